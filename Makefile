@@ -1,0 +1,41 @@
+# make demo   harvest the embedded model and text, in a virtual environment made for it
+# make test   lint, types and tests
+# Both need Python 3.11 or newer and a package registry, nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+# For 3.9 of TransformerLens: make test CONSTRAINTS=constraints-tl3.txt VENV=.venv-tl3
+CONSTRAINTS ?= constraints.txt
+# PyTorch's own index, where the default registry's build is not wanted (for instance its CPU builds).
+TORCH_INDEX ?=
+
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+DEMO_TOKENS ?= 300k
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
+	$(VENV)/bin/analyze verify --store data/demo.zarr
+
+test: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	cd tests && ../$(VENV)/bin/python -m pytest -c ../pyproject.toml --rootdir=.. .
+
+$(VENV)/.torch: $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' $(CONSTRAINTS))
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) install -q -c $(CONSTRAINTS) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install -q -c $(CONSTRAINTS) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""Stage three: look at stores and, later, at what was trained on them. See `analyze --help`."""

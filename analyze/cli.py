@@ -1,0 +1,54 @@
+"""The command group `analyze`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from data.cli import StoreCommand
+from data.facts import describe, store_facts
+from data.reader import open_store
+from data.verify import verify
+
+store_option = click.option(
+    "--store", "path", type=click.Path(path_type=Path), required=True, help="The store, such as data/gpt2.zarr."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def main() -> None:
+    """Look at activation stores."""
+
+
+@main.command("store", cls=StoreCommand, epilog="Example: analyze store --store data/demo.zarr")
+@store_option
+@json_option
+def store_command(path: Path, as_json: bool) -> None:
+    """What a store holds: sizes, norms by hook, how well its stream mixes."""
+    facts = store_facts(open_store(path))
+    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+
+
+@main.command("verify", cls=StoreCommand, epilog="Example: analyze verify --store data/demo.zarr")
+@store_option
+@json_option
+def verify_command(path: Path, as_json: bool) -> None:
+    """Compare every file of a store with its checksum; exit 1 where one fails, naming it."""
+    problems, checked = [], 0
+    for problem in tqdm(verify(open_store(path)), desc="verifying", unit="file"):
+        checked += 1
+        if problem is not None:
+            problems.append(problem)
+    if as_json:
+        found = [{"file": problem.file, "problem": problem.what} for problem in problems]
+        click.echo(json.dumps({"files_checked": checked, "problems": found}, indent=2))
+    else:
+        for problem in problems:
+            click.echo(f"{problem.file}: {problem.what}")
+        click.echo(f"{checked} files checked, {len(problems)} damaged")
+    sys.exit(1 if problems else 0)

@@ -1,0 +1,13 @@
+"""The activation store: format, writer, reader and shuffled stream. Imports nothing else of this project.
+
+    from data import open_store, ShuffledStream
+
+FORMAT.md is normative. A folder `data/` or a file `data.py` of your own beside a notebook hides this package: run
+Python from elsewhere, or rename yours.
+"""
+
+from data.errors import InputError, StoreError
+from data.reader import Store, open_store
+from data.stream import ShuffledStream
+
+__all__ = ["InputError", "ShuffledStream", "Store", "StoreError", "open_store"]

@@ -1,0 +1,196 @@
+"""Chunk files: raw bytes and their checksum, written so that a file that has its name is whole.
+
+The store's arrays use Zarr v3's `bytes` codec followed by `crc32c`: a chunk file is the array's bytes in C order,
+little-endian, then the CRC-32C of them in 4 bytes. So the bytes can be mapped. (With compression there is a codec in
+between, and the chunk is decoded instead.)
+
+Not here: what the arrays mean (schema.py), files that are still being filled (staging.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numcodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import StoreError
+
+TRAILER_BYTES = 4
+BLOCK_BYTES = 1 << 18  # stays in the processor's cache between the passes over it, also as float64
+
+
+def crc32c(data: NDArray[Any] | bytes, value: int = 0) -> int:
+    """CRC-32C (Castagnoli) of the bytes of a contiguous array, continuing from `value`."""
+    return int(google_crc32c.extend(value, np.frombuffer(data, dtype=np.uint8)))
+
+
+def trailer(checksum: int) -> bytes:
+    return checksum.to_bytes(TRAILER_BYTES, "little")
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_file(path: Path, *parts: bytes | memoryview, scratch: Path | None = None) -> None:
+    """Write a file so that it is either absent (or as it was) or whole, also after a power cut.
+
+    `scratch` is where it is written aside, on the same file system; by default beside it.
+    """
+    aside = (scratch or path.parent) / (path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with open(aside, "wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: Any, *, scratch: Path | None = None) -> None:
+    write_file(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode(), scratch=scratch)
+
+
+def write_chunk(path: Path, array: NDArray[Any], *, scratch: Path | None = None) -> int:
+    """Write a small uncompressed chunk; returns its checksum."""
+    data = np.ascontiguousarray(array).tobytes()
+    checksum = crc32c(data)
+    write_file(path, data, trailer(checksum), scratch=scratch)
+    return checksum
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """One Zarr array of a store, read without zarr: the subset of Zarr v3 that FORMAT.md allows."""
+
+    path: Path
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / "zarr.json").read_bytes()))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path} is not a readable Zarr array ({error}); is the store complete?") from error
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return dict(self.metadata.get("attributes", {}))
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.metadata["shape"])
+
+    @cached_property
+    def chunk_shape(self) -> tuple[int, ...]:
+        return tuple(self.metadata["chunk_grid"]["configuration"]["chunk_shape"])
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.metadata["data_type"]).newbyteorder("<")
+
+    @cached_property
+    def fill_value(self) -> Any:
+        value = self.metadata["fill_value"]
+        return np.nan if value == "NaN" else value
+
+    @cached_property
+    def compressor(self) -> numcodecs.abc.Codec | None:
+        """The codec between `bytes` and `crc32c`, if any."""
+        middle = [c for c in self.metadata["codecs"] if c["name"] not in ("bytes", "crc32c")]
+        return make_compressor(middle[0]) if middle else None
+
+    @property
+    def n_chunks(self) -> int:
+        return -(-self.shape[0] // self.chunk_shape[0])
+
+    def chunk_path(self, index: int) -> Path:
+        """File of the chunk that starts at row index × chunk_shape[0] (arrays are chunked along axis 0 only)."""
+        encoding = self.metadata["chunk_key_encoding"]
+        separator = encoding.get("configuration", {}).get("separator", "/")
+        return self.path / separator.join(["c", str(index), *["0"] * (len(self.shape) - 1)])
+
+    def stored_bytes(self, index: int) -> NDArray[np.uint8]:
+        """A chunk file as it is, trailer included, mapped."""
+        return np.memmap(self.chunk_path(index), dtype=np.uint8, mode="r")
+
+    def chunk(self, index: int, *, check: bool = False) -> NDArray[Any]:
+        """A chunk as an array [chunk_shape]: a read-only memory map, or decoded where the array is compressed.
+
+        Raises StoreError where the file is missing, short, or (with `check`) fails its checksum.
+        """
+        path = self.chunk_path(index)
+        try:
+            stored = self.stored_bytes(index)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read ({error}); `analyze verify` lists what is damaged") from error
+        if check:
+            found, recorded = file_checksums(stored)
+            if found != recorded:
+                raise StoreError(f"{path} is damaged: its checksum is {found:08x}, its trailer says {recorded:08x}")
+        stored = stored[:-TRAILER_BYTES]
+        if self.compressor is not None:
+            stored = np.frombuffer(self.compressor.decode(np.ascontiguousarray(stored)), dtype=np.uint8)
+        expected = int(np.prod(self.chunk_shape)) * self.dtype.itemsize
+        if stored.nbytes != expected:
+            raise StoreError(f"{path} holds {stored.nbytes} bytes where {expected} belong; it is damaged")
+        return stored.view(self.dtype).reshape(self.chunk_shape)
+
+    def read(self) -> NDArray[Any]:
+        """The whole array, checked, with the fill value where a chunk is missing: for small arrays."""
+        whole = np.full(self.shape, self.fill_value, dtype=self.dtype)
+        for index in range(self.n_chunks):
+            if self.chunk_path(index).exists():
+                begin = index * self.chunk_shape[0]
+                part = whole[begin : begin + self.chunk_shape[0]]
+                part[...] = self.chunk(index, check=True)[: len(part)]
+        return whole
+
+    def rows(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows by number, for arrays whose chunks are all there: [len(index), …]."""
+        out = np.empty((len(index), *self.shape[1:]), dtype=self.dtype)
+        which = index // self.chunk_shape[0]
+        for chunk in np.unique(which):
+            here = which == chunk
+            out[here] = self.chunk(int(chunk))[index[here] % self.chunk_shape[0]]
+        return out
+
+
+def file_checksums(stored: NDArray[np.uint8]) -> tuple[int, int]:
+    """(computed, recorded) checksums of a chunk file's bytes, trailer included."""
+    return crc32c(stored[:-TRAILER_BYTES]), int.from_bytes(stored[-TRAILER_BYTES:].tobytes(), "little")
+
+
+def blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Cut an array along axis 0 into parts of about `BLOCK_BYTES`."""
+    step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
+    for begin in range(0, len(array), step):
+        yield array[begin : begin + step]
+
+
+def make_compressor(codec: dict[str, Any]) -> numcodecs.abc.Codec:
+    """numcodecs' codec for a Zarr v3 codec description (`zstd` or `blosc`)."""
+    settings = codec["configuration"]
+    if codec["name"] == "zstd":
+        return numcodecs.Zstd(level=settings["level"])
+    if codec["name"] == "blosc":
+        shuffle = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}[settings["shuffle"]]
+        return numcodecs.Blosc(cname=settings["cname"], clevel=settings["clevel"], shuffle=shuffle)
+    raise StoreError(
+        f"the store uses the codec {codec['name']!r}, which this version cannot read; FORMAT.md lists them"
+    )

@@ -1,0 +1,208 @@
+"""One window of the store being filled: files beside the store, synced and counted as it goes, then sealed.
+
+    pwrite rows into OUT.partial/window-W/ARRAY.SHARD        (any order; nobody reads them)
+    every few seconds: sync the files, then record how many contexts they hold          (progress.json)
+    at the end, a file at a time: pad, checksum, statistics, sync, rename into the store;
+    then the window's statistics, and last its rows of the commit table, which make the shards exist.
+
+A kill at any point loses what came after the last record; sealing starts again where files still lie aside.
+
+Not here: which row goes where (deal.py), the store as a whole (writer.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data import stats
+from data.chunks import ArrayFile, blocks, crc32c, sync_directory, trailer, write_chunk, write_file, write_json
+from data.deal import SPLITS, Deal, Run
+from data.dtypes import as_float, decode_int8
+from data.permute import Int
+from data.schema import (
+    COMMIT,
+    CONTEXT,
+    POSITION,
+    Schema,
+    channel_scale_name,
+    row_scale_name,
+)
+
+SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
+
+
+class WindowStaging:
+    """The files of one window, owned by one worker."""
+
+    def __init__(self, store: Path, staging: Path, schema: Schema, window: int) -> None:
+        self.store, self.schema, self.window = store, schema, window
+        self.folder = staging / f"window-{window}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._touched: set[Path] = set()
+
+    @property
+    def contexts_done(self) -> int:
+        """How many of the window's contexts are certain to be in its files."""
+        try:
+            return int(json.loads((self.folder / "progress.json").read_bytes())["contexts"])
+        except FileNotFoundError:
+            return 0
+
+    def write(self, runs: list[Run], arrays: Mapping[str, NDArray[Any]]) -> int:
+        """Write rows that `Deal.place` ordered: arrays maps each staged array to its rows [n, d]. Returns bytes."""
+        written = 0
+        for name, rows in arrays.items():
+            size = rows.nbytes // len(rows)
+            data = as_bytes(rows)
+            begin = 0
+            for run in runs:
+                path = self._aside(name, run.shard)
+                _pwrite(path, data[begin : begin + run.count * size], run.offset * size)
+                self._touched.add(path)
+                begin += run.count * size
+            written += begin
+        return written
+
+    def sync(self, contexts_done: int) -> None:
+        """Make all written rows durable, then record that the first `contexts_done` contexts are."""
+        with ThreadPoolExecutor(SYNC_THREADS) as pool:
+            list(pool.map(_fdatasync, self._touched))
+        self._touched.clear()
+        sync_directory(self.folder)
+        write_json(self.folder / "progress.json", {"contexts": contexts_done})
+
+    def seal(self) -> None:
+        """Turn the full window into committed shards of the store. May be called again after a kill."""
+        layout = self.schema.layout
+        table = np.zeros((self.shards_per_chunk, len(self.schema.commit_columns)), dtype=np.int64)
+        parts: dict[str, list[stats.NormStats]] = {hook: [] for hook in self.schema.hooks}
+        for deal in layout.deals(self.window):
+            origin = deal.cards(0, deal.n_rounds)
+            for j, shard in enumerate(range(deal.first_shard, deal.first_shard + deal.n_shards)):
+                rows = origin[:, j]
+                line = table[shard - self.window * layout.shards_per_window]
+                line[:] = self._seal_shard(deal, shard, rows[rows >= 0], parts)
+        for name in self.schema.checked:
+            sync_directory(self.store / name)
+        for hook, found in parts.items():
+            for field in ("moments", "norms", "histogram"):
+                values = np.stack([getattr(part, field) for part in found])
+                padding = [(0, self.shards_per_chunk - len(values))] + [(0, 0)] * (values.ndim - 1)
+                self._write_small(f"stats/{hook}/{field}", np.pad(values, padding))
+        self._write_small(COMMIT, table)
+        shutil.rmtree(self.folder)
+
+    @property
+    def shards_per_chunk(self) -> int:
+        return min(self.schema.layout.shards_per_window, self.schema.layout.n_shards)
+
+    def _write_small(self, name: str, values: NDArray[Any]) -> None:
+        write_chunk(ArrayFile(self.store / name).chunk_path(self.window), values, scratch=self.folder)
+
+    def _seal_shard(self, deal: Deal, shard: int, rows: Int, parts: dict[str, list[stats.NormStats]]) -> Int:
+        """Seal one shard of every array; returns its row of the commit table."""
+        schema = self.schema
+        context, position = np.divmod(rows, schema.layout.rows_per_context)
+        position += schema.skip_positions
+        first = position == 0
+        checksums: dict[str, int] = {}
+        for hook in schema.hooks:
+            part, sealed = self._seal_hook(hook, shard, first)
+            parts[hook].append(part)
+            checksums |= sealed
+        for name, values, dtype in ((CONTEXT, context, "<i4"), (POSITION, position, "<i2")):
+            whole = np.full(schema.layout.rows_per_shard, -1, dtype=dtype)
+            whole[: len(values)] = values
+            checksums[name] = write_chunk(ArrayFile(self.store / name).chunk_path(shard), whole, scratch=self.folder)
+        facts = [len(rows), SPLITS.index(deal.split), self.window]
+        return np.array([*facts, *(checksums[name] for name in schema.checked)], dtype=np.int64)
+
+    def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
+        """Seal one shard of one hook, reading it once: its statistics, and the checksums of its arrays."""
+        schema, n_rows = self.schema, len(first)
+        checksums: dict[str, int] = {}
+        scale = channel = None
+        if schema.dtype == "int8":
+            name = row_scale_name(hook)
+            source = self._raw(name, shard, n_rows)
+            scale = np.array(source[:n_rows, 0])
+            channel = ArrayFile(self.store / channel_scale_name(hook)).read()
+            checksums[name] = self._place(name, shard, source, crc32c(source))
+        source = self._raw(hook, shard, n_rows)
+        checksum, measured, begin = 0, [], 0
+        for block in blocks(source):
+            checksum = crc32c(block, checksum)
+            stored = block[: max(n_rows - begin, 0)]
+            here = slice(begin, begin + len(stored))
+            if len(stored):
+                if scale is None or channel is None:
+                    values = as_float(stored, schema.dtype)
+                else:
+                    values = decode_int8(stored, scale[here], channel)
+                measured.append(stats.measure(values, first[here]))
+            begin += len(block)
+        checksums[hook] = self._place(hook, shard, source, checksum)
+        return stats.merge(measured, schema.widths[hook]), checksums
+
+    def _aside(self, name: str, shard: int) -> Path:
+        return self.folder / f"{name}.{shard}"
+
+    def _raw(self, name: str, shard: int, n_rows: int) -> NDArray[Any]:
+        """A shard's uncompressed rows [rows_per_shard, d], padded: aside, or already in the store."""
+        array = ArrayFile(self.store / name)
+        dtype, d = self.schema.staged[name]
+        aside, rows_per_shard = self._aside(name, shard), self.schema.layout.rows_per_shard
+        if not aside.exists():
+            return array.chunk(shard, check=True).reshape(rows_per_shard, d)
+        if n_rows < rows_per_shard:
+            padding = np.full((rows_per_shard - n_rows, d), array.fill_value, dtype=dtype)
+            _pwrite(aside, as_bytes(padding), n_rows * d * dtype.itemsize)
+        return np.memmap(aside, dtype=dtype, mode="r", shape=(rows_per_shard, d))
+
+    def _place(self, name: str, shard: int, source: NDArray[Any], checksum: int) -> int:
+        """Move a shard that lies aside into the store, compressing it if asked; returns the chunk's checksum."""
+        aside, target = self._aside(name, shard), ArrayFile(self.store / name).chunk_path(shard)
+        array = ArrayFile(self.store / name)
+        if not aside.exists():
+            return int.from_bytes(array.chunk_path(shard).read_bytes()[-4:], "little")
+        if array.compressor is not None:
+            data = array.compressor.encode(np.ascontiguousarray(source))
+            checksum = crc32c(data)
+            write_file(target, data, trailer(checksum), scratch=self.folder)
+            aside.unlink()
+            return checksum
+        _pwrite(aside, memoryview(trailer(checksum)), source.nbytes)
+        _fdatasync(aside)
+        os.replace(aside, target)
+        return checksum
+
+
+def as_bytes(array: NDArray[Any]) -> memoryview:
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+
+def _pwrite(path: Path, data: memoryview, offset: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        while data:
+            done = os.pwrite(fd, data, offset)
+            data, offset = data[done:], offset + done
+    finally:
+        os.close(fd)
+
+
+def _fdatasync(path: Path) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""Stage one: run the language model once and keep its activations in a store (data/). See `harvest --help`."""

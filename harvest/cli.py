@@ -1,0 +1,215 @@
+"""The command `harvest`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import numpy as np
+
+from data.cli import Count, StoreCommand
+from data.dtypes import DTYPES
+from data.errors import InputError
+from data.facts import describe, store_facts
+from data.writer import staging_path
+from harvest.documents import THE_PILE, DatasetChoice, open_source
+from harvest.plan import (
+    Request,
+    check_existing,
+    check_free_space,
+    check_request,
+    expected_schema,
+    free_bytes,
+    human_bytes,
+    needed_bytes,
+    remove_existing,
+    used_bytes,
+    widths_are_known,
+)
+
+TRY_AGAIN, INTERRUPTED = 75, 130  # exit codes after SIGTERM (EX_TEMPFAIL) and Ctrl-C
+TIMED_BATCHES = 3
+
+EXAMPLES = """\b
+Examples:
+  harvest --model demo --tokens 200k                      no network, no GPU: the embedded model and text
+  harvest --model gpt2 --tokens 100M                      the post's run: GPT-2 small on the Pile, all 12 layers
+  harvest --model gpt2 --tokens 10M --layers 0,5,11 --dtype bfloat16
+  harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run
+"""
+
+
+@click.command(cls=StoreCommand, epilog=EXAMPLES)
+@click.option("--model", required=True, help="Hub name, local directory in hub format, or `demo`.")
+@click.option("--revision", help="Branch, tag or commit of the model on the hub.")
+@click.option("--tokens", type=Count(), default="100M", show_default=True, help="Rounded down to whole contexts.")
+@click.option("--dataset", help=f"Hub name, local file or folder, or `demo`. [default: {THE_PILE}; demo for demo]")
+@click.option("--dataset-config", help="Configuration of a hub dataset.")
+@click.option("--dataset-split", default="train", show_default=True, help="Split of a hub dataset.")
+@click.option("--text-column", help="Column of text, or of token ids. [default: text, else input_ids]")
+@click.option("--out", type=click.Path(path_type=Path), help="The store. [default: data/MODEL.zarr]")
+@click.option("--layers", default="all", show_default=True, help="`all`, or numbers and ranges: 0,5,8-11.")
+@click.option("--hook", default="mlp_out", show_default=True, help="mlp_out, resid_pre, resid_post, attn_out or any "
+              "hook of the model's (TransformerLens's names); several with commas.")  # fmt: skip
+@click.option("--dtype", type=click.Choice(DTYPES), default="float16", show_default=True)
+@click.option("--compress", type=click.Choice(["none", "zstd", "blosc"]), default="none", show_default=True)
+@click.option("--context-size", type=Count(), default="256", show_default=True, help="Tokens a context.")
+@click.option("--batch-size", type=Count(), default="16", show_default=True, help="Contexts a forward pass.")
+@click.option("--skip-positions", type=click.IntRange(min=0), default=0, show_default=True,
+              help="How many first positions of each context are not stored.")  # fmt: skip
+@click.option("--prefix-token", default="none", show_default=True, help="Before each context: none, bos, eos or an id.")
+@click.option(
+    "--separator-token", default="eos", show_default=True, help="After each document: eos, bos, none or an id."
+)
+@click.option("--processing", type=click.Choice(["centred", "none"]), default="centred", show_default=True,
+              help="Centre the weights that write to the residual stream, as the post's library does.")  # fmt: skip
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffle that deals rows to shards.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing store.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written and how long it would take; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+def main(
+    model: str, revision: str | None, tokens: int, dataset: str | None, dataset_config: str | None,
+    dataset_split: str, text_column: str | None, out: Path | None, layers: str, hook: str, dtype: Any, compress: Any,
+    context_size: int, batch_size: int, skip_positions: int, prefix_token: str, separator_token: str, processing: Any,
+    device: str, seed: int, overwrite: bool, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Run a language model once and store its activations, for training SAEs on them as often as you like.
+
+    A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
+    """
+    from harvest.lm import find_model  # transformers is slow to import: not for --help
+    from harvest.run import Stopped, Worker, run
+
+    facts = find_model(model, revision)
+    dataset = dataset or ("demo" if model == "demo" else THE_PILE)
+    out = out or Path("data") / f"{facts.label.split('/')[-1]}.zarr"
+    request = Request(
+        model=model, revision=revision, n_tokens=tokens,
+        dataset=DatasetChoice(dataset, dataset_config, dataset_split, text_column),
+        layers=parse_layers(layers, facts.n_layers), hooks=parse_hooks(hook), dtype=dtype, compression=compress,
+        context_size=context_size, batch_size=batch_size, skip_positions=skip_positions, prefix=prefix_token,
+        separator=separator_token, processing=processing, seed=seed,
+    )  # fmt: skip
+    check_request(request, facts)
+    torch_device = choose_device(device)
+    schema = expected_schema(request, facts)
+    if dry_run:
+        plan = {
+            "out": str(out), "rows": schema.layout.n_rows, "hooks": len(schema.hooks), "dtype": dtype,
+            "bytes": schema.total_bytes(), "bytes_needed": needed_bytes(schema), "bytes_free": free_bytes(out),
+            "files": schema.n_files(), "widths_known": widths_are_known(request),
+        }  # fmt: skip
+        check_free_space(out, schema, reclaimed=used_bytes(out, staging_path(out)))
+        plan["tokens_per_second"] = rate = measure_rate(request, facts, torch_device)
+        plan["seconds"] = request.n_tokens / rate
+        click.echo(json.dumps(plan, indent=2) if as_json else describe_plan(plan))
+        return
+
+    source = open_source(request.dataset)
+    settings = request.settings(facts, source.label, source.fingerprint)
+    finished = check_existing(out, settings, overwrite=overwrite)
+    if finished is not None:
+        click.echo(f"{out} is complete; nothing to do", err=True)
+        show(store_facts(finished), as_json)
+        return
+    check_free_space(out, schema, reclaimed=used_bytes(out, staging_path(out)))
+    worker = Worker.from_environment()
+    if overwrite and worker.rank == 0:
+        remove_existing(out)
+
+    stop, code = threading.Event(), [0]
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        code[0] = INTERRUPTED if number == signal.SIGINT else TRY_AGAIN
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    try:
+        outcome = run(request, facts, source, settings, out, device=torch_device, worker=worker, stop=stop)
+    except Stopped:
+        click.echo(f"stopped; what is done is in {staging_path(out)}, and the same command continues", err=True)
+        sys.exit(code[0])
+    if outcome.text_ended:
+        have = outcome.store.layout.n_contexts * context_size
+        click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)
+    if worker.rank == 0:
+        found = store_facts(outcome.store)
+        show({**found, "tokens_per_second": outcome.tokens_per_second}, as_json)
+
+
+def show(facts: dict[str, Any], as_json: bool) -> None:
+    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+
+
+def describe_plan(plan: dict[str, Any]) -> str:
+    return (
+        f"{plan['out']}: {plan['rows']:,} rows × {plan['hooks']} hooks in {plan['dtype']}, "
+        f"{human_bytes(plan['bytes'])} in about {plan['files']:,} files "
+        f"({human_bytes(plan['bytes_needed'])} needed on the way, {human_bytes(plan['bytes_free'])} free)\n"
+        f"about {plan['seconds'] / 3600:.2f} hours at {plan['tokens_per_second']:,.0f} tokens/s, tokenising left out"
+        + ("" if plan["widths_known"] else "\nwidths of hooks outside the standard ones are counted as d_model")
+    )
+
+
+def measure_rate(request: Request, facts: Any, device: Any) -> float:
+    """Tokens a second of the forward pass, on random tokens."""
+    import torch
+
+    from harvest.lm import load
+
+    model, _ = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
+    shape = (request.batch_size, request.context_size)
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, facts.vocab_size, shape)).to(device)
+    seconds = []
+    for _ in range(TIMED_BATCHES):
+        begin = time.perf_counter()
+        model.capture(tokens, lambda name, value: None)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return float(tokens.numel() / min(seconds))
+
+
+def choose_device(name: str) -> Any:
+    """`auto` is the GPU where there is one; under torchrun each process has its own."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no GPU here; use --device cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
+    """`all`, or `0,5,8-11`: sorted, without repetition. Raises InputError where it is neither."""
+    if text == "all":
+        return tuple(range(n_layers))
+    layers: set[int] = set()
+    try:
+        for part in text.split(","):
+            low, _, high = part.strip().partition("-")
+            layers |= set(range(int(low), int(high or low) + 1))
+    except ValueError as error:
+        raise InputError(f"--layers {text}: give `all`, or numbers and ranges such as 0,5,8-11") from error
+    if not layers:
+        raise InputError(f"--layers {text}: names no layer")
+    return tuple(sorted(layers))
+
+
+def parse_hooks(text: str) -> tuple[str, ...]:
+    hooks = tuple(dict.fromkeys(part.strip().removeprefix("hook_") for part in text.split(",") if part.strip()))
+    if not hooks:
+        raise InputError("--hook: names no hook")
+    return hooks

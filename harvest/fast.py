@@ -1,0 +1,117 @@
+"""The hooks' values by the model's own `transformers` code: fused attention, no unembedding, no block too many.
+
+TransformerLens computes attention eagerly, because it exposes its patterns. The hooks here need none of them, so the
+model runs as `transformers` would run it, with forward hooks on its modules, and GPT-2's tanh-approximated GELU, which
+`transformers` spells out in eight passes over memory, in one.
+
+Centring (`processing="centred"`) subtracts, from every weight that writes to the residual stream, its mean over
+d_model, as TransformerLens's `center_writing_weights` does; LayerNorm removes that mean in any case. RMSNorm does not,
+so models with RMSNorm are left as they are, by TransformerLens too. The tests compare all of this with TransformerLens.
+
+Not here: other families and hooks (bridge.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from harvest.lm import Processing, Receive, layer_of
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where a family keeps its modules. `writers` are the weights that write to the residual stream, if centrable."""
+
+    blocks: str
+    attention: str
+    mlp: str
+    final_norm: str
+    writers: tuple[str, ...] = ()
+
+
+_LLAMA = Family(blocks="layers", attention="self_attn", mlp="mlp", final_norm="norm")
+FAMILIES = {
+    "GPT2Model": Family(
+        blocks="h", attention="attn", mlp="mlp", final_norm="ln_f",
+        writers=("wte.weight", "wpe.weight", "c_proj.weight", "c_proj.bias"),
+    ),
+    "LlamaModel": _LLAMA,
+    "MistralModel": _LLAMA,
+    "Qwen2Model": _LLAMA,
+}  # fmt: skip
+
+
+class FastModel:
+    """A `transformers` base model, cut after the last block asked for. It changes the model that it is given."""
+
+    path: Literal["transformers", "transformer_lens"] = "transformers"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        names: Sequence[str],
+        d_model: int,
+        *,
+        processing: Processing,
+        device: torch.device,
+    ) -> None:
+        family = FAMILIES[type(model).__name__]
+        self.widths = dict.fromkeys(names, d_model)
+        if processing == "centred":
+            centre(model, family)
+        for module in model.modules():
+            if type(module).__name__ == "NewGELUActivation":
+                _replace(model, module, nn.GELU(approximate="tanh"))
+        blocks: nn.ModuleList = getattr(model, family.blocks)
+        n_blocks = 1 + max(layer_of(name) or 0 for name in names)
+        setattr(model, family.blocks, blocks[:n_blocks])
+        setattr(model, family.final_norm, nn.Identity())
+        model.config.num_hidden_layers = n_blocks
+        self.model = model.to(device)
+        self._receive: Receive | None = None
+        for name in names:
+            self._attach(name, blocks[layer_of(name) or 0], family)
+
+    @torch.inference_mode()
+    def capture(self, tokens: torch.Tensor, receive: Receive) -> None:
+        """See `LanguageModel.capture`."""
+        self._receive = receive
+        self.model(input_ids=tokens, use_cache=False)
+        self._receive = None
+
+    def _attach(self, name: str, block: nn.Module, family: Family) -> None:
+        def take(value: Any) -> None:
+            assert self._receive is not None
+            self._receive(name, value[0] if isinstance(value, tuple) else value)
+
+        after: Callable[..., None] = lambda module, args, output: take(output)  # noqa: E731
+        kind = name.rsplit(".hook_", 1)[1]
+        if kind == "resid_pre":
+            block.register_forward_pre_hook(
+                lambda module, args, kwargs: take(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+            )
+        elif kind == "resid_post":
+            block.register_forward_hook(after)
+        else:
+            part = family.mlp if kind == "mlp_out" else family.attention
+            block.get_submodule(part).register_forward_hook(after)
+
+
+def centre(model: nn.Module, family: Family) -> None:
+    """Subtract the mean over d_model from each writing weight, in place; d_model is the last axis of all of them."""
+    for name, weight in model.named_parameters():
+        if name.endswith(family.writers) and family.writers:
+            weight.sub_(weight.mean(dim=-1, keepdim=True))
+
+
+def _replace(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    for parent in root.modules():
+        for name, child in parent.named_children():
+            if child is old:
+                setattr(parent, name, new)

@@ -1,0 +1,155 @@
+"""The language model: load it by name, and capture the activations at its hooks, up to the last one asked for.
+
+TransformerLens names the hooks and defines their values. For the families in fast.py the same values are computed by
+the model's own `transformers` code, which may use fused attention; any other model or hook runs in TransformerLens's
+TransformerBridge (bridge.py). The path taken is part of the store's provenance.
+
+Not here: batching, storing (run.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from data.errors import InputError
+from harvest.demo import MODEL as DEMO_MODEL
+
+Processing = Literal["centred", "none"]
+Receive = Callable[[str, torch.Tensor], None]
+
+STANDARD_HOOKS = ("mlp_out", "resid_pre", "resid_post", "attn_out")
+transformers_logging.disable_progress_bar()  # one bar at a time: ours
+
+HUB_ERRORS = (OSError, ValueError, KeyError, ImportError)
+
+
+class LanguageModel(Protocol):
+    """A model whose activations can be captured."""
+
+    path: Literal["transformers", "transformer_lens"]
+    widths: dict[str, int]  # full hook name → d, in the model's order
+
+    def capture(self, tokens: torch.Tensor, receive: Receive) -> None:
+        """Run tokens int64 [batch, context]; hand each hook's activation, float32 [batch, context, d], to `receive`.
+
+        The tensor may be reused after `receive` returns.
+        """
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model before its weights are loaded."""
+
+    name: str  # as transformers loads it: a hub name or a directory
+    label: str  # as provenance records it: no path of this machine
+    revision: str | None
+    n_layers: int
+    d_model: int
+    max_context: int | None
+    vocab_size: int
+
+
+def find_model(name: str, revision: str | None) -> ModelFacts:
+    """Resolve `--model`: `demo`, a local directory in hub format, a hub name, or an alias that TransformerLens knows.
+
+    Raises InputError where it cannot be found or is no causal language model.
+    """
+    label = name
+    if name == "demo":
+        name = str(DEMO_MODEL)
+    elif Path(name).is_dir():
+        label = Path(name).resolve().name
+    else:
+        name = label = official_name(name)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
+    except HUB_ERRORS as error:
+        raise InputError(
+            f"--model {label}: neither a local directory in hub format nor a model on the hub ({_first_line(error)})"
+        ) from error
+    try:
+        return ModelFacts(
+            name, label, getattr(config, "_commit_hash", None) or revision, int(config.num_hidden_layers),
+            int(config.hidden_size), getattr(config, "max_position_embeddings", None), int(config.vocab_size),
+        )  # fmt: skip
+    except AttributeError as error:
+        raise InputError(f"--model {label}: its configuration is not that of a transformer language model") from error
+
+
+def official_name(alias: str) -> str:
+    """TransformerLens's short names (`gpt2-small`, `pythia-70m`) as hub names; any other name as it is."""
+    try:
+        try:
+            from transformer_lens.supported_models import get_official_model_name  # 4.x
+        except ImportError:
+            from transformer_lens.loading_from_pretrained import get_official_model_name  # 3.x
+        return str(get_official_model_name(alias))
+    except ValueError:
+        return alias
+
+
+def load(
+    facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *, processing: Processing, device: torch.device
+) -> tuple[LanguageModel, str]:
+    """Load the weights in float32; returns the model and its weights' fingerprint (SHA-256).
+
+    Raises InputError where a hook does not exist, with the names that come close.
+    """
+    from harvest.fast import FAMILIES, FastModel
+
+    model = _load_transformers(facts, attention="sdpa")
+    weights = weights_fingerprint(model)
+    base = model.base_model
+    if type(base).__name__ in FAMILIES and set(hooks) <= set(STANDARD_HOOKS):
+        names = full_names(hooks, layers)
+        return FastModel(base, names, facts.d_model, processing=processing, device=device), weights
+    from harvest.bridge import BridgeModel  # TransformerLens is slow to import: only where it is needed
+
+    if getattr(model.config, "_attn_implementation", None) != "eager":
+        model = _load_transformers(facts, attention="eager")  # TransformerLens computes with attention patterns
+    return BridgeModel(model, facts, hooks, layers, processing=processing, device=device), weights
+
+
+def full_names(hooks: Sequence[str], layers: Sequence[int]) -> list[str]:
+    """Full names of hooks that every block has, layer by layer: `mlp_out` → `blocks.0.hook_mlp_out`, …"""
+    return [f"blocks.{layer}.hook_{hook}" for layer in layers for hook in hooks]
+
+
+def layer_of(name: str) -> int | None:
+    """The block that a hook is in; None for a hook outside the blocks."""
+    found = re.match(r"blocks\.(\d+)\.", name)
+    return int(found[1]) if found else None
+
+
+def weights_fingerprint(model: PreTrainedModel) -> str:
+    """SHA-256 over the names, types, shapes and bytes of the base model's parameters, as loaded."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.base_model.named_parameters()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(memoryview(value.detach().cpu().contiguous().view(torch.uint8).numpy()).cast("B"))
+    return digest.hexdigest()
+
+
+def _load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
+    settings: dict[str, Any] = {"dtype": torch.float32, "revision": facts.revision}
+    try:
+        try:
+            model = AutoModelForCausalLM.from_pretrained(facts.name, attn_implementation=attention, **settings)
+        except ValueError:  # architectures without that kind of attention
+            model = AutoModelForCausalLM.from_pretrained(facts.name, **settings)
+    except HUB_ERRORS as error:
+        raise InputError(f"--model {facts.label}: its weights cannot be loaded ({_first_line(error)})") from error
+    return model.eval().requires_grad_(False)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200]

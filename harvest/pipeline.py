@@ -1,0 +1,231 @@
+"""The overlapping stages of a harvest: forward, copy to the host, disk, seal.
+
+    this thread     forward; each hook is cast, put in the order of its shards, and copied into a free buffer
+    writer thread   waits for the copy, checks the values, writes the rows, syncs every few seconds
+    sealing thread  checksums, statistics, rename: one full window behind
+
+Buffers go round between the first two, so nothing is allocated per batch and memory is bounded.
+
+Not here: which batches there are (run.py), the files (data/staging.py).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.deal import Run
+from data.dtypes import encode, is_finite, largest, torch_dtype
+from data.errors import InputError
+from data.schema import Schema, row_scale_name
+from data.staging import WindowStaging
+from harvest.lm import LanguageModel
+
+SYNC_SECONDS = 5.0
+N_BUFFERS = 3
+
+
+@dataclass
+class Clock:
+    """Seconds that each stage was at work, for telling which one the others wait for."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("forward", "copy", "disk", "seal"), 0.0))
+
+    @contextmanager
+    def time(self, stage: str) -> Any:
+        begin = time.perf_counter()
+        yield
+        self.seconds[stage] += time.perf_counter() - begin
+
+    @property
+    def bottleneck(self) -> str:
+        return max(self.seconds, key=lambda stage: self.seconds[stage])
+
+
+@dataclass
+class Buffer:
+    """Rows of one batch on the host, in the order in which they are written; and where they go."""
+
+    arrays: dict[str, torch.Tensor]  # staged array → [rows of a full batch, d], pinned where there is a GPU
+    staging: WindowStaging | None = None
+    rows: NDArray[np.int64] | None = None  # numbers of the rows
+    runs: list[Run] = field(default_factory=list)
+    contexts_done: int = 0
+    last: bool = False  # of its window
+    copied: torch.cuda.Event | None = None
+
+
+class Pipeline:
+    """Runs batches through the model into staged windows. Use as a context manager; `submit` in order."""
+
+    def __init__(
+        self, model: LanguageModel, schema: Schema, *, batch_size: int, device: torch.device,
+        channel_scales: dict[str, torch.Tensor], wrote: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        self.model, self.schema, self.device = model, schema, device
+        self.channel_scales, self.wrote = channel_scales, wrote
+        self.clock = Clock()
+        n_rows = batch_size * schema.layout.rows_per_context
+        self._free: queue.Queue[Buffer] = queue.Queue()
+        for _ in range(N_BUFFERS):
+            self._free.put(Buffer(self._allocate(n_rows)))
+        self._full: queue.Queue[Buffer | None] = queue.Queue()
+        self._failure: BaseException | None = None
+        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
+        self._seals: list[Future[None]] = []
+        self._writer = threading.Thread(target=self._write, name="writer")
+        self._writer.start()
+
+    def submit(
+        self, tokens: NDArray[np.int32], first_row: int, rows: NDArray[np.int64], runs: list[Run],
+        staging: WindowStaging, *, contexts_done: int, last: bool,
+    ) -> None:  # fmt: skip
+        """Forward a batch of contexts, int32 [b, context_size], and queue some of its rows for writing.
+
+        `rows` are row numbers in the order of `runs`; the batch's first row is number `first_row`. Raises whatever
+        went wrong in a later stage.
+        """
+        buffer = self._take_buffer()
+        buffer.staging, buffer.rows, buffer.runs = staging, rows, runs
+        buffer.contexts_done, buffer.last = contexts_done, last
+        with self.clock.time("forward"):
+            index = torch.from_numpy(rows - first_row).to(self.device)
+            ids = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
+            skip, n = self.schema.skip_positions, len(rows)
+
+            def receive(name: str, value: torch.Tensor) -> None:
+                flat = (value[:, skip:] if skip else value).reshape(-1, value.shape[-1])
+                values, row_scale = encode(flat, self.schema.dtype, self.channel_scales.get(name))
+                _place(values, index, buffer.arrays[name][:n])
+                if row_scale is not None:
+                    _place(row_scale[:, None], index, buffer.arrays[row_scale_name(name)][:n])
+
+            self.model.capture(ids, receive)
+            if self.device.type == "cuda":
+                buffer.copied = torch.cuda.Event()
+                buffer.copied.record()
+        self._full.put(buffer)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._full.put(None)
+        self._writer.join()
+        self._sealer.shutdown(wait=True)
+        if kind is None:
+            self._check()
+
+    def _take_buffer(self) -> Buffer:
+        while True:
+            self._check()
+            try:
+                return self._free.get(timeout=0.2)
+            except queue.Empty:
+                continue
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        for seal in [seal for seal in self._seals if seal.done()]:
+            self._seals.remove(seal)
+            seal.result()
+
+    def _allocate(self, n_rows: int) -> dict[str, torch.Tensor]:
+        pin = self.device.type == "cuda"
+        kind = torch_dtype(self.schema.dtype)
+        return {
+            name: torch.empty((n_rows, d), dtype=kind if name in self.schema.widths else torch.float32, pin_memory=pin)
+            for name, (_, d) in self.schema.staged.items()
+        }
+
+    def _write(self) -> None:
+        unsynced: Buffer | None = None
+        synced = time.monotonic()
+        try:
+            while (buffer := self._full.get()) is not None:
+                assert buffer.staging is not None
+                if buffer.copied is not None:
+                    with self.clock.time("copy"):
+                        buffer.copied.synchronize()
+                arrays = self._as_stored(buffer)
+                self._check_values(buffer, arrays)
+                with self.clock.time("disk"):
+                    written = buffer.staging.write(buffer.runs, arrays)
+                    unsynced = buffer
+                    if buffer.last or time.monotonic() - synced > SYNC_SECONDS:
+                        buffer.staging.sync(buffer.contexts_done)
+                        synced, unsynced = time.monotonic(), None
+                if buffer.last:
+                    self._seal(buffer.staging)
+                self.wrote(len(arrays[self.schema.hooks[0]]), written)
+                if unsynced is buffer:  # the buffer goes round; keep what a last sync needs
+                    unsynced = Buffer({}, staging=buffer.staging, contexts_done=buffer.contexts_done)
+                self._free.put(buffer)
+            if unsynced is not None and unsynced.staging is not None:
+                unsynced.staging.sync(unsynced.contexts_done)
+        except BaseException as error:  # raised by the next submit, or on leaving
+            self._failure = error
+
+    def _seal(self, staging: WindowStaging) -> None:
+        for seal in self._seals:
+            seal.result()  # at most one window is being sealed while another fills
+
+        def work() -> None:
+            with self.clock.time("seal"):
+                staging.seal()
+
+        self._seals.append(self._sealer.submit(work))
+
+    def _as_stored(self, buffer: Buffer) -> dict[str, NDArray[Any]]:
+        assert buffer.rows is not None
+        n = len(buffer.rows)
+        return {
+            name: (values[:n].view(torch.uint8).numpy().view(self.schema.staged[name][0]))
+            for name, values in buffer.arrays.items()
+        }
+
+    def _check_values(self, buffer: Buffer, arrays: dict[str, NDArray[Any]]) -> None:
+        """Stop at the first row with a value that is not finite in its stored form."""
+        assert buffer.rows is not None
+        dtype = self.schema.dtype
+        for hook in self.schema.hooks:
+            values = buffer.arrays[hook if dtype != "int8" else row_scale_name(hook)][: len(buffer.rows)]
+            if not is_finite(values):
+                bad = int((~torch.isfinite(values)).any(dim=1).int().argmax())
+                self._refuse(hook, int(buffer.rows[bad]), bool(values[bad].isnan().any()))
+
+    def _refuse(self, hook: str, row: int, is_nan: bool) -> NoReturn:
+        context, position = divmod(row, self.schema.layout.rows_per_context)
+        position += self.schema.skip_positions
+        where = (
+            f"{hook} at token {context * self.schema.context_size + position} (context {context}, position {position})"
+        )
+        dtype = self.schema.dtype
+        if not is_nan and dtype == "float16":
+            raise InputError(
+                f"--dtype float16: a value of {where} is beyond its largest, {largest(dtype):.0f}; "
+                "run again with --dtype bfloat16 (or float32) and --overwrite"
+            )
+        raise InputError(
+            f"the model computes {'NaN' if is_nan else 'an infinite value'} in {where}, which no store keeps; "
+            "check its weights, or leave that layer out with --layers (and --overwrite)"
+        )
+
+
+def _place(values: torch.Tensor, index: torch.Tensor, out: torch.Tensor) -> None:
+    """Copy rows into a host buffer in the order of `index`; on a GPU ordered there, then copied in the background."""
+    if values.device.type == "cpu":
+        torch.index_select(values, 0, index, out=out)
+    else:
+        out.copy_(values.index_select(0, index), non_blocking=True)

@@ -1,0 +1,212 @@
+"""What a harvest will write, and whether it may: settings, sizes, free space, an output that exists already.
+
+Not here: doing it (run.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from data.deal import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
+from data.dtypes import DType, stored_dtype
+from data.errors import InputError, StoreError
+from data.reader import Store, open_store
+from data.schema import Compression, Schema
+from data.writer import staging_path
+from harvest.documents import DatasetChoice
+from harvest.lm import STANDARD_HOOKS, ModelFacts, Processing, full_names
+from harvest.packing import heldout_target
+
+SOFTWARE = ("torch", "transformers", "transformer-lens", "tokenizers", "datasets", "zarr", "numcodecs", "numpy")
+RESERVE = 1.02  # free space asked for, over what is counted
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for: all that decides the bytes of the store."""
+
+    model: str
+    revision: str | None
+    n_tokens: int
+    dataset: DatasetChoice
+    layers: tuple[int, ...]
+    hooks: tuple[str, ...]
+    dtype: DType
+    compression: Compression
+    context_size: int
+    batch_size: int  # contexts
+    skip_positions: int
+    prefix: str
+    separator: str
+    processing: Processing
+    seed: int
+
+    @property
+    def n_contexts(self) -> int:
+        return self.n_tokens // self.context_size
+
+    def settings(self, facts: ModelFacts, dataset_label: str, dataset_fingerprint: str | None) -> dict[str, Any]:
+        """The request as the store records it and a resumed harvest compares it: option → value."""
+        return {
+            "--model": facts.label,
+            "--revision": facts.revision,
+            "--tokens": self.n_tokens,
+            "--dataset": dataset_label,
+            "--dataset-config": self.dataset.config,
+            "--dataset-split": self.dataset.split,
+            "--text-column": self.dataset.column,
+            "the dataset's content": dataset_fingerprint,
+            "--layers": list(self.layers),
+            "--hook": list(self.hooks),
+            "--dtype": self.dtype,
+            "--compress": self.compression,
+            "--context-size": self.context_size,
+            "--batch-size": self.batch_size,
+            "--skip-positions": self.skip_positions,
+            "--prefix-token": self.prefix,
+            "--separator-token": self.separator,
+            "--processing": self.processing,
+            "--seed": self.seed,
+            **{f"the installed {name}": version(name) for name in SOFTWARE},
+        }
+
+
+def check_request(request: Request, facts: ModelFacts) -> None:
+    """Raise InputError where the options cannot go together."""
+    if request.n_contexts < 1:
+        raise InputError(
+            f"--tokens {request.n_tokens}: not one context of {request.context_size} tokens; "
+            "give more, or a smaller --context-size"
+        )
+    if facts.max_context and request.context_size > facts.max_context:
+        raise InputError(f"--context-size {request.context_size}: {facts.label} takes {facts.max_context} at most")
+    if request.skip_positions >= request.context_size:
+        raise InputError(
+            f"--skip-positions {request.skip_positions}: leaves nothing of a context of {request.context_size}"
+        )
+    outside = [layer for layer in request.layers if not 0 <= layer < facts.n_layers]
+    if outside:
+        raise InputError(f"--layers {outside[0]}: {facts.label} has layers 0 to {facts.n_layers - 1}")
+
+
+def make_schema(request: Request, widths: dict[str, int], n_contexts: int, n_heldout: int) -> Schema:
+    """The store for so many contexts, of which the first `n_heldout` are held out."""
+    rows_per_context = request.context_size - request.skip_positions
+    widest = max(widths.values()) * stored_dtype(request.dtype).itemsize
+    layout = Layout(
+        n_contexts=n_contexts, n_heldout_contexts=n_heldout, rows_per_context=rows_per_context,
+        rows_per_shard=choose_rows_per_shard(n_contexts * rows_per_context, widest),
+        shards_per_window=SHARDS_PER_WINDOW, seed=request.seed,
+    )  # fmt: skip
+    return Schema(layout, widths, request.dtype, request.compression, request.context_size, request.skip_positions)
+
+
+def expected_schema(request: Request, facts: ModelFacts) -> Schema:
+    """The store as far as it is known before the text is read and the weights are loaded.
+
+    Hooks other than the standard ones are counted as d_model wide.
+    """
+    hooks = full_names(request.hooks, request.layers)
+    widths = dict.fromkeys(hooks, facts.d_model)
+    return make_schema(request, widths, request.n_contexts, heldout_target(request.n_contexts))
+
+
+def widths_are_known(request: Request) -> bool:
+    return set(request.hooks) <= set(STANDARD_HOOKS)
+
+
+def needed_bytes(schema: Schema, *, tokenised: bool = False) -> int:
+    """Most that a harvest has on disk at once: the store, and beside it the stream of tokens."""
+    stream = 0 if tokenised else 4 * schema.layout.n_contexts * schema.context_size
+    return int(RESERVE * (schema.total_bytes() + stream))
+
+
+def check_free_space(out: Path, schema: Schema, *, reclaimed: int = 0) -> None:
+    """Raise InputError where the disk cannot hold the store; `reclaimed` bytes are there already, or will be freed."""
+    need, free = needed_bytes(schema), free_bytes(out) + reclaimed
+    if need > free:
+        raise InputError(
+            f"--out {out}: the store needs {human_bytes(need)} ({schema.layout.n_rows:,} rows × {len(schema.hooks)} "
+            f"hooks in {schema.dtype}), and {human_bytes(free)} are free; give fewer --tokens or --layers, "
+            "a smaller --dtype, or another --out"
+        )
+
+
+def free_bytes(out: Path) -> int:
+    existing = out.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def used_bytes(*paths: Path) -> int:
+    """Bytes on disk under some folders; absent ones count nothing."""
+    files = (Path(folder) / name for path in paths for folder, _, names in os.walk(path) for name in names)
+    return sum(file.stat().st_blocks * 512 for file in files if file.exists())
+
+
+def existing_settings(out: Path) -> dict[str, Any] | None:
+    """The settings of a store, or of a harvest that has not made its store yet; None where there is neither.
+
+    Raises InputError where something else is in the way.
+    """
+    started = staging_path(out) / "settings.json"
+    if out.exists():
+        if out.is_dir() and not any(out.iterdir()):
+            return None
+        try:
+            return dict(open_store(out).provenance["settings"])
+        except StoreError as error:
+            raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
+    return dict(json.loads(started.read_bytes())) if started.exists() else None
+
+
+def check_existing(out: Path, settings: dict[str, Any], *, overwrite: bool) -> Store | None:
+    """What to do about an existing output: the finished store, if it is the one asked for; else None to go on.
+
+    Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
+    """
+    found = existing_settings(out)
+    if found is None or overwrite:
+        return None
+    differing = [
+        f"{name} (there: {_show(found.get(name))}, now: {_show(settings.get(name))})"
+        for name in {**found, **settings}
+        if found.get(name) != settings.get(name)
+    ]
+    if differing:
+        raise InputError(
+            f"--out {out}: holds a harvest with other settings: {'; '.join(differing)}; "
+            "give the same settings to continue it, --overwrite to replace it, or another --out"
+        )
+    store = open_store(out) if out.exists() and any(out.iterdir()) else None
+    return store if store is not None and store.complete else None
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def remove_existing(out: Path) -> None:
+    """Delete a store and its unfinished parts; the store's metadata goes first, so that no half of it looks whole."""
+    (out / "zarr.json").unlink(missing_ok=True)
+    for path in (out, staging_path(out)):
+        if path.exists():
+            shutil.rmtree(path)
+
+
+def human_bytes(n: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(n) < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.2f} TB"

@@ -1,0 +1,320 @@
+"""A harvest from end to end: tokens, model, store, windows, finish. Every step goes on where a stopped run left it.
+
+Not here: the stages that overlap (pipeline.py), what is written where (data/).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from data.chunks import write_json
+from data.deal import Layout, Run, worker_windows
+from data.dtypes import channel_scales, is_finite
+from data.errors import InputError
+from data.reader import Store, open_store
+from data.staging import WindowStaging
+from data.writer import committed_windows, create, finish, staging_path
+from harvest.documents import Source
+from harvest.lm import LanguageModel, ModelFacts, load
+from harvest.packing import choose_heldout, heldout_target, pack
+from harvest.pipeline import Pipeline
+from harvest.plan import Request, check_free_space, human_bytes, make_schema, used_bytes
+from harvest.tokens import HubTokenizer, Pretokenized, TokenStream, special_token, tokenise
+
+CALIBRATION_CONTEXTS = 64  # for int8's channel scales
+WAIT_SECONDS = 2.0
+
+
+class Stopped(Exception):
+    """A signal asked the harvest to stop; what is done is kept."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of `world_size` processes that fill a store together (torchrun's RANK, WORLD_SIZE, LOCAL_RANK)."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    @classmethod
+    def from_environment(cls) -> Worker:
+        return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished harvest: the store, and the speed of its steady state (without loading; None if nothing was run)."""
+
+    store: Store
+    tokens_per_second: float | None
+    text_ended: bool
+
+
+def run(
+    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Path, *,
+    device: torch.device, worker: Worker, stop: threading.Event, quiet: bool = False,
+) -> Outcome:  # fmt: skip
+    """Harvest into `out`, or continue there. Raises InputError, or Stopped once `stop` is set."""
+    staging = staging_path(out)
+    staging.mkdir(parents=True, exist_ok=True)
+    with locked(staging, worker):
+        if worker.rank == 0 and not (out / "zarr.json").exists():
+            write_json(staging / "settings.json", settings)
+            packed = tokens_to_contexts(request, facts, source, staging, stop=stop, quiet=quiet)
+            model, weights = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
+            create_store(request, facts, source, settings, out, packed, model, weights, device)
+        else:
+            wait_for(lambda: (out / "zarr.json").exists(), stop)
+            model, weights = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
+        store = open_store(out)
+        check_same_model(store, model, weights)
+        speed = fill(store, model, request, device=device, worker=worker, stop=stop, quiet=quiet)
+        if worker.rank == 0:
+            windows = set(range(store.layout.n_windows))
+            wait_for(lambda: committed_windows(out, store.schema) == windows, stop)
+            finish(out, store.schema, store.provenance)
+        return Outcome(open_store(out), speed, store.layout.n_contexts < request.n_contexts)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The text as contexts: how many, and how to make them."""
+
+    stream: TokenStream
+    heldout: NDArray[np.bool_]
+    n_heldout: int
+    n_train: int
+    prefix: int | None
+    separator: int | None
+    payload: int
+    tokenizer: str | None
+
+    @property
+    def n_contexts(self) -> int:
+        return self.n_heldout + self.n_train
+
+    def contexts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """(tokens, document) int32 [k, context_size], held-out contexts first."""
+        for wanted, n in ((self.heldout, self.n_heldout), (~self.heldout, self.n_train)):
+            yield from pack(
+                self.stream.tokens, self.stream.lengths, wanted, payload=self.payload, prefix=self.prefix, n_contexts=n
+            )
+
+
+def tokens_to_contexts(
+    request: Request, facts: ModelFacts, source: Source, staging: Path, *, stop: threading.Event, quiet: bool
+) -> Packed:
+    """Tokenise (or continue to), and decide which documents are held out."""
+    tokenizer: HubTokenizer | Pretokenized = Pretokenized()
+    prefix = separator = None
+    if source.kind == "text":
+        tokenizer = HubTokenizer(facts.name, facts.revision, separator=request.separator)
+        prefix = special_token(tokenizer.tokenizer, request.prefix, option="--prefix-token")
+        separator = tokenizer.separator
+    elif request.prefix != "none":
+        if not request.prefix.isdecimal():
+            raise InputError(f"--prefix-token {request.prefix}: give a token's number for a dataset of token ids")
+        prefix = int(request.prefix)
+    if prefix is not None and prefix >= facts.vocab_size:
+        raise InputError(f"--prefix-token {prefix}: the model's vocabulary has {facts.vocab_size} tokens")
+    payload = request.context_size - (prefix is not None)
+    wanted = request.n_contexts * payload
+    with tqdm(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:
+
+        def progress(n_tokens: int) -> None:
+            bar.update(min(n_tokens, wanted) - bar.n)
+            if stop.is_set():
+                raise Stopped
+
+        stream = tokenise(
+            staging,
+            source,
+            tokenizer,
+            n_tokens=wanted,
+            slack=2 * payload,
+            vocab_size=facts.vocab_size,
+            progress=progress,
+        )
+    available = min(request.n_contexts, int(stream.lengths.sum()) // payload)
+    target = heldout_target(available)
+    heldout = choose_heldout(stream.lengths, stream.hashes, target * payload)
+    n_heldout = min(int(stream.lengths[heldout].sum()) // payload, target)
+    n_train = min(int(stream.lengths[~heldout].sum()) // payload, request.n_contexts - n_heldout)
+    if n_train < 1:
+        raise InputError(
+            f"--dataset {source.label}: its {int(stream.lengths.sum())} tokens do not fill one context of "
+            f"{request.context_size}; give more text or a smaller --context-size"
+        )
+    return Packed(stream, heldout, n_heldout, n_train, prefix, separator, payload, tokenizer.fingerprint)
+
+
+def create_store(
+    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Path, packed: Packed,
+    model: LanguageModel, weights: str, device: torch.device,
+) -> None:  # fmt: skip
+    """Make the store appear, with tokens and provenance, and no rows yet."""
+    schema = make_schema(request, model.widths, packed.n_contexts, packed.n_heldout)
+    check_free_space(out, schema, reclaimed=used_bytes(staging_path(out)))
+    digest = hashlib.sha256()
+
+    def contexts() -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        for tokens, document in packed.contexts():
+            digest.update(tokens.astype("<i4").tobytes())
+            yield tokens, document
+
+    def provenance() -> dict[str, Any]:
+        return {
+            "settings": settings,
+            "model": {
+                "name": facts.label, "revision": facts.revision, "weights_sha256": weights,
+                "processing": request.processing, "forward_path": model.path, "precision": "float32",
+                "n_layers": facts.n_layers, "d_model": facts.d_model,
+            },
+            "tokens": {
+                "dataset": source.label, "dataset_fingerprint": source.fingerprint, "sha256": digest.hexdigest(),
+                "tokenizer_sha256": packed.tokenizer, "separator_token": packed.separator,
+                "prefix_token": packed.prefix, "context_size": request.context_size, "n_contexts": packed.n_contexts,
+                "text_ended": packed.n_contexts < request.n_contexts,
+            },
+        }  # fmt: skip
+
+    scales: dict[str, NDArray[np.float32]] = {}
+    if request.dtype == "int8":
+        scales = calibrate(model, next(packed.contexts())[0][:CALIBRATION_CONTEXTS], device)
+    create(out, schema, contexts, provenance, scales)
+
+
+def calibrate(model: LanguageModel, tokens: NDArray[np.int32], device: torch.device) -> dict[str, NDArray[np.float32]]:
+    """int8's channel scales from some contexts, int32 [n, context_size]: hook → float32 [d]."""
+    scales: dict[str, NDArray[np.float32]] = {}
+
+    def receive(name: str, value: torch.Tensor) -> None:
+        if not is_finite(value):
+            raise InputError(f"the model computes values in {name} that are not finite, which no store keeps")
+        scales[name] = channel_scales(value.flatten(0, -2)).cpu().numpy()
+
+    model.capture(torch.from_numpy(tokens.astype(np.int64)).to(device), receive)
+    return scales
+
+
+def check_same_model(store: Store, model: LanguageModel, weights: str) -> None:
+    """Raise InputError where a store was begun with other weights, or another forward path."""
+    found = store.provenance["model"]
+    for what, there, now in (
+        ("weights", found["weights_sha256"], weights),
+        ("forward path", found["forward_path"], model.path),
+    ):
+        if there != now:
+            raise InputError(
+                f"--model: the {what} differ from those {store.path} was begun with ({there[:12]}, now {now[:12]}); "
+                "give the same model to continue, or --overwrite"
+            )
+
+
+def window_batches(layout: Layout, window: int, batch_size: int, done: int) -> Iterator[tuple[int, int]]:
+    """The batches of contexts [first, last) that a window still needs, aligned to absolute context numbers.
+
+    `done` is the number before which all contexts are finished.
+    """
+    begin, end = layout.window_contexts(window)
+    first = max(begin, done) // batch_size * batch_size
+    for context in range(first, end, batch_size):
+        yield context, min(context + batch_size, layout.n_contexts)
+
+
+def place(layout: Layout, window: int, first_row: int, last_row: int) -> tuple[NDArray[np.int64], list[Run]]:
+    """Where a window puts the rows [first_row, last_row): the rows in writing order, and their runs."""
+    parts = [deal.place(first_row, last_row) for deal in layout.deals(window)]
+    return np.concatenate([rows for rows, _ in parts]), [run for _, runs in parts for run in runs]
+
+
+def fill(
+    store: Store, model: LanguageModel, request: Request, *, device: torch.device, worker: Worker,
+    stop: threading.Event, quiet: bool,
+) -> float | None:  # fmt: skip
+    """Run this worker's windows; returns tokens a second, the first batch left out, the sealing included."""
+    schema, layout = store.schema, store.layout
+    committed = committed_windows(store.path, schema)
+    todo = [w for w in worker_windows(layout, worker.rank, worker.world_size) if w not in committed]
+    scales = {}
+    if schema.dtype == "int8":
+        scales = {hook: torch.from_numpy(np.array(store._channel_scale(hook))).to(device) for hook in schema.hooks}
+    tokens_per_row = schema.context_size / layout.rows_per_context
+    total = sum(deal.n_rows for w in worker_windows(layout, worker.rank, worker.world_size) for deal in layout.deals(w))
+    pending = sum(deal.n_rows for w in todo for deal in layout.deals(w))
+    bar = tqdm(
+        total=int(total * tokens_per_row), initial=int((total - pending) * tokens_per_row), desc="harvesting",
+        unit="tok", unit_scale=True, disable=quiet or worker.rank > 0,
+    )  # fmt: skip
+    written = 0
+    marks: list[tuple[float, int]] = []
+
+    def wrote(rows: int, n_bytes: int) -> None:
+        nonlocal written
+        written += n_bytes
+        bar.update(round(rows * tokens_per_row))
+        bar.set_postfix_str(f"{human_bytes(written)} written, bottleneck {pipeline.clock.bottleneck}", refresh=False)
+        marks.append((time.perf_counter(), rows))
+
+    batch_size = request.batch_size
+    with (
+        bar,
+        Pipeline(model, schema, batch_size=batch_size, device=device, channel_scales=scales, wrote=wrote) as pipeline,
+    ):
+        for window in todo:
+            staging = WindowStaging(store.path, staging_path(store.path), schema, window)
+            done = staging.contexts_done
+            begin, end = layout.window_contexts(window)
+            bar.update(round(max(done - begin, 0) * schema.context_size))
+            batches = list(window_batches(layout, window, batch_size, done))
+            if done >= end:  # stopped while it was being sealed
+                staging.seal()
+                continue
+            for first, last in batches:
+                if stop.is_set():
+                    raise Stopped
+                first_row = first * layout.rows_per_context
+                rows, runs = place(layout, window, first_row, last * layout.rows_per_context)
+                pipeline.submit(
+                    store.tokens(np.arange(first, last)), first_row, rows, runs, staging,
+                    contexts_done=min(last, end), last=last >= end,
+                )  # fmt: skip
+    if len(marks) < 2:
+        return None
+    rows_after_first = sum(rows for _, rows in marks[1:])
+    return rows_after_first * tokens_per_row / (time.perf_counter() - marks[0][0])
+
+
+@contextmanager
+def locked(staging: Path, worker: Worker) -> Iterator[None]:
+    """Hold the lock of this worker's part; the kernel frees it when the process ends, however it ends.
+
+    Raises InputError where another process holds it.
+    """
+    with open(staging / f"lock.{worker.rank}", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"--out: another harvest is writing to {staging.with_suffix('')}; wait for it") from error
+        yield
+
+
+def wait_for(condition: Callable[[], bool], stop: threading.Event) -> None:
+    """Wait until other workers have done their part."""
+    while not condition():
+        if stop.wait(WAIT_SECONDS):
+            raise Stopped

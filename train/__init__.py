@@ -1,0 +1,1 @@
+"""Stage two: train SAEs on a store (not built yet)."""
