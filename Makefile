@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	cd tests && ../$(VENV)/bin/python -m pytest -c ../pyproject.toml --rootdir=.. .
+	$(VENV)/bin/pytest
 
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

@@ -126,11 +126,11 @@ class ArrayFile:
         return self.path / separator.join(["c", str(index), *["0"] * (len(self.shape) - 1)])
 
     def stored_bytes(self, index: int) -> NDArray[np.uint8]:
-        """A chunk file as it is, trailer included, mapped."""
-        return np.memmap(self.chunk_path(index), dtype=np.uint8, mode="r")
+        """A chunk file as it is, trailer included: a private map, so writing to it would change no file."""
+        return np.memmap(self.chunk_path(index), dtype=np.uint8, mode="c")
 
     def chunk(self, index: int, *, check: bool = False) -> NDArray[Any]:
-        """A chunk as an array [chunk_shape]: a read-only memory map, or decoded where the array is compressed.
+        """A chunk as an array [chunk_shape]: a private memory map, or decoded where the array is compressed.
 
         Raises StoreError where the file is missing, short, or (with `check`) fails its checksum.
         """
@@ -144,9 +144,11 @@ class ArrayFile:
             if found != recorded:
                 raise StoreError(f"{path} is damaged: its checksum is {found:08x}, its trailer says {recorded:08x}")
         stored = stored[:-TRAILER_BYTES]
-        if self.compressor is not None:
-            stored = np.frombuffer(self.compressor.decode(np.ascontiguousarray(stored)), dtype=np.uint8)
         expected = int(np.prod(self.chunk_shape)) * self.dtype.itemsize
+        if self.compressor is not None:
+            decoded = np.empty(expected, dtype=np.uint8)
+            self.compressor.decode(np.ascontiguousarray(stored), out=decoded)
+            stored = decoded
         if stored.nbytes != expected:
             raise StoreError(f"{path} holds {stored.nbytes} bytes where {expected} belong; it is damaged")
         return stored.view(self.dtype).reshape(self.chunk_shape)

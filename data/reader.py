@@ -74,9 +74,9 @@ class Store:
         return int(self.commit[shard, 0])
 
     def stored(self, hook: str, shard: int) -> NDArray[Any]:
-        """A shard's rows as stored, [rows, d] read-only: float16, float32, uint16 (bfloat16's bits) or int8 codes.
+        """A shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes.
 
-        A memory map, or decoded memory where the store is compressed. Raises StoreError where it is missing or short.
+        A private memory map, or decoded memory where the store is compressed. Raises StoreError where it is missing.
         """
         self._known(hook)
         n_rows = self.shard_rows(shard)
@@ -95,13 +95,11 @@ class Store:
     def tensor(self, hook: str, shard: int) -> torch.Tensor:
         """Rows of a shard as a tensor [rows, d] of the stored type (float32 for int8), without a copy where mapped.
 
-        Do not write to it: the memory is a read-only map.
+        The map is private: writing to the tensor changes no file.
         """
         if self.dtype == "int8":
             return torch.from_numpy(self.rows(hook, shard))
-        stored = self.stored(hook, shard)
-        stored = np.lib.stride_tricks.as_strided(stored, writeable=True) if not stored.flags.writeable else stored
-        return as_torch(stored, self.dtype)
+        return as_torch(self.stored(hook, shard), self.dtype)
 
     def scales(self, hook: str, shard: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """int8's scales: by row float32 [rows], by channel float32 [d]."""

@@ -1,6 +1,6 @@
 """What a store's arrays are called, and their shapes, types and attributes: FORMAT.md in code.
 
-Not here: bytes (chunks.py), filling them (writer.py), reading them (reader.py).
+Not here: making them (skeleton.py), bytes (chunks.py), filling them (writer.py), reading them (reader.py).
 """
 
 from __future__ import annotations
@@ -8,17 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from data import stats
-from data.chunks import write_json
-from data.deal import SPLITS, Layout
-from data.dtypes import DType, fill_value, stored_dtype
+from data.deal import Layout
+from data.dtypes import DType, stored_dtype
 
 VERSION = 1
 Compression = Literal["none", "zstd", "blosc"]
@@ -26,7 +23,6 @@ Compression = Literal["none", "zstd", "blosc"]
 CONTEXT, POSITION = "context", "position"
 TOKENS, DOCUMENT, COMMIT = "tokens", "document", "commit"
 N_COMMIT_FACTS = 3  # rows, split, window; then one checksum an array
-CONTEXTS_PER_CHUNK_BYTES = 4 << 20
 
 
 def row_scale_name(hook: str) -> str:
@@ -101,45 +97,6 @@ def codecs(compression: Compression, itemsize: int) -> list[dict[str, Any]]:
     return [{"name": "bytes", "configuration": {"endian": "little"}}, *middle, {"name": "crc32c"}]
 
 
-def create_skeleton(path: Path, schema: Schema, provenance: dict[str, Any]) -> None:
-    """Write the metadata of every array but `tokens` and `document`, and of the groups, to a folder."""
-    layout = schema.layout
-    n_rows = layout.n_shards * layout.rows_per_shard
-    by_shard = layout.rows_per_shard
-    by_window = min(layout.shards_per_window, layout.n_shards)
-
-    for name, (dtype, d) in schema.staged.items():
-        is_scale = name not in schema.widths
-        shape = (n_rows,) if is_scale else (n_rows, d)
-        _create(
-            path / name, shape, (by_shard, *shape[1:]), dtype,
-            fill=float("nan") if is_scale else fill_value(schema.dtype),
-            pipeline=codecs("none" if is_scale else schema.compression, dtype.itemsize),
-            attributes={} if is_scale else {"activation_dtype": schema.dtype, "hook": name},
-            names=("row",) if is_scale else ("row", "channel"),
-        )  # fmt: skip
-    if schema.dtype == "int8":
-        for hook, d in schema.widths.items():
-            _create(path / channel_scale_name(hook), (d,), (d,), np.dtype("<f4"), fill=float("nan"), names=("channel",))
-    _create(path / CONTEXT, (n_rows,), (by_shard,), np.dtype("<i4"), fill=-1, names=("row",))
-    _create(path / POSITION, (n_rows,), (by_shard,), np.dtype("<i2"), fill=-1, names=("row",))
-
-    columns = schema.commit_columns
-    _create(
-        path / COMMIT, (layout.n_shards, len(columns)), (by_window, len(columns)), np.dtype("<i8"),
-        fill=0, attributes={"columns": columns, "splits": list(SPLITS)}, names=("shard", "column"), separator="/",
-    )  # fmt: skip
-    for name, whole, dtype, attributes in stats_arrays(schema):
-        _create(path / name, whole, (by_window, *whole[1:]), dtype, fill=0, attributes=attributes, separator="/")
-    write_json(path / "zarr.json", _group(root_attributes(schema, provenance)))
-    for group in {p.parent for name, *_ in stats_arrays(schema) for p in (path / name, (path / name).parent)}:
-        write_json(group / "zarr.json", _group({}))
-
-
-def _group(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-
-
 def stats_arrays(schema: Schema) -> list[tuple[str, tuple[int, ...], np.dtype[Any], dict[str, Any]]]:
     """(name, shape, type, attributes) of the statistics arrays; axis 0 is the shard, axis 1 the subset."""
     n = schema.layout.n_shards
@@ -155,42 +112,8 @@ def stats_arrays(schema: Schema) -> list[tuple[str, tuple[int, ...], np.dtype[An
     return found
 
 
-def create_token_arrays(path: Path, n_contexts: int, context_size: int) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
-    """The arrays `tokens` and `document`, int32 [n_contexts, context_size], to be filled in whole chunks."""
-    chunks = (min(max(CONTEXTS_PER_CHUNK_BYTES // (4 * context_size), 1), n_contexts), context_size)
-    shape = (n_contexts, context_size)
-    names = ("context", "position")
-    return (
-        _create(path / TOKENS, shape, chunks, np.dtype("<i4"), fill=-1, names=names),
-        _create(path / DOCUMENT, shape, chunks, np.dtype("<i4"), fill=-1, names=names),
-    )
-
-
-def _create(
-    path: Path,
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    dtype: np.dtype[Any],
-    *,
-    fill: float | int,
-    pipeline: Any = None,
-    attributes: dict[str, Any] | None = None,
-    names: tuple[str, ...] | None = None,
-    separator: Literal[".", "/"] = ".",
-) -> zarr.Array[Any]:
-    return zarr.create(
-        store=str(path),
-        zarr_format=3,
-        shape=shape,
-        chunks=chunks,
-        dtype=dtype.newbyteorder("="),
-        fill_value=fill,
-        codecs=pipeline or codecs("none", dtype.itemsize),
-        chunk_key_encoding=("default", separator),
-        attributes=attributes or {},
-        dimension_names=names,
-        config={"write_empty_chunks": True},
-    )
+def group(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
 def root_attributes(schema: Schema, provenance: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -201,7 +124,7 @@ def root_attributes(schema: Schema, provenance: dict[str, Any], **more: Any) -> 
 
 
 def finish_attributes(schema: Schema, provenance: dict[str, Any], fingerprint: str) -> dict[str, Any]:
-    return _group({**root_attributes(schema, provenance), "complete": True, "fingerprint": fingerprint})
+    return group({**root_attributes(schema, provenance), "complete": True, "fingerprint": fingerprint})
 
 
 def fingerprint(commit: NDArray[np.int64], provenance: dict[str, Any]) -> str:

@@ -25,12 +25,11 @@ from data.schema import (
     COMMIT,
     Schema,
     channel_scale_name,
-    create_skeleton,
-    create_token_arrays,
     fingerprint,
     finish_attributes,
     stats_arrays,
 )
+from data.skeleton import create_skeleton, create_token_arrays
 
 Contexts = Iterable[tuple[NDArray[np.int32], NDArray[np.int32]]]
 

@@ -30,10 +30,14 @@ class BridgeModel:
         self, model: PreTrainedModel, facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *,
         processing: Processing, device: torch.device,
     ) -> None:  # fmt: skip
-        self.bridge: Any = TransformerBridge.boot_transformers(
-            facts.name, hf_model=model.to(device), device=str(device)
-        )
-        self.bridge.enable_compatibility_mode(disable_warnings=True, no_processing=processing == "none")
+        try:
+            self.bridge: Any = TransformerBridge.boot_transformers(
+                facts.name, hf_model=model.to(device), device=str(device)
+            )
+            self.bridge.enable_compatibility_mode(disable_warnings=True, no_processing=processing == "none")
+        except (ValueError, OSError, KeyError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
+            reason = str(error).strip().split("\n")[0][:200]
+            raise InputError(f"--model {facts.label}: TransformerLens cannot run it ({reason})") from error
         names = resolve(hooks, layers, list(self.bridge.hook_dict))
         blocks = [layer_of(name) for name in names]
         inside = [block for block in blocks if block is not None]

@@ -93,6 +93,8 @@ class DatasetSource:
             example = next(iter(self._data), None)
         except InputError:
             raise
+        except StopIteration:  # what `datasets` does with an empty file
+            example = None
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).strip().split("\n")[0][:200]
             raise InputError(

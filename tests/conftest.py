@@ -1,0 +1,140 @@
+"""Real parts for the tests: stores on disk, a random GPT-2, pretrained models where they are at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+
+from data import Store, open_store
+from data.deal import Layout
+from data.dtypes import channel_scales, encode
+from data.schema import Schema, row_scale_name
+from data.staging import WindowStaging
+from data.writer import create, finish, staging_path
+from harvest.run import place
+
+settings.register_profile("ours", deadline=None, max_examples=50)
+settings.load_profile("ours")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def shared(path: str) -> Path:
+    """A file beside the checkout that only some machines have."""
+    found = SHARED / path
+    if not found.exists():
+        pytest.skip(f"needs {path}, which is not on this machine")
+    return found
+
+
+@pytest.fixture(scope="session")
+def stories260k() -> Path:
+    return shared("models/stories260K")
+
+
+@pytest.fixture(scope="session")
+def random_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GPT-2 of 3 layers with random weights, larger than usual so that centring shows; no tokenizer."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    path = tmp_path_factory.mktemp("models") / "random-gpt2"
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(n_layer=3, n_embd=48, n_head=4, n_positions=64, vocab_size=211))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def token_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-tokenised dataset for `random_gpt2`: 400 documents of 20 to 120 token ids."""
+    path = tmp_path_factory.mktemp("text") / "tokens.jsonl"
+    rng = np.random.default_rng(0)
+    with open(path, "w") as file:
+        for _ in range(400):
+            ids = rng.integers(0, 211, rng.integers(20, 120)).tolist()
+            file.write(json.dumps({"input_ids": ids}) + "\n")
+    return path
+
+
+MakeStore = Callable[..., tuple[Store, dict[str, np.ndarray], np.ndarray]]
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> MakeStore:
+    """Write a store from made-up activations, by the same parts as a harvest does."""
+
+    def make(
+        *, n_contexts: int = 60, context_size: int = 32, skip: int = 0, widths: dict[str, int] | None = None,
+        n_heldout: int = 10, rows_per_shard: int = 128, shards_per_window: int = 4, dtype: str = "float16",
+        compression: str = "none", name: str = "made.zarr", windows: int | None = None, seed: int = 0,
+    ) -> tuple[Store, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
+        widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
+        per_context = context_size - skip
+        layout = Layout(n_contexts, n_heldout, per_context, rows_per_shard, shards_per_window, seed)
+        schema = Schema(layout, widths, dtype, compression, context_size, skip)
+        rng = np.random.default_rng(seed)
+        tokens = rng.integers(0, 1000, (n_contexts, context_size)).astype(np.int32)
+        document = np.repeat(np.arange(n_contexts, dtype=np.int32)[:, None] // 2, context_size, axis=1)
+        values = {
+            h: rng.normal(size=(layout.n_rows, d)).astype(np.float32) * (1 + i)
+            for i, (h, d) in enumerate(widths.items())
+        }
+        for rows in values.values():
+            rows[::per_context] *= 30  # position 0 is an outlier, as in real models
+        scales = {h: channel_scales(torch.from_numpy(x)) for h, x in values.items()} if dtype == "int8" else {}
+        path = tmp_path / name
+        provenance = {
+            "model": {"name": "made-up", "forward_path": "none"},
+            "tokens": {"dataset": "made-up"},
+            "settings": {},
+        }
+        create(
+            path, schema, lambda: [(tokens, document)], lambda: provenance, {h: s.numpy() for h, s in scales.items()}
+        )
+        for window in range(layout.n_windows if windows is None else windows):
+            staging = WindowStaging(path, staging_path(path), schema, window)
+            first, last = layout.window_contexts(window)
+            rows, runs = place(layout, window, first * per_context, last * per_context)
+            arrays = {}
+            for hook, x in values.items():
+                stored, row_scale = encode(torch.from_numpy(x[rows]), dtype, scales.get(hook))
+                arrays[hook] = stored.contiguous().view(torch.uint8).numpy().view(schema.staged[hook][0])
+                if row_scale is not None:
+                    arrays[row_scale_name(hook)] = row_scale[:, None].numpy()
+            staging.write(runs, arrays)
+            staging.sync(last)
+            staging.seal()
+        if windows is None:
+            finish(path, schema, provenance)
+        return open_store(path), values, tokens
+
+    return make
+
+
+def run_command(*arguments: str | Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours as a user would, in a process of its own."""
+    module, *rest = map(str, arguments)
+    return subprocess.run(
+        [sys.executable, "-m", module, *rest], capture_output=True, text=True, timeout=timeout,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return run_command
