@@ -66,11 +66,12 @@ class Schema:
         return ["rows", "split", "window", *(f"crc32c:{name}" for name in self.checked)]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON; `widths` as pairs, because their order is the hooks' and JSON objects have none."""
+        return {**asdict(self), "widths": [[hook, d] for hook, d in self.widths.items()]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Schema:
-        return cls(**{**value, "layout": Layout(**value["layout"])})
+        return cls(**{**value, "layout": Layout(**value["layout"]), "widths": dict(value["widths"])})
 
     def shard_bytes(self) -> int:
         """Bytes of one shard of all arrays, uncompressed, with trailers."""

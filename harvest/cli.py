@@ -10,30 +10,18 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from data.cli import Count, StoreCommand
-from data.dtypes import DTYPES
 from data.errors import InputError
-from data.facts import describe, store_facts
-from data.writer import staging_path
-from harvest.documents import THE_PILE, DatasetChoice, open_source
-from harvest.plan import (
-    Request,
-    check_existing,
-    check_free_space,
-    check_request,
-    expected_schema,
-    free_bytes,
-    human_bytes,
-    needed_bytes,
-    remove_existing,
-    used_bytes,
-    widths_are_known,
-)
+
+# The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
+if TYPE_CHECKING:
+    from harvest.lm import ModelFacts
+    from harvest.plan import Request
 
 TRY_AGAIN, INTERRUPTED = 75, 130  # exit codes after SIGTERM (EX_TEMPFAIL) and Ctrl-C
 TIMED_BATCHES = 3
@@ -51,7 +39,10 @@ Examples:
 @click.option("--model", required=True, help="Hub name, local directory in hub format, or `demo`.")
 @click.option("--revision", help="Branch, tag or commit of the model on the hub.")
 @click.option("--tokens", type=Count(), default="100M", show_default=True, help="Rounded down to whole contexts.")
-@click.option("--dataset", help=f"Hub name, local file or folder, or `demo`. [default: {THE_PILE}; demo for demo]")
+@click.option(
+    "--dataset",
+    help="Hub name, local file or folder, or `demo`. [default: monology/pile-uncopyrighted; for demo, demo]",
+)
 @click.option("--dataset-config", help="Configuration of a hub dataset.")
 @click.option("--dataset-split", default="train", show_default=True, help="Split of a hub dataset.")
 @click.option("--text-column", help="Column of text, or of token ids. [default: text, else input_ids]")
@@ -59,7 +50,9 @@ Examples:
 @click.option("--layers", default="all", show_default=True, help="`all`, or numbers and ranges: 0,5,8-11.")
 @click.option("--hook", default="mlp_out", show_default=True, help="mlp_out, resid_pre, resid_post, attn_out or any "
               "hook of the model's (TransformerLens's names); several with commas.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(DTYPES), default="float16", show_default=True)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16", "bfloat16", "int8"]), default="float16", show_default=True
+)
 @click.option("--compress", type=click.Choice(["none", "zstd", "blosc"]), default="none", show_default=True)
 @click.option("--context-size", type=Count(), default="256", show_default=True, help="Tokens a context.")
 @click.option("--batch-size", type=Count(), default="16", show_default=True, help="Contexts a forward pass.")
@@ -86,7 +79,19 @@ def main(
 
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
-    from harvest.lm import find_model  # transformers is slow to import: not for --help
+    from data.facts import store_facts
+    from data.writer import staging_path
+    from harvest.documents import THE_PILE, DatasetChoice, open_source
+    from harvest.lm import find_model
+    from harvest.plan import (
+        Request,
+        check_existing,
+        check_free_space,
+        check_request,
+        expected_schema,
+        remove_existing,
+        used_bytes,
+    )
     from harvest.run import Stopped, Worker, run
 
     facts = find_model(model, revision)
@@ -102,18 +107,10 @@ def main(
     check_request(request, facts)
     torch_device = choose_device(device)
     schema = expected_schema(request, facts)
+    check_free_space(out, schema, reclaimed=used_bytes(out, staging_path(out)))
     if dry_run:
-        plan = {
-            "out": str(out), "rows": schema.layout.n_rows, "hooks": len(schema.hooks), "dtype": dtype,
-            "bytes": schema.total_bytes(), "bytes_needed": needed_bytes(schema), "bytes_free": free_bytes(out),
-            "files": schema.n_files(), "widths_known": widths_are_known(request),
-        }  # fmt: skip
-        check_free_space(out, schema, reclaimed=used_bytes(out, staging_path(out)))
-        plan["tokens_per_second"] = rate = measure_rate(request, facts, torch_device)
-        plan["seconds"] = request.n_tokens / rate
-        click.echo(json.dumps(plan, indent=2) if as_json else describe_plan(plan))
+        show_plan(request, facts, out, torch_device, as_json)
         return
-
     source = open_source(request.dataset)
     settings = request.settings(facts, source.label, source.fingerprint)
     finished = check_existing(out, settings, overwrite=overwrite)
@@ -121,25 +118,26 @@ def main(
         click.echo(f"{out} is complete; nothing to do", err=True)
         show(store_facts(finished), as_json)
         return
-    check_free_space(out, schema, reclaimed=used_bytes(out, staging_path(out)))
     worker = Worker.from_environment()
     if overwrite and worker.rank == 0:
         remove_existing(out)
 
-    stop, code = threading.Event(), [0]
+    stop, received = threading.Event(), []
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        code[0] = INTERRUPTED if number == signal.SIGINT else TRY_AGAIN
+        received.append(number)
         stop.set()
         signal.signal(number, signal.SIG_DFL)  # a second one ends at once
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         outcome = run(request, facts, source, settings, out, device=torch_device, worker=worker, stop=stop)
     except Stopped:
         click.echo(f"stopped; what is done is in {staging_path(out)}, and the same command continues", err=True)
-        sys.exit(code[0])
+        sys.exit(INTERRUPTED if signal.SIGINT in received else TRY_AGAIN)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if outcome.text_ended:
         have = outcome.store.layout.n_contexts * context_size
         click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)
@@ -149,20 +147,38 @@ def main(
 
 
 def show(facts: dict[str, Any], as_json: bool) -> None:
+    from data.facts import describe
+
     click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
 
 
-def describe_plan(plan: dict[str, Any]) -> str:
-    return (
-        f"{plan['out']}: {plan['rows']:,} rows × {plan['hooks']} hooks in {plan['dtype']}, "
-        f"{human_bytes(plan['bytes'])} in about {plan['files']:,} files "
-        f"({human_bytes(plan['bytes_needed'])} needed on the way, {human_bytes(plan['bytes_free'])} free)\n"
-        f"about {plan['seconds'] / 3600:.2f} hours at {plan['tokens_per_second']:,.0f} tokens/s, tokenising left out"
-        + ("" if plan["widths_known"] else "\nwidths of hooks outside the standard ones are counted as d_model")
+def show_plan(request: Request, facts: ModelFacts, out: Path, device: Any, as_json: bool) -> None:
+    """Print what a harvest would write, and how long it would take at the speed of a few batches."""
+    from harvest.plan import expected_schema, free_bytes, human_bytes, needed_bytes, widths_are_known
+
+    schema = expected_schema(request, facts)
+    need, free = needed_bytes(schema), free_bytes(out)
+    rate = measure_rate(request, facts, device)
+    seconds = request.n_tokens / rate
+    if as_json:
+        plan = {
+            "out": str(out), "rows": schema.layout.n_rows, "hooks": len(schema.hooks), "dtype": schema.dtype,
+            "bytes": schema.total_bytes(), "bytes_needed": need, "bytes_free": free, "files": schema.n_files(),
+            "tokens_per_second": rate, "seconds": seconds, "widths_known": widths_are_known(request),
+        }  # fmt: skip
+        click.echo(json.dumps(plan, indent=2))
+        return
+    click.echo(
+        f"{out}: {schema.layout.n_rows:,} rows × {len(schema.hooks)} hooks in {schema.dtype}, "
+        f"{human_bytes(schema.total_bytes())} in about {schema.n_files():,} files "
+        f"({human_bytes(need)} needed on the way, {human_bytes(free)} free)\n"
+        f"about {seconds / 3600:.2f} hours at {rate:,.0f} tokens/s, tokenising left out"
     )
+    if not widths_are_known(request):
+        click.echo("hooks other than the standard ones are counted as d_model wide")
 
 
-def measure_rate(request: Request, facts: Any, device: Any) -> float:
+def measure_rate(request: Request, facts: ModelFacts, device: Any) -> float:
     """Tokens a second of the forward pass, on random tokens."""
     import torch
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -126,15 +127,22 @@ def make_store(tmp_path: Path) -> MakeStore:
     return make
 
 
-def run_command(*arguments: str | Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours as a user would, in a process of its own."""
-    module, *rest = map(str, arguments)
-    return subprocess.run(
-        [sys.executable, "-m", module, *rest], capture_output=True, text=True, timeout=timeout,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+@dataclass
+class Finished:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-@pytest.fixture(scope="session")
-def command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    return run_command
+@pytest.fixture
+def command() -> Callable[..., Finished]:
+    """Run `harvest` or `analyze` as its console script does, but in this process: imports take seconds."""
+
+    def run(name: str, *arguments: str | Path) -> Finished:
+        main = importlib.import_module(f"{name}.cli").main
+        found = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        if found.exception is not None and not isinstance(found.exception, SystemExit):
+            raise found.exception
+        return Finished(found.exit_code, found.stdout, found.stderr)
+
+    return run

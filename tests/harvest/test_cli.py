@@ -1,0 +1,83 @@
+"""Bad input: one sentence that names the option and the remedy, exit code 2, no traceback, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harvest.cli import main, parse_layers
+
+BASE = ["--model", "demo", "--tokens", "10k"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing option '--model'"),
+        (["--model", "demo", "--tokens", "many"], "'many' is not a positive whole number; write 100M, 1.5k"),
+        (["--model", "demo", "--tokens", "0"], "not a positive whole number"),
+        (["--model", "demo", "--tokens", "100"], "not one context of 256 tokens"),
+        ([*BASE, "--layers", "0,6"], "--layers 6: demo has layers 0 to 5"),
+        ([*BASE, "--layers", "a"], "--layers a: give `all`, or numbers and ranges"),
+        ([*BASE, "--context-size", "512"], "--context-size 512: demo takes 256 at most"),
+        ([*BASE, "--skip-positions", "256"], "leaves nothing of a context of 256"),
+        ([*BASE, "--hook", ","], "--hook: names no hook"),
+        ([*BASE, "--dataset", "/nowhere/at/all.txt"], "--dataset /nowhere/at/all.txt"),
+        ([*BASE, "--prefix-token", "sep"], "--prefix-token sep: the tokenizer has no such token"),
+        ([*BASE, "--dtype", "float8"], "'float8' is not one of"),
+        (["--model", "./no-such-folder/x", "--tokens", "10k"], "neither a local directory in hub format nor a model"),
+        ([*BASE, "--device", "cuda"], "--device cuda: PyTorch finds no GPU"),
+    ],
+)
+def test_a_mistake_is_answered_with_one_sentence(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(main, arguments)
+    assert found.exit_code == 2, found.output
+    assert message in found.output
+    assert "Traceback" not in found.output
+    assert not list(tmp_path.rglob("*.zarr"))
+
+
+def test_too_little_space_is_told_with_the_figures_before_the_model_loads(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("harvest.lm.load", lambda *a, **k: pytest.fail("the model was loaded"))
+    found = CliRunner().invoke(main, ["--model", "demo", "--tokens", "1000B", "--out", str(tmp_path / "s.zarr")])
+    assert found.exit_code == 2
+    assert "needs" in found.output
+    assert "TB" in found.output
+    assert "are free" in found.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_in_the_way_is_never_deleted(tmp_path: Path) -> None:
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter1.txt").write_text("words")
+    for more in ([], ["--overwrite"]):
+        found = CliRunner().invoke(main, [*BASE, "--out", str(precious), *more])
+        assert found.exit_code == 2
+        assert "is not an activation store" in found.output
+    assert (precious / "chapter1.txt").read_text() == "words"
+
+
+def test_a_dry_run_tells_sizes_and_time_and_writes_nothing(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, [*BASE, "--out", str(tmp_path / "s.zarr"), "--dry-run"])
+    assert found.exit_code == 0, found.output
+    assert "9,984 rows × 6 hooks in float16" in found.output
+    assert "tokens/s" in found.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"), [("all", (0, 1, 2, 3)), ("2", (2,)), ("0,3", (0, 3)), ("1-3", (1, 2, 3)), ("3,0-1", (0, 1, 3))]
+)
+def test_layers_are_numbers_and_ranges(text: str, layers: tuple[int, ...]) -> None:
+    assert parse_layers(text, 4) == layers

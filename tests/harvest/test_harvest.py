@@ -1,0 +1,180 @@
+"""The command from end to end, on a random GPT-2 and on the demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from data import ShuffledStream, open_store
+from data.verify import verify
+from harvest.demo import MODEL as DEMO
+from harvest.lm import find_model, load
+from harvest.packing import heldout_target
+
+SIZES = ("--tokens", "20k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
+
+
+def harvest(command, model: Path | str, dataset: Path | str, out: Path, *more: str):
+    done = command("harvest", "--model", model, "--dataset", dataset, "--out", out, *SIZES, *more)
+    assert done.returncode == 0, done.stderr
+    return open_store(out)
+
+
+def fresh_rows(store, model: str, contexts: np.ndarray, hook: str, layers: list[int]) -> np.ndarray:
+    """The hook's values for whole contexts, [n, context, d], by a model loaded anew."""
+    facts = find_model(model, None)
+    lm, _ = load(facts, ["mlp_out"], layers, processing="centred", device=torch.device("cpu"))
+    found = {}
+    tokens = torch.from_numpy(store.tokens(contexts).astype(np.int64))
+    lm.capture(tokens, lambda name, value: found.update({name: value.clone().numpy()}))
+    return found[hook]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+def test_stored_rows_equal_a_fresh_forward_pass_within_the_types_rounding(
+    command, random_gpt2: Path, token_file: Path, tmp_path: Path, dtype: str
+) -> None:
+    store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", "--dtype", dtype, "--skip-positions", "1")
+    assert all(problem is None for problem in verify(store))
+    assert store.n_rows("train") + store.n_rows("heldout") == (20_000 // 32) * 31
+    error = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 6e-3, "int8": 2e-2}[dtype]
+    for hook in store.hooks:
+        for shard in [store.shards("train")[0], store.shards("train")[-1], store.shards("heldout")[0]]:
+            context, position = store.origin(shard)
+            pick = np.arange(0, len(context), 7)
+            expected = fresh_rows(store, str(random_gpt2), context[pick].astype(np.int64), hook, [0, 1, 2])
+            expected = expected[np.arange(len(pick)), position[pick]]
+            rows = store.rows(hook, shard)[pick].astype(np.float32)
+            distance = np.linalg.norm(rows - expected, axis=1) / np.linalg.norm(expected, axis=1)
+            assert distance.max() < error
+
+
+def test_contexts_hold_the_text_in_order_with_separators(command, tmp_path: Path) -> None:
+    texts = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(900)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    store = harvest(command, "demo", tmp_path / "t.jsonl", tmp_path / "s.zarr", "--layers", "0")
+    tokens, documents = store.tokens(), store.documents()
+    tokenizer = AutoTokenizer.from_pretrained(DEMO)
+    for part in (slice(0, store.layout.n_heldout_contexts), slice(store.layout.n_heldout_contexts, None)):
+        kept = list(dict.fromkeys(documents[part].ravel().tolist()))
+        assert kept == sorted(kept)
+        stream = [t for i in kept for t in [*tokenizer(texts[i])["input_ids"], tokenizer.eos_token_id]]
+        found = tokens[part].ravel().tolist()
+        assert found == stream[: len(found)]
+    held, train = (set(documents[p].ravel().tolist()) for p in (slice(0, 200), slice(200, None)))
+    assert not held & train
+    assert store.layout.n_heldout_contexts == heldout_target(store.layout.n_contexts) == 200
+
+
+def test_the_stream_of_a_harvested_store_gives_training_rows(command, random_gpt2, token_file, tmp_path) -> None:
+    store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
+    with ShuffledStream(store, batch_size=512) as stream:
+        batch = next(stream)
+    assert batch.shape == (512, 3, 48)
+    assert batch.dtype == torch.float16
+    assert torch.isfinite(batch).all()
+
+
+def test_a_prefix_token_starts_each_context(command, random_gpt2, token_file, tmp_path) -> None:
+    store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", "--prefix-token", "7", "--layers", "1")
+    assert set(store.tokens()[:, 0].tolist()) == {7}
+    assert store.provenance["tokens"]["prefix_token"] == 7
+    assert store.hooks == ["blocks.1.hook_mlp_out"]
+
+
+def test_hooks_by_name_through_transformer_lens(command, random_gpt2, token_file, tmp_path) -> None:
+    more = ("--hook", "mlp_out,mlp.hook_post", "--layers", "0,2")
+    store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", *more)
+    assert store.schema.widths == {
+        "blocks.0.hook_mlp_out": 48, "blocks.0.mlp.hook_post": 192,
+        "blocks.2.hook_mlp_out": 48, "blocks.2.mlp.hook_post": 192,
+    }  # fmt: skip
+    assert store.provenance["model"]["forward_path"] == "transformer_lens"
+
+
+def test_text_that_ends_early_finishes_the_store_and_says_so(command, random_gpt2, token_file, tmp_path) -> None:
+    out = tmp_path / "s.zarr"
+    done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES, "--tokens", "1M")
+    assert done.returncode == 0, done.stderr
+    assert "the text ended early" in done.stderr
+    store = open_store(out)
+    assert store.complete
+    assert store.provenance["tokens"]["text_ended"]
+
+
+def test_the_same_command_on_a_finished_store_does_nothing(command, random_gpt2, token_file, tmp_path) -> None:
+    store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
+    before = {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
+    done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", store.path, *SIZES, "--json")
+    assert done.returncode == 0
+    assert "nothing to do" in done.stderr
+    assert json.loads(done.stdout)["fingerprint"] == store.fingerprint
+    assert before == {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
+
+
+def test_other_settings_are_refused_by_name_and_overwrite_replaces(command, random_gpt2, token_file, tmp_path) -> None:
+    out = tmp_path / "s.zarr"
+    harvest(command, random_gpt2, token_file, out)
+    base = ("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES)
+    done = command(*base, "--dtype", "bfloat16", "--seed", "3")
+    assert done.returncode == 2
+    assert "--dtype (there: float16, now: bfloat16)" in done.stderr
+    assert "--seed (there: 0, now: 3)" in done.stderr
+    assert open_store(out).dtype == "float16"
+    done = command(*base, "--dtype", "bfloat16", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert open_store(out).dtype == "bfloat16"
+
+
+def test_a_value_that_does_not_fit_stops_with_layer_token_and_remedy(
+    command, random_gpt2, token_file, tmp_path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(random_gpt2)
+    with torch.no_grad():
+        model.transformer.h[1].mlp.c_proj.weight *= 1e6
+    model.save_pretrained(tmp_path / "loud")
+    base = ("harvest", "--model", tmp_path / "loud", "--dataset", token_file, "--out", tmp_path / "s.zarr", *SIZES)
+    done = command(*base)
+    assert done.returncode == 2
+    assert "blocks.1.hook_mlp_out at token" in done.stderr
+    assert "--dtype bfloat16" in done.stderr
+    assert "Traceback" not in done.stderr
+    for dtype in ("bfloat16", "int8"):
+        assert command(*base, "--dtype", dtype, "--overwrite").returncode == 0
+    with torch.no_grad():
+        model.transformer.h[2].mlp.c_proj.bias[0] = float("nan")
+    model.save_pretrained(tmp_path / "loud")
+    for dtype in ("float16", "int8"):
+        done = command(*base, "--layers", "2", "--dtype", dtype, "--overwrite")
+        assert done.returncode == 2
+        assert "finite" in done.stderr or "NaN" in done.stderr
+
+
+def test_two_harvests_are_equal_byte_for_byte(command, random_gpt2, token_file, tmp_path) -> None:
+    stores = [harvest(command, random_gpt2, token_file, tmp_path / name) for name in ("a.zarr", "b.zarr")]
+    one, two = ({p.relative_to(s.path): p.read_bytes() for p in s.path.rglob("*") if p.is_file()} for s in stores)
+    assert one == two
+
+
+def test_pretrained_stories_model_on_its_stories(command, stories260k: Path, tmp_path: Path) -> None:
+    stories = stories260k.parents[1] / "text" / "stories.jsonl"
+    store = harvest(command, stories260k, stories, tmp_path / "s.zarr")
+    assert len(store.hooks) == 5
+    assert store.provenance["model"]["forward_path"] == "transformers"
+
+
+def test_hooks_stay_in_the_models_order_beyond_ten_layers(command, token_file, tmp_path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(n_layer=12, n_embd=16, n_head=2, n_positions=64, vocab_size=211)).save_pretrained(
+        tmp_path / "deep"
+    )
+    store = harvest(command, tmp_path / "deep", token_file, tmp_path / "s.zarr")
+    assert store.hooks == [f"blocks.{i}.hook_mlp_out" for i in range(12)]
