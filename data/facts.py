@@ -11,7 +11,7 @@ from typing import Any
 from data.mixing import mixing
 from data.reader import Store
 from data.stats import ALL, WITHOUT_FIRST
-from data.stream import DEFAULT_POOL, shard_bytes, training_order
+from data.stream import DEFAULT_POOL, held_bytes, training_order
 
 
 def store_facts(store: Store) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def store_facts(store: Store) -> dict[str, Any]:
                 "largest_entry": statistics.largest(ALL),
             }
         )
-    pool_bytes = 2 * min(DEFAULT_POOL, max(len(store.shards("train")), 1)) * shard_bytes(store, store.hooks)
+    held = held_bytes(store, store.hooks, DEFAULT_POOL)
     return {
         "path": str(store.path),
         "complete": store.complete,
@@ -47,7 +47,7 @@ def store_facts(store: Store) -> dict[str, Any]:
         "shards": {"train": len(store.shards("train")), "heldout": len(store.shards("heldout"))},
         "rows_per_shard": layout.rows_per_shard,
         "bytes_on_disk": bytes_on_disk(store),
-        "stream": {"pool": DEFAULT_POOL, "bytes_held": pool_bytes, "mixing": store_mixing(store)},
+        "stream": {"pool": DEFAULT_POOL, "bytes_held": held, "mixing": store_mixing(store)},
         "hooks": hooks,
     }
 

@@ -10,7 +10,7 @@ Not here: reading (reader.py), batching across layers (stream.py), where rows co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -24,22 +24,43 @@ class Shards:
     rows: tuple[int, ...]
     windows: tuple[int, ...]
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         return sum(self.rows)
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A part of a batch that lies in one group: `rows[i]` counts within shard `shards[i]`; both int64 [n], sorted."""
+class Span:
+    """A part of a batch that lies in one group: positions lo ≤ … < hi of the group's order."""
 
     epoch: int
     group: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The rows of a span: `rows[i]` counts within shard `shards[i]`; both int64 [n], sorted by shard, then row."""
+
     shards: Int
     rows: Int
 
 
 @dataclass(frozen=True)
+class Group:
+    """Some shards, and the order in which their rows are visited.
+
+    members: int64 [about pool], the shards; ends: int64 [about pool], where each one's rows end when the group's rows
+    are numbered shard by shard; mixed: int64 [n_rows], a permutation of those numbers.
+    """
+
+    members: Int
+    ends: Int
+    mixed: Int
+
+
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity: the caches below ask often
 class Order:
     """The visiting order of one stream."""
 
@@ -65,10 +86,14 @@ class Order:
 
         Raises ValueError where the store holds fewer than `batch_size` rows.
         """
+        return [self.segment(span) for span in self.spans(step, batch_size)]
+
+    def spans(self, step: int, batch_size: int) -> list[Span]:
+        """Where batch `step` lies: little work, so that a reader can see ahead which shards it will need."""
         n_rows = self.shards.n_rows
         if n_rows < batch_size:
             raise ValueError(f"a batch of {batch_size} rows is more than the {n_rows} training rows there are")
-        segments: list[Segment] = []
+        spans: list[Span] = []
         begin, end = step * batch_size, (step + 1) * batch_size
         while begin < end:
             epoch, offset = divmod(begin, n_rows)
@@ -76,28 +101,33 @@ class Order:
             group = int(np.searchsorted(starts, offset, side="right")) - 1
             count = min(end - begin, int(starts[group + 1]) - offset)
             position = offset - int(starts[group])
-            segments.append(_segment(self, epoch, group, position, position + count))
+            spans.append(Span(epoch, group, position, position + count))
             begin += count
-        return segments
+        return spans
 
-    def group(self, epoch: int, group: int) -> Int:
-        """The shards of a group: int64 [about pool], indices into `shards`."""
+    def segment(self, span: Span) -> Segment:
+        """The rows of a span."""
+        group = _group(self, span.epoch, span.group)
+        mixed = np.sort(group.mixed[span.lo : span.hi])
+        counts = np.diff(np.searchsorted(mixed, group.ends), prepend=0)
+        starts = np.concatenate([[0], group.ends[:-1]])
+        return Segment(np.repeat(group.members, counts), mixed - np.repeat(starts, counts))
+
+    def prepare(self, epoch: int, group: int) -> None:
+        """Work out a group's order ahead of its first batch, in whatever thread has time for it."""
+        _group(self, epoch, group)
+
+    def members(self, epoch: int, group: int) -> Int:
+        """The shards of a group: int64 [about pool], indices into `shards`, sorted."""
         order = _shard_order(self, epoch)
         return np.sort(order[group * len(order) // self.n_groups : (group + 1) * len(order) // self.n_groups])
 
 
-def _segment(order: Order, epoch: int, group: int, lo: int, hi: int) -> Segment:
-    members = order.group(epoch, group)
-    ends = np.cumsum([order.shards.rows[i] for i in members])
-    mixed = np.sort(_mixed_rows(int(ends[-1]), order.seed, epoch, group)[lo:hi])
-    which = np.searchsorted(ends, mixed, side="right")
-    starts = np.concatenate([[0], ends[:-1]])
-    return Segment(epoch, group, members[which], mixed - starts[which])
-
-
 @lru_cache(maxsize=4)
-def _mixed_rows(n_rows: int, seed: int, epoch: int, group: int) -> Int:
-    return permutation(n_rows, seed, 1, epoch, group)
+def _group(order: Order, epoch: int, group: int) -> Group:
+    members = order.members(epoch, group)
+    ends = np.cumsum(np.asarray(order.shards.rows)[members])
+    return Group(members, ends, permutation(int(ends[-1]), order.seed, 1, epoch, group))
 
 
 @lru_cache(maxsize=8)
@@ -118,5 +148,6 @@ def _shard_order(order: Order, epoch: int) -> Int:
 
 @lru_cache(maxsize=8)
 def _group_starts(order: Order, epoch: int) -> Int:
-    sizes = [sum(order.shards.rows[i] for i in order.group(epoch, g)) for g in range(order.n_groups)]
+    rows = np.asarray(order.shards.rows)
+    sizes = [rows[order.members(epoch, group)].sum() for group in range(order.n_groups)]
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

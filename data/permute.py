@@ -20,9 +20,12 @@ MASK = (1 << 64) - 1
 
 def mix(x: UInt) -> UInt:
     """SplitMix64's finaliser, elementwise: uint64 of any shape to uint64 of that shape."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    x = x ^ (x >> np.uint64(30))
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def seed_of(*key: int) -> int:
@@ -42,12 +45,20 @@ def hashes(index: Int, seed: int) -> UInt:
 
 def shuffled_rows(index: Int, seed: int) -> Int:
     """Permute 0 … m−1 once for each row of `index` [n, m], by the hashes of that row's entries: int64 [n, m]."""
-    low = np.uint64(max(index.shape[-1] - 1, 1).bit_length())
-    column = np.arange(index.shape[-1], dtype=np.uint64)
-    keys = np.sort((hashes(index, seed) >> low << low) | column, axis=-1)
-    return (keys & ((np.uint64(1) << low) - np.uint64(1))).astype(np.int64)
+    return _sorted_places(hashes(index, seed))
 
 
 def permutation(n: int, *key: int) -> Int:
     """A permutation of 0 … n−1 drawn from the integers in `key`: int64 [n]."""
-    return shuffled_rows(np.arange(n, dtype=np.int64)[None], seed_of(*key))[0]
+    return _sorted_places(hashes(np.arange(n, dtype=np.int64), seed_of(*key)))
+
+
+def _sorted_places(keys: UInt) -> Int:
+    """Places 0 … m−1 on the last axis in the order of their keys [..., m], which are overwritten."""
+    m = keys.shape[-1]
+    low = np.uint64((1 << max(m - 1, 1).bit_length()) - 1)
+    keys &= ~low
+    keys |= np.arange(m, dtype=np.uint64)
+    keys.sort(axis=-1)
+    keys &= low
+    return keys.view(np.int64)

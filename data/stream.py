@@ -1,18 +1,18 @@
 """The shuffled stream: training batches of all layers at once, in an order known beforehand, read ahead.
 
-A background thread gathers batches into a few reused buffers while the caller computes; each stored row is copied
-once, from the map into the batch. The next group of shards is asked from the disk while the present one is read, so
-memory is bounded by two groups (`memory_bytes`) and the buffers.
+Background threads gather the next batches into a few reused buffers while the caller computes; each stored row is
+copied once, from its map into the batch. Another thread maps the next group of shards and touches its pages while the
+present one is read. What is held is bounded (`memory_bytes`).
 
 Not here: the order (order.py), which is pure.
 """
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
 
@@ -22,11 +22,23 @@ from numpy.typing import NDArray
 
 from data.dtypes import as_torch, stored_dtype
 from data.errors import InputError
-from data.order import Order, Segment, Shards
+from data.order import Order, Shards, Span
 from data.reader import Store
 
-DEFAULT_POOL = 12  # shards mixed at a time: 0.95 of a uniform draw's contexts at 10M tokens (mixing.py)
-TOUCHED_BYTES = 4096
+DEFAULT_POOL = 12  # shards mixed at a time: 0.97 of a uniform draw's contexts at 10M tokens (mixing.py)
+READ_THREADS = 2  # a gather waits for memory most of the time, so two overlap
+HELD_BYTES = 15 << 28  # 3.75 GiB of maps, or two groups where those are more
+PAGE_BYTES = 4096
+
+Map = Future[NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One batch: `array` [layers, batch, d], because gathering into [batch, layers, d] is 2 to 3 times slower."""
+
+    array: NDArray[np.generic]
+    tensor: torch.Tensor  # the same memory
 
 
 class ShuffledStream:
@@ -55,7 +67,6 @@ class ShuffledStream:
         widths = {store.d(hook) for hook in self.hooks}
         if len(widths) > 1:
             raise InputError(f"hooks of different widths {sorted(widths)} cannot share a batch; stream them apart")
-        self.d = widths.pop()
         self.order, self._members = training_order(store, pool=pool, seed=seed)
         if self.order.shards.n_rows < batch_size:
             raise InputError(
@@ -63,47 +74,40 @@ class ShuffledStream:
                 "give a smaller --batch-size or harvest more tokens"
             )
         self.step = start
-        self._buffers = [self._buffer(pin) for _ in range(read_ahead + 1)]
-        self._free: queue.Queue[int] = queue.Queue()
-        self._ready: queue.Queue[int | BaseException] = queue.Queue()
-        for i in range(len(self._buffers)):
-            self._free.put(i)
-        self._held: int | None = None
-        self._stop = threading.Event()
-        self._maps = _Maps(store, self.hooks)
-        self._thread = threading.Thread(target=self._read, args=(start,), name="stream", daemon=True)
-        self._thread.start()
+        self._shards = _Shards(store, self.hooks, limit=held_shards(store, self.hooks, pool))
+        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
+        self._group: tuple[int, int] | None = None
+        self._held: Buffer | None = None
+        self._pending: deque[Future[Buffer]] = deque()
+        self._buffers = [self._allocate(widths.pop(), pin)]
+        self._buffers += [self._allocate(self._buffers[0].array.shape[2], pin) for _ in range(read_ahead)]
+        for buffer in self._buffers:
+            self._request(buffer)
 
     @property
     def memory_bytes(self) -> int:
-        """Most that the stream holds: the maps of two groups, and its buffers."""
-        shards = min(2 * self.order.pool, len(self._members))
-        return shards * shard_bytes(self.store, self.hooks) + sum(b.nbytes for b in self._buffers)
+        """Most that the stream holds: maps (page cache, but for compressed stores), and its buffers."""
+        buffers = sum(buffer.array.nbytes for buffer in self._buffers)
+        return held_bytes(self.store, self.hooks, self.order.pool) + buffers
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         return self
 
     def __next__(self) -> torch.Tensor:
-        if self._stop.is_set():
-            raise StopIteration
         if self._held is not None:
-            self._free.put(self._held)
-            self._held = None
-        item = self._ready.get()
-        if isinstance(item, BaseException):
-            self.close()
-            raise item
-        self._held = item
+            self._request(self._held)
+        if not self._pending:
+            raise StopIteration
+        self._held = self._pending.popleft().result()
         self.step += 1
-        return self._tensors[item].transpose(0, 1)
+        return self._held.tensor.transpose(0, 1)
 
     def close(self) -> None:
-        """Stop the background thread and let go of the maps."""
-        self._stop.set()
-        self._free.put(-1)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-        self._maps.keep(set())
+        """Stop the background threads and let go of the maps."""
+        self._pending.clear()
+        self._held = None
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._shards.close()
 
     def __enter__(self) -> ShuffledStream:
         return self
@@ -113,93 +117,95 @@ class ShuffledStream:
     ) -> None:
         self.close()
 
-    def _buffer(self, pin: bool) -> NDArray[np.generic]:
-        """One batch, layer-major [layers, batch, d]: gathering into [batch, layers, d] is 2 to 3 times slower."""
+    def _allocate(self, d: int, pin: bool) -> Buffer:
         dtype = np.dtype(np.float32) if self.store.dtype == "int8" else stored_dtype(self.store.dtype)
-        shape = (len(self.hooks), self.batch_size, self.d)
-        if not hasattr(self, "_tensors"):
-            self._tensors: list[torch.Tensor] = []
+        shape = (len(self.hooks), self.batch_size, d)
+        array = np.zeros(shape, dtype=dtype)
         if pin:
-            pinned = torch.empty(int(np.prod(shape)) * dtype.itemsize, dtype=torch.uint8, pin_memory=True)
-            array = pinned.numpy().view(dtype).reshape(shape)
-        else:
-            array = np.empty(shape, dtype=dtype)
-        self._tensors.append(as_torch(array, "float32" if self.store.dtype == "int8" else self.store.dtype))
-        return array
+            array = torch.zeros(array.nbytes, dtype=torch.uint8, pin_memory=True).numpy().view(dtype).reshape(shape)
+        return Buffer(array, as_torch(array, "float32" if self.store.dtype == "int8" else self.store.dtype))
 
-    def _read(self, step: int) -> None:
-        try:
-            while not self._stop.is_set():
-                i = self._free.get()
-                if i < 0:
-                    return
-                self._fill(self._buffers[i], self.order.batch(step, self.batch_size))
-                self._ready.put(i)
-                step += 1
-        except BaseException as error:  # handed to the caller, who raises it
-            self._ready.put(error)
+    def _request(self, buffer: Buffer) -> None:
+        """Have the next batch that nobody has asked for yet gathered into a buffer."""
+        step = self.step + len(self._pending)
+        spans = self.order.spans(step, self.batch_size)
+        parts = [(span, self._enter(span.epoch, span.group)) for span in spans]
+        self._pending.append(self._readers.submit(self._fill, buffer, parts))
 
-    def _fill(self, buffer: NDArray[np.generic], segments: list[Segment]) -> None:
+    def _enter(self, epoch: int, group: int) -> dict[int, list[Map]]:
+        """Hold this group's shards and the next one's; returns this group's maps, by their place in the order."""
+        members = [int(i) for i in self.order.members(epoch, group)]
+        if (epoch, group) != self._group:
+            self._group = (epoch, group)
+            following = self.order.group_after(epoch, group)
+            ahead = [int(i) for i in self.order.members(*following)]
+            self._shards.hold([self._members[i] for i in members + ahead])
+            self._shards.warmer.submit(self.order.prepare, *following)
+        return {i: self._shards.maps[self._members[i]] for i in members}
+
+    def _fill(self, buffer: Buffer, parts: list[tuple[Span, dict[int, list[Map]]]]) -> Buffer:
         begin = 0
-        for segment in segments:
-            self._enter(segment.epoch, segment.group)
-            bounds = np.flatnonzero(np.diff(segment.shards, prepend=-1, append=-1))
+        for span, maps in parts:
+            segment = self.order.segment(span)
+            bounds = np.flatnonzero(np.diff(segment.shards, prepend=-1, append=-1)).tolist()
             for lo, hi in pairwise(bounds):
-                shard = self._members[int(segment.shards[lo])]
-                rows, count = segment.rows[lo:hi], int(hi - lo)
-                for layer, hook in enumerate(self.hooks):
-                    self._maps.gather(hook, shard, rows, buffer[layer, begin : begin + count])
-                begin += count
+                place = int(segment.shards[lo])
+                for layer, source in enumerate(maps[place]):
+                    out = buffer.array[layer, begin : begin + hi - lo]
+                    self._gather(layer, self._members[place], source.result(), segment.rows[lo:hi], out)
+                begin += hi - lo
+        return buffer
 
-    def _enter(self, epoch: int, group: int) -> None:
-        """Hold this group and the next; let go of all others."""
-        wanted: set[int] = set()
-        for e, g in ((epoch, group), self.order.group_after(epoch, group)):
-            wanted |= {self._members[int(i)] for i in self.order.group(e, g)}
-        self._maps.keep(wanted)
-
-
-class _Maps:
-    """The shards that the stream holds. Those it will need are asked from the disk when they are named."""
-
-    def __init__(self, store: Store, hooks: Sequence[str]) -> None:
-        self.store, self.hooks = store, hooks
-        self.maps: dict[tuple[str, int], NDArray[np.generic]] = {}
-        self.wanted: set[int] = set()
-
-    def keep(self, shards: set[int]) -> None:
-        if shards == self.wanted:
-            return
-        for key in [key for key in self.maps if key[1] not in shards]:
-            del self.maps[key]
-        for shard in shards - self.wanted:
-            for hook in self.hooks:
-                _will_need(self.store, hook, shard)
-        self.wanted = shards
-
-    def gather(self, hook: str, shard: int, rows: NDArray[np.int64], out: NDArray[np.generic]) -> None:
-        """Copy rows of a shard into out [len(rows), d]; int8 is decoded on the way."""
-        key = (hook, shard)
-        if key not in self.maps:
-            self.maps[key] = self.store.stored(hook, shard)
-        source = self.maps[key]
-        if int(rows[-1]) >= len(source):  # sorted; "clip" below would hide it
+    def _gather(
+        self,
+        layer: int,
+        shard: int,
+        source: NDArray[np.generic],
+        rows: NDArray[np.int64],
+        out: NDArray[np.generic],
+    ) -> None:
+        """Copy rows of a shard, sorted, into out [len(rows), d]; int8 is decoded on the way."""
+        if int(rows[-1]) >= len(source):  # "clip" below would hide it
             raise IndexError(f"row {int(rows[-1])} of shard {shard}, which has {len(source)}")
         if self.store.dtype == "int8":
-            row_scale, channel_scale = self.store.scales(hook, shard)
+            row_scale, channel_scale = self.store.scales(self.hooks[layer], shard)
             np.multiply(source[rows], row_scale[rows, None], out=out)
             np.multiply(out, channel_scale, out=out)
         else:
-            np.take(source, rows, axis=0, out=out, mode="clip")
+            source.take(rows, axis=0, out=out, mode="clip")
 
 
-def _will_need(store: Store, hook: str, shard: int) -> None:
-    """Ask the kernel to read a shard's file; it does so in the background."""
-    fd = os.open(store._array(hook).chunk_path(shard), os.O_RDONLY)
-    try:
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
-    finally:
-        os.close(fd)
+class _Shards:
+    """The shards that a stream holds, opened and brought into memory by a thread of their own, in the order named.
+
+    Mapping a shard's pages costs about as much as copying them, so as many maps are kept as the limit allows.
+    """
+
+    def __init__(self, store: Store, hooks: Sequence[str], *, limit: int) -> None:
+        self.store, self.hooks, self.limit = store, hooks, limit
+        self.maps: dict[int, list[Map]] = {}  # shard → one map a hook; least recently used first
+        self.warmer = ThreadPoolExecutor(1, thread_name_prefix="warm")
+
+    def hold(self, shards: list[int]) -> None:
+        """Hold these shards, and of the others the most recent up to the limit."""
+        wanted = set(shards)
+        others = [shard for shard in self.maps if shard not in wanted]
+        for shard in others[: max(len(others) + len(wanted) - self.limit, 0)]:
+            del self.maps[shard]
+        for shard in shards:
+            held = self.maps.pop(shard, None)
+            self.maps[shard] = held or [self.warmer.submit(warm, self.store, hook, shard) for hook in self.hooks]
+
+    def close(self) -> None:
+        self.maps.clear()
+        self.warmer.shutdown(wait=True, cancel_futures=True)
+
+
+def warm(store: Store, hook: str, shard: int) -> NDArray[np.generic]:
+    """Map a shard (or decode it) and touch each page, so that gathering from it waits neither for disk nor faults."""
+    rows = store.stored(hook, shard)
+    rows.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
+    return rows
 
 
 def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[int]]:
@@ -213,3 +219,14 @@ def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[i
 def shard_bytes(store: Store, hooks: Sequence[str]) -> int:
     """Bytes of one shard of the hooks, mapped or decoded."""
     return sum(store.d(hook) for hook in hooks) * stored_dtype(store.dtype).itemsize * store.layout.rows_per_shard
+
+
+def held_shards(store: Store, hooks: Sequence[str], pool: int) -> int:
+    """How many shards the stream keeps open: two groups, or more of a store whose maps cost no memory of their own."""
+    more = HELD_BYTES // shard_bytes(store, hooks) if store.schema.compression == "none" else 0
+    return min(max(2 * pool, more), max(len(store.shards("train")), 1))
+
+
+def held_bytes(store: Store, hooks: Sequence[str], pool: int) -> int:
+    """Bytes of the shards that the stream keeps open."""
+    return held_shards(store, hooks, pool) * shard_bytes(store, hooks)

@@ -53,10 +53,10 @@ def test_a_batch_touches_no_more_than_two_groups_unless_it_is_larger_than_one(
 ) -> None:
     smallest = min(order.shards.rows)
     batch_size = data.draw(st.integers(1, smallest))
-    segments = order.batch(step, batch_size)
-    assert len(segments) <= 2
-    for segment in segments:
-        assert set(segment.shards.tolist()) <= set(order.group(segment.epoch, segment.group).tolist())
+    spans = order.spans(step, batch_size)
+    assert len(spans) <= 2
+    for span in spans:
+        assert set(order.segment(span).shards.tolist()) <= set(order.members(span.epoch, span.group).tolist())
 
 
 def test_epochs_and_seeds_order_rows_differently() -> None:
@@ -69,7 +69,7 @@ def test_epochs_and_seeds_order_rows_differently() -> None:
 def test_neighbouring_shards_come_from_different_windows() -> None:
     order = Order(Shards((16,) * 320, tuple(i // 32 for i in range(320))), pool=10, seed=7)
     for group in range(order.n_groups):
-        windows = order.group(0, group) // 32
+        windows = order.members(0, group) // 32
         assert len(np.unique(windows)) >= 9
 
 

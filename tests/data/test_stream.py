@@ -80,12 +80,14 @@ def test_other_types_stream_the_values_that_the_reader_gives(make_store, dtype: 
     assert np.allclose(batch, np.stack(expected), rtol=1e-6)
 
 
-def test_memory_is_bounded_by_two_groups(make_store) -> None:
+def test_what_is_held_is_bounded(make_store, monkeypatch) -> None:
+    monkeypatch.setattr("data.stream.HELD_BYTES", 0)  # so that two groups are the bound
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
         for _ in range(40):
             next(stream)
-            assert len(stream._maps.maps) <= 2 * 3 * len(store.hooks)
+            assert len(stream._shards.maps) <= 2 * 3
+        assert stream.memory_bytes == 6 * 128 * 2 * 4 * 4 + 3 * 64 * 2 * 4 * 4
 
 
 def test_closing_ends_the_thread(make_store) -> None:

@@ -1,0 +1,150 @@
+"""How close is `harvest` to the bare forward pass?  python benchmarks/harvest.py
+
+Each repeat runs, in processes of their own and in turn: the bare forward pass in TransformerLens, in `transformers`
+with SDPA (all blocks, no LM head, not compiled, no hooks, nothing written), and `harvest` (all layers' `mlp_out` to
+disk in float16), on the same batches with the same threads, on a GPT-2-small-shaped model with random weights. The
+first batch of each is left out. Harvest's time ends when the last row is synced and its shards are sealed. RssAnon is
+sampled from outside.
+
+The figure of merit is harvest's tokens a second over the faster bare pass's, by repeat, and its median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from _measure import report, summary
+
+BATCH, CONTEXT = 16, 256
+
+
+def make_model(path: Path, layers: int) -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(n_layer=layers)).save_pretrained(path)
+
+
+def make_tokens(path: Path, batches: int) -> np.ndarray:
+    tokens = np.random.default_rng(0).integers(0, 50257, (batches * BATCH + 2, CONTEXT))
+    with open(path, "w") as file:
+        for row in tokens.tolist():
+            file.write(json.dumps({"input_ids": row}) + "\n")
+    return tokens
+
+
+def bare(kind: str, model: str, batches: int) -> None:
+    """Child process: print tokens a second of the forward pass alone."""
+    import torch
+
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 50257, (batches, BATCH, CONTEXT)))
+    if kind == "transformers":
+        from transformers import AutoModel
+
+        lm = AutoModel.from_pretrained(model, dtype=torch.float32, attn_implementation="sdpa").eval()
+        run = lambda batch: lm(input_ids=batch, use_cache=False)  # noqa: E731
+    else:
+        from transformer_lens.model_bridge import TransformerBridge
+
+        bridge = TransformerBridge.boot_transformers(model, device="cpu")
+        n_layers = bridge.cfg.n_layers
+        run = lambda batch: bridge(batch, return_type=None, stop_at_layer=n_layers)  # noqa: E731
+    with torch.inference_mode():
+        run(tokens[0])
+        begin = time.perf_counter()
+        for batch in tokens[1:]:
+            run(batch)
+    print(json.dumps({"tokens_per_second": (batches - 1) * BATCH * CONTEXT / (time.perf_counter() - begin)}))
+
+
+def child(command: list[str], threads: int) -> dict[str, float]:
+    """Run a child process; the speed that its JSON tells, and its peak RssAnon in MiB."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with tempfile.TemporaryDirectory() as elsewhere:  # so that `harvest` is the package, not this file
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=elsewhere)
+        return watched(process)
+
+
+def watched(process: subprocess.Popen[str]) -> dict[str, float]:
+    peak = 0
+
+    def watch() -> None:
+        nonlocal peak
+        while process.poll() is None:
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peak = max(peak, *(int(x.split()[1]) for x in status.splitlines() if x.startswith("RssAnon")))
+            except (OSError, TypeError):
+                pass
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output, _ = process.communicate()
+    watcher.join()
+    assert process.returncode == 0
+    return {"tokens_per_second": json.loads(output)["tokens_per_second"], "rss_anon_mib": peak / 1024}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--batches", type=int, default=9, help="of 16 contexts of 256 tokens, the first not counted")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--child", nargs="*", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        bare(*args.child, args.batches)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model, tokens, out = (str(Path(folder) / name) for name in ("gpt2-shape", "tokens.jsonl", "out.zarr"))
+        make_model(Path(model), args.layers)
+        make_tokens(Path(tokens), args.batches)
+        python = [sys.executable, str(Path(__file__).resolve())]
+        bare_pass = {
+            kind: [*python, "--batches", str(args.batches), "--child", kind, model]
+            for kind in ("transformers", "transformer_lens")
+        }
+        n_tokens = str(args.batches * BATCH * CONTEXT)
+        ours = [sys.executable, "-m", "harvest", "--model", model, "--dataset", tokens, "--out", out,
+                "--tokens", n_tokens, "--device", "cpu", "--json", "--overwrite"]  # fmt: skip
+        found: dict[str, list[dict[str, float]]] = {}
+        for _ in range(args.repeats):
+            for kind, command in (
+                ("transformers", bare_pass["transformers"]),
+                ("harvest", ours),
+                ("transformer_lens", bare_pass["transformer_lens"]),
+            ):
+                found.setdefault(kind, []).append(child(command, args.threads))
+    speed = {kind: [f["tokens_per_second"] for f in runs] for kind, runs in found.items()}
+    memory = {kind: max(f["rss_anon_mib"] for f in runs) for kind, runs in found.items()}
+    fastest = max(("transformers", "transformer_lens"), key=lambda kind: statistics.median(speed[kind]))
+    ratios = [ours / bare for ours, bare in zip(speed["harvest"], speed[fastest], strict=True)]
+    rows = [
+        {"what": kind, "tokens/s (median)": statistics.median(values), "over the faster bare pass":
+         statistics.median([v / b for v, b in zip(values, speed[fastest], strict=True)]),
+         "peak RssAnon, MiB": memory[kind]}
+        for kind, values in speed.items()
+    ]  # fmt: skip
+    result = {
+        "benchmark": "harvest", "layers": args.layers, "batches": args.batches, "fastest_bare": fastest,
+        "ratio": summary(ratios), "rss_anon_above_bare_mib": memory["harvest"] - memory[fastest],
+    }  # fmt: skip
+    report(result, rows, args.out)
+
+
+if __name__ == "__main__":
+    main()
