@@ -4,7 +4,6 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# For 3.9 of TransformerLens: make test CONSTRAINTS=constraints-tl3.txt VENV=.venv-tl3
 CONSTRAINTS ?= constraints.txt
 # PyTorch's own index, where the default registry's build is not wanted (for instance its CPU builds).
 TORCH_INDEX ?=
@@ -12,7 +11,7 @@ TORCH_INDEX ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
 
-.PHONY: demo test check clean
+.PHONY: demo test test-tl3 test-values clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
@@ -23,6 +22,13 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+
+# The values also with TransformerLens 3.9, in an environment of its own.
+test-tl3:
+	$(MAKE) test-values CONSTRAINTS=constraints-tl3.txt VENV=.venv-tl3
+
+test-values: $(VENV)/.installed-dev
+	$(VENV)/bin/pytest tests/harvest/test_values.py
 
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

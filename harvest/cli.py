@@ -119,7 +119,9 @@ def main(
         show(store_facts(finished), as_json)
         return
     worker = Worker.from_environment()
-    if overwrite and worker.rank == 0:
+    if overwrite:
+        if worker.world_size > 1:
+            raise InputError(f"--overwrite: with several processes, remove {out} and {staging_path(out)} yourself first")
         remove_existing(out)
 
     stop, received = threading.Event(), []
