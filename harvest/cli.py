@@ -121,7 +121,7 @@ def main(
     worker = Worker.from_environment()
     if overwrite:
         if worker.world_size > 1:
-            raise InputError(f"--overwrite: with several processes, remove {out} and {staging_path(out)} yourself first")
+            raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
         remove_existing(out)
 
     stop, received = threading.Event(), []

@@ -62,7 +62,8 @@ class Buffer:
     runs: list[Run] = field(default_factory=list)
     contexts_done: int = 0
     last: bool = False  # of its window
-    copied: torch.cuda.Event | None = None
+    computed: torch.cuda.Event | None = None  # on a GPU: the forward pass is through
+    copied: torch.cuda.Event | None = None  # and its rows have arrived here
 
 
 class Pipeline:
@@ -76,6 +77,7 @@ class Pipeline:
         self.channel_scales, self.wrote = channel_scales, wrote
         self.clock = Clock()
         n_rows = batch_size * schema.layout.rows_per_context
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._free: queue.Queue[Buffer] = queue.Queue()
         for _ in range(N_BUFFERS):
             self._free.put(Buffer(self._allocate(n_rows)))
@@ -106,14 +108,15 @@ class Pipeline:
             def receive(name: str, value: torch.Tensor) -> None:
                 flat = (value[:, skip:] if skip else value).reshape(-1, value.shape[-1])
                 values, row_scale = encode(flat, self.schema.dtype, self.channel_scales.get(name))
-                _place(values, index, buffer.arrays[name][:n])
+                self._copy(values, index, buffer.arrays[name][:n])
                 if row_scale is not None:
-                    _place(row_scale[:, None], index, buffer.arrays[row_scale_name(name)][:n])
+                    self._copy(row_scale[:, None], index, buffer.arrays[row_scale_name(name)][:n])
 
             self.model.capture(ids, receive)
-            if self.device.type == "cuda":
-                buffer.copied = torch.cuda.Event()
-                buffer.copied.record()
+            if self._copies is not None:
+                buffer.computed, buffer.copied = torch.cuda.Event(), torch.cuda.Event()
+                buffer.computed.record()
+                buffer.copied.record(self._copies)
         self._full.put(buffer)
 
     def __enter__(self) -> Pipeline:
@@ -125,6 +128,17 @@ class Pipeline:
         self._sealer.shutdown(wait=True)
         if kind is None:
             self._check()
+
+    def _copy(self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor) -> None:
+        """Copy rows into a host buffer in the order of `index`; a GPU goes on computing meanwhile."""
+        if self._copies is None:
+            torch.index_select(values, 0, index, out=out)
+            return
+        rows = values.index_select(0, index)
+        self._copies.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._copies):
+            out.copy_(rows, non_blocking=True)
+        rows.record_stream(self._copies)
 
     def _take_buffer(self) -> Buffer:
         while True:
@@ -155,9 +169,10 @@ class Pipeline:
         try:
             while (buffer := self._full.get()) is not None:
                 assert buffer.staging is not None
-                if buffer.copied is not None:
-                    with self.clock.time("copy"):
-                        buffer.copied.synchronize()
+                for stage, event in (("forward", buffer.computed), ("copy", buffer.copied)):
+                    if event is not None:
+                        with self.clock.time(stage):
+                            event.synchronize()
                 arrays = self._as_stored(buffer)
                 self._check_values(buffer, arrays)
                 with self.clock.time("disk"):
@@ -221,11 +236,3 @@ class Pipeline:
             f"the model computes {'NaN' if is_nan else 'an infinite value'} in {where}, which no store keeps; "
             "check its weights, or leave that layer out with --layers (and --overwrite)"
         )
-
-
-def _place(values: torch.Tensor, index: torch.Tensor, out: torch.Tensor) -> None:
-    """Copy rows into a host buffer in the order of `index`; on a GPU ordered there, then copied in the background."""
-    if values.device.type == "cpu":
-        torch.index_select(values, 0, index, out=out)
-    else:
-        out.copy_(values.index_select(0, index), non_blocking=True)
