@@ -17,10 +17,11 @@ import torch
 from _measure import report
 
 from data.dtypes import DTYPES, as_float, channel_scales, decode_int8, encode, is_finite, stored_dtype
+from harvest.contexts import tokens_to_contexts
 from harvest.documents import DatasetChoice, open_source
 from harvest.lm import find_model, load
 from harvest.plan import Request
-from harvest.run import CALIBRATION_CONTEXTS, tokens_to_contexts
+from harvest.run import CALIBRATION_CONTEXTS
 
 CPU = torch.device("cpu")
 

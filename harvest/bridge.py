@@ -32,7 +32,7 @@ class BridgeModel:
     ) -> None:  # fmt: skip
         try:
             self.bridge: Any = TransformerBridge.boot_transformers(
-                facts.name, hf_model=model.to(device), device=str(device)
+                facts.name, hf_model=model.to(device), device=str(device), revision=facts.revision
             )
             self.bridge.enable_compatibility_mode(disable_warnings=True, no_processing=processing == "none")
         except (ValueError, OSError, KeyError, RuntimeError) as error:  # NotImplementedError is a RuntimeError

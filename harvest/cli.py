@@ -92,7 +92,8 @@ def main(
         remove_existing,
         used_bytes,
     )
-    from harvest.run import Stopped, Worker, run
+    from harvest.run import run
+    from harvest.worker import Stopped, Worker
 
     facts = find_model(model, revision)
     dataset = dataset or ("demo" if model == "demo" else THE_PILE)

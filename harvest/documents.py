@@ -95,7 +95,7 @@ class DatasetSource:
             raise
         except StopIteration:  # what `datasets` does with an empty file
             example = None
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        except Exception as error:  # the transports' and formats' errors have no base class in common
             reason = str(error).strip().split("\n")[0][:200]
             raise InputError(
                 f"--dataset {choice.name}: neither a local text, JSON-lines or parquet file or folder, nor a dataset "

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -29,7 +31,7 @@ Receive = Callable[[str, torch.Tensor], None]
 STANDARD_HOOKS = ("mlp_out", "resid_pre", "resid_post", "attn_out")
 transformers_logging.disable_progress_bar()  # one bar at a time: ours
 
-HUB_ERRORS = (OSError, ValueError, KeyError, ImportError)
+HUB_ERRORS = (OSError, ValueError, KeyError, ImportError, SafetensorError)
 
 
 class LanguageModel(Protocol):
@@ -78,11 +80,17 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
         ) from error
     try:
         return ModelFacts(
-            name, label, getattr(config, "_commit_hash", None) or revision, int(config.num_hidden_layers),
+            name, label, _commit(name, revision) or revision, int(config.num_hidden_layers),
             int(config.hidden_size), getattr(config, "max_position_embeddings", None), int(config.vocab_size),
         )  # fmt: skip
     except AttributeError as error:
         raise InputError(f"--model {label}: its configuration is not that of a transformer language model") from error
+
+
+def _commit(name: str, revision: str | None) -> str | None:
+    """The commit of the configuration just loaded, by its place in the hub's cache; None for a local directory."""
+    found = None if Path(name).is_dir() else try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else None
 
 
 def official_name(alias: str) -> str:

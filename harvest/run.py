@@ -1,17 +1,14 @@
 """A harvest from end to end: tokens, model, store, windows, finish. Every step goes on where a stopped run left it.
 
-Not here: the stages that overlap (pipeline.py), what is written where (data/).
+Not here: text into contexts (contexts.py), the stages that overlap (pipeline.py), what is written where (data/).
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,31 +25,14 @@ from data.errors import InputError
 from data.reader import Store, open_store
 from data.staging import WindowStaging
 from data.writer import committed_windows, create, finish, staging_path
+from harvest.contexts import Packed, tokens_to_contexts
 from harvest.documents import Source
 from harvest.lm import LanguageModel, ModelFacts, load
-from harvest.packing import choose_heldout, heldout_target, pack
 from harvest.pipeline import Pipeline
 from harvest.plan import Request, check_free_space, human_bytes, make_schema, used_bytes
-from harvest.tokens import HubTokenizer, Pretokenized, TokenStream, special_token, tokenise
+from harvest.worker import Stopped, Worker, locked, wait_for
 
 CALIBRATION_CONTEXTS = 64  # for int8's channel scales
-WAIT_SECONDS = 2.0
-
-
-class Stopped(Exception):
-    """A signal asked the harvest to stop; what is done is kept."""
-
-
-@dataclass(frozen=True)
-class Worker:
-    """One of `world_size` processes that fill a store together (torchrun's RANK, WORLD_SIZE, LOCAL_RANK)."""
-
-    rank: int = 0
-    world_size: int = 1
-
-    @classmethod
-    def from_environment(cls) -> Worker:
-        return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 @dataclass(frozen=True)
@@ -88,78 +68,6 @@ def run(
             wait_for(lambda: committed_windows(out, store.schema) == windows, stop)
             finish(out, store.schema, store.provenance)
         return Outcome(open_store(out), speed, store.layout.n_contexts < request.n_contexts)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """The text as contexts: how many, and how to make them."""
-
-    stream: TokenStream
-    heldout: NDArray[np.bool_]
-    n_heldout: int
-    n_train: int
-    prefix: int | None
-    separator: int | None
-    payload: int
-    tokenizer: str | None
-
-    @property
-    def n_contexts(self) -> int:
-        return self.n_heldout + self.n_train
-
-    def contexts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        """(tokens, document) int32 [k, context_size], held-out contexts first."""
-        for wanted, n in ((self.heldout, self.n_heldout), (~self.heldout, self.n_train)):
-            yield from pack(
-                self.stream.tokens, self.stream.lengths, wanted, payload=self.payload, prefix=self.prefix, n_contexts=n
-            )
-
-
-def tokens_to_contexts(
-    request: Request, facts: ModelFacts, source: Source, staging: Path, *, stop: threading.Event, quiet: bool
-) -> Packed:
-    """Tokenise (or continue to), and decide which documents are held out."""
-    tokenizer: HubTokenizer | Pretokenized = Pretokenized()
-    prefix = separator = None
-    if source.kind == "text":
-        tokenizer = HubTokenizer(facts.name, facts.revision, separator=request.separator)
-        prefix = special_token(tokenizer.tokenizer, request.prefix, option="--prefix-token")
-        separator = tokenizer.separator
-    elif request.prefix != "none":
-        if not request.prefix.isdecimal():
-            raise InputError(f"--prefix-token {request.prefix}: give a token's number for a dataset of token ids")
-        prefix = int(request.prefix)
-    if prefix is not None and prefix >= facts.vocab_size:
-        raise InputError(f"--prefix-token {prefix}: the model's vocabulary has {facts.vocab_size} tokens")
-    payload = request.context_size - (prefix is not None)
-    wanted = request.n_contexts * payload
-    with tqdm(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:
-
-        def progress(n_tokens: int) -> None:
-            bar.update(min(n_tokens, wanted) - bar.n)
-            if stop.is_set():
-                raise Stopped
-
-        stream = tokenise(
-            staging,
-            source,
-            tokenizer,
-            n_tokens=wanted,
-            slack=2 * payload,
-            vocab_size=facts.vocab_size,
-            progress=progress,
-        )
-    available = min(request.n_contexts, int(stream.lengths.sum()) // payload)
-    target = heldout_target(available)
-    heldout = choose_heldout(stream.lengths, stream.hashes, target * payload)
-    n_heldout = min(int(stream.lengths[heldout].sum()) // payload, target)
-    n_train = min(int(stream.lengths[~heldout].sum()) // payload, request.n_contexts - n_heldout)
-    if n_train < 1:
-        raise InputError(
-            f"--dataset {source.label}: its {int(stream.lengths.sum())} tokens do not fill one context of "
-            f"{request.context_size}; give more text or a smaller --context-size"
-        )
-    return Packed(stream, heldout, n_heldout, n_train, prefix, separator, payload, tokenizer.fingerprint)
 
 
 def create_store(
@@ -297,24 +205,3 @@ def fill(
         return None
     rows_after_first = sum(rows for _, rows in marks[1:])
     return rows_after_first * tokens_per_row / (time.perf_counter() - marks[0][0])
-
-
-@contextmanager
-def locked(staging: Path, worker: Worker) -> Iterator[None]:
-    """Hold the lock of this worker's part; the kernel frees it when the process ends, however it ends.
-
-    Raises InputError where another process holds it.
-    """
-    with open(staging / f"lock.{worker.rank}", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"--out: another harvest is writing to {staging.with_suffix('')}; wait for it") from error
-        yield
-
-
-def wait_for(condition: Callable[[], bool], stop: threading.Event) -> None:
-    """Wait until other workers have done their part."""
-    while not condition():
-        if stop.wait(WAIT_SECONDS):
-            raise Stopped

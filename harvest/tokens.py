@@ -24,6 +24,7 @@ from transformers import AutoTokenizer
 from data.chunks import write_json
 from data.errors import InputError
 from harvest.documents import Batch, Source
+from harvest.lm import ModelFacts
 
 DOCUMENT = np.dtype([("length", "<i8"), ("hash", "<u8")])
 PIECE_TOKENS = 16384  # a longer text counts as several documents: held-out splits and bootstraps need many
@@ -42,12 +43,12 @@ class Tokenizer(Protocol):
 class HubTokenizer:
     """The model's own tokenizer, without special tokens but for the separator after each document."""
 
-    def __init__(self, name: str, revision: str | None, *, separator: str) -> None:
+    def __init__(self, facts: ModelFacts, *, separator: str) -> None:
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(name, revision=revision)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(facts.name, revision=facts.revision)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise InputError(
-                f"--model {Path(name).name}: it has no tokenizer ({str(error).strip().splitlines()[0][:160]}); "
+                f"--model {facts.label}: it has no tokenizer ({str(error).strip().splitlines()[0][:160]}); "
                 "add one to its folder, or give a --dataset that has a column input_ids"
             ) from error
         self.separator = special_token(self.tokenizer, separator, option="--separator-token")
