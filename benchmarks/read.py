@@ -94,10 +94,10 @@ def measure(n_layers: int, gigabytes: float, repeats: int, folder: str) -> dict[
     store = write_store(Path(folder) / f"{n_layers}.zarr", n_layers, gigabytes)
     batch_bytes = n_layers * BATCH * D * 2
     batches = max(int(2e9 / batch_bytes), 8)
-    target = np.zeros(3 * batch_bytes, dtype=np.uint8)  # as large as the stream's buffers
     maps = [store.stored(hook, s).reshape(-1).view(np.uint8) for s in store.shards("train") for hook in store.hooks]
     rates: dict[str, list[float]] = {"stream": [], "memcpy": [], "zarr": []}
     with ShuffledStream(store, batch_size=BATCH) as stream, ThreadPoolExecutor(READ_THREADS) as pool:
+        target = np.zeros(len(stream._buffers) * batch_bytes, dtype=np.uint8)
         copy_maps(maps, target, int(gigabytes * 1e9), pool)  # into the page cache, and its pages into the maps
         held = stream.memory_bytes
         read_stream(stream, store.n_rows("train") // BATCH + 1)

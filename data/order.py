@@ -41,22 +41,32 @@ class Span:
 
 @dataclass(frozen=True)
 class Segment:
-    """The rows of a span: `rows[i]` counts within shard `shards[i]`; both int64 [n], sorted by shard, then row."""
+    """The rows of a span, shard by shard, sorted.
 
-    shards: Int
+    members: int64 [k], the group's shards; bounds: int64 [k + 1]; rows: int64 [n], of which those from bounds[i] to
+    bounds[i + 1] lie, and count, in shard members[i].
+    """
+
+    members: Int
+    bounds: Int
     rows: Int
+
+    @property
+    def shards(self) -> Int:
+        """The shard of each row: int64 [n]."""
+        return np.repeat(self.members, np.diff(self.bounds))
 
 
 @dataclass(frozen=True)
 class Group:
     """Some shards, and the order in which their rows are visited.
 
-    members: int64 [about pool], the shards; ends: int64 [about pool], where each one's rows end when the group's rows
-    are numbered shard by shard; mixed: int64 [n_rows], a permutation of those numbers.
+    members: int64 [k], the shards, about `pool`; starts: int64 [k + 1], where each one's rows start, and the last one's
+    end, when the group's rows are numbered shard by shard; mixed: int64 [n_rows], a permutation of those numbers.
     """
 
     members: Int
-    ends: Int
+    starts: Int
     mixed: Int
 
 
@@ -109,9 +119,9 @@ class Order:
         """The rows of a span."""
         group = _group(self, span.epoch, span.group)
         mixed = np.sort(group.mixed[span.lo : span.hi])
-        counts = np.diff(np.searchsorted(mixed, group.ends), prepend=0)
-        starts = np.concatenate([[0], group.ends[:-1]])
-        return Segment(np.repeat(group.members, counts), mixed - np.repeat(starts, counts))
+        bounds = np.searchsorted(mixed, group.starts)
+        starts = np.repeat(group.starts[:-1], np.diff(bounds))
+        return Segment(group.members, bounds, mixed - starts)
 
     def prepare(self, epoch: int, group: int) -> None:
         """Work out a group's order ahead of its first batch, in whatever thread has time for it."""
@@ -126,8 +136,8 @@ class Order:
 @lru_cache(maxsize=4)
 def _group(order: Order, epoch: int, group: int) -> Group:
     members = order.members(epoch, group)
-    ends = np.cumsum(np.asarray(order.shards.rows)[members])
-    return Group(members, ends, permutation(int(ends[-1]), order.seed, 1, epoch, group))
+    starts = np.concatenate([[0], np.cumsum(np.asarray(order.shards.rows)[members])])
+    return Group(members, starts, permutation(int(starts[-1]), order.seed, 1, epoch, group))
 
 
 @lru_cache(maxsize=8)

@@ -60,7 +60,7 @@ class ShuffledStream:
         seed: int = 0,
         pool: int = DEFAULT_POOL,
         start: int = 0,
-        read_ahead: int = 2,
+        read_ahead: int = 4,
         pin: bool = False,
     ) -> None:
         self.store, self.hooks, self.batch_size = store, list(hooks or store.hooks), batch_size
@@ -147,9 +147,9 @@ class ShuffledStream:
         begin = 0
         for span, maps in parts:
             segment = self.order.segment(span)
-            bounds = np.flatnonzero(np.diff(segment.shards, prepend=-1, append=-1)).tolist()
-            for lo, hi in pairwise(bounds):
-                place = int(segment.shards[lo])
+            for place, (lo, hi) in zip(segment.members.tolist(), pairwise(segment.bounds.tolist()), strict=True):
+                if lo == hi:
+                    continue
                 for layer, source in enumerate(maps[place]):
                     out = buffer.array[layer, begin : begin + hi - lo]
                     self._gather(layer, self._members[place], source.result(), segment.rows[lo:hi], out)

@@ -87,7 +87,7 @@ def test_what_is_held_is_bounded(make_store, monkeypatch) -> None:
         for _ in range(40):
             next(stream)
             assert len(stream._shards.maps) <= 2 * 3
-        assert stream.memory_bytes == 6 * 128 * 2 * 4 * 4 + 3 * 64 * 2 * 4 * 4
+        assert stream.memory_bytes == 6 * 128 * 2 * 4 * 4 + 5 * 64 * 2 * 4 * 4
 
 
 def test_closing_ends_the_thread(make_store) -> None:
