@@ -8,6 +8,7 @@ out the 1 % of channels with the largest root mean square, which dominate the no
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from _measure import report
+
+sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 
 from data.dtypes import DTYPES, as_float, channel_scales, decode_int8, encode, is_finite, stored_dtype
 from harvest.contexts import tokens_to_contexts

@@ -1,6 +1,6 @@
 """How float32 activations are stored: float32, float16, bfloat16 as bits, or int8 codes with two scales.
 
-int8: x ≈ code × row_scale × channel_scale, where channel_scale [d] is the channel's root mean square on the first
+int8: x ≈ code × row_scale × channel_scale, where channel_scale [d] is the channel's typical magnitude on the first
 contexts of the harvest and row_scale [n_rows] makes the row's largest |x / channel_scale| the code 127. Outlier
 channels then cost the others nothing (FORMAT.md has the measured errors).
 
@@ -43,8 +43,14 @@ def largest(dtype: DType) -> float:
 
 
 def channel_scales(x: torch.Tensor) -> torch.Tensor:
-    """Root mean square of each channel of x: float32 [n, d] to float32 [d]; 1 where a channel is all zero."""
-    scale = x.double().square().mean(dim=0).sqrt().float()
+    """A typical magnitude of each channel of x: float32 [n, d] to float32 [d].
+
+    The median of |x|: a root mean square is set by the few rows with massive entries (those at position 0 above all),
+    and then leaves no codes for the channel's ordinary values. Where the median is 0, the root mean square; else 1.
+    """
+    median = x.abs().median(dim=0).values
+    rms = x.double().square().mean(dim=0).sqrt().float()
+    scale = torch.where(median > 0, median, rms)
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
