@@ -6,6 +6,7 @@ Not here: text into contexts (contexts.py), the stages that overlap (pipeline.py
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -67,7 +68,10 @@ def run(
             windows = set(range(store.layout.n_windows))
             wait_for(lambda: committed_windows(out, store.schema) == windows, stop)
             finish(out, store.schema, store.provenance)
-        return Outcome(open_store(out), speed, store.layout.n_contexts < request.n_contexts)
+        store = open_store(out)
+        if store.complete:  # a worker that came after the end has made the folder anew
+            shutil.rmtree(staging, ignore_errors=True)
+        return Outcome(store, speed, store.layout.n_contexts < request.n_contexts)
 
 
 def create_store(
