@@ -88,10 +88,6 @@ class ArrayFile:
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path} is not a readable Zarr array ({error}); is the store complete?") from error
 
-    @property
-    def attributes(self) -> dict[str, Any]:
-        return dict(self.metadata.get("attributes", {}))
-
     @cached_property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.metadata["shape"])

@@ -117,10 +117,10 @@ def group(attributes: dict[str, Any]) -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
-def root_attributes(schema: Schema, provenance: dict[str, Any], **more: Any) -> dict[str, Any]:
+def root_attributes(schema: Schema, provenance: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": "activation-store", "version": VERSION, "complete": False,
-        "schema": schema.to_json(), "provenance": provenance, **more,
+        "schema": schema.to_json(), "provenance": provenance,
     }  # fmt: skip
 
 

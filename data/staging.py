@@ -24,7 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import stats
-from data.chunks import ArrayFile, blocks, crc32c, sync_directory, trailer, write_chunk, write_file, write_json
+from data.chunks import (
+    TRAILER_BYTES,
+    ArrayFile,
+    blocks,
+    crc32c,
+    sync_directory,
+    trailer,
+    write_chunk,
+    write_file,
+    write_json,
+)
 from data.deal import SPLITS, Deal, Run
 from data.dtypes import as_float, decode_int8
 from data.permute import Int
@@ -170,10 +180,10 @@ class WindowStaging:
 
     def _place(self, name: str, shard: int, source: NDArray[Any], checksum: int) -> int:
         """Move a shard that lies aside into the store, compressing it if asked; returns the chunk's checksum."""
-        aside, target = self._aside(name, shard), ArrayFile(self.store / name).chunk_path(shard)
         array = ArrayFile(self.store / name)
+        aside, target = self._aside(name, shard), array.chunk_path(shard)
         if not aside.exists():
-            return int.from_bytes(array.chunk_path(shard).read_bytes()[-4:], "little")
+            return int.from_bytes(array.stored_bytes(shard)[-TRAILER_BYTES:].tobytes(), "little")
         if array.compressor is not None:
             data = array.compressor.encode(np.ascontiguousarray(source))
             checksum = crc32c(data)

@@ -192,11 +192,10 @@ def fill(
             done = staging.contexts_done
             begin, end = layout.window_contexts(window)
             bar.update(round(max(done - begin, 0) * schema.context_size))
-            batches = list(window_batches(layout, window, batch_size, done))
             if done >= end:  # stopped while it was being sealed
                 staging.seal()
                 continue
-            for first, last in batches:
+            for first, last in window_batches(layout, window, batch_size, done):
                 if stop.is_set():
                     raise Stopped
                 first_row = first * layout.rows_per_context
