@@ -131,6 +131,7 @@ def test_a_second_harvest_into_the_same_store_is_refused(tmp_path: Path) -> None
     out = tmp_path / "demo.zarr"
     first = start(out)
     wait_for_rows(out, first, set())
+    first.send_signal(signal.SIGSTOP)  # else it might be done before the second has imported its libraries
     second = start(out)
     _, errors = second.communicate()
     first.kill()
