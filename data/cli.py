@@ -1,11 +1,19 @@
-"""What the project's commands share: counts such as `100M`, and one clear sentence for a mistake of the user's."""
+"""What the project's commands share: counts such as `100M`, one clear sentence for a mistake of the user's, and
+stopping in order when a signal asks for it.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import re
+import signal
 import sys
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +21,10 @@ from data.errors import InputError
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BAD_INPUT = 2
+TRY_AGAIN, INTERRUPTED = 75, 130  # after SIGTERM (EX_TEMPFAIL) and after Ctrl-C: the same command continues
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Count(click.ParamType[int]):
@@ -47,3 +59,55 @@ class StoreCommand(click.Command):
                 raise
             click.echo(f"Error: the disk is full ({error}); free some space, and the same command continues", err=True)
             sys.exit(BAD_INPUT)
+
+
+class StopRequest:
+    """Whether a signal has asked the command to stop, and the exit code that it then ends with."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.exit_code = TRY_AGAIN
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        self.exit_code = INTERRUPTED if number == signal.SIGINT else TRY_AGAIN
+        self.event.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Within it, Ctrl-C and SIGTERM ask for a stop instead of ending the process."""
+    request = StopRequest()
+    before = {number: signal.signal(number, request.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one; under torchrun each process has its own. Raises InputError."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no GPU here; use --device cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
+    """`all`, or `0,5,8-11`: sorted, without repetition. Raises InputError where it is neither."""
+    if text == "all":
+        return tuple(range(n_layers))
+    layers: set[int] = set()
+    try:
+        for part in text.split(","):
+            low, _, high = part.strip().partition("-")
+            layers |= set(range(int(low), int(high or low) + 1))
+    except ValueError as error:
+        raise InputError(f"--layers {text}: give `all`, or numbers and ranges such as 0,5,8-11") from error
+    if not layers:
+        raise InputError(f"--layers {text}: names no layer")
+    return tuple(sorted(layers))

@@ -26,6 +26,7 @@ from data.order import Order, Shards, Span
 from data.reader import Store
 
 DEFAULT_POOL = 12  # shards mixed at a time: 0.97 of a uniform draw's contexts at 10M tokens (mixing.py)
+READ_AHEAD = 4  # batches
 READ_THREADS = 2  # a gather waits for memory most of the time, so two overlap
 HELD_BYTES = 15 << 28  # 3.75 GiB of maps, or two groups where those are more
 PAGE_BYTES = 4096
@@ -60,7 +61,7 @@ class ShuffledStream:
         seed: int = 0,
         pool: int = DEFAULT_POOL,
         start: int = 0,
-        read_ahead: int = 4,
+        read_ahead: int = READ_AHEAD,
         pin: bool = False,
     ) -> None:
         self.store, self.hooks, self.batch_size = store, list(hooks or store.hooks), batch_size

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from data.cli import Count, StoreCommand
+from data.cli import Count, StoreCommand, choose_device, parse_layers, stop_on_signals
 from data.errors import InputError
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from harvest.lm import ModelFacts
     from harvest.plan import Request
 
-TRY_AGAIN, INTERRUPTED = 75, 130  # exit codes after SIGTERM (EX_TEMPFAIL) and Ctrl-C
 TIMED_BATCHES = 3
 
 EXAMPLES = """\b
@@ -125,22 +120,14 @@ def main(
             raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
         remove_existing(out)
 
-    stop, received = threading.Event(), []
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        outcome = run(request, facts, source, settings, out, device=torch_device, worker=worker, stop=stop)
-    except Stopped:
-        click.echo(f"stopped; what is done is in {staging_path(out)}, and the same command continues", err=True)
-        sys.exit(INTERRUPTED if signal.SIGINT in received else TRY_AGAIN)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stop_on_signals() as request_to_stop:
+        try:
+            outcome = run(
+                request, facts, source, settings, out, device=torch_device, worker=worker, stop=request_to_stop.event
+            )
+        except Stopped:
+            click.echo(f"stopped; what is done is in {staging_path(out)}, and the same command continues", err=True)
+            sys.exit(request_to_stop.exit_code)
     if outcome.text_ended:
         have = outcome.store.layout.n_contexts * context_size
         click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)
@@ -198,33 +185,6 @@ def measure_rate(request: Request, facts: ModelFacts, device: Any) -> float:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
     return float(tokens.numel() / min(seconds))
-
-
-def choose_device(name: str) -> Any:
-    """`auto` is the GPU where there is one; under torchrun each process has its own."""
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch finds no GPU here; use --device cpu")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-
-
-def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
-    """`all`, or `0,5,8-11`: sorted, without repetition. Raises InputError where it is neither."""
-    if text == "all":
-        return tuple(range(n_layers))
-    layers: set[int] = set()
-    try:
-        for part in text.split(","):
-            low, _, high = part.strip().partition("-")
-            layers |= set(range(int(low), int(high or low) + 1))
-    except ValueError as error:
-        raise InputError(f"--layers {text}: give `all`, or numbers and ranges such as 0,5,8-11") from error
-    if not layers:
-        raise InputError(f"--layers {text}: names no layer")
-    return tuple(sorted(layers))
 
 
 def parse_hooks(text: str) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harvest.cli import main, parse_layers
+from data.cli import parse_layers
+from harvest.cli import main
 
 BASE = ["--model", "demo", "--tokens", "10k"]
 

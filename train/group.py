@@ -1,0 +1,190 @@
+"""SAEs of one architecture, shape and seed that are stepped together: their parameters, moments and counts.
+
+A stack has one entry for each run and layer in it; all are independent. What a group holds between two steps is its
+state, which a checkpoint keeps.
+
+Not here: the loop (trainer.py), which SAEs form a group (plan.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from data.permute import seed_of
+from train.counts import FireCounts
+from train.measures import Sums, sums
+from train.optimizer import StackAdam, clip_, gradient_norms
+from train.resample import draw_inputs, restart
+from train.runs import Experiment, Run
+from train.sae import ARCHITECTURES, PARAMETERS, Gradients
+from train.step import Blocks, forward, gradients
+
+SEED_BITS = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One SAE: a run's, for a layer (index into the experiment's hooks)."""
+
+    run: Run
+    layer: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch on the device: x float32 [layers, batch, d_model], and norms ‖x‖₂ [layers, batch]."""
+
+    x: Tensor
+    norms: Tensor
+
+    @classmethod
+    def of(cls, batch: Tensor, device: torch.device) -> Inputs:
+        """From a batch as streamed: [layers, batch, d_model] of any floating type."""
+        x = batch.to(device, non_blocking=True).to(torch.float32)
+        return cls(x, torch.linalg.vector_norm(x, dim=-1))
+
+
+class Group:
+    """See the module. `norms` [layers] is each layer's mean ‖x‖₂ over the store's training split."""
+
+    def __init__(
+        self, experiment: Experiment, members: Sequence[Member], *, d_model: int, d_sae: int, norms: Sequence[float],
+        blocks: Blocks, gradients: Gradients, device: torch.device,
+    ) -> None:  # fmt: skip
+        self.experiment, self.members = experiment, list(members)
+        self.variant, self.seed = members[0].run.variant, members[0].run.seed
+        self.sae = ARCHITECTURES[self.variant](len(members), d_model=d_model, d_sae=d_sae).to(device)
+        self.layers = torch.tensor([m.layer for m in members], device=device)
+        self._alpha, self._power, store_norms = (
+            torch.tensor(values, dtype=torch.float32, device=device)
+            for values in (
+                [m.run.l1 for m in members],
+                [float(m.run.l1_power) for m in members],
+                [norms[m.layer] for m in members],
+            )
+        )
+        facts = {
+            "input_scale": [norms[m.layer] if m.run.input_scale == "mean-norm" else 1.0 for m in members],
+            "sigma": [m.run.sigma for m in members],
+        }
+        for name in self.sae.facts:
+            self.sae.get_buffer(name).copy_(torch.tensor(facts[name]))
+        self._store_norms = store_norms / self.sae.input_scale
+        self._blocks, self._gradient = blocks, gradients
+        self.adam = StackAdam(self.sae, gradients, [m.run.lr for m in members])
+        counted = experiment.resampling.interval < experiment.schedule.total
+        self.counts = FireCounts(len(members), d_sae, window=experiment.reports.window, device=device)
+        self.since = FireCounts(len(members), d_sae, window=None, device=device) if counted else None
+
+    def initialise(self) -> None:
+        """Set all SAEs to their start, drawn on the CPU, so that it is the same on every device."""
+        for i, member in enumerate(self.members):
+            one = self.sae.single(i)
+            fresh = type(one)(d_model=one.d_model, d_sae=one.d_sae)
+            for name in one.facts:
+                fresh.get_buffer(name).copy_(one.get_buffer(name))
+            seed = sae_seed(member, self.experiment.hooks)
+            if self.experiment.init == "code":
+                fresh.initialise_as_code(seed=seed)
+            else:
+                fresh.initialise(seed=seed, mean_norm=float(self._store_norms[i]))
+            for name in PARAMETERS:
+                getattr(one, name).copy_(getattr(fresh, name))
+
+    def step(
+        self, inputs: Inputs, epsilon: Tensor | None, *, seen: int, measure: bool
+    ) -> tuple[Tensor, Sums | None, Tensor | None]:
+        """One step of all SAEs, after `seen` rows.
+
+        Returns the mean losses [n], and if asked the sums over the batch (before the step) and the gradients' norms.
+        """
+        experiment = self.experiment
+        x, beta = self._see(inputs, experiment.schedule.l1(seen, experiment.batch_size))
+        weight = experiment.objective.l2_weight(x.shape[-1])
+        found = gradients(self.sae, x, beta, epsilon, l2_weight=weight, blocks=self._blocks, out=self._gradient)
+        losses = experiment.objective.rows(found.l1, beta, found.residual)
+        self.counts.add(found.fires, experiment.batch_size)
+        if self.since is not None:
+            self.since.add(found.fires, experiment.batch_size)
+        measured = self._sums(inputs, found.residual, found.l1, found.fires, losses) if measure else None
+        if not experiment.decoder_bias:
+            self._gradient.b_dec.zero_()
+        self.sae.constrain_gradient_(self._gradient)
+        lengths = gradient_norms(self._gradient) if measure or experiment.clip else None
+        if experiment.clip and lengths is not None:
+            clip_(self._gradient, lengths, experiment.clip)
+        self.adam.step(experiment.schedule.lr(seen, experiment.batch_size))
+        self.sae.constrain_()
+        return losses.mean(dim=1), measured, lengths
+
+    def measure(self, inputs: Inputs, epsilon: Tensor | None) -> Sums:
+        """Sums over a batch without a step; the sparsity coefficient is the one after all warm-up."""
+        x, beta = self._see(inputs, 1.0)
+        found = forward(self.sae, x, epsilon, blocks=self._blocks)
+        losses = self.experiment.objective.rows(found.l1, beta, found.residual)
+        return self._sums(inputs, found.residual, found.l1, found.fires, losses)
+
+    def row_losses(self, inputs: Inputs) -> Tensor:
+        """The loss of each row without noise: [n, batch]."""
+        x, beta = self._see(inputs, 1.0)
+        found = forward(self.sae, x, None, blocks=self._blocks)
+        return self.experiment.objective.rows(found.l1, beta, found.residual)
+
+    def dead_features(self) -> list[Tensor]:
+        """By the resampling's threshold and window, for each SAE: int64 [k]."""
+        assert self.since is not None
+        limit = self.experiment.resampling.threshold * self.since.rows
+        return [torch.nonzero(fires <= limit)[:, 0] for fires in self.since.current]
+
+    def draw(self, index: int, losses: Tensor, n: int, *, step: int) -> Tensor:
+        """Rows to restart n features of one SAE at, by losses [rows]: int64 [n]."""
+        return draw_inputs(losses, n, seed=sae_seed(self.members[index], self.experiment.hooks, step))
+
+    def restart(self, index: int, dead: Tensor, x: Tensor) -> None:
+        """Restart features int64 [k] of one SAE at rows x [k, d_model], in the store's scale."""
+        one = self.sae.single(index)
+        restart(one, dead, x / one.input_scale)
+        self.adam.reset_features_(index, dead)
+
+    def _see(self, inputs: Inputs, l1_factor: float) -> tuple[Tensor, Tensor]:
+        """The inputs as the SAEs see them, a copy [n, batch, d_model], and their β [n, 1 or batch]."""
+        scale = self.sae.input_scale[:, None]
+        x = inputs.x[self.layers] / scale[..., None]
+        alpha = self._alpha * l1_factor
+        norms = inputs.norms[self.layers] / scale
+        return x, self.experiment.objective.coefficient(alpha, self._power, norms, self._store_norms)
+
+    def _sums(self, inputs: Inputs, residual: Tensor, l1: Tensor, fires: Tensor, losses: Tensor) -> Sums:
+        x = inputs.x[self.layers]
+        reconstruction = x + residual * self.sae.input_scale[:, None, None]
+        return sums(x, reconstruction, l1=l1, fires=fires, loss=losses)
+
+
+class Noise:
+    """Standard normal noise, a function of a run's seed and a key (the step): float32 [rows, d_sae].
+
+    All SAEs of one seed share it, whatever their run and layer: their differences are then not the noise's. Only the
+    last one drawn is kept, so groups of one seed should follow one another.
+    """
+
+    def __init__(self, rows: int, d_sae: int, device: torch.device) -> None:
+        self._values = torch.empty(rows, d_sae, device=device)
+        self._generator = torch.Generator(device)
+        self._key: tuple[int, ...] | None = None
+
+    def draw(self, n_rows: int, *key: int) -> Tensor:
+        if self._key != key:
+            self._generator.manual_seed(seed_of(*key) & SEED_BITS)
+            self._values.normal_(generator=self._generator)
+            self._key = key
+        return self._values[:n_rows]
+
+
+def sae_seed(member: Member, hooks: Sequence[str], *more: int) -> int:
+    """A seed of one SAE's own, by its hook's name: training more layers beside it changes nothing."""
+    return seed_of(member.run.seed, crc32(hooks[member.layer].encode()), *more) & SEED_BITS

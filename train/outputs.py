@@ -1,0 +1,205 @@
+"""What an experiment writes: OUT/experiment.json, a folder a run, and timing.jsonl, and how it continues from them.
+
+Not here: the files of one run (checkpoint.py), what a record is (records.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.chunks import write_json
+from data.errors import InputError
+from train.checkpoint import RunFolder, read_folder
+from train.records import JsonLines, Log, Record, open_sinks
+from train.runs import Experiment, Run, differences
+from train.state import RunState
+
+EXPERIMENT = "experiment.json"
+
+
+def read_experiment(out: Path) -> dict[str, Any] | None:
+    """What OUT/experiment.json says: `settings` and `command`; None where there is none."""
+    try:
+        return dict(json.loads((out / EXPERIMENT).read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> bool:
+    """Whether the experiment in `out` is this one and finished.
+
+    Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
+    """
+    found = read_experiment(out)
+    if found is None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"--out {out}: exists and holds no experiment of `train`; choose another --out")
+        return False
+    if overwrite:
+        return False
+    now = json.loads(json.dumps(experiment.to_json()))
+    if found["settings"] != now:
+        raise InputError(
+            f"--out {out}: holds an experiment with other settings: {'; '.join(differences(found['settings'], now))}; "
+            "give the same settings to continue it, --overwrite to replace it, or another --out"
+        )
+    folders = [RunFolder(out / run.name) for run in experiment.runs]
+    return all(folder.final.exists() or folder.failure.exists() for folder in folders)
+
+
+def remove(out: Path) -> None:
+    """Delete an experiment; what says that there is one goes last, so that a kill leaves no half of it unnoticed."""
+    if out.exists():
+        for path in out.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+        shutil.rmtree(out)
+
+
+def final_records(out: Path, runs: Sequence[Run]) -> dict[str, list[Record]]:
+    """Each run's last records of the held-out split."""
+    found: dict[str, list[Record]] = {}
+    for run in runs:
+        folder = RunFolder(out / run.name)
+        lines = folder.metrics.read_text().splitlines() if folder.metrics.exists() else []
+        records = [record for record in map(json.loads, lines) if record["split"] == "heldout"]
+        found[run.name] = [record for record in records if record["step"] == records[-1]["step"]]
+    return found
+
+
+def failures(out: Path, runs: Sequence[Run]) -> list[str]:
+    """A sentence for each run that was given up."""
+    found = []
+    for run in runs:
+        folder = RunFolder(out / run.name)
+        if folder.failure.exists():
+            why = json.loads(folder.failure.read_bytes())
+            kept = folder.checkpoint_steps()
+            left = f"its checkpoint of step {kept[-1]} is kept" if kept else "it has no checkpoint"
+            found.append(
+                f"run {run.name} was given up at step {why['step']}, because {why['why']} at {why['hook']}; {left}; "
+                "give a smaller --lr, or --clip"
+            )
+    return found
+
+
+class Outputs:
+    """The experiment's folder, open for writing."""
+
+    def __init__(
+        self, out: Path, experiment: Experiment, *, command: Mapping[str, Any], provenance: Mapping[str, Any],
+        logs: Sequence[Log], checkpoint_seconds: float,
+    ) -> None:  # fmt: skip
+        self.out, self.experiment = out, experiment
+        self.folders = {run.name: RunFolder(out / run.name) for run in experiment.runs}
+        self.failed = {name for name, folder in self.folders.items() if folder.failure.exists()}
+        self._provenance, self._checkpoint_seconds = provenance, checkpoint_seconds
+        settings = experiment.to_json()
+        if not (out / EXPERIMENT).exists():
+            write_json(out / EXPERIMENT, {"settings": settings, "command": dict(command)})
+        for run in experiment.runs:
+            own = {**settings, "runs": None, "run": settings["runs"][experiment.runs.index(run)]}
+            own.pop("runs")
+            write_json(self.folders[run.name].path / "run.json", {**own, "provenance": dict(provenance)})
+        self._sinks = open_sinks(logs, out, settings)
+        self._timing = JsonLines(out / "timing.jsonl")
+        self._metrics: dict[str, JsonLines] = {}
+        self._since, self._saved_at = time.perf_counter(), time.monotonic()
+        self._rows, self._waited = 0, 0.0
+
+    def restore(self, runs: Sequence[RunState]) -> int:
+        """Put the runs back to the last step that all of them have saved; returns it, 0 if there is none."""
+        going = [state for state in runs if state.run.name not in self.failed]
+        saved = {state.run.name: self._saved_steps(state.run.name) for state in going}
+        common = set.intersection(*map(set, saved.values())) if saved else set()
+        step = max(common, default=0)
+        for state in going:
+            folder = self.folders[state.run.name]
+            size = 0
+            if step:
+                found = read_folder(folder.final) if folder.final.exists() else folder.load_checkpoint(step)
+                state.restore(found)
+                size = found.facts["metrics_bytes"]
+            else:
+                shutil.rmtree(folder.path / "snapshots", ignore_errors=True)
+            self._metrics[state.run.name] = JsonLines(folder.metrics, size=size)
+        return step
+
+    def record(self, records: Sequence[tuple[str, Record]]) -> None:
+        """Write records, each under its run's name; those of failed runs are left out."""
+        for name in self._metrics:
+            own = [record for run, record in records if run == name and name not in self.failed]
+            if own:
+                self._metrics[name].write(own)
+                for sink in self._sinks:
+                    sink.write(name, own)
+
+    def took(self, *, rows: int, waited: float) -> None:
+        """Count a step's rows, and the seconds for which it waited for them."""
+        self._rows += rows
+        self._waited += waited
+
+    def timing(self, step: int, rows: int) -> None:
+        """Write how fast it went since the last time."""
+        now = time.perf_counter()
+        seconds = now - self._since
+        self._timing.write(
+            [
+                {
+                    "step": step, "rows": rows, "seconds": seconds, "rows_per_second": self._rows / seconds,
+                    "data_wait_seconds": self._waited, "data_wait_share": self._waited / seconds,
+                }
+            ]
+        )  # fmt: skip
+        self._since, self._rows, self._waited = now, 0, 0.0
+
+    def fail(self, run: str, hook: str, step: int) -> None:
+        """Give a run up, because its loss is not finite; its checkpoints stay as they are."""
+        self.failed.add(run)
+        write_json(self.folders[run].failure, {"step": step, "hook": hook, "why": "the loss is not finite"})
+
+    def snapshot(self, step: int, runs: Sequence[RunState]) -> None:
+        for state in runs:
+            self.folders[state.run.name].save_snapshot(step, state.sae_tensors(), self._metadata(state))
+
+    def checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self._saved_at > self._checkpoint_seconds
+
+    def checkpoint(self, step: int, runs: Sequence[RunState]) -> None:
+        """Save all runs as they are after `step` steps."""
+        for state in runs:
+            folder = self.folders[state.run.name]
+            if step in self._saved_steps(state.run.name):
+                continue
+            saved = state.save(step, metrics_bytes=self._metrics[state.run.name].sync())
+            folder.save_checkpoint(step, saved, self._metadata(state))
+        self._saved_at = time.monotonic()
+
+    def finish(self, step: int, runs: Sequence[RunState]) -> None:
+        """Make the checkpoints after the last step the final ones; all runs have one by now."""
+        for state in runs:
+            self.folders[state.run.name].finish(step)
+
+    def close(self) -> None:
+        for file in (self._timing, *self._metrics.values()):
+            file.close()
+        for sink in self._sinks:
+            sink.close()
+
+    def _saved_steps(self, run: str) -> list[int]:
+        folder = self.folders[run]
+        return [*folder.checkpoint_steps(), *([self.experiment.n_steps] if folder.final.exists() else [])]
+
+    def _metadata(self, state: RunState) -> dict[str, str]:
+        """What sae.safetensors says of itself."""
+        return {
+            "variant": state.run.variant,
+            "hooks": json.dumps(self.experiment.hooks),
+            "store": self.experiment.store,
+            "run": state.run.name,
+        }

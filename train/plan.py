@@ -1,0 +1,106 @@
+"""How an experiment is laid out in memory: which SAEs are stepped together, in blocks of how many rows, and what all
+of it needs. A function of shapes alone, so that a resumed experiment computes the same sums in the same order.
+
+Not here: doing it (trainer.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import psutil
+import torch
+
+from data.errors import InputError
+from data.reader import Store
+from data.stream import DEFAULT_POOL, READ_AHEAD, held_bytes
+from train.group import Member
+from train.runs import Experiment
+from train.sae import ARCHITECTURES
+
+BLOCK_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}  # features of one block; a CPU gains nothing from larger ones
+FEWEST_ROWS = 256
+RESERVE = 1.1  # over what is counted: temporaries, the allocator
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Groups of SAEs, and rows a block. `bytes_needed` is on the device that trains."""
+
+    groups: tuple[tuple[Member, ...], ...]
+    d_model: int
+    d_sae: int
+    block_rows: int
+    compute: torch.dtype
+    bytes_needed: int
+
+    @property
+    def largest_group(self) -> int:
+        return max(len(group) for group in self.groups)
+
+    @property
+    def noisy(self) -> bool:
+        return any(ARCHITECTURES[group[0].run.variant].noisy for group in self.groups)
+
+
+def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Plan:
+    """Group the SAEs of an experiment: of one variant and seed, and as many as a block's features have room for."""
+    d_sae = round(experiment.expansion * d_model)
+    if d_sae < 1:
+        raise InputError(f"--expansion {experiment.expansion:g}: leaves no feature at d_model {d_model}; give more")
+    compute = torch.bfloat16 if experiment.precision == "bfloat16" else torch.float32
+    room = BLOCK_BYTES[device.type] // (compute.itemsize * d_sae)
+    rows = min(experiment.batch_size, max(1 << (room.bit_length() - 1), FEWEST_ROWS))
+    groups = tuple(_groups(experiment, max(room // rows, 1)))
+    plan = Plan(groups, d_model, d_sae, rows, compute, 0)
+    return Plan(groups, d_model, d_sae, rows, compute, _needed(plan, experiment))
+
+
+def check_memory(plan: Plan, experiment: Experiment, store: Store, device: torch.device) -> None:
+    """Raise InputError where the device cannot hold the experiment.
+
+    On a CPU that includes the stream's buffers, but not its maps, which the page cache may give up at any time.
+    """
+    if device.type == "cuda":
+        need, free = plan.bytes_needed, torch.cuda.mem_get_info(device)[0]
+    else:
+        need, free = plan.bytes_needed + stream_buffers(store, experiment), psutil.virtual_memory().available
+    if need > free:
+        n = sum(len(group) for group in plan.groups)
+        raise InputError(
+            f"training {n} SAEs of {plan.d_model} × {plan.d_sae} needs {need / 1e9:.2f} GB of memory, of which the "
+            f"parameters and Adam's moments are {3 * n * _parameters(plan) * 4 / 1e9:.2f} GB; {free / 1e9:.2f} GB are "
+            "free: give fewer --layers, fewer runs, a smaller --expansion or a smaller --batch-size"
+        )
+
+
+def _groups(experiment: Experiment, size: int) -> Iterator[tuple[Member, ...]]:
+    members = [Member(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
+    kind = lambda member: (member.run.variant, member.run.seed)  # noqa: E731
+    for _, same in groupby(sorted(members, key=kind), key=kind):
+        several = list(same)
+        for begin in range(0, len(several), size):
+            yield tuple(several[begin : begin + size])
+
+
+def _parameters(plan: Plan) -> int:
+    return 2 * plan.d_sae * plan.d_model + plan.d_sae + plan.d_model
+
+
+def _needed(plan: Plan, experiment: Experiment) -> int:
+    n, batch, layers = sum(len(group) for group in plan.groups), experiment.batch_size, len(experiment.hooks)
+    state = 4 * _parameters(plan) * (3 * n + plan.largest_group)  # parameters, two moments; a group's gradients
+    counts = 8 * plan.d_sae * 4 * n
+    blocks = 3 * plan.compute.itemsize * plan.largest_group * plan.block_rows * plan.d_sae
+    noise = 4 * batch * plan.d_sae if plan.noisy else 0
+    rows = 4 * batch * plan.d_model * (2 * layers + 4 * plan.largest_group)
+    return int(RESERVE * (state + counts + blocks + noise + rows))
+
+
+def stream_buffers(store: Store, experiment: Experiment) -> int:
+    """Bytes of the stream's batch buffers, and of its shards where they are decoded rather than mapped."""
+    row = sum(store.d(hook) for hook in experiment.hooks) * 4
+    decoded = held_bytes(store, experiment.hooks, DEFAULT_POOL) if store.schema.compression != "none" else 0
+    return (1 + READ_AHEAD) * experiment.batch_size * row + decoded

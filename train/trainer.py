@@ -1,0 +1,199 @@
+"""The loop: batches from one stream to all groups, and what happens between two steps.
+
+An experiment is a function of (store, settings): a step depends on the state after the one before and on the step's
+number alone. So it continues from a checkpoint as if it had never stopped, bit for bit on a CPU.
+
+Not here: a step (group.py, step.py), passes beside the steps (passes.py), files (outputs.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.reader import Store
+from data.stats import ALL
+from data.stream import ShuffledStream
+from train.group import Group, Inputs, Noise
+from train.outputs import Outputs
+from train.passes import restart_dead, validate
+from train.plan import Plan
+from train.records import Record, group_records
+from train.runs import Experiment
+from train.sae import Gradients
+from train.state import RunState, run_states
+from train.step import Blocks
+
+
+def make_groups(plan: Plan, experiment: Experiment, store: Store, device: torch.device) -> list[Group]:
+    """All SAEs at their start. Groups share the memory for a block's features and for gradients."""
+    n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
+    blocks = Blocks.allocate(n, plan.block_rows, d_sae, compute=plan.compute, device=device)
+    gradients = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
+    norms = [store.statistics(hook).mean_norm(ALL) for hook in experiment.hooks]
+    groups = []
+    for members in plan.groups:
+        group = Group(
+            experiment, members, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
+            blocks=blocks.narrow(len(members)), gradients=gradients.narrow(len(members)),
+        )  # fmt: skip
+        group.initialise()
+        groups.append(group)
+    return groups
+
+
+class Trainer:
+    """An experiment under way. `step` counts the steps done."""
+
+    def __init__(
+        self, experiment: Experiment, plan: Plan, store: Store, outputs: Outputs, device: torch.device, *,
+        eval_noise: bool = False, quiet: bool = False,
+    ) -> None:  # fmt: skip
+        self.experiment, self.store, self.outputs, self.device = experiment, store, outputs, device
+        self.eval_noise, self.quiet = eval_noise, quiet
+        self.groups = make_groups(plan, experiment, store, device)
+        self.runs = run_states(experiment.runs, self.groups)
+        self.noise = Noise(experiment.batch_size, plan.d_sae, device) if plan.noisy else None
+        self.step = outputs.restore(self.runs)
+
+    def train(self, stop: threading.Event) -> bool:
+        """Train to the end, or until `stop` is set; returns whether it came to the end. What is done is saved."""
+        experiment, size = self.experiment, self.experiment.batch_size
+        validations, snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
+        bar = tqdm(
+            total=experiment.n_steps * size, initial=self.step * size, desc="training", unit="row", unit_scale=True,
+            disable=self.quiet,
+        )  # fmt: skip
+        with bar, self._stream() as stream:
+            while self.step < experiment.n_steps and self.going and not stop.is_set():
+                begin = time.perf_counter()
+                inputs = self._inputs(next(stream))
+                self.outputs.took(rows=size, waited=time.perf_counter() - begin)
+                seen, now = self.step * size, (self.step + 1) * size
+                log = not seen or seen // experiment.reports.log_every < now // experiment.reports.log_every
+                records = self._step(inputs, seen, measure=log)
+                self.step += 1
+                if experiment.resampling.due(seen, now):
+                    self._restart_dead()
+                elif experiment.resampling.window_begins(seen, now):
+                    self._count_afresh()
+                if log:
+                    self.outputs.record(records)
+                    self.outputs.timing(self.step, now)
+                    bar.set_postfix_str(figures([record for _, record in records]), refresh=False)
+                if self.step in validations:
+                    self._validate(bar)
+                if self.step in snapshots:
+                    self.outputs.snapshot(self.step, self.going)
+                bar.update(size)
+                if self.outputs.checkpoint_is_due():
+                    self._save()
+        self._save()
+        finished = self.step == experiment.n_steps or not self.going
+        if finished:
+            self.outputs.finish(self.step, self.going)
+        return finished
+
+    @property
+    def going(self) -> list[RunState]:
+        """The runs that have not failed."""
+        return [state for state in self.runs if state.run.name not in self.outputs.failed]
+
+    def _stream(self) -> ShuffledStream:
+        return ShuffledStream(
+            self.store, self.experiment.hooks, batch_size=self.experiment.batch_size, seed=self.experiment.data_seed,
+            start=self.step, pin=self.device.type == "cuda",
+        )  # fmt: skip
+
+    def _inputs(self, batch: Tensor) -> Inputs:
+        return Inputs.of(batch.transpose(0, 1), self.device)
+
+    def _step(self, inputs: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
+        """One step of all groups; returns the records of its batch, if asked."""
+        records, rows = [], seen + self.experiment.batch_size
+        for group in self.groups:
+            epsilon = None
+            if group.sae.noisy and self.noise is not None:
+                epsilon = self.noise.draw(self.experiment.batch_size, group.seed, self.step)
+            losses, found, lengths = group.step(inputs, epsilon, seen=seen, measure=measure)
+            self._check(group, losses)
+            if found is not None:
+                records += group_records(
+                    group, found, step=self.step + 1, rows=rows, split="train", noise=group.sae.noisy,
+                    gradient_norms=lengths,
+                )  # fmt: skip
+        return records
+
+    def _check(self, group: Group, losses: Tensor) -> None:
+        finite = losses.isfinite()
+        if bool(finite.all()):
+            return
+        for i, member in enumerate(group.members):
+            if not bool(finite[i]) and member.run.name not in self.outputs.failed:
+                self.outputs.fail(member.run.name, self.experiment.hooks[member.layer], self.step + 1)
+
+    def _validate(self, bar: tqdm[None]) -> None:
+        bar.set_description("validating")
+        found: list[tuple[str, Record]] = []
+        for group, noise, total in validate(self.groups, self.store, self.experiment, self.noise, self.device):
+            rows = self.step * self.experiment.batch_size
+            found += group_records(group, total, step=self.step, rows=rows, split="heldout", noise=noise)
+        self.outputs.record(found)
+        if not self.quiet and len(self.runs) > 1:
+            shown = {state.run.name: self._shown(state, found) for state in self.going}
+            bar.write(table(shown))
+        bar.set_description("training")
+
+    def _shown(self, state: RunState, found: list[tuple[str, Record]]) -> list[Record]:
+        noise = self.eval_noise and state.places[0][0].sae.noisy
+        return [record for name, record in found if name == state.run.name and record["noise"] == noise]
+
+    def _restart_dead(self) -> None:
+        def upcoming() -> Iterator[Inputs]:
+            with self._stream() as stream:
+                for _ in range(-(-self.experiment.resampling.rows // self.experiment.batch_size)):
+                    yield self._inputs(next(stream))
+
+        restart_dead(self.groups, upcoming, step=self.step)
+
+    def _count_afresh(self) -> None:
+        for group in self.groups:
+            if group.since is not None:
+                group.since.restart()
+
+    def _save(self) -> None:
+        """Save the runs, but none whose parameters are no numbers: the last good checkpoint stays."""
+        for state in self.going:
+            broken = state.broken_layer()
+            if broken is not None:
+                self.outputs.fail(state.run.name, self.experiment.hooks[broken], self.step)
+        self.outputs.checkpoint(self.step, self.going)
+
+
+SHOWN = {"loss": "loss", "l0": "L0", "explained_variance": "EV", "suppression": "supp.", "dead": "dead"}
+
+
+def mean_over_layers(records: list[Record], name: str) -> float | None:
+    values = [record[name] for record in records if record[name] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def figures(records: list[Record]) -> str:
+    """The bar's: loss and L0, over runs and layers."""
+    loss, l0 = (mean_over_layers(records, name) for name in ("loss", "l0"))
+    return "" if loss is None or l0 is None else f"loss {loss:.4g}, L0 {l0:.1f}"
+
+
+def table(runs: Mapping[str, list[Record]]) -> str:
+    """A line a run, means over layers of the held-out split."""
+    width = max(map(len, runs), default=0)
+    lines = [f"{'':<{width}}" + "".join(f"{title:>10}" for title in SHOWN.values())]
+    for name, records in runs.items():
+        cells = [mean_over_layers(records, key) for key in SHOWN]
+        lines.append(f"{name:<{width}}" + "".join(f"{'–' if v is None else f'{v:.4g}':>10}" for v in cells))
+    return "\n".join(lines)
