@@ -7,8 +7,8 @@
     OUT/RUN/final/                              as a checkpoint, once training is done
     OUT/RUN/failed.json                         where and why a run stopped, if its loss was no number
 
-sae.safetensors holds the parameters stacked over layers, [layers, …]; its metadata name the variant, the hooks and
-the store. Nothing is ever unpickled.
+sae.safetensors holds the parameters stacked over layers, [layers, …]; its metadata name the run, the variant, the
+hooks and the store. Nothing is ever unpickled.
 
 Not here: what the tensors are (state.py), loading a fitted SAE (load.py).
 """
@@ -29,6 +29,7 @@ from torch import Tensor
 from data.chunks import sync_directory, write_json
 
 SAE_FILE, STATE_FILE, STATE_JSON = "sae.safetensors", "state.safetensors", "state.json"
+METADATA = "sae"  # the entry in sae.safetensors, JSON: run, variant, hooks, store
 KEPT = 2  # a kill may leave the runs of an experiment one checkpoint apart
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from data.reader import open_store
 from train.options import NAMES, NUMBERS, WHOLES, command_line, given_values, load_defaults, make_experiment
 from train.outputs import Outputs, check_existing, failures, final_records, remove
 from train.plan import check_memory, make_plan
+from train.records import check_logs
 from train.runs import Run, make_runs, presets
 from train.trainer import Trainer, table
 
@@ -116,20 +118,19 @@ def main(**options: Any) -> None:
         click.echo(f"{out} is finished; nothing to do", err=True)
         show_results(out, experiment.runs, options["as_json"])
         return
+    check_logs(options["log"] or ())
     plan = make_plan(experiment, store.d(experiment.hooks[0]), device)
     check_memory(plan, experiment, store, device)
     if options["overwrite"]:
         remove(out)
-    outputs = Outputs(
-        out, experiment, command=command_line(options), provenance=store.provenance, logs=options["log"] or (),
-        checkpoint_seconds=60 * options["checkpoint_minutes"],
-    )  # fmt: skip
-    try:
-        trainer = Trainer(experiment, plan, store, outputs, device, eval_noise=options["eval_noise"])
-        with stop_on_signals() as request:
+    with stop_on_signals() as request:
+        outputs = Outputs(
+            out, experiment, command=command_line(options), provenance=store.provenance, logs=options["log"] or (),
+            checkpoint_seconds=60 * options["checkpoint_minutes"],
+        )  # fmt: skip
+        with closing(outputs):
+            trainer = Trainer(experiment, plan, store, outputs, device, eval_noise=options["eval_noise"])
             finished = trainer.train(request.event)
-    finally:
-        outputs.close()
     if not finished:
         click.echo(f"stopped after step {trainer.step}; the same command continues", err=True)
         sys.exit(request.exit_code)

@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from data.errors import InputError
-from train.checkpoint import SAE_FILE, RunFolder
+from train.checkpoint import METADATA, SAE_FILE, RunFolder
 from train.sae import ARCHITECTURES, PARAMETERS, SAE
 
 
@@ -30,10 +30,10 @@ def load_sae(
     """
     file = find_weights(Path(path))
     with safe_open(file, framework="pt", device=str(device)) as opened:
-        metadata = opened.metadata() or {}
+        metadata = json.loads((opened.metadata() or {}).get(METADATA, "{}"))
         if metadata.get("variant") not in ARCHITECTURES:
             raise InputError(f"{file} holds an SAE of the variant {metadata.get('variant')!r}, which is not known here")
-        hooks: list[str] = json.loads(metadata["hooks"])
+        hooks: list[str] = metadata["hooks"]
         index = hooks.index(choose_hook(hooks, hook, layer, file))
         architecture = ARCHITECTURES[metadata["variant"]]
         tensors = {name: opened.get_slice(name)[index] for name in (*PARAMETERS, *architecture.facts)}

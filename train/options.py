@@ -104,6 +104,11 @@ def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any
     """The experiment that the options describe. Raises InputError where they cannot go together."""
     if not store.complete or store.fingerprint is None:
         raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
+    if options["batch_size"] > store.n_rows("train"):
+        raise InputError(
+            f"--batch-size {options['batch_size']}: the store has {store.n_rows('train')} training rows; give less, or "
+            "harvest more tokens"
+        )
     if options["activations"] < options["batch_size"]:
         raise InputError(
             f"--activations {options['activations']}: not one batch of {options['batch_size']}; give more, or a "

@@ -14,8 +14,8 @@ from typing import Any
 
 from data.chunks import write_json
 from data.errors import InputError
-from train.checkpoint import RunFolder, read_folder
-from train.records import JsonLines, Log, Record, open_sinks
+from train.checkpoint import METADATA, RunFolder, read_folder
+from train.records import JsonLines, Record, open_sinks
 from train.runs import Experiment, Run, differences
 from train.state import RunState
 
@@ -93,7 +93,7 @@ class Outputs:
 
     def __init__(
         self, out: Path, experiment: Experiment, *, command: Mapping[str, Any], provenance: Mapping[str, Any],
-        logs: Sequence[Log], checkpoint_seconds: float,
+        logs: Sequence[str], checkpoint_seconds: float,
     ) -> None:  # fmt: skip
         self.out, self.experiment = out, experiment
         self.folders = {run.name: RunFolder(out / run.name) for run in experiment.runs}
@@ -196,10 +196,9 @@ class Outputs:
         return [*folder.checkpoint_steps(), *([self.experiment.n_steps] if folder.final.exists() else [])]
 
     def _metadata(self, state: RunState) -> dict[str, str]:
-        """What sae.safetensors says of itself."""
-        return {
-            "variant": state.run.variant,
-            "hooks": json.dumps(self.experiment.hooks),
+        """What sae.safetensors says of itself: one entry, because the library writes several in any order."""
+        facts = {
+            "run": state.run.name, "variant": state.run.variant, "hooks": self.experiment.hooks,
             "store": self.experiment.store,
-            "run": state.run.name,
-        }
+        }  # fmt: skip
+        return {METADATA: json.dumps(facts)}

@@ -51,7 +51,7 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
     if d_sae < 1:
         raise InputError(f"--expansion {experiment.expansion:g}: leaves no feature at d_model {d_model}; give more")
     compute = torch.bfloat16 if experiment.precision == "bfloat16" else torch.float32
-    room = BLOCK_BYTES[device.type] // (compute.itemsize * d_sae)
+    room = max(BLOCK_BYTES[device.type] // (compute.itemsize * d_sae), 1)
     rows = min(experiment.batch_size, max(1 << (room.bit_length() - 1), FEWEST_ROWS))
     groups = tuple(_groups(experiment, max(room // rows, 1)))
     plan = Plan(groups, d_model, d_sae, rows, compute, 0)

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,7 +24,6 @@ from data.errors import InputError
 from train.group import Group
 from train.measures import Sums, measures
 
-Log = Literal["tensorboard", "wandb"]
 Record = dict[str, Any]
 
 
@@ -90,18 +90,18 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-def open_sinks(logs: Sequence[Log], out: Path, settings: Record) -> list[Sink]:
-    """The sinks asked for. Raises InputError where a library is missing."""
-    makers: dict[Log, type[TensorBoard] | type[WeightsAndBiases]] = {
-        "tensorboard": TensorBoard, "wandb": WeightsAndBiases,
-    }  # fmt: skip
-    sinks: list[Sink] = []
+def check_logs(logs: Sequence[str]) -> None:
+    """Raise InputError where a log is asked for that there is not, or whose library is missing."""
     for log in logs:
-        try:
-            sinks.append(makers[log](out, settings))
-        except ImportError as error:
-            raise InputError(f"--log {log}: its library is not installed; pip install {log}") from error
-    return sinks
+        if log not in SINKS:
+            raise InputError(f"--log {log}: there is none of this name; give {' or '.join(SINKS)}")
+        if find_spec(log) is None:
+            raise InputError(f"--log {log}: its library is not installed; pip install {log}")
+
+
+def open_sinks(logs: Sequence[str], out: Path, settings: Record) -> list[Sink]:
+    """The sinks asked for."""
+    return [SINKS[log](out, settings) for log in logs]
 
 
 def scalars(record: Record) -> dict[str, float]:
@@ -158,3 +158,6 @@ class WeightsAndBiases:
         if self._held:
             self._run.log(self._held, step=self._rows)
             self._held = {}
+
+
+SINKS: dict[str, Callable[[Path, Record], Sink]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}

@@ -31,7 +31,7 @@ class Resampling:
 
     def due(self, seen: int, now: int) -> bool:
         """Whether features are restarted after the step that brings the rows seen from `seen` to `now`."""
-        return seen // self.interval < now // self.interval <= self.at_most
+        return seen // self.interval < min(now // self.interval, self.at_most)
 
     def window_begins(self, seen: int, now: int) -> bool:
         """Whether counting starts afresh after that step."""
