@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data import InputError
+from data import InputError, ShuffledStream
+from data.stream import READ_AHEAD
 from train import NSAE, BaselineSAE, load_sae
 
 WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
@@ -205,3 +206,36 @@ def test_importing_train_imports_no_language_model() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"transformer_lens", "transformers", "datasets", "tokenizers", "zarr"} & set(json.loads(loaded))
+
+
+def test_four_runs_read_the_store_once(store, command, tmp_path: Path, monkeypatch) -> None:
+    read = []
+    gather = ShuffledStream._gather
+
+    def counting(self, layer, shard, source, rows, out):
+        read.append(out.nbytes)
+        gather(self, layer, shard, source, rows, out)
+
+    monkeypatch.setattr(ShuffledStream, "_gather", counting)
+    amounts = []
+    for variants, l1 in (("baseline", "1e-3"), ("baseline,nsae", "1e-3,2e-3")):
+        out = tmp_path / variants
+        done = command("train", "--store", store.path, "--variant", variants, "--l1", l1, *SMALL, "--out", out)
+        assert done.returncode == 0, done.stderr
+        amounts.append(sum(read))
+        read.clear()
+    ahead = READ_AHEAD * 64 * 2 * 16 * 2  # how much was read ahead when training ended may differ
+    assert abs(amounts[0] - amounts[1]) <= ahead
+    assert amounts[0] == pytest.approx(62 * 64 * 2 * 16 * 2, abs=ahead)
+
+
+@pytest.mark.parametrize("log", ["tensorboard", "wandb"])
+def test_measures_also_go_to_a_dashboard(store, command, tmp_path: Path, monkeypatch, log: str) -> None:
+    pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    done = command(
+        "train", "--store", store.path, "--variant", "nsae", *SMALL, "--out", tmp_path / "runs", "--log", log
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / ("nsae/tensorboard" if log == "tensorboard" else "wandb")
+    assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 1000]

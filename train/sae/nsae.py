@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from train.sae.base import SAE, kaiming_uniform_, random_directions
 
 NOISE_FIRES = 1e-3  # how often noise alone may fire a restarted feature
-START_BIAS = 0.0  # of b_enc at the start, in units of σ
+START_BIAS = -4.0  # of b_enc at the start, in units of σ: nearer to 0, noise fires all, and L1 then closes most of them
 UNIT_RELU_TANH = 0.3  # mean of tanh(ReLU(z)) z over z ~ N(0, 1): what half-active, saturating features pass on
 
 
@@ -42,10 +42,10 @@ class NSAE(SAE):
         return gradient.mul_(c.square_().neg_().add_(1))
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
-        """Random directions, scaled so that pre-activations have unit scale, and x̂ is about x.
+        """Random directions, scaled so that pre-activations have unit scale; biases far below 0 (START_BIAS).
 
-        A direction's component of x is about ‖x‖/√d_model. Then c ≈ tanh(ReLU(z)), and the decoder scale makes
-        Σ cᵢ dᵢ ≈ d_sae · E[c z] · scale / √d_model · x/‖x‖ as long as ‖x‖.
+        A direction's component of x is about ‖x‖/√d_model. The decoder's scale would make x̂ about x if half of the
+        features were active: Σ cᵢ dᵢ ≈ d_sae · E[c z] · scale / √d_model · x/‖x‖. docs/training.md has what it gains.
         """
         directions = random_directions(self.d_sae, self.d_model, torch.Generator().manual_seed(seed))
         self.W_enc.copy_(directions * (self.d_model**0.5 / mean_norm))

@@ -1,0 +1,148 @@
+"""What baseline and NSAE find where the truth is known: activations made of a sparse dictionary, at several scales.
+
+    python benchmarks/ground_truth.py [--out benchmarks/results/ground_truth.json]
+
+x = scale · Σ aⱼ fⱼ with 256 random unit features in 64 dimensions, 3 to 5 active a row, aⱼ uniform in (0.5, 1.5), fresh
+rows at every step. Each scale is a layer of its own, so an architecture meets them all with its coefficients held.
+
+    recovered      share of the features that some decoder row points at with cosine ≥ 0.9
+    median active c, decoder norm    the cheat that the post predicts without noise: tiny c, huge norms
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _measure import report
+from torch.nn.functional import normalize
+from tqdm import tqdm
+
+from train.group import Group, Inputs, Member, Noise
+from train.measures import measures
+from train.objective import Objective
+from train.plan import make_plan
+from train.resample import Resampling
+from train.runs import Experiment, Reports, Run, make_runs
+from train.sae import Gradients
+from train.schedule import Schedule
+from train.step import Blocks
+
+D, N_FEATURES, BATCH, EXPANSION = 64, 256, 512, 8
+SCALES = (1.0, 3.0, 10.0)
+CPU = torch.device("cpu")
+
+
+def dictionary(seed: int = 0) -> torch.Tensor:
+    """float32 [N_FEATURES, D], rows of unit norm."""
+    return normalize(torch.randn(N_FEATURES, D, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def rows(features: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
+    """Rows at scale 1: float32 [n, D]."""
+    active = torch.randint(3, 6, (n, 1), generator=generator)
+    order = torch.rand(n, N_FEATURES, generator=generator).argsort(dim=1)[:, :5]
+    amounts = torch.rand(n, 5, generator=generator) + 0.5
+    amounts[torch.arange(5)[None] >= active] = 0
+    return torch.einsum("nk,nkd->nd", amounts, features[order])
+
+
+def at_scales(x: torch.Tensor) -> Inputs:
+    return Inputs.of(torch.stack([x * scale for scale in SCALES]), CPU)
+
+
+def runs() -> list[Run]:
+    """Baselines with α as it is, scaled by the norm and by its square; NSAE with and without noise."""
+    lr = (1e-3,)
+    several = [
+        make_runs((), {"variant": ("baseline",), "l1": (4e-3, 8e-3, 1.6e-2), "lr": lr, "l1_power": (0, 1)}),
+        make_runs((), {"variant": ("nsae",), "l1": (3e-4, 6e-4, 1.2e-3), "lr": lr, "sigma": (0.0, 1.0)}),
+    ]
+    return [run for some in several for run in some]
+
+
+def experiment(steps: int) -> Experiment:
+    total = steps * BATCH
+    return Experiment(
+        store="", hooks=tuple(f"scale {scale:g}" for scale in SCALES), runs=tuple(runs()), expansion=EXPANSION,
+        batch_size=BATCH, decoder_bias=True, init="scaled", clip=None, precision="float32", data_seed=0,
+        objective=Objective(), schedule=Schedule(total, lr_decay=total // 5),
+        resampling=Resampling(2 * total, total, 0.0, 0, BATCH),
+        reports=Reports(log_every=total, validate_every=total, validate_rows=1, window=total // 10, snapshots=0),
+    )  # fmt: skip
+
+
+def train(settings: Experiment, features: torch.Tensor) -> list[Group]:
+    plan = make_plan(settings, D, CPU)
+    n = plan.largest_group
+    blocks = Blocks.allocate(n, plan.block_rows, plan.d_sae, compute=torch.float32, device=CPU)
+    gradients = Gradients.allocate(n, d_model=D, d_sae=plan.d_sae, device=CPU)
+    generator = torch.Generator().manual_seed(1)
+    norms = at_scales(rows(features, 1 << 16, generator)).norms.mean(dim=1).tolist()
+    groups = [
+        Group(
+            settings, members, d_model=D, d_sae=plan.d_sae, norms=norms, device=CPU,
+            blocks=blocks.narrow(len(members)), gradients=gradients.narrow(len(members)),
+        )
+        for members in plan.groups
+    ]  # fmt: skip
+    noise = Noise(BATCH, plan.d_sae, CPU)
+    for group in groups:
+        group.initialise()
+    for step in tqdm(range(settings.n_steps), desc="training", unit="step"):
+        inputs = at_scales(rows(features, BATCH, generator))
+        for group in groups:
+            epsilon = noise.draw(BATCH, group.seed, step) if group.sae.noisy else None
+            group.step(inputs, epsilon, seen=step * BATCH, measure=False)
+    return groups
+
+
+def measured(groups: list[Group], features: torch.Tensor) -> Iterator[tuple[Member, dict[str, float]]]:
+    x = rows(features, 1 << 14, torch.Generator().manual_seed(2))
+    for group in groups:
+        inputs = at_scales(x)
+        found = measures(group.measure(inputs, None), group.experiment.objective)
+        dead = group.counts.dead_fraction()
+        for i, member in enumerate(group.members):
+            sae = group.sae.single(i)
+            cosines = normalize(sae.W_dec, dim=1) @ features.T
+            c = sae.encode(inputs.x[member.layer])
+            live = (c > 0).any(dim=0)
+            yield (
+                member,
+                {
+                    "L0": float(found["l0"][i]),
+                    "explained variance": float(found["explained_variance"][i]),
+                    "suppression": float(found["suppression"][i]),
+                    "γ": float(found["gamma"][i]),
+                    "recovered": float((cosines[live].amax(dim=0) >= 0.9).double().mean()) if live.any() else 0.0,
+                    "median active c": float(c[c > 0].median()) if live.any() else float("nan"),
+                    "median decoder norm": float(sae.W_dec[live].norm(dim=1).median()) if live.any() else float("nan"),
+                    "dead": float("nan") if dead is None else float(dead[i]),
+                },
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    features = dictionary()
+    settings = experiment(options.steps)
+    table: list[dict[str, Any]] = []
+    for member, values in measured(train(settings, features), features):
+        run = member.run
+        label = f"{run.variant} σ={run.sigma:g}" if run.variant == "nsae" else f"{run.variant} power {run.l1_power}"
+        table.append({"run": label, "α": run.l1, "scale": SCALES[member.layer], **values})
+    table.sort(key=lambda row: (row["run"], row["α"], row["scale"]))
+    report({"steps": options.steps, "batch": BATCH, "d": D, "features": N_FEATURES, "d_sae": EXPANSION * D,
+            "true L0": float(np.mean([3, 4, 5]))}, table, options.out)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
