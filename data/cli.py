@@ -1,4 +1,6 @@
-"""What the project's commands share: counts such as `100M`, and one clear sentence for a mistake of the user's."""
+"""What the project's commands share: counts such as `100M`, where a store lies, and one clear sentence for a mistake of
+the user's.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 import click
 
 from data.errors import InputError
+from data.location import Location, locate
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BAD_INPUT = 2
@@ -31,6 +34,18 @@ class Count(click.ParamType[int]):
             if count > 0 and not rest:
                 return count
         self.fail(f"{value!r} is not a positive whole number; write 100M, 1.5k or 2_000_000", param, ctx)
+
+
+class StoreLocation(click.ParamType[Location]):
+    """A store: a folder, or an address such as `s3://bucket/gpt2.zarr`."""
+
+    name = "store"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+        try:
+            return locate(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 class StoreCommand(click.Command):
