@@ -15,6 +15,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fsspec.registry import known_implementations
@@ -56,6 +57,12 @@ def is_local(location: Location) -> bool:
     return isinstance(location, Path)
 
 
+def driver(location: UPath) -> Any:
+    """fsspec's file system of an address, without the listings that it remembers: others may write there."""
+    location.fs.invalidate_cache()
+    return location.fs
+
+
 def transfers(location: Location) -> int:
     """How many files to read or write at a time."""
     return 1 if is_local(location) else TRANSFERS
@@ -65,9 +72,8 @@ def exists(location: Location) -> bool:
     """Whether there is such a file or folder. What else can go wrong is raised: it must not look like absence."""
     if isinstance(location, Path):
         return location.exists()
-    location.fs.invalidate_cache()  # listings that are kept; others may write here
     try:
-        location.fs.info(location.path)
+        driver(location).info(location.path)
     except FileNotFoundError:
         return False
     return True
@@ -82,7 +88,7 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
     """A file's bytes: a private map on a disk, so writing to it would change no file; else a copy in memory."""
     if isinstance(location, Path):
         return np.memmap(location, dtype=np.uint8, mode="c")
-    return np.frombuffer(bytearray(location.fs.cat_file(location.path)), dtype=np.uint8)
+    return np.frombuffer(bytearray(driver(location).cat_file(location.path)), dtype=np.uint8)
 
 
 def total_bytes(location: Location) -> int:
@@ -91,8 +97,7 @@ def total_bytes(location: Location) -> int:
         return sum(
             os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(location) for name in names
         )
-    location.fs.invalidate_cache()
-    return sum(file["size"] for file in location.fs.find(location.path, detail=True).values())
+    return sum(file["size"] for file in driver(location).find(location.path, detail=True).values())
 
 
 def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | None = None) -> None:
@@ -101,7 +106,7 @@ def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | N
     `scratch` is where it is written aside, on the same file system; by default beside it.
     """
     if not isinstance(location, Path):
-        location.fs.pipe_file(location.path, b"".join(parts))
+        driver(location).pipe_file(location.path, b"".join(parts))
         return
     aside = (scratch or location.parent) / (location.name + ".partial")
     location.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +155,7 @@ def remove(location: Location) -> None:
     """Delete a file, or a folder with all in it; nothing where it is absent."""
     if not isinstance(location, Path):
         if exists(location):
-            location.fs.rm(location.path, recursive=True)
+            driver(location).rm(location.path, recursive=True)
     elif location.is_dir():
         shutil.rmtree(location)
     else:

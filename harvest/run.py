@@ -196,13 +196,18 @@ def fill(
             if done >= end:  # stopped while it was being sealed
                 staging.seal()
                 continue
-            for first, last in window_batches(layout, window, batch_size, done):
+            batches = list(window_batches(layout, window, batch_size, done))
+            offset = batches[0][0]
+            tokens = store.tokens(
+                np.arange(offset, batches[-1][1])
+            )  # at once: each read of an object store takes a while
+            for first, last in batches:
                 if stop.is_set():
                     raise Stopped
                 first_row = first * layout.rows_per_context
                 rows, runs = place(layout, window, first_row, last * layout.rows_per_context)
                 pipeline.submit(
-                    store.tokens(np.arange(first, last)), first_row, rows, runs, staging,
+                    tokens[first - offset : last - offset], first_row, rows, runs, staging,
                     contexts_done=min(last, end), last=last >= end,
                 )  # fmt: skip
     if len(marks) < 2:
