@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import click
 from tqdm import tqdm
 
-from data.cli import StoreCommand
+from data.cli import StoreCommand, StoreLocation
 from data.facts import describe, store_facts
+from data.location import Location
 from data.reader import open_store
 from data.verify import verify
 
 store_option = click.option(
-    "--store", "path", type=click.Path(path_type=Path), required=True, help="The store, such as data/gpt2.zarr."
+    "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -28,7 +28,7 @@ def main() -> None:
 @main.command("store", cls=StoreCommand, epilog="Example: analyze store --store data/demo.zarr")
 @store_option
 @json_option
-def store_command(path: Path, as_json: bool) -> None:
+def store_command(path: Location, as_json: bool) -> None:
     """What a store holds: sizes, norms by hook, how well its stream mixes."""
     facts = store_facts(open_store(path))
     click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
@@ -37,7 +37,7 @@ def store_command(path: Path, as_json: bool) -> None:
 @main.command("verify", cls=StoreCommand, epilog="Example: analyze verify --store data/demo.zarr")
 @store_option
 @json_option
-def verify_command(path: Path, as_json: bool) -> None:
+def verify_command(path: Location, as_json: bool) -> None:
     """Compare every file of a store with its checksum; exit 1 where one fails, naming it."""
     problems, checked = [], 0
     for problem in tqdm(verify(open_store(path)), desc="verifying", unit="file"):

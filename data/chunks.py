@@ -1,16 +1,16 @@
-"""Chunk files: raw bytes and their checksum, written so that a file that has its name is whole.
+"""Chunk files: raw bytes and their checksum, written and read without zarr.
 
 The store's arrays use Zarr v3's `bytes` codec followed by `crc32c`: a chunk file is the array's bytes in C order,
 little-endian, then the CRC-32C of them in 4 bytes. So the bytes can be mapped. (With compression there is a codec in
 between, and the chunk is decoded instead.)
 
-Not here: what the arrays mean (schema.py), files that are still being filled (staging.py).
+Not here: where files lie and how they get their names (location.py), what the arrays mean (schema.py), files that are
+still being filled (staging.py).
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import StoreError
+from data.location import Location, exists, file_bytes, write_file
 
 TRAILER_BYTES = 4
 BLOCK_BYTES = 1 << 18  # stays in the processor's cache between the passes over it, also as float64
@@ -37,37 +38,11 @@ def trailer(checksum: int) -> bytes:
     return checksum.to_bytes(TRAILER_BYTES, "little")
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def write_file(path: Path, *parts: bytes | memoryview, scratch: Path | None = None) -> None:
-    """Write a file so that it is either absent (or as it was) or whole, also after a power cut.
-
-    `scratch` is where it is written aside, on the same file system; by default beside it.
-    """
-    aside = (scratch or path.parent) / (path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    with open(aside, "wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    sync_directory(path.parent)
-
-
-def write_json(path: Path, value: Any, *, scratch: Path | None = None) -> None:
+def write_json(path: Location, value: Any, *, scratch: Path | None = None) -> None:
     write_file(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode(), scratch=scratch)
 
 
-def write_chunk(path: Path, array: NDArray[Any], *, scratch: Path | None = None) -> int:
+def write_chunk(path: Location, array: NDArray[Any], *, scratch: Path | None = None) -> int:
     """Write a small uncompressed chunk; returns its checksum."""
     data = np.ascontiguousarray(array).tobytes()
     checksum = crc32c(data)
@@ -79,7 +54,7 @@ def write_chunk(path: Path, array: NDArray[Any], *, scratch: Path | None = None)
 class ArrayFile:
     """One Zarr array of a store, read without zarr: the subset of Zarr v3 that FORMAT.md allows."""
 
-    path: Path
+    path: Location
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -115,18 +90,24 @@ class ArrayFile:
     def n_chunks(self) -> int:
         return -(-self.shape[0] // self.chunk_shape[0])
 
-    def chunk_path(self, index: int) -> Path:
-        """File of the chunk that starts at row index × chunk_shape[0] (arrays are chunked along axis 0 only)."""
+    def chunk_key(self, index: int) -> str:
+        """File, in the array's folder, of the chunk that starts at row index × chunk_shape[0].
+
+        Arrays are chunked along axis 0 only.
+        """
         encoding = self.metadata["chunk_key_encoding"]
         separator = encoding.get("configuration", {}).get("separator", "/")
-        return self.path / separator.join(["c", str(index), *["0"] * (len(self.shape) - 1)])
+        return separator.join(["c", str(index), *["0"] * (len(self.shape) - 1)])
+
+    def chunk_path(self, index: int) -> Location:
+        return self.path / self.chunk_key(index)
 
     def stored_bytes(self, index: int) -> NDArray[np.uint8]:
-        """A chunk file as it is, trailer included: a private map, so writing to it would change no file."""
-        return np.memmap(self.chunk_path(index), dtype=np.uint8, mode="c")
+        """A chunk file as it is, trailer included: a private map, or memory where it lies in an object store."""
+        return file_bytes(self.chunk_path(index))
 
     def chunk(self, index: int, *, check: bool = False) -> NDArray[Any]:
-        """A chunk as an array [chunk_shape]: a private memory map, or decoded where the array is compressed.
+        """A chunk as an array [chunk_shape]: a private memory map, or memory where there is nothing to map.
 
         Raises StoreError where the file is missing, short, or (with `check`) fails its checksum.
         """
@@ -139,6 +120,13 @@ class ArrayFile:
             found, recorded = file_checksums(stored)
             if found != recorded:
                 raise StoreError(f"{path} is damaged: its checksum is {found:08x}, its trailer says {recorded:08x}")
+        return self.decode(stored, index)
+
+    def decode(self, stored: NDArray[np.uint8], index: int) -> NDArray[Any]:
+        """A chunk file's bytes as an array [chunk_shape]: the same memory, unless the array is compressed.
+
+        Raises StoreError where they are too few or too many.
+        """
         stored = stored[:-TRAILER_BYTES]
         expected = int(np.prod(self.chunk_shape)) * self.dtype.itemsize
         if self.compressor is not None:
@@ -146,14 +134,16 @@ class ArrayFile:
             self.compressor.decode(np.ascontiguousarray(stored), out=decoded)
             stored = decoded
         if stored.nbytes != expected:
-            raise StoreError(f"{path} holds {stored.nbytes} bytes where {expected} belong; it is damaged")
+            raise StoreError(
+                f"{self.chunk_path(index)} holds {stored.nbytes} bytes where {expected} belong; it is damaged"
+            )
         return stored.view(self.dtype).reshape(self.chunk_shape)
 
     def read(self) -> NDArray[Any]:
         """The whole array, checked, with the fill value where a chunk is missing: for small arrays."""
         whole = np.full(self.shape, self.fill_value, dtype=self.dtype)
         for index in range(self.n_chunks):
-            if self.chunk_path(index).exists():
+            if exists(self.chunk_path(index)):
                 begin = index * self.chunk_shape[0]
                 part = whole[begin : begin + self.chunk_shape[0]]
                 part[...] = self.chunk(index, check=True)[: len(part)]

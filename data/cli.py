@@ -1,5 +1,5 @@
-"""What the project's commands share: counts such as `100M`, one clear sentence for a mistake of the user's, and
-stopping in order when a signal asks for it.
+"""What the project's commands share: counts such as `100M`, where a store lies, one clear sentence for a mistake of
+the user's, and stopping in order when a signal asks for it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data.errors import InputError
+from data.location import Location, locate
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BAD_INPUT = 2
@@ -43,6 +44,18 @@ class Count(click.ParamType[int]):
             if count > 0 and not rest:
                 return count
         self.fail(f"{value!r} is not a positive whole number; write 100M, 1.5k or 2_000_000", param, ctx)
+
+
+class StoreLocation(click.ParamType[Location]):
+    """A store: a folder, or an address such as `s3://bucket/gpt2.zarr`."""
+
+    name = "store"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+        try:
+            return locate(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 class StoreCommand(click.Command):

@@ -5,9 +5,9 @@ Not here: how it is shown (the command lines).
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
+from data.location import total_bytes
 from data.mixing import mixing
 from data.reader import Store
 from data.stats import ALL, WITHOUT_FIRST
@@ -46,7 +46,7 @@ def store_facts(store: Store) -> dict[str, Any]:
         "rows": {"train": store.n_rows("train"), "heldout": store.n_rows("heldout")},
         "shards": {"train": len(store.shards("train")), "heldout": len(store.shards("heldout"))},
         "rows_per_shard": layout.rows_per_shard,
-        "bytes_on_disk": bytes_on_disk(store),
+        "bytes_on_disk": total_bytes(store.path),
         "stream": {"pool": DEFAULT_POOL, "bytes_held": held, "mixing": store_mixing(store)},
         "hooks": hooks,
     }
@@ -59,13 +59,6 @@ def store_mixing(store: Store, *, pool: int = DEFAULT_POOL, batch_size: int = 40
         return None
     rows_per_context = store.layout.rows_per_context
     return mixing(order, lambda shard: store.origin(members[shard])[0], rows_per_context, batch_size=batch_size)
-
-
-def bytes_on_disk(store: Store) -> int:
-    """Bytes of all files of the store."""
-    return sum(
-        os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(store.path) for name in names
-    )
 
 
 def describe(facts: dict[str, Any]) -> str:

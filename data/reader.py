@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from data.chunks import ArrayFile
 from data.deal import SPLITS, Layout, Split
 from data.dtypes import DType, as_float, as_torch, decode_int8
 from data.errors import StoreError
+from data.location import Location, is_local, locate
 from data.permute import Int
 from data.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, TOKENS, VERSION, Schema, channel_scale_name, row_scale_name
 
@@ -31,7 +31,7 @@ from data.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, TOKENS, VERSION, Sc
 class Store:
     """A store opened for reading; what it holds at this moment, where a harvest is still filling it."""
 
-    def __init__(self, path: Path, attributes: dict[str, Any]) -> None:
+    def __init__(self, path: Location, attributes: dict[str, Any]) -> None:
         self.path = path
         self.schema = Schema.from_json(attributes["schema"])
         self.provenance: dict[str, Any] = attributes["provenance"]
@@ -46,6 +46,11 @@ class Store:
     @property
     def dtype(self) -> DType:
         return self.schema.dtype
+
+    @property
+    def mapped(self) -> bool:
+        """Whether shards are memory maps; where the store is compressed, or in an object store, they take memory."""
+        return self.schema.compression == "none" and is_local(self.path)
 
     @property
     def layout(self) -> Layout:
@@ -76,13 +81,13 @@ class Store:
     def stored(self, hook: str, shard: int) -> NDArray[Any]:
         """A shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes.
 
-        A private memory map, or decoded memory where the store is compressed. Raises StoreError where it is missing.
+        A private memory map where the store is `mapped`. Raises StoreError where it is missing.
         """
         self._known(hook)
         n_rows = self.shard_rows(shard)
         if not n_rows:
             raise StoreError(f"shard {shard} of {self.path} is not committed; continue the harvest with its command")
-        return self._array(hook).chunk(shard)[:n_rows]
+        return self.array(hook).chunk(shard)[:n_rows]
 
     def rows(self, hook: str, shard: int, index: NDArray[np.int64] | slice = slice(None)) -> NDArray[Any]:
         """Rows of a shard as NumPy values, [rows, d]: a view of the map for float16 and float32, else float32."""
@@ -103,12 +108,12 @@ class Store:
 
     def scales(self, hook: str, shard: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """int8's scales: by row float32 [rows], by channel float32 [d]."""
-        return self._array(row_scale_name(hook)).chunk(shard)[: self.shard_rows(shard)], self._channel_scale(hook)
+        return self.array(row_scale_name(hook)).chunk(shard)[: self.shard_rows(shard)], self._channel_scale(hook)
 
     def origin(self, shard: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
         """Where each row of a shard comes from: context int32 [rows], position in it int16 [rows]."""
         n_rows = self.shard_rows(shard)
-        return self._array(CONTEXT).chunk(shard)[:n_rows], self._array(POSITION).chunk(shard)[:n_rows]
+        return self.array(CONTEXT).chunk(shard)[:n_rows], self.array(POSITION).chunk(shard)[:n_rows]
 
     def tokens(self, contexts: Int | None = None) -> NDArray[np.int32]:
         """Token ids of contexts (all, if not told), int32 [n, context_size]. Held-out contexts come first."""
@@ -131,7 +136,7 @@ class Store:
         if hook not in self.schema.widths:
             raise StoreError(f"{self.path} has no hook {hook!r}; it has {', '.join(self.hooks)}")
 
-    def _array(self, name: str) -> ArrayFile:
+    def array(self, name: str) -> ArrayFile:
         if name not in self._arrays:
             self._arrays[name] = ArrayFile(self.path / name)
         return self._arrays[name]
@@ -141,19 +146,19 @@ class Store:
         return {}
 
     def _channel_scale(self, hook: str) -> NDArray[np.float32]:
-        return self._array(channel_scale_name(hook)).chunk(0)
+        return self.array(channel_scale_name(hook)).chunk(0)
 
     def _contexts(self, name: str, contexts: Int | None) -> NDArray[np.int32]:
-        array = self._array(name)
+        array = self.array(name)
         return array.read() if contexts is None else array.rows(np.asarray(contexts, dtype=np.int64))
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a store for reading.
+def open_store(path: str | Location) -> Store:
+    """Open a store for reading: a folder, or the address of an object store such as s3://bucket/gpt2.zarr.
 
     Raises StoreError where there is none, or it has a format that this version does not know.
     """
-    path = Path(path)
+    path = locate(path)
     try:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
     except FileNotFoundError as error:

@@ -1,21 +1,23 @@
-"""One window of the store being filled: files beside the store, synced and counted as it goes, then sealed.
+"""One window of the store being filled: files aside, synced and counted as it goes, then sealed.
 
     pwrite rows into OUT.partial/window-W/ARRAY.SHARD        (any order; nobody reads them)
     every few seconds: sync the files, then record how many contexts they hold          (progress.json)
-    at the end, a file at a time: pad, checksum, statistics, sync, rename into the store;
+    at the end, a file at a time: pad, checksum, statistics, sync, rename into the store (or put, into an object store);
     then the window's statistics, and last its rows of the commit table, which make the shards exist.
 
-A kill at any point loses what came after the last record; sealing starts again where files still lie aside.
+A kill at any point loses what came after the last record; sealing starts again where files still lie aside. Those of
+an object store all do until their window is committed.
 
 Not here: which row goes where (deal.py), the store as a whole (writer.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,13 @@ from data.chunks import (
     ArrayFile,
     blocks,
     crc32c,
-    sync_directory,
     trailer,
     write_chunk,
-    write_file,
     write_json,
 )
 from data.deal import SPLITS, Deal, Run
 from data.dtypes import as_float, decode_int8
+from data.location import Location, is_local, publish_file, sync_directory, transfers, write_file
 from data.permute import Int
 from data.schema import (
     COMMIT,
@@ -53,9 +54,12 @@ SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
 class WindowStaging:
     """The files of one window, owned by one worker."""
 
-    def __init__(self, store: Path, staging: Path, schema: Schema, window: int) -> None:
+    def __init__(self, store: Location, staging: Path, schema: Schema, window: int) -> None:
         self.store, self.schema, self.window = store, schema, window
-        self.folder = staging / f"window-{window}"
+        self._arrays: dict[str, ArrayFile] = {}
+        # A folder of another store's rows may have been left here, if that store was replaced from another machine.
+        identity = hashlib.sha256((store / "zarr.json").read_bytes()).hexdigest()
+        self.folder = staging / f"window-{window}-{identity[:16]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._touched: set[Path] = set()
 
@@ -92,20 +96,17 @@ class WindowStaging:
 
     def seal(self) -> None:
         """Turn the full window into committed shards of the store. May be called again after a kill."""
-        layout = self.schema.layout
         table = np.zeros((self.shards_per_chunk, len(self.schema.commit_columns)), dtype=np.int64)
-        parts: dict[str, list[stats.NormStats]] = {hook: [] for hook in self.schema.hooks}
-        for deal in layout.deals(self.window):
-            origin = deal.cards(0, deal.n_rounds)
-            for j, shard in enumerate(range(deal.first_shard, deal.first_shard + deal.n_shards)):
-                rows = origin[:, j]
-                line = table[shard - self.window * layout.shards_per_window]
-                line[:] = self._seal_shard(deal, shard, rows[rows >= 0], parts)
+        found: list[dict[str, stats.NormStats]] = []
+        with ThreadPoolExecutor(transfers(self.store)) as pool:
+            for i, (line, parts) in enumerate(pool.map(lambda shard: self._seal_shard(*shard), self._shards())):
+                table[i] = line
+                found.append(parts)
         for name in self.schema.checked:
             sync_directory(self.store / name)
-        for hook, found in parts.items():
+        for hook in self.schema.hooks:
             for field in ("moments", "norms", "histogram"):
-                values = np.stack([getattr(part, field) for part in found])
+                values = np.stack([getattr(parts[hook], field) for parts in found])
                 padding = [(0, self.shards_per_chunk - len(values))] + [(0, 0)] * (values.ndim - 1)
                 self._write_small(f"stats/{hook}/{field}", np.pad(values, padding))
         self._write_small(COMMIT, table)
@@ -115,26 +116,37 @@ class WindowStaging:
     def shards_per_chunk(self) -> int:
         return min(self.schema.layout.shards_per_window, self.schema.layout.n_shards)
 
-    def _write_small(self, name: str, values: NDArray[Any]) -> None:
-        write_chunk(ArrayFile(self.store / name).chunk_path(self.window), values, scratch=self.folder)
+    def _array(self, name: str) -> ArrayFile:
+        return self._arrays.setdefault(name, ArrayFile(self.store / name))
 
-    def _seal_shard(self, deal: Deal, shard: int, rows: Int, parts: dict[str, list[stats.NormStats]]) -> Int:
-        """Seal one shard of every array; returns its row of the commit table."""
+    def _write_small(self, name: str, values: NDArray[Any]) -> None:
+        write_chunk(self._array(name).chunk_path(self.window), values, scratch=self.folder)
+
+    def _shards(self) -> Iterator[tuple[Deal, int, Int]]:
+        """The window's shards in order, and the rows that each has."""
+        for deal in self.schema.layout.deals(self.window):
+            origin = deal.cards(0, deal.n_rounds)
+            for j in range(deal.n_shards):
+                rows = origin[:, j]
+                yield deal, deal.first_shard + j, rows[rows >= 0]
+
+    def _seal_shard(self, deal: Deal, shard: int, rows: Int) -> tuple[Int, dict[str, stats.NormStats]]:
+        """Seal one shard of every array; returns its row of the commit table, and each hook's statistics."""
         schema = self.schema
         context, position = np.divmod(rows, schema.layout.rows_per_context)
         position += schema.skip_positions
         first = position == 0
         checksums: dict[str, int] = {}
+        parts: dict[str, stats.NormStats] = {}
         for hook in schema.hooks:
-            part, sealed = self._seal_hook(hook, shard, first)
-            parts[hook].append(part)
+            parts[hook], sealed = self._seal_hook(hook, shard, first)
             checksums |= sealed
         for name, values, dtype in ((CONTEXT, context, "<i4"), (POSITION, position, "<i2")):
             whole = np.full(schema.layout.rows_per_shard, -1, dtype=dtype)
             whole[: len(values)] = values
-            checksums[name] = write_chunk(ArrayFile(self.store / name).chunk_path(shard), whole, scratch=self.folder)
+            checksums[name] = write_chunk(self._array(name).chunk_path(shard), whole, scratch=self.folder)
         facts = [len(rows), SPLITS.index(deal.split), self.window]
-        return np.array([*facts, *(checksums[name] for name in schema.checked)], dtype=np.int64)
+        return np.array([*facts, *(checksums[name] for name in schema.checked)], dtype=np.int64), parts
 
     def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
         """Seal one shard of one hook, reading it once: its statistics, and the checksums of its arrays."""
@@ -145,7 +157,7 @@ class WindowStaging:
             name = row_scale_name(hook)
             source = self._raw(name, shard, n_rows)
             scale = np.array(source[:n_rows, 0])
-            channel = ArrayFile(self.store / channel_scale_name(hook)).read()
+            channel = self._array(channel_scale_name(hook)).read()
             checksums[name] = self._place(name, shard, source, crc32c(source))
         source = self._raw(hook, shard, n_rows)
         checksum, measured, begin = 0, [], 0
@@ -168,7 +180,7 @@ class WindowStaging:
 
     def _raw(self, name: str, shard: int, n_rows: int) -> NDArray[Any]:
         """A shard's uncompressed rows [rows_per_shard, d], padded: aside, or already in the store."""
-        array = ArrayFile(self.store / name)
+        array = self._array(name)
         dtype, d = self.schema.staged[name]
         aside, rows_per_shard = self._aside(name, shard), self.schema.layout.rows_per_shard
         if not aside.exists():
@@ -179,8 +191,8 @@ class WindowStaging:
         return np.memmap(aside, dtype=dtype, mode="r", shape=(rows_per_shard, d))
 
     def _place(self, name: str, shard: int, source: NDArray[Any], checksum: int) -> int:
-        """Move a shard that lies aside into the store, compressing it if asked; returns the chunk's checksum."""
-        array = ArrayFile(self.store / name)
+        """Bring a shard that lies aside into the store, compressing it if asked; returns the chunk's checksum."""
+        array = self._array(name)
         aside, target = self._aside(name, shard), array.chunk_path(shard)
         if not aside.exists():
             return int.from_bytes(array.stored_bytes(shard)[-TRAILER_BYTES:].tobytes(), "little")
@@ -188,11 +200,11 @@ class WindowStaging:
             data = array.compressor.encode(np.ascontiguousarray(source))
             checksum = crc32c(data)
             write_file(target, data, trailer(checksum), scratch=self.folder)
-            aside.unlink()
+            if is_local(self.store):
+                aside.unlink()
             return checksum
         _pwrite(aside, memoryview(trailer(checksum)), source.nbytes)
-        _fdatasync(aside)
-        os.replace(aside, target)
+        publish_file(aside, target)
         return checksum
 
 

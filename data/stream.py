@@ -2,7 +2,7 @@
 
 Background threads gather the next batches into a few reused buffers while the caller computes; each stored row is
 copied once, from its map into the batch. Another thread maps the next group of shards and touches its pages while the
-present one is read. What is held is bounded (`memory_bytes`).
+present one is read; from an object store, several fetch it. What is held is bounded (`memory_bytes`).
 
 Not here: the order (order.py), which is pure.
 """
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from data.dtypes import as_torch, stored_dtype
 from data.errors import InputError
+from data.location import transfers
 from data.order import Order, Shards, Span
 from data.reader import Store
 
@@ -31,7 +32,16 @@ READ_THREADS = 2  # a gather waits for memory most of the time, so two overlap
 HELD_BYTES = 15 << 28  # 3.75 GiB of maps, or two groups where those are more
 PAGE_BYTES = 4096
 
-Map = Future[NDArray[np.generic]]
+
+@dataclass(frozen=True)
+class Shard:
+    """One hook's rows of a shard in memory, [rows, d], and for int8 their scales: by row [rows], by channel [d]."""
+
+    rows: NDArray[np.generic]
+    scales: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+
+
+Map = Future[Shard]
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ class ShuffledStream:
 
     @property
     def memory_bytes(self) -> int:
-        """Most that the stream holds: maps (page cache, but for compressed stores), and its buffers."""
+        """Most that the stream holds: maps (page cache; memory of its own where they are none), and its buffers."""
         buffers = sum(buffer.array.nbytes for buffer in self._buffers)
         return held_bytes(self.store, self.hooks, self.order.pool) + buffers
 
@@ -153,31 +163,13 @@ class ShuffledStream:
                     continue
                 for layer, source in enumerate(maps[place]):
                     out = buffer.array[layer, begin : begin + hi - lo]
-                    self._gather(layer, self._members[place], source.result(), segment.rows[lo:hi], out)
+                    gather(source.result(), segment.rows[lo:hi], out)
                 begin += hi - lo
         return buffer
 
-    def _gather(
-        self,
-        layer: int,
-        shard: int,
-        source: NDArray[np.generic],
-        rows: NDArray[np.int64],
-        out: NDArray[np.generic],
-    ) -> None:
-        """Copy rows of a shard, sorted, into out [len(rows), d]; int8 is decoded on the way."""
-        if int(rows[-1]) >= len(source):  # "clip" below would hide it
-            raise IndexError(f"row {int(rows[-1])} of shard {shard}, which has {len(source)}")
-        if self.store.dtype == "int8":
-            row_scale, channel_scale = self.store.scales(self.hooks[layer], shard)
-            np.multiply(source[rows], row_scale[rows, None], out=out)
-            np.multiply(out, channel_scale, out=out)
-        else:
-            source.take(rows, axis=0, out=out, mode="clip")
-
 
 class _Shards:
-    """The shards that a stream holds, opened and brought into memory by a thread of their own, in the order named.
+    """The shards that a stream holds, opened and brought into memory by threads of their own, in the order named.
 
     Mapping a shard's pages costs about as much as copying them, so as many maps are kept as the limit allows.
     """
@@ -185,7 +177,7 @@ class _Shards:
     def __init__(self, store: Store, hooks: Sequence[str], *, limit: int) -> None:
         self.store, self.hooks, self.limit = store, hooks, limit
         self.maps: dict[int, list[Map]] = {}  # shard → one map a hook; least recently used first
-        self.warmer = ThreadPoolExecutor(1, thread_name_prefix="warm")
+        self.warmer = ThreadPoolExecutor(transfers(store.path), thread_name_prefix="warm")
 
     def hold(self, shards: list[int]) -> None:
         """Hold these shards, and of the others the most recent up to the limit."""
@@ -202,11 +194,23 @@ class _Shards:
         self.warmer.shutdown(wait=True, cancel_futures=True)
 
 
-def warm(store: Store, hook: str, shard: int) -> NDArray[np.generic]:
-    """Map a shard (or decode it) and touch each page, so that gathering from it waits neither for disk nor faults."""
+def warm(store: Store, hook: str, shard: int) -> Shard:
+    """Map a shard (or fetch it) and touch each page, so that gathering from it waits neither for disk nor faults."""
     rows = store.stored(hook, shard)
     rows.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
-    return rows
+    return Shard(rows, store.scales(hook, shard) if store.dtype == "int8" else None)
+
+
+def gather(shard: Shard, rows: NDArray[np.int64], out: NDArray[np.generic]) -> None:
+    """Copy rows of a shard, sorted, into out [len(rows), d]; int8 is decoded on the way."""
+    if int(rows[-1]) >= len(shard.rows):  # "clip" below would hide it
+        raise IndexError(f"row {int(rows[-1])} of a shard that has {len(shard.rows)}")
+    if shard.scales is None:
+        shard.rows.take(rows, axis=0, out=out, mode="clip")
+        return
+    row_scale, channel_scale = shard.scales
+    np.multiply(shard.rows[rows], row_scale[rows, None], out=out)
+    np.multiply(out, channel_scale, out=out)
 
 
 def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[int]]:
@@ -218,13 +222,13 @@ def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[i
 
 
 def shard_bytes(store: Store, hooks: Sequence[str]) -> int:
-    """Bytes of one shard of the hooks, mapped or decoded."""
+    """Bytes of one shard of the hooks, mapped or in memory."""
     return sum(store.d(hook) for hook in hooks) * stored_dtype(store.dtype).itemsize * store.layout.rows_per_shard
 
 
 def held_shards(store: Store, hooks: Sequence[str], pool: int) -> int:
     """How many shards the stream keeps open: two groups, or more of a store whose maps cost no memory of their own."""
-    more = HELD_BYTES // shard_bytes(store, hooks) if store.schema.compression == "none" else 0
+    more = HELD_BYTES // shard_bytes(store, hooks) if store.mapped else 0
     return min(max(2 * pool, more), max(len(store.shards("train")), 1))
 
 

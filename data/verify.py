@@ -7,10 +7,12 @@ by another valid one is found too. The fingerprint covers the commit table and t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from data.chunks import ArrayFile, file_checksums
+from data.chunks import file_checksums
 from data.errors import StoreError
+from data.location import exists, transfers
 from data.reader import Store
 from data.schema import COMMIT, DOCUMENT, N_COMMIT_FACTS, TOKENS, channel_scale_name, fingerprint, stats_arrays
 
@@ -25,29 +27,35 @@ class Problem:
 
 def verify(store: Store) -> Iterator[Problem | None]:
     """Check each file in turn: yields None where it is whole, a Problem where it is not."""
-    for shard, line in enumerate(store.commit):
-        for column, name in enumerate(store.schema.checked):
-            if line[0]:
-                yield _check(store, name, shard, int(line[N_COMMIT_FACTS + column]))
-    small = [TOKENS, DOCUMENT, COMMIT, *(name for name, *_ in stats_arrays(store.schema))]
-    if store.dtype == "int8":
-        small += [channel_scale_name(hook) for hook in store.hooks]
-    for name in small:
-        array = ArrayFile(store.path / name)
-        for chunk in range(array.n_chunks):
-            if store.complete or name in (TOKENS, DOCUMENT) or array.chunk_path(chunk).exists():
-                yield _check(store, name, chunk, None)
+    with ThreadPoolExecutor(transfers(store.path)) as pool:
+        yield from pool.map(lambda file: _check(store, *file), _files(store))
     if store.complete and store.fingerprint != fingerprint(store.commit, store.provenance):
         yield Problem("zarr.json", "the fingerprint does not fit the commit table and the provenance")
 
 
+def _files(store: Store) -> Iterator[tuple[str, int, int | None]]:
+    """The chunks that must be there: array, number, and the checksum that is committed for it, if any."""
+    for shard, line in enumerate(store.commit):
+        for column, name in enumerate(store.schema.checked):
+            if line[0]:
+                yield name, shard, int(line[N_COMMIT_FACTS + column])
+    small = [TOKENS, DOCUMENT, COMMIT, *(name for name, *_ in stats_arrays(store.schema))]
+    if store.dtype == "int8":
+        small += [channel_scale_name(hook) for hook in store.hooks]
+    for name in small:
+        array = store.array(name)
+        for chunk in range(array.n_chunks):
+            if store.complete or name in (TOKENS, DOCUMENT) or exists(array.chunk_path(chunk)):
+                yield name, chunk, None
+
+
 def _check(store: Store, name: str, chunk: int, committed: int | None) -> Problem | None:
-    array = ArrayFile(store.path / name)
-    path = array.chunk_path(chunk)
-    file = str(path.relative_to(store.path))
+    array = store.array(name)
+    file = f"{name}/{array.chunk_key(chunk)}"
     try:
-        found, recorded = file_checksums(array.stored_bytes(chunk))
-        array.chunk(chunk)
+        stored = array.stored_bytes(chunk)
+        found, recorded = file_checksums(stored)
+        array.decode(stored, chunk)
     except (OSError, ValueError, StoreError) as error:
         return Problem(file, str(error))
     if found != recorded:

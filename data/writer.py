@@ -1,6 +1,7 @@
 """A store's life: created whole but empty, filled window by window, finished.
 
-    create   metadata, tokens and documents appear at once, by one rename
+    begin    what a killed creation or removal left is cleared
+    create   metadata, tokens and documents appear at once
     fill     windows, each by one worker (staging.py)
     finish   the commit table and the statistics are rewritten as one chunk each, so that opening is one read,
              and the group is marked complete
@@ -10,7 +11,7 @@ Not here: the language model, tokenising (the package harvest).
 
 from __future__ import annotations
 
-import os
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,28 +20,66 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.chunks import ArrayFile, sync_directory, write_chunk, write_json
-from data.errors import StoreError
+from data.chunks import ArrayFile, write_chunk, write_json
+from data.errors import InputError, StoreError
+from data.location import Location, exists, is_local, publish_folder, remove
 from data.schema import (
     COMMIT,
     Schema,
     channel_scale_name,
     fingerprint,
     finish_attributes,
+    group,
     stats_arrays,
 )
 from data.skeleton import create_skeleton, create_token_arrays
 
+MARK = "stats/zarr.json"  # the first file that is put, and the last that is removed
+
 Contexts = Iterable[tuple[NDArray[np.int32], NDArray[np.int32]]]
 
 
-def staging_path(store: Path) -> Path:
-    """Where a store's unfinished parts lie: beside it, on the same file system."""
-    return store.with_name(store.name + ".partial")
+def staging_path(store: Location) -> Path:
+    """Where a store's unfinished parts lie: beside it, on the same file system.
+
+    For one in an object store, in the local folder `data`, under its name and a hash of its address.
+    """
+    if isinstance(store, Path):
+        return store.with_name(store.name + ".partial")
+    digest = hashlib.sha256(str(store).encode()).hexdigest()[:8]
+    return Path("data") / f"{store.stem}-{digest}{store.suffix}.partial"
+
+
+def is_remains(store: Location) -> bool:
+    """Whether there is what a killed `create` or `remove_store` left: no store, and nothing of anybody else's."""
+    return exists(store / MARK) and not exists(store / "zarr.json")
+
+
+def remove_store(store: Location) -> None:
+    """Delete a store. Its metadata goes first, so that no half of it looks whole; last, what tells remains from it."""
+    remove(store / "zarr.json")
+    if exists(store):
+        for name in sorted((child.name for child in store.iterdir()), key=lambda name: name == "stats"):
+            remove(store / name)
+    remove(store)
+
+
+def begin(store: Location) -> None:
+    """Clear the remains of an earlier store and, in an object store, put the first file: before hours of work.
+
+    Raises InputError where nothing can be put there.
+    """
+    if is_remains(store):
+        remove_store(store)
+    if not is_local(store):
+        try:
+            write_json(store / MARK, group({}))
+        except Exception as error:  # drivers have families of their own
+            raise InputError(f"{store} cannot be written ({error}); check the bucket and the credentials") from error
 
 
 def create(
-    store: Path,
+    store: Location,
     schema: Schema,
     contexts: Callable[[], Contexts],
     provenance: Callable[[], dict[str, Any]],
@@ -65,22 +104,17 @@ def create(
     create_skeleton(aside, schema, provenance())
     for hook, scale in channel_scales.items():
         write_chunk(ArrayFile(aside / channel_scale_name(hook)).chunk_path(0), scale.astype("<f4"))
-    for folder, _, files in os.walk(aside):
-        for name in files:
-            _fsync(Path(folder) / name)
-        sync_directory(Path(folder))
-    os.rename(aside, store)
-    sync_directory(store.parent)
+    publish_folder(aside, store, last="zarr.json")
 
 
-def committed_windows(store: Path, schema: Schema) -> set[int]:
+def committed_windows(store: Location, schema: Schema) -> set[int]:
     """The windows whose shards exist."""
     commit = ArrayFile(store / COMMIT).read()
     per_window = schema.layout.shards_per_window
     return {int(shard) // per_window for shard in np.flatnonzero(commit[:, 0])}
 
 
-def finish(store: Path, schema: Schema, provenance: dict[str, Any]) -> str:
+def finish(store: Location, schema: Schema, provenance: dict[str, Any]) -> str:
     """Compact and complete a store whose windows are all committed; returns its fingerprint.
 
     Raises StoreError where windows are missing. May be called again after a kill.
@@ -96,7 +130,7 @@ def finish(store: Path, schema: Schema, provenance: dict[str, Any]) -> str:
     return identity
 
 
-def compact(array: Path, scratch: Path) -> None:
+def compact(array: Location, scratch: Path) -> None:
     """Rewrite an array as one chunk, readable at every moment.
 
     The single chunk is written under a name that only the new metadata gives it (separator "." in place of "/"), so
@@ -113,7 +147,7 @@ def compact(array: Path, scratch: Path) -> None:
         name = ".".join(["c", *["0"] * len(old.shape)])
         write_chunk(array / name, old.read(), scratch=scratch)
         write_json(array / "zarr.json", metadata, scratch=scratch)
-    shutil.rmtree(array / "c", ignore_errors=True)
+    remove(array / "c")
 
 
 def _regroup(contexts: Contexts, n: int) -> Contexts:
@@ -130,8 +164,3 @@ def _regroup(contexts: Contexts, n: int) -> Contexts:
     if count:
         tokens, document = (np.concatenate([p[i] for p in held]) for i in (0, 1))
         yield tokens, document
-
-
-def _fsync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from data.cli import Count, StoreCommand, choose_device, parse_layers, stop_on_signals
+from data.cli import Count, StoreCommand, StoreLocation, choose_device, parse_layers, stop_on_signals
 from data.errors import InputError
+from data.location import Location
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Examples:
   harvest --model gpt2 --tokens 100M                      the post's run: GPT-2 small on the Pile, all 12 layers
   harvest --model gpt2 --tokens 10M --layers 0,5,11 --dtype bfloat16
   harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run
+  harvest --model gpt2 --out s3://bucket/gpt2.zarr        an object store; needs the package s3fs
 """
 
 
@@ -41,7 +43,7 @@ Examples:
 @click.option("--dataset-config", help="Configuration of a hub dataset.")
 @click.option("--dataset-split", default="train", show_default=True, help="Split of a hub dataset.")
 @click.option("--text-column", help="Column of text, or of token ids. [default: text, else input_ids]")
-@click.option("--out", type=click.Path(path_type=Path), help="The store. [default: data/MODEL.zarr]")
+@click.option("--out", type=StoreLocation(), help="The store: a folder, or s3://… [default: data/MODEL.zarr]")
 @click.option("--layers", default="all", show_default=True, help="`all`, or numbers and ranges: 0,5,8-11.")
 @click.option("--hook", default="mlp_out", show_default=True, help="mlp_out, resid_pre, resid_post, attn_out or any "
               "hook of the model's (TransformerLens's names); several with commas.")  # fmt: skip
@@ -66,16 +68,17 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def main(
     model: str, revision: str | None, tokens: int, dataset: str | None, dataset_config: str | None,
-    dataset_split: str, text_column: str | None, out: Path | None, layers: str, hook: str, dtype: Any, compress: Any,
-    context_size: int, batch_size: int, skip_positions: int, prefix_token: str, separator_token: str, processing: Any,
-    device: str, seed: int, overwrite: bool, dry_run: bool, as_json: bool,
+    dataset_split: str, text_column: str | None, out: Location | None, layers: str, hook: str, dtype: Any,
+    compress: Any, context_size: int, batch_size: int, skip_positions: int, prefix_token: str, separator_token: str,
+    processing: Any, device: str, seed: int, overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a language model once and store its activations, for training SAEs on them as often as you like.
 
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
     from data.facts import store_facts
-    from data.writer import staging_path
+    from data.location import remove
+    from data.writer import remove_store, staging_path
     from harvest.documents import THE_PILE, DatasetChoice, open_source
     from harvest.lm import find_model
     from harvest.plan import (
@@ -84,8 +87,6 @@ def main(
         check_free_space,
         check_request,
         expected_schema,
-        remove_existing,
-        used_bytes,
     )
     from harvest.run import run
     from harvest.worker import Stopped, Worker
@@ -103,7 +104,7 @@ def main(
     check_request(request, facts)
     torch_device = choose_device(device)
     schema = expected_schema(request, facts)
-    check_free_space(out, schema, reclaimed=used_bytes(out, staging_path(out)))
+    check_free_space(out, schema)
     if dry_run:
         show_plan(request, facts, out, torch_device, as_json)
         return
@@ -118,7 +119,8 @@ def main(
     if overwrite:
         if worker.world_size > 1:
             raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
-        remove_existing(out)
+        remove_store(out)
+        remove(staging_path(out))
 
     with stop_on_signals() as request_to_stop:
         try:
@@ -142,12 +144,12 @@ def show(facts: dict[str, Any], as_json: bool) -> None:
     click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
 
 
-def show_plan(request: Request, facts: ModelFacts, out: Path, device: Any, as_json: bool) -> None:
+def show_plan(request: Request, facts: ModelFacts, out: Location, device: Any, as_json: bool) -> None:
     """Print what a harvest would write, and how long it would take at the speed of a few batches."""
     from harvest.plan import expected_schema, free_bytes, human_bytes, needed_bytes, widths_are_known
 
     schema = expected_schema(request, facts)
-    need, free = needed_bytes(schema), free_bytes(out)
+    need, free = needed_bytes(out, schema), free_bytes(out)
     rate = measure_rate(request, facts, device)
     seconds = request.n_tokens / rate
     if as_json:
@@ -161,7 +163,7 @@ def show_plan(request: Request, facts: ModelFacts, out: Path, device: Any, as_js
     click.echo(
         f"{out}: {schema.layout.n_rows:,} rows × {len(schema.hooks)} hooks in {schema.dtype}, "
         f"{human_bytes(schema.total_bytes())} in about {schema.n_files():,} files "
-        f"({human_bytes(need)} needed on the way, {human_bytes(free)} free)\n"
+        f"({human_bytes(need)} needed here on the way, {human_bytes(free)} free)\n"
         f"about {seconds / 3600:.2f} hours at {rate:,.0f} tokens/s, tokenising left out"
     )
     if not widths_are_known(request):

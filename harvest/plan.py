@@ -17,9 +17,10 @@ from typing import Any
 from data.deal import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
 from data.dtypes import DType, stored_dtype
 from data.errors import InputError, StoreError
+from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
 from data.schema import Compression, Schema
-from data.writer import staging_path
+from data.writer import is_remains, staging_path
 from harvest.documents import DatasetChoice
 from harvest.lm import STANDARD_HOOKS, ModelFacts, Processing, full_names
 from harvest.packing import heldout_target
@@ -122,45 +123,51 @@ def widths_are_known(request: Request) -> bool:
     return set(request.hooks) <= set(STANDARD_HOOKS)
 
 
-def needed_bytes(schema: Schema, *, tokenised: bool = False) -> int:
-    """Most that a harvest has on disk at once: the store, and beside it the stream of tokens."""
-    stream = 0 if tokenised else 4 * schema.layout.n_contexts * schema.context_size
-    return int(RESERVE * (schema.total_bytes() + stream))
+def needed_bytes(out: Location, schema: Schema) -> int:
+    """Most that a harvest has on disk at once: the stream of tokens, and the store.
+
+    Of a store in an object store: its tokens until they are put, then one window that fills while another is put.
+    """
+    layout = schema.layout
+    stream = 4 * layout.n_contexts * schema.context_size
+    windows = min(2 * layout.shards_per_window, layout.n_shards) * schema.shard_bytes()
+    return int(RESERVE * (stream + (schema.total_bytes() if is_local(out) else max(windows, 2 * stream))))
 
 
-def check_free_space(out: Path, schema: Schema, *, reclaimed: int = 0) -> None:
-    """Raise InputError where the disk cannot hold the store; `reclaimed` bytes are there already, or will be freed."""
-    need, free = needed_bytes(schema), free_bytes(out) + reclaimed
+def check_free_space(out: Location, schema: Schema) -> None:
+    """Raise InputError where the disk cannot hold the store, or what of it lies there at once."""
+    need, free = needed_bytes(out, schema), free_bytes(out) + used_bytes(out, staging_path(out))
     if need > free:
+        what = "the store needs" if is_local(out) else f"what is not yet put needs, in {staging_path(out)},"
         raise InputError(
-            f"--out {out}: the store needs {human_bytes(need)} ({schema.layout.n_rows:,} rows × {len(schema.hooks)} "
+            f"--out {out}: {what} {human_bytes(need)} ({schema.layout.n_rows:,} rows × {len(schema.hooks)} "
             f"hooks in {schema.dtype}), and {human_bytes(free)} are free; give fewer --tokens or --layers, "
-            "a smaller --dtype, or another --out"
+            f"a smaller --dtype, or {'another --out' if is_local(out) else 'start it on another disk'}"
         )
 
 
-def free_bytes(out: Path) -> int:
-    existing = out.absolute()
+def free_bytes(out: Location) -> int:
+    """Bytes that are free on the disk of the store's unfinished parts."""
+    existing = staging_path(out).absolute()
     while not existing.exists():
         existing = existing.parent
     return shutil.disk_usage(existing).free
 
 
-def used_bytes(*paths: Path) -> int:
-    """Bytes on disk under some folders; absent ones count nothing."""
+def used_bytes(*locations: Location) -> int:
+    """Bytes on local disks under some folders; absent ones count nothing."""
+    paths = (location for location in locations if isinstance(location, Path))
     files = (Path(folder) / name for path in paths for folder, _, names in os.walk(path) for name in names)
     return sum(file.stat().st_blocks * 512 for file in files if file.exists())
 
 
-def existing_settings(out: Path) -> dict[str, Any] | None:
+def existing_settings(out: Location) -> dict[str, Any] | None:
     """The settings of a store, or of a harvest that has not made its store yet; None where there is neither.
 
     Raises InputError where something else is in the way.
     """
     started = staging_path(out) / "settings.json"
-    if out.exists():
-        if out.is_dir() and not any(out.iterdir()):
-            return None
+    if is_occupied(out) and not is_remains(out):
         try:
             return dict(open_store(out).provenance["settings"])
         except StoreError as error:
@@ -168,7 +175,7 @@ def existing_settings(out: Path) -> dict[str, Any] | None:
     return dict(json.loads(started.read_bytes())) if started.exists() else None
 
 
-def check_existing(out: Path, settings: dict[str, Any], *, overwrite: bool) -> Store | None:
+def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Store | None:
     """What to do about an existing output: the finished store, if it is the one asked for; else None to go on.
 
     Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
@@ -186,7 +193,7 @@ def check_existing(out: Path, settings: dict[str, Any], *, overwrite: bool) -> S
             f"--out {out}: holds a harvest with other settings: {'; '.join(differing)}; "
             "give the same settings to continue it, --overwrite to replace it, or another --out"
         )
-    store = open_store(out) if out.exists() and any(out.iterdir()) else None
+    store = open_store(out) if exists(out / "zarr.json") else None
     return store if store is not None and store.complete else None
 
 
@@ -194,14 +201,6 @@ def _show(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(map(str, value))
     return str(value)
-
-
-def remove_existing(out: Path) -> None:
-    """Delete a store and its unfinished parts; the store's metadata goes first, so that no half of it looks whole."""
-    (out / "zarr.json").unlink(missing_ok=True)
-    for path in (out, staging_path(out)):
-        if path.exists():
-            shutil.rmtree(path)
 
 
 def human_bytes(n: float) -> str:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,15 @@ from data.chunks import write_json
 from data.deal import Layout, Run, worker_windows
 from data.dtypes import channel_scales, is_finite
 from data.errors import InputError
+from data.location import Location, exists
 from data.reader import Store, open_store
 from data.staging import WindowStaging
-from data.writer import committed_windows, create, finish, staging_path
+from data.writer import begin, committed_windows, create, finish, staging_path
 from harvest.contexts import Packed, tokens_to_contexts
 from harvest.documents import Source
 from harvest.lm import LanguageModel, ModelFacts, load
 from harvest.pipeline import Pipeline
-from harvest.plan import Request, check_free_space, human_bytes, make_schema, used_bytes
+from harvest.plan import Request, check_free_space, human_bytes, make_schema
 from harvest.worker import Stopped, Worker, locked, wait_for
 
 CALIBRATION_CONTEXTS = 64  # for int8's channel scales
@@ -46,20 +46,21 @@ class Outcome:
 
 
 def run(
-    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Path, *,
+    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Location, *,
     device: torch.device, worker: Worker, stop: threading.Event, quiet: bool = False,
 ) -> Outcome:  # fmt: skip
     """Harvest into `out`, or continue there. Raises InputError, or Stopped once `stop` is set."""
     staging = staging_path(out)
     staging.mkdir(parents=True, exist_ok=True)
-    with locked(staging, worker):
-        if worker.rank == 0 and not (out / "zarr.json").exists():
+    with locked(out, worker):
+        if worker.rank == 0 and not exists(out / "zarr.json"):
             write_json(staging / "settings.json", settings)
+            begin(out)
             packed = tokens_to_contexts(request, facts, source, staging, stop=stop, quiet=quiet)
             model, weights = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
             create_store(request, facts, source, settings, out, packed, model, weights, device)
         else:
-            wait_for(lambda: (out / "zarr.json").exists(), stop)
+            wait_for(lambda: exists(out / "zarr.json"), stop)
             model, weights = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
         store = open_store(out)
         check_same_model(store, model, weights)
@@ -75,12 +76,12 @@ def run(
 
 
 def create_store(
-    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Path, packed: Packed,
+    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Location, packed: Packed,
     model: LanguageModel, weights: str, device: torch.device,
 ) -> None:  # fmt: skip
     """Make the store appear, with tokens and provenance, and no rows yet."""
     schema = make_schema(request, model.widths, packed.n_contexts, packed.n_heldout)
-    check_free_space(out, schema, reclaimed=used_bytes(staging_path(out)))
+    check_free_space(out, schema)
     digest = hashlib.sha256()
 
     def contexts() -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
@@ -195,13 +196,16 @@ def fill(
             if done >= end:  # stopped while it was being sealed
                 staging.seal()
                 continue
-            for first, last in window_batches(layout, window, batch_size, done):
+            batches = list(window_batches(layout, window, batch_size, done))
+            offset = batches[0][0]
+            tokens = store.tokens(np.arange(offset, batches[-1][1]))  # at once: an object store answers slowly
+            for first, last in batches:
                 if stop.is_set():
                     raise Stopped
                 first_row = first * layout.rows_per_context
                 rows, runs = place(layout, window, first_row, last * layout.rows_per_context)
                 pipeline.submit(
-                    store.tokens(np.arange(first, last)), first_row, rows, runs, staging,
+                    tokens[first - offset : last - offset], first_row, rows, runs, staging,
                     contexts_done=min(last, end), last=last >= end,
                 )  # fmt: skip
     if len(marks) < 2:

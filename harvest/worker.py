@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from data.errors import InputError
+from data.location import Location
+from data.writer import staging_path
 
 WAIT_SECONDS = 2.0
 
@@ -35,16 +36,16 @@ class Worker:
 
 
 @contextmanager
-def locked(staging: Path, worker: Worker) -> Iterator[None]:
+def locked(out: Location, worker: Worker) -> Iterator[None]:
     """Hold the lock of this worker's part; the kernel frees it when the process ends, however it ends.
 
-    Raises InputError where another process holds it.
+    Raises InputError where another process on this disk holds it: an object store has no locks.
     """
-    with open(staging / f"lock.{worker.rank}", "w") as file:
+    with open(staging_path(out) / f"lock.{worker.rank}", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise InputError(f"--out: another harvest is writing to {staging.with_suffix('')}; wait for it") from error
+            raise InputError(f"--out: another harvest is writing to {out}; wait for it") from error
         yield
 
 

@@ -21,9 +21,10 @@ import torch
 from data import Store, open_store
 from data.deal import Layout
 from data.dtypes import channel_scales, encode
+from data.location import Location
 from data.schema import Schema, row_scale_name
 from data.staging import WindowStaging
-from data.writer import create, finish, staging_path
+from data.writer import begin, create, finish, staging_path
 from harvest.run import place
 
 settings.register_profile("ours", deadline=None, max_examples=50)
@@ -83,6 +84,7 @@ def make_store(tmp_path: Path) -> MakeStore:
         *, n_contexts: int = 60, context_size: int = 32, skip: int = 0, widths: dict[str, int] | None = None,
         n_heldout: int = 10, rows_per_shard: int = 128, shards_per_window: int = 4, dtype: str = "float16",
         compression: str = "none", name: str = "made.zarr", windows: int | None = None, seed: int = 0,
+        root: Location = tmp_path,
     ) -> tuple[Store, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
         widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
         per_context = context_size - skip
@@ -98,12 +100,13 @@ def make_store(tmp_path: Path) -> MakeStore:
         for rows in values.values():
             rows[::per_context] *= 30  # position 0 is an outlier, as in real models
         scales = {h: channel_scales(torch.from_numpy(x)) for h, x in values.items()} if dtype == "int8" else {}
-        path = tmp_path / name
+        path = root / name
         provenance = {
             "model": {"name": "made-up", "forward_path": "none"},
             "tokens": {"dataset": "made-up"},
             "settings": {},
         }
+        begin(path)
         create(
             path, schema, lambda: [(tokens, document)], lambda: provenance, {h: s.numpy() for h, s in scales.items()}
         )
@@ -138,7 +141,7 @@ class Finished:
 def command() -> Callable[..., Finished]:
     """Run `harvest` or `analyze` as its console script does, but in this process: imports take seconds."""
 
-    def run(name: str, *arguments: str | Path) -> Finished:
+    def run(name: str, *arguments: str | Location) -> Finished:
         main = importlib.import_module(f"{name}.cli").main
         found = CliRunner().invoke(main, [str(argument) for argument in arguments])
         if found.exception is not None and not isinstance(found.exception, SystemExit):

@@ -26,7 +26,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from data.chunks import sync_directory, write_json
+from data.chunks import write_json
+from data.location import sync_directory
 
 SAE_FILE, STATE_FILE, STATE_JSON = "sae.safetensors", "state.safetensors", "state.json"
 METADATA = "sae"  # the entry in sae.safetensors, JSON: run, variant, hooks, store

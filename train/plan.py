@@ -102,5 +102,5 @@ def _needed(plan: Plan, experiment: Experiment) -> int:
 def stream_buffers(store: Store, experiment: Experiment) -> int:
     """Bytes of the stream's batch buffers, and of its shards where they are decoded rather than mapped."""
     row = sum(store.d(hook) for hook in experiment.hooks) * 4
-    decoded = held_bytes(store, experiment.hooks, DEFAULT_POOL) if store.schema.compression != "none" else 0
+    decoded = held_bytes(store, experiment.hooks, DEFAULT_POOL) if not store.mapped else 0
     return (1 + READ_AHEAD) * experiment.batch_size * row + decoded

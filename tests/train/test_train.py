@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data import InputError, ShuffledStream
+import data.stream
+from data import InputError
 from data.stream import READ_AHEAD
 from train import NSAE, BaselineSAE, load_sae
 
@@ -210,13 +211,13 @@ def test_importing_train_imports_no_language_model() -> None:
 
 def test_four_runs_read_the_store_once(store, command, tmp_path: Path, monkeypatch) -> None:
     read = []
-    gather = ShuffledStream._gather
+    gather = data.stream.gather
 
-    def counting(self, layer, shard, source, rows, out):
+    def counting(shard, rows, out):
         read.append(out.nbytes)
-        gather(self, layer, shard, source, rows, out)
+        gather(shard, rows, out)
 
-    monkeypatch.setattr(ShuffledStream, "_gather", counting)
+    monkeypatch.setattr(data.stream, "gather", counting)
     amounts = []
     for variants, l1 in (("baseline", "1e-3"), ("baseline,nsae", "1e-3,2e-3")):
         out = tmp_path / variants

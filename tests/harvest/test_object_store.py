@@ -1,0 +1,191 @@
+"""A harvest into an object store: the command in memory, and killed against a server that speaks S3."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+
+from data import open_store
+from data.location import Location, exists, locate
+from data.verify import verify
+from data.writer import staging_path
+
+SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
+
+# Small windows make several of a small store; all else is the command as users run it.
+PROGRAM = """
+import sys, harvest.pipeline, harvest.plan
+harvest.plan.SHARDS_PER_WINDOW = 8
+harvest.pipeline.SYNC_SECONDS = 0.5
+from harvest.cli import main
+main(sys.argv[1:])
+"""
+DEMO = ("--model", "demo", "--tokens", "40k", "--layers", "0,1", "--device", "cpu")
+
+
+def files_of(store: Location) -> dict[str, bytes]:
+    """Every file of a store, by its name in it."""
+    if isinstance(store, Path):
+        return {p.relative_to(store).as_posix(): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    return {
+        name.removeprefix(store.path).lstrip("/"): store.fs.cat_file(name)
+        for name in store.fs.find(store.path, refresh=True)
+    }
+
+
+@pytest.fixture
+def harvest(command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    monkeypatch.chdir(tmp_path)
+    return lambda out, *more: command(
+        "harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES, *more
+    )
+
+
+@pytest.fixture
+def out() -> Location:
+    return locate(f"memory://{uuid.uuid4().hex}/gpt2.zarr")
+
+
+def test_the_commands_work_on_an_object_store_as_on_a_disk(command, harvest, out, tmp_path: Path) -> None:
+    assert harvest("local.zarr").returncode == 0
+    done = harvest(out)
+    assert done.returncode == 0, done.stderr
+    assert files_of(out) == files_of(tmp_path / "local.zarr")
+    assert [p.name for p in tmp_path.rglob("*.partial")] == []
+    told = [json.loads(command("analyze", "store", "--store", s, "--json").stdout) for s in (out, "local.zarr")]
+    assert told[0].pop("path") == str(out)
+    assert told[1].pop("path") == "local.zarr"
+    assert told[0].pop("stream")["bytes_held"] <= told[1].pop("stream")["bytes_held"]
+    assert told[0] == told[1]
+    assert command("analyze", "verify", "--store", out).returncode == 0
+
+    done = harvest(out)
+    assert done.returncode == 0
+    assert "nothing to do" in done.stderr
+    done = harvest(out, "--dtype", "int8")
+    assert done.returncode == 2
+    assert "--dtype (there: float16, now: int8)" in done.stderr
+    assert harvest(out, "--dtype", "int8", "--layers", "1", "--overwrite").returncode == 0
+    assert open_store(out).dtype == "int8"
+    assert harvest("local8.zarr", "--dtype", "int8", "--layers", "1").returncode == 0
+    assert files_of(out) == files_of(tmp_path / "local8.zarr")
+
+
+def test_what_is_in_the_way_is_never_deleted(harvest, out) -> None:
+    (out / "chapter1.txt").write_text("words")
+    for more in ([], ["--overwrite"]):
+        done = harvest(out, *more)
+        assert done.returncode == 2
+        assert "is not an activation store" in done.stderr
+    assert files_of(out) == {"chapter1.txt": b"words"}
+
+
+@pytest.mark.parametrize("left", ["a creation", "a removal"])
+def test_the_remains_of_a_killed_creation_or_removal_are_cleared(harvest, out, left: str, tmp_path: Path) -> None:
+    assert harvest("local.zarr").returncode == 0
+    kept = {"a creation": ("tokens/", "stats/zarr.json"), "a removal": ("blocks.0.", "commit/", "stats/")}[left]
+    for name, data in files_of(tmp_path / "local.zarr").items():
+        if name.startswith(kept):
+            out.fs.pipe_file(f"{out.path}/{name}", data)
+    out.fs.pipe_file(f"{out.path}/blocks.9.hook_mlp_out/zarr.json", b"{}")  # of other settings
+    done = harvest(out)
+    assert done.returncode == 0, done.stderr
+    assert files_of(out) == files_of(tmp_path / "local.zarr")
+
+
+def test_the_local_disk_needs_room_for_the_tokens_and_two_windows_only(harvest, out, monkeypatch) -> None:
+    done = harvest(out, "--tokens", "1000B")
+    assert done.returncode == 2
+    assert "what is not yet put needs, in data/gpt2-" in done.stderr
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10 << 30))
+    assert "the store needs" in harvest("local.zarr", "--tokens", "100M", "--dry-run").stderr
+    done = harvest(out, "--tokens", "100M", "--dry-run")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[s3fs.S3FileSystem]:
+    """A server that speaks S3, on loopback, and the environment by which s3fs finds it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        file_system = s3fs.S3FileSystem()
+        file_system.mkdir("bucket")
+        yield file_system
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def start(out: Location, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *DEMO, "--out", str(out)],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+# The object after which to kill, and whether the machine is lost with its disk.
+MOMENTS = [
+    ("blocks.1.hook_mlp_out/c.2.0", False),  # while a window is put
+    ("blocks.1.hook_mlp_out/c.9.0", True),  # while another is, after a first is committed
+    ("stats/blocks.0.hook_mlp_out/moments/c.0.0.0.0", False),  # while the store is finished
+]
+
+
+def test_killed_at_several_moments_it_ends_as_an_uninterrupted_local_store(
+    s3: s3fs.S3FileSystem, command, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harvest.plan.SHARDS_PER_WINDOW", 8)  # as in PROGRAM
+    assert command("harvest", *DEMO, "--out", tmp_path / "whole.zarr").returncode == 0
+    whole = files_of(tmp_path / "whole.zarr")
+    assert open_store(tmp_path / "whole.zarr").layout.n_windows >= 3
+
+    out = locate("s3://bucket/runs/demo.zarr")
+    rng = random.Random(0)
+    seen = []
+    for name, is_lost in MOMENTS:
+        process = start(out, tmp_path)
+        while process.poll() is None and not exists(out / name):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if exists(out / "zarr.json"):
+            store = open_store(out)
+            assert [problem for problem in verify(store) if problem] == []
+            seen.append(len(store.shards("heldout") + store.shards("train")))
+        if is_lost:
+            shutil.rmtree(tmp_path / staging_path(out))
+    process = start(out, tmp_path)
+    assert process.wait() == 0, process.stderr.read()
+    assert files_of(out) == whole
+    assert [problem for problem in verify(open_store(str(out))) if problem] == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "whole.zarr"]
+    assert list((tmp_path / "data").iterdir()) == []
+    with capsys.disabled():
+        print(f" [committed shards after each kill: {seen}]", end="")
+
+
+def test_a_bucket_that_is_not_there_is_told_before_the_model_loads(s3, harvest, monkeypatch) -> None:
+    monkeypatch.setattr("harvest.run.load", lambda *a, **k: pytest.fail("the model was loaded"))
+    done = harvest("s3://no-such-bucket/demo.zarr")
+    assert done.returncode == 2
+    assert "s3://no-such-bucket/demo.zarr cannot be written" in done.stderr
