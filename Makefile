@@ -1,4 +1,4 @@
-# make demo   harvest the embedded model and text, in a virtual environment made for it
+# make demo   harvest the embedded model and text and train on it, in a virtual environment made for it
 # make test   lint, types and tests
 # Both need Python 3.11 or newer and a package registry, nothing else.
 
@@ -8,14 +8,19 @@ CONSTRAINTS ?= constraints.txt
 # PyTorch's own index, where the default registry's build is not wanted (for instance its CPU builds).
 TORCH_INDEX ?=
 
+# By path rather than by an import hook: a folder data/ of stores where a user works must not hide the package.
+EDITABLE = --config-settings editable_mode=compat
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
+DEMO_ACTIVATIONS ?= 1M
 
 .PHONY: demo test test-tl3 test-values clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
 	$(VENV)/bin/analyze verify --store data/demo.zarr
+	$(VENV)/bin/train --store data/demo.zarr --variant baseline,nsae --expansion 8 --activations $(DEMO_ACTIVATIONS) \
+		--validate-every 250k --out runs/demo
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -36,11 +41,11 @@ $(VENV)/.torch: $(CONSTRAINTS)
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(PIP) install -q -c $(CONSTRAINTS) -e .
+	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install -q -c $(CONSTRAINTS) -e '.[dev]'
+	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[dev]'
 	touch $@
 
 clean:

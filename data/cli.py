@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.errors import InputError
+from data.errors import InputError, Stopped
 from data.location import Location, locate
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
@@ -84,7 +84,8 @@ class StopRequest:
     def receive(self, number: int, frame: FrameType | None) -> None:
         self.exit_code = INTERRUPTED if number == signal.SIGINT else TRY_AGAIN
         self.event.set()
-        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+        signal.signal(number, signal.SIG_DFL)
+        os.write(2, b"\nstopping, once what is in hand is safe; a second signal ends it at once\n")
 
 
 @contextmanager
@@ -97,6 +98,21 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StoppableCommand(StoreCommand):
+    """A long command: Ctrl-C and SIGTERM ask it to stop, from before its slow imports on.
+
+    Its context's `obj` is the StopRequest; it raises Stopped once what is done is safe.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with stop_on_signals() as ctx.obj:
+            try:
+                return super().invoke(ctx)
+            except Stopped:
+                click.echo("stopped; what is done is kept, and the same command continues", err=True)
+                sys.exit(ctx.obj.exit_code)
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""The errors that a user can mend. The command line shows them as one sentence and exits with 2."""
+"""The errors that a user can mend, which the command line shows as one sentence, exiting with 2; and being stopped."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class InputError(Exception):
 
 class StoreError(InputError):
     """A store is missing, unfinished, damaged, or not the one expected; the message names it and the remedy."""
+
+
+class Stopped(Exception):
+    """A signal asked a long command to stop; what is done is kept, and the same command continues."""

@@ -79,6 +79,8 @@ class ShuffledStream:
         if len(widths) > 1:
             raise InputError(f"hooks of different widths {sorted(widths)} cannot share a batch; stream them apart")
         self.order, self._members = training_order(store, pool=pool, seed=seed)
+        if batch_size < 1:
+            raise InputError(f"a batch of {batch_size} rows; give at least one")
         if self.order.shards.n_rows < batch_size:
             raise InputError(
                 f"{store.path} has {self.order.shards.n_rows} training rows, fewer than a batch of {batch_size}; "

@@ -75,10 +75,10 @@ def resolve(hooks: Sequence[str], layers: Sequence[int], known: Sequence[str]) -
     everything = set(known)
     for hook in hooks:
         for layer in layers:
-            tries = (hook, f"blocks.{layer}.{hook}", f"blocks.{layer}.hook_{hook}")
+            tries = (hook, f"hook_{hook}", f"blocks.{layer}.{hook}", f"blocks.{layer}.hook_{hook}")
             found = next((name for name in tries if name in everything), None)
             if found is None:
-                near = difflib.get_close_matches(tries[1], known, n=3) or sorted(known)[:3]
+                near = difflib.get_close_matches(tries[2], known, n=3) or sorted(known)[:3]
                 raise InputError(f"--hook {hook}: the model has no such hook at layer {layer}; near: {', '.join(near)}")
             if found not in names:
                 names.append(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from data.cli import Count, StoreCommand, StoreLocation, choose_device, parse_layers, stop_on_signals
+from data.cli import Count, StoppableCommand, StopRequest, StoreLocation, choose_device, parse_layers
 from data.errors import InputError
 from data.location import Location
 
@@ -32,7 +31,7 @@ Examples:
 """
 
 
-@click.command(cls=StoreCommand, epilog=EXAMPLES)
+@click.command(cls=StoppableCommand, epilog=EXAMPLES)
 @click.option("--model", required=True, help="Hub name, local directory in hub format, or `demo`.")
 @click.option("--revision", help="Branch, tag or commit of the model on the hub.")
 @click.option("--tokens", type=Count(), default="100M", show_default=True, help="Rounded down to whole contexts.")
@@ -66,10 +65,11 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written and how long it would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@click.pass_obj
 def main(
-    model: str, revision: str | None, tokens: int, dataset: str | None, dataset_config: str | None,
-    dataset_split: str, text_column: str | None, out: Location | None, layers: str, hook: str, dtype: Any,
-    compress: Any, context_size: int, batch_size: int, skip_positions: int, prefix_token: str, separator_token: str,
+    stopping: StopRequest, model: str, revision: str | None, tokens: int, dataset: str | None,
+    dataset_config: str | None, dataset_split: str, text_column: str | None, out: Location | None, layers: str,
+    hook: str, dtype: Any, compress: Any, context_size: int, batch_size: int, skip_positions: int, prefix_token: str, separator_token: str,
     processing: Any, device: str, seed: int, overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a language model once and store its activations, for training SAEs on them as often as you like.
@@ -89,7 +89,7 @@ def main(
         expected_schema,
     )
     from harvest.run import run
-    from harvest.worker import Stopped, Worker
+    from harvest.worker import Worker
 
     facts = find_model(model, revision)
     dataset = dataset or ("demo" if model == "demo" else THE_PILE)
@@ -122,14 +122,7 @@ def main(
         remove_store(out)
         remove(staging_path(out))
 
-    with stop_on_signals() as request_to_stop:
-        try:
-            outcome = run(
-                request, facts, source, settings, out, device=torch_device, worker=worker, stop=request_to_stop.event
-            )
-        except Stopped:
-            click.echo(f"stopped; what is done is in {staging_path(out)}, and the same command continues", err=True)
-            sys.exit(request_to_stop.exit_code)
+    outcome = run(request, facts, source, settings, out, device=torch_device, worker=worker, stop=stopping.event)
     if outcome.text_ended:
         have = outcome.store.layout.n_contexts * context_size
         click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data.errors import InputError
+from data.errors import InputError, Stopped
 from harvest.documents import Source
 from harvest.lm import ModelFacts
 from harvest.packing import choose_heldout, heldout_target, pack
 from harvest.plan import Request
 from harvest.tokens import HubTokenizer, Pretokenized, TokenStream, special_token, tokenise
-from harvest.worker import Stopped
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,9 @@ def tokens_to_contexts(
         if not request.prefix.isdecimal():
             raise InputError(f"--prefix-token {request.prefix}: give a token's number for a dataset of token ids")
         prefix = int(request.prefix)
-    if prefix is not None and prefix >= facts.vocab_size:
-        raise InputError(f"--prefix-token {prefix}: the model's vocabulary has {facts.vocab_size} tokens")
+    for option, token in (("--prefix-token", prefix), ("--separator-token", separator)):
+        if token is not None and token >= facts.vocab_size:
+            raise InputError(f"{option} {token}: the model's vocabulary has {facts.vocab_size} tokens; give less")
     payload = request.context_size - (prefix is not None)
     wanted = request.n_contexts * payload
     with tqdm(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:

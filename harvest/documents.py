@@ -97,6 +97,10 @@ class DatasetSource:
             example = None
         except Exception as error:  # the transports' and formats' errors have no base class in common
             reason = str(error).strip().split("\n")[0][:200]
+            if path.exists():
+                raise InputError(f"--dataset {choice.name}: cannot be read; is it damaged? ({reason})") from error
+            if choice.name.startswith((".", "/", "~")) or _format(path):
+                raise InputError(f"--dataset {choice.name}: there is no such file or folder") from error
             raise InputError(
                 f"--dataset {choice.name}: neither a local text, JSON-lines or parquet file or folder, nor a dataset "
                 f"on the hub ({reason})"
@@ -121,9 +125,10 @@ def _choose_column(choice: DatasetChoice, example: dict[str, Any]) -> tuple[str,
         return column, "text"
     if column is not None and isinstance(value, list) and all(isinstance(i, int) for i in value):
         return column, "tokens"
+    found = ", ".join(f"{name} ({type(content).__name__})" for name, content in example.items())
     raise InputError(
-        f"--dataset {choice.name}: no column {column or 'text or input_ids'!r} of text or token ids; "
-        f"name one of {', '.join(map(repr, example))} with --text-column"
+        f"--dataset {choice.name}: no column {column or 'text or input_ids'} of text or token ids; it has {found}; "
+        "name one with --text-column"
     )
 
 

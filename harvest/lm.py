@@ -75,6 +75,8 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
     try:
         config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
     except HUB_ERRORS as error:
+        if label.startswith((".", "/", "~")):
+            raise InputError(f"--model {label}: there is no such folder") from error
         raise InputError(
             f"--model {label}: neither a local directory in hub format nor a model on the hub ({_first_line(error)})"
         ) from error

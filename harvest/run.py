@@ -21,7 +21,7 @@ from tqdm import tqdm
 from data.chunks import write_json
 from data.deal import Layout, Run, worker_windows
 from data.dtypes import channel_scales, is_finite
-from data.errors import InputError
+from data.errors import InputError, Stopped
 from data.location import Location, exists
 from data.reader import Store, open_store
 from data.staging import WindowStaging
@@ -31,7 +31,7 @@ from harvest.documents import Source
 from harvest.lm import LanguageModel, ModelFacts, load
 from harvest.pipeline import Pipeline
 from harvest.plan import Request, check_free_space, human_bytes, make_schema
-from harvest.worker import Stopped, Worker, locked, wait_for
+from harvest.worker import Worker, locked, wait_for
 
 CALIBRATION_CONTEXTS = 64  # for int8's channel scales
 
@@ -51,13 +51,30 @@ def run(
 ) -> Outcome:  # fmt: skip
     """Harvest into `out`, or continue there. Raises InputError, or Stopped once `stop` is set."""
     staging = staging_path(out)
-    staging.mkdir(parents=True, exist_ok=True)
+    begun = staging.exists()
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written there ({error.strerror}); choose another --out") from error
+    try:
+        return _run(request, facts, source, settings, out, device=device, worker=worker, stop=stop, quiet=quiet)
+    except InputError:
+        if not begun and not exists(out / "zarr.json"):  # a mistake noticed late leaves nothing in the way
+            shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _run(
+    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Location, *,
+    device: torch.device, worker: Worker, stop: threading.Event, quiet: bool,
+) -> Outcome:  # fmt: skip
+    staging = staging_path(out)
     with locked(out, worker):
         if worker.rank == 0 and not exists(out / "zarr.json"):
             write_json(staging / "settings.json", settings)
             begin(out)
-            packed = tokens_to_contexts(request, facts, source, staging, stop=stop, quiet=quiet)
             model, weights = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
+            packed = tokens_to_contexts(request, facts, source, staging, stop=stop, quiet=quiet)
             create_store(request, facts, source, settings, out, packed, model, weights, device)
         else:
             wait_for(lambda: exists(out / "zarr.json"), stop)

@@ -12,15 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from data.errors import InputError
+from data.errors import InputError, Stopped
 from data.location import Location
 from data.writer import staging_path
 
 WAIT_SECONDS = 2.0
-
-
-class Stopped(Exception):
-    """A signal asked the harvest to stop; what is done is kept."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from data.cli import BAD_INPUT, Count, StoreCommand, choose_device, stop_on_signals
-from data.errors import InputError
+from data.cli import BAD_INPUT, Count, StoppableCommand, StopRequest, choose_device
+from data.errors import InputError, Stopped
 from data.reader import open_store
 from train.options import NAMES, NUMBERS, WHOLES, command_line, given_values, load_defaults, make_experiment
 from train.outputs import Outputs, check_existing, failures, final_records, remove
@@ -46,7 +46,7 @@ def option(name: str, flag: str | None = None, **more: Any) -> Callable[[Command
     return click.option(name, *([flag] if flag else []), show_default=shown, **more)
 
 
-@click.command(cls=StoreCommand, epilog=EXAMPLES)
+@click.command(cls=StoppableCommand, epilog=EXAMPLES)
 @option("--config", type=click.Path(path_type=Path), is_eager=True, callback=load_defaults, expose_value=False,
         help="A TOML file of these options, without their dashes; the command line goes before it.")  # fmt: skip
 @option("--resume", type=click.Path(path_type=Path), is_eager=True, callback=load_defaults,
@@ -99,7 +99,8 @@ def option(name: str, flag: str | None = None, **more: Any) -> Callable[[Command
 @option("--overwrite", is_flag=True, help="Replace an existing experiment.")
 @option("--show", is_flag=True, help="Print the runs and settings, and train nothing.")
 @option("--json", "as_json", is_flag=True, help="Print the final measures as JSON.")
-def main(**options: Any) -> None:
+@click.pass_obj
+def main(stopping: StopRequest, /, **options: Any) -> None:
     """Train SAEs on a store's activations, all runs on the same batches, without the language model.
 
     A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command.
@@ -123,17 +124,14 @@ def main(**options: Any) -> None:
     check_memory(plan, experiment, store, device)
     if options["overwrite"]:
         remove(out)
-    with stop_on_signals() as request:
-        outputs = Outputs(
-            out, experiment, command=command_line(options), provenance=store.provenance, logs=options["log"] or (),
-            checkpoint_seconds=60 * options["checkpoint_minutes"],
-        )  # fmt: skip
-        with closing(outputs):
-            trainer = Trainer(experiment, plan, store, outputs, device, eval_noise=options["eval_noise"])
-            finished = trainer.train(request.event)
-    if not finished:
-        click.echo(f"stopped after step {trainer.step}; the same command continues", err=True)
-        sys.exit(request.exit_code)
+    outputs = Outputs(
+        out, experiment, command=command_line(options), provenance=store.provenance, logs=options["log"] or (),
+        checkpoint_seconds=60 * options["checkpoint_minutes"],
+    )  # fmt: skip
+    with closing(outputs):
+        trainer = Trainer(experiment, plan, store, outputs, device, eval_noise=options["eval_noise"])
+        if not trainer.train(stopping.event):
+            raise Stopped
     show_results(out, experiment.runs, options["as_json"])
     failed = failures(out, experiment.runs)
     if failed:

@@ -25,10 +25,13 @@ BASE = ["--model", "demo", "--tokens", "10k"]
         ([*BASE, "--context-size", "512"], "--context-size 512: demo takes 256 at most"),
         ([*BASE, "--skip-positions", "256"], "leaves nothing of a context of 256"),
         ([*BASE, "--hook", ","], "--hook: names no hook"),
-        ([*BASE, "--dataset", "/nowhere/at/all.txt"], "--dataset /nowhere/at/all.txt"),
+        ([*BASE, "--dataset", "/nowhere/at/all.txt"], "--dataset /nowhere/at/all.txt: there is no such file or folder"),
         ([*BASE, "--prefix-token", "sep"], "--prefix-token sep: the tokenizer has no such token"),
+        ([*BASE, "--separator-token", "999999"], "--separator-token 999999: the model's vocabulary has 4096 tokens"),
+        ([*BASE, "--hook", "nonsense"], "--hook nonsense: the model has no such hook at layer 0"),
+        ([*BASE, "--out", "/dev/null/s.zarr"], "--out /dev/null/s.zarr: cannot be written there"),
         ([*BASE, "--dtype", "float8"], "'float8' is not one of"),
-        (["--model", "./no-such-folder/x", "--tokens", "10k"], "neither a local directory in hub format nor a model"),
+        (["--model", "./no-such-folder/x", "--tokens", "10k"], "--model ./no-such-folder/x: there is no such folder"),
         ([*BASE, "--device", "cuda"], "--device cuda: PyTorch finds no GPU"),
     ],
 )
@@ -45,7 +48,7 @@ def test_a_mistake_is_answered_with_one_sentence(
     assert found.exit_code == 2, found.output
     assert message in found.output
     assert "Traceback" not in found.output
-    assert not list(tmp_path.rglob("*.zarr"))
+    assert not list(tmp_path.rglob("*.zarr*"))
 
 
 def test_too_little_space_is_told_with_the_figures_before_the_model_loads(tmp_path, monkeypatch) -> None:
