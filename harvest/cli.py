@@ -69,8 +69,9 @@ Examples:
 def main(
     stopping: StopRequest, model: str, revision: str | None, tokens: int, dataset: str | None,
     dataset_config: str | None, dataset_split: str, text_column: str | None, out: Location | None, layers: str,
-    hook: str, dtype: Any, compress: Any, context_size: int, batch_size: int, skip_positions: int, prefix_token: str, separator_token: str,
-    processing: Any, device: str, seed: int, overwrite: bool, dry_run: bool, as_json: bool,
+    hook: str, dtype: Any, compress: Any, context_size: int, batch_size: int, skip_positions: int,
+    prefix_token: str, separator_token: str, processing: Any, device: str, seed: int, overwrite: bool,
+    dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a language model once and store its activations, for training SAEs on them as often as you like.
 

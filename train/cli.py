@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from data.cli import BAD_INPUT, Count, StoppableCommand, StopRequest, choose_device
+from data.cli import BAD_INPUT, Count, StoppableCommand, StopRequest, StoreLocation, choose_device
 from data.errors import InputError, Stopped
 from data.reader import open_store
 from train.options import NAMES, NUMBERS, WHOLES, command_line, given_values, load_defaults, make_experiment
@@ -51,7 +51,7 @@ def option(name: str, flag: str | None = None, **more: Any) -> Callable[[Command
         help="A TOML file of these options, without their dashes; the command line goes before it.")  # fmt: skip
 @option("--resume", type=click.Path(path_type=Path), is_eager=True, callback=load_defaults,
         help="Continue the experiment in this folder, with the options it was begun with.")  # fmt: skip
-@option("--store", type=click.Path(path_type=Path), help="The store, such as data/gpt2.zarr.")
+@option("--store", type=StoreLocation(), help="The store, such as data/gpt2.zarr or s3://bucket/gpt2.zarr.")
 @option("--variant", type=NAMES, help="baseline, nsae; several with commas, as for all options marked *.")
 @option("--preset", type=NAMES,
         help="* Runs of Table A1: baseline_1, baseline_2, normalized_1, normalized_2; post for all.")  # fmt: skip

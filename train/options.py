@@ -15,6 +15,7 @@ import click
 
 from data.cli import parse_layers
 from data.errors import InputError
+from data.location import Location
 from data.reader import Store
 from train.objective import Objective
 from train.resample import Resampling
@@ -76,7 +77,7 @@ def given_values(options: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 def command_line(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options as an experiment records them, for --resume: what was given or is default, in JSON's types."""
     found = {key: value for key, value in options.items() if key not in NOT_RECORDED and value is not None}
-    return {k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v for k, v in found.items()}
+    return {k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Location) else v for k, v in found.items()}
 
 
 def choose_hooks(store: Store, layers: str, hook: str | None) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -207,6 +209,16 @@ def test_importing_train_imports_no_language_model() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"transformer_lens", "transformers", "datasets", "tokenizers", "zarr"} & set(json.loads(loaded))
+
+
+def test_a_store_in_an_object_store_trains_to_the_same_weights(store, trained: Path, command, tmp_path: Path) -> None:
+    address = f"memory://{uuid.uuid4().hex}"
+    fsspec.filesystem("memory").put(str(store.path), address, recursive=True)
+    out = tmp_path / "remote"
+    done = command("train", "--store", address, "--variant", "baseline,nsae", *SMALL, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert command("train", "--resume", out).returncode == 0
+    assert torch.equal(load_sae(out / "nsae", layer=0).W_enc, load_sae(trained / "nsae", layer=0).W_enc)
 
 
 def test_four_runs_read_the_store_once(store, command, tmp_path: Path, monkeypatch) -> None:
