@@ -28,9 +28,8 @@ from train.objective import Objective
 from train.plan import make_plan
 from train.resample import Resampling
 from train.runs import Experiment, Reports, Run, make_runs
-from train.sae import Gradients
 from train.schedule import Schedule
-from train.step import Blocks
+from train.trainer import make_groups
 
 D, N_FEATURES, BATCH, EXPANSION = 64, 256, 512, 8
 SCALES = (1.0, 3.0, 10.0)
@@ -78,21 +77,10 @@ def experiment(steps: int) -> Experiment:
 
 def train(settings: Experiment, features: torch.Tensor) -> list[Group]:
     plan = make_plan(settings, D, CPU)
-    n = plan.largest_group
-    blocks = Blocks.allocate(n, plan.block_rows, plan.d_sae, compute=torch.float32, device=CPU)
-    gradients = Gradients.allocate(n, d_model=D, d_sae=plan.d_sae, device=CPU)
     generator = torch.Generator().manual_seed(1)
     norms = at_scales(rows(features, 1 << 16, generator)).norms.mean(dim=1).tolist()
-    groups = [
-        Group(
-            settings, members, d_model=D, d_sae=plan.d_sae, norms=norms, device=CPU,
-            blocks=blocks.narrow(len(members)), gradients=gradients.narrow(len(members)),
-        )
-        for members in plan.groups
-    ]  # fmt: skip
+    groups = make_groups(plan, settings, norms, CPU)
     noise = Noise(BATCH, plan.d_sae, CPU)
-    for group in groups:
-        group.initialise()
     for step in tqdm(range(settings.n_steps), desc="training", unit="step"):
         inputs = at_scales(rows(features, BATCH, generator))
         for group in groups:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,14 +78,20 @@ MakeStore = Callable[..., tuple[Store, dict[str, np.ndarray], np.ndarray]]
 
 
 @pytest.fixture
-def make_store(tmp_path: Path) -> MakeStore:
-    """Write a store from made-up activations, by the same parts as a harvest does."""
+def make_store(tmp_path: Path, make_store_in: MakeStore) -> MakeStore:
+    """Write a store from made-up activations, in the test's own folder unless told."""
+    return partial(make_store_in, root=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_store_in() -> MakeStore:
+    """Write a store from made-up activations into the folder `root`, by the same parts as a harvest does."""
 
     def make(
-        *, n_contexts: int = 60, context_size: int = 32, skip: int = 0, widths: dict[str, int] | None = None,
-        n_heldout: int = 10, rows_per_shard: int = 128, shards_per_window: int = 4, dtype: str = "float16",
-        compression: str = "none", name: str = "made.zarr", windows: int | None = None, seed: int = 0,
-        root: Location = tmp_path,
+        *, root: Location, n_contexts: int = 60, context_size: int = 32, skip: int = 0,
+        widths: dict[str, int] | None = None, n_heldout: int = 10, rows_per_shard: int = 128,
+        shards_per_window: int = 4, dtype: str = "float16", compression: str = "none", name: str = "made.zarr",
+        windows: int | None = None, seed: int = 0,
     ) -> tuple[Store, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
         widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
         per_context = context_size - skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -30,12 +30,14 @@ from train.state import RunState, run_states
 from train.step import Blocks
 
 
-def make_groups(plan: Plan, experiment: Experiment, store: Store, device: torch.device) -> list[Group]:
-    """All SAEs at their start. Groups share the memory for a block's features and for gradients."""
+def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], device: torch.device) -> list[Group]:
+    """All SAEs at their start; `norms` [layers] is each layer's mean ‖x‖₂ over the training split.
+
+    Groups share the memory for a block's features and for gradients.
+    """
     n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
     blocks = Blocks.allocate(n, plan.block_rows, d_sae, compute=plan.compute, device=device)
     gradients = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
-    norms = [store.statistics(hook).mean_norm(ALL) for hook in experiment.hooks]
     groups = []
     for members in plan.groups:
         group = Group(
@@ -56,7 +58,8 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.experiment, self.store, self.outputs, self.device = experiment, store, outputs, device
         self.eval_noise, self.quiet = eval_noise, quiet
-        self.groups = make_groups(plan, experiment, store, device)
+        norms = [store.statistics(hook).mean_norm(ALL) for hook in experiment.hooks]
+        self.groups = make_groups(plan, experiment, norms, device)
         self.runs = run_states(experiment.runs, self.groups)
         self.noise = Noise(experiment.batch_size, plan.d_sae, device) if plan.noisy else None
         self.step = outputs.restore(self.runs)

@@ -32,15 +32,15 @@ def results(out: Path) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name not in ("timing.jsonl", "experiment.json")}
 
 
-@pytest.fixture
-def store(make_store) -> Path:
+@pytest.fixture(scope="module")
+def store(make_store_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
     widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
-    return make_store(n_contexts=80, widths=widths)[0].path
+    return make_store_in(n_contexts=80, widths=widths, root=tmp_path_factory.mktemp("store"))[0].path
 
 
-@pytest.fixture
-def uninterrupted(store: Path, tmp_path: Path) -> Path:
-    out = tmp_path / "whole"
+@pytest.fixture(scope="module")
+def uninterrupted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
     process = start(store, out)
     _, errors = process.communicate()
     assert process.returncode == 0, errors

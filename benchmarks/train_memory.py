@@ -1,0 +1,93 @@
+"""What a training step keeps in memory, at the post's shape, over what it cannot do without.
+
+    python benchmarks/train_memory.py [--out benchmarks/results/train_memory.json]
+
+Each case is a process of its own: anonymous memory (RssAnon) at its highest during some steps, less that before the
+SAEs are made, over parameters + gradients + two Adam moments + one group's feature activations, float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from _measure import report
+
+
+def rss_anon() -> int:
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, steps: int) -> dict[str, Any]:
+    import torch
+
+    from train.group import Inputs, Noise
+    from train.objective import Objective
+    from train.plan import make_plan
+    from train.resample import Resampling
+    from train.runs import Experiment, Reports, make_runs
+    from train.schedule import Schedule
+    from train.trainer import make_groups
+
+    cpu, total = torch.device("cpu"), 10**6
+    hooks = tuple(f"blocks.{i}.hook_mlp_out" for i in range(n_layers))
+    experiment = Experiment(
+        store="", hooks=hooks, runs=make_runs((), {"variant": (variant,)}), expansion=expansion, batch_size=batch,
+        decoder_bias=True, init="scaled", clip=None, precision="float32", data_seed=0, objective=Objective(),
+        schedule=Schedule(total), resampling=Resampling(2 * total, total, 0.0, 0, batch),
+        reports=Reports(log_every=total, validate_every=total, validate_rows=1, window=total, snapshots=0),
+    )  # fmt: skip
+    torch.randn(64, 64) @ torch.randn(64, 64)  # threads and their buffers
+    inputs = Inputs.of(torch.randn(n_layers, batch, d), cpu)
+    before, highest, done = rss_anon(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.is_set():
+            highest = max(highest, rss_anon())
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    plan = make_plan(experiment, d, cpu)
+    groups = make_groups(plan, experiment, [1.0] * n_layers, cpu)
+    noise = Noise(batch, plan.d_sae, cpu)
+    for step in range(steps):
+        for group in groups:
+            epsilon = noise.draw(batch, 0, step) if group.sae.noisy else None
+            group.step(inputs, epsilon, seen=step * batch, measure=step % 2 == 0)
+    done.set()
+    watcher.join()
+    parameters = 2 * plan.d_sae * d + plan.d_sae + d
+    needed = 4 * (4 * n_layers * parameters + plan.largest_group * batch * plan.d_sae)
+    lean = 4 * ((3 * n_layers + plan.largest_group) * parameters + plan.largest_group * batch * plan.d_sae)
+    return {
+        "variant": variant, "layers": n_layers, "SAEs a group": plan.largest_group, "GB": (highest - before) / 1e9,
+        "over all that": (highest - before) / needed, "with one group's gradients": (highest - before) / lean,
+        "planned GB": plan.bytes_needed / 1e9,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--d-model", type=int, default=768)
+    parser.add_argument("--expansion", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=4096)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    cases = [(variant, layers) for variant in ("baseline", "nsae") for layers in (1, 4)]
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        shape = (options.d_model, options.expansion, options.batch_size, options.steps)
+        rows = [pool.apply(measure, (*case, *shape)) for case in cases]
+    report({"d_model": options.d_model, "expansion": options.expansion, "batch": options.batch_size}, rows, options.out)
+
+
+if __name__ == "__main__":
+    main()
