@@ -81,7 +81,7 @@ def test_the_demo_gives_the_same_text_twice_and_continues() -> None:
     ("name", "content", "message"),
     [
         ("empty.jsonl", "", "--dataset"),
-        ("other.jsonl", '{"body": "x", "n": 1}\n', r"name one of 'body', 'n' with --text-column"),
+        ("other.jsonl", '{"body": "x", "n": 1}\n', r"it has body \(str\), n \(int\); name one with --text-column"),
         ("broken.parquet", "not parquet", "--dataset"),
         ("unknown.xyz", "x", "expected files of one format"),
     ],
