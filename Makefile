@@ -12,7 +12,7 @@ TORCH_INDEX ?=
 EDITABLE = --config-settings editable_mode=compat
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
-DEMO_ACTIVATIONS ?= 1M
+DEMO_ACTIVATIONS ?= 400k
 
 .PHONY: demo test test-tl3 test-values clean
 
@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
 	$(VENV)/bin/analyze verify --store data/demo.zarr
 	$(VENV)/bin/train --store data/demo.zarr --variant baseline,nsae --expansion 8 --activations $(DEMO_ACTIVATIONS) \
-		--validate-every 250k --out runs/demo
+		--validate-every 100k --out runs/demo
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -22,14 +22,14 @@ from _measure import report
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from train.group import Group, Inputs, Member, Noise
+from train.group import Group, Inputs, Member
 from train.measures import measures
 from train.objective import Objective
 from train.plan import make_plan
 from train.resample import Resampling
 from train.runs import Experiment, Reports, Run, make_runs
 from train.schedule import Schedule
-from train.trainer import make_groups
+from train.trainer import make_groups, make_noise
 
 D, N_FEATURES, BATCH, EXPANSION = 64, 256, 512, 8
 SCALES = (1.0, 3.0, 10.0)
@@ -80,11 +80,11 @@ def train(settings: Experiment, features: torch.Tensor) -> list[Group]:
     generator = torch.Generator().manual_seed(1)
     norms = at_scales(rows(features, 1 << 16, generator)).norms.mean(dim=1).tolist()
     groups = make_groups(plan, settings, norms, CPU)
-    noise = Noise(BATCH, plan.d_sae, CPU)
+    noise = make_noise(plan, CPU)
     for step in tqdm(range(settings.n_steps), desc="training", unit="step"):
         inputs = at_scales(rows(features, BATCH, generator))
         for group in groups:
-            epsilon = noise.draw(BATCH, group.seed, step) if group.sae.noisy else None
+            epsilon = noise.of(group.seed, step) if noise and group.sae.noisy else None
             group.step(inputs, epsilon, seen=step * BATCH, measure=False)
     return groups
 

@@ -27,13 +27,13 @@ def rss_anon() -> int:
 def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, steps: int) -> dict[str, Any]:
     import torch
 
-    from train.group import Inputs, Noise
+    from train.group import Inputs
     from train.objective import Objective
     from train.plan import make_plan
     from train.resample import Resampling
     from train.runs import Experiment, Reports, make_runs
     from train.schedule import Schedule
-    from train.trainer import make_groups
+    from train.trainer import make_groups, make_noise
 
     cpu, total = torch.device("cpu"), 10**6
     hooks = tuple(f"blocks.{i}.hook_mlp_out" for i in range(n_layers))
@@ -57,10 +57,10 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     watcher.start()
     plan = make_plan(experiment, d, cpu)
     groups = make_groups(plan, experiment, [1.0] * n_layers, cpu)
-    noise = Noise(batch, plan.d_sae, cpu)
+    noise = make_noise(plan, cpu)
     for step in range(steps):
         for group in groups:
-            epsilon = noise.draw(batch, 0, step) if group.sae.noisy else None
+            epsilon = noise.of(0, step) if noise and group.sae.noisy else None
             group.step(inputs, epsilon, seen=step * batch, measure=step % 2 == 0)
     done.set()
     watcher.join()

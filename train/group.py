@@ -15,16 +15,14 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from data.permute import seed_of
 from train.counts import FireCounts
 from train.measures import Sums, sums
+from train.noise import torch_seed
 from train.optimizer import StackAdam, clip_, gradient_norms
 from train.resample import draw_inputs, restart
 from train.runs import Experiment, Run
 from train.sae import ARCHITECTURES, PARAMETERS, Gradients
-from train.step import Blocks, forward, gradients
-
-SEED_BITS = (1 << 63) - 1
+from train.step import Blocks, Epsilon, forward, gradients
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Group:
                 getattr(one, name).copy_(getattr(fresh, name))
 
     def step(
-        self, inputs: Inputs, epsilon: Tensor | None, *, seen: int, measure: bool
+        self, inputs: Inputs, epsilon: Epsilon | None, *, seen: int, measure: bool
     ) -> tuple[Tensor, Sums | None, Tensor | None]:
         """One step of all SAEs, after `seen` rows.
 
@@ -122,7 +120,7 @@ class Group:
         self.sae.constrain_()
         return losses.mean(dim=1), measured, lengths
 
-    def measure(self, inputs: Inputs, epsilon: Tensor | None) -> Sums:
+    def measure(self, inputs: Inputs, epsilon: Epsilon | None) -> Sums:
         """Sums over a batch without a step; the sparsity coefficient is the one after all warm-up."""
         x, beta = self._see(inputs, 1.0)
         found = forward(self.sae, x, epsilon, blocks=self._blocks)
@@ -165,26 +163,6 @@ class Group:
         return sums(x, reconstruction, l1=l1, fires=fires, loss=losses)
 
 
-class Noise:
-    """Standard normal noise, a function of a run's seed and a key (the step): float32 [rows, d_sae].
-
-    All SAEs of one seed share it, whatever their run and layer: their differences are then not the noise's. Only the
-    last one drawn is kept, so groups of one seed should follow one another.
-    """
-
-    def __init__(self, rows: int, d_sae: int, device: torch.device) -> None:
-        self._values = torch.empty(rows, d_sae, device=device)
-        self._generator = torch.Generator(device)
-        self._key: tuple[int, ...] | None = None
-
-    def draw(self, n_rows: int, *key: int) -> Tensor:
-        if self._key != key:
-            self._generator.manual_seed(seed_of(*key) & SEED_BITS)
-            self._values.normal_(generator=self._generator)
-            self._key = key
-        return self._values[:n_rows]
-
-
 def sae_seed(member: Member, hooks: Sequence[str], *more: int) -> int:
     """A seed of one SAE's own, by its hook's name: training more layers beside it changes nothing."""
-    return seed_of(member.run.seed, crc32(hooks[member.layer].encode()), *more) & SEED_BITS
+    return torch_seed(member.run.seed, crc32(hooks[member.layer].encode()), *more)

@@ -61,8 +61,8 @@ class StackAdam:
 
 def gradient_norms(gradient: Gradients) -> Tensor:
     """‖∂L‖₂ over all parameters of each SAE: float32 [n]."""
-    squares = [tensor.flatten(start_dim=1).square().sum(dim=1) for tensor in gradient.tensors()]
-    return torch.stack(squares).sum(dim=0).sqrt()
+    parts = [torch.linalg.vector_norm(tensor.flatten(start_dim=1), dim=1) for tensor in gradient.tensors()]
+    return torch.linalg.vector_norm(torch.stack(parts), dim=0)
 
 
 def clip_(gradient: Gradients, norms: Tensor, limit: float) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from data.reader import Store
 from data.walk import walk
-from train.group import Group, Inputs, Noise
+from train.group import Group, Inputs
 from train.measures import Sums
+from train.noise import Noise
 from train.runs import Experiment
 
 VALIDATION = 0x5641  # tells validation's noise from the steps'
@@ -35,7 +36,7 @@ def validate(
         for k, (group, noisy) in enumerate(kinds):
             epsilon = None
             if noisy and noise is not None:
-                epsilon = noise.draw(batch.shape[1], group.seed, VALIDATION, number)
+                epsilon = noise.of(group.seed, VALIDATION, number)
             found, before = group.measure(inputs, epsilon), totals[k]
             totals[k] = found if before is None else before + found
     return [(group, noisy, total) for (group, noisy), total in zip(kinds, totals, strict=True) if total is not None]

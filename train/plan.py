@@ -7,7 +7,7 @@ Not here: doing it (trainer.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import psutil
@@ -33,16 +33,19 @@ class Plan:
     d_model: int
     d_sae: int
     block_rows: int
+    n_blocks: int  # that make up a batch
     compute: torch.dtype
-    bytes_needed: int
+    bytes_needed: int = 0
 
     @property
     def largest_group(self) -> int:
         return max(len(group) for group in self.groups)
 
     @property
-    def noisy(self) -> bool:
-        return any(ARCHITECTURES[group[0].run.variant].noisy for group in self.groups)
+    def noise_blocks(self) -> int:
+        """Blocks of noise to remember: a batch's where groups of one seed share them, else the one in use."""
+        seeds = [group[0].run.seed for group in self.groups if ARCHITECTURES[group[0].run.variant].noisy]
+        return min(len(seeds), 1) if len(set(seeds)) == len(seeds) else self.n_blocks
 
 
 def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Plan:
@@ -54,8 +57,8 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
     room = max(BLOCK_BYTES[device.type] // (compute.itemsize * d_sae), 1)
     rows = min(experiment.batch_size, max(1 << (room.bit_length() - 1), FEWEST_ROWS))
     groups = tuple(_groups(experiment, max(room // rows, 1)))
-    plan = Plan(groups, d_model, d_sae, rows, compute, 0)
-    return Plan(groups, d_model, d_sae, rows, compute, _needed(plan, experiment))
+    plan = Plan(groups, d_model, d_sae, rows, -(-experiment.batch_size // rows), compute)
+    return replace(plan, bytes_needed=_needed(plan, experiment))
 
 
 def check_memory(plan: Plan, experiment: Experiment, store: Store, device: torch.device) -> None:
@@ -94,7 +97,7 @@ def _needed(plan: Plan, experiment: Experiment) -> int:
     state = 4 * _parameters(plan) * (3 * n + plan.largest_group)  # parameters, two moments; a group's gradients
     counts = 8 * plan.d_sae * 4 * n
     blocks = 3 * plan.compute.itemsize * plan.largest_group * plan.block_rows * plan.d_sae
-    noise = 4 * batch * plan.d_sae if plan.noisy else 0
+    noise = 4 * plan.noise_blocks * plan.block_rows * plan.d_sae
     rows = 4 * batch * plan.d_model * (2 * layers + 4 * plan.largest_group)
     return int(RESERVE * (state + counts + blocks + noise + rows))
 

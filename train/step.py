@@ -14,13 +14,15 @@ Not here: the optimizer (optimizer.py), constraints (the architectures), what is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from train.sae import SAE, Gradients
+
+Epsilon = Callable[[slice], Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Forward:
 
 
 @torch.no_grad()
-def forward(sae: SAE, x: Tensor, epsilon: Tensor | None, *, blocks: Blocks) -> Forward:
+def forward(sae: SAE, x: Tensor, epsilon: Epsilon | None, *, blocks: Blocks) -> Forward:
     """What a stack of SAEs makes of x [n, B, d_model], the input as they see it; see `gradients`."""
     inner = x - sae.b_dec[:, None]
     weights = _Weights(sae, blocks.c.dtype)
@@ -65,12 +67,12 @@ def forward(sae: SAE, x: Tensor, epsilon: Tensor | None, *, blocks: Blocks) -> F
 
 @torch.no_grad()
 def gradients(
-    sae: SAE, x: Tensor, beta: Tensor, epsilon: Tensor | None, *, l2_weight: float, blocks: Blocks, out: Gradients
+    sae: SAE, x: Tensor, beta: Tensor, epsilon: Epsilon | None, *, l2_weight: float, blocks: Blocks, out: Gradients
 ) -> Forward:
     """Fill `out` with the gradients of the mean loss of each SAE of a stack.
 
     x [n, B, d_model] is the input as the SAEs see it (divided by `input_scale`); it is overwritten. beta [n, 1] or
-    [n, B]; epsilon standard normal [B, d_sae], shared by the stack, or None.
+    [n, B]; epsilon gives standard normal noise [rows, d_sae] for a slice of the rows, shared by the stack.
     """
     n_rows = x.shape[1]
     inner = x.sub_(sae.b_dec[:, None])
@@ -113,12 +115,12 @@ def _row_blocks(n_rows: int, blocks: Blocks) -> Iterator[slice]:
 
 
 def _forward_block(
-    sae: SAE, weights: _Weights, inner: Tensor, epsilon: Tensor | None, rows: slice, blocks: Blocks, found: Forward
+    sae: SAE, weights: _Weights, inner: Tensor, epsilon: Epsilon | None, rows: slice, blocks: Blocks, found: Forward
 ) -> tuple[Tensor, Tensor]:
     """Fill in what is found of some rows; returns their c [n, rows, d_sae] and x − b_dec, in the type computed in."""
     here = inner[:, rows].to(blocks.c.dtype)
     pre = torch.baddbmm(weights.bias, here, weights.enc.mT, out=blocks.c[:, : here.shape[1]])
-    c = sae.activate(pre, None if epsilon is None else epsilon[rows].to(pre.dtype), out=pre)
+    c = sae.activate(pre, None if epsilon is None else epsilon(rows).to(pre.dtype), out=pre)
     found.l1[:, rows] = c.sum(dim=-1, dtype=found.l1.dtype)
     found.fires.add_(torch.count_nonzero(c, dim=1))
     found.residual[:, rows] = torch.bmm(c, weights.dec)

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from data.reader import Store
 from data.stats import ALL
 from data.stream import ShuffledStream
-from train.group import Group, Inputs, Noise
+from train.group import Group, Inputs
+from train.noise import Noise
 from train.outputs import Outputs
 from train.passes import restart_dead, validate
 from train.plan import Plan
@@ -49,6 +50,11 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
     return groups
 
 
+def make_noise(plan: Plan, device: torch.device) -> Noise | None:
+    """Noise for the groups that need it; None where none does."""
+    return Noise(plan.block_rows, plan.d_sae, kept=plan.noise_blocks, device=device) if plan.noise_blocks else None
+
+
 class Trainer:
     """An experiment under way. `step` counts the steps done."""
 
@@ -61,7 +67,7 @@ class Trainer:
         norms = [store.statistics(hook).mean_norm(ALL) for hook in experiment.hooks]
         self.groups = make_groups(plan, experiment, norms, device)
         self.runs = run_states(experiment.runs, self.groups)
-        self.noise = Noise(experiment.batch_size, plan.d_sae, device) if plan.noisy else None
+        self.noise = make_noise(plan, device)
         self.step = outputs.restore(self.runs)
 
     def train(self, stop: threading.Event) -> bool:
@@ -122,7 +128,7 @@ class Trainer:
         for group in self.groups:
             epsilon = None
             if group.sae.noisy and self.noise is not None:
-                epsilon = self.noise.draw(self.experiment.batch_size, group.seed, self.step)
+                epsilon = self.noise.of(group.seed, self.step)
             losses, found, lengths = group.step(inputs, epsilon, seen=seen, measure=measure)
             self._check(group, losses)
             if found is not None:

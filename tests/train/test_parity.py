@@ -88,7 +88,7 @@ def test_loss_and_every_gradient_equal_a_straight_line_computation(variant: str,
         torch.full((3,), store_norm, dtype=torch.float64),
     )
     found = gradients(
-        sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon),
+        sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon).__getitem__,
         l2_weight=objective.l2_weight(D), blocks=blocks_for(3, rows), out=out,
     )  # fmt: skip
     losses = objective.rows(found.l1, beta, found.residual).mean(dim=1)
@@ -111,7 +111,7 @@ def test_three_steps_of_adam_equal_a_straight_line_computation(variant: str) -> 
     beta = torch.full((2, 1), ALPHA, dtype=torch.float64)
     for x, epsilon in zip(xs, epsilons, strict=True):
         gradients(
-            sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon),
+            sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon).__getitem__,
             l2_weight=1 / D, blocks=blocks_for(2, 8), out=out,
         )  # fmt: skip
         sae.constrain_gradient_(out)

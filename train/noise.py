@@ -1,0 +1,45 @@
+"""Standard normal noise as a function of a seed and a step, drawn block by block.
+
+All SAEs of one seed share it, whatever their run and layer: their differences are then not the noise's. Within one SAE
+it is independent for every entry.
+
+Not here: its scale, σ (sae/nsae.py).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from data.permute import seed_of
+from train.step import Epsilon
+
+SEED_BITS = (1 << 63) - 1  # what PyTorch's generators take
+
+
+def torch_seed(*key: int) -> int:
+    return seed_of(*key) & SEED_BITS
+
+
+class Noise:
+    """Blocks of `block_rows` rows; the last `kept` of them are remembered, so that other groups need not draw anew."""
+
+    def __init__(self, block_rows: int, d_sae: int, *, kept: int, device: torch.device) -> None:
+        self._block_rows = block_rows
+        self._memory = torch.empty(kept, block_rows, d_sae, device=device)
+        self._keys: list[tuple[int, ...] | None] = [None] * kept
+        self._generator = torch.Generator(device)
+
+    def of(self, *key: int) -> Epsilon:
+        """The noise of a key (a seed, a step …): float32 [rows, d_sae] for each block of rows that is asked for."""
+
+        def block(rows: slice) -> Tensor:
+            number = rows.start // self._block_rows
+            place = number % len(self._keys)
+            if self._keys[place] != (*key, number):
+                self._generator.manual_seed(torch_seed(*key, number))
+                self._memory[place].normal_(generator=self._generator)
+                self._keys[place] = (*key, number)
+            return self._memory[place, : rows.stop - rows.start]
+
+        return block
