@@ -95,11 +95,12 @@ def _parameters(plan: Plan) -> int:
 def _needed(plan: Plan, experiment: Experiment) -> int:
     n, batch, layers = sum(len(group) for group in plan.groups), experiment.batch_size, len(experiment.hooks)
     state = 4 * _parameters(plan) * (3 * n + plan.largest_group)  # parameters, two moments; a group's gradients
+    product = 4 * plan.largest_group * plan.d_sae * plan.d_model  # a temporary of the projection's
     counts = 8 * plan.d_sae * 4 * n
     blocks = 3 * plan.compute.itemsize * plan.largest_group * plan.block_rows * plan.d_sae
     noise = 4 * plan.noise_blocks * plan.block_rows * plan.d_sae
     rows = 4 * batch * plan.d_model * (2 * layers + 4 * plan.largest_group)
-    return int(RESERVE * (state + counts + blocks + noise + rows))
+    return int(RESERVE * (state + product + counts + blocks + noise + rows))
 
 
 def stream_buffers(store: Store, experiment: Experiment) -> int:
