@@ -32,6 +32,10 @@ def results(out: Path) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name not in ("timing.jsonl", "experiment.json")}
 
 
+def newest_checkpoint(out: Path) -> str:
+    return max((path.name for path in out.glob("nsae/checkpoints/*") if path.name.isdecimal()), default="")
+
+
 @pytest.fixture(scope="module")
 def store(make_store_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
     widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
@@ -52,10 +56,9 @@ def test_killed_at_random_steps_it_ends_with_the_same_weights_and_metrics(
 ) -> None:
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
     while kills < 4:
+        before = newest_checkpoint(out)
         process = start(store, out)
-        timing = out / "timing.jsonl"
-        before = timing.stat().st_size if timing.exists() else 0
-        while process.poll() is None and not (timing.exists() and timing.stat().st_size > before):
+        while process.poll() is None and newest_checkpoint(out) == before:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.5))
         process.kill()
