@@ -51,15 +51,19 @@ def run(
 ) -> Outcome:  # fmt: skip
     """Harvest into `out`, or continue there. Raises InputError, or Stopped once `stop` is set."""
     staging = staging_path(out)
-    begun = staging.exists()
+    begun = False
     try:
-        staging.mkdir(parents=True, exist_ok=True)
+        staging.mkdir(parents=True)
+    except FileExistsError:  # asked of mkdir, which only one of two harvests started at once can win
+        begun = True
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written there ({error.strerror}); choose another --out") from error
     try:
         return _run(request, facts, source, settings, out, device=device, worker=worker, stop=stop, quiet=quiet)
     except InputError:
-        if not begun and not exists(out / "zarr.json"):  # a mistake noticed late leaves nothing in the way
+        if (
+            not begun and worker.rank == 0 and not exists(out / "zarr.json")
+        ):  # a mistake noticed late leaves nothing in the way
             shutil.rmtree(staging, ignore_errors=True)
         raise
 

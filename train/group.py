@@ -22,7 +22,7 @@ from train.optimizer import StackAdam, clip_, gradient_norms
 from train.resample import draw_inputs, restart
 from train.runs import Experiment, Run
 from train.sae import ARCHITECTURES, PARAMETERS, Gradients
-from train.step import Blocks, Epsilon, forward, gradients
+from train.step import Blocks, Epsilon, Forward, forward, gradients
 
 
 @dataclass(frozen=True)
@@ -122,16 +122,12 @@ class Group:
 
     def measure(self, inputs: Inputs, epsilon: Epsilon | None) -> Sums:
         """Sums over a batch without a step; the sparsity coefficient is the one after all warm-up."""
-        x, beta = self._see(inputs, 1.0)
-        found = forward(self.sae, x, epsilon, blocks=self._blocks)
-        losses = self.experiment.objective.rows(found.l1, beta, found.residual)
+        found, losses = self._look(inputs, epsilon)
         return self._sums(inputs, found.residual, found.l1, found.fires, losses)
 
     def row_losses(self, inputs: Inputs) -> Tensor:
         """The loss of each row without noise: [n, batch]."""
-        x, beta = self._see(inputs, 1.0)
-        found = forward(self.sae, x, None, blocks=self._blocks)
-        return self.experiment.objective.rows(found.l1, beta, found.residual)
+        return self._look(inputs, None)[1]
 
     def dead_features(self) -> list[Tensor]:
         """By the resampling's threshold and window, for each SAE: int64 [k]."""
@@ -148,6 +144,12 @@ class Group:
         one = self.sae.single(index)
         restart(one, dead, x / one.input_scale)
         self.adam.reset_features_(index, dead)
+
+    def _look(self, inputs: Inputs, epsilon: Epsilon | None) -> tuple[Forward, Tensor]:
+        """What the SAEs make of a batch, and the loss of each row [n, batch]."""
+        x, beta = self._see(inputs, 1.0)
+        found = forward(self.sae, x, epsilon, blocks=self._blocks)
+        return found, self.experiment.objective.rows(found.l1, beta, found.residual)
 
     def _see(self, inputs: Inputs, l1_factor: float) -> tuple[Tensor, Tensor]:
         """The inputs as the SAEs see them, a copy [n, batch, d_model], and their β [n, 1 or batch]."""

@@ -9,6 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +96,17 @@ class Outputs:
         self, out: Path, experiment: Experiment, *, command: Mapping[str, Any], provenance: Mapping[str, Any],
         logs: Sequence[str], checkpoint_seconds: float,
     ) -> None:  # fmt: skip
-        self.out, self.experiment = out, experiment
+        self.experiment = experiment
         self.folders = {run.name: RunFolder(out / run.name) for run in experiment.runs}
         self.failed = {name for name, folder in self.folders.items() if folder.failure.exists()}
-        self._provenance, self._checkpoint_seconds = provenance, checkpoint_seconds
+        self._checkpoint_seconds = checkpoint_seconds
         settings = experiment.to_json()
         if not (out / EXPERIMENT).exists():
             write_json(out / EXPERIMENT, {"settings": settings, "command": dict(command)})
+        shared = {name: value for name, value in settings.items() if name != "runs"}
         for run in experiment.runs:
-            own = {**settings, "runs": None, "run": settings["runs"][experiment.runs.index(run)]}
-            own.pop("runs")
-            write_json(self.folders[run.name].path / "run.json", {**own, "provenance": dict(provenance)})
+            own = {**shared, "run": asdict(run), "provenance": dict(provenance)}
+            write_json(self.folders[run.name].path / "run.json", own)
         self._sinks = open_sinks(logs, out, settings)
         self._timing = JsonLines(out / "timing.jsonl")
         self._metrics: dict[str, JsonLines] = {}

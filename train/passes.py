@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from data.reader import Store
 from data.walk import walk
@@ -42,41 +41,26 @@ def validate(
     return [(group, noisy, total) for (group, noisy), total in zip(kinds, totals, strict=True) if total is not None]
 
 
-def restart_dead(groups: Sequence[Group], upcoming: Upcoming, *, step: int) -> dict[tuple[str, int], int]:
+def restart_dead(groups: Sequence[Group], upcoming: Upcoming, *, step: int) -> None:
     """Restart the dead features of all SAEs at inputs drawn from the rows that training will see next.
 
-    `upcoming` gives those rows, and is called twice: once for the losses, once for the inputs drawn. Returns how many
-    features were restarted, by run's name and layer.
+    `upcoming` gives those rows, and is called twice: once for the losses, once for the inputs drawn.
     """
-    dead = [group.dead_features() for group in groups]
-    if any(len(features) for several in dead for features in several):
-        losses = [[group.row_losses(inputs) for group in groups] for inputs in upcoming()]
-        for g, group in enumerate(groups):
-            of_all = torch.cat([batch[g] for batch in losses], dim=1)
-            for i, features in enumerate(dead[g]):
-                if len(features):
-                    chosen = group.draw(i, of_all[i], len(features), step=step)
-                    group.restart(i, features, _rows(upcoming(), int(group.layers[i]), chosen))
-    for group in groups:
-        if group.since is not None:
-            group.since.restart()
-    return {
-        (member.run.name, member.layer): len(features)
-        for group, several in zip(groups, dead, strict=True)
-        for member, features in zip(group.members, several, strict=True)
-    }
-
-
-def _rows(batches: Iterator[Inputs], layer: int, chosen: Tensor) -> Tensor:
-    """Rows by number, counted over the batches: int64 [k] → [k, d_model]."""
-    out: Tensor | None = None
+    dead = {(g, i): features for g, group in enumerate(groups) for i, features in enumerate(group.dead_features())}
+    dead = {place: features for place, features in dead.items() if len(features)}
+    if not dead:
+        return
+    losses = [[group.row_losses(inputs) for group in groups] for inputs in upcoming()]
+    of_all = [torch.cat(several, dim=1) for several in zip(*losses, strict=True)]
+    chosen = {(g, i): groups[g].draw(i, of_all[g][i], len(features), step=step) for (g, i), features in dead.items()}
+    found = {place: torch.empty(len(rows), groups[0].sae.d_model) for place, rows in chosen.items()}
     begin = 0
-    for inputs in batches:
-        x = inputs.x[layer]
-        if out is None:
-            out = torch.empty(len(chosen), x.shape[-1], device=x.device)
-        here = (chosen >= begin) & (chosen < begin + len(x))
-        out[here] = x[chosen[here] - begin]
-        begin += len(x)
-    assert out is not None, "there are no rows to restart at"
-    return out
+    for inputs in upcoming():
+        end = begin + inputs.x.shape[1]
+        for (g, i), rows in chosen.items():
+            here = (rows >= begin) & (rows < end)
+            layer = groups[g].members[i].layer
+            found[g, i][here] = inputs.x[layer, (rows[here] - begin).to(inputs.x.device)].cpu()
+        begin = end
+    for (g, i), features in dead.items():
+        groups[g].restart(i, features, found[g, i].to(features.device))

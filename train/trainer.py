@@ -89,7 +89,7 @@ class Trainer:
                 self.step += 1
                 if experiment.resampling.due(seen, now):
                     self._restart_dead()
-                elif experiment.resampling.window_begins(seen, now):
+                if experiment.resampling.window_begins(seen, now):
                     self._count_afresh()
                 if log:
                     self.outputs.record(records)
