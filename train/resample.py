@@ -34,12 +34,11 @@ class Resampling:
         return seen // self.interval < min(now // self.interval, self.at_most)
 
     def window_begins(self, seen: int, now: int) -> bool:
-        """Whether counting starts afresh after that step."""
-        if self.due(seen, now):
-            return True
-        return (
-            self.window < self.interval and (seen + self.window) // self.interval < (now + self.window) // self.interval
-        )
+        """Whether counting starts afresh after that step: before the one in which the window begins."""
+        if self.due(seen, now) or self.window >= self.interval:
+            return self.due(seen, now)
+        next_step = 2 * now - seen
+        return (now + self.window - 1) // self.interval < (next_step + self.window - 1) // self.interval
 
 
 def draw_inputs(losses: Tensor, n: int, *, seed: int) -> Tensor:
