@@ -43,4 +43,4 @@ class Objective:
 
     def rows(self, l1: Tensor, beta: Tensor, residual: Tensor) -> Tensor:
         """The loss of each row: l1 [n, batch], beta [n, 1] or [n, batch], residual x̂ − x [n, batch, d_model]."""
-        return beta * l1 + self.l2_weight(residual.shape[-1]) * residual.square().sum(dim=-1)
+        return beta * l1 + self.l2_weight(residual.shape[-1]) * torch.linalg.vector_norm(residual, dim=-1).square()

@@ -20,7 +20,7 @@ from train.group import Member
 from train.runs import Experiment
 from train.sae import ARCHITECTURES
 
-BLOCK_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}  # features of one block; a CPU gains nothing from larger ones
+BLOCK_BYTES = {"cpu": 128 << 20, "cuda": 2 << 30}  # features of one block
 FEWEST_ROWS = 256
 RESERVE = 1.1  # over what is counted: temporaries, the allocator
 
@@ -97,7 +97,7 @@ def _needed(plan: Plan, experiment: Experiment) -> int:
     state = 4 * _parameters(plan) * (3 * n + plan.largest_group)  # parameters, two moments; a group's gradients
     product = 4 * plan.largest_group * plan.d_sae * plan.d_model  # a temporary of the projection's
     counts = 8 * plan.d_sae * 4 * n
-    blocks = 3 * plan.compute.itemsize * plan.largest_group * plan.block_rows * plan.d_sae
+    blocks = (3 * plan.compute.itemsize + 1) * plan.largest_group * plan.block_rows * plan.d_sae
     noise = 4 * plan.noise_blocks * plan.block_rows * plan.d_sae
     rows = 4 * batch * plan.d_model * (2 * layers + 4 * plan.largest_group)
     return int(RESERVE * (state + product + counts + blocks + noise + rows))

@@ -34,8 +34,11 @@ class Resampling:
         return seen // self.interval < min(now // self.interval, self.at_most)
 
     def window_begins(self, seen: int, now: int) -> bool:
-        """Whether counting starts afresh after that step: before the one in which the window begins."""
-        if self.due(seen, now) or self.window >= self.interval:
+        """Whether counting starts afresh after that step: before the one in which the window begins.
+
+        Where that may be the very step of the restart before, counting starts after it.
+        """
+        if self.due(seen, now) or self.window + (now - seen) > self.interval:
             return self.due(seen, now)
         next_step = 2 * now - seen
         return (now + self.window - 1) // self.interval < (next_step + self.window - 1) // self.interval

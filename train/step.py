@@ -9,7 +9,8 @@ With r = x̂ − x in the SAE's own scale, w the weight of a squared entry (obje
 Rows are independent, so the batch is worked through in blocks of rows, and only a block's features are in memory.
 Products are computed in `compute` (bfloat16 on a GPU); parameters, gradients and sums stay float32.
 
-Not here: the optimizer (optimizer.py), constraints (the architectures), what is measured (measures.py).
+Not here: the products of features (features.py), the optimizer (optimizer.py), constraints (the architectures), what
+is measured (measures.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.features import SPARSE_BELOW, Features, split
 from train.sae import SAE, Gradients
 
 Epsilon = Callable[[slice], Tensor]
@@ -27,18 +29,36 @@ Epsilon = Callable[[slice], Tensor]
 
 @dataclass(frozen=True)
 class Blocks:
-    """Reused memory for a block of rows: c and ∂L/∂c, [n, rows, d_sae] each, of the type computed in."""
+    """Reused memory for a block of rows, [n, rows, d_sae] each: c, ∂L/∂c, of the type computed in, and where c > 0.
+
+    Up to a share of `sparse_below` active pairs a block's products are done on them alone (0: never).
+    """
 
     c: Tensor
     gradient: Tensor
+    active: Tensor
+    sparse_below: float
 
     @classmethod
-    def allocate(cls, n: int, rows: int, d_sae: int, *, compute: torch.dtype, device: torch.device) -> Blocks:
-        return cls(*(torch.empty(n, rows, d_sae, dtype=compute, device=device) for _ in range(2)))
+    def allocate(
+        cls, n: int, rows: int, d_sae: int, *, compute: torch.dtype, device: torch.device,
+        sparse_below: float | None = None,
+    ) -> Blocks:  # fmt: skip
+        """By default pairs are used on CPUs alone, in float32: a GPU's dense products are the faster ones."""
+        if sparse_below is None:
+            sparse_below = SPARSE_BELOW if device.type == "cpu" and compute != torch.bfloat16 else 0.0
+        c, gradient, active = (
+            torch.empty(n, rows, d_sae, dtype=dtype, device=device) for dtype in (compute, compute, torch.bool)
+        )
+        return cls(c, gradient, active, sparse_below)
+
+    @property
+    def n_rows(self) -> int:
+        return self.c.shape[1]
 
     def narrow(self, n: int) -> Blocks:
         """The first n SAEs' part of the same memory."""
-        return Blocks(self.c[:n], self.gradient[:n])
+        return Blocks(self.c[:n], self.gradient[:n], self.active[:n], self.sparse_below)
 
 
 @dataclass(frozen=True)
@@ -56,12 +76,11 @@ class Forward:
 
 @torch.no_grad()
 def forward(sae: SAE, x: Tensor, epsilon: Epsilon | None, *, blocks: Blocks) -> Forward:
-    """What a stack of SAEs makes of x [n, B, d_model], the input as they see it; see `gradients`."""
-    inner = x - sae.b_dec[:, None]
-    weights = _Weights(sae, blocks.c.dtype)
+    """What a stack of SAEs makes of x [n, B, d_model], the input as they see it, which is overwritten."""
     found = _empty_forward(sae, x)
-    for rows in _row_blocks(x.shape[1], blocks):
-        _forward_block(sae, weights, inner, epsilon, rows, blocks, found)
+    inner = x.sub_(sae.b_dec[:, None])
+    for _ in _encoded(sae, _Weights(sae, blocks.c.dtype), inner, epsilon, blocks, found):
+        pass
     return found
 
 
@@ -75,23 +94,20 @@ def gradients(
     [n, B]; epsilon gives standard normal noise [rows, d_sae] for a slice of the rows, shared by the stack.
     """
     n_rows = x.shape[1]
-    inner = x.sub_(sae.b_dec[:, None])
-    weights = _Weights(sae, blocks.c.dtype)
-    beta = beta.expand(-1, n_rows)
     found = _empty_forward(sae, x)
-    for tensor in out.tensors():
-        tensor.zero_()
-    for rows in _row_blocks(n_rows, blocks):
-        c, here = _forward_block(sae, weights, inner, epsilon, rows, blocks, found)
-        outer = found.residual[:, rows] * (2 * l2_weight / n_rows)
-        out.b_dec.add_(outer.sum(dim=1))
-        outer = outer.to(c.dtype)
-        _add_product(out.W_dec, c.mT, outer)
-        sparsity = (beta[:, rows, None] / n_rows).to(c.dtype)
-        gradient = torch.baddbmm(sparsity, outer, weights.dec.mT, out=blocks.gradient[:, : c.shape[1]])
-        gradient = sae.activation_backward_(gradient, c)
-        _add_product(out.W_enc, gradient.mT, here)
-        out.b_enc.add_(gradient.sum(dim=1, dtype=out.b_enc.dtype))
+    weights = _Weights(sae, blocks.c.dtype)
+    inner = x.sub_(sae.b_dec[:, None])
+    sparsity = (beta.expand(-1, n_rows) / n_rows).to(blocks.c.dtype)
+    out.b_dec.zero_()
+    out.b_enc.zero_()
+    for part, rows, here, c in _encoded(sae, weights, inner, epsilon, blocks, found):
+        outer = found.residual[part, rows] * (2 * l2_weight / n_rows)
+        out.b_dec[part] += outer.sum(dim=1)
+        outer = outer.to(blocks.c.dtype)
+        c.add_outer_(out.W_dec[part], outer, first=not rows.start)
+        gradient = c.backward(sae, outer, weights.dec[part], sparsity[part, rows])
+        gradient.add_outer_(out.W_enc[part], here[part], first=not rows.start)
+        gradient.add_sum_(out.b_enc[part])
     out.b_dec.sub_((out.b_enc[:, None] @ sae.W_enc)[:, 0])
     return found
 
@@ -108,29 +124,20 @@ def _empty_forward(sae: SAE, x: Tensor) -> Forward:
     return Forward(torch.empty_like(x[..., 0]), fires, torch.empty_like(x))
 
 
-def _row_blocks(n_rows: int, blocks: Blocks) -> Iterator[slice]:
-    size = blocks.c.shape[1]
-    for begin in range(0, n_rows, size):
-        yield slice(begin, min(begin + size, n_rows))
-
-
-def _forward_block(
-    sae: SAE, weights: _Weights, inner: Tensor, epsilon: Epsilon | None, rows: slice, blocks: Blocks, found: Forward
-) -> tuple[Tensor, Tensor]:
-    """Fill in what is found of some rows; returns their c [n, rows, d_sae] and x − b_dec, in the type computed in."""
-    here = inner[:, rows].to(blocks.c.dtype)
-    pre = torch.baddbmm(weights.bias, here, weights.enc.mT, out=blocks.c[:, : here.shape[1]])
-    c = sae.activate(pre, None if epsilon is None else epsilon(rows).to(pre.dtype), out=pre)
-    found.l1[:, rows] = c.sum(dim=-1, dtype=found.l1.dtype)
-    found.fires.add_(torch.count_nonzero(c, dim=1))
-    found.residual[:, rows] = torch.bmm(c, weights.dec)
-    found.residual[:, rows].sub_(inner[:, rows])
-    return c, here
-
-
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a @ b, in place where no change of type is needed."""
-    if a.dtype == total.dtype:
-        total.baddbmm_(a, b)
-    else:
-        total.add_(torch.bmm(a, b))
+def _encoded(
+    sae: SAE, weights: _Weights, inner: Tensor, epsilon: Epsilon | None, blocks: Blocks, found: Forward
+) -> Iterator[tuple[slice, slice, Tensor, Features]]:
+    """Fill in what is found, block by block: gives a part of the stack, rows, x − b_dec of all, and the part's c."""
+    n_rows = inner.shape[1]
+    for begin in range(0, n_rows, blocks.n_rows):
+        rows = slice(begin, min(begin + blocks.n_rows, n_rows))
+        n = rows.stop - rows.start
+        here = inner[:, rows].to(blocks.c.dtype)
+        pre = torch.baddbmm(weights.bias, here, weights.enc.mT, out=blocks.c[:, :n])
+        sae.gate_(pre, None if epsilon is None else epsilon(rows).to(pre.dtype))
+        room, active = blocks.gradient[:, :n], blocks.active[:, :n]
+        for part, c in split(sae, pre, active=active, room=room, below=blocks.sparse_below):
+            found.l1[part, rows] = c.l1()
+            found.fires[part] += c.fires()
+            torch.sub(c.decode(weights.dec[part]), inner[part, rows], out=found.residual[part, rows])
+            yield part, rows, here, c

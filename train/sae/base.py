@@ -3,7 +3,7 @@
 One class serves for a single SAE and for a stack of them: parameters may have leading axes, written `...`, of which the
 trainer uses one (one entry a run and layer), and a fitted SAE none.
 
-    c = activation(W_enc (x / input_scale − b_dec) + b_enc)         encode
+    c = activation(gate(W_enc (x / input_scale − b_dec) + b_enc))   encode
     x̂ = (c W_dec + b_dec) · input_scale                             decode
 
 A feature is a row of W_enc and a row of W_dec. (The post writes W_d with features as columns; here a feature's
@@ -88,7 +88,7 @@ class SAE(nn.Module, ABC):
         it (which scale it by their σ); without it, none is added.
         """
         inner = x / self.input_scale[..., None, None] - self.b_dec[..., None, :]
-        return self.activate(inner @ self.W_enc.mT + self.b_enc[..., None, :], epsilon)
+        return self.activate(self.gate_(inner @ self.W_enc.mT + self.b_enc[..., None, :], epsilon))
 
     def decode(self, c: Tensor) -> Tensor:
         """Reconstruction: c [..., batch, d_sae] → x̂ [..., batch, d_model]."""
@@ -98,16 +98,23 @@ class SAE(nn.Module, ABC):
         """x̂ = decode(encode(x)), without noise: [..., batch, d_model] → [..., batch, d_model]."""
         return self.decode(self.encode(x))
 
-    @abstractmethod
-    def activate(self, pre: Tensor, epsilon: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        """c from pre-activations [..., batch, d_sae], which are non-negative; into `out` (which may be `pre`) if given.
+    def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
+        """Decide in place what fires: of pre-activations [..., batch, d_sae], what is above 0 afterwards.
 
-        `epsilon` broadcasts to pre's shape.
+        Here that is pre itself. NSAE adds its noise, epsilon · σ; TopK would zero all but the largest.
+        """
+        return pre
+
+    @abstractmethod
+    def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
+        """c from gated pre-activations, entry by entry: 0 where pre ≤ 0, else above 0; into `out` (maybe pre) if given.
+
+        pre has any shape: a step asks for the active entries alone where they are few.
         """
 
     @abstractmethod
     def activation_backward_(self, gradient: Tensor, c: Tensor) -> Tensor:
-        """Turn ∂L/∂c into ∂L/∂pre in place, given c, which may be overwritten: both [..., batch, d_sae]."""
+        """Turn ∂L/∂c into ∂L/∂pre in place, given c, which may be overwritten: of any shape, entry by entry."""
 
     @abstractmethod
     def initialise(self, *, seed: int, mean_norm: float) -> None:
@@ -156,3 +163,8 @@ def kaiming_uniform_(weight: Tensor, *, fan_in: int, generator: torch.Generator)
     """U(−b, b) with b = √(6 / fan_in): He et al. 2015, PyTorch's `kaiming_uniform_` for ReLU, with a named fan-in."""
     bound = (6 / fan_in) ** 0.5
     weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
+
+
+def relu_backward_(gradient: Tensor, c: Tensor) -> Tensor:
+    """Zero the gradient in place where c is 0; one pass, and no mask allocated."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, c, 0, grad_input=gradient)

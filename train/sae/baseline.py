@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, Gradients, kaiming_uniform_, random_directions
+from train.sae.base import SAE, Gradients, kaiming_uniform_, random_directions, relu_backward_
 
 
 class BaselineSAE(SAE):
@@ -21,11 +21,11 @@ class BaselineSAE(SAE):
     variant = "baseline"
     l1_power = 0
 
-    def activate(self, pre: Tensor, epsilon: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.clamp(pre, min=0, out=out)
 
     def activation_backward_(self, gradient: Tensor, c: Tensor) -> Tensor:
-        return gradient.mul_(c > 0)
+        return relu_backward_(gradient, c)
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
         """Random directions in the decoder, and in the encoder the same, scaled so that x̂ is about x.
@@ -54,8 +54,8 @@ class BaselineSAE(SAE):
         self.b_enc[features] = 0
 
     def constrain_gradient_(self, gradient: Gradients) -> None:
-        parallel = (gradient.W_dec * self.W_dec).sum(dim=-1, keepdim=True)
-        gradient.W_dec.addcmul_(parallel, self.W_dec, value=-1)
+        parallel = torch.einsum("...fd,...fd->...f", gradient.W_dec, self.W_dec)
+        gradient.W_dec.addcmul_(parallel[..., None], self.W_dec, value=-1)
 
     def constrain_(self) -> None:
         self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=-1, keepdim=True))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, kaiming_uniform_, random_directions
+from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backward_
 
 NOISE_FIRES = 1e-3  # how often noise alone may fire a restarted feature
 START_BIAS = -4.0  # of b_enc at the start, in units of σ: nearer to 0, noise fires all, and L1 then closes most of them
@@ -31,15 +31,16 @@ class NSAE(SAE):
         self.register_buffer("sigma", torch.ones(stack, dtype=dtype))
         self.sigma: Tensor
 
-    def activate(self, pre: Tensor, epsilon: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        if epsilon is not None:
-            pre = torch.addcmul(pre, epsilon, self.sigma[..., None, None].to(pre.dtype), out=out)
+    def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
+        return pre if epsilon is None else pre.addcmul_(epsilon, self.sigma[..., None, None].to(pre.dtype))
+
+    def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.tanh(torch.clamp(pre, min=0, out=out), out=out)
 
     def activation_backward_(self, gradient: Tensor, c: Tensor) -> Tensor:
         """tanh′ = 1 − c² where the ReLU is open."""
-        gradient.mul_(c > 0)
-        return gradient.mul_(c.square_().neg_().add_(1))
+        relu_backward_(gradient, c)
+        return torch.ops.aten.tanh_backward.grad_input(gradient, c, grad_input=gradient)
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
         """Random directions, scaled so that pre-activations have unit scale; biases far below 0 (START_BIAS).

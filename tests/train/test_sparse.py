@@ -1,0 +1,104 @@
+"""Products on active pairs alone give what the dense products give, whatever is active."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from train.optimizer import StackAdam
+from train.sae import ARCHITECTURES, SAE, Gradients
+from train.sparse import Pairs, places
+from train.step import Blocks, Forward, gradients
+
+CPU = torch.device("cpu")
+D, M, B = 24, 96, 70
+
+
+def stack(variant: str, n: int, *, bias: list[float], dtype: torch.dtype, seed: int = 0) -> SAE:
+    generator = torch.Generator().manual_seed(seed)
+    sae = ARCHITECTURES[variant](n, d_model=D, d_sae=M, dtype=dtype)
+    for name, scale in (("W_enc", 0.2), ("W_dec", 1.0), ("b_dec", 0.3)):
+        tensor = getattr(sae, name)
+        tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=dtype) * scale)
+    sae.b_enc.copy_(torch.tensor(bias, dtype=dtype)[:, None].expand(n, M))
+    sae.constrain_()
+    return sae
+
+
+def stepped(sae: SAE, x: torch.Tensor, epsilon: torch.Tensor, *, rows: int, below: float) -> tuple[Gradients, Forward]:
+    n, dtype = len(sae.b_enc), sae.b_enc.dtype
+    out = Gradients.allocate(n, d_model=D, d_sae=M, device=CPU, dtype=dtype)
+    for tensor in out.tensors():
+        tensor.fill_(torch.nan)  # whatever the memory held before
+    blocks = Blocks.allocate(n, rows, M, compute=dtype, device=CPU, sparse_below=below)
+    beta = torch.full((n, 1), 0.03, dtype=dtype)
+    found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
+    return out, found
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+@pytest.mark.parametrize("rows", [B, 32, 17])
+@pytest.mark.parametrize("bias", [[-0.5, -2.0], [1.0, -9.0], [-60.0, -60.0]], ids=["some", "mixed", "none"])
+def test_gradients_on_active_pairs_equal_the_dense_ones_to_1e_10(variant: str, rows: int, bias: list[float]) -> None:
+    sae = stack(variant, 2, bias=bias, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, B, D, generator=generator, dtype=torch.float64)
+    epsilon = torch.randn(B, M, generator=generator, dtype=torch.float64)
+    dense, seen = stepped(sae, x, epsilon, rows=rows, below=0.0)
+    for below in (1.0, 0.3):
+        out, found = stepped(sae, x, epsilon, rows=rows, below=below)
+        for ours, theirs in zip(out.tensors(), dense.tensors(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(found.l1, seen.l1, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found.residual, seen.residual, rtol=1e-12, atol=1e-12)
+        assert torch.equal(found.fires, seen.fires)
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+def test_200_steps_on_active_pairs_lose_what_dense_steps_lose(variant: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    dictionary = torch.randn(40, D, generator=generator)
+    losses = {}
+    xs = (torch.rand(200, 1, B, 40, generator=generator) < 0.06).float() @ dictionary
+    epsilons = torch.randn(200, B, M, generator=generator)
+    for below in (0.0, 0.5):
+        sae = stack(variant, 1, bias=[-0.3], dtype=torch.float32)
+        out = Gradients.allocate(1, d_model=D, d_sae=M, device=CPU)
+        blocks = Blocks.allocate(1, 32, M, compute=torch.float32, device=CPU, sparse_below=below)
+        adam, beta = StackAdam(sae, out, [1e-3]), torch.full((1, 1), 0.03)
+        losses[below] = []
+        for x, epsilon in zip(xs, epsilons, strict=True):
+            found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
+            losses[below].append(float((beta * found.l1).mean() + found.residual.square().sum(-1).mean() / D))
+            sae.constrain_gradient_(out)
+            adam.step(1.0)
+            sae.constrain_()
+    assert losses[0.5] != losses[0.0]  # else both went the same way
+    assert losses[0.5] == pytest.approx(losses[0.0], rel=1e-3)
+    assert losses[0.0][-1] < 0.8 * losses[0.0][0]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 300), st.integers(0, 16), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_places_are_those_of_nonzero(n: int, skip: int, share: float, seed: int) -> None:
+    mask = torch.from_numpy(np.random.default_rng(seed).random(n + skip) < share)[skip:]
+    assert torch.equal(places(mask), torch.nonzero(mask)[:, 0])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 12), st.integers(1, 40), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_pairs_by_feature_are_the_pairs_of_the_transposed_mask(rows: int, d: int, share: float, seed: int) -> None:
+    mask = np.random.default_rng(seed).random((rows, d)) < share
+    pairs = Pairs.of(torch.from_numpy(mask))
+    row, feature = np.nonzero(mask)
+    assert pairs.row.tolist() == row.tolist()
+    assert pairs.feature.tolist() == feature.tolist()
+    assert pairs.row_begins.tolist() == [0, *mask.sum(1).cumsum()]
+    order, rows_by_feature, begins = pairs.by_feature
+    features, rows_expected = np.nonzero(mask.T)
+    assert pairs.feature[order].tolist() == features.tolist()
+    assert rows_by_feature.tolist() == rows_expected.tolist()
+    assert begins.tolist() == [0, *mask.sum(0).cumsum()]

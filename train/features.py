@@ -1,0 +1,63 @@
+"""Feature activations of a block of rows, in the two forms a step computes with: all of them, or the active ones alone.
+
+Encoding is dense either way. After it, a feature that is off passes on nothing: where few are on, everything else is
+done on the active (row, feature) pairs (sparse.py), else on whole matrices (dense.py). Both give the same sums in
+another order, so the choice, made for each SAE and block by what is counted in it, shows in the rounding alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from train.dense import DenseFeatures
+from train.sae import SAE
+from train.sparse import SparseFeatures
+
+SPARSE_BELOW = 0.06  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
+
+
+class Features(Protocol):
+    """What is asked of c, of k SAEs on some rows; or of a gradient along pre-activations, which has the same zeros."""
+
+    def l1(self) -> Tensor:
+        """‖c‖₁: [k, rows]."""
+
+    def fires(self) -> Tensor:
+        """In how many rows each feature is on: int64 [k, d_sae]."""
+
+    def decode(self, W_dec: Tensor) -> Tensor:
+        """c W_dec: [k, rows, d_model]."""
+
+    def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
+        """total += cᵀ rows, of total [k, d_sae, d_model] and rows [k, rows, d_model]; if `first`, total = cᵀ rows."""
+
+    def add_sum_(self, total: Tensor) -> None:
+        """total += Σ c over the rows, of total [k, d_sae]."""
+
+    def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> Self:
+        """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; may overwrite c."""
+
+
+def split(sae: SAE, pre: Tensor, *, active: Tensor, room: Tensor, below: float) -> Iterator[tuple[slice, Features]]:
+    """c of gated pre-activations [n, rows, d_sae], of parts of the stack; `pre` is overwritten.
+
+    active (bool) and room (pre's type) are memory of pre's shape. Pairs are used up to a share of `below`.
+    """
+    if not below:
+        yield slice(None), DenseFeatures.of(sae, pre, room)
+        return
+    torch.gt(pre, 0, out=active)
+    counts = [int(torch.count_nonzero(one)) for one in active]
+    if min(counts) > below * active[0].numel():
+        yield slice(None), DenseFeatures.of(sae, pre, room)
+        return
+    for i, count in enumerate(counts):
+        part = slice(i, i + 1)
+        if count > below * active[i].numel():
+            yield part, DenseFeatures.of(sae, pre[part], room[part])
+        else:
+            yield part, SparseFeatures.of(sae, pre[i], active[i])
