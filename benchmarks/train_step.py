@@ -1,0 +1,83 @@
+"""A training step of one baseline SAE, against its floor, against dense steps, and against other libraries.
+
+    python benchmarks/train_step.py [--peers ENVIRONMENT/bin/python] [--out benchmarks/results/train_step.json]
+    python benchmarks/train_step.py --density       where steps on active pairs stop being the faster ones
+
+All take turns (see _contest.py), on the same inputs and parameters (see _steps.py and peers/run.py). benchmarks/peers
+says how to install the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from _contest import compete
+from _measure import report, summary
+
+HERE = Path(__file__).resolve().parent
+OURS = ("encode", "ours", "ours, four runs", "ours, dense", "by hand", "autograd", "compiled", "ours, NSAE")
+PEERS = ("SAELens", "dictionary_learning", "sparsify")
+SHARES = (0.004, 0.01, 0.02, 0.04, 0.06, 0.08, 0.12)
+
+
+def command(python: str, script: Path, name: str, options: argparse.Namespace, l0: float | None = None) -> list[str]:
+    shape = {"--d-model": options.d_model, "--d-sae": options.d_sae, "--batch-size": options.batch_size,
+             "--l0": l0 or options.l0}  # fmt: skip
+    return [python, str(script), name, *(str(part) for pair in shape.items() for part in pair)]
+
+
+def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
+    commands = {
+        name: command(sys.executable, HERE / "_steps.py", name, options)
+        for name in options.only.split("|")
+    }  # fmt: skip
+    if options.peers:
+        commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in PEERS}
+    found = compete(commands, rounds=options.rounds, steps=options.steps)
+    ours = median(found["ours"]["seconds"])
+    rows = []
+    for name, result in found.items():
+        times = summary([1000 * s for s in result["seconds"]])
+        over = times["median"] / 1000 / ours
+        rows.append({"step": name, "ms": times["median"], "min": times["min"], "max": times["max"], "over ours": over,
+                     **{"version": result["facts"].get("version", "")}})  # fmt: skip
+    return rows
+
+
+def densities(options: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = []
+    for share in SHARES:
+        names = ("ours, sparse", "ours, dense")
+        l0 = share * options.d_sae
+        commands = {name: command(sys.executable, HERE / "_steps.py", name, options, l0) for name in names}
+        found = compete(commands, rounds=options.rounds, steps=options.steps)
+        sparse, dense = (1000 * median(found[name]["seconds"]) for name in names)
+        rows.append({"share active": share, "L0": l0, "on pairs, ms": sparse, "dense, ms": dense,
+                     "dense over pairs": dense / sparse})  # fmt: skip
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--d-model", type=int, default=768)
+    parser.add_argument("--d-sae", type=int, default=12288)
+    parser.add_argument("--batch-size", type=int, default=4096)
+    parser.add_argument("--l0", type=float, default=50)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2, help="steps of each in a round")
+    parser.add_argument("--only", default="|".join(OURS), help="of ours, separated by |")
+    parser.add_argument("--peers", help="the Python of an environment that has the other libraries")
+    parser.add_argument("--density", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    shape = {"d_model": options.d_model, "d_sae": options.d_sae, "batch": options.batch_size, "L0": options.l0}
+    report(shape, densities(options) if options.density else compare(options), options.out)
+
+
+if __name__ == "__main__":
+    main()
