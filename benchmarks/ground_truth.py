@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from _measure import report
+from _measure import table as markdown
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
@@ -115,6 +116,20 @@ def measured(groups: list[Group], features: torch.Tensor) -> Iterator[tuple[Memb
             )
 
 
+def at_closest_variance(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each NSAE the baseline of the same scale whose explained variance is closest, and both ones' measures."""
+    pairs = []
+    for ours in (row for row in table if row["run"] == "nsae σ=1"):
+        baselines = [row for row in table if row["run"].startswith("baseline") and row["scale"] == ours["scale"]]
+        theirs = min(baselines, key=lambda row: abs(row["explained variance"] - ours["explained variance"]))
+        both = {
+            f"{name}: NSAE, baseline": f"{ours[name]:.3f}, {theirs[name]:.3f}"
+            for name in ("explained variance", "L0", "suppression", "γ", "recovered")
+        }
+        pairs.append({"scale": ours["scale"], "α": ours["α"], "baseline": f"{theirs['run']}, {theirs['α']:g}", **both})
+    return sorted(pairs, key=lambda pair: (pair["scale"], pair["α"]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=6000)
@@ -128,8 +143,13 @@ def main() -> None:
         label = f"{run.variant} σ={run.sigma:g}" if run.variant == "nsae" else f"{run.variant} power {run.l1_power}"
         table.append({"run": label, "α": run.l1, "scale": SCALES[member.layer], **values})
     table.sort(key=lambda row: (row["run"], row["α"], row["scale"]))
-    report({"steps": options.steps, "batch": BATCH, "d": D, "features": N_FEATURES, "d_sae": EXPANSION * D,
-            "true L0": float(np.mean([3, 4, 5]))}, table, options.out)  # fmt: skip
+    pairs = at_closest_variance(table)
+    print(markdown(pairs))
+    facts = {
+        "steps": options.steps, "batch": BATCH, "d": D, "features": N_FEATURES, "d_sae": EXPANSION * D,
+        "true L0": float(np.mean([3, 4, 5])), "at the closest explained variance": pairs,
+    }  # fmt: skip
+    report(facts, table, options.out)
 
 
 if __name__ == "__main__":
