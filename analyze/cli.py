@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import click
 from tqdm import tqdm
 
+from analyze.runs import as_csv, as_table, find_runs, last_measures
 from data.cli import StoreCommand, StoreLocation
 from data.facts import describe, store_facts
 from data.location import Location
@@ -22,7 +24,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.group()
 def main() -> None:
-    """Look at activation stores."""
+    """Look at activation stores, and at runs trained on them."""
 
 
 @main.command("store", cls=StoreCommand, epilog="Example: analyze store --store data/demo.zarr")
@@ -52,3 +54,13 @@ def verify_command(path: Location, as_json: bool) -> None:
             click.echo(f"{problem.file}: {problem.what}")
         click.echo(f"{checked} files checked, {len(problems)} damaged")
     sys.exit(1 if problems else 0)
+
+
+@main.command("runs", cls=StoreCommand, epilog="Example: analyze runs runs/demo")
+@click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+@click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
+def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
+    """What runs came to on the held-out split, by layer; for NSAE with noise off / on."""
+    rows = [row for run in find_runs(paths) for row in last_measures(run)]
+    click.echo(json.dumps(rows, indent=2) if as_json else as_csv(rows).rstrip() if as_csv_ else as_table(rows))

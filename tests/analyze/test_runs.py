@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def experiment(make_store, command, tmp_path: Path) -> Path:
+    store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16})
+    out = tmp_path / "runs"
+    done = command(
+        "train", "--store", store.path, "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64",
+        "--activations", "4k", "--validate-every", "2k", "--lr", "1e-3", "--out", out, "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(command, experiment: Path) -> None:
+    rows = json.loads(command("analyze", "runs", experiment, "--json").stdout)
+    lines = [json.loads(line) for line in (experiment / "nsae" / "metrics.jsonl").read_text().splitlines()]
+    expected = {(r["hook"], r["noise"]): r for r in lines if r["split"] == "heldout"}
+    assert len(expected) == 4
+    of_nsae = [("nsae", False), ("nsae", True)]
+    assert [(row["run"], row["noise"]) for row in rows] == [("baseline", False)] * 2 + of_nsae * 2
+    for row in rows[2:]:
+        record = expected[row["hook"], row["noise"]]
+        assert row["rows"] == record["rows"] == 3968
+        assert (row["l0"], row["gamma"], row["suppression"]) == (record["l0"], record["gamma"], record["suppression"])
+
+
+def test_csv_has_what_json_has_and_the_table_a_line_for_each_run_and_layer(command, experiment: Path) -> None:
+    rows = json.loads(command("analyze", "runs", experiment, "--json").stdout)
+    read = list(csv.DictReader(io.StringIO(command("analyze", "runs", experiment, "--csv").stdout)))
+    assert [float(row["l0"]) for row in read] == [row["l0"] for row in rows]
+    table = command("analyze", "runs", experiment / "nsae").stdout.splitlines()
+    assert len(table) == 2 + 2
+    off, on = (next(r["l0"] for r in rows if r["noise"] == noise and r["run"] == "nsae") for noise in (False, True))
+    assert f" {off:.3g} / {on:.3g} " in table[2]
+
+
+def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, experiment: Path, tmp_path: Path) -> None:
+    for path in (tmp_path, experiment / "nsae" / "final"):
+        done = command("analyze", "runs", path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"Error: {path} has no run; give a folder")
+    (experiment / "nsae" / "metrics.jsonl").unlink()
+    done = command("analyze", "runs", experiment)
+    assert done.returncode == 2
+    assert "has no measure on the held-out split yet" in done.stderr
