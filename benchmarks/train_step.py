@@ -22,7 +22,7 @@ from _measure import report, summary
 HERE = Path(__file__).resolve().parent
 OURS = ("encode", "ours", "ours, four runs", "ours, dense", "by hand", "autograd", "compiled", "ours, NSAE")
 PEERS = ("SAELens", "dictionary_learning", "sparsify")
-SHARES = (0.004, 0.01, 0.02, 0.04, 0.06, 0.08, 0.12)
+SHARES = (0.005, 0.02, 0.06, 0.1)
 
 
 def command(python: str, script: Path, name: str, options: argparse.Namespace, l0: float | None = None) -> list[str]:

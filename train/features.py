@@ -17,7 +17,7 @@ from train.dense import DenseFeatures
 from train.sae import SAE
 from train.sparse import SparseFeatures
 
-SPARSE_BELOW = 0.06  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
+SPARSE_BELOW = 0.075  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
 
 
 class Features(Protocol):
