@@ -20,7 +20,7 @@ from train.group import Member
 from train.runs import Experiment
 from train.sae import ARCHITECTURES
 
-BLOCK_BYTES = {"cpu": 128 << 20, "cuda": 2 << 30}  # features of one block
+BLOCK_BYTES = {"cpu": 64 << 20, "cuda": 2 << 30}  # features of one block
 FEWEST_ROWS = 256
 RESERVE = 1.1  # over what is counted: temporaries, the allocator
 
