@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from _contest import serve
@@ -46,27 +47,24 @@ def encode(p: Problem) -> Step:
 
 def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = None, n: int = 1) -> Step:
     """A group's step as the trainer takes it; of n SAEs one after another if n > 1."""
+    from _experiment import storeless
+
     from train.group import Inputs
-    from train.objective import Objective
     from train.plan import make_plan
-    from train.resample import Resampling
-    from train.runs import Experiment, Reports, make_runs
+    from train.runs import make_runs
     from train.schedule import Schedule
     from train.trainer import make_groups, make_noise
 
     total = 10**9
-    experiment = Experiment(
-        store="", hooks=tuple(f"blocks.{i}" for i in range(n)),
-        runs=make_runs((), {"variant": (variant,), "l1": (ALPHA,)}), expansion=p.d_sae / p.d_model, batch_size=p.batch,
-        decoder_bias=True, init="scaled", clip=None, precision="float32", data_seed=0, objective=Objective(),
-        schedule=Schedule(total, lr_warmup=10**18), resampling=Resampling(2 * total, total, 0.0, 0, p.batch),
-        reports=Reports(log_every=total, validate_every=total, validate_rows=1, window=total, snapshots=0),
+    experiment = storeless(
+        make_runs((), {"variant": (variant,), "l1": (ALPHA,)}), [f"blocks.{i}" for i in range(n)],
+        expansion=p.d_sae / p.d_model, batch_size=p.batch, schedule=Schedule(total, lr_warmup=10**18), window=total,
     )  # fmt: skip
     plan = make_plan(experiment, p.d_model, CPU)
+    if sparse_below is not None:
+        plan = replace(plan, sparse_below=sparse_below)
     groups, noise = make_groups(plan, experiment, [p.d_model**0.5] * n, CPU), make_noise(plan, CPU)
     for group in groups:
-        if sparse_below is not None:
-            object.__setattr__(group._blocks, "sparse_below", sparse_below)
         W_enc, b_enc, W_dec, b_dec = p.parameters()
         sigma = 1.0 if group.sae.noisy else 0.0
         group.sae.W_enc.copy_(W_enc)
@@ -78,8 +76,7 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
     def step() -> None:
         nonlocal done
         for group in groups:
-            epsilon = noise.of(0, done) if noise and group.sae.noisy else None
-            group.step(inputs, epsilon, seen=0, measure=False)
+            group.step(inputs, group.epsilon(noise, done), seen=0, measure=False)
         done += 1
 
     return step

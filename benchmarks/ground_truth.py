@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _experiment import storeless
 from _measure import report
 from _measure import table as markdown
 from torch.nn.functional import normalize
@@ -25,10 +26,8 @@ from tqdm import tqdm
 
 from train.group import Group, Inputs, Member
 from train.measures import measures
-from train.objective import Objective
 from train.plan import make_plan
-from train.resample import Resampling
-from train.runs import Experiment, Reports, Run, make_runs
+from train.runs import Experiment, Run, make_runs
 from train.schedule import Schedule
 from train.trainer import make_groups, make_noise
 
@@ -67,12 +66,10 @@ def runs() -> list[Run]:
 
 def experiment(steps: int) -> Experiment:
     total = steps * BATCH
-    return Experiment(
-        store="", hooks=tuple(f"scale {scale:g}" for scale in SCALES), runs=tuple(runs()), expansion=EXPANSION,
-        batch_size=BATCH, decoder_bias=True, init="scaled", clip=None, precision="float32", data_seed=0,
-        objective=Objective(), schedule=Schedule(total, lr_decay=total // 5),
-        resampling=Resampling(2 * total, total, 0.0, 0, BATCH),
-        reports=Reports(log_every=total, validate_every=total, validate_rows=1, window=total // 10, snapshots=0),
+    hooks = [f"scale {scale:g}" for scale in SCALES]
+    return storeless(
+        runs(), hooks, expansion=EXPANSION, batch_size=BATCH, schedule=Schedule(total, lr_decay=total // 5),
+        window=total // 10,
     )  # fmt: skip
 
 
@@ -85,8 +82,7 @@ def train(settings: Experiment, features: torch.Tensor) -> list[Group]:
     for step in tqdm(range(settings.n_steps), desc="training", unit="step"):
         inputs = at_scales(rows(features, BATCH, generator))
         for group in groups:
-            epsilon = noise.of(group.seed, step) if noise and group.sae.noisy else None
-            group.step(inputs, epsilon, seen=step * BATCH, measure=False)
+            group.step(inputs, group.epsilon(noise, step), seen=step * BATCH, measure=False)
     return groups
 
 

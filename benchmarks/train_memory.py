@@ -26,22 +26,19 @@ def rss_anon() -> int:
 
 def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, steps: int) -> dict[str, Any]:
     import torch
+    from _experiment import storeless
 
     from train.group import Inputs
-    from train.objective import Objective
     from train.plan import make_plan
-    from train.resample import Resampling
-    from train.runs import Experiment, Reports, make_runs
+    from train.runs import make_runs
     from train.schedule import Schedule
     from train.trainer import make_groups, make_noise
 
     cpu, total = torch.device("cpu"), 10**6
-    hooks = tuple(f"blocks.{i}.hook_mlp_out" for i in range(n_layers))
-    experiment = Experiment(
-        store="", hooks=hooks, runs=make_runs((), {"variant": (variant,)}), expansion=expansion, batch_size=batch,
-        decoder_bias=True, init="scaled", clip=None, precision="float32", data_seed=0, objective=Objective(),
-        schedule=Schedule(total), resampling=Resampling(2 * total, total, 0.0, 0, batch),
-        reports=Reports(log_every=total, validate_every=total, validate_rows=1, window=total, snapshots=0),
+    hooks = [f"blocks.{i}.hook_mlp_out" for i in range(n_layers)]
+    experiment = storeless(
+        make_runs((), {"variant": (variant,)}), hooks, expansion=expansion, batch_size=batch, schedule=Schedule(total),
+        window=total,
     )  # fmt: skip
     torch.randn(64, 64) @ torch.randn(64, 64)  # threads and their buffers
     inputs = Inputs.of(torch.randn(n_layers, batch, d), cpu)
@@ -60,8 +57,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     noise = make_noise(plan, cpu)
     for step in range(steps):
         for group in groups:
-            epsilon = noise.of(0, step) if noise and group.sae.noisy else None
-            group.step(inputs, epsilon, seen=step * batch, measure=step % 2 == 0)
+            group.step(inputs, group.epsilon(noise, step), seen=step * batch, measure=step % 2 == 0)
     done.set()
     watcher.join()
     parameters = 2 * plan.d_sae * d + plan.d_sae + d

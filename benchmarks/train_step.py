@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,10 +31,8 @@ def command(python: str, script: Path, name: str, options: argparse.Namespace, l
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
-    commands = {
-        name: command(sys.executable, HERE / "_steps.py", name, options)
-        for name in options.only.split("|")
-    }  # fmt: skip
+    names = options.only.split("|")
+    commands = {name: command(sys.executable, HERE / "_steps.py", name, options) for name in names}
     if options.peers:
         commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in PEERS}
     found = compete(commands, rounds=options.rounds, steps=options.steps)
@@ -43,9 +40,10 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for name, result in found.items():
         times = summary([1000 * s for s in result["seconds"]])
-        over = times["median"] / 1000 / ours
-        rows.append({"step": name, "ms": times["median"], "min": times["min"], "max": times["max"], "over ours": over,
-                     **{"version": result["facts"].get("version", "")}})  # fmt: skip
+        rows.append({
+            "step": name, "ms": times["median"], "min": times["min"], "max": times["max"],
+            "over ours": times["median"] / 1000 / ours, "version": result["facts"].get("version", ""),
+        })  # fmt: skip
     return rows
 
 
@@ -62,7 +60,7 @@ def densities(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--d-model", type=int, default=768)
     parser.add_argument("--d-sae", type=int, default=12288)
@@ -74,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peers", help="the Python of an environment that has the other libraries")
     parser.add_argument("--density", action="store_true")
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     shape = {"d_model": options.d_model, "d_sae": options.d_sae, "batch": options.batch_size, "L0": options.l0}
     report(shape, densities(options) if options.density else compare(options), options.out)
 

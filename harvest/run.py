@@ -61,9 +61,8 @@ def run(
     try:
         return _run(request, facts, source, settings, out, device=device, worker=worker, stop=stop, quiet=quiet)
     except InputError:
-        if (
-            not begun and worker.rank == 0 and not exists(out / "zarr.json")
-        ):  # a mistake noticed late leaves nothing in the way
+        # A mistake noticed late leaves nothing in the way.
+        if not begun and worker.rank == 0 and not exists(out / "zarr.json"):
             shutil.rmtree(staging, ignore_errors=True)
         raise
 

@@ -156,3 +156,19 @@ def command() -> Callable[..., Finished]:
         return Finished(found.exit_code, found.stdout, found.stderr)
 
     return run
+
+
+@pytest.fixture
+def train_small(command, tmp_path: Path) -> Callable[..., Path]:
+    """Train small SAEs on a store, on the CPU; returns the experiment's folder."""
+
+    def train(store: Store, *options: str) -> Path:
+        out = tmp_path / "runs"
+        done = command(
+            "train", "--store", store.path, "--expansion", "4", "--batch-size", "64", "--activations", "4k",
+            "--validate-every", "2k", "--device", "cpu", "--out", out, *options,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return out
+
+    return train

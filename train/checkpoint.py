@@ -50,6 +50,10 @@ class RunFolder:
     path: Path
 
     @property
+    def settings(self) -> Path:
+        return self.path / "run.json"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 

@@ -47,17 +47,15 @@ def split(sae: SAE, pre: Tensor, *, active: Tensor, room: Tensor, below: float) 
 
     active (bool) and room (pre's type) are memory of pre's shape. Pairs are used up to a share of `below`.
     """
-    if not below:
-        yield slice(None), DenseFeatures.of(sae, pre, room)
-        return
     torch.gt(pre, 0, out=active)
-    counts = [int(torch.count_nonzero(one)) for one in active]
-    if min(counts) > below * active[0].numel():
-        yield slice(None), DenseFeatures.of(sae, pre, room)
+    limit = below * active[0].numel()
+    dense = [not below or int(torch.count_nonzero(one)) > limit for one in active]
+    if all(dense):
+        yield slice(None), DenseFeatures.of(sae, pre, active, room)
         return
-    for i, count in enumerate(counts):
+    for i, is_dense in enumerate(dense):
         part = slice(i, i + 1)
-        if count > below * active[i].numel():
-            yield part, DenseFeatures.of(sae, pre[part], room[part])
+        if is_dense:
+            yield part, DenseFeatures.of(sae, pre[part], active[part], room[part])
         else:
             yield part, SparseFeatures.of(sae, pre[i], active[i])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from train.counts import FireCounts
 from train.measures import Sums, sums
-from train.noise import torch_seed
+from train.noise import Noise, torch_seed
 from train.optimizer import StackAdam, clip_, gradient_norms
 from train.resample import draw_inputs, restart
 from train.runs import Experiment, Run
@@ -93,6 +93,10 @@ class Group:
                 fresh.initialise(seed=seed, mean_norm=float(self._store_norms[i]))
             for name in PARAMETERS:
                 getattr(one, name).copy_(getattr(fresh, name))
+
+    def epsilon(self, noise: Noise | None, *key: int) -> Epsilon | None:
+        """The noise of a key (a step …) for this group's seed; None where there is none to draw."""
+        return noise.of(self.seed, *key) if noise is not None and self.sae.noisy else None
 
     def step(
         self, inputs: Inputs, epsilon: Epsilon | None, *, seen: int, measure: bool

@@ -106,7 +106,7 @@ class Outputs:
         shared = {name: value for name, value in settings.items() if name != "runs"}
         for run in experiment.runs:
             own = {**shared, "run": asdict(run), "provenance": dict(provenance)}
-            write_json(self.folders[run.name].path / "run.json", own)
+            write_json(self.folders[run.name].settings, own)
         self._sinks = open_sinks(logs, out, settings)
         self._timing = JsonLines(out / "timing.jsonl")
         self._metrics: dict[str, JsonLines] = {}

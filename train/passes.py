@@ -33,9 +33,7 @@ def validate(
     for number, batch in enumerate(rows):
         inputs = Inputs.of(batch, device)
         for k, (group, noisy) in enumerate(kinds):
-            epsilon = None
-            if noisy and noise is not None:
-                epsilon = noise.of(group.seed, VALIDATION, number)
+            epsilon = group.epsilon(noise if noisy else None, VALIDATION, number)
             found, before = group.measure(inputs, epsilon), totals[k]
             totals[k] = found if before is None else before + found
     return [(group, noisy, total) for (group, noisy), total in zip(kinds, totals, strict=True) if total is not None]

@@ -16,6 +16,7 @@ import torch
 from data.errors import InputError
 from data.reader import Store
 from data.stream import DEFAULT_POOL, READ_AHEAD, held_bytes
+from train.features import SPARSE_BELOW
 from train.group import Member
 from train.runs import Experiment
 from train.sae import ARCHITECTURES
@@ -35,6 +36,7 @@ class Plan:
     block_rows: int
     n_blocks: int  # that make up a batch
     compute: torch.dtype
+    sparse_below: float  # see step.Blocks
     bytes_needed: int = 0
 
     @property
@@ -57,7 +59,9 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
     room = max(BLOCK_BYTES[device.type] // (compute.itemsize * d_sae), 1)
     rows = min(experiment.batch_size, max(1 << (room.bit_length() - 1), FEWEST_ROWS))
     groups = tuple(_groups(experiment, max(room // rows, 1)))
-    plan = Plan(groups, d_model, d_sae, rows, -(-experiment.batch_size // rows), compute)
+    # Pairs only on CPUs, in float32: a GPU's dense products are the faster ones.
+    sparse_below = SPARSE_BELOW if device.type == "cpu" and compute == torch.float32 else 0.0
+    plan = Plan(groups, d_model, d_sae, rows, -(-experiment.batch_size // rows), compute, sparse_below)
     return replace(plan, bytes_needed=_needed(plan, experiment))
 
 

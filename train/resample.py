@@ -38,8 +38,9 @@ class Resampling:
 
         Where that may be the very step of the restart before, counting starts after it.
         """
-        if self.due(seen, now) or self.window + (now - seen) > self.interval:
-            return self.due(seen, now)
+        due = self.due(seen, now)
+        if due or self.window + (now - seen) > self.interval:
+            return due
         next_step = 2 * now - seen
         return (now + self.window - 1) // self.interval < (next_step + self.window - 1) // self.interval
 

@@ -41,13 +41,18 @@ class Pairs:
     @cached_property
     def row_begins(self) -> Tensor:
         """Where each row's pairs begin, and the end of the last: int64 [n_rows + 1]."""
-        return _begins(self.row, self.n_rows)
+        return _begins(torch.bincount(self.row, minlength=self.n_rows))
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """How many pairs each feature has: int64 [d_sae]."""
+        return torch.bincount(self.feature, minlength=self.d_sae)
 
     @cached_property
     def by_feature(self) -> tuple[Tensor, Tensor, Tensor]:
         """The pairs in the order of features: their indices, their rows, and where each feature's begin."""
         order = torch.sort(self.feature, stable=True).indices
-        return order, self.row[order], _begins(self.feature, self.d_sae)
+        return order, self.row[order], _begins(self.counts)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class SparseFeatures:
         return self.values.new_zeros(1, self.pairs.n_rows).index_add_(1, self.pairs.row, self.values[None])
 
     def fires(self) -> Tensor:
-        return self.pairs.by_feature[2].diff()[None]
+        return self.pairs.counts[None]
 
     def decode(self, W_dec: Tensor) -> Tensor:
         begins, feature = self.pairs.row_begins, self.pairs.feature
@@ -104,7 +109,8 @@ def places(mask: Tensor) -> Tensor:
     return words[within[:, 0]] * WORD + within[:, 1]
 
 
-def _begins(ascending: Tensor, n: int) -> Tensor:
-    begins = ascending.new_zeros(n + 1)
-    torch.cumsum(torch.bincount(ascending, minlength=n), dim=0, out=begins[1:])
+def _begins(counts: Tensor) -> Tensor:
+    """Where each run of so many begins, and the end of the last: int64 [n] → [n + 1]."""
+    begins = counts.new_zeros(len(counts) + 1)
+    torch.cumsum(counts, dim=0, out=begins[1:])
     return begins

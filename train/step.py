@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.features import SPARSE_BELOW, Features, split
+from train.features import Features, split
 from train.sae import SAE, Gradients
 
 Epsilon = Callable[[slice], Tensor]
@@ -41,12 +41,8 @@ class Blocks:
 
     @classmethod
     def allocate(
-        cls, n: int, rows: int, d_sae: int, *, compute: torch.dtype, device: torch.device,
-        sparse_below: float | None = None,
-    ) -> Blocks:  # fmt: skip
-        """By default pairs are used on CPUs alone, in float32: a GPU's dense products are the faster ones."""
-        if sparse_below is None:
-            sparse_below = SPARSE_BELOW if device.type == "cpu" and compute != torch.bfloat16 else 0.0
+        cls, n: int, rows: int, d_sae: int, *, compute: torch.dtype, device: torch.device, sparse_below: float
+    ) -> Blocks:
         c, gradient, active = (
             torch.empty(n, rows, d_sae, dtype=dtype, device=device) for dtype in (compute, compute, torch.bool)
         )

@@ -37,7 +37,9 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
     Groups share the memory for a block's features and for gradients.
     """
     n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
-    blocks = Blocks.allocate(n, plan.block_rows, d_sae, compute=plan.compute, device=device)
+    blocks = Blocks.allocate(
+        n, plan.block_rows, d_sae, compute=plan.compute, device=device, sparse_below=plan.sparse_below
+    )
     gradients = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
     groups = []
     for members in plan.groups:
@@ -126,9 +128,7 @@ class Trainer:
         """One step of all groups; returns the records of its batch, if asked."""
         records, rows = [], seen + self.experiment.batch_size
         for group in self.groups:
-            epsilon = None
-            if group.sae.noisy and self.noise is not None:
-                epsilon = self.noise.of(group.seed, self.step)
+            epsilon = group.epsilon(self.noise, self.step)
             losses, found, lengths = group.step(inputs, epsilon, seen=seen, measure=measure)
             self._check(group, losses)
             if found is not None:

@@ -9,15 +9,9 @@ import pytest
 
 
 @pytest.fixture
-def experiment(make_store, command, tmp_path: Path) -> Path:
+def experiment(make_store, train_small) -> Path:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16})
-    out = tmp_path / "runs"
-    done = command(
-        "train", "--store", store.path, "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64",
-        "--activations", "4k", "--validate-every", "2k", "--lr", "1e-3", "--out", out, "--device", "cpu",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return out
+    return train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
 
 
 def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(command, experiment: Path) -> None:

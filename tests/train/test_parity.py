@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from train.features import SPARSE_BELOW
 from train.objective import Objective
 from train.optimizer import StackAdam
 from train.sae import ARCHITECTURES, PARAMETERS, SAE, Gradients
@@ -68,7 +69,7 @@ def gradients_of(n: int) -> Gradients:
 
 
 def blocks_for(n: int, rows: int) -> Blocks:
-    return Blocks.allocate(n, rows, M, compute=torch.float64, device=torch.device("cpu"))
+    return Blocks.allocate(n, rows, M, compute=torch.float64, device=torch.device("cpu"), sparse_below=SPARSE_BELOW)
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])

@@ -13,19 +13,14 @@ from train.sae import ARCHITECTURES
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
 
-def test_the_example_of_the_documentation_trains_and_loads(make_store, command, tmp_path: Path, monkeypatch) -> None:
+def test_the_example_of_the_documentation_trains_and_loads(make_store, train_small, monkeypatch) -> None:
     example = re.search(r"```python\n(\"\"\"TopK.*?)```", DOCS.read_text(), re.DOTALL)
     assert example
     namespace: dict = {}
     exec(compile(example[1], "topk.py", "exec"), namespace)
     monkeypatch.setitem(ARCHITECTURES, "topk", namespace["TopKSAE"])
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})
-    out = tmp_path / "runs"
-    done = command(
-        "train", "--store", store.path, "--variant", "topk,baseline", "--expansion", "4", "--batch-size", "64",
-        "--activations", "4k", "--validate-every", "4k", "--lr", "1e-3", "--out", out, "--device", "cpu",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    out = train_small(store, "--variant", "topk,baseline", "--validate-every", "4k", "--lr", "1e-3")
     sae = load_sae(out / "topk")
     c = sae.encode(torch.randn(9, 16))
     assert (c > 0).sum(dim=1).max() <= namespace["K"]

@@ -35,11 +35,8 @@ def records(path: Path) -> list[dict]:
 
 
 @pytest.fixture
-def trained(store, command, tmp_path: Path) -> Path:
-    out = tmp_path / "runs"
-    done = command("train", "--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out
+def trained(store, train_small) -> Path:
+    return train_small(store, "--variant", "baseline,nsae", *SMALL)
 
 
 def test_each_run_has_its_settings_its_provenance_and_its_measures(store, trained: Path) -> None:
