@@ -39,23 +39,24 @@ class Features(Protocol):
         """total += Σ c over the rows, of total [k, d_sae]."""
 
     def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> Self:
-        """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; may overwrite c."""
+        """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; c is overwritten."""
 
 
-def split(sae: SAE, pre: Tensor, *, active: Tensor, room: Tensor, below: float) -> Iterator[tuple[slice, Features]]:
+def split(sae: SAE, pre: Tensor, *, active: Tensor, piece: Tensor, below: float) -> Iterator[tuple[slice, Features]]:
     """c of gated pre-activations [n, rows, d_sae], of parts of the stack; `pre` is overwritten.
 
-    active (bool) and room (pre's type) are memory of pre's shape. Pairs are used up to a share of `below`.
+    active (bool, of pre's shape) and piece (pre's type, of fewer features) are memory. Pairs are used up to a share of
+    `below`.
     """
     torch.gt(pre, 0, out=active)
     limit = below * active[0].numel()
     dense = [not below or int(torch.count_nonzero(one)) > limit for one in active]
     if all(dense):
-        yield slice(None), DenseFeatures.of(sae, pre, active, room)
+        yield slice(None), DenseFeatures.of(sae, pre, active, piece)
         return
     for i, is_dense in enumerate(dense):
         part = slice(i, i + 1)
         if is_dense:
-            yield part, DenseFeatures.of(sae, pre[part], active[part], room[part])
+            yield part, DenseFeatures.of(sae, pre[part], active[part], piece[part])
         else:
             yield part, SparseFeatures.of(sae, pre[i], active[i])

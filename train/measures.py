@@ -24,6 +24,8 @@ from torch import Tensor
 
 from train.objective import Objective
 
+SUMMED_ROWS = 256  # of x at once, of which a sum in float64 makes a copy
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -54,13 +56,13 @@ def sums(x: Tensor, reconstruction: Tensor, *, l1: Tensor, fires: Tensor, loss: 
         fires=fires,
         l1=_total(l1),
         loss=_total(loss),
-        squared_error=_total((x - reconstruction).square()),
-        x=x.sum(dim=1, dtype=torch.float64),
+        squared_error=_total(torch.linalg.vector_norm(x - reconstruction, dim=-1).double().square()),
+        x=torch.stack([rows.sum(dim=1, dtype=torch.float64) for rows in torch.split(x, SUMMED_ROWS, dim=1)]).sum(dim=0),
         square=norm.square().sum(-1),
         norm=norm.sum(-1),
         norm_out=norm_out.sum(-1),
         ratio=torch.where(norm > 0, norm_out / norm, 1.0).sum(-1),
-        dot=_total(x * reconstruction),
+        dot=_total(torch.einsum("nbd,nbd->nb", x, reconstruction)),
         square_out=norm_out.square().sum(-1),
     )
 
@@ -84,5 +86,5 @@ def measures(s: Sums, objective: Objective) -> dict[str, Tensor]:
 
 
 def _total(values: Tensor) -> Tensor:
-    """Sum over all axes but the first, in float64."""
-    return values.flatten(start_dim=1).sum(dim=1, dtype=torch.float64)
+    """Σ over the rows of values [n, batch], in float64."""
+    return values.sum(dim=1, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Standard normal noise as a function of a seed and a step, drawn block by block.
+"""Standard normal noise as a function of a seed and a step, drawn piece by piece.
 
 All SAEs of one seed share it, whatever their run and layer: their differences are then not the noise's. Within one SAE
 it is independent for every entry.
@@ -22,19 +22,19 @@ def torch_seed(*key: int) -> int:
 
 
 class Noise:
-    """Blocks of `block_rows` rows; the last `kept` of them are remembered, so that other groups need not draw anew."""
+    """`rows_each` rows at a time; the last `kept` of them are remembered, so that other groups need not draw anew."""
 
-    def __init__(self, block_rows: int, d_sae: int, *, kept: int, device: torch.device) -> None:
-        self._block_rows = block_rows
-        self._memory = torch.empty(kept, block_rows, d_sae, device=device)
+    def __init__(self, rows_each: int, d_sae: int, *, kept: int, device: torch.device) -> None:
+        self._rows_each = rows_each
+        self._memory = torch.empty(kept, rows_each, d_sae, device=device)
         self._keys: list[tuple[int, ...] | None] = [None] * kept
         self._generator = torch.Generator(device)
 
     def of(self, *key: int) -> Epsilon:
-        """The noise of a key (a seed, a step …): float32 [rows, d_sae] for each block of rows that is asked for."""
+        """The noise of a key (a seed, a step …): float32 [rows, d_sae] for each piece of a batch that is asked for."""
 
-        def block(rows: slice) -> Tensor:
-            number = rows.start // self._block_rows
+        def piece(rows: slice) -> Tensor:
+            number = rows.start // self._rows_each
             place = number % len(self._keys)
             if self._keys[place] != (*key, number):
                 self._generator.manual_seed(torch_seed(*key, number))
@@ -42,4 +42,4 @@ class Noise:
                 self._keys[place] = (*key, number)
             return self._memory[place, : rows.stop - rows.start]
 
-        return block
+        return piece

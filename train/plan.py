@@ -21,22 +21,25 @@ from train.group import Member
 from train.runs import Experiment
 from train.sae import ARCHITECTURES
 
-BLOCK_BYTES = {"cpu": 64 << 20, "cuda": 2 << 30}  # features of one block
+BLOCK_BYTES = {"cpu": 128 << 20, "cuda": 2 << 30}  # features of one block
+PIECE_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}  # of the noise, and of ∂L/∂c, in memory at once
 FEWEST_ROWS = 256
 RESERVE = 1.1  # over what is counted: temporaries, the allocator
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Groups of SAEs, and rows a block. `bytes_needed` is on the device that trains."""
+    """Groups of SAEs, how much of their features is in memory at once. `bytes_needed` is on the device that trains."""
 
     groups: tuple[tuple[Member, ...], ...]
     d_model: int
     d_sae: int
     block_rows: int
-    n_blocks: int  # that make up a batch
+    piece_features: int  # see step.Blocks
+    noise_rows: int
+    n_noises: int  # of so many rows, that make up a batch
     compute: torch.dtype
-    sparse_below: float  # see step.Blocks
+    sparse_below: float
     bytes_needed: int = 0
 
     @property
@@ -44,10 +47,10 @@ class Plan:
         return max(len(group) for group in self.groups)
 
     @property
-    def noise_blocks(self) -> int:
-        """Blocks of noise to remember: a batch's where groups of one seed share them, else the one in use."""
+    def kept_noises(self) -> int:
+        """How many to remember: a batch's where groups of one seed share them, else the one in use."""
         seeds = [group[0].run.seed for group in self.groups if ARCHITECTURES[group[0].run.variant].noisy]
-        return min(len(seeds), 1) if len(set(seeds)) == len(seeds) else self.n_blocks
+        return min(len(seeds), 1) if len(set(seeds)) == len(seeds) else self.n_noises
 
 
 def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Plan:
@@ -56,12 +59,19 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
     if d_sae < 1:
         raise InputError(f"--expansion {experiment.expansion:g}: leaves no feature at d_model {d_model}; give more")
     compute = torch.bfloat16 if experiment.precision == "bfloat16" else torch.float32
-    room = max(BLOCK_BYTES[device.type] // (compute.itemsize * d_sae), 1)
-    rows = min(experiment.batch_size, max(1 << (room.bit_length() - 1), FEWEST_ROWS))
+    room, noise_room = (
+        max(limit[device.type] // (compute.itemsize * d_sae), 1) for limit in (BLOCK_BYTES, PIECE_BYTES)
+    )
+    rows, noise_rows = (
+        min(experiment.batch_size, max(1 << (some.bit_length() - 1), FEWEST_ROWS)) for some in (room, noise_room)
+    )
     groups = tuple(_groups(experiment, max(room // rows, 1)))
+    largest = max(map(len, groups))
+    piece_features = min(d_sae, max(PIECE_BYTES[device.type] // (compute.itemsize * largest * rows), 1))
     # Pairs only on CPUs, in float32: a GPU's dense products are the faster ones.
     sparse_below = SPARSE_BELOW if device.type == "cpu" and compute == torch.float32 else 0.0
-    plan = Plan(groups, d_model, d_sae, rows, -(-experiment.batch_size // rows), compute, sparse_below)
+    n_noises = -(-experiment.batch_size // noise_rows)
+    plan = Plan(groups, d_model, d_sae, rows, piece_features, noise_rows, n_noises, compute, sparse_below)
     return replace(plan, bytes_needed=_needed(plan, experiment))
 
 
@@ -101,8 +111,9 @@ def _needed(plan: Plan, experiment: Experiment) -> int:
     state = 4 * _parameters(plan) * (3 * n + plan.largest_group)  # parameters, two moments; a group's gradients
     product = 4 * plan.largest_group * plan.d_sae * plan.d_model  # a temporary of the projection's
     counts = 8 * plan.d_sae * 4 * n
-    blocks = (3 * plan.compute.itemsize + 1) * plan.largest_group * plan.block_rows * plan.d_sae
-    noise = 4 * plan.noise_blocks * plan.block_rows * plan.d_sae
+    size, block_rows = plan.compute.itemsize, plan.largest_group * plan.block_rows
+    blocks = block_rows * ((size + 1) * plan.d_sae + size * plan.piece_features)
+    noise = 4 * plan.kept_noises * plan.noise_rows * plan.d_sae
     rows = 4 * batch * plan.d_model * (2 * layers + 4 * plan.largest_group)
     return int(RESERVE * (state + product + counts + blocks + noise + rows))
 

@@ -97,7 +97,7 @@ class SparseFeatures:
             pairs.row_begins, pairs.feature, sparsity[0][pairs.row], size, check_invariants=False
         )
         gradient = torch.sparse.sampled_addmm(wanted, outer[0], W_dec[0].mT)
-        return SparseFeatures(pairs, sae.activation_backward_(gradient.values(), self.values))
+        return SparseFeatures(pairs, sae.activation_backward(gradient.values(), self.values, out=self.values))
 
 
 def places(mask: Tensor) -> Tensor:

@@ -29,24 +29,29 @@ Epsilon = Callable[[slice], Tensor]
 
 @dataclass(frozen=True)
 class Blocks:
-    """Reused memory for a block of rows, [n, rows, d_sae] each: c, ∂L/∂c, of the type computed in, and where c > 0.
+    """Reused memory for a block of rows, [n, rows, d_sae] each: c, of the type computed in, and where c > 0.
 
-    Up to a share of `sparse_below` active pairs a block's products are done on them alone (0: never).
+    ∂L/∂c is needed only in passing, so that there is room for some features' alone: `piece` [n, rows, fewer features].
+    Noise is asked for `noise_rows` rows at a time. Up to a share of `sparse_below` active pairs a block's products are
+    done on them alone (0: never).
     """
 
     c: Tensor
-    gradient: Tensor
     active: Tensor
+    piece: Tensor
+    noise_rows: int
     sparse_below: float
 
     @classmethod
     def allocate(
-        cls, n: int, rows: int, d_sae: int, *, compute: torch.dtype, device: torch.device, sparse_below: float
-    ) -> Blocks:
-        c, gradient, active = (
-            torch.empty(n, rows, d_sae, dtype=dtype, device=device) for dtype in (compute, compute, torch.bool)
+        cls, n: int, rows: int, d_sae: int, *, piece_features: int, noise_rows: int, sparse_below: float,
+        compute: torch.dtype, device: torch.device,
+    ) -> Blocks:  # fmt: skip
+        c, active, piece = (
+            torch.empty(n, rows, features, dtype=dtype, device=device)
+            for features, dtype in ((d_sae, compute), (d_sae, torch.bool), (piece_features, compute))
         )
-        return cls(c, gradient, active, sparse_below)
+        return cls(c, active, piece, noise_rows, sparse_below)
 
     @property
     def n_rows(self) -> int:
@@ -54,7 +59,7 @@ class Blocks:
 
     def narrow(self, n: int) -> Blocks:
         """The first n SAEs' part of the same memory."""
-        return Blocks(self.c[:n], self.gradient[:n], self.active[:n], self.sparse_below)
+        return Blocks(self.c[:n], self.active[:n], self.piece[:n], self.noise_rows, self.sparse_below)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ def gradients(
     """Fill `out` with the gradients of the mean loss of each SAE of a stack.
 
     x [n, B, d_model] is the input as the SAEs see it (divided by `input_scale`); it is overwritten. beta [n, 1] or
-    [n, B]; epsilon gives standard normal noise [rows, d_sae] for a slice of the rows, shared by the stack.
+    [n, B]; epsilon gives standard normal noise [rows, d_sae] for `blocks.noise_rows` of the rows or fewer, shared by
+    the stack.
     """
     n_rows = x.shape[1]
     found = _empty_forward(sae, x)
@@ -125,15 +131,20 @@ def _encoded(
 ) -> Iterator[tuple[slice, slice, Tensor, Features]]:
     """Fill in what is found, block by block: gives a part of the stack, rows, x − b_dec of all, and the part's c."""
     n_rows = inner.shape[1]
-    for begin in range(0, n_rows, blocks.n_rows):
-        rows = slice(begin, min(begin + blocks.n_rows, n_rows))
+    for rows in slices(n_rows, blocks.n_rows):
         n = rows.stop - rows.start
         here = inner[:, rows].to(blocks.c.dtype)
         pre = torch.baddbmm(weights.bias, here, weights.enc.mT, out=blocks.c[:, :n])
-        sae.gate_(pre, None if epsilon is None else epsilon(rows).to(pre.dtype))
-        room, active = blocks.gradient[:, :n], blocks.active[:, :n]
-        for part, c in split(sae, pre, active=active, room=room, below=blocks.sparse_below):
+        for some in slices(n, blocks.noise_rows):
+            noise = None if epsilon is None else epsilon(slice(rows.start + some.start, rows.start + some.stop))
+            sae.gate_(pre[:, some], None if noise is None else noise.to(pre.dtype))
+        for part, c in split(sae, pre, active=blocks.active[:, :n], piece=blocks.piece, below=blocks.sparse_below):
             found.l1[part, rows] = c.l1()
             found.fires[part] += c.fires()
             torch.sub(c.decode(weights.dec[part]), inner[part, rows], out=found.residual[part, rows])
             yield part, rows, here, c
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Of n rows, so many at a time."""
+    return (slice(begin, min(begin + size, n)) for begin in range(0, n, size))

@@ -38,8 +38,9 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
     """
     n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
     blocks = Blocks.allocate(
-        n, plan.block_rows, d_sae, compute=plan.compute, device=device, sparse_below=plan.sparse_below
-    )
+        n, plan.block_rows, d_sae, piece_features=plan.piece_features, noise_rows=plan.noise_rows,
+        sparse_below=plan.sparse_below, compute=plan.compute, device=device,
+    )  # fmt: skip
     gradients = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
     groups = []
     for members in plan.groups:
@@ -54,7 +55,7 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
 
 def make_noise(plan: Plan, device: torch.device) -> Noise | None:
     """Noise for the groups that need it; None where none does."""
-    return Noise(plan.block_rows, plan.d_sae, kept=plan.noise_blocks, device=device) if plan.noise_blocks else None
+    return Noise(plan.noise_rows, plan.d_sae, kept=plan.kept_noises, device=device) if plan.kept_noises else None
 
 
 class Trainer:

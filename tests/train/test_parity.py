@@ -69,7 +69,10 @@ def gradients_of(n: int) -> Gradients:
 
 
 def blocks_for(n: int, rows: int) -> Blocks:
-    return Blocks.allocate(n, rows, M, compute=torch.float64, device=torch.device("cpu"), sparse_below=SPARSE_BELOW)
+    return Blocks.allocate(
+        n, rows, M, piece_features=5, noise_rows=2, compute=torch.float64, device=torch.device("cpu"),
+        sparse_below=SPARSE_BELOW,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])

@@ -33,7 +33,9 @@ def stepped(sae: SAE, x: torch.Tensor, epsilon: torch.Tensor, *, rows: int, belo
     out = Gradients.allocate(n, d_model=D, d_sae=M, device=CPU, dtype=dtype)
     for tensor in out.tensors():
         tensor.fill_(torch.nan)  # whatever the memory held before
-    blocks = Blocks.allocate(n, rows, M, compute=dtype, device=CPU, sparse_below=below)
+    blocks = Blocks.allocate(
+        n, rows, M, piece_features=20, noise_rows=min(rows, 16), compute=dtype, device=CPU, sparse_below=below
+    )
     beta = torch.full((n, 1), 0.03, dtype=dtype)
     found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
     return out, found
@@ -67,7 +69,9 @@ def test_200_steps_on_active_pairs_lose_what_dense_steps_lose(variant: str) -> N
     for below in (0.0, 0.5):
         sae = stack(variant, 1, bias=[-0.3], dtype=torch.float32)
         out = Gradients.allocate(1, d_model=D, d_sae=M, device=CPU)
-        blocks = Blocks.allocate(1, 32, M, compute=torch.float32, device=CPU, sparse_below=below)
+        blocks = Blocks.allocate(
+            1, 32, M, piece_features=M, noise_rows=32, compute=torch.float32, device=CPU, sparse_below=below
+        )
         adam, beta = StackAdam(sae, out, [1e-3]), torch.full((1, 1), 0.03)
         losses[below] = []
         for x, epsilon in zip(xs, epsilons, strict=True):

@@ -113,8 +113,8 @@ class SAE(nn.Module, ABC):
         """
 
     @abstractmethod
-    def activation_backward_(self, gradient: Tensor, c: Tensor) -> Tensor:
-        """Turn ∂L/∂c into ∂L/∂pre in place, given c, which may be overwritten: of any shape, entry by entry."""
+    def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
+        """∂L/∂pre from ∂L/∂c and c, of any shape, entry by entry, into `out`, which may be c; overwrites `gradient`."""
 
     @abstractmethod
     def initialise(self, *, seed: int, mean_norm: float) -> None:
@@ -165,6 +165,6 @@ def kaiming_uniform_(weight: Tensor, *, fan_in: int, generator: torch.Generator)
     weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
 
 
-def relu_backward_(gradient: Tensor, c: Tensor) -> Tensor:
-    """Zero the gradient in place where c is 0; one pass, and no mask allocated."""
-    return torch.ops.aten.threshold_backward.grad_input(gradient, c, 0, grad_input=gradient)
+def relu_backward(gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
+    """The gradient, but 0 where c is 0, into `out` (maybe one of them); one pass, and no mask allocated."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, c, 0, grad_input=out)

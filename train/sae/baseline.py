@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, Gradients, kaiming_uniform_, random_directions, relu_backward_
+from train.sae.base import SAE, Gradients, kaiming_uniform_, random_directions, relu_backward
 
 
 class BaselineSAE(SAE):
@@ -24,8 +24,8 @@ class BaselineSAE(SAE):
     def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.clamp(pre, min=0, out=out)
 
-    def activation_backward_(self, gradient: Tensor, c: Tensor) -> Tensor:
-        return relu_backward_(gradient, c)
+    def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
+        return relu_backward(gradient, c, out)
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
         """Random directions in the decoder, and in the encoder the same, scaled so that x̂ is about x.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backward_
+from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backward
 
 NOISE_FIRES = 1e-3  # how often noise alone may fire a restarted feature
 START_BIAS = -4.0  # of b_enc at the start, in units of σ: nearer to 0, noise fires all, and L1 then closes most of them
@@ -37,10 +37,10 @@ class NSAE(SAE):
     def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.tanh(torch.clamp(pre, min=0, out=out), out=out)
 
-    def activation_backward_(self, gradient: Tensor, c: Tensor) -> Tensor:
+    def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
         """tanh′ = 1 − c² where the ReLU is open."""
-        relu_backward_(gradient, c)
-        return torch.ops.aten.tanh_backward.grad_input(gradient, c, grad_input=gradient)
+        relu_backward(gradient, c, gradient)
+        return torch.ops.aten.tanh_backward.grad_input(gradient, c, grad_input=out)
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
         """Random directions, scaled so that pre-activations have unit scale; biases far below 0 (START_BIAS).
