@@ -1,0 +1,77 @@
+"""`harvest` beside SAELens's caching runner, per activation written.  python benchmarks/cache.py --peers ENV/bin/python
+
+Both run a model of GPT-2 small's shape with random weights over the same number of tokens and write `mlp_out`. SAELens
+makes one pass a hook, which stops at that hook's layer; we write all layers in one pass, and are also timed at single
+layers. In turn, each in a process of its own; loading the model and importing is not counted, nor our first batch.
+benchmarks/peers says how to install SAELens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from _lm import BATCH, CONTEXT, child, make_model, make_tokens
+from _measure import report
+
+PEER = Path(__file__).resolve().parent / "peers" / "cache.py"
+N_LAYERS = 12
+
+
+def ours(folder: Path, layers: str, batches: int, threads: int) -> float:
+    """Seconds a token, all hooks asked for together."""
+    found = child(
+        [sys.executable, "-m", "harvest", "--model", str(folder / "model"), "--dataset", str(folder / "tokens.jsonl"),
+         "--layers", layers, "--tokens", str(batches * BATCH * CONTEXT), "--device", "cpu", "--json", "--overwrite",
+         "--out", str(folder / "out.zarr")], threads,
+    )  # fmt: skip
+    return 1 / found["tokens_per_second"]
+
+
+def theirs(python: str, batches: int, threads: int) -> dict[int, float]:
+    """Seconds a token of each layer's pass."""
+    command = [python, str(PEER), "--batches", str(batches), "--batch-size", str(BATCH), "--context-size",
+               str(CONTEXT), "--layers", *map(str, range(N_LAYERS))]  # fmt: skip
+    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
+                          env=environment)  # fmt: skip
+    found = json.loads(done.stdout.strip().split("\n")[-1])
+    return {int(layer): seconds / found["tokens"] for layer, seconds in found["seconds"].items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", required=True, help="the Python of an environment that has SAELens")
+    parser.add_argument("--single", type=int, nargs="+", default=[0, 5, 11], help="layers timed alone, too")
+    parser.add_argument("--batches", type=int, default=4, help="of 16 contexts of 256 tokens")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    args = parser.parse_args()
+    sets = {"all": N_LAYERS, **dict.fromkeys(map(str, args.single), 1)}
+    times: dict[str, list[tuple[float, float]]] = {layers: [] for layers in sets}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_model(folder / "model", N_LAYERS)
+        make_tokens(folder / "tokens.jsonl", args.batches + 1)
+        for _ in range(args.repeats):
+            peer = theirs(args.peers, args.batches, args.threads)
+            for layers in sets:
+                there = sum(peer.values()) if layers == "all" else peer[int(layers)]
+                times[layers].append((ours(folder, layers, args.batches + 1, args.threads), there))
+    rows: list[dict[str, Any]] = [
+        {"layers": layers, "hooks": sets[layers], "ours, µs an activation": 1e6 * median(u for u, _ in found) / n,
+         "SAELens, µs": 1e6 * median(t for _, t in found) / n, "SAELens / ours": median(t / u for u, t in found)}
+        for (layers, found), n in zip(times.items(), sets.values(), strict=True)
+    ]  # fmt: skip
+    report({"benchmark": "cache", "batches": args.batches, "repeats": args.repeats}, rows, args.out)
+
+
+if __name__ == "__main__":
+    main()
