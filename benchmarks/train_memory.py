@@ -41,7 +41,6 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
         window=total,
     )  # fmt: skip
     torch.randn(64, 64) @ torch.randn(64, 64)  # threads and their buffers
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)], fused=True)  # the modules it imports
     inputs = Inputs.of(torch.randn(n_layers, batch, d), cpu)
     before, highest, done = rss_anon(), 0, threading.Event()
 

@@ -1,7 +1,7 @@
 """Adam for a stack of SAEs, each with its own learning rate, by PyTorch's fused kernel.
 
-PyTorch has one learning rate for a group of parameters, so each SAE's slice of a stacked parameter is a parameter of
-its own; they share the stack's memory, and so do the moments.
+The kernel has one learning rate for all tensors that it is given, so SAEs of one rate go through it together, as slices
+of the stack's memory. It is called as a function: an `Optimizer` would first spend two seconds importing a compiler.
 
 Not here: the schedule (schedule.py), the gradients (step.py).
 """
@@ -11,46 +11,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.adam import adam
 
 from train.sae import PARAMETERS, SAE, Gradients
 
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # PyTorch's defaults, and the paper's
+
 
 class StackAdam:
-    """Adam (Kingma and Ba 2015) with PyTorch's defaults; `lr` has one learning rate an SAE."""
+    """Adam (Kingma and Ba 2015); `lr` has one learning rate an SAE."""
 
     def __init__(self, sae: SAE, gradient: Gradients, lr: Sequence[float]) -> None:
-        self.lr = list(lr)
         self.moments = {
-            f"{moment}.{name}": torch.zeros_like(getattr(sae, name))
+            f"{moment}.{name}": torch.zeros_like(getattr(sae, name).data)
             for moment in ("exp_avg", "exp_avg_sq")
             for name in PARAMETERS
         }
-        slices: dict[float, list[nn.Parameter]] = {}
-        self._slices: list[tuple[nn.Parameter, Tensor, dict[str, Tensor]]] = []
-        for i, rate in enumerate(self.lr):
+        self._by_rate: dict[float, tuple[list[Tensor], ...]] = {}
+        for i, rate in enumerate(lr):
+            lists = self._by_rate.setdefault(rate, ([], [], [], [], []))
             for name, whole in zip(PARAMETERS, gradient.tensors(), strict=True):
-                parameter = nn.Parameter(getattr(sae, name).data[i])
-                state = {key: self.moments[f"{key}.{name}"][i] for key in ("exp_avg", "exp_avg_sq")}
-                self._slices.append((parameter, whole[i], state))
-                slices.setdefault(rate, []).append(parameter)
-        self._adam = torch.optim.Adam(
-            [{"params": parameters, "lr": rate} for rate, parameters in slices.items()], fused=True
-        )
-        self.set_step(0)
+                moments = (self.moments[f"{moment}.{name}"][i] for moment in ("exp_avg", "exp_avg_sq"))
+                step = torch.zeros((), device=whole.device)
+                for several, one in zip(lists, (getattr(sae, name).data[i], whole[i], *moments, step), strict=True):
+                    several.append(one)
 
     def set_step(self, step: int) -> None:
         """Continue as after `step` steps; the moments are in `moments`, stacked as the parameters are."""
-        for parameter, _, state in self._slices:
-            self._adam.state[parameter] = {"step": torch.tensor(float(step), device=parameter.device), **state}
+        for *_, steps in self._by_rate.values():
+            for one in steps:
+                one.fill_(step)
 
     def step(self, factor: float) -> None:
         """One step along the gradients, with the learning rates times `factor`."""
-        for group, rate in zip(self._adam.param_groups, dict.fromkeys(self.lr), strict=True):
-            group["lr"] = rate * factor
-        for parameter, gradient, _ in self._slices:
-            parameter.grad = gradient
-        self._adam.step()
+        for rate, (parameters, gradients, means, squares, steps) in self._by_rate.items():
+            adam(
+                parameters, gradients, means, squares, [], steps, fused=True, lr=rate * factor, beta1=BETA1,
+                beta2=BETA2, eps=EPS, weight_decay=0.0, amsgrad=False, maximize=False,
+            )  # fmt: skip
 
     def reset_features_(self, index: int, features: Tensor) -> None:
         """Forget the moments of features int64 [k] of the SAE `index`."""

@@ -1,0 +1,109 @@
+"""How long until `train` takes its first step on a large store?  python benchmarks/start.py
+
+A finished store of GPT-2 small's shape and some 100 GB is made of sparse files (nothing but zeros on the disk, nothing
+written), and `train` is started on one layer of it several times. Printed: seconds from the start of the process until
+torch is imported, and from there until the first step is about to be taken, its batch in hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from _measure import report
+
+D, CONTEXT, N_LAYERS = 768, 256, 12
+
+
+def make_store(path: Path, gigabytes: float) -> None:
+    """Every row of it is zero; its statistics say that each has norm 1."""
+    from data import stats
+    from data.chunks import ArrayFile, write_chunk
+    from data.deal import SPLITS, Layout, choose_rows_per_shard
+    from data.schema import COMMIT, Schema
+    from data.writer import create, finish
+
+    n_rows = int(gigabytes * 1e9 / (2 * D * N_LAYERS))
+    n_contexts = n_rows // CONTEXT
+    layout = Layout(n_contexts, n_contexts // 100, CONTEXT, choose_rows_per_shard(n_rows, 2 * D), 32, seed=0)
+    schema = Schema(layout, {f"blocks.{i}.hook_mlp_out": D for i in range(N_LAYERS)}, "float16", "none", CONTEXT, 0)
+    provenance = {"settings": {}, "model": {"name": "made-up", "forward_path": "none"}, "tokens": {"dataset": "none"}}
+    ids = np.zeros((n_contexts, CONTEXT), dtype=np.int32)
+    create(path, schema, lambda: [(ids, ids)], lambda: provenance, {})
+    shard_bytes = layout.rows_per_shard * 2 * D + 4
+    row = stats.measure(np.full((1, D), D**-0.5), np.zeros(1, dtype=bool))
+    per_chunk = min(layout.shards_per_window, layout.n_shards)
+    for window in range(layout.n_windows):
+        table = np.zeros((per_chunk, len(schema.commit_columns)), dtype=np.int64)
+        lines = [(n, SPLITS.index(deal.split), window) for deal in layout.deals(window) for n in deal.shard_rows()]
+        table[: len(lines), :3] = lines
+        small = {COMMIT: table}
+        for hook in schema.hooks:
+            for field in ("moments", "norms", "histogram"):
+                value = getattr(row, field)
+                small[f"stats/{hook}/{field}"] = np.multiply.outer(table[:, 0], value).astype(value.dtype)
+            for deal in layout.deals(window):
+                for shard in range(deal.first_shard, deal.first_shard + deal.n_shards):
+                    sparse = ArrayFile(path / hook).chunk_path(shard)
+                    sparse.parent.mkdir(parents=True, exist_ok=True)
+                    sparse.touch()
+                    os.truncate(sparse, shard_bytes)
+        for name, values in small.items():
+            write_chunk(ArrayFile(path / name).chunk_path(window), values)
+    finish(path, schema, provenance)
+
+
+def train_once(store: str, out: str) -> None:
+    """Child process: as `train` does, up to its first step; prints the seconds."""
+    begin = psutil.Process().create_time()
+    import torch  # noqa: F401
+
+    imported = time.time()
+    from train.cli import main
+    from train.group import Group
+
+    def first_step(*_: object, **__: object) -> None:
+        print(json.dumps({"torch": imported - begin, "first step": time.time() - imported}), flush=True)
+        os._exit(0)
+
+    Group.step = first_step  # type: ignore[method-assign,assignment]
+    main(["--store", store, "--out", out, "--variant", "baseline", "--layers", "5", "--device", "cpu"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gigabytes", type=float, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", help="where the store is made (a temporary folder by default)")
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        train_once(*args.child)
+        return
+    found: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        store = Path(folder) / "large.zarr"
+        make_store(store, args.gigabytes)
+        for repeat in range(args.repeats + 1):  # the first one warms the cache
+            command = [sys.executable, str(Path(__file__).resolve()), "--child", str(store), f"{folder}/run-{repeat}"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found += [json.loads(done.stdout.strip().split("\n")[-1])] if repeat else []
+    rows = [
+        {"until": what, "seconds": statistics.median(values), "least": min(values), "most": max(values)}
+        for what, values in ((what, [one[what] for one in found]) for what in found[0])
+    ]
+    report({"benchmark": "start", "gigabytes": args.gigabytes, "layers": N_LAYERS, "trained": 1}, rows, args.out)
+
+
+if __name__ == "__main__":
+    main()
