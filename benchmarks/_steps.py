@@ -144,6 +144,7 @@ STEPS: dict[str, Callable[[Problem], Step]] = {
     "encode": encode,
     "ours": ours,
     "ours, four runs": lambda p: ours(p, n=4),
+    "ours, three layers": lambda p: ours(p, n=3),
     "ours, dense": lambda p: ours(p, sparse_below=0.0),
     "ours, sparse": lambda p: ours(p, sparse_below=1.0),
     "ours, NSAE": lambda p: ours(p, "nsae"),

@@ -14,7 +14,7 @@ Not here: other families and hooks (bridge.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -26,7 +26,10 @@ from harvest.lm import Processing, Receive, layer_of
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family keeps its modules. `writers` are the weights that write to the residual stream, if centrable."""
+    """Where a family keeps its modules: `attention` and `mlp` are those whose outputs are added to the residual stream.
+
+    `writers` are the weights that write to it, if centrable.
+    """
 
     blocks: str
     attention: str
@@ -44,6 +47,11 @@ FAMILIES = {
     "LlamaModel": _LLAMA,
     "MistralModel": _LLAMA,
     "Qwen2Model": _LLAMA,
+    "Qwen3Model": _LLAMA,
+    "SmolLM3Model": _LLAMA,
+    "GemmaModel": _LLAMA,
+    # Not Gemma 2: its attention caps the logits, which fused attention does not.
+    "Gemma3TextModel": replace(_LLAMA, attention="post_attention_layernorm", mlp="post_feedforward_layernorm"),
 }  # fmt: skip
 
 

@@ -9,12 +9,20 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GemmaConfig,
+    GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
 )
 
 from data import InputError
@@ -43,7 +51,18 @@ def transformer_lens(path: Path, processing: str, layers: list[int]) -> BridgeMo
     return BridgeModel(model, facts, STANDARD_HOOKS, layers, processing=processing, device=CPU)
 
 
-@pytest.fixture(params=["random GPT-2", "demo", "stories260K", "Llama", "Mistral", "Qwen2"])
+MADE = {
+    "Llama": (LlamaConfig, LlamaForCausalLM),
+    "Mistral": (MistralConfig, MistralForCausalLM),
+    "Qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "Qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "SmolLM3": (SmolLM3Config, SmolLM3ForCausalLM),
+    "Gemma": (GemmaConfig, GemmaForCausalLM),
+    "Gemma3": (Gemma3TextConfig, Gemma3ForCausalLM),
+}
+
+
+@pytest.fixture(params=["random GPT-2", "demo", "stories260K", *MADE])
 def model_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "random GPT-2":
         return request.getfixturevalue("random_gpt2")
@@ -51,14 +70,11 @@ def model_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         return DEMO
     if request.param == "stories260K":
         return request.getfixturevalue("stories260k")
-    config, model = {
-        "Llama": (LlamaConfig, LlamaForCausalLM),
-        "Mistral": (MistralConfig, MistralForCausalLM),
-        "Qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    }[request.param]
+    config, model = MADE[request.param]
     torch.manual_seed(0)
-    sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "vocab_size": 120}
-    made = model(config(**sizes, num_attention_heads=4, num_key_value_heads=2, bos_token_id=1, eos_token_id=2))
+    sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "vocab_size": 120, "head_dim": 12}
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    made = model(config(**sizes, **ids, num_attention_heads=4, num_key_value_heads=2))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
