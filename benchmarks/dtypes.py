@@ -20,6 +20,7 @@ from _measure import report
 sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 
 from data.dtypes import DTYPES, as_float, channel_scales, decode_int8, encode, is_finite, stored_dtype
+from harvest.compute import Compute
 from harvest.contexts import tokens_to_contexts
 from harvest.documents import DatasetChoice, open_source
 from harvest.lm import find_model, load
@@ -35,7 +36,7 @@ def contexts(model: str, dataset: str, n: int) -> np.ndarray:
     request = Request(
         model=model, revision=None, n_tokens=n * 256, dataset=DatasetChoice(dataset), layers=(0,), hooks=("mlp_out",),
         dtype="float32", compression="none", context_size=256, batch_size=16, skip_positions=0, prefix="none",
-        separator="eos", processing="centred", seed=0,
+        separator="eos", processing="centred", seed=0, compute=Compute(),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         source = open_source(request.dataset)

@@ -29,6 +29,7 @@ def store_facts(store: Store) -> dict[str, Any]:
                 "mean_norm_without_position_0": statistics.mean_norm(WITHOUT_FIRST),
                 "norm_variance_without_position_0": statistics.norm_variance(WITHOUT_FIRST),
                 "largest_entry": statistics.largest(ALL),
+                "relative_error": store.provenance["model"].get("relative_error", {}).get(hook),
             }
         )
     held = held_bytes(store, store.hooks, DEFAULT_POOL)
@@ -38,6 +39,7 @@ def store_facts(store: Store) -> dict[str, Any]:
         "fingerprint": store.fingerprint,
         "model": store.provenance["model"]["name"],
         "forward_path": store.provenance["model"]["forward_path"],
+        "precision": store.provenance["model"].get("precision"),
         "dataset": store.provenance["tokens"]["dataset"],
         "dtype": store.dtype,
         "contexts": layout.n_contexts,
@@ -72,6 +74,7 @@ def describe(facts: dict[str, Any]) -> str:
         f"{facts['bytes_on_disk'] / 1e9:.2f} GB on disk",
         f"mixing: {'–' if mixed is None else f'{mixed:.3f}'} of a uniform draw's contexts in a batch of 4096 "
         f"(groups of {facts['stream']['pool']} shards, {facts['stream']['bytes_held'] / 1e9:.2f} GB held for all)",
+        *_precision(facts),
         "",
         f"{'hook':<28}{'d':>6}{'mean norm':>12}{'variance':>12}{'… without position 0':>26}{'largest':>10}",
     ]
@@ -82,3 +85,10 @@ def describe(facts: dict[str, Any]) -> str:
             f"{hook['largest_entry']:>10.3f}"
         )
     return "\n".join(lines)
+
+
+def _precision(facts: dict[str, Any]) -> list[str]:
+    errors = [hook["relative_error"] for hook in facts["hooks"] if hook["relative_error"]]
+    if not errors:
+        return []
+    return [f"computed in {facts['precision']}: {min(errors):.1e} to {max(errors):.1e} off float32 (relative, by hook)"]

@@ -25,6 +25,7 @@ class BridgeModel:
     """A TransformerBridge around a model loaded by `transformers` with eager attention."""
 
     path: Literal["transformers", "transformer_lens"] = "transformer_lens"
+    compiled, compile_seconds = False, None
 
     def __init__(
         self, model: PreTrainedModel, facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *,

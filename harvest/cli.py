@@ -60,6 +60,10 @@ Examples:
 )
 @click.option("--processing", type=click.Choice(["centred", "none"]), default="centred", show_default=True,
               help="Centre the weights that write to the residual stream, as the post's library does.")  # fmt: skip
+@click.option("--precision", type=click.Choice(["float32", "tf32", "bfloat16"]), default="float32", show_default=True,
+              help="Of the model's products; the error against float32 is measured and kept in the store.")  # fmt: skip
+@click.option("--compile", "compiling", type=click.Choice(["auto", "yes", "no"]), default="auto", show_default=True,
+              help="Compile the forward pass (auto: on a GPU, from 20M tokens on).")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffle that deals rows to shards.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
@@ -70,8 +74,8 @@ def main(
     stopping: StopRequest, model: str, revision: str | None, tokens: int, dataset: str | None,
     dataset_config: str | None, dataset_split: str, text_column: str | None, out: Location | None, layers: str,
     hook: str, dtype: Any, compress: Any, context_size: int, batch_size: int, skip_positions: int,
-    prefix_token: str, separator_token: str, processing: Any, device: str, seed: int, overwrite: bool,
-    dry_run: bool, as_json: bool,
+    prefix_token: str, separator_token: str, processing: Any, precision: Any, compiling: Any, device: str, seed: int,
+    overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a language model once and store its activations, for training SAEs on them as often as you like.
 
@@ -80,6 +84,7 @@ def main(
     from data.facts import store_facts
     from data.location import remove
     from data.writer import remove_store, staging_path
+    from harvest.compute import Compute
     from harvest.documents import THE_PILE, DatasetChoice, open_source
     from harvest.lm import find_model
     from harvest.plan import (
@@ -101,9 +106,11 @@ def main(
         layers=parse_layers(layers, facts.n_layers), hooks=parse_hooks(hook), dtype=dtype, compression=compress,
         context_size=context_size, batch_size=batch_size, skip_positions=skip_positions, prefix=prefix_token,
         separator=separator_token, processing=processing, seed=seed,
+        compute=Compute(precision, compiling),
     )  # fmt: skip
-    check_request(request, facts)
     torch_device = choose_device(device)
+    check_request(request, facts)
+    request.compute.check(torch_device)
     schema = expected_schema(request, facts)
     check_free_space(out, schema)
     if dry_run:
@@ -129,7 +136,8 @@ def main(
         click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)
     if worker.rank == 0:
         found = store_facts(outcome.store)
-        show({**found, "tokens_per_second": outcome.tokens_per_second}, as_json)
+        speed = {"tokens_per_second": outcome.tokens_per_second, "compile_seconds": outcome.compile_seconds}
+        show({**found, **speed}, as_json)
 
 
 def show(facts: dict[str, Any], as_json: bool) -> None:
@@ -168,9 +176,9 @@ def measure_rate(request: Request, facts: ModelFacts, device: Any) -> float:
     """Tokens a second of the forward pass, on random tokens."""
     import torch
 
-    from harvest.lm import load
+    from harvest.run import load_for
 
-    model, _ = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
+    model, _ = load_for(request, facts, device)
     shape = (request.batch_size, request.context_size)
     tokens = torch.from_numpy(np.random.default_rng(0).integers(0, facts.vocab_size, shape)).to(device)
     seconds = []

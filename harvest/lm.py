@@ -40,6 +40,14 @@ class LanguageModel(Protocol):
     path: Literal["transformers", "transformer_lens"]
     widths: dict[str, int]  # full hook name → d, in the model's order
 
+    @property
+    def compiled(self) -> bool:
+        """Whether it runs compiled."""
+
+    @property
+    def compile_seconds(self) -> float | None:
+        """What that has cost, once it has run."""
+
     def capture(self, tokens: torch.Tensor, receive: Receive) -> None:
         """Run tokens int64 [batch, context]; hand each hook's activation, float32 [batch, context, d], to `receive`.
 
@@ -108,11 +116,12 @@ def official_name(alias: str) -> str:
 
 
 def load(
-    facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *, processing: Processing, device: torch.device
-) -> tuple[LanguageModel, str]:
+    facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *, processing: Processing, device: torch.device,
+    compiled: bool = False,
+) -> tuple[LanguageModel, str]:  # fmt: skip
     """Load the weights in float32; returns the model and its weights' fingerprint (SHA-256).
 
-    Raises InputError where a hook does not exist, with the names that come close.
+    Only fast.py's models are compiled. Raises InputError where a hook does not exist, with the names that come close.
     """
     from harvest.fast import FAMILIES, FastModel
 
@@ -121,7 +130,7 @@ def load(
     base = model.base_model
     if type(base).__name__ in FAMILIES and set(hooks) <= set(STANDARD_HOOKS):
         names = full_names(hooks, layers)
-        return FastModel(base, names, facts.d_model, processing=processing, device=device), weights
+        return FastModel(base, names, facts.d_model, processing=processing, device=device, compiled=compiled), weights
     from harvest.bridge import BridgeModel  # TransformerLens is slow to import: only where it is needed
 
     if getattr(model.config, "_attn_implementation", None) != "eager":

@@ -21,6 +21,7 @@ from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
 from data.schema import Compression, Schema
 from data.writer import is_remains, staging_path
+from harvest.compute import Compute
 from harvest.documents import DatasetChoice
 from harvest.lm import STANDARD_HOOKS, ModelFacts, Processing, full_names
 from harvest.packing import heldout_target
@@ -48,6 +49,7 @@ class Request:
     separator: str
     processing: Processing
     seed: int
+    compute: Compute
 
     @property
     def n_contexts(self) -> int:
@@ -74,6 +76,8 @@ class Request:
             "--prefix-token": self.prefix,
             "--separator-token": self.separator,
             "--processing": self.processing,
+            "--precision": self.compute.precision,
+            "--compile": self.compute.compiling,
             "--seed": self.seed,
             **{f"the installed {name}": version(name) for name in SOFTWARE},
         }

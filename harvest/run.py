@@ -26,6 +26,7 @@ from data.location import Location, exists
 from data.reader import Store, open_store
 from data.staging import WindowStaging
 from data.writer import begin, committed_windows, create, finish, staging_path
+from harvest.compute import AtPrecision, relative_errors
 from harvest.contexts import Packed, tokens_to_contexts
 from harvest.documents import Source
 from harvest.lm import LanguageModel, ModelFacts, load
@@ -38,10 +39,12 @@ CALIBRATION_CONTEXTS = 64  # for int8's channel scales
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished harvest: the store, and the speed of its steady state (without loading; None if nothing was run)."""
+    """A finished harvest: the store, and the speed of its steady state (without loading and the first batch, in which
+    the model is compiled if it is; None if nothing was run)."""
 
     store: Store
     tokens_per_second: float | None
+    compile_seconds: float | None
     text_ended: bool
 
 
@@ -76,12 +79,12 @@ def _run(
         if worker.rank == 0 and not exists(out / "zarr.json"):
             write_json(staging / "settings.json", settings)
             begin(out)
-            model, weights = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
+            model, weights = load_for(request, facts, device)
             packed = tokens_to_contexts(request, facts, source, staging, stop=stop, quiet=quiet)
             create_store(request, facts, source, settings, out, packed, model, weights, device)
         else:
             wait_for(lambda: exists(out / "zarr.json"), stop)
-            model, weights = load(facts, request.hooks, request.layers, processing=request.processing, device=device)
+            model, weights = load_for(request, facts, device)
         store = open_store(out)
         check_same_model(store, model, weights)
         speed = fill(store, model, request, device=device, worker=worker, stop=stop, quiet=quiet)
@@ -92,7 +95,19 @@ def _run(
         store = open_store(out)
         if store.complete:  # a worker that came after the end has made the folder anew
             shutil.rmtree(staging, ignore_errors=True)
-        return Outcome(store, speed, store.layout.n_contexts < request.n_contexts)
+        return Outcome(store, speed, model.compile_seconds, store.layout.n_contexts < request.n_contexts)
+
+
+def load_for(request: Request, facts: ModelFacts, device: torch.device) -> tuple[LanguageModel, str]:
+    """The model, computed as the request says, and its weights' fingerprint. Raises InputError where it cannot be."""
+    compute = request.compute
+    model, weights = load(
+        facts, request.hooks, request.layers, processing=request.processing, device=device,
+        compiled=compute.compiled(request.n_tokens, device),
+    )  # fmt: skip
+    if compute.compiling == "yes" and not model.compiled:
+        raise InputError(f"--compile yes: {facts.label} runs in TransformerLens with these hooks; give --compile no")
+    return (model if compute.precision == "float32" else AtPrecision(model, compute.precision, device)), weights
 
 
 def create_store(
@@ -114,7 +129,8 @@ def create_store(
             "settings": settings,
             "model": {
                 "name": facts.label, "revision": facts.revision, "weights_sha256": weights,
-                "processing": request.processing, "forward_path": model.path, "precision": "float32",
+                "processing": request.processing, "forward_path": model.path, "precision": request.compute.precision,
+                "compiled": model.compiled, "relative_error": errors,
                 "n_layers": facts.n_layers, "d_model": facts.d_model,
             },
             "tokens": {
@@ -125,14 +141,20 @@ def create_store(
             },
         }  # fmt: skip
 
+    some = next(packed.contexts())[0]
+    errors = relative_errors(model, on_device(some[: request.batch_size], device))
     scales: dict[str, NDArray[np.float32]] = {}
     if request.dtype == "int8":
-        scales = calibrate(model, next(packed.contexts())[0][:CALIBRATION_CONTEXTS], device)
+        scales = calibrate(model, on_device(some[:CALIBRATION_CONTEXTS], device))
     create(out, schema, contexts, provenance, scales)
 
 
-def calibrate(model: LanguageModel, tokens: NDArray[np.int32], device: torch.device) -> dict[str, NDArray[np.float32]]:
-    """int8's channel scales from some contexts, int32 [n, context_size]: hook → float32 [d]."""
+def on_device(tokens: NDArray[np.int32], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(tokens.astype(np.int64)).to(device)
+
+
+def calibrate(model: LanguageModel, tokens: torch.Tensor) -> dict[str, NDArray[np.float32]]:
+    """int8's channel scales from some contexts, int64 [n, context_size]: hook → float32 [d]."""
     scales: dict[str, NDArray[np.float32]] = {}
 
     def receive(name: str, value: torch.Tensor) -> None:
@@ -140,7 +162,7 @@ def calibrate(model: LanguageModel, tokens: NDArray[np.int32], device: torch.dev
             raise InputError(f"the model computes values in {name} that are not finite, which no store keeps")
         scales[name] = channel_scales(value.flatten(0, -2)).cpu().numpy()
 
-    model.capture(torch.from_numpy(tokens.astype(np.int64)).to(device), receive)
+    model.capture(tokens, receive)
     return scales
 
 

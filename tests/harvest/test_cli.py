@@ -31,6 +31,8 @@ BASE = ["--model", "demo", "--tokens", "10k"]
         ([*BASE, "--hook", "nonsense"], "--hook nonsense: the model has no such hook at layer 0"),
         ([*BASE, "--out", "/dev/null/s.zarr"], "--out /dev/null/s.zarr: cannot be written there"),
         ([*BASE, "--dtype", "float8"], "'float8' is not one of"),
+        ([*BASE, "--device", "cpu", "--precision", "tf32"], "--precision tf32: only GPUs have it"),
+        ([*BASE, "--hook", "mlp.hook_post", "--compile", "yes"], "--compile yes: demo runs in TransformerLens"),
         (["--model", "./no-such-folder/x", "--tokens", "10k"], "--model ./no-such-folder/x: there is no such folder"),
         ([*BASE, "--device", "cuda"], "--device cuda: PyTorch finds no GPU"),
     ],

@@ -1,0 +1,52 @@
+"""Precision and compilation: the values stay within a stated error, and the store says what was done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import open_store
+
+SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu", "--dtype", "float32")
+
+
+def harvested(command, model: Path, dataset: Path, out: Path, *more: str):
+    done = command("harvest", "--model", model, "--dataset", dataset, "--out", out, *SIZES, "--json", *more)
+    assert done.returncode == 0, done.stderr
+    return open_store(out), json.loads(done.stdout)
+
+
+def all_rows(store, hook: str) -> np.ndarray:
+    return np.concatenate([store.rows(hook, shard) for split in ("train", "heldout") for shard in store.shards(split)])
+
+
+def distance(store, other, hook: str) -> float:
+    a, b = all_rows(store, hook).astype(np.float64), all_rows(other, hook).astype(np.float64)
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def test_bfloat16_products_keep_to_the_error_that_the_store_states(command, random_gpt2, token_file, tmp_path) -> None:
+    exact, _ = harvested(command, random_gpt2, token_file, tmp_path / "a.zarr")
+    rounded, facts = harvested(command, random_gpt2, token_file, tmp_path / "b.zarr", "--precision", "bfloat16")
+    assert exact.provenance["model"]["precision"] == "float32"
+    assert set(exact.provenance["model"]["relative_error"].values()) == {0.0}
+    assert rounded.provenance["model"]["precision"] == facts["precision"] == "bfloat16"
+    for found in facts["hooks"]:
+        assert 1e-3 < found["relative_error"] < 2e-2
+        assert distance(rounded, exact, found["hook"]) == pytest.approx(found["relative_error"], rel=0.2)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
+def test_a_compiled_model_gives_the_same_values_to_rounding(command, random_gpt2, token_file, tmp_path) -> None:
+    plain, _ = harvested(command, random_gpt2, token_file, tmp_path / "a.zarr")
+    compiled, facts = harvested(command, random_gpt2, token_file, tmp_path / "b.zarr", "--compile", "yes")
+    assert not plain.provenance["model"]["compiled"]
+    assert compiled.provenance["model"]["compiled"]
+    assert facts["compile_seconds"] > 0
+    assert compiled.layout.n_contexts % 8  # the last batch is smaller, and is not compiled for
+    for hook in plain.hooks:
+        assert distance(compiled, plain, hook) < 1e-5
