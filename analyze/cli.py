@@ -9,8 +9,11 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from analyze.runs import as_csv, as_table, find_runs, last_measures
-from data.cli import StoreCommand, StoreLocation
+from analyze import evaluate, runs
+from analyze.fitted import check_store, find_runs
+from analyze.heldout import Heldout
+from analyze.tables import as_csv
+from data.cli import Count, StoreCommand, StoreLocation, choose_device
 from data.facts import describe, store_facts
 from data.location import Location
 from data.reader import open_store
@@ -19,7 +22,9 @@ from data.verify import verify
 store_option = click.option(
     "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
 )
+runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
 
 
 @click.group()
@@ -57,10 +62,36 @@ def verify_command(path: Location, as_json: bool) -> None:
 
 
 @main.command("runs", cls=StoreCommand, epilog="Example: analyze runs runs/demo")
-@click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@runs_argument
 @json_option
-@click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
+@csv_option
 def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
     """What runs came to on the held-out split, by layer; for NSAE with noise off / on."""
-    rows = [row for run in find_runs(paths) for row in last_measures(run)]
-    click.echo(json.dumps(rows, indent=2) if as_json else as_csv(rows).rstrip() if as_csv_ else as_table(rows))
+    rows = [row for run in find_runs(paths) for row in runs.last_measures(run)]
+    click.echo(json.dumps(rows, indent=2) if as_json else as_csv(rows).rstrip() if as_csv_ else runs.as_table(rows))
+
+
+@main.command(
+    "measures", cls=StoreCommand, epilog="Example: analyze measures --store data/demo.zarr runs/demo --contexts 200"
+)
+@store_option
+@runs_argument
+@click.option("--contexts", type=Count(), help="How many held-out contexts, of the first.  [default: all]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling, and of NSAE's noise.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@json_option
+@csv_option
+def measures_command(
+    path: Location, paths: tuple[Path, ...], contexts: int | None, seed: int, device: str, as_json: bool, as_csv_: bool
+) -> None:
+    """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
+    store, fitted = open_store(path), find_runs(paths)
+    check_store(fitted, store)
+    heldout = Heldout(store, contexts)
+    lines, features = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
+    if as_json:
+        about = {"store": store.fingerprint, "rows": heldout.n_rows(), "resampled": heldout.unit,
+                 "groups": heldout.n_groups}  # fmt: skip
+        click.echo(json.dumps({**about, "measures": lines, "features": features}, indent=2))
+    else:
+        click.echo(as_csv(lines).rstrip() if as_csv_ else evaluate.as_table(lines, features))

@@ -1,0 +1,135 @@
+"""Measures of runs on the held-out split, without the language model, by layer, run, subset of positions, noise off/on.
+
+Not here: definitions (measures.py), intervals (bootstrap.py), which rows (heldout.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from analyze import bootstrap
+from analyze.fitted import FittedRun, hooks_of
+from analyze.heldout import Heldout
+from analyze.measures import ALL, COLUMNS, density_histogram, measures, position_bins, row_columns, subsets
+from analyze.tables import Row, markdown, short, with_interval
+from data.permute import seed_of
+from train.sae import SAE
+
+BATCH = 4096  # rows; features silent in a batch are counted in so many, as in training
+
+
+@dataclass
+class Tally:
+    """Sums of one SAE, noise off or on: COLUMNS by group and bin of positions, fires by feature, silent by batch."""
+
+    sums: torch.Tensor  # float64 [groups, bins, columns]
+    fires: torch.Tensor  # int64 [d_sae]
+    silent: list[int]
+
+    @classmethod
+    def empty(cls, n_groups: int, n_bins: int, d_sae: int) -> Tally:
+        zeros = torch.zeros(n_groups, n_bins, len(COLUMNS), dtype=torch.float64)
+        return cls(zeros, torch.zeros(d_sae, dtype=torch.int64), [])
+
+    def add(self, sae: SAE, x: torch.Tensor, epsilon: torch.Tensor | None, cell: torch.Tensor) -> None:
+        """Add rows x [n, d_model]; `cell` int64 [n] is group · bins + bin. Noise: epsilon [n, d_sae]."""
+        c = sae.encode(x, epsilon)
+        columns = row_columns(x, c, sae.decode(c), float(sae.input_scale))
+        self.sums.view(-1, len(COLUMNS)).index_add_(0, cell, columns.cpu())
+        fires = (c != 0).sum(dim=0).cpu()
+        self.fires += fires
+        if len(x) == BATCH:
+            self.silent.append(int((fires == 0).sum()))
+
+
+@torch.no_grad()
+def evaluate(
+    heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> tuple[list[Row], list[Row]]:  # fmt: skip
+    """All measures of all runs: one line a measure (with its interval), and one line an SAE about its features.
+
+    Noise is drawn from `seed` and the hook, the same for all runs of one width.
+    """
+    lines: list[Row] = []
+    features: list[Row] = []
+    chosen = [hook for hook in hooks_of(runs) if not hooks or hook in hooks]
+    drawn = bootstrap.weights(heldout.n_groups, seed=seed)
+    bar = tqdm(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True)
+    with bar:
+        for hook in chosen:
+            bar.set_postfix_str(hook)
+            here = [run for run in runs if hook in run.hooks]
+            saes = [run.sae(hook, device) for run in here]
+            kinds = [(i, noise) for i, sae in enumerate(saes) for noise in ((False, True) if sae.noisy else (False,))]
+            bins = position_bins(heldout.store.schema.context_size)
+            bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
+            tallies = [Tally.empty(heldout.n_groups, len(bins), saes[i].d_sae) for i, _ in kinds]
+            x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
+            generator = torch.Generator(device).manual_seed(seed_of(seed, crc32(hook.encode())) >> 1)
+            for rows in heldout.rows(hook, batch_size=BATCH):
+                cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
+                x_sum.index_add_(0, cell, rows.x.double())
+                x, noises = rows.x.to(device), dict[int, torch.Tensor]()
+                for (i, noise), tally in zip(kinds, tallies, strict=True):
+                    sae = saes[i]
+                    if noise and sae.d_sae not in noises:
+                        noises[sae.d_sae] = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
+                    tally.add(sae, x, noises[sae.d_sae] if noise else None, cell)
+                bar.update(len(x))
+            by_bin = x_sum.view(heldout.n_groups, len(bins), -1).numpy()
+            for (i, noise), tally in zip(kinds, tallies, strict=True):
+                about = {"run": here[i].name, "variant": here[i].variant, "hook": hook, "noise": noise}
+                weight = here[i].l2_weight(saes[i].d_model)
+                lines += _lines(about, tally.sums.numpy(), by_bin, bins, drawn, weight)
+                features.append(about | _features(tally, heldout.n_rows()))
+    return lines, features
+
+
+def _lines(
+    about: Row, sums: bootstrap.Float, x_sum: bootstrap.Float, bins: list[tuple[str, int, int]],
+    drawn: bootstrap.Float, l2_weight: float,
+) -> Iterator[Row]:  # fmt: skip
+    """A line for each measure and subset of positions that has rows."""
+    columns = subsets(sums, bins, axis=1)
+    inputs = subsets(x_sum, bins, axis=1)
+    for subset, by_group in columns.items():
+        if not by_group[:, 0].sum():
+            continue
+        values = measures(by_group.sum(axis=0), inputs[subset].sum(axis=0), l2_weight=l2_weight)
+        several = measures(
+            bootstrap.resampled(by_group, drawn), bootstrap.resampled(inputs[subset], drawn), l2_weight=l2_weight
+        )
+        for name, value in values.items():
+            low, high = bootstrap.interval(several[name])
+            yield about | {"subset": subset, "measure": name, "value": float(value), "low": low, "high": high}
+
+
+def _features(tally: Tally, n_rows: int) -> Row:
+    """Exact counts, without intervals: resampling contexts would inflate deadness."""
+    edges, counts = density_histogram(tally.fires.numpy(), n_rows)
+    return {
+        "rows": n_rows, "d_sae": len(tally.fires), "dead": float((tally.fires == 0).double().mean()),
+        "silent": float(np.mean(tally.silent)) if tally.silent else None,
+        "density_log10_edges": edges.tolist(), "density_features": counts.tolist(),
+    }  # fmt: skip
+
+
+SHOWN = {"l0": "L0", "l2": "L2", "explained_variance": "explained variance", "suppression": "suppression", "gamma": "γ"}
+
+
+def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
+    """Markdown: of each SAE, noise off and on, measures over all positions with their intervals, and its dead share."""
+    of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines if line["subset"] == ALL}
+    rows = []
+    for about in features:
+        key = (about["hook"], about["run"], about["noise"])
+        cells = [with_interval(of[*key, name]) for name in SHOWN]
+        rows.append([*key[:2], "on" if about["noise"] else "off", *cells, short(about["dead"])])
+    return markdown(["hook", "run", "noise", *SHOWN.values(), "dead"], rows)

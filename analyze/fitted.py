@@ -1,0 +1,85 @@
+"""Runs as they are analysed: what each is called, how it was trained, and its SAEs.
+
+Not here: how a run's folder is laid out (train/checkpoint.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import InputError
+from data.reader import Store
+from train.checkpoint import RunFolder
+from train.load import load_sae
+from train.objective import Objective
+from train.sae import SAE
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """One run; `name` tells it from the others that are analysed with it."""
+
+    name: str
+    folder: RunFolder
+    settings: dict[str, Any]  # of run.json
+
+    @property
+    def hooks(self) -> list[str]:
+        return list(self.settings["hooks"])
+
+    @property
+    def variant(self) -> str:
+        return str(self.settings["run"]["variant"])
+
+    @property
+    def l1(self) -> float:
+        """α."""
+        return float(self.settings["run"]["l1"])
+
+    def l2_weight(self, d_model: int) -> float:
+        return Objective(**self.settings["objective"]).l2_weight(d_model)
+
+    def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
+        """The SAE of a hook, of its final weights or else the last checkpoint. Raises InputError where it has none."""
+        return load_sae(self.folder.path, hook=hook, device=device)
+
+
+def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
+    """The runs given, and those in the experiments' folders given.
+
+    A run is called by its folder's name, with its experiment's before it where two would have the same. Raises
+    InputError where a folder has none.
+    """
+    folders: dict[Path, RunFolder] = {}
+    for path in paths:
+        here = [f for f in (RunFolder(p) for p in (path, *sorted(path.glob("*")))) if f.settings.is_file()]
+        if not here:
+            raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
+        folders |= {folder.path.resolve(): folder for folder in here}
+    count = Counter(path.name for path in folders)
+    names = {path: path.name if count[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in folders}
+    return [
+        FittedRun(names[path], folder, json.loads(folder.settings.read_bytes())) for path, folder in folders.items()
+    ]
+
+
+def check_store(runs: Sequence[FittedRun], store: Store) -> None:
+    """Raise InputError where a run was trained on another store."""
+    for run in runs:
+        if run.settings["store"] != store.fingerprint:
+            raise InputError(
+                f"--runs {run.folder.path}: was trained on another store than {store.path} "
+                f"(fingerprint {str(run.settings['store'])[:12]}, not {str(store.fingerprint)[:12]}); give that one"
+            )
+
+
+def hooks_of(runs: Sequence[FittedRun]) -> list[str]:
+    """All hooks that some run has an SAE for, in the model's order."""
+    return list(dict.fromkeys(hook for run in runs for hook in run.hooks))

@@ -1,0 +1,65 @@
+"""A store's held-out rows of a hook, in the order in which they are stored, and where each comes from.
+
+Not here: what is measured of them (measures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.errors import StoreError
+from data.reader import Store
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """x float32 [n, d]; group int64 [n], what is resampled together (0 … groups − 1); position int64 [n]."""
+
+    x: torch.Tensor
+    group: Ints
+    position: Ints
+
+
+class Heldout:
+    """The held-out contexts of a store, or the first `n_contexts` of them.
+
+    `group_of` int64 [contexts, context_size] numbers what is resampled: documents, or contexts where the store knows
+    of no two documents. Raises StoreError where the store has no held-out rows.
+    """
+
+    def __init__(self, store: Store, n_contexts: int | None = None) -> None:
+        self.store = store
+        self.n_contexts = min(store.layout.n_heldout_contexts, n_contexts or store.layout.n_heldout_contexts)
+        if not self.n_contexts or not store.shards("heldout"):
+            raise StoreError(f"{store.path} has no held-out rows yet; continue the harvest with its command")
+        self.contexts = np.arange(self.n_contexts)
+        document = store.documents(self.contexts)
+        self.unit = "document" if len(np.unique(document)) > 1 else "context"
+        if self.unit == "context":
+            document = np.broadcast_to(self.contexts[:, None], document.shape)
+        known, numbers = np.unique(document, return_inverse=True)
+        self.group_of, self.n_groups = numbers.reshape(document.shape).astype(np.int64), len(known)
+
+    def tokens(self) -> NDArray[np.int32]:
+        """int32 [contexts, context_size]."""
+        return self.store.tokens(self.contexts)
+
+    def rows(self, hook: str, *, batch_size: int) -> Iterator[Rows]:
+        """Batches of at most so many rows; none crosses a shard."""
+        for shard in self.store.shards("heldout"):
+            context, position = (origin.astype(np.int64) for origin in self.store.origin(shard))
+            kept = np.flatnonzero(context < self.n_contexts)
+            for begin in range(0, len(kept), batch_size):
+                index = kept[begin : begin + batch_size]
+                x = torch.from_numpy(self.store.rows(hook, shard, index).astype(np.float32))
+                yield Rows(x, self.group_of[context[index], position[index]], position[index])
+
+    def n_rows(self) -> int:
+        return self.n_contexts * self.store.layout.rows_per_context
