@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
 
 from analyze import evaluate, runs
-from analyze.fitted import check_store, find_runs
+from analyze.fitted import check_store, find_runs, hooks_of
 from analyze.heldout import Heldout
 from analyze.tables import as_csv
 from data.cli import Count, StoreCommand, StoreLocation, choose_device
@@ -24,6 +25,10 @@ store_option = click.option(
 )
 runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
+)
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
 
 
@@ -77,8 +82,8 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 @store_option
 @runs_argument
 @click.option("--contexts", type=Count(), help="How many held-out contexts, of the first.  [default: all]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling, and of NSAE's noise.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@seed_option
+@device_option
 @json_option
 @csv_option
 def measures_command(
@@ -90,8 +95,51 @@ def measures_command(
     heldout = Heldout(store, contexts)
     lines, features = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
     if as_json:
-        about = {"store": store.fingerprint, "rows": heldout.n_rows(), "resampled": heldout.unit,
-                 "groups": heldout.n_groups}  # fmt: skip
-        click.echo(json.dumps({**about, "measures": lines, "features": features}, indent=2))
+        click.echo(json.dumps({**about(heldout), "measures": lines, "features": features}, indent=2))
     else:
         click.echo(as_csv(lines).rstrip() if as_csv_ else evaluate.as_table(lines, features))
+
+
+@main.command(
+    "patch",
+    cls=StoreCommand,
+    epilog="Example: analyze patch --store data/demo.zarr --model demo runs/demo --contexts 50",
+)
+@store_option
+@runs_argument
+@click.option("--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]")
+@click.option("--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first.")
+@click.option("--batch-size", type=Count(), default="4", show_default=True, help="Contexts a forward pass.")
+@click.option("--keep-first", is_flag=True, help="Leave position 0 of each context as it is.")
+@seed_option
+@device_option
+@json_option
+@csv_option
+def patch_command(
+    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, batch_size: int, keep_first: bool,
+    seed: int, device: str, as_json: bool, as_csv_: bool,
+) -> None:  # fmt: skip
+    """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
+    from analyze import patching  # the model's libraries take seconds to import
+    from analyze.lm import load_for_store
+
+    store, fitted = open_store(path), find_runs(paths)
+    check_store(fitted, store)
+    heldout, where = Heldout(store, contexts), choose_device(device)
+    lm = load_for_store(store, hooks_of(fitted), model=model, device=where)
+    lines = patching.patch(
+        lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
+    )
+    if as_json:
+        click.echo(json.dumps({**about(heldout), "position_0": "clean" if keep_first else "patched", "measures": lines},
+                              indent=2))  # fmt: skip
+    else:
+        click.echo(as_csv(lines).rstrip() if as_csv_ else patching.as_table(lines))
+
+
+def about(heldout: Heldout) -> dict[str, Any]:
+    """What the measures of a JSON answer were taken on."""
+    return {
+        "store": heldout.store.fingerprint, "contexts": heldout.n_contexts, "rows": heldout.n_rows(),
+        "resampled": heldout.unit, "groups": heldout.n_groups,
+    }  # fmt: skip

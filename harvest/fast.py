@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import nn
@@ -54,6 +54,9 @@ FAMILIES = {
     # Not Gemma 2: its attention caps the logits, which fused attention does not.
     "Gemma3TextModel": replace(_LLAMA, attention="post_attention_layernorm", mlp="post_feedforward_layernorm"),
 }  # fmt: skip
+
+
+T = TypeVar("T")
 
 
 class FastModel:
@@ -101,9 +104,15 @@ class FastModel:
             if self._compiled_for is None:
                 self._compiled_for, self.compile_seconds = tokens.shape, time.perf_counter() - begin
             return
+        self.watched(lambda: self.model(input_ids=tokens, use_cache=False), receive)
+
+    def watched(self, work: Callable[[], T], receive: Receive) -> T:
+        """What `work` computes with this model, while each hook's activation is handed to `receive`."""
         self._receive = receive
-        self.model(input_ids=tokens, use_cache=False)
-        self._receive = None
+        try:
+            return work()
+        finally:
+            self._receive = None
 
     def _collect(self, tokens: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
         """All hooks' values at once, which can be compiled as one."""
@@ -114,8 +123,8 @@ class FastModel:
 
     def _attach(self, name: str, block: nn.Module, family: Family) -> None:
         def take(value: Any) -> None:
-            assert self._receive is not None
-            self._receive(name, value[0] if isinstance(value, tuple) else value)
+            if self._receive is not None:
+                self._receive(name, value[0] if isinstance(value, tuple) else value)
 
         after: Callable[..., None] = lambda module, args, output: take(output)  # noqa: E731
         kind = name.rsplit(".hook_", 1)[1]

@@ -125,7 +125,7 @@ def load(
     """
     from harvest.fast import FAMILIES, FastModel
 
-    model = _load_transformers(facts, attention="sdpa")
+    model = load_transformers(facts, attention="sdpa")
     weights = weights_fingerprint(model)
     base = model.base_model
     if type(base).__name__ in FAMILIES and set(hooks) <= set(STANDARD_HOOKS):
@@ -134,7 +134,7 @@ def load(
     from harvest.bridge import BridgeModel  # TransformerLens is slow to import: only where it is needed
 
     if getattr(model.config, "_attn_implementation", None) != "eager":
-        model = _load_transformers(facts, attention="eager")  # TransformerLens computes with attention patterns
+        model = load_transformers(facts, attention="eager")  # TransformerLens computes with attention patterns
     return BridgeModel(model, facts, hooks, layers, processing=processing, device=device), weights
 
 
@@ -158,7 +158,7 @@ def weights_fingerprint(model: PreTrainedModel) -> str:
     return digest.hexdigest()
 
 
-def _load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
+def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
     settings: dict[str, Any] = {"dtype": torch.float32, "revision": facts.revision}
     try:
         try:

@@ -1,0 +1,200 @@
+"""What a layer's reconstruction costs the language model: its loss, and how its next-token distributions change.
+
+    loss_clean, loss_zero, loss_mean, loss    next-token cross entropy in nats, with the hook's activation left alone,
+                                              zeroed, replaced by the training split's mean, or by x̂
+    nats_lost                                 loss − loss_clean
+    score                                     (Σ loss_zero − Σ loss) / (Σ loss_zero − Σ loss_clean)
+    kl, kl_zero, kl_mean                      mean KL(clean ‖ patched) over the positions' distributions, in nats
+    agreement                                 share of positions where the likeliest next token is the clean pass's
+
+All on the same positions (context − 1) of the same contexts, whatever the run and layer, so that intervals are paired.
+Activations are the model's own, float32, in the form that the store's processing gave them.
+
+Not here: the model (lm.py), intervals (bootstrap.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from analyze import bootstrap
+from analyze.fitted import FittedRun, hooks_of
+from analyze.heldout import Heldout, Ints
+from analyze.lm import PatchableModel
+from analyze.tables import Row, markdown, with_interval
+from data.permute import seed_of
+from train.sae import SAE
+
+SUMS = ("positions", "loss", "kl", "agreement")
+CONTEXTS_AT_ONCE = 4
+
+
+class Reference:
+    """The clean pass over some contexts, to compare others with: logits [b, context, V], tokens [b, context]."""
+
+    def __init__(self, logits: Tensor, tokens: Tensor) -> None:
+        clean = logits[:, :-1]
+        self._targets = tokens[:, 1:, None]
+        logarithms = torch.log_softmax(clean.float(), dim=-1)
+        self._p = logarithms.exp()
+        self._likeliest = clean.argmax(dim=-1)
+        self._negative_entropy = _dot(self._p, logarithms)
+
+    def compare(self, logits: Tensor) -> Tensor:
+        """SUMS' terms at each position but the last: float64 [b, context − 1, 4]."""
+        here = logits[:, :-1].float()
+        normaliser = here.logsumexp(dim=-1)
+        loss = normaliser - here.gather(-1, self._targets)[..., 0]
+        kl = self._negative_entropy - _dot(self._p, here) + normaliser
+        agreement = here.argmax(dim=-1) == self._likeliest
+        return torch.stack([torch.ones_like(loss), loss, kl, agreement.to(loss.dtype)], dim=-1).double()
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Σ over the vocabulary without a product in memory: [b, t, V] twice → [b, t]."""
+    return torch.einsum("btv,btv->bt", a, b)
+
+
+class What(NamedTuple):
+    """What stands in a hook's place: a run's reconstruction, `zero`, `mean`; or nothing (`clean`)."""
+
+    name: str
+    hook: str = ""
+    noise: bool = False
+
+
+class Tallies:
+    """SUMS by group for each What: float64 [groups, 4]."""
+
+    def __init__(self, n_groups: int) -> None:
+        self._n_groups = n_groups
+        self.of: dict[What, bootstrap.Float] = {}
+
+    def add(self, what: What, terms: Tensor, group: Ints) -> None:
+        """Terms [b, t, 4] of positions that belong to `group` [b, t]."""
+        total = self.of.setdefault(what, np.zeros((self._n_groups, len(SUMS))))
+        np.add.at(total, group.reshape(-1), terms.reshape(-1, len(SUMS)).cpu().numpy())
+
+
+CLEAN = What("clean")
+
+
+@dataclass(frozen=True)
+class Patched:
+    """A hook to be patched: the training split's mean there [d_model], and the SAEs by run, noise off and on."""
+
+    hook: str
+    mean: Tensor
+    saes: list[tuple[FittedRun, SAE]]
+
+    def kinds(self) -> Iterator[tuple[FittedRun, SAE, bool]]:
+        for run, sae in self.saes:
+            for noise in (False, True) if sae.noisy else (False,):
+                yield run, sae, noise
+
+    def replacements(self, x: Tensor, seed: int) -> Iterator[tuple[What, Tensor]]:
+        """What may stand for x [b, context, d_model]; noise is a function of `seed`, the same for SAEs of one width."""
+        yield What("zero", self.hook), torch.zeros_like(x)
+        yield What("mean", self.hook), self.mean.expand_as(x).clone()
+        for run, sae, noise in self.kinds():
+            epsilon = None
+            if noise:
+                generator = torch.Generator(x.device).manual_seed(seed)
+                epsilon = torch.randn((*x.shape[:-1], sae.d_sae), generator=generator, device=x.device)
+            yield What(run.name, self.hook, noise), sae.decode(sae.encode(x, epsilon))
+
+
+@torch.inference_mode()
+def patch(
+    model: PatchableModel, heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
+    keep_first: bool = False, contexts_at_once: int = CONTEXTS_AT_ONCE, device: torch.device | str = "cpu",
+) -> list[Row]:  # fmt: skip
+    """One line a measure for each run and hook, NSAE with noise off and on; `keep_first` leaves position 0 clean.
+
+    The clean pass is run once for all, and the ablated ones once for all runs.
+    """
+    chosen = [
+        Patched(
+            hook, torch.from_numpy(heldout.store.statistics(hook).mean()).float().to(device),
+            [(run, run.sae(hook, device)) for run in runs if hook in run.hooks],
+        )
+        for hook in hooks_of(runs) if not hooks or hook in hooks
+    ]  # fmt: skip
+    tokens, tallies = torch.from_numpy(heldout.tokens().astype(np.int64)), Tallies(heldout.n_groups)
+    with tqdm(total=len(tokens), desc="patching", unit="context") as bar:
+        for begin in range(0, len(tokens), contexts_at_once):
+            here = tokens[begin : begin + contexts_at_once].to(device)
+            group = heldout.group_of[begin : begin + contexts_at_once, 1:]
+            logits, activations = model.clean(here)
+            reference = Reference(logits, here)
+            tallies.add(CLEAN, reference.compare(logits), group)
+            for one in chosen:
+                x = activations[one.hook]
+                for what, value in one.replacements(x, seed_of(seed, crc32(one.hook.encode()), begin) >> 1):
+                    if keep_first:
+                        value[:, 0] = x[:, 0]
+                    tallies.add(what, reference.compare(model.patched(one.hook, value)), group)
+            bar.update(len(here))
+    drawn = bootstrap.weights(heldout.n_groups, seed=seed)
+    return [
+        {"run": run.name, "variant": run.variant, "hook": one.hook, "noise": noise} | line
+        for one in chosen
+        for run, _, noise in one.kinds()
+        for line in _lines([tallies.of[what] for what in (
+            CLEAN, What("zero", one.hook), What("mean", one.hook), What(run.name, one.hook, noise)
+        )], drawn)
+    ]  # fmt: skip
+
+
+def patch_measures(
+    clean: bootstrap.Float, zero: bootstrap.Float, mean: bootstrap.Float, patched: bootstrap.Float
+) -> dict[str, bootstrap.Float]:
+    """The measures by name, [...] each, of SUMS [..., 4] over the same positions."""
+    n, loss_clean, _, _ = np.moveaxis(clean, -1, 0)
+    loss_zero, kl_zero = zero[..., 1], zero[..., 2]
+    loss, kl, agreement = patched[..., 1], patched[..., 2], patched[..., 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "loss_clean": loss_clean / n,
+            "loss_zero": loss_zero / n,
+            "loss_mean": mean[..., 1] / n,
+            "loss": loss / n,
+            "nats_lost": (loss - loss_clean) / n,
+            "nats_lost_zero": (loss_zero - loss_clean) / n,
+            "score": (loss_zero - loss) / (loss_zero - loss_clean),
+            "kl": kl / n,
+            "kl_zero": kl_zero / n,
+            "kl_mean": mean[..., 2] / n,
+            "agreement": agreement / n,
+        }
+
+
+def _lines(several: Sequence[bootstrap.Float], drawn: bootstrap.Float) -> Iterator[Row]:
+    """Of sums by group, clean, zeroed, with the mean and patched: a line a measure, with its paired interval."""
+    values = patch_measures(*(sums.sum(axis=0) for sums in several))
+    intervals = patch_measures(*(bootstrap.resampled(sums, drawn) for sums in several))
+    for name, value in values.items():
+        low, high = bootstrap.interval(intervals[name])
+        yield {"measure": name, "value": float(value), "low": low, "high": high}
+
+
+SHOWN = {"loss_clean": "clean loss", "nats_lost": "nats lost", "nats_lost_zero": "… if zeroed", "score": "score",
+         "kl": "KL", "agreement": "agreement"}  # fmt: skip
+
+
+def as_table(lines: Sequence[Row]) -> str:
+    """Markdown: of each run and hook, noise off and on, the measures with their intervals."""
+    of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines}
+    rows = [
+        [hook, run, "on" if noise else "off", *(with_interval(of[hook, run, noise, name]) for name in SHOWN)]
+        for hook, run, noise in dict.fromkeys(key[:3] for key in of)
+    ]
+    return markdown(["hook", "run", "noise", *SHOWN.values()], rows)

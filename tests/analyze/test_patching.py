@@ -1,0 +1,200 @@
+"""Patching the language model: against TransformerLens from the tokens, and against PyTorch's losses in float64."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from analyze.bootstrap import weights
+from analyze.fitted import find_runs
+from analyze.heldout import Heldout
+from analyze.lm import ReplayedModel, ResumedModel, load_patchable
+from analyze.patching import CLEAN, Reference, Tallies, patch, patch_measures
+from data import open_store
+from harvest.demo import MODEL as DEMO
+from harvest.lm import find_model
+from train import load_sae
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["random GPT-2", "demo"])
+def model_dir(request: pytest.FixtureRequest) -> Path:
+    return DEMO if request.param == "demo" else request.getfixturevalue("random_gpt2")
+
+
+def some_tokens(facts) -> torch.Tensor:
+    return torch.randint(0, facts.vocab_size, (2, 24), generator=torch.Generator().manual_seed(1))
+
+
+def names_of(facts, kind: str) -> list[str]:
+    return [f"blocks.{layer}.hook_{kind}" for layer in range(facts.n_layers)]
+
+
+@pytest.mark.parametrize("kind", ["mlp_out", "resid_pre", "resid_post"])
+@pytest.mark.parametrize("processing", ["centred", "none"])
+def test_a_pass_from_the_patched_place_equals_one_from_the_tokens(model_dir: Path, kind: str, processing: str) -> None:
+    facts = find_model(str(model_dir), None)
+    names, tokens = names_of(facts, kind), some_tokens(facts)
+    resumed, _ = load_patchable(facts, names, processing=processing, device=CPU)
+    assert isinstance(resumed, ResumedModel)
+    replayed = ReplayedModel(facts, names, processing=processing, device=CPU)
+    (logits, found), (expected_logits, expected) = resumed.clean(tokens), replayed.clean(tokens)
+    generator = torch.Generator().manual_seed(2)
+
+    def centred(logits: torch.Tensor) -> torch.Tensor:  # TransformerLens centres the unembedding, too
+        return logits - logits.mean(dim=-1, keepdim=True)
+
+    torch.testing.assert_close(centred(logits), centred(expected_logits), rtol=1e-4, atol=2e-4)
+    for name in names:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-4)
+        value = found[name] * 0.7 + torch.randn(found[name].shape, generator=generator) * found[name].std()
+        ours, theirs = resumed.patched(name, value), replayed.patched(name, value)
+        torch.testing.assert_close(centred(ours), centred(theirs), rtol=1e-4, atol=2e-4)
+
+
+def test_blocks_before_the_patched_place_are_not_run_again(random_gpt2: Path) -> None:
+    facts = find_model(str(random_gpt2), None)
+    names = names_of(facts, "mlp_out")
+    model, _ = load_patchable(facts, names, processing="centred", device=CPU)
+    assert isinstance(model, ResumedModel)
+    ran: list[int] = []
+    for i, block in enumerate(model._blocks):
+        block.register_forward_hook(lambda module, args, output, i=i: ran.append(i))
+    _, found = model.clean(some_tokens(facts))
+    assert ran == [0, 1, 2]
+    for i, name in enumerate(names):
+        ran.clear()
+        model.patched(name, found[name])
+        assert ran == list(range(i + 1, 3))
+
+
+def test_loss_divergence_and_agreement_equal_float64_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, other = (torch.randn(2, 6, 50, generator=generator) * 3 for _ in range(2))
+    tokens = torch.randint(0, 50, (2, 6), generator=generator)
+    found = Reference(clean, tokens).compare(other)
+    p, q = (log_softmax(logits[:, :-1].double(), dim=-1) for logits in (clean, other))
+    loss = cross_entropy(other[:, :-1].double().transpose(1, 2), tokens[:, 1:], reduction="none")
+    kl = kl_div(q, p, log_target=True, reduction="none").sum(dim=-1)
+    assert torch.equal(found[..., 0], torch.ones(2, 5, dtype=torch.float64))
+    torch.testing.assert_close(found[..., 1], loss, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found[..., 2], kl, rtol=1e-5, atol=1e-5)
+    assert torch.equal(found[..., 3].bool(), p.argmax(dim=-1) == q.argmax(dim=-1))
+
+
+@pytest.mark.parametrize("layer", [0, 3, 5])
+def test_the_identity_scores_one_without_divergence_and_zero_scores_zero(layer: int) -> None:
+    facts = find_model("demo", None)
+    name = f"blocks.{layer}.hook_mlp_out"
+    model, _ = load_patchable(facts, [name], processing="centred", device=CPU)
+    tokens = some_tokens(facts)
+    logits, found = model.clean(tokens)
+    reference = Reference(logits, tokens)
+    x = found[name]
+
+    def sums(logits: torch.Tensor) -> np.ndarray:
+        return reference.compare(logits).sum(dim=(0, 1)).numpy()
+
+    zero = sums(model.patched(name, torch.zeros_like(x)))
+    same = patch_measures(sums(logits), zero, zero, sums(model.patched(name, x.clone())))
+    assert same["score"] == pytest.approx(1, abs=1e-5)
+    assert same["kl"] == pytest.approx(0, abs=1e-6)
+    assert same["agreement"] == 1
+    none = patch_measures(sums(logits), zero, zero, zero)
+    assert none["score"] == 0
+    assert none["kl"] == none["kl_zero"] > 1e-3
+
+
+def test_tallies_add_positions_to_their_groups() -> None:
+    tallies = Tallies(3)
+    terms = torch.arange(24.0).reshape(2, 3, 4)
+    tallies.add(CLEAN, terms, np.array([[0, 0, 2], [2, 2, 0]]))
+    tallies.add(CLEAN, terms, np.array([[1, 1, 1], [1, 1, 1]]))
+    expected = terms.reshape(-1, 4).numpy()
+    assert np.array_equal(tallies.of[CLEAN][0], expected[[0, 1, 5]].sum(axis=0))
+    assert np.array_equal(tallies.of[CLEAN][1], expected.sum(axis=0))
+
+
+@pytest.fixture
+def patched(command, tmp_path: Path, train_small) -> tuple[Path, Path]:
+    store = tmp_path / "s.zarr"
+    done = command(
+        "harvest", "--model", "demo", "--tokens", "40k", "--context-size", "32", "--out", store, "--layers", "1,4",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return store, train_small(open_store(store), "--variant", "baseline,nsae", "--lr", "1e-3")
+
+
+def test_the_command_measures_runs_on_the_same_contexts(patched, command) -> None:
+    path, runs = patched
+    arguments = ("analyze", "patch", "--store", path, runs, "--contexts", "6", "--device", "cpu")
+    done = command(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    lines = {(li["run"], li["hook"], li["noise"], li["measure"]): li for li in found["measures"]}
+    assert {key[:3] for key in lines} == {
+        (*run, noise) for run in (("baseline", "blocks.1.hook_mlp_out"), ("baseline", "blocks.4.hook_mlp_out"))
+        for noise in (False,)
+    } | {("nsae", f"blocks.{layer}.hook_mlp_out", noise) for layer in (1, 4) for noise in (False, True)}  # fmt: skip
+    assert len({line["value"] for key, line in lines.items() if key[3] == "loss_clean"}) == 1
+    one = {key[3]: line["value"] for key, line in lines.items() if key[:3] == ("nsae", "blocks.4.hook_mlp_out", True)}
+    assert one["score"] == pytest.approx(1 - one["nats_lost"] / one["nats_lost_zero"], abs=1e-9)
+    assert one["nats_lost"] == pytest.approx(one["loss"] - one["loss_clean"], abs=1e-9)
+    assert all(line["low"] <= line["value"] <= line["high"] for line in lines.values())
+    read = list(csv.DictReader(io.StringIO(command(*arguments, "--csv").stdout)))
+    assert [float(row["value"]) for row in read] == [line["value"] for line in found["measures"]]
+    assert len(command(*arguments).stdout.splitlines()) == 2 + 6
+
+
+def test_losses_equal_transformers_own_and_a_patched_forward_hook(patched) -> None:
+    from transformers import AutoModelForCausalLM
+
+    path, runs = patched
+    store, hook = open_store(path), "blocks.4.hook_mlp_out"
+    heldout = Heldout(store, 6)
+    facts = find_model("demo", None)
+    model, _ = load_patchable(facts, [hook], processing="none", device=CPU)
+    fitted = [run for run in find_runs([runs]) if run.name == "baseline"]
+    lines = {line["measure"]: line["value"] for line in patch(model, heldout, fitted, hooks=[hook], keep_first=True)}
+    tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
+    lm = AutoModelForCausalLM.from_pretrained(DEMO, dtype=torch.float32).eval()
+    sae = load_sae(runs / "baseline", hook=hook)
+    with torch.no_grad():
+        assert lines["loss_clean"] == pytest.approx(float(lm(tokens, labels=tokens).loss), rel=1e-5)
+        mlp = lm.base_model.get_submodule("h.4.mlp" if hasattr(lm.base_model, "h") else "layers.4.mlp")
+
+        def replace(module, args, output: torch.Tensor) -> torch.Tensor:
+            return torch.cat([output[:, :1], sae(output)[:, 1:]], dim=1)
+
+        handle = mlp.register_forward_hook(replace)
+        assert lines["loss"] == pytest.approx(float(lm(tokens, labels=tokens).loss), rel=1e-5)
+        handle.remove()
+        mlp.register_forward_hook(lambda module, args, output: torch.cat([output[:, :1], 0 * output[:, 1:]], dim=1))
+        assert lines["loss_zero"] == pytest.approx(float(lm(tokens, labels=tokens).loss), rel=1e-5)
+
+
+def test_a_paired_interval_of_the_score_is_that_of_resampled_ratios() -> None:
+    rng = np.random.default_rng(0)
+    clean, zero, patched = (rng.random((30, 4)) + shift for shift in (0, 2, 1))
+    drawn = weights(30, seed=1)
+    several = patch_measures(*(drawn @ sums for sums in (clean, zero, zero, patched)))
+    i = 17
+    picks = np.repeat(np.arange(30), drawn[i].astype(int))
+    c, z, p = (sums[picks, 1].sum() for sums in (clean, zero, patched))
+    assert several["score"][i] == pytest.approx((z - p) / (z - c))
+
+
+def test_another_model_than_the_stores_is_refused(patched, command, random_gpt2: Path) -> None:
+    path, runs = patched
+    done = command("analyze", "patch", "--store", path, runs, "--model", random_gpt2, "--contexts", "2")
+    assert done.returncode == 2
+    assert "is not the model that" in done.stderr
