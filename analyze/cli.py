@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from analyze import evaluate, runs
+from analyze.estimates import lines as as_lines
 from analyze.fitted import check_store, find_runs, hooks_of
 from analyze.heldout import Heldout
 from analyze.tables import as_csv
@@ -93,7 +94,8 @@ def measures_command(
     store, fitted = open_store(path), find_runs(paths)
     check_store(fitted, store)
     heldout = Heldout(store, contexts)
-    lines, features = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
+    estimates, features = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
+    lines = as_lines(estimates, fitted)
     if as_json:
         click.echo(json.dumps({**about(heldout), "measures": lines, "features": features}, indent=2))
     else:
@@ -127,9 +129,10 @@ def patch_command(
     check_store(fitted, store)
     heldout, where = Heldout(store, contexts), choose_device(device)
     lm = load_for_store(store, hooks_of(fitted), model=model, device=where)
-    lines = patching.patch(
+    estimates = patching.patch(
         lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
     )
+    lines = as_lines(estimates, fitted)
     if as_json:
         click.echo(json.dumps({**about(heldout), "position_0": "clean" if keep_first else "patched", "measures": lines},
                               indent=2))  # fmt: skip

@@ -5,7 +5,7 @@ Not here: definitions (measures.py), intervals (bootstrap.py), which rows (heldo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from analyze import bootstrap
+from analyze.estimates import Estimates, of_one
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout
 from analyze.measures import ALL, COLUMNS, density_histogram, measures, position_bins, row_columns, subsets
@@ -52,12 +53,12 @@ class Tally:
 def evaluate(
     heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
     device: torch.device | str = "cpu",
-) -> tuple[list[Row], list[Row]]:  # fmt: skip
-    """All measures of all runs: one line a measure (with its interval), and one line an SAE about its features.
+) -> tuple[Estimates, list[Row]]:  # fmt: skip
+    """All measures of all runs, and one line an SAE about its features.
 
     Noise is drawn from `seed` and the hook, the same for all runs of one width.
     """
-    lines: list[Row] = []
+    estimates: Estimates = {}
     features: list[Row] = []
     chosen = [hook for hook in hooks_of(runs) if not hooks or hook in hooks]
     drawn = bootstrap.weights(heldout.n_groups, seed=seed)
@@ -87,28 +88,30 @@ def evaluate(
             for (i, noise), tally in zip(kinds, tallies, strict=True):
                 about = {"run": here[i].name, "variant": here[i].variant, "hook": hook, "noise": noise}
                 weight = here[i].l2_weight(saes[i].d_model)
-                lines += _lines(about, tally.sums.numpy(), by_bin, bins, drawn, weight)
+                key = (here[i].name, hook, noise)
+                estimates |= _estimates(key, tally.sums.numpy(), by_bin, bins, drawn, weight)
                 features.append(about | _features(tally, heldout.n_rows()))
-    return lines, features
+    return estimates, features
 
 
-def _lines(
-    about: Row, sums: bootstrap.Float, x_sum: bootstrap.Float, bins: list[tuple[str, int, int]],
+def _estimates(
+    key: tuple[str, str, bool], sums: bootstrap.Float, x_sum: bootstrap.Float, bins: list[tuple[str, int, int]],
     drawn: bootstrap.Float, l2_weight: float,
-) -> Iterator[Row]:  # fmt: skip
-    """A line for each measure and subset of positions that has rows."""
-    columns = subsets(sums, bins, axis=1)
+) -> Estimates:  # fmt: skip
+    """Each measure on each subset of positions that has rows."""
+    found: Estimates = {}
     inputs = subsets(x_sum, bins, axis=1)
-    for subset, by_group in columns.items():
-        if not by_group[:, 0].sum():
-            continue
-        values = measures(by_group.sum(axis=0), inputs[subset].sum(axis=0), l2_weight=l2_weight)
-        several = measures(
-            bootstrap.resampled(by_group, drawn), bootstrap.resampled(inputs[subset], drawn), l2_weight=l2_weight
-        )
-        for name, value in values.items():
-            low, high = bootstrap.interval(several[name])
-            yield about | {"subset": subset, "measure": name, "value": float(value), "low": low, "high": high}
+    for subset, by_group in subsets(sums, bins, axis=1).items():
+        if by_group[:, 0].sum():
+            values, replicates = (
+                measures(*several, l2_weight=l2_weight)
+                for several in (
+                    (by_group.sum(axis=0), inputs[subset].sum(axis=0)),
+                    (bootstrap.resampled(by_group, drawn), bootstrap.resampled(inputs[subset], drawn)),
+                )
+            )
+            found |= of_one(values, replicates, (*key, subset))
+    return found
 
 
 def _features(tally: Tally, n_rows: int) -> Row:

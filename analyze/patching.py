@@ -5,6 +5,7 @@
     nats_lost                                 loss − loss_clean
     score                                     (Σ loss_zero − Σ loss) / (Σ loss_zero − Σ loss_clean)
     kl, kl_zero, kl_mean                      mean KL(clean ‖ patched) over the positions' distributions, in nats
+    l0                                        mean count of active features at those positions
     agreement                                 share of positions where the likeliest next token is the clean pass's
 
 All on the same positions (context − 1) of the same contexts, whatever the run and layer, so that intervals are paired.
@@ -26,14 +27,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from analyze import bootstrap
+from analyze.estimates import Estimates, of_one
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout, Ints
 from analyze.lm import PatchableModel
+from analyze.measures import ALL
 from analyze.tables import Row, markdown, with_interval
 from data.permute import seed_of
 from train.sae import SAE
 
-SUMS = ("positions", "loss", "kl", "agreement")
+SUMS = ("positions", "loss", "kl", "agreement", "l0")  # the first four are compared
 CONTEXTS_AT_ONCE = 4
 
 
@@ -72,16 +75,18 @@ class What(NamedTuple):
 
 
 class Tallies:
-    """SUMS by group for each What: float64 [groups, 4]."""
+    """SUMS by group for each What: float64 [groups, 5]."""
 
     def __init__(self, n_groups: int) -> None:
         self._n_groups = n_groups
         self.of: dict[What, bootstrap.Float] = {}
 
-    def add(self, what: What, terms: Tensor, group: Ints) -> None:
-        """Terms [b, t, 4] of positions that belong to `group` [b, t]."""
+    def add(self, what: What, terms: Tensor, group: Ints, l0: Tensor | None = None) -> None:
+        """Terms [b, t, 4] of positions that belong to `group` [b, t], and how many features were active there."""
         total = self.of.setdefault(what, np.zeros((self._n_groups, len(SUMS))))
-        np.add.at(total, group.reshape(-1), terms.reshape(-1, len(SUMS)).cpu().numpy())
+        last = torch.zeros_like(terms[..., 0]) if l0 is None else l0
+        every = torch.cat([terms, last[..., None]], dim=-1)
+        np.add.at(total, group.reshape(-1), every.reshape(-1, len(SUMS)).cpu().numpy())
 
 
 CLEAN = What("clean")
@@ -100,24 +105,28 @@ class Patched:
             for noise in (False, True) if sae.noisy else (False,):
                 yield run, sae, noise
 
-    def replacements(self, x: Tensor, seed: int) -> Iterator[tuple[What, Tensor]]:
-        """What may stand for x [b, context, d_model]; noise is a function of `seed`, the same for SAEs of one width."""
-        yield What("zero", self.hook), torch.zeros_like(x)
-        yield What("mean", self.hook), self.mean.expand_as(x).clone()
+    def replacements(self, x: Tensor, seed: int) -> Iterator[tuple[What, Tensor, Tensor | None]]:
+        """What may stand for x [b, context, d_model], and the L0 of it [b, context] where it has features.
+
+        Noise is a function of `seed`, the same for SAEs of one width.
+        """
+        yield What("zero", self.hook), torch.zeros_like(x), None
+        yield What("mean", self.hook), self.mean.expand_as(x).clone(), None
         for run, sae, noise in self.kinds():
             epsilon = None
             if noise:
                 generator = torch.Generator(x.device).manual_seed(seed)
                 epsilon = torch.randn((*x.shape[:-1], sae.d_sae), generator=generator, device=x.device)
-            yield What(run.name, self.hook, noise), sae.decode(sae.encode(x, epsilon))
+            c = sae.encode(x, epsilon)
+            yield What(run.name, self.hook, noise), sae.decode(c), (c != 0).sum(dim=-1).double()
 
 
 @torch.inference_mode()
 def patch(
     model: PatchableModel, heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
     keep_first: bool = False, contexts_at_once: int = CONTEXTS_AT_ONCE, device: torch.device | str = "cpu",
-) -> list[Row]:  # fmt: skip
-    """One line a measure for each run and hook, NSAE with noise off and on; `keep_first` leaves position 0 clean.
+) -> Estimates:  # fmt: skip
+    """The measures of each run and hook, NSAE with noise off and on; `keep_first` leaves position 0 clean.
 
     The clean pass is run once for all, and the ablated ones once for all runs.
     """
@@ -138,27 +147,27 @@ def patch(
             tallies.add(CLEAN, reference.compare(logits), group)
             for one in chosen:
                 x = activations[one.hook]
-                for what, value in one.replacements(x, seed_of(seed, crc32(one.hook.encode()), begin) >> 1):
+                for what, value, l0 in one.replacements(x, seed_of(seed, crc32(one.hook.encode()), begin) >> 1):
                     if keep_first:
                         value[:, 0] = x[:, 0]
-                    tallies.add(what, reference.compare(model.patched(one.hook, value)), group)
+                    terms = reference.compare(model.patched(one.hook, value))
+                    tallies.add(what, terms, group, None if l0 is None else l0[:, :-1])
             bar.update(len(here))
     drawn = bootstrap.weights(heldout.n_groups, seed=seed)
-    return [
-        {"run": run.name, "variant": run.variant, "hook": one.hook, "noise": noise} | line
-        for one in chosen
-        for run, _, noise in one.kinds()
-        for line in _lines([tallies.of[what] for what in (
-            CLEAN, What("zero", one.hook), What("mean", one.hook), What(run.name, one.hook, noise)
-        )], drawn)
-    ]  # fmt: skip
+    found: Estimates = {}
+    for one in chosen:
+        others = [tallies.of[what] for what in (CLEAN, What("zero", one.hook), What("mean", one.hook))]
+        for run, _, noise in one.kinds():
+            patched = tallies.of[What(run.name, one.hook, noise)]
+            found |= _estimates([*others, patched], drawn, (run.name, one.hook, noise))
+    return found
 
 
 def patch_measures(
     clean: bootstrap.Float, zero: bootstrap.Float, mean: bootstrap.Float, patched: bootstrap.Float
 ) -> dict[str, bootstrap.Float]:
-    """The measures by name, [...] each, of SUMS [..., 4] over the same positions."""
-    n, loss_clean, _, _ = np.moveaxis(clean, -1, 0)
+    """The measures by name, [...] each, of SUMS [..., 5] over the same positions."""
+    n, loss_clean = clean[..., 0], clean[..., 1]
     loss_zero, kl_zero = zero[..., 1], zero[..., 2]
     loss, kl, agreement = patched[..., 1], patched[..., 2], patched[..., 3]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -174,16 +183,15 @@ def patch_measures(
             "kl_zero": kl_zero / n,
             "kl_mean": mean[..., 2] / n,
             "agreement": agreement / n,
+            "l0": patched[..., 4] / n,
         }
 
 
-def _lines(several: Sequence[bootstrap.Float], drawn: bootstrap.Float) -> Iterator[Row]:
-    """Of sums by group, clean, zeroed, with the mean and patched: a line a measure, with its paired interval."""
+def _estimates(several: Sequence[bootstrap.Float], drawn: bootstrap.Float, key: tuple[str, str, bool]) -> Estimates:
+    """Of sums by group, clean, zeroed, with the mean and patched; all resampled alike."""
     values = patch_measures(*(sums.sum(axis=0) for sums in several))
-    intervals = patch_measures(*(bootstrap.resampled(sums, drawn) for sums in several))
-    for name, value in values.items():
-        low, high = bootstrap.interval(intervals[name])
-        yield {"measure": name, "value": float(value), "low": low, "high": high}
+    replicates = patch_measures(*(bootstrap.resampled(sums, drawn) for sums in several))
+    return of_one(values, replicates, (*key, ALL))
 
 
 SHOWN = {"loss_clean": "clean loss", "nats_lost": "nats lost", "nats_lost_zero": "… if zeroed", "score": "score",

@@ -57,7 +57,7 @@ class Problem:
         tallies.add(CLEAN, reference.compare(logits), group)
         for name in self.names:
             patched = Patched(name, torch.zeros(D), [(_Named(i), sae) for i, sae in enumerate(self.saes)])
-            for what, value in patched.replacements(activations[name], 0):
+            for what, value, _ in patched.replacements(activations[name], 0):
                 tallies.add(what, reference.compare(self.model.patched(name, value)), group)
 
     @torch.inference_mode()

@@ -101,7 +101,7 @@ def test_the_identity_scores_one_without_divergence_and_zero_scores_zero(layer: 
     x = found[name]
 
     def sums(logits: torch.Tensor) -> np.ndarray:
-        return reference.compare(logits).sum(dim=(0, 1)).numpy()
+        return np.append(reference.compare(logits).sum(dim=(0, 1)).numpy(), 0)
 
     zero = sums(model.patched(name, torch.zeros_like(x)))
     same = patch_measures(sums(logits), zero, zero, sums(model.patched(name, x.clone())))
@@ -116,9 +116,10 @@ def test_the_identity_scores_one_without_divergence_and_zero_scores_zero(layer: 
 def test_tallies_add_positions_to_their_groups() -> None:
     tallies = Tallies(3)
     terms = torch.arange(24.0).reshape(2, 3, 4)
-    tallies.add(CLEAN, terms, np.array([[0, 0, 2], [2, 2, 0]]))
-    tallies.add(CLEAN, terms, np.array([[1, 1, 1], [1, 1, 1]]))
-    expected = terms.reshape(-1, 4).numpy()
+    l0 = torch.tensor([[5.0, 6, 7], [8, 9, 10]])
+    tallies.add(CLEAN, terms, np.array([[0, 0, 2], [2, 2, 0]]), l0)
+    tallies.add(CLEAN, terms, np.array([[1, 1, 1], [1, 1, 1]]), l0)
+    expected = np.concatenate([terms.reshape(-1, 4).numpy(), l0.reshape(-1, 1).numpy()], axis=1)
     assert np.array_equal(tallies.of[CLEAN][0], expected[[0, 1, 5]].sum(axis=0))
     assert np.array_equal(tallies.of[CLEAN][1], expected.sum(axis=0))
 
@@ -164,7 +165,8 @@ def test_losses_equal_transformers_own_and_a_patched_forward_hook(patched) -> No
     facts = find_model("demo", None)
     model, _ = load_patchable(facts, [hook], processing="none", device=CPU)
     fitted = [run for run in find_runs([runs]) if run.name == "baseline"]
-    lines = {line["measure"]: line["value"] for line in patch(model, heldout, fitted, hooks=[hook], keep_first=True)}
+    estimates = patch(model, heldout, fitted, hooks=[hook], keep_first=True)
+    lines = {key.measure: estimate.value for key, estimate in estimates.items()}
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
     lm = AutoModelForCausalLM.from_pretrained(DEMO, dtype=torch.float32).eval()
     sae = load_sae(runs / "baseline", hook=hook)
@@ -184,7 +186,7 @@ def test_losses_equal_transformers_own_and_a_patched_forward_hook(patched) -> No
 
 def test_a_paired_interval_of_the_score_is_that_of_resampled_ratios() -> None:
     rng = np.random.default_rng(0)
-    clean, zero, patched = (rng.random((30, 4)) + shift for shift in (0, 2, 1))
+    clean, zero, patched = (rng.random((30, 5)) + shift for shift in (0, 2, 1))
     drawn = weights(30, seed=1)
     several = patch_measures(*(drawn @ sums for sums in (clean, zero, zero, patched)))
     i = 17

@@ -1,0 +1,55 @@
+"""Measured values with what resampling made of them, so that differences and ratios of them have paired intervals.
+
+Not here: how they are measured (evaluate.py, patching.py), resampling itself (bootstrap.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from analyze.bootstrap import Float, interval
+from analyze.fitted import FittedRun
+from analyze.tables import Row
+
+
+class Key(NamedTuple):
+    """What was measured: a run's SAE at a hook, with noise or without, on a subset of the positions."""
+
+    run: str
+    hook: str
+    noise: bool
+    subset: str
+    measure: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, and its replicates [resamples]: those of two estimates are paired where they have the same groups."""
+
+    value: float
+    replicates: Float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return interval(self.replicates)
+
+
+Estimates = dict[Key, Estimate]
+
+
+def of_one(values: Mapping[str, Float], replicates: Mapping[str, Float], key: tuple[str, str, bool, str]) -> Estimates:
+    """Estimates of several measures of one SAE: values [] and replicates [resamples] by name."""
+    return {Key(*key, name): Estimate(float(value), replicates[name]) for name, value in values.items()}
+
+
+def lines(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Row]:
+    """One line a value, for tables and files."""
+    variants = {run.name: run.variant for run in runs}
+    return [
+        {"run": key.run, "variant": variants[key.run], "hook": key.hook, "noise": key.noise, "subset": key.subset,
+         "measure": key.measure, "value": estimate.value,
+         **dict(zip(("low", "high"), estimate.interval, strict=True))}
+        for key, estimate in estimates.items()
+    ]  # fmt: skip
