@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
@@ -14,12 +15,17 @@ from analyze import evaluate, runs
 from analyze.estimates import lines as as_lines
 from analyze.fitted import check_store, find_runs, hooks_of
 from analyze.heldout import Heldout
-from analyze.tables import as_csv
+from analyze.tables import Row, as_csv
 from data.cli import Count, StoreCommand, StoreLocation, choose_device
 from data.facts import describe, store_facts
 from data.location import Location
-from data.reader import open_store
+from data.reader import Store, open_store
 from data.verify import verify
+
+if TYPE_CHECKING:
+    import torch
+
+    from analyze.lm import PatchableModel
 
 store_option = click.option(
     "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
@@ -122,13 +128,12 @@ def patch_command(
     seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
-    from analyze import patching  # the model's libraries take seconds to import
-    from analyze.lm import load_for_store
+    from analyze import patching
 
     store, fitted = open_store(path), find_runs(paths)
     check_store(fitted, store)
     heldout, where = Heldout(store, contexts), choose_device(device)
-    lm = load_for_store(store, hooks_of(fitted), model=model, device=where)
+    lm = load_lm(store, hooks_of(fitted), model, where)
     estimates = patching.patch(
         lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
     )
@@ -138,6 +143,64 @@ def patch_command(
                               indent=2))  # fmt: skip
     else:
         click.echo(as_csv(lines).rstrip() if as_csv_ else patching.as_table(lines))
+
+
+@main.command(
+    "pareto", cls=StoreCommand, epilog="Example: analyze pareto --store data/demo.zarr runs/demo --out pareto"
+)
+@store_option
+@runs_argument
+@click.option("--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]")
+@click.option("--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first.")
+@click.option("--without-model", is_flag=True, help="Leave out what needs the language model: nats lost, KL, score.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder for curves, CSV and PNG.")
+@seed_option
+@device_option
+@json_option
+@csv_option
+def pareto_command(
+    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, without_model: bool, out: Path | None,
+    seed: int, device: str, as_json: bool, as_csv_: bool,
+) -> None:  # fmt: skip
+    """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
+    from analyze import pareto
+
+    store, fitted = open_store(path), find_runs(paths)
+    check_store(fitted, store)
+    heldout, where = Heldout(store, contexts), choose_device(device)
+    lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
+    found = [evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]]
+    if lm is not None:
+        from analyze import patching
+
+        found.append(patching.patch(lm, heldout, fitted, seed=seed, device=where))
+    points = [line for estimates in found for line in pareto.curve_lines(estimates, fitted)]
+    compared = [line for estimates in found for line in pareto.matched(estimates, fitted)]
+    if out is not None:
+        write_pareto(out, points, compared)
+    if as_json:
+        click.echo(json.dumps({**about(heldout), "points": points, "matched": compared}, indent=2))
+    elif as_csv_:
+        click.echo(as_csv(compared).rstrip())
+    else:
+        click.echo("\n\n".join(pareto.as_table(pareto.matched(estimates, fitted)) for estimates in found))
+
+
+def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:
+    from analyze.lm import load_for_store  # the model's libraries take seconds to import
+
+    return load_for_store(store, hooks, model=model, device=device)
+
+
+def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> None:
+    """points.csv, matched.csv, and a PNG for each measure."""
+    from analyze import figures
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "points.csv").write_text(as_csv(points))
+    (out / "matched.csv").write_text(as_csv(compared))
+    for measure in dict.fromkeys(line["measure"] for line in points):
+        figures.save(figures.pareto(points, measure), out / f"{measure}.png")
 
 
 def about(heldout: Heldout) -> dict[str, Any]:
