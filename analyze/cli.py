@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder for CSV and PNG.")
 csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
 
 
@@ -51,6 +52,29 @@ def store_command(path: Location, as_json: bool) -> None:
     """What a store holds: sizes, norms by hook, how well its stream mixes."""
     facts = store_facts(open_store(path))
     click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+
+
+@main.command("norms", cls=StoreCommand, epilog="Example: analyze norms --store data/demo.zarr --out norms")
+@store_option
+@click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True)
+@out_option
+@json_option
+@csv_option
+def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, as_csv_: bool) -> None:
+    """How the activations' norms are distributed, layer by layer: Figs. 3 and 4 of the post, for any store."""
+    from analyze import norms
+
+    store = open_store(path)
+    lines, histogram = norms.norm_lines(store, split), norms.histogram_lines(store, split)
+    if out is not None:
+        from analyze import figures
+
+        write_csv(out, {"norms": lines, "histogram": histogram})
+        figures.save(figures.norms(lines, histogram), out / "norms.png")
+    if as_json:
+        click.echo(json.dumps({"store": store.fingerprint, "norms": lines, "histogram": histogram}, indent=2))
+    else:
+        click.echo(as_csv(lines).rstrip() if as_csv_ else norms.as_table(lines))
 
 
 @main.command("verify", cls=StoreCommand, epilog="Example: analyze verify --store data/demo.zarr")
@@ -153,7 +177,7 @@ def patch_command(
 @click.option("--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]")
 @click.option("--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first.")
 @click.option("--without-model", is_flag=True, help="Leave out what needs the language model: nats lost, KL, score.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder for curves, CSV and PNG.")
+@out_option
 @seed_option
 @device_option
 @json_option
@@ -196,11 +220,16 @@ def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> N
     """points.csv, matched.csv, and a PNG for each measure."""
     from analyze import figures
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "points.csv").write_text(as_csv(points))
-    (out / "matched.csv").write_text(as_csv(compared))
+    write_csv(out, {"points": points, "matched": compared})
     for measure in dict.fromkeys(line["measure"] for line in points):
         figures.save(figures.pareto(points, measure), out / f"{measure}.png")
+
+
+def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
+    """NAME.csv for each table, in a folder that is made."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, lines in tables.items():
+        (out / f"{name}.csv").write_text(as_csv(lines))
 
 
 def about(heldout: Heldout) -> dict[str, Any]:

@@ -68,6 +68,47 @@ def pareto(lines: Sequence[Row], measure: str) -> Figure:
     return figure
 
 
+def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
+    """Distributions of ‖x‖₂ by hook, and their means ± one standard deviation over the layers: the post's Figs. 3, 4.
+
+    `lines` and `histogram` are norms.norm_lines's and histogram_lines's, of one model.
+    """
+    hooks = list(dict.fromkeys(line["hook"] for line in lines))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    shades = pyplot.get_cmap("viridis")
+    for i, hook in enumerate(hooks):
+        bins = [b for b in histogram if b["hook"] == hook and b["subset"] == "all" and b["low"] > 0]
+        total = sum(b["rows"] for b in bins)
+        left.plot(
+            [(b["low"] * b["high"]) ** 0.5 for b in bins], [b["rows"] / total for b in bins], drawstyle="steps-mid",
+            color=shades(i / max(len(hooks) - 1, 1) * 0.95), linewidth=1.2, label=_layer(hook),
+        )  # fmt: skip
+    left.set_xscale("log")
+    left.set_xlabel("‖x‖₂")
+    left.set_ylabel("share of rows (bins of ⅛ octave)")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", title="layer", ncols=12, fontsize=8, frameon=False)
+    for i, subset in enumerate(dict.fromkeys(line["subset"] for line in lines)):
+        here = [line for line in lines if line["subset"] == subset]
+        right.errorbar(
+            [j + 0.12 * i for j in range(len(here))], [line["mean"] for line in here],
+            yerr=[line["variance"] ** 0.5 for line in here], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
+            capsize=2, linewidth=1.2, label="all positions" if subset == "all" else "without position 0",
+        )  # fmt: skip
+    right.set_xticks(range(len(hooks)), [_layer(hook) for hook in hooks])
+    right.set_xlabel("layer")
+    right.set_ylabel("‖x‖₂, mean ± standard deviation")
+    right.legend(frameon=False)
+    for panel in (left, right):
+        panel.grid(alpha=0.25)
+    figure.suptitle(lines[0]["model"])
+    return figure
+
+
+def _layer(hook: str) -> str:
+    return hook.split(".")[1] if hook.startswith("blocks.") else hook
+
+
 def save(figure: Figure, path: Path) -> None:
     """As PNG."""
     figure.savefig(path, dpi=150)

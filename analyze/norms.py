@@ -1,0 +1,72 @@
+"""How the norms of a store's activations are distributed, by layer: the post's Figs. 3 and 4, from a store alone.
+
+All is taken from the statistics that the store keeps (data/stats.py), so no row is read.
+
+Not here: drawing (figures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analyze.bootstrap import Float
+from analyze.measures import ALL, WITHOUT_FIRST
+from analyze.tables import Row, markdown, short
+from data import stats
+from data.deal import Split
+from data.reader import Store
+
+SUBSETS = {ALL: stats.ALL, WITHOUT_FIRST: stats.WITHOUT_FIRST}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def norm_lines(store: Store, split: Split = "train") -> list[Row]:
+    """One line for each hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
+
+    Quantiles are read off a histogram of 8 bins an octave, in the middle of the bin.
+    """
+    lines = []
+    for hook in store.hooks:
+        found = store.statistics(hook, split)
+        for name, subset in SUBSETS.items():
+            quantiles = histogram_quantiles(found.histogram[subset], QUANTILES)
+            lines.append({
+                "model": store.provenance["model"]["name"], "hook": hook, "subset": name, "rows": found.count(subset),
+                "mean": found.mean_norm(subset), "variance": found.norm_variance(subset),
+                **{f"q{round(100 * q):02}": value for q, value in zip(QUANTILES, quantiles, strict=True)},
+                "largest_entry": found.largest(subset),
+            })  # fmt: skip
+    return lines
+
+
+def histogram_lines(store: Store, split: Split = "train") -> list[Row]:
+    """One line for each bin that has rows: the norms from `low` to `high`, and how many rows have them."""
+    edges = np.concatenate([[0.0], stats.bin_edges(), [np.inf]])
+    return [
+        {"model": store.provenance["model"]["name"], "hook": hook, "subset": name, "low": float(edges[i]),
+         "high": float(edges[i + 1]), "rows": int(counts[i])}
+        for hook in store.hooks
+        for name, subset in SUBSETS.items()
+        for counts in [store.statistics(hook, split).histogram[subset]]
+        for i in np.flatnonzero(counts)
+    ]  # fmt: skip
+
+
+def histogram_quantiles(counts: np.ndarray, quantiles: Sequence[float]) -> Float:
+    """Quantiles of norms from counts int64 [N_BINS]: the geometric middle of the bin they fall in; NaN without rows."""
+    if not counts.sum():
+        return np.full(len(quantiles), np.nan)
+    edges = stats.bin_edges()
+    step = edges[1] / edges[0]
+    middles = np.concatenate([[edges[0] / step**0.5], edges * step**0.5])
+    total = np.cumsum(counts)
+    return np.asarray(middles[np.searchsorted(total, np.asarray(quantiles) * total[-1])])
+
+
+def as_table(lines: Sequence[Row]) -> str:
+    """Markdown: a row for each hook, all positions and without position 0."""
+    names = ("mean", "variance", *(f"q{round(100 * q):02}" for q in QUANTILES), "largest_entry")
+    rows = [[li["model"], li["hook"], li["subset"], f"{li['rows']:,}", *(short(li[n]) for n in names)] for li in lines]
+    return markdown(["model", "hook", "positions", "rows", *names], rows)
