@@ -124,8 +124,8 @@ def measures_command(
     store, fitted = open_store(path), find_runs(paths)
     check_store(fitted, store)
     heldout = Heldout(store, contexts)
-    estimates, features = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
-    lines = as_lines(estimates, fitted)
+    estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
+    lines, features = as_lines(estimates, fitted), [one.line() for one in fires]
     if as_json:
         click.echo(json.dumps({**about(heldout), "measures": lines, "features": features}, indent=2))
     else:
@@ -167,6 +167,42 @@ def patch_command(
                               indent=2))  # fmt: skip
     else:
         click.echo(as_csv(lines).rstrip() if as_csv_ else patching.as_table(lines))
+
+
+@main.command("dictionary", cls=StoreCommand, epilog="Example: analyze dictionary --store data/demo.zarr runs/demo")
+@store_option
+@runs_argument
+@click.option("--contexts", type=Count(), help="Held-out contexts that tell live from dead.  [default: all]")
+@click.option("--pillars", type=Count(), default="100", show_default=True, help="How many of the largest norms.")
+@click.option("--correction-norm", type=float, default=0.5, show_default=True, help="Corrections have norms below.")
+@click.option("--direction-cosine", type=float, default=0.9, show_default=True, help="Directions have a twin so alike,")
+@click.option("--direction-ratio", type=float, default=1.5, show_default=True, help="and so much longer or shorter.")
+@seed_option
+@device_option
+@out_option
+@json_option
+@csv_option
+def dictionary_command(
+    path: Location, paths: tuple[Path, ...], contexts: int | None, pillars: int, correction_norm: float,
+    direction_cosine: float, direction_ratio: float, seed: int, device: str, out: Path | None, as_json: bool,
+    as_csv_: bool,
+) -> None:  # fmt: skip
+    """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
+    from analyze import portrait
+    from analyze.dictionary import Thresholds
+
+    store, fitted = open_store(path), find_runs(paths)
+    check_store(fitted, store)
+    thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
+    _, fires = evaluate.evaluate(Heldout(store, contexts), fitted, seed=seed, device=choose_device(device))
+    portraits = [portrait.of(one, store, thresholds) for one in fires if not one.noise]
+    lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]
+    if out is not None:
+        write_csv(out, {"dictionary": lines, "histograms": histograms})
+    if as_json:
+        click.echo(json.dumps({"store": store.fingerprint, "dictionary": lines, "histograms": histograms}, indent=2))
+    else:
+        click.echo(as_csv(lines).rstrip() if as_csv_ else portrait.as_table(lines))
 
 
 @main.command(

@@ -49,17 +49,45 @@ class Tally:
             self.silent.append(int((fires == 0).sum()))
 
 
+@dataclass(frozen=True)
+class Fires:
+    """In how many of `rows` rows each feature of an SAE fired, int64 [d_sae], and how many are silent in a batch.
+
+    Exact counts, without intervals: resampling contexts would inflate deadness.
+    """
+
+    run: FittedRun
+    hook: str
+    noise: bool
+    rows: int
+    count: torch.Tensor
+    silent: float | None  # mean over whole batches; None where there is none
+
+    @property
+    def live(self) -> torch.Tensor:
+        """bool [d_sae]."""
+        return self.count > 0
+
+    def line(self) -> Row:
+        edges, counts = density_histogram(self.count.numpy(), self.rows)
+        return {
+            "run": self.run.name, "variant": self.run.variant, "hook": self.hook, "noise": self.noise,
+            "rows": self.rows, "d_sae": len(self.count), "dead": float((~self.live).double().mean()),
+            "silent": self.silent, "density_log10_edges": edges.tolist(), "density_features": counts.tolist(),
+        }  # fmt: skip
+
+
 @torch.no_grad()
 def evaluate(
     heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
     device: torch.device | str = "cpu",
-) -> tuple[Estimates, list[Row]]:  # fmt: skip
-    """All measures of all runs, and one line an SAE about its features.
+) -> tuple[Estimates, list[Fires]]:  # fmt: skip
+    """All measures of all runs, and in how many rows each of their features fired.
 
     Noise is drawn from `seed` and the hook, the same for all runs of one width.
     """
     estimates: Estimates = {}
-    features: list[Row] = []
+    fires: list[Fires] = []
     chosen = [hook for hook in hooks_of(runs) if not hooks or hook in hooks]
     drawn = bootstrap.weights(heldout.n_groups, seed=seed)
     bar = tqdm(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True)
@@ -86,12 +114,12 @@ def evaluate(
                 bar.update(len(x))
             by_bin = x_sum.view(heldout.n_groups, len(bins), -1).numpy()
             for (i, noise), tally in zip(kinds, tallies, strict=True):
-                about = {"run": here[i].name, "variant": here[i].variant, "hook": hook, "noise": noise}
                 weight = here[i].l2_weight(saes[i].d_model)
                 key = (here[i].name, hook, noise)
                 estimates |= _estimates(key, tally.sums.numpy(), by_bin, bins, drawn, weight)
-                features.append(about | _features(tally, heldout.n_rows()))
-    return estimates, features
+                silent = float(np.mean(tally.silent)) if tally.silent else None
+                fires.append(Fires(here[i], hook, noise, heldout.n_rows(), tally.fires, silent))
+    return estimates, fires
 
 
 def _estimates(
@@ -112,16 +140,6 @@ def _estimates(
             )
             found |= of_one(values, replicates, (*key, subset))
     return found
-
-
-def _features(tally: Tally, n_rows: int) -> Row:
-    """Exact counts, without intervals: resampling contexts would inflate deadness."""
-    edges, counts = density_histogram(tally.fires.numpy(), n_rows)
-    return {
-        "rows": n_rows, "d_sae": len(tally.fires), "dead": float((tally.fires == 0).double().mean()),
-        "silent": float(np.mean(tally.silent)) if tally.silent else None,
-        "density_log10_edges": edges.tolist(), "density_features": counts.tolist(),
-    }  # fmt: skip
 
 
 SHOWN = {"l0": "L0", "l2": "L2", "explained_variance": "explained variance", "suppression": "suppression", "gamma": "γ"}
