@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+PEER = Path(__file__).resolve().parent / "peers" / "cache.py"
 BATCH, CONTEXT = 16, 256
 
 
@@ -58,3 +61,26 @@ def watched(process: subprocess.Popen[str]) -> dict[str, float]:
     watcher.join()
     assert process.returncode == 0
     return {"tokens_per_second": json.loads(output)["tokens_per_second"], "rss_anon_mib": peak / 1024}
+
+
+def harvest_seconds(folder: Path, layers: str, batches: int, threads: int) -> float:
+    """`harvest`'s seconds a token, of `model` and `tokens.jsonl` in a folder; the first batch is not counted."""
+    found = child(
+        [sys.executable, "-m", "harvest", "--model", str(folder / "model"), "--dataset", str(folder / "tokens.jsonl"),
+         "--layers", layers, "--tokens", str(batches * BATCH * CONTEXT), "--device", "cpu", "--json", "--overwrite",
+         "--out", str(folder / "out.zarr")], threads,
+    )  # fmt: skip
+    return 1 / found["tokens_per_second"]
+
+
+def saelens_seconds(
+    python: str, layers: Iterable[int], batches: int, threads: int, *, live: bool = False
+) -> dict[int, float]:
+    """SAELens's seconds a token for each layer's hook: of its caching runner, or if `live` of the pass alone."""
+    command = [python, str(PEER), "--batches", str(batches), "--batch-size", str(BATCH), "--context-size",
+               str(CONTEXT), *(["--live"] if live else []), "--layers", *map(str, layers)]  # fmt: skip
+    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
+                          env=environment)  # fmt: skip
+    found = json.loads(done.stdout.strip().split("\n")[-1])
+    return {int(layer): seconds / found["tokens"] for layer, seconds in found["seconds"].items()}

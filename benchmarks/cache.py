@@ -9,40 +9,15 @@ benchmarks/peers says how to install SAELens.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _lm import BATCH, CONTEXT, child, make_model, make_tokens
+from _lm import harvest_seconds, make_model, make_tokens, saelens_seconds
 from _measure import report
 
-PEER = Path(__file__).resolve().parent / "peers" / "cache.py"
 N_LAYERS = 12
-
-
-def ours(folder: Path, layers: str, batches: int, threads: int) -> float:
-    """Seconds a token, all hooks asked for together."""
-    found = child(
-        [sys.executable, "-m", "harvest", "--model", str(folder / "model"), "--dataset", str(folder / "tokens.jsonl"),
-         "--layers", layers, "--tokens", str(batches * BATCH * CONTEXT), "--device", "cpu", "--json", "--overwrite",
-         "--out", str(folder / "out.zarr")], threads,
-    )  # fmt: skip
-    return 1 / found["tokens_per_second"]
-
-
-def theirs(python: str, batches: int, threads: int) -> dict[int, float]:
-    """Seconds a token of each layer's pass."""
-    command = [python, str(PEER), "--batches", str(batches), "--batch-size", str(BATCH), "--context-size",
-               str(CONTEXT), "--layers", *map(str, range(N_LAYERS))]  # fmt: skip
-    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
-                          env=environment)  # fmt: skip
-    found = json.loads(done.stdout.strip().split("\n")[-1])
-    return {int(layer): seconds / found["tokens"] for layer, seconds in found["seconds"].items()}
 
 
 def main() -> None:
@@ -61,10 +36,11 @@ def main() -> None:
         make_model(folder / "model", N_LAYERS)
         make_tokens(folder / "tokens.jsonl", args.batches + 1)
         for _ in range(args.repeats):
-            peer = theirs(args.peers, args.batches, args.threads)
+            peer = saelens_seconds(args.peers, range(N_LAYERS), args.batches, args.threads)
             for layers in sets:
                 there = sum(peer.values()) if layers == "all" else peer[int(layers)]
-                times[layers].append((ours(folder, layers, args.batches + 1, args.threads), there))
+                here = harvest_seconds(folder, layers, args.batches + 1, args.threads)
+                times[layers].append((here, there))
     rows: list[dict[str, Any]] = [
         {"layers": layers, "hooks": sets[layers], "ours, µs an activation": 1e6 * median(u for u, _ in found) / n,
          "SAELens, µs": 1e6 * median(t for _, t in found) / n, "SAELens / ours": median(t / u for u, t in found)}

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--context-size", type=int, default=256)
+    parser.add_argument("--live", action="store_true", help="the pass alone, as before a step of training")
     options = parser.parse_args()
     shape = (options.batches * options.batch_size, options.context_size)
     n_tokens = shape[0] * shape[1]
@@ -58,9 +59,12 @@ def main() -> None:
             )  # fmt: skip
             caching = CacheActivationsRunner(config, override_dataset=tokens)
             begin = time.perf_counter()
-            written = caching.run()
+            if options.live:
+                for _ in range(options.batches):
+                    caching.activations_store.get_raw_llm_batch()
+            else:
+                assert len(caching.run()) == shape[0]
             seconds[layer] = time.perf_counter() - begin
-            assert len(written) == shape[0]
     print(json.dumps({"seconds": seconds, "tokens": n_tokens, "version": version("sae-lens")}))
 
 

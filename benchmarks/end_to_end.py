@@ -1,0 +1,82 @@
+"""What a whole experiment costs: R runs × L layers × N activations.
+
+    python benchmarks/end_to_end.py --peers ENVIRONMENT/bin/python
+
+Measured are its parts, in turn in one call, on GPT-2 small's shape with random weights and baselines of 768 → 12 288,
+in batches of 4096 at L0 ≈ 50 (which SAEs reach after the first few hundred of the experiment's steps): seconds a token,
+or a row. The experiment's hours are the parts' sums, scaled to its size:
+
+    ours              one pass of the language model for all layers, then all runs' steps
+    SAELens, live     for each run and layer: the model up to the layer, and a step
+    SAELens, cached   for each layer once: its caching runner; for each run and layer: a step
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from _contest import compete
+from _lm import harvest_seconds, make_model, make_tokens, saelens_seconds
+from _measure import report
+
+HERE = Path(__file__).resolve().parent
+N_LAYERS, BATCH = 12, 4096
+
+
+def step_seconds(python: str, rounds: int) -> dict[str, float]:
+    """Seconds a row of one SAE's step."""
+    shape = ["--d-model", "768", "--d-sae", "12288", "--batch-size", str(BATCH), "--l0", "50"]
+    found = compete(
+        {"ours": [sys.executable, str(HERE / "_steps.py"), "ours, four runs", *shape],
+         "SAELens": [python, str(HERE / "peers" / "run.py"), "SAELens", *shape]}, rounds=rounds, steps=1,
+    )  # fmt: skip
+    sae_rows = {"ours": 4 * BATCH, "SAELens": BATCH}
+    return {name: median(result["seconds"]) / sae_rows[name] for name, result in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", required=True, help="the Python of an environment that has SAELens")
+    parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--activations", type=float, default=100e6, help="a run")
+    parser.add_argument("--part", type=int, nargs="+", default=[0, 5, 11], help="layers whose passes are timed")
+    parser.add_argument("--batches", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_model(folder / "model", N_LAYERS)
+        make_tokens(folder / "tokens.jsonl", args.batches + 1)
+        harvest = harvest_seconds(folder, "all", args.batches + 1, args.threads)
+        passes = {live: saelens_seconds(args.peers, args.part, args.batches, args.threads, live=live)
+                  for live in (True, False)}  # fmt: skip
+    steps = step_seconds(args.peers, args.rounds)
+    # A pass up to a layer costs what the layers before it do, so that the mean over some is that over all like them.
+    live, cached = (mean(found.values()) for found in (passes[True], passes[False]))
+    saes, n = args.runs * N_LAYERS, args.activations
+    ways = {
+        "ours": (harvest * n, saes * steps["ours"] * n),
+        "SAELens, live": (saes * live * n, saes * steps["SAELens"] * n),
+        "SAELens, cached": (N_LAYERS * cached * n, saes * steps["SAELens"] * n),
+    }
+    ours = sum(ways["ours"])
+    rows: list[dict[str, Any]] = [
+        {"way": way, "language model, hours": model / 3600, "steps, hours": step / 3600,
+         "all, hours": (model + step) / 3600, "over ours": (model + step) / ours}
+        for way, (model, step) in ways.items()
+    ]  # fmt: skip
+    parts = {"harvest, s a token": harvest, "SAELens, live, s a token": passes[True],
+             "SAELens, caching, s a token": passes[False], "steps, s a row and SAE": steps}  # fmt: skip
+    about = {"benchmark": "end_to_end", "runs": args.runs, "layers": N_LAYERS, "activations": n, "part": args.part}
+    report({**about, "parts": parts}, rows, args.out)
+
+
+if __name__ == "__main__":
+    main()
