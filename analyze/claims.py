@@ -24,9 +24,6 @@ from analyze.tables import Row
 
 Verdict = Literal["holds", "does not hold", "not enough data"]
 
-SUPPRESSION_MARGIN = 0.02
-SCORE_MARGIN = 0.01
-SLOPE_MARGIN = 0.15
 FEWEST_LAYERS = 10  # of a relation over layers
 
 
@@ -67,18 +64,6 @@ def decided(claim: str, statistic: str, found: Estimate | None, margin: float, *
         return Claim(claim, statistic, sign, None if found is None else found.value, None, None, "not enough data")
     low, high = found.interval
     return Claim(claim, statistic, sign, found.value, low, high, (within if none else beyond)(low, high, margin))
-
-
-def mean_of(estimates: list[Estimate]) -> Estimate | None:
-    """Their mean, resampled together: they must be paired. None of none."""
-    if not estimates:
-        return None
-    return Estimate(float(np.mean([e.value for e in estimates])), np.mean([e.replicates for e in estimates], axis=0))
-
-
-def difference(one: Estimate, other: Estimate) -> Estimate:
-    """one − other, paired."""
-    return Estimate(one.value - other.value, one.replicates - other.replicates)
 
 
 @dataclass(frozen=True)

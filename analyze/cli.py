@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from analyze import evaluate, runs
 from analyze.estimates import lines as as_lines
-from analyze.fitted import check_store, find_runs, hooks_of
+from analyze.fitted import FittedRun, check_store, find_runs, hooks_of
 from analyze.heldout import Heldout
 from analyze.tables import Row, as_csv
 from data.cli import Count, StoreCommand, StoreLocation, choose_device
@@ -32,6 +32,12 @@ store_option = click.option(
 )
 runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+model_option = click.option(
+    "--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]"
+)
+contexts_option = click.option(
+    "--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first."
+)
 seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
 )
@@ -65,16 +71,15 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
     from analyze import norms
 
     store = open_store(path)
-    lines, histogram = norms.norm_lines(store, split), norms.histogram_lines(store, split)
+    found = norms.Norms.of(store, split)
+    lines, histogram = norms.norm_lines(found), norms.histogram_lines(found)
     if out is not None:
         from analyze import figures
 
         write_csv(out, {"norms": lines, "histogram": histogram})
         figures.save(figures.norms(lines, histogram), out / "norms.png")
-    if as_json:
-        click.echo(json.dumps({"store": store.fingerprint, "norms": lines, "histogram": histogram}, indent=2))
-    else:
-        click.echo(as_csv(lines).rstrip() if as_csv_ else norms.as_table(lines))
+    facts = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
+    show(facts, lines, norms.as_table(lines), as_json, as_csv_)
 
 
 @main.command("verify", cls=StoreCommand, epilog="Example: analyze verify --store data/demo.zarr")
@@ -104,7 +109,7 @@ def verify_command(path: Location, as_json: bool) -> None:
 def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
     """What runs came to on the held-out split, by layer; for NSAE with noise off / on."""
     rows = [row for run in find_runs(paths) for row in runs.last_measures(run)]
-    click.echo(json.dumps(rows, indent=2) if as_json else as_csv(rows).rstrip() if as_csv_ else runs.as_table(rows))
+    show(rows, rows, runs.as_table(rows), as_json, as_csv_)
 
 
 @main.command(
@@ -121,15 +126,12 @@ def measures_command(
     path: Location, paths: tuple[Path, ...], contexts: int | None, seed: int, device: str, as_json: bool, as_csv_: bool
 ) -> None:
     """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
-    store, fitted = open_store(path), find_runs(paths)
-    check_store(fitted, store)
+    store, fitted = opened(path, paths)
     heldout = Heldout(store, contexts)
     estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
     lines, features = as_lines(estimates, fitted), [one.line() for one in fires]
-    if as_json:
-        click.echo(json.dumps({**about(heldout), "measures": lines, "features": features}, indent=2))
-    else:
-        click.echo(as_csv(lines).rstrip() if as_csv_ else evaluate.as_table(lines, features))
+    facts = {**about(heldout), "measures": lines, "features": features}
+    show(facts, lines, evaluate.as_table(lines, features), as_json, as_csv_)
 
 
 @main.command(
@@ -139,8 +141,8 @@ def measures_command(
 )
 @store_option
 @runs_argument
-@click.option("--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]")
-@click.option("--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first.")
+@model_option
+@contexts_option
 @click.option("--batch-size", type=Count(), default="4", show_default=True, help="Contexts a forward pass.")
 @click.option("--keep-first", is_flag=True, help="Leave position 0 of each context as it is.")
 @seed_option
@@ -154,19 +156,15 @@ def patch_command(
     """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
     from analyze import patching
 
-    store, fitted = open_store(path), find_runs(paths)
-    check_store(fitted, store)
+    store, fitted = opened(path, paths)
     heldout, where = Heldout(store, contexts), choose_device(device)
     lm = load_lm(store, hooks_of(fitted), model, where)
     estimates = patching.patch(
         lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
     )
     lines = as_lines(estimates, fitted)
-    if as_json:
-        click.echo(json.dumps({**about(heldout), "position_0": "clean" if keep_first else "patched", "measures": lines},
-                              indent=2))  # fmt: skip
-    else:
-        click.echo(as_csv(lines).rstrip() if as_csv_ else patching.as_table(lines))
+    facts = {**about(heldout), "position_0": "clean" if keep_first else "patched", "measures": lines}
+    show(facts, lines, patching.as_table(lines), as_json, as_csv_)
 
 
 @main.command("dictionary", cls=StoreCommand, epilog="Example: analyze dictionary --store data/demo.zarr runs/demo")
@@ -177,32 +175,28 @@ def patch_command(
 @click.option("--correction-norm", type=float, default=0.5, show_default=True, help="Corrections have norms below.")
 @click.option("--direction-cosine", type=float, default=0.9, show_default=True, help="Directions have a twin so alike,")
 @click.option("--direction-ratio", type=float, default=1.5, show_default=True, help="and so much longer or shorter.")
-@seed_option
 @device_option
 @out_option
 @json_option
 @csv_option
 def dictionary_command(
     path: Location, paths: tuple[Path, ...], contexts: int | None, pillars: int, correction_norm: float,
-    direction_cosine: float, direction_ratio: float, seed: int, device: str, out: Path | None, as_json: bool,
+    direction_cosine: float, direction_ratio: float, device: str, out: Path | None, as_json: bool,
     as_csv_: bool,
 ) -> None:  # fmt: skip
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
     from analyze import portrait
     from analyze.dictionary import Thresholds
 
-    store, fitted = open_store(path), find_runs(paths)
-    check_store(fitted, store)
+    store, fitted = opened(path, paths)
     thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
-    _, fires = evaluate.evaluate(Heldout(store, contexts), fitted, seed=seed, device=choose_device(device))
-    portraits = [portrait.of(one, store, thresholds) for one in fires if not one.noise]
+    tallies = evaluate.tallied(Heldout(store, contexts), fitted, noises=(False,), device=choose_device(device))
+    portraits = [portrait.of(fires, store, thresholds) for fires, _, _ in tallies]
     lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]
     if out is not None:
         write_csv(out, {"dictionary": lines, "histograms": histograms})
-    if as_json:
-        click.echo(json.dumps({"store": store.fingerprint, "dictionary": lines, "histograms": histograms}, indent=2))
-    else:
-        click.echo(as_csv(lines).rstrip() if as_csv_ else portrait.as_table(lines))
+    facts = {"store": store.fingerprint, "dictionary": lines, "histograms": histograms}
+    show(facts, lines, portrait.as_table(lines), as_json, as_csv_)
 
 
 @main.command(
@@ -210,8 +204,8 @@ def dictionary_command(
 )
 @store_option
 @runs_argument
-@click.option("--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]")
-@click.option("--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first.")
+@model_option
+@contexts_option
 @click.option("--without-model", is_flag=True, help="Leave out what needs the language model: nats lost, KL, score.")
 @out_option
 @seed_option
@@ -225,8 +219,7 @@ def pareto_command(
     """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
     from analyze import pareto
 
-    store, fitted = open_store(path), find_runs(paths)
-    check_store(fitted, store)
+    store, fitted = opened(path, paths)
     heldout, where = Heldout(store, contexts), choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
     found = [evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]]
@@ -235,15 +228,24 @@ def pareto_command(
 
         found.append(patching.patch(lm, heldout, fitted, seed=seed, device=where))
     points = [line for estimates in found for line in pareto.curve_lines(estimates, fitted)]
-    compared = [line for estimates in found for line in pareto.matched(estimates, fitted)]
+    matched = [pareto.matched(estimates, fitted) for estimates in found]
+    compared = [line for lines in matched for line in lines]
     if out is not None:
         write_pareto(out, points, compared)
-    if as_json:
-        click.echo(json.dumps({**about(heldout), "points": points, "matched": compared}, indent=2))
-    elif as_csv_:
-        click.echo(as_csv(compared).rstrip())
-    else:
-        click.echo("\n\n".join(pareto.as_table(pareto.matched(estimates, fitted)) for estimates in found))
+    facts = {**about(heldout), "points": points, "matched": compared}
+    show(facts, compared, "\n\n".join(map(pareto.as_table, matched)), as_json, as_csv_)
+
+
+def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun]]:
+    """A store, and runs that were trained on it. Raises InputError where they were not."""
+    store, fitted = open_store(path), find_runs(paths)
+    check_store(fitted, store)
+    return store, fitted
+
+
+def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: bool) -> None:
+    """Print the facts as JSON, or the lines as CSV, or the table."""
+    click.echo(json.dumps(facts, indent=2) if as_json else as_csv(lines).rstrip() if as_csv_ else table)
 
 
 def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from analyze.bootstrap import Float, interval
 from analyze.fitted import FittedRun
 from analyze.tables import Row
@@ -42,6 +44,18 @@ Estimates = dict[Key, Estimate]
 def of_one(values: Mapping[str, Float], replicates: Mapping[str, Float], key: tuple[str, str, bool, str]) -> Estimates:
     """Estimates of several measures of one SAE: values [] and replicates [resamples] by name."""
     return {Key(*key, name): Estimate(float(value), replicates[name]) for name, value in values.items()}
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate | None:
+    """Their mean, resampled together: they must be paired. None of none."""
+    if not estimates:
+        return None
+    return Estimate(float(np.mean([e.value for e in estimates])), np.mean([e.replicates for e in estimates], axis=0))
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """one − other, paired."""
+    return Estimate(one.value - other.value, one.replicates - other.replicates)
 
 
 def lines(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Row]:

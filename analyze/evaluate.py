@@ -5,7 +5,7 @@ Not here: definitions (measures.py), intervals (bootstrap.py), which rows (heldo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -17,9 +17,9 @@ from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout
-from analyze.measures import ALL, COLUMNS, density_histogram, measures, position_bins, row_columns, subsets
+from analyze.measures import ALL, COLUMNS, density_histogram, measures, row_columns, subsets
 from analyze.tables import Row, markdown, short, with_interval
-from data.permute import seed_of
+from train.noise import torch_seed
 from train.sae import SAE
 
 BATCH = 4096  # rows; features silent in a batch are counted in so many, as in training
@@ -78,47 +78,56 @@ class Fires:
 
 
 @torch.no_grad()
-def evaluate(
-    heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> tuple[Estimates, list[Fires]]:  # fmt: skip
-    """All measures of all runs, and in how many rows each of their features fired.
+def tallied(
+    heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), noises: Sequence[bool] = (False, True),
+    seed: int = 0, device: torch.device | str = "cpu",
+) -> Iterator[tuple[Fires, bootstrap.Float, bootstrap.Float]]:  # fmt: skip
+    """For each SAE, noise off and on: its fires, and by group and bin of positions sums of COLUMNS and of the rows x.
 
-    Noise is drawn from `seed` and the hook, the same for all runs of one width.
+    Shapes: [groups, bins, columns] and [groups, bins, d_model]. Noise is drawn from `seed` and the hook, the same for
+    all runs of one width.
     """
-    estimates: Estimates = {}
-    fires: list[Fires] = []
     chosen = [hook for hook in hooks_of(runs) if not hooks or hook in hooks]
-    drawn = bootstrap.weights(heldout.n_groups, seed=seed)
+    bins = heldout.bins
+    bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
     bar = tqdm(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True)
     with bar:
         for hook in chosen:
             bar.set_postfix_str(hook)
             here = [run for run in runs if hook in run.hooks]
             saes = [run.sae(hook, device) for run in here]
-            kinds = [(i, noise) for i, sae in enumerate(saes) for noise in ((False, True) if sae.noisy else (False,))]
-            bins = position_bins(heldout.store.schema.context_size)
-            bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
+            kinds = [(i, noise) for i, sae in enumerate(saes) for noise in noises if sae.noisy or not noise]
             tallies = [Tally.empty(heldout.n_groups, len(bins), saes[i].d_sae) for i, _ in kinds]
             x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
-            generator = torch.Generator(device).manual_seed(seed_of(seed, crc32(hook.encode())) >> 1)
+            generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
             for rows in heldout.rows(hook, batch_size=BATCH):
                 cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
                 x_sum.index_add_(0, cell, rows.x.double())
-                x, noises = rows.x.to(device), dict[int, torch.Tensor]()
+                x, drawn = rows.x.to(device), dict[int, torch.Tensor]()
                 for (i, noise), tally in zip(kinds, tallies, strict=True):
                     sae = saes[i]
-                    if noise and sae.d_sae not in noises:
-                        noises[sae.d_sae] = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
-                    tally.add(sae, x, noises[sae.d_sae] if noise else None, cell)
+                    if noise and sae.d_sae not in drawn:
+                        drawn[sae.d_sae] = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
+                    tally.add(sae, x, drawn[sae.d_sae] if noise else None, cell)
                 bar.update(len(x))
             by_bin = x_sum.view(heldout.n_groups, len(bins), -1).numpy()
             for (i, noise), tally in zip(kinds, tallies, strict=True):
-                weight = here[i].l2_weight(saes[i].d_model)
-                key = (here[i].name, hook, noise)
-                estimates |= _estimates(key, tally.sums.numpy(), by_bin, bins, drawn, weight)
                 silent = float(np.mean(tally.silent)) if tally.silent else None
-                fires.append(Fires(here[i], hook, noise, heldout.n_rows(), tally.fires, silent))
+                yield Fires(here[i], hook, noise, heldout.n_rows(), tally.fires, silent), tally.sums.numpy(), by_bin
+
+
+def evaluate(
+    heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> tuple[Estimates, list[Fires]]:  # fmt: skip
+    """All measures of all runs, noise off and on, and in how many rows each of their features fired."""
+    estimates: Estimates = {}
+    fires: list[Fires] = []
+    drawn = bootstrap.weights(heldout.n_groups, seed=seed)
+    for one, sums, x_sum in tallied(heldout, runs, hooks=hooks, seed=seed, device=device):
+        key, weight = (one.run.name, one.hook, one.noise), one.run.l2_weight(x_sum.shape[-1])
+        estimates |= _estimates(key, sums, x_sum, heldout.bins, drawn, weight)
+        fires.append(one)
     return estimates, fires
 
 

@@ -16,6 +16,7 @@ matplotlib.use("Agg")  # no display is needed
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+from analyze.measures import ALL
 from analyze.tables import Row
 
 # Okabe and Ito 2008
@@ -77,7 +78,7 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     shades = pyplot.get_cmap("viridis")
     for i, hook in enumerate(hooks):
-        bins = [b for b in histogram if b["hook"] == hook and b["subset"] == "all" and b["low"] > 0]
+        bins = [b for b in histogram if b["hook"] == hook and b["subset"] == ALL and b["low"] > 0]
         total = sum(b["rows"] for b in bins)
         left.plot(
             [(b["low"] * b["high"]) ** 0.5 for b in bins], [b["rows"] / total for b in bins], drawstyle="steps-mid",
@@ -93,7 +94,7 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
         right.errorbar(
             [j + 0.12 * i for j in range(len(here))], [line["mean"] for line in here],
             yerr=[line["variance"] ** 0.5 for line in here], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
-            capsize=2, linewidth=1.2, label="all positions" if subset == "all" else "without position 0",
+            capsize=2, linewidth=1.2, label="all positions" if subset == ALL else "without position 0",
         )  # fmt: skip
     right.set_xticks(range(len(hooks)), [_layer(hook) for hook in hooks])
     right.set_xlabel("layer")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from analyze.measures import position_bins
 from data.errors import StoreError
 from data.reader import Store
 
@@ -46,6 +47,11 @@ class Heldout:
             document = np.broadcast_to(self.contexts[:, None], document.shape)
         known, numbers = np.unique(document, return_inverse=True)
         self.group_of, self.n_groups = numbers.reshape(document.shape).astype(np.int64), len(known)
+
+    @property
+    def bins(self) -> list[tuple[str, int, int]]:
+        """Of the contexts' positions: see `position_bins`."""
+        return position_bins(self.store.schema.context_size)
 
     def tokens(self) -> NDArray[np.int32]:
         """int32 [contexts, context_size]."""

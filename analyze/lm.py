@@ -111,10 +111,8 @@ class ResumedModel:
 
     def _from(self, layer: int, residual: Tensor) -> Tensor:
         """The logits where the residual stream before a block is this, and the blocks before it are not run."""
-        entry = [_Given(residual)] if layer else []
-        blocks = [*(_Skipped() for _ in range(layer - 1)), *entry, *self._blocks[layer:]]
-        if not layer:
-            blocks[0] = _Entered(residual, self._blocks[0])
+        entry = _Entered(residual, _Skipped() if layer else self._blocks[0])
+        blocks = [*(_Skipped() for _ in range(layer - 1)), entry, *self._blocks[max(layer, 1) :]]
         setattr(self._base, self._attribute, nn.ModuleList(blocks))
         try:
             return self._logits(self._tokens)
@@ -132,19 +130,8 @@ class _Skipped(nn.Module):
         return hidden_states
 
 
-class _Given(nn.Module):
-    """In a block's place: its output is known."""
-
-    def __init__(self, output: Tensor) -> None:
-        super().__init__()
-        self._output = output
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return self._output
-
-
 class _Entered(nn.Module):
-    """A block with another input."""
+    """A block whose input is known."""
 
     def __init__(self, value: Tensor, block: nn.Module) -> None:
         super().__init__()

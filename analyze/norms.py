@@ -8,6 +8,7 @@ Not here: drawing (figures.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,18 +23,29 @@ SUBSETS = {ALL: stats.ALL, WITHOUT_FIRST: stats.WITHOUT_FIRST}
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def norm_lines(store: Store, split: Split = "train") -> list[Row]:
+@dataclass(frozen=True)
+class Norms:
+    """A split's statistics by hook."""
+
+    model: str
+    by_hook: dict[str, stats.NormStats]
+
+    @classmethod
+    def of(cls, store: Store, split: Split = "train") -> Norms:
+        return cls(store.provenance["model"]["name"], {hook: store.statistics(hook, split) for hook in store.hooks})
+
+
+def norm_lines(norms: Norms) -> list[Row]:
     """One line for each hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
 
     Quantiles are read off a histogram of 8 bins an octave, in the middle of the bin.
     """
     lines = []
-    for hook in store.hooks:
-        found = store.statistics(hook, split)
+    for hook, found in norms.by_hook.items():
         for name, subset in SUBSETS.items():
             quantiles = histogram_quantiles(found.histogram[subset], QUANTILES)
             lines.append({
-                "model": store.provenance["model"]["name"], "hook": hook, "subset": name, "rows": found.count(subset),
+                "model": norms.model, "hook": hook, "subset": name, "rows": found.count(subset),
                 "mean": found.mean_norm(subset), "variance": found.norm_variance(subset),
                 **{f"q{round(100 * q):02}": value for q, value in zip(QUANTILES, quantiles, strict=True)},
                 "largest_entry": found.largest(subset),
@@ -41,15 +53,15 @@ def norm_lines(store: Store, split: Split = "train") -> list[Row]:
     return lines
 
 
-def histogram_lines(store: Store, split: Split = "train") -> list[Row]:
+def histogram_lines(norms: Norms) -> list[Row]:
     """One line for each bin that has rows: the norms from `low` to `high`, and how many rows have them."""
     edges = np.concatenate([[0.0], stats.bin_edges(), [np.inf]])
     return [
-        {"model": store.provenance["model"]["name"], "hook": hook, "subset": name, "low": float(edges[i]),
-         "high": float(edges[i + 1]), "rows": int(counts[i])}
-        for hook in store.hooks
+        {"model": norms.model, "hook": hook, "subset": name, "low": float(edges[i]), "high": float(edges[i + 1]),
+         "rows": int(counts[i])}
+        for hook, found in norms.by_hook.items()
         for name, subset in SUBSETS.items()
-        for counts in [store.statistics(hook, split).histogram[subset]]
+        for counts in [found.histogram[subset]]
         for i in np.flatnonzero(counts)
     ]  # fmt: skip
 

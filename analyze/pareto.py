@@ -14,8 +14,8 @@ from itertools import combinations
 
 import numpy as np
 
-from analyze.bootstrap import Float, interval
-from analyze.estimates import Estimate, Estimates, Key
+from analyze.bootstrap import Float
+from analyze.estimates import Estimate, Estimates, Key, difference
 from analyze.fitted import FittedRun
 from analyze.measures import ALL
 from analyze.tables import Row, markdown, short, with_interval
@@ -136,9 +136,9 @@ def _compared(estimates: Estimates, one: Curve, other: Curve, measure: str, l0: 
     if l0 is None:
         return line | dict.fromkeys(("at_first", "at_second", "value", "low", "high"))
     first, second = (curve.at(l0, curve.points(estimates, measure)) for curve in (one, other))
-    low, high = interval(second.replicates - first.replicates)
-    return line | {"at_first": first.value, "at_second": second.value, "value": second.value - first.value,
-                   "low": low, "high": high}  # fmt: skip
+    found = difference(second, first)
+    low, high = found.interval
+    return line | {"at_first": first.value, "at_second": second.value, "value": found.value, "low": low, "high": high}
 
 
 def as_table(lines: Sequence[Row]) -> str:

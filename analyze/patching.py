@@ -33,7 +33,7 @@ from analyze.heldout import Heldout, Ints
 from analyze.lm import PatchableModel
 from analyze.measures import ALL
 from analyze.tables import Row, markdown, with_interval
-from data.permute import seed_of
+from train.noise import torch_seed
 from train.sae import SAE
 
 SUMS = ("positions", "loss", "kl", "agreement", "l0")  # the first four are compared
@@ -147,7 +147,7 @@ def patch(
             tallies.add(CLEAN, reference.compare(logits), group)
             for one in chosen:
                 x = activations[one.hook]
-                for what, value, l0 in one.replacements(x, seed_of(seed, crc32(one.hook.encode()), begin) >> 1):
+                for what, value, l0 in one.replacements(x, torch_seed(seed, crc32(one.hook.encode()), begin)):
                     if keep_first:
                         value[:, 0] = x[:, 0]
                     terms = reference.compare(model.patched(one.hook, value))

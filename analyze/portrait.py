@@ -38,9 +38,9 @@ def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
     W, live = sae.W_dec.detach(), fires.live
     norms, found = W.norm(dim=1), kinds(W, live, thresholds)
     scale = float(sae.input_scale) / store.statistics(fires.hook).mean_norm()
-    pairs, pillars = torch.zeros_like(live), torch.zeros_like(live)
-    pairs[live], pillars[found.pillars] = True, True
-    cosines = cosine_histogram(W, pairs)
+    pillars = torch.zeros_like(live)
+    pillars[found.pillars] = True
+    cosines = cosine_histogram(W, live)
     middles = (COSINE_EDGES[1:] + COSINE_EDGES[:-1]) / 2
     about: Row = {"run": fires.run.name, "variant": fires.run.variant, "hook": fires.hook}
     n_pairs = max(int(cosines.sum()), 1)

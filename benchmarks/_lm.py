@@ -63,14 +63,15 @@ def watched(process: subprocess.Popen[str]) -> dict[str, float]:
     return {"tokens_per_second": json.loads(output)["tokens_per_second"], "rss_anon_mib": peak / 1024}
 
 
-def harvest_seconds(folder: Path, layers: str, batches: int, threads: int) -> float:
-    """`harvest`'s seconds a token, of `model` and `tokens.jsonl` in a folder; the first batch is not counted."""
-    found = child(
-        [sys.executable, "-m", "harvest", "--model", str(folder / "model"), "--dataset", str(folder / "tokens.jsonl"),
+def harvested(
+    folder: Path, batches: int, threads: int, *, model: str = "model", layers: str = "all"
+) -> dict[str, float]:
+    """What `child` tells of `harvest` on a model and `tokens.jsonl` in a folder; the first batch is not timed."""
+    return child(
+        [sys.executable, "-m", "harvest", "--model", str(folder / model), "--dataset", str(folder / "tokens.jsonl"),
          "--layers", layers, "--tokens", str(batches * BATCH * CONTEXT), "--device", "cpu", "--json", "--overwrite",
          "--out", str(folder / "out.zarr")], threads,
     )  # fmt: skip
-    return 1 / found["tokens_per_second"]
 
 
 def saelens_seconds(

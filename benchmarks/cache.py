@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _lm import harvest_seconds, make_model, make_tokens, saelens_seconds
+from _lm import harvested, make_model, make_tokens, saelens_seconds
 from _measure import report
 
 N_LAYERS = 12
@@ -39,7 +39,7 @@ def main() -> None:
             peer = saelens_seconds(args.peers, range(N_LAYERS), args.batches, args.threads)
             for layers in sets:
                 there = sum(peer.values()) if layers == "all" else peer[int(layers)]
-                here = harvest_seconds(folder, layers, args.batches + 1, args.threads)
+                here = 1 / harvested(folder, args.batches + 1, args.threads, layers=layers)["tokens_per_second"]
                 times[layers].append((here, there))
     rows: list[dict[str, Any]] = [
         {"layers": layers, "hooks": sets[layers], "ours, µs an activation": 1e6 * median(u for u, _ in found) / n,

@@ -21,7 +21,7 @@ from statistics import mean, median
 from typing import Any
 
 from _contest import compete
-from _lm import harvest_seconds, make_model, make_tokens, saelens_seconds
+from _lm import harvested, make_model, make_tokens, saelens_seconds
 from _measure import report
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def main() -> None:
         folder = Path(name)
         make_model(folder / "model", N_LAYERS)
         make_tokens(folder / "tokens.jsonl", args.batches + 1)
-        harvest = harvest_seconds(folder, "all", args.batches + 1, args.threads)
+        harvest = 1 / harvested(folder, args.batches + 1, args.threads)["tokens_per_second"]
         passes = {live: saelens_seconds(args.peers, args.part, args.batches, args.threads, live=live)
                   for live in (True, False)}  # fmt: skip
     steps = step_seconds(args.peers, args.rounds)

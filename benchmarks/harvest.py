@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _lm import BATCH, CONTEXT, child, make_model, make_tokens
+from _lm import BATCH, CONTEXT, child, harvested, make_model, make_tokens
 from _measure import report, summary
 
 
@@ -61,24 +61,21 @@ def main() -> None:
         bare(*args.child, args.batches)
         return
     with tempfile.TemporaryDirectory() as folder:
-        model, tokens, out = (str(Path(folder) / name) for name in ("gpt2-shape", "tokens.jsonl", "out.zarr"))
+        model = str(Path(folder) / "model")
         make_model(Path(model), args.layers)
-        make_tokens(Path(tokens), args.batches)
+        make_tokens(Path(folder) / "tokens.jsonl", args.batches)
         python = [sys.executable, str(Path(__file__).resolve())]
         bare_pass = {
             kind: [*python, "--batches", str(args.batches), "--child", kind, model]
             for kind in ("transformers", "transformer_lens")
         }
-        n_tokens = str(args.batches * BATCH * CONTEXT)
-        ours = [sys.executable, "-m", "harvest", "--model", model, "--dataset", tokens, "--out", out,
-                "--tokens", n_tokens, "--device", "cpu", "--json", "--overwrite"]  # fmt: skip
         found: dict[str, list[dict[str, float]]] = {}
         first = {kind: [child(command, args.threads)] for kind, command in bare_pass.items()}
         fastest = max(first, key=lambda kind: first[kind][0]["tokens_per_second"])
         for repeat in range(args.repeats):
-            for kind, command in ((fastest, bare_pass[fastest]), ("harvest", ours)):
-                found.setdefault(kind, []).append(child(command, args.threads))
-                print(f"repeat {repeat}: {kind} {found[kind][-1]}", file=sys.stderr)
+            found.setdefault(fastest, []).append(child(bare_pass[fastest], args.threads))
+            found.setdefault("harvest", []).append(harvested(Path(folder), args.batches, args.threads))
+            print(f"repeat {repeat}: {found[fastest][-1]}, {found['harvest'][-1]}", file=sys.stderr)
         slower = next(kind for kind in first if kind != fastest)
         found[slower] = first[slower]
     speed = {kind: [f["tokens_per_second"] for f in runs] for kind, runs in found.items()}

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from _contest import compete
-from _lm import BATCH, CONTEXT, child, make_model, make_tokens
+from _lm import BATCH, CONTEXT, harvested, make_model, make_tokens
 from _measure import report
 
 HERE = Path(__file__).resolve().parent
@@ -39,11 +39,7 @@ def harvesting(options: argparse.Namespace) -> list[dict[str, Any]]:
         make_tokens(folder / "tokens.jsonl", 61)
         for _ in range(options.repeats):
             for case, (n_layers, batches) in cases.items():
-                found = child(
-                    [sys.executable, "-m", "harvest", "--model", str(folder / str(n_layers)), "--dataset",
-                     str(folder / "tokens.jsonl"), "--tokens", str((batches + 1) * BATCH * CONTEXT), "--device", "cpu",
-                     "--json", "--overwrite", "--out", str(folder / "out.zarr")], options.threads,
-                )  # fmt: skip
+                found = harvested(folder, batches + 1, options.threads, model=str(n_layers))
                 seconds[case].append(batches * BATCH * CONTEXT / found["tokens_per_second"])
     return [row("harvest: tokens", 10, seconds["small"], seconds["tokens"]),
             row("harvest: layers", 3, seconds["small"], seconds["layers"])]  # fmt: skip

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -87,7 +87,8 @@ class FastModel:
         setattr(model, family.final_norm, nn.Identity())
         model.config.num_hidden_layers = n_blocks
         self.model = model.to(device)
-        self.compiled, self.compile_seconds = compiled, cast(float | None, None)
+        self.compiled = compiled
+        self.compile_seconds: float | None = None
         self._compiled = torch.compile(self._collect, dynamic=False) if compiled else None
         self._compiled_for: torch.Size | None = None
         self._receive: Receive | None = None
@@ -104,7 +105,7 @@ class FastModel:
             if self._compiled_for is None:
                 self._compiled_for, self.compile_seconds = tokens.shape, time.perf_counter() - begin
             return
-        self.watched(lambda: self.model(input_ids=tokens, use_cache=False), receive)
+        self._run(tokens, receive)
 
     def watched(self, work: Callable[[], T], receive: Receive) -> T:
         """What `work` computes with this model, while each hook's activation is handed to `receive`."""
@@ -117,9 +118,11 @@ class FastModel:
     def _collect(self, tokens: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
         """All hooks' values at once, which can be compiled as one."""
         found: list[tuple[str, torch.Tensor]] = []
-        self._receive = lambda name, value: found.append((name, value))
-        self.model(input_ids=tokens, use_cache=False)
+        self._run(tokens, lambda name, value: found.append((name, value)))
         return found
+
+    def _run(self, tokens: torch.Tensor, receive: Receive) -> None:
+        self.watched(lambda: self.model(input_ids=tokens, use_cache=False), receive)
 
     def _attach(self, name: str, block: nn.Module, family: Family) -> None:
         def take(value: Any) -> None:

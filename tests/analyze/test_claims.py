@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import linregress
 
-from analyze.claims import FEWEST_LAYERS, beyond, decided, difference, mean_of, relation, within
-from analyze.estimates import Estimate
+from analyze.claims import FEWEST_LAYERS, beyond, decided, relation, within
+from analyze.estimates import Estimate, difference, mean_of
 
 
 def spread(value: float, width: float) -> Estimate:
