@@ -1,4 +1,4 @@
-"""The post's claims and the rule by which each is decided: an interval against a margin, and nothing else.
+"""The rule by which a claim is decided: an interval against a margin, and nothing else.
 
     holds             the whole interval lies beyond the margin (or within it, for a claim of no difference)
     does not hold     it lies on the other side
@@ -6,41 +6,58 @@
 
 One seed hides how much training itself varies; intervals are over documents, or over layers where it is said.
 
-Not here: measuring, figures.
+Not here: what the post claims, and the statistic of each (post.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from analyze import bootstrap
 from analyze.bootstrap import Float
 from analyze.estimates import Estimate
-from analyze.tables import Row
+from analyze.tables import Row, markdown, with_interval
 
 Verdict = Literal["holds", "does not hold", "not enough data"]
 
 FEWEST_LAYERS = 10  # of a relation over layers
+FEWEST_TO_FIT = 3  # of a line through them, whatever it is worth
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, the statistic that it comes down to, and what became of it."""
+    """A claim, of what it is made, the statistic that it comes down to, and what became of it."""
 
+    number: int  # of the post's claims, in FACTS' order
     claim: str
+    of: str  # the runs that are compared, by family
+    hook: str  # or `all`: over all of them
     statistic: str
     margin: str
     value: float | None
     low: float | None
     high: float | None
     verdict: Verdict
+    note: str = ""
 
     def line(self) -> Row:
         return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a claim says, and of what."""
+
+    number: int
+    claim: str
+    of: str
+    hook: str = "all"
 
 
 def beyond(low: float, high: float, margin: float) -> Verdict:
@@ -57,13 +74,21 @@ def within(low: float, high: float, margin: float) -> Verdict:
     return "does not hold" if low > margin or high < -margin else "not enough data"
 
 
-def decided(claim: str, statistic: str, found: Estimate | None, margin: float, *, none: bool = False) -> Claim:
-    """A claim on an estimate: that it is beyond the margin, or (`none`) within it on both sides of 0."""
+def decided(
+    subject: Subject, statistic: str, found: Estimate | None, margin: float, *, none: bool = False, enough: bool = True,
+    note: str = "",
+) -> Claim:  # fmt: skip
+    """A claim on an estimate: that it is beyond the margin, or (`none`) within it on both sides of 0.
+
+    Without `enough` data the estimate is shown, and decides nothing.
+    """
     sign = f"within ±{margin:g}" if none else f"more than {margin:g}"
+    about = (subject.number, subject.claim, subject.of, subject.hook, statistic, sign)
     if found is None or not np.isfinite(found.replicates).all():
-        return Claim(claim, statistic, sign, None if found is None else found.value, None, None, "not enough data")
+        return Claim(*about, None if found is None else found.value, None, None, "not enough data", note)
     low, high = found.interval
-    return Claim(claim, statistic, sign, found.value, low, high, (within if none else beyond)(low, high, margin))
+    verdict = (within if none else beyond)(low, high, margin) if enough else "not enough data"
+    return Claim(*about, found.value, low, high, verdict, note)
 
 
 @dataclass(frozen=True)
@@ -72,31 +97,48 @@ class Relation:
     layers, the permutation p of no relation, and Spearman's ρ."""
 
     slope: Estimate
+    intercept: float
     p: float
     rho: float
 
 
 def relation(norms: Float, l0: Float, *, seed: int = 0, resamples: int = bootstrap.RESAMPLES) -> Relation | None:
-    """Of mean norms [layers] and L0 [layers], both above 0; None with fewer than FEWEST_LAYERS of them.
+    """Of mean norms [layers] and L0 [layers]; None with fewer than FEWEST_TO_FIT, or where an L0 is 0.
 
     Two relations over the same layers, with one seed, are resampled alike.
     """
-    kept = l0 > 0
-    if len(norms) < FEWEST_LAYERS or not kept.all():
+    if len(norms) < FEWEST_TO_FIT or not (l0 > 0).all():
         return None
     x, y = np.log(norms), np.log(l0)
     rng = np.random.default_rng(seed)
-    picks = rng.integers(len(x), size=(resamples, len(x)))
-    while (alike := (x[picks] == x[picks][:, :1]).all(axis=1)).any():  # one layer, drawn over and over
-        picks[alike] = rng.integers(len(x), size=(int(alike.sum()), len(x)))
+    picks = layer_picks(x, rng, resamples)
     value = float(_slope(x, y))
     shuffled = np.stack([rng.permutation(y) for _ in range(resamples)])
     p = (1 + np.sum(np.abs(_slope(np.broadcast_to(x, shuffled.shape), shuffled)) >= abs(value))) / (1 + resamples)
     rho = spearmanr(x, y).statistic
-    return Relation(Estimate(value, np.asarray(_slope(x[picks], y[picks]))), float(p), float(rho))
+    slope = Estimate(value, np.asarray(_slope(x[picks], y[picks])))
+    return Relation(slope, float(y.mean() - value * x.mean()), float(p), float(rho))
 
 
 def _slope(x: Float, y: Float) -> Float:
     """Least squares along the last axis."""
     dx = x - x.mean(axis=-1, keepdims=True)
     return np.asarray((dx * (y - y.mean(axis=-1, keepdims=True))).sum(axis=-1) / np.square(dx).sum(axis=-1))
+
+
+def layer_picks(x: Float, rng: np.random.Generator, resamples: int = bootstrap.RESAMPLES) -> NDArray[np.int64]:
+    """Layers drawn with repetition, int64 [resamples, layers]; never one layer alone, which has no slope."""
+    picks = rng.integers(len(x), size=(resamples, len(x)))
+    while (alike := (x[picks] == x[picks][:, :1]).all(axis=1)).any():
+        picks[alike] = rng.integers(len(x), size=(int(alike.sum()), len(x)))
+    return picks
+
+
+def as_table(found: Sequence[Claim]) -> str:
+    """Markdown: a row for each claim."""
+    header = ["claim", "of", "hook", "statistic", "must be", "value", "verdict", "note"]
+    rows = [
+        [f"{c.number}. {c.claim}", c.of, c.hook, c.statistic, c.margin, with_interval(c.line()), c.verdict, c.note]
+        for c in found
+    ]
+    return markdown(header, rows)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analyze.bootstrap import Float, interval
+from analyze.bootstrap import RESAMPLES, Float, interval
 from analyze.fitted import FittedRun
 from analyze.tables import Row
 
@@ -56,6 +56,16 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate | None:
 def difference(one: Estimate, other: Estimate) -> Estimate:
     """one − other, paired."""
     return Estimate(one.value - other.value, one.replicates - other.replicates)
+
+
+def ratio(one: Estimate, other: Estimate) -> Estimate:
+    """one / other, paired."""
+    return Estimate(one.value / other.value, one.replicates / other.replicates)
+
+
+def exact(value: float) -> Estimate:
+    """A count of everything there is, which resampling does not change."""
+    return Estimate(value, np.full(RESAMPLES, value))
 
 
 def lines(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Row]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class FittedRun:
     name: str
     folder: RunFolder
     settings: dict[str, Any]  # of run.json
+    step: int | None = None  # of the snapshot that is meant, where it is not the run's end
 
     @property
     def hooks(self) -> list[str]:
@@ -48,7 +49,12 @@ class FittedRun:
 
     def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
         """The SAE of a hook, of its final weights or else the last checkpoint. Raises InputError where it has none."""
-        return load_sae(self.folder.path, hook=hook, device=device)
+        path = self.folder.path if self.step is None else self.folder.snapshot(self.step)
+        return load_sae(path, hook=hook, device=device)
+
+    def snapshots(self) -> list[FittedRun]:
+        """The run as it was over the course of training, from its earliest snapshot on."""
+        return [replace(self, step=step) for step in self.folder.snapshot_steps()]
 
 
 def find_runs(paths: Iterable[Path]) -> list[FittedRun]:

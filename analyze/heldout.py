@@ -21,10 +21,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """x float32 [n, d]; group int64 [n], what is resampled together (0 … groups − 1); position int64 [n]."""
+    """x float32 [n, d]; group int64 [n], what is resampled together (0 … groups − 1); context, position int64 [n]."""
 
     x: torch.Tensor
     group: Ints
+    context: Ints
     position: Ints
 
 
@@ -65,7 +66,7 @@ class Heldout:
             for begin in range(0, len(kept), batch_size):
                 index = kept[begin : begin + batch_size]
                 x = torch.from_numpy(self.store.rows(hook, shard, index).astype(np.float32))
-                yield Rows(x, self.group_of[context[index], position[index]], position[index])
+                yield Rows(x, self.group_of[context[index], position[index]], context[index], position[index])
 
     def n_rows(self) -> int:
         return self.n_contexts * self.store.layout.rows_per_context

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import InputError
+from data.hooks import layer_of
 from data.reader import Store
 from harvest.bridge import BridgeModel
 from harvest.fast import FAMILIES, FastModel
-from harvest.lm import ModelFacts, Processing, find_model, layer_of, load_transformers, weights_fingerprint
+from harvest.lm import ModelFacts, Processing, find_model, load_transformers, weights_fingerprint
 
 RESUMABLE = ("mlp_out", "resid_post", "resid_pre")
 
@@ -53,22 +54,37 @@ def load_for_store(store: Store, names: Sequence[str], *, model: str | None, dev
 
     Raises InputError where it cannot be loaded, or its weights are not those of the store.
     """
+    facts = model_of_store(store, model)
+    found, weights = load_patchable(facts, names, processing=store.provenance["model"]["processing"], device=device)
+    check_weights(store, facts, weights)
+    return found
+
+
+def model_of_store(store: Store, model: str | None) -> ModelFacts:
+    """What is known of it before its weights are loaded. Raises InputError where it is not there, or another."""
     recorded = store.provenance["model"]
     try:
         facts = find_model(model or recorded["name"], recorded["revision"] if model is None else None)
     except InputError as error:
         remedy = "" if model else "; the store names its model so: give --model, as harvest took it"
         raise InputError(f"{error}{remedy}") from error
-    another = f"--model {facts.label}: is not the model that {store.path} was harvested with"
     for what, there, here in (
         ("layers", recorded["n_layers"], facts.n_layers), ("d_model", recorded["d_model"], facts.d_model),
     ):  # fmt: skip
         if there != here:
-            raise InputError(f"{another} ({what}: {here}, there {there}); give that one")
-    found, weights = load_patchable(facts, names, processing=recorded["processing"], device=device)
-    if weights != recorded["weights_sha256"]:
-        raise InputError(f"{another} (weights: {weights[:12]}, there {recorded['weights_sha256'][:12]}); give that one")
-    return found
+            raise InputError(f"{_another(store, facts)} ({what}: {here}, there {there}); give that one")
+    return facts
+
+
+def check_weights(store: Store, facts: ModelFacts, weights: str) -> None:
+    """Raise InputError where a model's weights, by their fingerprint, are not those that the store was made with."""
+    there = store.provenance["model"]["weights_sha256"]
+    if weights != there:
+        raise InputError(f"{_another(store, facts)} (weights: {weights[:12]}, there {there[:12]}); give that one")
+
+
+def _another(store: Store, facts: ModelFacts) -> str:
+    return f"--model {facts.label}: is not the model that {store.path} was harvested with"
 
 
 class ResumedModel:

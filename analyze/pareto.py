@@ -112,8 +112,8 @@ def matched(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Row]:
     off = [curve for curve in curves(estimates, runs) if not curve.noise]
     for hook in dict.fromkeys(curve.hook for curve in off):
         for one, other in combinations([curve for curve in off if curve.hook == hook], 2):
-            places: list[float | None] = [*_places(one, other)]
-            for l0 in places or [None]:
+            overlap: list[float | None] = [*places(one, other)]
+            for l0 in overlap or [None]:
                 for measure in _measured(estimates):
                     lines.append(_compared(estimates, one, other, measure, l0))
     return lines
@@ -124,7 +124,8 @@ def _measured(estimates: Estimates) -> list[str]:
     return [measure for measure in MEASURES if measure in there]
 
 
-def _places(one: Curve, other: Curve) -> Iterator[float]:
+def places(one: Curve, other: Curve) -> Iterator[float]:
+    """L0 at which two curves are compared; none where they do not overlap."""
     low, high = max(one.range[0], other.range[0]), min(one.range[1], other.range[1])
     if low < high:
         for share in PLACES:

@@ -16,7 +16,8 @@ from analyze.evaluate import Fires
 from analyze.tables import Row, markdown, short
 from data.reader import Store
 
-NORM_EDGES = np.concatenate([[0.0], 2.0 ** np.arange(-8, 12.25, 0.25)])
+# 1, the norm of all of a baseline's features, is in the middle of a bin
+NORM_EDGES = np.concatenate([[0.0], 2.0 ** (np.arange(-8, 12.25, 0.25) - 0.125)])
 NARROW = 0.2  # the post's footnote: the baseline's cosines lie mostly within ±0.2
 CLOSE = 0.9
 
@@ -40,7 +41,7 @@ def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
     scale = float(sae.input_scale) / store.statistics(fires.hook).mean_norm()
     pillars = torch.zeros_like(live)
     pillars[found.pillars] = True
-    cosines = cosine_histogram(W, live)
+    cosines, twin = cosine_histogram(W, live), nearest(W, live)[1][live, 0]
     middles = (COSINE_EDGES[1:] + COSINE_EDGES[:-1]) / 2
     about: Row = {"run": fires.run.name, "variant": fires.run.variant, "hook": fires.hook}
     n_pairs = max(int(cosines.sum()), 1)
@@ -49,12 +50,14 @@ def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
         "norm_median": _median(norms[live]), "norm_median_dead": _median(norms[~live]),
         "norm_max": float(norms[live].max()) if live.any() else None,
         "norm_over_input_norm_median": _median(norms[live] * scale),
-        "small_norm_share": float(((norms[live] > 0) & (norms[live] < thresholds.correction_norm)).double().mean()),
+        "small_norm_share": _share(live, found.corrections),
         "pairs_within_0.2": float(cosines[np.abs(middles) < NARROW].sum() / n_pairs),
         "pairs_above_0.9": float(cosines[middles > CLOSE].sum() / n_pairs),
-        "nearest_cosine_median": _median(nearest(W, live)[1][live, 0]),
+        "nearest_cosine_median": _median(twin),
+        "near_twin_share": float((twin > CLOSE).double().mean()) if live.any() else None,
         "pillars": len(found.pillars), "corrections": len(found.corrections), "directions": len(found.directions),
         **found.overlaps(),
+        "pillars_that_are_directions": _share(pillars, found.directions) if len(found.directions) else None,
     }  # fmt: skip
     histograms = [
         about | {"of": name, **bin_}
@@ -73,6 +76,11 @@ def _bins(edges: np.ndarray, counts: np.ndarray) -> list[Row]:
     return [
         {"low": float(edges[i]), "high": float(edges[i + 1]), "count": int(counts[i])} for i in np.flatnonzero(counts)
     ]
+
+
+def _share(of: torch.Tensor, features: torch.Tensor) -> float | None:
+    """The share of `of` bool [d_sae] that is among the features int64 [n]; None of none."""
+    return int(of[features].sum()) / int(of.sum()) if of.any() else None
 
 
 def _median(values: torch.Tensor) -> float | None:

@@ -5,13 +5,13 @@ Not here: measures of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 
 from analyze.fitted import FittedRun
 from analyze.tables import Row, markdown, short
+from analyze.training import records
 from data.errors import InputError
 
 MEASURES = ("l0", "l1", "l2", "explained_variance", "suppression", "suppression_mean", "gamma", "dead", "silent")
@@ -24,10 +24,8 @@ def last_measures(run: FittedRun) -> list[Row]:
 
     Raises InputError where it has none yet.
     """
-    metrics = run.folder.metrics
     last: dict[str, dict[bool, Row]] = {}
-    for line in metrics.read_text().splitlines() if metrics.is_file() else ():
-        record = json.loads(line)
+    for record in records(run):
         if record["split"] == "heldout":
             last.setdefault(record["hook"], {})[record["noise"]] = record
     if not last:

@@ -18,7 +18,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
 from data.errors import InputError
-from harvest.lm import ModelFacts, Processing, Receive, layer_of
+from data.hooks import layer_of
+from harvest.lm import ModelFacts, Processing, Receive
 
 
 class BridgeModel:

@@ -22,7 +22,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from harvest.lm import Processing, Receive, layer_of
+from data.hooks import layer_of
+from harvest.lm import Processing, Receive
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ Not here: batching, storing (run.py).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,12 +140,6 @@ def load(
 def full_names(hooks: Sequence[str], layers: Sequence[int]) -> list[str]:
     """Full names of hooks that every block has, layer by layer: `mlp_out` → `blocks.0.hook_mlp_out`, …"""
     return [f"blocks.{layer}.hook_{hook}" for layer in layers for hook in hooks]
-
-
-def layer_of(name: str) -> int | None:
-    """The block that a hook is in; None for a hook outside the blocks."""
-    found = re.match(r"blocks\.(\d+)\.", name)
-    return int(found[1]) if found else None
 
 
 def weights_fingerprint(model: PreTrainedModel) -> str:

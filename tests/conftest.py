@@ -144,7 +144,7 @@ class Finished:
     stderr: str
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command() -> Callable[..., Finished]:
     """Run `harvest` or `analyze` as its console script does, but in this process: imports take seconds."""
 

@@ -67,7 +67,14 @@ class RunFolder:
 
     def checkpoint_steps(self) -> list[int]:
         """Steps of the checkpoints there are, ascending."""
-        return sorted(int(path.name) for path in self.path.glob("checkpoints/*") if path.name.isdecimal())
+        return self._steps("checkpoints")
+
+    def snapshot_steps(self) -> list[int]:
+        """Steps of the snapshots there are, ascending."""
+        return self._steps("snapshots")
+
+    def snapshot(self, step: int) -> Path:
+        return self.path / "snapshots" / f"{step:09d}"
 
     def save_checkpoint(self, step: int, saved: Saved, metadata: Mapping[str, str]) -> None:
         _write_folder(self._checkpoint(step), saved, metadata)
@@ -76,7 +83,7 @@ class RunFolder:
 
     def save_snapshot(self, step: int, sae: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
         """Weights alone. A snapshot that exists already is left: a resumed run comes past the same ones."""
-        target = self.path / "snapshots" / f"{step:09d}"
+        target = self.snapshot(step)
         if not target.exists():
             _write_folder(target, Saved(dict(sae), {}, {"step": step}), metadata)
 
@@ -89,6 +96,9 @@ class RunFolder:
 
     def load_checkpoint(self, step: int) -> Saved:
         return read_folder(self._checkpoint(step))
+
+    def _steps(self, kind: str) -> list[int]:
+        return sorted(int(path.name) for path in self.path.glob(f"{kind}/*") if path.name.isdecimal())
 
     def _checkpoint(self, step: int) -> Path:
         return self.path / "checkpoints" / f"{step:09d}"

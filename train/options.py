@@ -15,6 +15,7 @@ import click
 
 from data.cli import parse_layers
 from data.errors import InputError
+from data.hooks import layer_of
 from data.location import Location
 from data.reader import Store
 from train.objective import Objective
@@ -82,12 +83,10 @@ def command_line(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def choose_hooks(store: Store, layers: str, hook: str | None) -> tuple[str, ...]:
     """The store's hooks of some layers. Raises InputError where it lacks one, or has several a layer and none named."""
-    by_layer: dict[int, list[str]] = {}
+    by_layer: dict[int, list[str]] = {}  # −1: outside the blocks
     for name in store.hooks:
-        parts = name.split(".")
-        number = int(parts[1]) if parts[0] == "blocks" else -1
         if hook is None or name.endswith((f".hook_{hook}", f".{hook}")) or name == hook:
-            by_layer.setdefault(number, []).append(name)
+            by_layer.setdefault(-1 if (number := layer_of(name)) is None else number, []).append(name)
     if not by_layer:
         raise InputError(f"--hook {hook}: the store has none of this name; it has {', '.join(store.hooks)}")
     if any(len(names) > 1 for names in by_layer.values()):

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import linregress
 
-from analyze.claims import FEWEST_LAYERS, beyond, decided, relation, within
+from analyze.claims import FEWEST_TO_FIT, Subject, beyond, decided, relation, within
 from analyze.estimates import Estimate, difference, mean_of
+
+SUBJECT = Subject(1, "a claim", "two families")
 
 
 def spread(value: float, width: float) -> Estimate:
@@ -24,7 +26,7 @@ def spread(value: float, width: float) -> Estimate:
 def test_a_claim_of_more_holds_only_where_the_whole_interval_is_beyond(
     value: float, width: float, verdict: str
 ) -> None:
-    assert decided("c", "s", spread(value, width), 0.02).verdict == verdict
+    assert decided(SUBJECT, "s", spread(value, width), 0.02).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -35,12 +37,12 @@ def test_a_claim_of_more_holds_only_where_the_whole_interval_is_beyond(
 def test_a_claim_of_no_difference_needs_its_interval_inside_the_margin(
     value: float, width: float, verdict: str
 ) -> None:
-    assert decided("c", "s", spread(value, width), 0.01, none=True).verdict == verdict
+    assert decided(SUBJECT, "s", spread(value, width), 0.01, none=True).verdict == verdict
 
 
 def test_what_was_not_measured_is_not_enough_data() -> None:
-    assert decided("c", "s", None, 0.02).verdict == "not enough data"
-    assert decided("c", "s", Estimate(1.0, np.array([1.0, np.nan])), 0.02).verdict == "not enough data"
+    assert decided(SUBJECT, "s", None, 0.02).verdict == "not enough data"
+    assert decided(SUBJECT, "s", Estimate(1.0, np.array([1.0, np.nan])), 0.02).verdict == "not enough data"
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0.001, 1))
@@ -85,9 +87,15 @@ def test_layers_without_a_relation_show_none() -> None:
     found = relation(norms, np.exp(2 + 0.05 * rng.normal(size=12)))
     assert found is not None
     assert found.p > 0.05
-    assert decided("c", "s", found.slope, 0.15, none=True).verdict == "holds"
+    assert decided(SUBJECT, "s", found.slope, 0.15, none=True).verdict == "holds"
 
 
-def test_few_layers_or_layers_that_never_fire_are_not_enough() -> None:
-    assert relation(np.arange(1.0, FEWEST_LAYERS), np.arange(1.0, FEWEST_LAYERS)) is None
+def test_too_few_layers_or_layers_that_never_fire_have_no_slope() -> None:
+    assert relation(np.arange(1.0, FEWEST_TO_FIT), np.arange(1.0, FEWEST_TO_FIT)) is None
     assert relation(np.arange(1.0, 13), np.append(np.arange(1.0, 12), 0)) is None
+
+
+def test_what_is_not_enough_data_is_shown_and_decides_nothing() -> None:
+    found = decided(SUBJECT, "s", spread(0.5, 0.1), 0.02, enough=False)
+    assert found.verdict == "not enough data"
+    assert (found.low, found.value, found.high) == pytest.approx((0.405, 0.5, 0.595))

@@ -1,0 +1,112 @@
+"""Commands that ask what reconstructions cost the language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from analyze import evaluate
+from analyze.commands.shared import (
+    about,
+    contexts_option,
+    csv_option,
+    device_option,
+    json_option,
+    load_lm,
+    model_option,
+    opened,
+    out_option,
+    runs_argument,
+    seed_option,
+    show,
+    store_option,
+    write_csv,
+)
+from analyze.estimates import lines as as_lines
+from analyze.fitted import hooks_of
+from analyze.heldout import Heldout
+from analyze.tables import Row
+from data.cli import Count, StoreCommand, choose_device
+from data.location import Location
+
+
+@click.command(
+    "patch",
+    cls=StoreCommand,
+    epilog="Example: analyze patch --store data/demo.zarr --model demo runs/demo --contexts 50",
+)
+@store_option
+@runs_argument
+@model_option
+@contexts_option
+@click.option("--batch-size", type=Count(), default="4", show_default=True, help="Contexts a forward pass.")
+@click.option("--keep-first", is_flag=True, help="Leave position 0 of each context as it is.")
+@seed_option
+@device_option
+@json_option
+@csv_option
+def patch_command(
+    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, batch_size: int, keep_first: bool,
+    seed: int, device: str, as_json: bool, as_csv_: bool,
+) -> None:  # fmt: skip
+    """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
+    from analyze import patching
+
+    store, fitted = opened(path, paths)
+    heldout, where = Heldout(store, contexts), choose_device(device)
+    lm = load_lm(store, hooks_of(fitted), model, where)
+    estimates = patching.patch(
+        lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
+    )
+    lines = as_lines(estimates, fitted)
+    facts = {**about(heldout), "position_0": "clean" if keep_first else "patched", "measures": lines}
+    show(facts, lines, patching.as_table(lines), as_json, as_csv_)
+
+
+@click.command(
+    "pareto", cls=StoreCommand, epilog="Example: analyze pareto --store data/demo.zarr runs/demo --out pareto"
+)
+@store_option
+@runs_argument
+@model_option
+@contexts_option
+@click.option("--without-model", is_flag=True, help="Leave out what needs the language model: nats lost, KL, score.")
+@out_option
+@seed_option
+@device_option
+@json_option
+@csv_option
+def pareto_command(
+    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, without_model: bool, out: Path | None,
+    seed: int, device: str, as_json: bool, as_csv_: bool,
+) -> None:  # fmt: skip
+    """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
+    from analyze import pareto
+
+    store, fitted = opened(path, paths)
+    heldout, where = Heldout(store, contexts), choose_device(device)
+    lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
+    found = [evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]]
+    if lm is not None:
+        from analyze import patching
+
+        found.append(patching.patch(lm, heldout, fitted, seed=seed, device=where))
+    points = [line for estimates in found for line in pareto.curve_lines(estimates, fitted)]
+    matched = [pareto.matched(estimates, fitted) for estimates in found]
+    compared = [line for lines in matched for line in lines]
+    if out is not None:
+        write_pareto(out, points, compared)
+    facts = {**about(heldout), "points": points, "matched": compared}
+    show(facts, compared, "\n\n".join(map(pareto.as_table, matched)), as_json, as_csv_)
+
+
+def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> None:
+    """points.csv, matched.csv, and a PNG for each measure."""
+    from analyze.figures.pareto import pareto as drawn
+    from analyze.figures.style import save
+
+    write_csv(out, {"points": points, "matched": compared})
+    for measure in dict.fromkeys(line["measure"] for line in points):
+        save(drawn(points, measure), out / f"{measure}.png")

@@ -1,0 +1,158 @@
+"""Commands that write pages: the report, and features to look at."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from analyze import evaluate
+from analyze.commands.shared import (
+    choose_hooks,
+    device_option,
+    load_lm,
+    model_option,
+    opened,
+    runs_argument,
+    seed_option,
+    store_option,
+)  # fmt: skip
+from analyze.fitted import FittedRun, hooks_of
+from analyze.heldout import Heldout
+from data.cli import Count, StoreCommand, choose_device
+from data.errors import InputError
+from data.location import Location
+
+if TYPE_CHECKING:
+    from analyze.evaluate import Fires
+
+without_model_option = click.option(
+    "--without-model", is_flag=True, help="Leave out what needs the language model; tokens are then numbers."
+)
+folder_option = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write."
+)
+
+
+@click.command(
+    "report",
+    cls=StoreCommand,
+    epilog="Example: analyze report --store data/demo.zarr --model demo runs/demo --out report",
+)
+@store_option
+@runs_argument
+@model_option
+@folder_option
+@click.option("--held-out", type=Count(), help="Held-out contexts for measures without the model.  [default: all]")
+@click.option("--contexts", type=Count(), default="100", show_default=True, help="And for those with it.")
+@click.option(
+    "--snapshot-contexts", type=click.IntRange(min=0), default=8, show_default=True,
+    help="And for those over training, of all snapshots; 0 leaves them out.",
+)  # fmt: skip
+@click.option(
+    "--features", type=click.IntRange(min=0), default=5, show_default=True,
+    help="Features of each kind to show, of a run of each family in its middle layer; 0: no page of them.",
+)  # fmt: skip
+@without_model_option
+@seed_option
+@device_option
+def report_command(
+    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, held_out: int | None, contexts: int,
+    snapshot_contexts: int, features: int, without_model: bool, seed: int, device: str,
+) -> None:  # fmt: skip
+    """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
+    from analyze import report
+    from analyze.results import Scope, gather
+
+    store, fitted = opened(path, paths)
+    where = choose_device(device)
+    lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
+    results = gather(store, fitted, lm, Scope(held_out, contexts, snapshot_contexts, seed), device=where)
+    if features:
+        several = representatives(results.fires, results.evidence.families)
+        name = None if without_model else model or ""
+        write_features(out, results.heldout, several, name, features, None, seed, report=True)
+    report.write(results, out, command_line(), features=features > 0)
+    click.echo(f"{out / 'index.html'}")
+
+
+@click.command(
+    "features", cls=StoreCommand,
+    epilog="Example: analyze features --store data/demo.zarr --model demo runs/demo/nsae --layers 2 --out features",
+)  # fmt: skip
+@store_option
+@runs_argument
+@model_option
+@folder_option
+@click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
+@click.option("--each", type=Count(), default="5", show_default=True, help="Features of each kind.")
+@click.option("--features", "wanted", help="These features instead, by number: 3,17,255.")
+@click.option("--contexts", type=Count(), help="Held-out contexts to look through.  [default: all]")
+@without_model_option
+@seed_option
+@device_option
+def features_command(
+    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, layers: str, each: int, wanted: str | None,
+    contexts: int | None, without_model: bool, seed: int, device: str,
+) -> None:  # fmt: skip
+    """A page of features: where each is most active, samples, neighbours, and the tokens it raises and lowers.
+
+    Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
+    """
+    store, fitted = opened(path, paths)
+    hooks = choose_hooks(fitted, layers)
+    heldout = Heldout(store, contexts)
+    numbers = parse_features(wanted)
+    tallies = evaluate.tallied(heldout, fitted, hooks=hooks, noises=(False,), device=choose_device(device))
+    several = [fires for fires, _, _ in tallies]
+    for one in several:
+        if numbers and max(numbers) >= len(one.count):
+            raise InputError(f"--features {wanted}: {one.run.name} has {len(one.count)} features, from 0 on")
+    write_features(out, heldout, several, None if without_model else model or "", each, numbers, seed, report=False)
+    click.echo(f"{out / 'features.html'}")
+
+
+def parse_features(text: str | None) -> list[int] | None:
+    """`3,17,255`. Raises InputError."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise InputError(f"--features {text}: give numbers with commas between them, such as 3,17,255")
+    return [int(part) for part in parts]
+
+
+def representatives(fires: Sequence[Fires], families: Mapping[str, Sequence[FittedRun]]) -> list[Fires]:
+    """Of each family the run in the middle of its α, and of that the SAE in the middle of its layers, noise off."""
+    found = []
+    for several in families.values():
+        run = sorted(several, key=lambda run: run.l1)[len(several) // 2]
+        mine = [one for one in fires if one.run.name == run.name and not one.noise]
+        found.append(mine[len(mine) // 2])
+    return found
+
+
+def write_features(
+    out: Path, heldout: Heldout, several: Sequence[Fires], model: str | None, each: int, wanted: list[int] | None,
+    seed: int, *, report: bool,
+) -> None:  # fmt: skip
+    """The page; `model` None is without it, and empty as the store names it."""
+    from analyze import feature_page
+    from analyze.dictionary import DEFAULTS
+
+    lens = None
+    if model is not None:
+        from analyze.lens import load_lens
+
+        lens = load_lens(heldout.store, model or None)
+    amount = feature_page.Amount(each)
+    feature_page.write(out, heldout, several, lens, DEFAULTS, amount, wanted, seed=seed, report=report)
+
+
+def command_line() -> str:
+    """The command that runs, to be repeated."""
+    return shlex.join(["analyze", *sys.argv[1:]])

@@ -1,0 +1,121 @@
+"""Commands that look at runs without the language model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from analyze import evaluate, runs
+from analyze.commands.shared import (
+    about,
+    choose_hooks,
+    csv_option,
+    device_option,
+    json_option,
+    opened,
+    out_option,
+    runs_argument,
+    seed_option,
+    show,
+    store_option,
+    write_csv,
+)
+from analyze.estimates import lines as as_lines
+from analyze.fitted import find_runs
+from analyze.heldout import Heldout
+from data.cli import Count, StoreCommand, choose_device
+from data.errors import InputError
+from data.location import Location
+
+
+@click.command("runs", cls=StoreCommand, epilog="Example: analyze runs runs/demo")
+@runs_argument
+@json_option
+@csv_option
+def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
+    """What runs came to on the held-out split, by layer; for NSAE with noise off / on."""
+    rows = [row for run in find_runs(paths) for row in runs.last_measures(run)]
+    show(rows, rows, runs.as_table(rows), as_json, as_csv_)
+
+
+@click.command(
+    "measures", cls=StoreCommand, epilog="Example: analyze measures --store data/demo.zarr runs/demo --contexts 200"
+)
+@store_option
+@runs_argument
+@click.option("--contexts", type=Count(), help="How many held-out contexts, of the first.  [default: all]")
+@seed_option
+@device_option
+@json_option
+@csv_option
+def measures_command(
+    path: Location, paths: tuple[Path, ...], contexts: int | None, seed: int, device: str, as_json: bool, as_csv_: bool
+) -> None:
+    """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
+    store, fitted = opened(path, paths)
+    heldout = Heldout(store, contexts)
+    estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
+    lines, features = as_lines(estimates, fitted), [one.line() for one in fires]
+    facts = {**about(heldout), "measures": lines, "features": features}
+    show(facts, lines, evaluate.as_table(lines, features), as_json, as_csv_)
+
+
+@click.command("dictionary", cls=StoreCommand, epilog="Example: analyze dictionary --store data/demo.zarr runs/demo")
+@store_option
+@runs_argument
+@click.option("--contexts", type=Count(), help="Held-out contexts that tell live from dead.  [default: all]")
+@click.option("--pillars", type=Count(), default="100", show_default=True, help="How many of the largest norms.")
+@click.option("--correction-norm", type=float, default=0.5, show_default=True, help="Corrections have norms below.")
+@click.option("--direction-cosine", type=float, default=0.9, show_default=True, help="Directions have a twin so alike,")
+@click.option("--direction-ratio", type=float, default=1.5, show_default=True, help="and so much longer or shorter.")
+@device_option
+@out_option
+@json_option
+@csv_option
+def dictionary_command(
+    path: Location, paths: tuple[Path, ...], contexts: int | None, pillars: int, correction_norm: float,
+    direction_cosine: float, direction_ratio: float, device: str, out: Path | None, as_json: bool,
+    as_csv_: bool,
+) -> None:  # fmt: skip
+    """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
+    from analyze import portrait
+    from analyze.dictionary import Thresholds
+
+    store, fitted = opened(path, paths)
+    thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
+    tallies = evaluate.tallied(Heldout(store, contexts), fitted, noises=(False,), device=choose_device(device))
+    portraits = [portrait.of(fires, store, thresholds) for fires, _, _ in tallies]
+    lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]
+    if out is not None:
+        write_csv(out, {"dictionary": lines, "histograms": histograms})
+    facts = {"store": store.fingerprint, "dictionary": lines, "histograms": histograms}
+    show(facts, lines, portrait.as_table(lines), as_json, as_csv_)
+
+
+@click.command(
+    "stability", cls=StoreCommand, epilog="Example: analyze stability --store data/demo.zarr runs/seeds --layers 5"
+)
+@store_option
+@runs_argument
+@click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
+@click.option("--contexts", type=Count(), help="Held-out contexts that tell live from dead.  [default: all]")
+@device_option
+@json_option
+@csv_option
+def stability_command(
+    path: Location, paths: tuple[Path, ...], layers: str, contexts: int | None, device: str, as_json: bool,
+    as_csv_: bool,
+) -> None:  # fmt: skip
+    """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
+    from analyze import stability
+
+    store, fitted = opened(path, paths)
+    if len(fitted) < 2:
+        raise InputError(f"{paths[0]} is one run; give two or more to compare")
+    hooks = choose_hooks(fitted, layers)
+    tallies = evaluate.tallied(
+        Heldout(store, contexts), fitted, hooks=hooks, noises=(False,), device=choose_device(device)
+    )
+    lines = stability.stability([fires for fires, _, _ in tallies])
+    show({"store": store.fingerprint, "stability": lines}, lines, stability.as_table(lines), as_json, as_csv_)

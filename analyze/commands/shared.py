@@ -1,0 +1,88 @@
+"""What the commands share: options, opening, printing, writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from analyze.fitted import FittedRun, check_store, find_runs, hooks_of
+from analyze.heldout import Heldout
+from analyze.tables import Row, as_csv
+from data.cli import Count, StoreLocation, parse_layers
+from data.errors import InputError
+from data.hooks import layer_of
+from data.location import Location
+from data.reader import Store, open_store
+
+if TYPE_CHECKING:
+    import torch
+
+    from analyze.lm import PatchableModel
+
+store_option = click.option(
+    "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
+)
+runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+model_option = click.option(
+    "--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]"
+)
+contexts_option = click.option(
+    "--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first."
+)
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
+)
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder for CSV and PNG.")
+csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
+
+
+def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun]]:
+    """A store, and runs that were trained on it. Raises InputError where they were not."""
+    store, fitted = open_store(path), find_runs(paths)
+    check_store(fitted, store)
+    return store, fitted
+
+
+def choose_hooks(fitted: Sequence[FittedRun], layers: str) -> list[str]:
+    """The runs' hooks in some layers. Raises InputError where they have none of one."""
+    hooks = hooks_of(fitted)
+    if layers == "all":
+        return hooks
+    wanted, there = parse_layers(layers, 0), {layer: hook for hook in hooks if (layer := layer_of(hook)) is not None}
+    missing = [layer for layer in wanted if layer not in there]
+    if missing:
+        known = ", ".join(map(str, sorted(there)))
+        raise InputError(f"--layers {layers}: the runs have no layer {missing[0]}; they have {known}")
+    return [there[layer] for layer in wanted]
+
+
+def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: bool) -> None:
+    """Print the facts as JSON, or the lines as CSV, or the table."""
+    click.echo(json.dumps(facts, indent=2) if as_json else as_csv(lines).rstrip() if as_csv_ else table)
+
+
+def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:
+    from analyze.lm import load_for_store  # the model's libraries take seconds to import
+
+    return load_for_store(store, hooks, model=model, device=device)
+
+
+def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
+    """NAME.csv for each table, in a folder that is made."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, lines in tables.items():
+        (out / f"{name}.csv").write_text(as_csv(lines))
+
+
+def about(heldout: Heldout) -> dict[str, Any]:
+    """What the measures of a JSON answer were taken on."""
+    return {
+        "store": heldout.store.fingerprint, "contexts": heldout.n_contexts, "rows": heldout.n_rows(),
+        "resampled": heldout.unit, "groups": heldout.n_groups,
+    }  # fmt: skip

@@ -1,0 +1,70 @@
+"""Commands that look at a store alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from analyze.commands.shared import csv_option, json_option, out_option, show, store_option, write_csv
+from data.cli import StoreCommand
+from data.facts import describe, store_facts
+from data.location import Location
+from data.reader import open_store
+from data.verify import verify
+
+
+@click.command("store", cls=StoreCommand, epilog="Example: analyze store --store data/demo.zarr")
+@store_option
+@json_option
+def store_command(path: Location, as_json: bool) -> None:
+    """What a store holds: sizes, norms by hook, how well its stream mixes."""
+    facts = store_facts(open_store(path))
+    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+
+
+@click.command("norms", cls=StoreCommand, epilog="Example: analyze norms --store data/demo.zarr --out norms")
+@store_option
+@click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True)
+@out_option
+@json_option
+@csv_option
+def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, as_csv_: bool) -> None:
+    """How the activations' norms are distributed, layer by layer: Figs. 3 and 4 of the post, for any store."""
+    from analyze import norms
+
+    store = open_store(path)
+    found = norms.Norms.of(store, split)
+    lines, histogram = norms.norm_lines(found), norms.histogram_lines(found)
+    if out is not None:
+        from analyze.figures import norms as drawn
+        from analyze.figures.style import save
+
+        write_csv(out, {"norms": lines, "histogram": histogram})
+        save(drawn.norms(lines, histogram), out / "norms.png")
+    facts = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
+    show(facts, lines, norms.as_table(lines), as_json, as_csv_)
+
+
+@click.command("verify", cls=StoreCommand, epilog="Example: analyze verify --store data/demo.zarr")
+@store_option
+@json_option
+def verify_command(path: Location, as_json: bool) -> None:
+    """Compare every file of a store with its checksum; exit 1 where one fails, naming it."""
+    problems, checked = [], 0
+    for problem in tqdm(verify(open_store(path)), desc="verifying", unit="file"):
+        checked += 1
+        if problem is not None:
+            problems.append(problem)
+    if as_json:
+        found = [{"file": problem.file, "problem": problem.what} for problem in problems]
+        click.echo(json.dumps({"files_checked": checked, "problems": found}, indent=2))
+    else:
+        for problem in problems:
+            click.echo(f"{problem.file}: {problem.what}")
+        click.echo(f"{checked} files checked, {len(problems)} damaged")
+    sys.exit(1 if problems else 0)

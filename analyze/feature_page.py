@@ -1,0 +1,133 @@
+"""The page of features: where each is active, shaded, with what is known of it; a static file with a search.
+
+Not here: which features, and where (features.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from analyze import features, html
+from analyze.dictionary import Thresholds, nearest
+from analyze.evaluate import Fires
+from analyze.heldout import Heldout
+from analyze.lens import Lens
+from analyze.tables import Row, short
+
+WINDOW = 20  # tokens shown on each side
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is shown: features of each kind, contexts where one is most active, samples of each quarter."""
+
+    each: int = 5
+    top: int = 6
+    samples: int = 2
+
+
+def describe(
+    heldout: Heldout, fires: Fires, lens: Lens | None, thresholds: Thresholds, amount: Amount,
+    wanted: Sequence[int] | None = None, *, seed: int = 0,
+) -> list[Row]:  # fmt: skip
+    """The chosen features of one SAE (`wanted`, or some of each kind) as the page shows them."""
+    sae = fires.run.sae(fires.hook)
+    W = sae.W_dec.detach()
+    chosen = {"": list(wanted)} if wanted else features.choose(fires, W, thresholds, amount.each, seed=seed)
+    kinds = dict(features.kinds_of(chosen))
+    active = features.activations(heldout, fires.hook, sae, list(kinds))
+    near, cosines = nearest(W, fires.live, NEIGHBOURS)
+    into_residual = lens is not None and lens.unembedding.shape[1] == sae.d_model
+    tokens = heldout.tokens()
+    found = []
+    for (number, its), c in zip(kinds.items(), active, strict=True):
+        raised, lowered = lens.moved(W[number]) if lens is not None and into_residual else ([], [])
+        top = features.strongest(c, amount.top)
+        largest = top[0].activation if top else 0.0
+        edges, counts = features.histogram(c)
+        examples = _Examples(tokens, c, largest, lens)
+        found.append({
+            "id": _identity(fires, number), "hook": fires.hook, "run": fires.run.name, "number": number,
+            "kinds": [kind for kind in its if kind],
+            "density": short(float(fires.count[number]) / fires.rows), "norm": short(float(W[number].norm())),
+            "largest": short(largest), "edges": edges, "counts": counts,
+            "bars": [round(100 * count / max(max(counts), 1), 1) for count in counts],
+            "neighbours": [
+                {"number": int(n), "id": _identity(fires, int(n)) if int(n) in kinds else None,
+                 "cosine": short(float(cosine))}
+                for n, cosine in zip(near[number], cosines[number], strict=True) if int(n) >= 0
+            ],
+            "raised": raised, "lowered": lowered, "top": [examples.at(place) for place in top],
+            "quarters": [
+                (name, [examples.at(place) for place in places])
+                for name, places in features.by_quantile(c, amount.samples, seed=seed)
+            ],
+        })  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Of one feature: contexts' tokens int32 [contexts, positions], its activations there, and the largest of them."""
+
+    tokens: NDArray[np.int32]
+    c: features.Floats
+    largest: float
+    lens: Lens | None
+
+    def at(self, place: features.Place) -> Row:
+        """The tokens around a place, each with its share of the largest activation."""
+        begin = max(0, place.position - WINDOW)
+        here = slice(begin, place.position + WINDOW + 1)
+        ids, c = self.tokens[place.context, here].tolist(), self.c[place.context, here].tolist()
+        text = self.lens.text(ids) if self.lens else [f"{i} " for i in ids]
+        shown = [
+            {"text": token, "c": value, "a": value / self.largest if self.largest else 0.0}
+            for token, value in zip(text, c, strict=True)
+        ]
+        return {"context": place.context, "position": place.position, "activation": place.activation, "tokens": shown}
+
+
+def _identity(fires: Fires, number: int) -> str:
+    return f"{fires.run.name}-{fires.hook}-{number}".replace("/", "-").replace(" ", "-")
+
+
+def write(
+    out: Path, heldout: Heldout, several: Sequence[Fires], lens: Lens | None, thresholds: Thresholds, amount: Amount,
+    wanted: Sequence[int] | None = None, *, seed: int = 0, report: bool = False,
+) -> None:  # fmt: skip
+    """features.html and features.json in a folder; with `report`, a link to the report beside it."""
+    found = [
+        feature
+        for fires in tqdm(several, desc="features", unit="SAE")
+        for feature in describe(heldout, fires, lens, thresholds, amount, wanted, seed=seed)
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    model = heldout.store.provenance["model"]["name"]
+    (out / "features.json").write_text(json.dumps(found))
+    (out / "features.html").write_text(
+        html.page(
+            "features.html", title=f"Features of SAEs on {model}", features=found, index=_index(found),
+            report=report,
+            subtitle=f"{len(found)} features, on {heldout.n_contexts:,} held-out contexts, noise off. Shading is the "
+            "activation over the feature's largest; what a direction raises and lowers is through the unembedding "
+            "alone.",
+        )
+    )  # fmt: skip
+
+
+def _index(found: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
+    """The features of each SAE by kind."""
+    groups: dict[str, dict[str, list[Row]]] = {}
+    for feature in found:
+        for kind in feature["kinds"] or ["chosen"]:
+            groups.setdefault(f"{feature['hook']}, {feature['run']}", {}).setdefault(kind, []).append(feature)
+    return groups

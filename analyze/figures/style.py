@@ -1,0 +1,136 @@
+"""What all figures share: colours that the colour-blind tell apart, panels, names of axes, saving.
+
+Runs of a family have shades of one colour, darker with a larger α; noise off is solid and filled, on is dotted and
+hollow; layers go from dark to light.
+
+Not here: any figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display is needed
+
+from matplotlib import colors, pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from data.hooks import layer_of
+
+# Okabe and Ito 2008
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vP*"
+WIDE = 300  # a logarithmic axis of more than this factor has powers of 10 alone
+NAMES = {
+    "l0": "L0 (active features a token)", "l1": "L1  mean ‖c‖₁", "l2": "L2", "explained_variance": "explained variance",
+    "suppression": "suppression  Σ‖x̂‖ / Σ‖x‖", "gamma": "γ", "nats_lost": "nats lost a token",
+    "score": "reconstruction score", "kl": "KL(clean ‖ patched), nats a token",
+    "agreement": "share of tokens predicted alike", "rows": "activations seen",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a run is drawn, and what family it belongs to."""
+
+    colour: Any
+    marker: str
+
+    def line(self, *, hollow: bool = False) -> dict[str, Any]:
+        """Arguments for `plot` and `errorbar`."""
+        return {
+            "color": self.colour, "marker": self.marker, "markersize": 4, "linewidth": 1.2,
+            "linestyle": ":" if hollow else "-", "markerfacecolor": "white" if hollow else self.colour,
+        }  # fmt: skip
+
+
+def family_style(i: int) -> Style:
+    return Style(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
+
+
+def run_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
+    """The style of each run, of families with their runs by growing α."""
+    styles = {}
+    for i, members in enumerate(families.values()):
+        base = colors.to_rgb(COLOURS[i % len(COLOURS)])
+        for j, run in enumerate(members):
+            light = 0.6 * (len(members) - 1 - j) / max(len(members) - 1, 1)
+            styles[run] = Style(tuple(1 - (1 - part) * (1 - light) for part in base), MARKERS[i % len(MARKERS)])
+    return styles
+
+
+def layer_colour(i: int, n: int) -> Any:
+    return pyplot.get_cmap("viridis")(0.95 * i / max(n - 1, 1))
+
+
+def layer(hook: str) -> str:
+    """How a hook is called beside others of its kind: by its block's number."""
+    number = layer_of(hook)
+    return hook if number is None else str(number)
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    """In the order of their first occurrence."""
+    return list(dict.fromkeys(values))
+
+
+def panels(titles: Sequence[str], *, columns: int = 3, share_y: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title."""
+    columns = min(len(titles), columns)
+    rows = math.ceil(len(titles) / columns)
+    figure, axes = pyplot.subplots(
+        rows, columns, squeeze=False, sharey=share_y, layout="constrained",
+        figsize=(max(3.6 * columns, 5), 2.8 * rows + 0.8),
+    )  # fmt: skip
+    for panel, title in zip(axes.flat, titles, strict=False):
+        panel.set_title(title, fontsize=9)
+        panel.grid(alpha=0.25)
+    for panel in axes.flat[len(titles) :]:
+        panel.set_visible(False)
+    return figure, list(axes.flat[: len(titles)])
+
+
+def legend(figure: Figure, axes: Sequence[Axes], *, title: str | None = None, columns: int = 3) -> None:
+    """One legend above all panels, where it covers no data."""
+    handles: dict[str, Any] = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper center", title=title,
+            ncols=min(len(handles), columns), frameon=False, fontsize=8,
+        )  # fmt: skip
+
+
+def log_axis(panel: Axes, which: Literal["x", "y"]) -> None:
+    """Logarithmic, with plain numbers at 1, 2 and 5 where the axis spans little, and powers of 10 where much.
+
+    To be asked for after the data is drawn.
+    """
+    panel.set(**{f"{which}scale": "log"})
+    axis = panel.xaxis if which == "x" else panel.yaxis
+    low, high = axis.get_view_interval()
+    if high / low < WIDE:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:
+    panel.set_xticks(range(len(hooks)), [layer(hook) for hook in hooks], fontsize=8 if len(hooks) < 20 else 6)
+    panel.set_xlabel("layer")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As PNG, without a date or a version in it."""
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    pyplot.close(figure)

@@ -1,0 +1,111 @@
+"""Claims 4 and 5: what the language model makes of reconstructions, and how far they are from the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from analyze import bootstrap
+from analyze.claims import Claim, Subject, decided
+from analyze.estimates import Estimate, Estimates, difference, mean_of, ratio
+from analyze.evidence import Evidence
+from analyze.fitted import FittedRun
+from analyze.pareto import curves, places
+from analyze.snapshots import unsteadiness
+from analyze.training import rows_to_near_end
+
+MARGIN = 0.01  # of the score
+Runs = list[FittedRun]
+
+
+def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
+    claim, statistic = "the reconstruction score is no different at the same L0", "difference of the score at equal L0"
+    by_hook = at_equal_l0(evidence.patched, evidence, baseline, nsae, "score", difference)
+    yield decided(
+        Subject(4, claim, name), f"mean over layers of the {statistic}", mean_of(list(by_hook.values())), MARGIN,
+        none=True, note=_overlap(evidence, by_hook),
+    )  # fmt: skip
+    for hook, estimate in by_hook.items():
+        yield decided(Subject(4, claim, name, hook), statistic, estimate, MARGIN, none=True)
+
+
+def at_equal_l0(
+    estimates: Estimates, evidence: Evidence, baseline: Runs, nsae: Runs, measure: str,
+    compare: Callable[[Estimate, Estimate], Estimate],
+) -> dict[str, Estimate]:  # fmt: skip
+    """By hook, NSAE's measure compared with the baseline's at the same L0: the mean over the places in their overlap.
+
+    Hooks where their ranges of L0 do not overlap are left out.
+    """
+    found = {}
+    for hook in evidence.hooks:
+        here = {key: value for key, value in estimates.items() if key.hook == hook and not key.noise}
+        one, other = (next(iter(curves(here, runs)), None) for runs in (baseline, nsae))
+        if one is not None and other is not None:
+            several = [
+                compare(*(curve.at(l0, curve.points(here, measure)) for curve in (other, one)))
+                for l0 in places(one, other)
+            ]
+            mean = mean_of(several)
+            if mean is not None:
+                found[hook] = mean
+    return found
+
+
+def _overlap(evidence: Evidence, by_hook: dict[str, Estimate]) -> str:
+    missing = len(evidence.hooks) - len(by_hook)
+    return f"{missing} of {len(evidence.hooks)} layers have no overlap in L0" if missing else ""
+
+
+def steadiness(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
+    one, other = (
+        mean_of([
+            unsteadiness(points) for key, points in evidence.over_training.items()
+            if key.measure == "score" and not key.noise and key.run in {run.name for run in runs} and len(points) > 3
+        ])
+        for runs in (baseline, nsae)
+    )  # fmt: skip
+    found = None if one is None or other is None else difference(one, other)
+    statistic = "standard deviation of the score over the later snapshots, the baseline's less NSAE's"
+    yield decided(Subject(4, "NSAE's score is steadier in training", name), statistic, found, 0)
+
+
+def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
+    claim, statistic = "NSAE's L2 is higher at the same L0", "L2 over the baseline's at equal L0, less 1"
+
+    def excess(one: Estimate, other: Estimate) -> Estimate:
+        found = ratio(one, other)
+        return Estimate(found.value - 1, found.replicates - 1)
+
+    by_hook = at_equal_l0(evidence.held_out, evidence, baseline, nsae, "l2", excess)
+    mean = mean_of(list(by_hook.values()))
+    yield decided(
+        Subject(5, claim, name), f"mean over layers of {statistic}", mean, 0, note=_overlap(evidence, by_hook)
+    )
+    for hook, estimate in by_hook.items():
+        yield decided(Subject(5, claim, name, hook), statistic, estimate, 0)
+
+    rows = {
+        (curve.run, curve.hook): rows_to_near_end(curve)
+        for curve in evidence.training
+        if curve.split == "heldout" and curve.measure == "l2" and not curve.noise
+    }
+    shares = []
+    for hook in evidence.hooks:
+        one, other = ([n for run in runs if (n := rows.get((run.name, hook))) is not None] for runs in (baseline, nsae))
+        if one and other:
+            shares.append(float(np.mean(np.log(other)) - np.mean(np.log(one))))
+    statistic = "log of the rows to come within 10 % of the last L2, over the baseline's; interval over layers"
+    yield decided(
+        Subject(5, "NSAE's L2 converges more slowly", name), statistic, _over_layers(shares), 0,
+        enough=evidence.enough_layers,
+    )  # fmt: skip
+
+
+def _over_layers(values: Sequence[float]) -> Estimate | None:
+    """The mean of a number a layer, with layers resampled."""
+    if not values:
+        return None
+    several = np.array(values)
+    return Estimate(float(several.mean()), bootstrap.weights(len(several)) @ several / len(several))

@@ -1,0 +1,199 @@
+"""The report: one HTML file that stands alone, and beside it metrics.json, CSV and PNG.
+
+    OUT/index.html      everything to read; opens offline
+    OUT/metrics.json    everything to compute with (docs/report.md)
+    OUT/csv/*.csv       each table, and each figure's data
+    OUT/figures/*.png
+
+Not here: measuring (results.py), the rule of the claims (claims.py), drawing (figures/).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from analyze import html, pareto, portrait
+from analyze.estimates import lines as as_lines
+from analyze.figures.catalogue import draw
+from analyze.figures.style import NAMES, save
+from analyze.fitted import FittedRun, hooks_of
+from analyze.measures import ALL
+from analyze.norms import norm_lines
+from analyze.post import claims
+from analyze.results import Results
+from analyze.snapshots import over_training_lines
+from analyze.tables import Row, as_csv
+from analyze.theory import theory_lines
+from data.facts import store_facts
+
+SECTIONS = {
+    "claims": "Claims", "figures": "Figures", "measures": "Measures", "matched": "At the same L0",
+    "dictionary": "Dictionaries", "theory": "Theory", "settings": "Settings", "repeat": "Repeat",
+}  # fmt: skip
+CLAIMS = {"number": "claim", "claim": "what it says", "of": "of", "statistic": "statistic", "margin": "must be",
+          "value": "value", "verdict": "verdict", "note": "note"}  # fmt: skip
+BY_LAYER = {"number": "claim", "claim": "what it says", "of": "of", "hook": "hook", "margin": "must be",
+            "value": "value", "verdict": "verdict", "note": "note"}  # fmt: skip
+MEASURES = {"l0": "L0", "l1": "L1", "l2": "L2", "explained_variance": "explained variance",
+            "suppression": "suppression", "gamma": "γ", "dead": "dead", "nats_lost": "nats lost", "kl": "KL",
+            "score": "score"}  # fmt: skip
+RUN = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ", "l1_power": "α × norm to the",
+       "input_scale": "inputs over", "seed": "seed", "expansion": "expansion", "batch_size": "batch", "total": "rows",
+       "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up", "lr_decay": "lr decay"}  # fmt: skip
+
+
+def tables(results: Results) -> dict[str, list[Row]]:
+    """Every table by name: lines of one shape each, as in the CSV and in metrics.json."""
+    evidence, runs = results.evidence, results.runs
+    several = [estimates for estimates in (evidence.held_out, evidence.patched) if estimates]
+    return {
+        "claims": [claim.line() for claim in claims(evidence)],
+        "measures": as_lines(evidence.held_out, runs),
+        "patching": as_lines(evidence.patched, runs),
+        "over_training": over_training_lines(evidence.over_training),
+        "points": [line for estimates in several for line in pareto.curve_lines(estimates, runs)],
+        "matched": [line for estimates in several for line in pareto.matched(estimates, runs)],
+        "features": [fires.line() for fires in results.fires],
+        "dictionary": [one.line for one in evidence.dictionary],
+        "norms": norm_lines(results.norms),
+        "stability": results.stability,
+        "theory": theory_lines(evidence),
+        "runs": [run_line(run) for run in runs],
+    }
+
+
+def run_line(run: FittedRun) -> Row:
+    """What a run was trained with, in a line."""
+    settings = run.settings
+    facts = {**settings["run"], **settings["schedule"], **settings["objective"], **settings}
+    return {"run": run.name, **{key: facts[key] for key in RUN if key != "run"}, "precision": settings["precision"]}
+
+
+def write(results: Results, out: Path, command: str, *, features: bool) -> None:
+    """Write the report into a folder; `features` says that a page of features lies beside it."""
+    found = tables(results)
+    csv, pictures = out / "csv", out / "figures"
+    for folder in (csv, pictures):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in found.items():
+        (csv / f"{name}.csv").write_text(as_csv([_flat(line) for line in lines]))
+    figures = []
+    for drawn in tqdm(draw(results), desc="drawing", unit="figure"):
+        path = pictures / f"{drawn.name}.png"
+        save(drawn.figure, path)
+        (csv / f"{drawn.name}.csv").write_text(as_csv(drawn.lines))
+        png = base64.b64encode(path.read_bytes()).decode()
+        figures.append({"name": drawn.name, "title": drawn.title, "caption": drawn.caption, "png": png})
+    (out / "metrics.json").write_text(json.dumps(facts(results, found), indent=1, allow_nan=False))
+    (out / "index.html").write_text(render(results, found, figures, command, features))
+
+
+def facts(results: Results, found: dict[str, list[Row]]) -> Row:
+    """metrics.json: the store, what was measured, and every table; what is no number is null."""
+    heldout = results.heldout
+    return _known({
+        "schema": 1, "store": store_facts(results.store), "provenance": results.store.provenance,
+        "scope": {**asdict(results.scope), "held_out": heldout.n_contexts, "resampled": heldout.unit,
+                  "groups": heldout.n_groups},
+        **found,
+    })  # fmt: skip
+
+
+def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row], command: str, features: bool) -> str:
+    """index.html."""
+    heldout, runs, scope = results.heldout, results.runs, results.scope
+    model = results.store.provenance["model"]["name"]
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    overall, by_layer = (
+        [line for line in found["claims"] if (line["hook"] == ALL) == whole] for whole in (True, False)
+    )
+    dead = [
+        {"run": f["run"], "hook": f["hook"], "noise": f["noise"], "measure": "dead", "value": f["dead"],
+         "low": None, "high": None}
+        for f in found["features"]
+    ]  # fmt: skip
+    measured = [li for li in (*found["measures"], *found["patching"], *dead) if li.get("subset", ALL) == ALL]
+    compared = [{**li, "pair": f"{li['second']} − {li['first']}"} for li in found["matched"] if li["l0"] is not None]
+    sections = [(id_, name) for id_, name in SECTIONS.items() if id_ != "matched" or compared]
+    patched = f"With the language model on the first {scope.patched} contexts" if found["patching"] else ""
+    over = f", over training on the first {scope.snapshots}." if found["over_training"] else "."
+    return html.page(
+        "report.html",
+        title=f"{' and '.join(variants)} on {model}",
+        subtitle=f"{len(runs)} runs, {len(hooks_of(runs))} layers; {results.store.provenance['tokens']['dataset']}, "
+        f"{heldout.n_rows():,} held-out rows of {heldout.n_contexts:,} contexts",
+        sections=sections,
+        features=features,
+        summary=_summary(overall),
+        unit=heldout.unit,
+        seeds=_seeds(runs),
+        claims=html.table(overall, CLAIMS),
+        claims_by_layer=html.table(by_layer, BY_LAYER),
+        figures=figures,
+        scope=f"Held-out split, {heldout.n_contexts:,} contexts. {patched + over if patched else ''}",
+        l2=" or ".join(sorted({run.settings["objective"]["l2"] for run in runs})),
+        measures=html.wide(measured, {"hook": "hook", "run": "run", "noise": "noise"}, MEASURES),
+        matched=html.wide(compared, {"hook": "hook", "pair": "difference", "l0": "at L0"}, NAMES),
+        dictionary=html.table(found["dictionary"], {"hook": "hook", "run": "run", **portrait.SHOWN}),
+        stability=html.table(found["stability"], {key: key for key in (found["stability"] or [{}])[0]}),
+        theory=html.table(found["theory"], {"step": "step", "run": "run", "hook": "hook", "value": "value"}),
+        settings=html.table(found["runs"], RUN),
+        provenance=json.dumps(results.store.provenance, indent=2),
+        run_settings=[(run.name, json.dumps(run.settings, indent=2)) for run in runs],
+        commands="\n".join([*_commands(results), command]),
+    )
+
+
+def _summary(overall: Sequence[Row]) -> str:
+    count = Counter(line["verdict"] for line in overall)
+    several = [f"{n} {'holds' if n == 1 else 'hold'}" for n in [count["holds"]]]
+    several += [f"{n} {'does' if n == 1 else 'do'} not hold" for n in [count["does not hold"]]]
+    return f"Of {len(overall)} statements, {', '.join(several)}, and for {count['not enough data']} there is not " \
+        "enough data here."  # fmt: skip
+
+
+def _seeds(runs: Sequence[FittedRun]) -> str:
+    seeds = {run.settings["run"]["seed"] for run in runs}
+    return f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed: how much training itself varies is not in them."
+
+
+def _commands(results: Results) -> Iterator[str]:
+    """What made the store and the runs, as far as it was recorded."""
+    settings = results.store.provenance["settings"]
+    yield shlex.join(["harvest", *_arguments({k.lstrip("-"): v for k, v in settings.items() if k.startswith("--")})])
+    for folder in dict.fromkeys(run.folder.path.parent for run in results.runs):
+        recorded = folder / "experiment.json"
+        if recorded.is_file():
+            yield shlex.join(["train", *_arguments(json.loads(recorded.read_bytes()).get("command", {}))])
+
+
+def _arguments(options: dict[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            yield option
+        elif value not in (None, False, [], ""):
+            yield from (option, ",".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _flat(line: Row) -> Row:
+    """Lists in a cell as text with spaces."""
+    return {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in line.items()}
+
+
+def _known(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null."""
+    if isinstance(value, dict):
+        return {key: _known(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(part) for part in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value

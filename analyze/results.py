@@ -1,0 +1,77 @@
+"""All that is measured of some runs on one store, for a report: held-out split, language model, dictionaries, training.
+
+Not here: what is made of it (post/, figures/, report.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from analyze import portrait
+from analyze.dictionary import DEFAULTS, Thresholds
+from analyze.estimates import Estimates
+from analyze.evaluate import Fires, evaluate
+from analyze.evidence import Evidence
+from analyze.fitted import FittedRun
+from analyze.heldout import Heldout
+from analyze.lm import PatchableModel
+from analyze.norms import Norms
+from analyze.patching import patch
+from analyze.snapshots import OverTraining, over_training
+from analyze.stability import seeds_of_one, stability
+from analyze.tables import Row
+from analyze.training import curves
+from data.reader import Store
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much is measured: held-out contexts of the first (None: all) for each kind of measure, and the seed.
+
+    No context for snapshots leaves the measures over training out.
+    """
+
+    held_out: int | None = None
+    patched: int = 100
+    snapshots: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Results:
+    """See the module."""
+
+    store: Store
+    scope: Scope
+    heldout: Heldout
+    evidence: Evidence
+    fires: list[Fires]
+    norms: Norms
+    stability: list[Row]
+
+    @property
+    def runs(self) -> Sequence[FittedRun]:
+        return self.evidence.runs
+
+
+def gather(
+    store: Store, runs: Sequence[FittedRun], model: PatchableModel | None, scope: Scope, *,
+    thresholds: Thresholds = DEFAULTS, device: torch.device | str = "cpu",
+) -> Results:  # fmt: skip
+    """Measure everything; without a model, what needs none."""
+    heldout, seed = Heldout(store, scope.held_out), scope.seed
+    held_out, fires = evaluate(heldout, runs, seed=seed, device=device)
+    patched, over = Estimates(), OverTraining()
+    if model is not None:
+        patched = patch(model, Heldout(store, scope.patched), runs, seed=seed, device=device)
+        if scope.snapshots:
+            over = over_training(model, Heldout(store, scope.snapshots), runs, seed=seed, device=device)
+    evidence = Evidence(
+        runs, {hook: store.statistics(hook).mean_norm() for hook in store.hooks}, held_out, patched, over, curves(runs),
+        [portrait.of(one, store, thresholds) for one in fires if not one.noise],
+    )  # fmt: skip
+    alike = stability(fires, seeds_of_one(runs))
+    return Results(store, scope, heldout, evidence, fires, Norms.of(store), alike)

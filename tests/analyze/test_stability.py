@@ -1,0 +1,55 @@
+"""Whether two runs found the same features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analyze.dictionary import matched_cosines
+from analyze.fitted import find_runs
+from analyze.stability import seeds_of_one
+from train import load_sae
+
+
+def test_a_shuffled_and_rescaled_dictionary_matches_itself() -> None:
+    rng = np.random.default_rng(0)
+    W = torch.from_numpy(rng.normal(size=(40, 9))).float()
+    other = W[torch.from_numpy(rng.permutation(40))] * torch.from_numpy(rng.uniform(0.1, 9, (40, 1))).float()
+    assert matched_cosines(W, other) == pytest.approx(np.ones(40), abs=1e-6)
+
+
+def test_runs_that_differ_in_the_seed_alone_are_paired(demo_runs: tuple[Path, list[Path]]) -> None:
+    pairs = seeds_of_one(find_runs(demo_runs[1]))
+    assert pairs == {
+        frozenset((f"nsae_l1={l1}_seed=0", f"nsae_l1={l1}_seed=1")) for l1 in ("1e-05", "0.0001")
+    }  # fmt: skip
+
+
+def test_the_command_compares_every_two_runs(demo_runs: tuple[Path, list[Path]], command) -> None:
+    path, folders = demo_runs
+    several = sorted(folders[1].glob("nsae_l1=1e-05*"))
+    done = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--json", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    (line,) = json.loads(done.stdout)["stability"]
+    one, other = (load_sae(folder, layer=4).W_dec for folder in several)
+    cosines = np.abs(np.nan_to_num(torch.nn.functional.normalize(one, dim=1) @ torch.nn.functional.normalize(other).mT))
+    assert 0 < line["cosine_mean"] <= cosines.max() + 1e-6
+    assert line["matched"] == min(line["live_first"], line["live_second"])
+    assert line["share_0.9"] <= line["share_0.7"] <= 1
+    table = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--device", "cpu").stdout
+    assert table.count("\n| blocks.4.hook_mlp_out") == 1
+
+
+@pytest.mark.parametrize(("options", "says"), [((), "two or more"), (("--layers", "2"), "no layer 2")])
+def test_one_run_or_a_layer_that_is_not_there_is_refused(
+    demo_runs: tuple[Path, list[Path]], command, options: tuple[str, ...], says: str
+) -> None:
+    path, folders = demo_runs
+    several = sorted(folders[1].glob("nsae_l1=1e-05*"))[: 2 if options else 1]
+    done = command("analyze", "stability", "--store", path, *several, *options)
+    assert done.returncode == 2
+    assert says in done.stderr
