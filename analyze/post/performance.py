@@ -8,14 +8,17 @@ import numpy as np
 
 from analyze import bootstrap
 from analyze.claims import Claim, Subject, decided
-from analyze.estimates import Estimate, Estimates, difference, mean_of, ratio
+from analyze.estimates import Estimate, Estimates, Key, difference, mean_of, ratio
 from analyze.evidence import Evidence
 from analyze.fitted import FittedRun
+from analyze.measures import ALL
 from analyze.pareto import curves, places
 from analyze.snapshots import unsteadiness
+from analyze.tables import short
 from analyze.training import rows_to_near_end
 
 MARGIN = 0.01  # of the score
+NEEDED = 0.01  # nats a token lost by zeroing a layer, for a score to mean something
 Runs = list[FittedRun]
 
 
@@ -27,7 +30,16 @@ def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
         none=True, note=_overlap(evidence, by_hook),
     )  # fmt: skip
     for hook, estimate in by_hook.items():
-        yield decided(Subject(4, claim, name, hook), statistic, estimate, MARGIN, none=True)
+        note = _says_little(evidence, hook, baseline)
+        yield decided(Subject(4, claim, name, hook), statistic, estimate, MARGIN, none=True, note=note)
+
+
+def _says_little(evidence: Evidence, hook: str, runs: Runs) -> str:
+    """A flag where the model hardly needs the layer: the score's denominator is then near 0."""
+    found = evidence.patched[Key(runs[0].name, hook, False, ALL, "nats_lost_zero")]
+    return (
+        "" if found.interval[0] > NEEDED else f"zeroing the layer costs {short(found.value)} nats: a score says little"
+    )
 
 
 def at_equal_l0(
