@@ -39,10 +39,10 @@ SECTIONS = {
     "claims": "Claims", "figures": "Figures", "measures": "Measures", "matched": "At the same L0",
     "dictionary": "Dictionaries", "theory": "Theory", "settings": "Settings", "repeat": "Repeat",
 }  # fmt: skip
-CLAIMS = {"number": "claim", "claim": "what it says", "of": "of", "statistic": "statistic", "margin": "must be",
-          "value": "value", "verdict": "verdict", "note": "note"}  # fmt: skip
-BY_LAYER = {"number": "claim", "claim": "what it says", "of": "of", "hook": "hook", "margin": "must be",
-            "value": "value", "verdict": "verdict", "note": "note"}  # fmt: skip
+CLAIMS = {"number": "claim", "claim": "what it says", "verdict": "verdict", "value": "value", "margin": "must be",
+          "of": "of", "statistic": "statistic", "note": "note"}  # fmt: skip
+BY_LAYER = {"number": "claim", "claim": "what it says", "hook": "hook", "verdict": "verdict", "value": "value",
+            "margin": "must be", "of": "of", "note": "note"}  # fmt: skip
 MEASURES = {"l0": "L0", "l1": "L1", "l2": "L2", "explained_variance": "explained variance",
             "suppression": "suppression", "gamma": "γ", "dead": "dead", "nats_lost": "nats lost", "kl": "KL",
             "score": "score"}  # fmt: skip
