@@ -11,7 +11,6 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
@@ -19,6 +18,7 @@ from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout
 from analyze.measures import ALL, COLUMNS, density_histogram, measures, row_columns, subsets
 from analyze.tables import Row, markdown, short, with_interval
+from data.progress import Bar
 from train.noise import torch_seed
 from train.sae import SAE
 
@@ -90,7 +90,7 @@ def tallied(
     chosen = [hook for hook in hooks_of(runs) if not hooks or hook in hooks]
     bins = heldout.bins
     bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
-    bar = tqdm(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True)
+    bar = Bar(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True)
     with bar:
         for hook in chosen:
             bar.set_postfix_str(hook)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from analyze import features, html
 from analyze.dictionary import Thresholds, nearest
 from analyze.evaluate import Fires
 from analyze.heldout import Heldout
 from analyze.lens import Lens
-from analyze.tables import Row, short
+from analyze.tables import Row, short, write_whole
+from data.progress import Bar
 
 WINDOW = 20  # tokens shown on each side
 NEIGHBOURS = 5
@@ -107,13 +107,13 @@ def write(
     """features.html and features.json in a folder; with `report`, a link to the report beside it."""
     found = [
         feature
-        for fires in tqdm(several, desc="features", unit="SAE")
+        for fires in Bar(several, desc="features", unit="SAE")
         for feature in describe(heldout, fires, lens, thresholds, amount, wanted, seed=seed)
     ]
-    out.mkdir(parents=True, exist_ok=True)
     model = heldout.store.provenance["model"]["name"]
-    (out / "features.json").write_text(json.dumps(found))
-    (out / "features.html").write_text(
+    write_whole(out / "features.json", json.dumps(found))
+    write_whole(
+        out / "features.html",
         html.page(
             "features.html", title=f"Features of SAEs on {model}", features=found, index=_index(found),
             report=report,

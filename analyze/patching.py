@@ -24,7 +24,6 @@ from zlib import crc32
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
@@ -33,6 +32,7 @@ from analyze.heldout import Heldout, Ints
 from analyze.lm import PatchableModel
 from analyze.measures import ALL
 from analyze.tables import Row, markdown, with_interval
+from data.progress import Bar
 from train.noise import torch_seed
 from train.sae import SAE
 
@@ -138,7 +138,7 @@ def patch(
         for hook in hooks_of(runs) if not hooks or hook in hooks
     ]  # fmt: skip
     tokens, tallies = torch.from_numpy(heldout.tokens().astype(np.int64)), Tallies(heldout.n_groups)
-    with tqdm(total=len(tokens), desc="patching", unit="context") as bar:
+    with Bar(total=len(tokens), desc="patching", unit="context") as bar:
         for begin in range(0, len(tokens), contexts_at_once):
             here = tokens[begin : begin + contexts_at_once].to(device)
             group = heldout.group_of[begin : begin + contexts_at_once, 1:]

@@ -19,21 +19,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from analyze import html, pareto, portrait
 from analyze.estimates import lines as as_lines
 from analyze.figures.catalogue import draw
-from analyze.figures.style import NAMES, save
+from analyze.figures.style import NAMES, as_png
 from analyze.fitted import FittedRun, hooks_of
 from analyze.measures import ALL
 from analyze.norms import norm_lines
 from analyze.post import claims
 from analyze.results import Results
 from analyze.snapshots import over_training_lines
-from analyze.tables import Row, as_csv
+from analyze.tables import Row, as_csv, write_whole
 from analyze.theory import theory_lines
 from data.facts import store_facts
+from data.progress import Bar
 
 SECTIONS = {
     "claims": "Claims", "figures": "Figures", "measures": "Measures", "matched": "At the same L0",
@@ -82,19 +81,17 @@ def write(results: Results, out: Path, command: str, *, features: bool) -> None:
     """Write the report into a folder; `features` says that a page of features lies beside it."""
     found = tables(results)
     csv, pictures = out / "csv", out / "figures"
-    for folder in (csv, pictures):
-        folder.mkdir(parents=True, exist_ok=True)
     for name, lines in found.items():
-        (csv / f"{name}.csv").write_text(as_csv([_flat(line) for line in lines]))
+        write_whole(csv / f"{name}.csv", as_csv([_flat(line) for line in lines]))
     figures = []
-    for drawn in tqdm(draw(results), desc="drawing", unit="figure"):
-        path = pictures / f"{drawn.name}.png"
-        save(drawn.figure, path)
-        (csv / f"{drawn.name}.csv").write_text(as_csv(drawn.lines))
-        png = base64.b64encode(path.read_bytes()).decode()
-        figures.append({"name": drawn.name, "title": drawn.title, "caption": drawn.caption, "png": png})
-    (out / "metrics.json").write_text(json.dumps(facts(results, found), indent=1, allow_nan=False))
-    (out / "index.html").write_text(render(results, found, figures, command, features))
+    for drawn in Bar(draw(results), desc="drawing", unit="figure"):
+        png = as_png(drawn.figure)
+        write_whole(pictures / f"{drawn.name}.png", png)
+        write_whole(csv / f"{drawn.name}.csv", as_csv(drawn.lines))
+        shown = {"name": drawn.name, "title": drawn.title, "caption": drawn.caption}
+        figures.append({**shown, "png": base64.b64encode(png).decode()})
+    write_whole(out / "metrics.json", json.dumps(facts(results, found), indent=1, allow_nan=False))
+    write_whole(out / "index.html", render(results, found, figures, command, features))
 
 
 def facts(results: Results, found: dict[str, list[Row]]) -> Row:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
-from tqdm import tqdm
 
 from analyze.dictionary import matched_cosines
 from analyze.evaluate import Fires
 from analyze.fitted import FittedRun
 from analyze.tables import Row, markdown, short
+from data.progress import Bar
 
 ALIKE = (0.7, 0.9)  # cosines that count as the same feature, loosely and strictly
 
@@ -48,7 +48,7 @@ def stability(fires: Iterable[Fires], only: set[frozenset[str]] | None = None) -
         for first, second in combinations(several, 2)
         if only is None or frozenset((first.run.name, second.run.name)) in only
     ]
-    return [_line(*pair) for pair in tqdm(pairs, desc="matching dictionaries", unit="pair", disable=not pairs)]
+    return [_line(*pair) for pair in Bar(pairs, desc="matching dictionaries", unit="pair", disable=not pairs)]
 
 
 def _line(hook: str, first: Fires, second: Fires) -> Row:

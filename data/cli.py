@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data.errors import InputError, Stopped
+from data.limits import cpus
 from data.location import Location, locate
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
@@ -115,10 +116,34 @@ class StoppableCommand(StoreCommand):
                 sys.exit(ctx.obj.exit_code)
 
 
+class InterruptibleCommand(StoreCommand):
+    """A command that writes whole files at its end: Ctrl-C and SIGTERM stop it at once, wherever it is."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        def stop(number: int, frame: FrameType | None) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            raise Stopped(INTERRUPTED if number == signal.SIGINT else TRY_AGAIN)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return super().invoke(ctx)
+        except Stopped as stopped:
+            click.echo("stopped; nothing is half-written, and the same command begins again", err=True)
+            sys.exit(stopped.args[0])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; under torchrun each process has its own. Raises InputError."""
+    """`auto` is the GPU where there is one; under torchrun each process has its own. Raises InputError.
+
+    PyTorch's threads are brought down to the cores that the container may use.
+    """
     import torch
 
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), cpus()))
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no GPU here; use --device cpu")
     if name == "cpu" or not torch.cuda.is_available():

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from data.errors import InputError, Stopped
+from data.progress import Bar
 from harvest.documents import Source
 from harvest.lm import ModelFacts
 from harvest.packing import choose_heldout, heldout_target, pack
@@ -66,7 +66,7 @@ def tokens_to_contexts(
             raise InputError(f"{option} {token}: the model's vocabulary has {facts.vocab_size} tokens; give less")
     payload = request.context_size - (prefix is not None)
     wanted = request.n_contexts * payload
-    with tqdm(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:
+    with Bar(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:
 
         def progress(n_tokens: int) -> None:
             bar.update(min(n_tokens, wanted) - bar.n)

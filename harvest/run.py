@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from data.chunks import write_json
 from data.deal import Layout, Run, worker_windows
 from data.dtypes import channel_scales, is_finite
 from data.errors import InputError, Stopped
 from data.location import Location, exists
+from data.progress import Bar
 from data.reader import Store, open_store
 from data.staging import WindowStaging
 from data.writer import begin, committed_windows, create, finish, staging_path
@@ -211,7 +211,7 @@ def fill(
     tokens_per_row = schema.context_size / layout.rows_per_context
     total = sum(deal.n_rows for w in worker_windows(layout, worker.rank, worker.world_size) for deal in layout.deals(w))
     pending = sum(deal.n_rows for w in todo for deal in layout.deals(w))
-    bar = tqdm(
+    bar = Bar(
         total=int(total * tokens_per_row), initial=int((total - pending) * tokens_per_row), desc="harvesting",
         unit="tok", unit_scale=True, disable=quiet or worker.rank > 0,
     )  # fmt: skip

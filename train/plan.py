@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-import psutil
 import torch
 
 from data.errors import InputError
+from data.limits import available_memory
 from data.reader import Store
 from data.stream import DEFAULT_POOL, READ_AHEAD, held_bytes
 from train.features import SPARSE_BELOW
@@ -83,7 +83,7 @@ def check_memory(plan: Plan, experiment: Experiment, store: Store, device: torch
     if device.type == "cuda":
         need, free = plan.bytes_needed, torch.cuda.mem_get_info(device)[0]
     else:
-        need, free = plan.bytes_needed + stream_buffers(store, experiment), psutil.virtual_memory().available
+        need, free = plan.bytes_needed + stream_buffers(store, experiment), available_memory()
     if need > free:
         n = sum(len(group) for group in plan.groups)
         raise InputError(

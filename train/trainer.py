@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from data.progress import Bar
 from data.reader import Store
 from data.stats import ALL
 from data.stream import ShuffledStream
@@ -77,7 +77,7 @@ class Trainer:
         """Train to the end, or until `stop` is set; returns whether it came to the end. What is done is saved."""
         experiment, size = self.experiment, self.experiment.batch_size
         validations, snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
-        bar = tqdm(
+        bar = Bar(
             total=experiment.n_steps * size, initial=self.step * size, desc="training", unit="row", unit_scale=True,
             disable=self.quiet,
         )  # fmt: skip
@@ -147,7 +147,7 @@ class Trainer:
             if not bool(finite[i]) and member.run.name not in self.outputs.failed:
                 self.outputs.fail(member.run.name, self.experiment.hooks[member.layer], self.step + 1)
 
-    def _validate(self, bar: tqdm[None]) -> None:
+    def _validate(self, bar: Bar) -> None:
         bar.set_description("validating")
         found: list[tuple[str, Record]] = []
         for group, noise, total in validate(self.groups, self.store, self.experiment, self.noise, self.device):

@@ -10,6 +10,7 @@ import click
 from analyze import evaluate
 from analyze.commands.shared import (
     about,
+    command,
     contexts_option,
     csv_option,
     device_option,
@@ -27,16 +28,12 @@ from analyze.commands.shared import (
 from analyze.estimates import lines as as_lines
 from analyze.fitted import hooks_of
 from analyze.heldout import Heldout
-from analyze.tables import Row
-from data.cli import Count, StoreCommand, choose_device
+from analyze.tables import Row, write_whole
+from data.cli import Count, choose_device
 from data.location import Location
 
 
-@click.command(
-    "patch",
-    cls=StoreCommand,
-    epilog="Example: analyze patch --store data/demo.zarr --model demo runs/demo --contexts 50",
-)
+@command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")
 @store_option
 @runs_argument
 @model_option
@@ -65,9 +62,7 @@ def patch_command(
     show(facts, lines, patching.as_table(lines), as_json, as_csv_)
 
 
-@click.command(
-    "pareto", cls=StoreCommand, epilog="Example: analyze pareto --store data/demo.zarr runs/demo --out pareto"
-)
+@command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")
 @store_option
 @runs_argument
 @model_option
@@ -105,8 +100,8 @@ def pareto_command(
 def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> None:
     """points.csv, matched.csv, and a PNG for each measure."""
     from analyze.figures.pareto import pareto as drawn
-    from analyze.figures.style import save
+    from analyze.figures.style import as_png
 
     write_csv(out, {"points": points, "matched": compared})
     for measure in dict.fromkeys(line["measure"] for line in points):
-        save(drawn(points, measure), out / f"{measure}.png")
+        write_whole(out / f"{measure}.png", as_png(drawn(points, measure)))

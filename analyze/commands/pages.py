@@ -13,6 +13,7 @@ import click
 from analyze import evaluate
 from analyze.commands.shared import (
     choose_hooks,
+    command,
     device_option,
     load_lm,
     model_option,
@@ -23,7 +24,7 @@ from analyze.commands.shared import (
 )  # fmt: skip
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout
-from data.cli import Count, StoreCommand, choose_device
+from data.cli import Count, choose_device
 from data.errors import InputError
 from data.location import Location
 
@@ -38,11 +39,7 @@ folder_option = click.option(
 )
 
 
-@click.command(
-    "report",
-    cls=StoreCommand,
-    epilog="Example: analyze report --store data/demo.zarr --model demo runs/demo --out report",
-)
+@command("report", "report --store data/demo.zarr --model demo runs/demo --out report")
 @store_option
 @runs_argument
 @model_option
@@ -80,10 +77,7 @@ def report_command(
     click.echo(f"{out / 'index.html'}")
 
 
-@click.command(
-    "features", cls=StoreCommand,
-    epilog="Example: analyze features --store data/demo.zarr --model demo runs/demo/nsae --layers 2 --out features",
-)  # fmt: skip
+@command("features", "features --store data/demo.zarr --model demo runs/demo/nsae --layers 2 --out features")
 @store_option
 @runs_argument
 @model_option

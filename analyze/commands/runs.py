@@ -10,6 +10,7 @@ from analyze import evaluate, runs
 from analyze.commands.shared import (
     about,
     choose_hooks,
+    command,
     csv_option,
     device_option,
     json_option,
@@ -24,12 +25,12 @@ from analyze.commands.shared import (
 from analyze.estimates import lines as as_lines
 from analyze.fitted import find_runs
 from analyze.heldout import Heldout
-from data.cli import Count, StoreCommand, choose_device
+from data.cli import Count, choose_device
 from data.errors import InputError
 from data.location import Location
 
 
-@click.command("runs", cls=StoreCommand, epilog="Example: analyze runs runs/demo")
+@command("runs", "runs runs/demo")
 @runs_argument
 @json_option
 @csv_option
@@ -39,9 +40,7 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
     show(rows, rows, runs.as_table(rows), as_json, as_csv_)
 
 
-@click.command(
-    "measures", cls=StoreCommand, epilog="Example: analyze measures --store data/demo.zarr runs/demo --contexts 200"
-)
+@command("measures", "measures --store data/demo.zarr runs/demo --contexts 200")
 @store_option
 @runs_argument
 @click.option("--contexts", type=Count(), help="How many held-out contexts, of the first.  [default: all]")
@@ -61,7 +60,7 @@ def measures_command(
     show(facts, lines, evaluate.as_table(lines, features), as_json, as_csv_)
 
 
-@click.command("dictionary", cls=StoreCommand, epilog="Example: analyze dictionary --store data/demo.zarr runs/demo")
+@command("dictionary", "dictionary --store data/demo.zarr runs/demo")
 @store_option
 @runs_argument
 @click.option("--contexts", type=Count(), help="Held-out contexts that tell live from dead.  [default: all]")
@@ -93,9 +92,7 @@ def dictionary_command(
     show(facts, lines, portrait.as_table(lines), as_json, as_csv_)
 
 
-@click.command(
-    "stability", cls=StoreCommand, epilog="Example: analyze stability --store data/demo.zarr runs/seeds --layers 5"
-)
+@command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
 @store_option
 @runs_argument
 @click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,8 @@ import click
 
 from analyze.fitted import FittedRun, check_store, find_runs, hooks_of
 from analyze.heldout import Heldout
-from analyze.tables import Row, as_csv
-from data.cli import Count, StoreLocation, parse_layers
+from analyze.tables import Row, as_csv, write_whole
+from data.cli import Count, InterruptibleCommand, StoreLocation, parse_layers
 from data.errors import InputError
 from data.hooks import layer_of
 from data.location import Location
@@ -40,6 +40,11 @@ seed_option = click.option(
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder for CSV and PNG.")
 csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
+
+
+def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command of the group, with an example of what follows `analyze`."""
+    return click.command(name, cls=InterruptibleCommand, epilog=f"Example: analyze {example}")
 
 
 def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun]]:
@@ -75,9 +80,8 @@ def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch
 
 def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
     """NAME.csv for each table, in a folder that is made."""
-    out.mkdir(parents=True, exist_ok=True)
     for name, lines in tables.items():
-        (out / f"{name}.csv").write_text(as_csv(lines))
+        write_whole(out / f"{name}.csv", as_csv(lines))
 
 
 def about(heldout: Heldout) -> dict[str, Any]:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
-from analyze.commands.shared import csv_option, json_option, out_option, show, store_option, write_csv
-from data.cli import StoreCommand
+from analyze.commands.shared import command, csv_option, json_option, out_option, show, store_option, write_csv
+from analyze.tables import write_whole
 from data.facts import describe, store_facts
 from data.location import Location
+from data.progress import Bar
 from data.reader import open_store
 from data.verify import verify
 
 
-@click.command("store", cls=StoreCommand, epilog="Example: analyze store --store data/demo.zarr")
+@command("store", "store --store data/demo.zarr")
 @store_option
 @json_option
 def store_command(path: Location, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def store_command(path: Location, as_json: bool) -> None:
     click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
 
 
-@click.command("norms", cls=StoreCommand, epilog="Example: analyze norms --store data/demo.zarr --out norms")
+@command("norms", "norms --store data/demo.zarr --out norms")
 @store_option
 @click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True)
 @out_option
@@ -42,21 +42,21 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
     lines, histogram = norms.norm_lines(found), norms.histogram_lines(found)
     if out is not None:
         from analyze.figures import norms as drawn
-        from analyze.figures.style import save
+        from analyze.figures.style import as_png
 
         write_csv(out, {"norms": lines, "histogram": histogram})
-        save(drawn.norms(lines, histogram), out / "norms.png")
+        write_whole(out / "norms.png", as_png(drawn.norms(lines, histogram)))
     facts = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
     show(facts, lines, norms.as_table(lines), as_json, as_csv_)
 
 
-@click.command("verify", cls=StoreCommand, epilog="Example: analyze verify --store data/demo.zarr")
+@command("verify", "verify --store data/demo.zarr")
 @store_option
 @json_option
 def verify_command(path: Location, as_json: bool) -> None:
     """Compare every file of a store with its checksum; exit 1 where one fails, naming it."""
     problems, checked = [], 0
-    for problem in tqdm(verify(open_store(path)), desc="verifying", unit="file"):
+    for problem in Bar(verify(open_store(path)), desc="verifying", unit="file"):
         checked += 1
         if problem is not None:
             problems.append(problem)

@@ -8,10 +8,10 @@ Not here: any figure.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
@@ -130,7 +130,9 @@ def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:
     panel.set_xlabel("layer")
 
 
-def save(figure: Figure, path: Path) -> None:
-    """As PNG, without a date or a version in it."""
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG, without a date or a version in it; it is closed."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
     pyplot.close(figure)
+    return file.getvalue()

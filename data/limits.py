@@ -1,0 +1,93 @@
+"""What a process may use: the container's share (Linux control groups, versions 1 and 2), rather than the host's all.
+
+Not here: what is done with it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+ROOT = Path("/")
+
+
+def cpus(root: Path = ROOT) -> int:
+    """Cores that may be used at a time: of the scheduler's affinity and the group's quota the smaller, at least 1."""
+    quotas = [_quota(folder) for folder in _folders(root, "cpu")]
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
+    return max(1, min([here, *(math.ceil(quota) for quota in quotas if quota)]))
+
+
+def available_memory(root: Path = ROOT) -> int:
+    """Bytes that may still be taken: of the machine's and what the group's limit leaves the smaller.
+
+    Cached file pages that can be given up at once count as free.
+    """
+    left = [_left(folder) for folder in _folders(root, "memory")]
+    return max(0, min([psutil.virtual_memory().available, *(bytes_ for bytes_ in left if bytes_ is not None)]))
+
+
+def _folders(root: Path, controller: str) -> Iterator[Path]:
+    """The group of this process and all above it, as far as they can be seen from inside a container."""
+    groups = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if names == "":  # version 2: one hierarchy for all controllers
+            base = groups
+        elif controller in names.split(","):
+            base = groups / names if (groups / names).is_dir() else groups / controller
+        else:
+            continue
+        here = base / path.lstrip("/")
+        while True:
+            if here.is_dir():
+                yield here
+            if here == base or base not in here.parents:
+                break
+            here = here.parent
+
+
+def _number(file: Path) -> float | None:
+    """A file's first number; None where there is none, or `max`."""
+    try:
+        word = file.read_text().split()[0]
+    except (OSError, IndexError):
+        return None
+    return float(word) if word.lstrip("-").isdecimal() else None
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores' worth of time in a second."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        old, length = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+        return old / length if old and old > 0 and length else None
+    return float(quota) / float(period) if quota != "max" else None
+
+
+def _left(folder: Path) -> int | None:
+    for limit_name, used_name, cached_name in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit, used = _number(folder / limit_name), _number(folder / used_name)
+        if limit is not None and used is not None:
+            return int(limit - used + _stat(folder / "memory.stat", cached_name))
+    return None
+
+
+def _stat(file: Path, name: str) -> int:
+    try:
+        pairs = (line.split() for line in file.read_text().splitlines())
+        return next((int(pair[1]) for pair in pairs if pair[0] == name), 0)
+    except OSError:
+        return 0

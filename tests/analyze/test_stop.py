@@ -1,0 +1,42 @@
+"""Analyses stop at once when they are asked to, and leave nothing half-written."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_stopped_report_says_so_and_the_same_command_writes_it(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    path, folders = demo_runs
+    run = folders[0] / "baseline_l1=0.0005"
+    arguments = ["report", "--store", path, "--model", "demo", run, "--out", tmp_path / "r", "--contexts", "3",
+                 "--snapshot-contexts", "1", "--held-out", "4", "--features", "0", "--device", "cpu"]  # fmt: skip
+    command = [sys.executable, "-m", "analyze", *map(str, arguments)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    said = ""
+    while "patching" not in said:
+        line = running.stderr.readline()
+        assert line, f"it ended first: {said}"
+        said += line
+    running.send_signal(number)
+    begin = time.monotonic()
+    _, rest = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert time.monotonic() - begin < 30
+    assert "the same command begins again" in rest
+    assert "Traceback" not in said + rest
+    assert not list((tmp_path / "r").rglob("*")) if (tmp_path / "r").exists() else True
+    if number == signal.SIGTERM:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "r" / "index.html").is_file()
+        assert not list((tmp_path / "r").rglob("*.partial"))
