@@ -1,6 +1,7 @@
-# make demo   harvest the embedded model and text and train on it, in a virtual environment made for it
+# make demo   harvest the embedded model and text, train on it, report; in a virtual environment made for it
 # make test   lint, types and tests
 # Both need Python 3.11 or newer and a package registry, nothing else.
+# make container   build the image and run it, without a Docker engine (docs/batch.md)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,15 +13,19 @@ TORCH_INDEX ?=
 EDITABLE = --config-settings editable_mode=compat
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
-DEMO_ACTIVATIONS ?= 400k
+DEMO_ACTIVATIONS ?= 300k
+DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
+	--lr 1e-3 --validate-every 50k --log-every 20k
 
-.PHONY: demo test test-tl3 test-values clean
+.PHONY: demo test test-tl3 test-values container clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
 	$(VENV)/bin/analyze verify --store data/demo.zarr
-	$(VENV)/bin/train --store data/demo.zarr --variant baseline,nsae --expansion 8 --activations $(DEMO_ACTIVATIONS) \
-		--validate-every 100k --out runs/demo
+	$(DEMO_TRAIN) --variant baseline --l1 1e-3,3e-3,1e-2 --out runs/demo/baseline
+	$(DEMO_TRAIN) --variant nsae --l1 5e-7,5e-6,3e-5 --out runs/demo/nsae
+	$(VENV)/bin/analyze report --store data/demo.zarr --model demo runs/demo --out report \
+		--contexts 32 --snapshot-contexts 4
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -47,6 +52,9 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[dev]'
 	touch $@
+
+container:
+	tests/container.sh
 
 clean:
 	rm -rf $(VENV) build *.egg-info

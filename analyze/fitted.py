@@ -58,14 +58,15 @@ class FittedRun:
 
 
 def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
-    """The runs given, and those in the experiments' folders given.
+    """The runs given, and those in folders of experiments, or of several experiments.
 
     A run is called by its folder's name, with its experiment's before it where two would have the same. Raises
     InputError where a folder has none.
     """
     folders: dict[Path, RunFolder] = {}
     for path in paths:
-        here = [f for f in (RunFolder(p) for p in (path, *sorted(path.glob("*")))) if f.settings.is_file()]
+        inside = (path, *sorted(path.glob("*")), *sorted(path.glob("*/*")))
+        here = [folder for folder in map(RunFolder, inside) if folder.settings.is_file()]
         if not here:
             raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
         folders |= {folder.path.resolve(): folder for folder in here}

@@ -1,7 +1,7 @@
 """A fitted SAE from its files: needs no store and no trainer.
 
 from train import load_sae
-sae = load_sae("runs/demo/nsae", hook="blocks.2.hook_mlp_out")
+sae = load_sae("runs/demo/nsae/nsae_l1=5e-06", hook="blocks.2.hook_mlp_out")
 c = sae.encode(x)           # x float32 [batch, d_model] → [batch, d_sae]
 x_hat = sae.decode(c)
 """

@@ -38,7 +38,7 @@ def test_csv_has_what_json_has_and_the_table_a_line_for_each_run_and_layer(comma
 
 
 def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, experiment: Path, tmp_path: Path) -> None:
-    for path in (tmp_path, experiment / "nsae" / "final"):
+    for path in (tmp_path / "made.zarr", experiment / "nsae" / "final"):
         done = command("analyze", "runs", path)
         assert done.returncode == 2
         assert done.stderr.startswith(f"Error: {path} has no run; give a folder")
@@ -46,3 +46,8 @@ def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, expe
     done = command("analyze", "runs", experiment)
     assert done.returncode == 2
     assert "has no measure on the held-out split yet" in done.stderr
+
+
+def test_a_folder_of_experiments_has_the_runs_of_all_of_them(command, experiment: Path) -> None:
+    whole = json.loads(command("analyze", "runs", experiment.parent, "--json").stdout)
+    assert whole == json.loads(command("analyze", "runs", experiment, "--json").stdout)
