@@ -10,7 +10,6 @@ ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE} AS dependencies
 ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
-SHELL ["/bin/sh", "-eu", "-c"]
 RUN python3 -m venv /opt/nsae
 COPY constraints.txt pyproject.toml /src/
 RUN /opt/nsae/bin/pip install --quiet ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} \

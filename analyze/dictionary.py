@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 BLOCK = 1024  # rows of a matrix of cosines at once
+EXACT_UP_TO = 20_000  # live features of which all pairs are counted, 200 million of them
 COSINE_EDGES = np.linspace(-1, 1, 201)
 
 
@@ -75,8 +76,13 @@ def _has_longer_or_shorter_twin(W: Tensor, thresholds: Thresholds) -> Tensor:
     return found
 
 
-def cosine_histogram(W_dec: Tensor, live: Tensor) -> NDArray[np.int64]:
-    """Counts over COSINE_EDGES of the cosines of all pairs of distinct live features, each pair once."""
+def cosine_histogram(W_dec: Tensor, live: Tensor, *, exact_up_to: int = EXACT_UP_TO) -> NDArray[np.int64]:
+    """Counts over COSINE_EDGES of the cosines of all pairs of distinct live features, each pair once.
+
+    Of more than `exact_up_to` live features, a million sampled pairs (as in the post) stand for all.
+    """
+    if int(live.sum()) > exact_up_to:
+        return np.histogram(sampled_cosines(W_dec, live).clamp(-1, 1).numpy(), bins=COSINE_EDGES)[0]
     counts = np.zeros(len(COSINE_EDGES) - 1, dtype=np.int64)
     for rows, cosines in _blocks(W_dec[live]):
         later = torch.triu(torch.ones_like(cosines, dtype=torch.bool), diagonal=rows.start + 1)

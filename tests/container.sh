@@ -35,7 +35,8 @@ say "the Dockerfile and the compose files, by their linters"
 
 volumes=()
 for path in $("$python" -m pip config debug | sed -n 's/^ *\(.*\), exists: True$/\1/p') /etc/ssl/certs; do
-  [ -e "$path" ] && volumes+=(--volume "$path:$path:ro")
+  case $path in */pip/pip.conf) path=${path%/pip.conf} ;; esac  # with what it refers to
+  if [ -e "$path" ]; then volumes+=(--volume "$path:$path:ro"); fi
 done
 for volume in ${BUILD_VOLUMES:-}; do volumes+=(--volume "$volume"); done
 

@@ -73,6 +73,10 @@ def test_sampled_pairs_are_distinct_and_distributed_as_all_pairs(W: torch.Tensor
     assert float(sample.max()) < pairs.max() + 1e-5
     assert np.quantile(sample.numpy(), [0.1, 0.5, 0.9]) == pytest.approx(np.quantile(pairs, [0.1, 0.5, 0.9]), abs=0.01)
     assert len(dictionary.sampled_cosines(W, ALL_LIVE & False, 100)) == 0
+    exact, sampled = (dictionary.cosine_histogram(W, ALL_LIVE, exact_up_to=n) for n in (60, 59))
+    assert exact.sum() == len(pairs)
+    assert sampled.sum() == 1_000_000
+    assert np.cumsum(sampled) / 1e6 == pytest.approx(np.cumsum(exact) / len(pairs), abs=0.005)
 
 
 def test_nearest_neighbours_are_the_most_alike_live_ones(W: torch.Tensor) -> None:
