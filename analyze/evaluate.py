@@ -16,6 +16,7 @@ from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout
+from analyze.kept import NOTHING, Kept
 from analyze.measures import ALL, COLUMNS, density_histogram, measures, row_columns, subsets
 from analyze.tables import Row, markdown, short, with_interval
 from data.progress import Bar
@@ -80,7 +81,7 @@ class Fires:
 @torch.no_grad()
 def tallied(
     heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), noises: Sequence[bool] = (False, True),
-    seed: int = 0, device: torch.device | str = "cpu",
+    seed: int = 0, device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> Iterator[tuple[Fires, bootstrap.Float, bootstrap.Float]]:  # fmt: skip
     """For each SAE, noise off and on: its fires, and by group and bin of positions sums of COLUMNS and of the rows x.
 
@@ -88,43 +89,62 @@ def tallied(
     all runs of one width.
     """
     chosen = [hook for hook in hooks_of(runs) if not hooks or hook in hooks]
-    bins = heldout.bins
-    bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
-    bar = Bar(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True)
-    with bar:
+    with Bar(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True) as bar:
         for hook in chosen:
             bar.set_postfix_str(hook)
             here = [run for run in runs if hook in run.hooks]
             saes = [run.sae(hook, device) for run in here]
             kinds = [(i, noise) for i, sae in enumerate(saes) for noise in noises if sae.noisy or not noise]
-            tallies = [Tally.empty(heldout.n_groups, len(bins), saes[i].d_sae) for i, _ in kinds]
-            x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
-            generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
-            for rows in heldout.rows(hook, batch_size=BATCH):
-                cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
-                x_sum.index_add_(0, cell, rows.x.double())
-                x, drawn = rows.x.to(device), dict[int, torch.Tensor]()
-                for (i, noise), tally in zip(kinds, tallies, strict=True):
-                    sae = saes[i]
-                    if noise and sae.d_sae not in drawn:
-                        drawn[sae.d_sae] = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
-                    tally.add(sae, x, drawn[sae.d_sae] if noise else None, cell)
-                bar.update(len(x))
-            by_bin = x_sum.view(heldout.n_groups, len(bins), -1).numpy()
-            for (i, noise), tally in zip(kinds, tallies, strict=True):
-                silent = float(np.mean(tally.silent)) if tally.silent else None
-                yield Fires(here[i], hook, noise, heldout.n_rows(), tally.fires, silent), tally.sums.numpy(), by_bin
+            about = ["rows", heldout.identity(), hook, seed, [run.identity() for run in here], kinds]
+            found = kept.load(about)
+            if found is None:
+                found = _tally(heldout, hook, saes, kinds, seed, device, bar)
+                kept.save(about, found)
+            else:
+                bar.update(heldout.n_rows())
+            for n, (i, noise) in enumerate(kinds):
+                silent = float(found[f"silent {n}"].mean()) if len(found[f"silent {n}"]) else None
+                fires = torch.from_numpy(found[f"fires {n}"])
+                one = Fires(here[i], hook, noise, heldout.n_rows(), fires, silent)
+                yield one, found[f"sums {n}"], found["x"]
+
+
+def _tally(
+    heldout: Heldout, hook: str, saes: Sequence[SAE], kinds: Sequence[tuple[int, bool]], seed: int,
+    device: torch.device | str, bar: Bar,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """One pass over a hook's rows: sums, fires and silent counts of each kind by its number, and the sums of x."""
+    bins = heldout.bins
+    bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
+    tallies = [Tally.empty(heldout.n_groups, len(bins), saes[i].d_sae) for i, _ in kinds]
+    x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
+    generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
+    for rows in heldout.rows(hook, batch_size=BATCH):
+        cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
+        x_sum.index_add_(0, cell, rows.x.double())
+        x, drawn = rows.x.to(device), dict[int, torch.Tensor]()
+        for (i, noise), tally in zip(kinds, tallies, strict=True):
+            sae = saes[i]
+            if noise and sae.d_sae not in drawn:
+                drawn[sae.d_sae] = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
+            tally.add(sae, x, drawn[sae.d_sae] if noise else None, cell)
+        bar.update(len(x))
+    found = {"x": x_sum.view(heldout.n_groups, len(bins), -1).numpy()}
+    for n, tally in enumerate(tallies):
+        found |= {f"sums {n}": tally.sums.numpy(), f"fires {n}": tally.fires.numpy(),
+                  f"silent {n}": np.array(tally.silent, dtype=np.int64)}  # fmt: skip
+    return found
 
 
 def evaluate(
     heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> tuple[Estimates, list[Fires]]:  # fmt: skip
     """All measures of all runs, noise off and on, and in how many rows each of their features fired."""
     estimates: Estimates = {}
     fires: list[Fires] = []
     drawn = bootstrap.weights(heldout.n_groups, seed=seed)
-    for one, sums, x_sum in tallied(heldout, runs, hooks=hooks, seed=seed, device=device):
+    for one, sums, x_sum in tallied(heldout, runs, hooks=hooks, seed=seed, device=device, kept=kept):
         key, weight = (one.run.name, one.hook, one.noise), one.run.l2_weight(x_sum.shape[-1])
         estimates |= _estimates(key, sums, x_sum, heldout.bins, drawn, weight)
         fires.append(one)

@@ -17,7 +17,7 @@ import torch
 from data.errors import InputError
 from data.reader import Store
 from train.checkpoint import RunFolder
-from train.load import load_sae
+from train.load import find_weights, load_sae
 from train.objective import Objective
 from train.sae import SAE
 
@@ -49,8 +49,16 @@ class FittedRun:
 
     def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
         """The SAE of a hook, of its final weights or else the last checkpoint. Raises InputError where it has none."""
-        path = self.folder.path if self.step is None else self.folder.snapshot(self.step)
-        return load_sae(path, hook=hook, device=device)
+        return load_sae(self._weights, hook=hook, device=device)
+
+    @property
+    def _weights(self) -> Path:
+        return find_weights(self.folder.path if self.step is None else self.folder.snapshot(self.step))
+
+    def identity(self) -> list[Any]:
+        """What its measures depend on, in JSON's types: settings, and the file of its weights as it is."""
+        about = self._weights.stat()
+        return [self.name, self.settings, self.step, about.st_size, about.st_mtime_ns]
 
     def snapshots(self) -> list[FittedRun]:
         """The run as it was over the course of training, from its earliest snapshot on."""

@@ -49,6 +49,10 @@ class Heldout:
         known, numbers = np.unique(document, return_inverse=True)
         self.group_of, self.n_groups = numbers.reshape(document.shape).astype(np.int64), len(known)
 
+    def identity(self) -> list[str | int | None]:
+        """What it is, in JSON's types."""
+        return [self.store.fingerprint, self.n_contexts]
+
     @property
     def bins(self) -> list[tuple[str, int, int]]:
         """Of the contexts' positions: see `position_bins`."""

@@ -16,19 +16,23 @@ Not here: the model (lm.py), intervals (bootstrap.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout, Ints
+from analyze.kept import NOTHING, Kept
 from analyze.lm import PatchableModel
 from analyze.measures import ALL
 from analyze.tables import Row, markdown, with_interval
@@ -38,6 +42,8 @@ from train.sae import SAE
 
 SUMS = ("positions", "loss", "kl", "agreement", "l0")  # the first four are compared
 CONTEXTS_AT_ONCE = 4
+KEEP_SECONDS = 30.0
+DONE = "contexts done"
 
 
 class Reference:
@@ -80,6 +86,19 @@ class Tallies:
     def __init__(self, n_groups: int) -> None:
         self._n_groups = n_groups
         self.of: dict[What, bootstrap.Float] = {}
+
+    @classmethod
+    def restored(cls, n_groups: int, kept: Mapping[str, NDArray[Any]] | None) -> tuple[Tallies, int]:
+        """Of `arrays`, or empty; and how many contexts are in them."""
+        tallies = cls(n_groups)
+        if kept is None:
+            return tallies, 0
+        tallies.of = {What(*json.loads(name)): sums for name, sums in kept.items() if name != DONE}
+        return tallies, int(kept[DONE])
+
+    def arrays(self, done: int) -> dict[str, NDArray[Any]]:
+        """To be kept, with the count of contexts that are in them."""
+        return {DONE: np.array(done), **{json.dumps(what): sums for what, sums in self.of.items()}}
 
     def add(self, what: What, terms: Tensor, group: Ints, l0: Tensor | None = None) -> None:
         """Terms [b, t, 4] of positions that belong to `group` [b, t], and how many features were active there."""
@@ -125,6 +144,7 @@ class Patched:
 def patch(
     model: PatchableModel, heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
     keep_first: bool = False, contexts_at_once: int = CONTEXTS_AT_ONCE, device: torch.device | str = "cpu",
+    kept: Kept = NOTHING,
 ) -> Estimates:  # fmt: skip
     """The measures of each run and hook, NSAE with noise off and on; `keep_first` leaves position 0 clean.
 
@@ -137,9 +157,13 @@ def patch(
         )
         for hook in hooks_of(runs) if not hooks or hook in hooks
     ]  # fmt: skip
-    tokens, tallies = torch.from_numpy(heldout.tokens().astype(np.int64)), Tallies(heldout.n_groups)
-    with Bar(total=len(tokens), desc="patching", unit="context") as bar:
-        for begin in range(0, len(tokens), contexts_at_once):
+    tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
+    about = ["patched", heldout.identity(), seed, keep_first, contexts_at_once,
+             [[one.hook, *(run.identity() for run, _ in one.saes)] for one in chosen]]  # fmt: skip
+    tallies, done = Tallies.restored(heldout.n_groups, kept.load(about))
+    saved = time.monotonic()
+    with Bar(total=len(tokens), initial=done, desc="patching", unit="context") as bar:
+        for begin in range(done, len(tokens), contexts_at_once):
             here = tokens[begin : begin + contexts_at_once].to(device)
             group = heldout.group_of[begin : begin + contexts_at_once, 1:]
             logits, activations = model.clean(here)
@@ -153,6 +177,9 @@ def patch(
                     terms = reference.compare(model.patched(one.hook, value))
                     tallies.add(what, terms, group, None if l0 is None else l0[:, :-1])
             bar.update(len(here))
+            if time.monotonic() - saved > KEEP_SECONDS or begin + len(here) == len(tokens):
+                kept.save(about, tallies.arrays(begin + len(here)))
+                saved = time.monotonic()
     drawn = bootstrap.weights(heldout.n_groups, seed=seed)
     found: Estimates = {}
     for one in chosen:

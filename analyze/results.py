@@ -17,6 +17,7 @@ from analyze.evaluate import Fires, evaluate
 from analyze.evidence import Evidence
 from analyze.fitted import FittedRun
 from analyze.heldout import Heldout
+from analyze.kept import NOTHING, Kept
 from analyze.lm import PatchableModel
 from analyze.norms import Norms
 from analyze.patching import patch
@@ -59,16 +60,16 @@ class Results:
 
 def gather(
     store: Store, runs: Sequence[FittedRun], model: PatchableModel | None, scope: Scope, *,
-    thresholds: Thresholds = DEFAULTS, device: torch.device | str = "cpu",
+    thresholds: Thresholds = DEFAULTS, device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> Results:  # fmt: skip
-    """Measure everything; without a model, what needs none."""
+    """Measure everything; without a model, what needs none. What was `kept` of a call before is not measured again."""
     heldout, seed = Heldout(store, scope.held_out), scope.seed
-    held_out, fires = evaluate(heldout, runs, seed=seed, device=device)
+    held_out, fires = evaluate(heldout, runs, seed=seed, device=device, kept=kept)
     patched, over = Estimates(), OverTraining()
     if model is not None:
-        patched = patch(model, Heldout(store, scope.patched), runs, seed=seed, device=device)
+        patched = patch(model, Heldout(store, scope.patched), runs, seed=seed, device=device, kept=kept)
         if scope.snapshots:
-            over = over_training(model, Heldout(store, scope.snapshots), runs, seed=seed, device=device)
+            over = over_training(model, Heldout(store, scope.snapshots), runs, seed=seed, device=device, kept=kept)
     evidence = Evidence(
         runs, {hook: store.statistics(hook).mean_norm() for hook in store.hooks}, held_out, patched, over, curves(runs),
         [portrait.of(one, store, thresholds) for one in fires if not one.noise],

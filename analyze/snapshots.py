@@ -15,6 +15,7 @@ import torch
 from analyze.estimates import Estimate, Key
 from analyze.fitted import FittedRun
 from analyze.heldout import Heldout
+from analyze.kept import NOTHING, Kept
 from analyze.lm import PatchableModel
 from analyze.patching import patch
 from analyze.tables import Row
@@ -26,7 +27,7 @@ OverTraining = dict[Key, list[tuple[int, Estimate]]]  # (rows, estimate) in the 
 
 def over_training(
     model: PatchableModel, heldout: Heldout, runs: Sequence[FittedRun], *, seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> OverTraining:  # fmt: skip
     """MEASURES of each SAE at each of its run's snapshots, NSAE with noise off and on; empty where there is none."""
     at_step: dict[int, list[FittedRun]] = {}
@@ -36,7 +37,7 @@ def over_training(
     found: OverTraining = {}
     for step, several in sorted(at_step.items()):
         batch_size = {run.name: int(run.settings["batch_size"]) for run in several}
-        for key, estimate in patch(model, heldout, several, seed=seed, device=device).items():
+        for key, estimate in patch(model, heldout, several, seed=seed, device=device, kept=kept).items():
             if key.measure in MEASURES:
                 found.setdefault(key, []).append((step * batch_size[key.run], estimate))
     return found

@@ -128,7 +128,7 @@ class InterruptibleCommand(StoreCommand):
         try:
             return super().invoke(ctx)
         except Stopped as stopped:
-            click.echo("stopped; nothing is half-written, and the same command begins again", err=True)
+            click.echo("stopped; nothing is half-written, and the same command does it", err=True)
             sys.exit(stopped.args[0])
         finally:
             for number, handler in before.items():

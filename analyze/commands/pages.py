@@ -63,17 +63,20 @@ def report_command(
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
     from analyze import report
+    from analyze.kept import Kept
     from analyze.results import Scope, gather
 
     store, fitted = opened(path, paths)
     where = choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
-    results = gather(store, fitted, lm, Scope(held_out, contexts, snapshot_contexts, seed), device=where)
+    kept = Kept(out / "measured")
+    results = gather(store, fitted, lm, Scope(held_out, contexts, snapshot_contexts, seed), device=where, kept=kept)
     if features:
         several = representatives(results.fires, results.evidence.families)
         name = None if without_model else model or ""
         write_features(out, results.heldout, several, name, features, None, seed, report=True)
     report.write(results, out, command_line(), features=features > 0)
+    kept.clear()
     click.echo(f"{out / 'index.html'}")
 
 

@@ -1,0 +1,97 @@
+"""An interrupted measurement goes on where it was, and comes to the same numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analyze import patching
+from analyze.evaluate import evaluate
+from analyze.fitted import find_runs, hooks_of
+from analyze.heldout import Heldout
+from analyze.kept import Kept
+from analyze.lm import PatchableModel, load_for_store
+from analyze.patching import patch
+from data import open_store
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Counting:
+    """A model that counts its clean passes, and is interrupted in one of them."""
+
+    def __init__(self, model: PatchableModel, stop_at: int = 0) -> None:
+        self.model, self.stop_at, self.passes = model, stop_at, 0
+
+    def clean(self, tokens: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        self.passes += 1
+        if self.passes == self.stop_at:
+            raise Interrupted
+        return self.model.clean(tokens)
+
+    def patched(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        return self.model.patched(name, value)
+
+
+def test_patching_goes_on_after_the_contexts_that_it_kept(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folders = demo_runs
+    store, runs = open_store(path), [find_runs(folders)[i] for i in (0, 2)]
+    model = load_for_store(store, hooks_of(runs), model="demo", device=torch.device("cpu"))
+    heldout, kept = Heldout(store, 9), Kept(tmp_path / "kept")
+    whole = patch(model, heldout, runs, contexts_at_once=2)
+    monkeypatch.setattr(patching, "KEEP_SECONDS", 0.0)
+    with pytest.raises(Interrupted):
+        patch(Counting(model, stop_at=4), heldout, runs, contexts_at_once=2, kept=kept)
+    again = Counting(model)
+    found = patch(again, heldout, runs, contexts_at_once=2, kept=kept)
+    assert again.passes == 2  # of five batches three were kept
+    assert list(found) == list(whole)
+    for key, estimate in whole.items():
+        assert found[key].value == estimate.value
+        assert np.array_equal(found[key].replicates, estimate.replicates)
+    other = Counting(model)
+    patch(other, heldout, runs, contexts_at_once=2, kept=kept, seed=1)
+    assert other.passes == 5  # another seed is another measurement
+
+
+def test_rows_are_read_once_while_the_weights_are_the_same(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folders = demo_runs
+    run = shutil.copytree(folders[1] / "nsae_l1=1e-05_seed=0", tmp_path / "run")
+    kept, heldout = Kept(tmp_path / "kept"), Heldout(open_store(path), 6)
+    first, fires = evaluate(heldout, find_runs([run]), kept=kept)
+    with monkeypatch.context() as no_rows:
+        no_rows.setattr(Heldout, "rows", lambda *args, **options: pytest.fail("rows are read again"))
+        second, again = evaluate(heldout, find_runs([run]), kept=kept)
+    assert all(second[key].value == estimate.value for key, estimate in first.items())
+    assert all(torch.equal(a.count, b.count) and a.silent == b.silent for a, b in zip(fires, again, strict=True))
+    weights = run / "final" / "sae.safetensors"
+    os.utime(weights, (1, 1))
+    monkeypatch.setattr(Heldout, "rows", lambda *args, **options: iter(()))
+    third, _ = evaluate(heldout, find_runs([run]), kept=kept)
+    assert not third  # of no rows there is no measure: they were asked for
+
+
+def test_a_damaged_piece_is_measured_again(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    kept.save(["a", 1], {"x": np.arange(3)})
+    found = kept.load(["a", 1])
+    assert found is not None
+    assert found["x"].tolist() == [0, 1, 2]
+    assert kept.load(["a", 2]) is None
+    (piece,) = tmp_path.iterdir()
+    piece.write_bytes(piece.read_bytes()[:40])
+    assert kept.load(["a", 1]) is None
+    kept.clear()
+    assert not tmp_path.exists()
+    assert Kept().load("anything") is None
