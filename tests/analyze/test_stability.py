@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from analyze.dictionary import matched_cosines
+from analyze.evaluate import Fires
 from analyze.fitted import find_runs
-from analyze.stability import seeds_of_one
+from analyze.stability import seeds_of_one, stability
 from train import load_sae
 
 
@@ -42,6 +43,15 @@ def test_the_command_compares_every_two_runs(demo_runs: tuple[Path, list[Path]],
     assert line["share_0.9"] <= line["share_0.7"] <= 1
     table = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--device", "cpu").stdout
     assert table.count("\n| blocks.4.hook_mlp_out") == 1
+
+
+def test_dead_features_are_matched_with_none(demo_runs: tuple[Path, list[Path]]) -> None:
+    run = find_runs(demo_runs[1])[0]
+    some, others = torch.zeros(512, dtype=torch.int64), torch.zeros(512, dtype=torch.int64)
+    some[:5], others[3:10] = 1, 1
+    (line,) = stability([Fires(run, "blocks.4.hook_mlp_out", False, 9, count, None) for count in (some, others)])
+    assert (line["live_first"], line["live_second"], line["matched"]) == (5, 7, 5)
+    assert line["share_0.9"] == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same
 
 
 @pytest.mark.parametrize(("options", "says"), [((), "two or more"), (("--layers", "2"), "no layer 2")])
