@@ -23,9 +23,9 @@ RUN /opt/nsae/bin/python -c "import tomllib; \
 # The project as a wheel, laid out as it goes into the environment.
 FROM ${BASE} AS project
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python3 -m venv /opt/build
+RUN python3 -m venv /opt/build && /opt/build/bin/pip install --quiet 'setuptools>=77'
 COPY . /src
-RUN /opt/build/bin/pip wheel --quiet --no-deps --wheel-dir /wheels /src \
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels /src \
  && /opt/build/bin/pip install --quiet --no-deps --prefix /project /wheels/*.whl \
  && sed -i '1s|^#!.*|#!/opt/nsae/bin/python|' /project/bin/harvest /project/bin/train /project/bin/analyze
 

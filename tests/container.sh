@@ -73,6 +73,8 @@ grep -A1 "pip install --quiet --constraint" "$work/rebuild.log" | grep -q "Using
 echo "rebuilt in $((SECONDS - begin)) s; the image has $size"
 
 container=$(buildah from --pull-never localhost/nsae)
+# Where an image has volumes of its own, buildah 1.28 mounts now these and now ours.
+buildah config --volume /work/data- --volume /work/runs- "$container"
 mkdir -p "$work/data" "$work/runs"
 chown 1000:1000 "$work/data" "$work/runs"
 inside() {
