@@ -104,9 +104,10 @@ stopped() {  # WORD-IN-LOG COMMAND…: SIGTERM once the log has the word, then t
   local word=$1 name=$2 log=$work/$2.log code=0
   shift
   say "$name, stopped by SIGTERM and continued"
+  rm -f "$log"
   inside "$@" > "$log" 2>&1 &
   local running=$!
-  until grep -q "$word" "$log"; do
+  until grep -qs "$word" "$log"; do
     kill -0 "$running" 2> /dev/null || { cat "$log"; fail "$name ended before it could be stopped"; }
     sleep 0.2
   done
