@@ -95,8 +95,8 @@ done
 
 touch "$work/marker"
 harvest=(harvest --model demo --tokens 120k --out data/demo.zarr)
-train=(train --store data/demo.zarr --variant baseline,nsae --expansion 4 --activations 100k --batch-size 1024
-  --validate-every 25k --log-every 25k --out runs/demo)
+train=(train --store data/demo.zarr --variant baseline,nsae --expansion 4 --activations 60k --batch-size 1024
+  --validate-every 20k --log-every 20k --out runs/demo)
 analyze=(analyze report --store data/demo.zarr --model demo runs/demo --out runs/report --contexts 10
   --snapshot-contexts 2 --held-out 50)
 

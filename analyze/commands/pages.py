@@ -67,6 +67,7 @@ def report_command(
     from analyze.results import Scope, gather
 
     store, fitted = opened(path, paths)
+    fitted.sort(key=lambda run: (run.variant, run.l1))
     where = choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
     kept = Kept(out / "measured")
