@@ -3,7 +3,7 @@
 #   docker build -t nsae .                                with the registry's default PyTorch (for CUDA, on Linux)
 #   docker build -t nsae:cpu --build-arg TORCH_INDEX=… .  with another index's, such as PyTorch's own CPU builds
 #   docker build --build-arg BASE=…                       on a base of your own; it needs Python 3.11 or newer with venv
-#   docker run --rm -v $PWD/data:/work/data -v $PWD/runs:/work/runs nsae harvest --model demo --tokens 300k --out data/demo.zarr
+#   docker run --rm -v $PWD/data:/nsae/data -v $PWD/runs:/nsae/runs nsae harvest --model demo --tokens 300k --out data/demo.zarr
 ARG BASE=python:3.11-slim-bookworm
 
 # What the lock says, and nothing of the code: a change of the code leaves this stage as it is.
@@ -12,7 +12,7 @@ ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 RUN python3 -m venv /opt/nsae
 COPY constraints.txt pyproject.toml /src/
-RUN /opt/nsae/bin/pip install --quiet ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} \
+RUN /opt/nsae/bin/pip install --quiet ${TORCH_INDEX:+-i ${TORCH_INDEX}} \
       "$(grep '^torch==' /src/constraints.txt)"
 RUN /opt/nsae/bin/python -c "import tomllib; \
       print(*tomllib.load(open('/src/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
@@ -31,12 +31,12 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 
 FROM ${BASE}
 RUN groupadd --gid 1000 nsae && useradd --uid 1000 --gid nsae --create-home nsae \
- && mkdir -p /work/data /work/runs /work/hub && chown -R nsae:nsae /work
+ && mkdir -p /nsae/data /nsae/runs /nsae/hub && chown -R nsae:nsae /nsae
 COPY --from=dependencies /opt/nsae /opt/nsae
 COPY --from=project /project /opt/nsae
-ENV PATH=/opt/nsae/bin:$PATH HF_HOME=/work/hub PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
-# /work/data and /work/runs are where stores and runs go; the package `data` lies elsewhere, so neither hides it.
-WORKDIR /work
-VOLUME ["/work/data", "/work/runs", "/work/hub"]
+ENV PATH=/opt/nsae/bin:$PATH HF_HOME=/nsae/hub PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
+# /nsae/data and /nsae/runs are where stores and runs go; the package `data` lies elsewhere, so neither hides it.
+WORKDIR /nsae
+VOLUME ["/nsae/data", "/nsae/runs", "/nsae/hub"]
 USER 1000:1000
 CMD ["sh", "-c", "harvest --help && echo && train --help && echo && analyze --help"]

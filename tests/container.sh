@@ -74,11 +74,11 @@ echo "rebuilt in $((SECONDS - begin)) s; the image has $size"
 
 container=$(buildah from --pull-never localhost/nsae)
 # Where an image has volumes of its own, buildah 1.28 mounts now these and now ours.
-buildah config --volume /work/data- --volume /work/runs- "$container"
+buildah config --volume /nsae/data- --volume /nsae/runs- "$container"
 mkdir -p "$work/data" "$work/runs"
 chown 1000:1000 "$work/data" "$work/runs"
 inside() {
-  buildah run --isolation chroot --volume "$work/data:/work/data" --volume "$work/runs:/work/runs" "$container" -- "$@"
+  buildah run --isolation chroot --volume "$work/data:/nsae/data" --volume "$work/runs:/nsae/runs" "$container" -- "$@"
 }
 
 say "what it prints of itself, who it is, and what was left behind"
