@@ -6,12 +6,11 @@
 
 One seed hides how much training itself varies; intervals are over documents, or over layers where it is said.
 
-Not here: what the post claims, and the statistic of each (post.py).
+Not here: what the post claims, and the statistic of each (post/).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +21,7 @@ from scipy.stats import spearmanr
 from analyze import bootstrap
 from analyze.bootstrap import Float
 from analyze.estimates import Estimate
-from analyze.tables import Row, markdown, with_interval
+from analyze.tables import Row
 
 Verdict = Literal["holds", "does not hold", "not enough data"]
 
@@ -132,13 +131,3 @@ def layer_picks(x: Float, rng: np.random.Generator, resamples: int = bootstrap.R
     while (alike := (x[picks] == x[picks][:, :1]).all(axis=1)).any():
         picks[alike] = rng.integers(len(x), size=(int(alike.sum()), len(x)))
     return picks
-
-
-def as_table(found: Sequence[Claim]) -> str:
-    """Markdown: a row for each claim."""
-    header = ["claim", "of", "hook", "statistic", "must be", "value", "verdict", "note"]
-    rows = [
-        [f"{c.number}. {c.claim}", c.of, c.hook, c.statistic, c.margin, with_interval(c.line()), c.verdict, c.note]
-        for c in found
-    ]
-    return markdown(header, rows)

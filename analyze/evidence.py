@@ -1,6 +1,6 @@
 """What was measured of some runs on one store, and which of their families the post's claims compare.
 
-Not here: the claims (post.py), measuring.
+Not here: the claims (post/), measuring.
 """
 
 from __future__ import annotations

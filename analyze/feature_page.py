@@ -18,7 +18,8 @@ from analyze.dictionary import Thresholds, nearest
 from analyze.evaluate import Fires
 from analyze.heldout import Heldout
 from analyze.lens import Lens
-from analyze.tables import Row, short, write_whole
+from analyze.tables import Row, short
+from data.location import write_file
 from data.progress import Bar
 
 WINDOW = 20  # tokens shown on each side
@@ -111,8 +112,8 @@ def write(
         for feature in describe(heldout, fires, lens, thresholds, amount, wanted, seed=seed)
     ]
     model = heldout.store.provenance["model"]["name"]
-    write_whole(out / "features.json", json.dumps(found))
-    write_whole(
+    write_file(out / "features.json", json.dumps(found).encode())
+    write_file(
         out / "features.html",
         html.page(
             "features.html", title=f"Features of SAEs on {model}", features=found, index=_index(found),
@@ -120,7 +121,7 @@ def write(
             subtitle=f"{len(found)} features, on {heldout.n_contexts:,} held-out contexts, noise off. Shading is the "
             "activation over the feature's largest; what a direction raises and lowers is through the unembedding "
             "alone.",
-        )
+        ).encode()
     )  # fmt: skip
 
 

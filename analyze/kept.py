@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyze.tables import write_whole
+from data.location import write_file
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -49,7 +49,7 @@ class Kept:
         if path is not None:
             file = io.BytesIO()
             np.savez(file, allow_pickle=False, **arrays)
-            write_whole(path, file.getvalue())
+            write_file(path, file.getvalue())
 
     def clear(self) -> None:
         """Remove all pieces."""

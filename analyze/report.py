@@ -29,9 +29,10 @@ from analyze.norms import norm_lines
 from analyze.post import claims
 from analyze.results import Results
 from analyze.snapshots import over_training_lines
-from analyze.tables import Row, as_csv, write_whole
+from analyze.tables import Row, as_csv
 from analyze.theory import theory_lines
 from data.facts import store_facts
+from data.location import write_file
 from data.progress import Bar
 
 SECTIONS = {
@@ -82,16 +83,16 @@ def write(results: Results, out: Path, command: str, *, features: bool) -> None:
     found = tables(results)
     csv, pictures = out / "csv", out / "figures"
     for name, lines in found.items():
-        write_whole(csv / f"{name}.csv", as_csv([_flat(line) for line in lines]))
+        write_file(csv / f"{name}.csv", as_csv([_flat(line) for line in lines]).encode())
     figures = []
     for drawn in Bar(draw(results), desc="drawing", unit="figure"):
         png = as_png(drawn.figure)
-        write_whole(pictures / f"{drawn.name}.png", png)
-        write_whole(csv / f"{drawn.name}.csv", as_csv(drawn.lines))
+        write_file(pictures / f"{drawn.name}.png", png)
+        write_file(csv / f"{drawn.name}.csv", as_csv(drawn.lines).encode())
         shown = {"name": drawn.name, "title": drawn.title, "caption": drawn.caption}
         figures.append({**shown, "png": base64.b64encode(png).decode()})
-    write_whole(out / "metrics.json", json.dumps(facts(results, found), indent=1, allow_nan=False))
-    write_whole(out / "index.html", render(results, found, figures, command, features))
+    write_file(out / "metrics.json", json.dumps(facts(results, found), indent=1, allow_nan=False).encode())
+    write_file(out / "index.html", render(results, found, figures, command, features).encode())
 
 
 def facts(results: Results, found: dict[str, list[Row]]) -> Row:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
@@ -23,14 +21,6 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file aside and rename it: under its name it is whole. Its folder is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
-    aside.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(aside, path)
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -28,9 +28,9 @@ from analyze.commands.shared import (
 from analyze.estimates import lines as as_lines
 from analyze.fitted import hooks_of
 from analyze.heldout import Heldout
-from analyze.tables import Row, write_whole
+from analyze.tables import Row
 from data.cli import Count, choose_device
-from data.location import Location
+from data.location import Location, write_file
 
 
 @command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")
@@ -104,4 +104,4 @@ def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> N
 
     write_csv(out, {"points": points, "matched": compared})
     for measure in dict.fromkeys(line["measure"] for line in points):
-        write_whole(out / f"{measure}.png", as_png(drawn(points, measure)))
+        write_file(out / f"{measure}.png", as_png(drawn(points, measure)))

@@ -15,6 +15,7 @@ from analyze.commands.shared import (
     choose_hooks,
     command,
     device_option,
+    load_lens,
     load_lm,
     model_option,
     opened,
@@ -62,7 +63,8 @@ def report_command(
     snapshot_contexts: int, features: int, without_model: bool, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
-    from analyze import report
+    from analyze import feature_page, report
+    from analyze.dictionary import DEFAULTS
     from analyze.kept import Kept
     from analyze.results import Scope, gather
 
@@ -70,12 +72,14 @@ def report_command(
     fitted.sort(key=lambda run: (run.variant, run.l1))
     where = choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
+    lens = None if without_model or not features else load_lens(store, model)
     kept = Kept(out / "measured")
     results = gather(store, fitted, lm, Scope(held_out, contexts, snapshot_contexts, seed), device=where, kept=kept)
     if features:
         several = representatives(results.fires, results.evidence.families)
-        name = None if without_model else model or ""
-        write_features(out, results.heldout, several, name, features, None, seed, report=True)
+        feature_page.write(
+            out, results.heldout, several, lens, DEFAULTS, feature_page.Amount(features), seed=seed, report=True
+        )
     report.write(results, out, command_line(), features=features > 0)
     kept.clear()
     click.echo(f"{out / 'index.html'}")
@@ -101,16 +105,18 @@ def features_command(
 
     Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
     """
+    from analyze import feature_page
+    from analyze.dictionary import DEFAULTS
+
     store, fitted = opened(path, paths)
-    hooks = choose_hooks(fitted, layers)
-    heldout = Heldout(store, contexts)
-    numbers = parse_features(wanted)
+    hooks, numbers = choose_hooks(fitted, layers), parse_features(wanted)
+    heldout, lens = Heldout(store, contexts), None if without_model else load_lens(store, model)
     tallies = evaluate.tallied(heldout, fitted, hooks=hooks, noises=(False,), device=choose_device(device))
     several = [fires for fires, _, _ in tallies]
     for one in several:
         if numbers and max(numbers) >= len(one.count):
             raise InputError(f"--features {wanted}: {one.run.name} has {len(one.count)} features, from 0 on")
-    write_features(out, heldout, several, None if without_model else model or "", each, numbers, seed, report=False)
+    feature_page.write(out, heldout, several, lens, DEFAULTS, feature_page.Amount(each), numbers, seed=seed)
     click.echo(f"{out / 'features.html'}")
 
 
@@ -132,23 +138,6 @@ def representatives(fires: Sequence[Fires], families: Mapping[str, Sequence[Fitt
         mine = [one for one in fires if one.run.name == run.name and not one.noise]
         found.append(mine[len(mine) // 2])
     return found
-
-
-def write_features(
-    out: Path, heldout: Heldout, several: Sequence[Fires], model: str | None, each: int, wanted: list[int] | None,
-    seed: int, *, report: bool,
-) -> None:  # fmt: skip
-    """The page; `model` None is without it, and empty as the store names it."""
-    from analyze import feature_page
-    from analyze.dictionary import DEFAULTS
-
-    lens = None
-    if model is not None:
-        from analyze.lens import load_lens
-
-        lens = load_lens(heldout.store, model or None)
-    amount = feature_page.Amount(each)
-    feature_page.write(out, heldout, several, lens, DEFAULTS, amount, wanted, seed=seed, report=report)
 
 
 def command_line() -> str:

@@ -11,16 +11,17 @@ import click
 
 from analyze.fitted import FittedRun, check_store, find_runs, hooks_of
 from analyze.heldout import Heldout
-from analyze.tables import Row, as_csv, write_whole
+from analyze.tables import Row, as_csv
 from data.cli import Count, InterruptibleCommand, StoreLocation, parse_layers
 from data.errors import InputError
 from data.hooks import layer_of
-from data.location import Location
+from data.location import Location, write_file
 from data.reader import Store, open_store
 
 if TYPE_CHECKING:
     import torch
 
+    from analyze.lens import Lens
     from analyze.lm import PatchableModel
 
 store_option = click.option(
@@ -72,6 +73,12 @@ def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: b
     click.echo(json.dumps(facts, indent=2) if as_json else as_csv(lines).rstrip() if as_csv_ else table)
 
 
+def load_lens(store: Store, model: str | None) -> Lens:
+    from analyze import lens  # as below
+
+    return lens.load_lens(store, model)
+
+
 def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:
     from analyze.lm import load_for_store  # the model's libraries take seconds to import
 
@@ -81,7 +88,7 @@ def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch
 def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
     """NAME.csv for each table, in a folder that is made."""
     for name, lines in tables.items():
-        write_whole(out / f"{name}.csv", as_csv(lines))
+        write_file(out / f"{name}.csv", as_csv(lines).encode())
 
 
 def about(heldout: Heldout) -> dict[str, Any]:

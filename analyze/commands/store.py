@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from analyze.commands.shared import command, csv_option, json_option, out_option, show, store_option, write_csv
-from analyze.tables import write_whole
 from data.facts import describe, store_facts
-from data.location import Location
+from data.location import Location, write_file
 from data.progress import Bar
 from data.reader import open_store
 from data.verify import verify
@@ -45,7 +44,7 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
         from analyze.figures.style import as_png
 
         write_csv(out, {"norms": lines, "histogram": histogram})
-        write_whole(out / "norms.png", as_png(drawn.norms(lines, histogram)))
+        write_file(out / "norms.png", as_png(drawn.norms(lines, histogram)))
     facts = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
     show(facts, lines, norms.as_table(lines), as_json, as_csv_)
 

@@ -125,14 +125,8 @@ def test_tallies_add_positions_to_their_groups() -> None:
 
 
 @pytest.fixture
-def patched(command, tmp_path: Path, train_small) -> tuple[Path, Path]:
-    store = tmp_path / "s.zarr"
-    done = command(
-        "harvest", "--model", "demo", "--tokens", "40k", "--context-size", "32", "--out", store, "--layers", "1,4",
-        "--device", "cpu",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return store, train_small(open_store(store), "--variant", "baseline,nsae", "--lr", "1e-3")
+def patched(demo_store: Path, train_small) -> tuple[Path, Path]:
+    return demo_store, train_small(open_store(demo_store), "--variant", "baseline,nsae", "--lr", "1e-3")
 
 
 def test_the_command_measures_runs_on_the_same_contexts(patched, command) -> None:
