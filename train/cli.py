@@ -23,6 +23,7 @@ from train.outputs import Outputs, check_existing, failures, final_records, remo
 from train.plan import check_memory, make_plan
 from train.records import check_logs
 from train.runs import Run, make_runs, presets
+from train.sae import ARCHITECTURES
 from train.trainer import Trainer, table
 
 SHARED = presets()["shared"]  # Table A2
@@ -117,7 +118,7 @@ def main(stopping: StopRequest, /, **options: Any) -> None:
     out = options["resume"] or options["out"] or Path("runs") / options["store"].name.removesuffix(".zarr")
     if check_existing(out, experiment, overwrite=options["overwrite"]):
         click.echo(f"{out} is finished; nothing to do", err=True)
-        show_results(out, experiment.runs, options["as_json"])
+        end(out, experiment.runs, options)
         return
     check_logs(options["log"] or ())
     plan = make_plan(experiment, store.d(experiment.hooks[0]), device)
@@ -132,8 +133,13 @@ def main(stopping: StopRequest, /, **options: Any) -> None:
         trainer = Trainer(experiment, plan, store, outputs, device, eval_noise=options["eval_noise"])
         if not trainer.train(stopping.event):
             raise Stopped
-    show_results(out, experiment.runs, options["as_json"])
-    failed = failures(out, experiment.runs)
+    end(out, experiment.runs, options)
+
+
+def end(out: Path, runs: Sequence[Run], options: Mapping[str, Any]) -> None:
+    """Print the results; runs that were given up are named, and make the exit code 2."""
+    show_results(out, runs, as_json=options["as_json"], noise=options["eval_noise"])
+    failed = failures(out, runs)
     if failed:
         click.echo("\n".join(f"Error: {line}" for line in failed), err=True)
         sys.exit(BAD_INPUT)
@@ -145,10 +151,14 @@ def show_runs(runs: Sequence[Run], options: Mapping[str, Any]) -> None:
     click.echo(json.dumps({"runs": [asdict(run) for run in runs], "shared": shared}, indent=2))
 
 
-def show_results(out: Path, runs: Sequence[Run], as_json: bool) -> None:
-    """The last measures on the held-out split: a table of means over layers, or all as JSON."""
+def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) -> None:
+    """The last measures on the held-out split: a table of means over layers, or all as JSON.
+
+    `noise`: the table shows those measured with noise, of the runs that have it.
+    """
     found = final_records(out, runs)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        click.echo(table({name: [r for r in records if not r["noise"]] for name, records in found.items()}))
+        noisy = {run.name: noise and ARCHITECTURES[run.variant].noisy for run in runs}
+        click.echo(table({name: [r for r in rs if r["noise"] == noisy[name]] for name, rs in found.items()}))

@@ -29,8 +29,7 @@ class DenseFeatures:
         return self.c.sum(dim=-1, dtype=torch.promote_types(self.c.dtype, torch.float32))
 
     def fires(self) -> Tensor:
-        bits = torch.split(self.active.view(torch.uint8), COUNTED_ROWS, dim=1)
-        return torch.stack([torch.sum(rows, dim=1, dtype=torch.uint8) for rows in bits]).sum(dim=0)
+        return count_rows(self.active)
 
     def decode(self, W_dec: Tensor) -> Tensor:
         return torch.bmm(self.c, W_dec)
@@ -50,3 +49,9 @@ class DenseFeatures:
             room = self.piece[:, : c.shape[1], : c.shape[2]]
             sae.activation_backward(torch.baddbmm(sparsity[..., None], outer, W.mT, out=room), c, out=c)
         return self
+
+
+def count_rows(mask: Tensor) -> Tensor:
+    """In how many rows each feature is set, of a mask, bool [k, rows, d_sae]: int64 [k, d_sae]."""
+    bits = torch.split(mask.view(torch.uint8), COUNTED_ROWS, dim=1)
+    return torch.stack([torch.sum(rows, dim=1, dtype=torch.uint8) for rows in bits]).sum(dim=0)

@@ -110,9 +110,9 @@ class Group:
         weight = experiment.objective.l2_weight(x.shape[-1])
         found = gradients(self.sae, x, beta, epsilon, l2_weight=weight, blocks=self._blocks, out=self._gradient)
         losses = experiment.objective.rows(found.l1, beta, found.residual)
-        self.counts.add(found.fires, experiment.batch_size)
+        self.counts.add(found.driven, experiment.batch_size)
         if self.since is not None:
-            self.since.add(found.fires, experiment.batch_size)
+            self.since.add(found.driven, experiment.batch_size)
         measured = self._sums(inputs, found.residual, found.l1, found.fires, losses) if measure else None
         if not experiment.decoder_bias:
             self._gradient.b_dec.zero_()

@@ -57,7 +57,8 @@ def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None
     except (ValueError, KeyError) as error:
         raise click.BadParameter(f"{value} is not what `train` can read ({error})") from error
     known = {parameter.name for parameter in ctx.command.params}
-    defaults = {key.replace("-", "_"): setting for key, setting in found.items()}
+    by_option = {option.lstrip("-"): p.name for p in ctx.command.params for option in p.opts}
+    defaults = {by_option.get(key.replace("_", "-"), key): setting for key, setting in found.items()}
     unknown = sorted(set(defaults) - known)
     if unknown:
         raise click.BadParameter(f"{value}: `train` has no option {', '.join(unknown)}; see train --help")

@@ -38,7 +38,8 @@ def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> boo
     """
     found = read_experiment(out)
     if found is None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        begun = {EXPERIMENT + ".partial"}  # all that a kill may leave of the first file
+        if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - begun):
             raise InputError(f"--out {out}: exists and holds no experiment of `train`; choose another --out")
         return False
     if overwrite:
@@ -113,23 +114,27 @@ class Outputs:
         self._since, self._saved_at = time.perf_counter(), time.monotonic()
         self._rows, self._waited = 0, 0.0
 
-    def restore(self, runs: Sequence[RunState]) -> int:
-        """Put the runs back to the last step that all of them have saved; returns it, 0 if there is none."""
+    def restore(self, runs: Sequence[RunState]) -> tuple[int, list[str]]:
+        """Put the runs back to the last step that all of them have saved.
+
+        Returns it, 0 if there is none, and what is owed after it.
+        """
         going = [state for state in runs if state.run.name not in self.failed]
         saved = {state.run.name: self._saved_steps(state.run.name) for state in going}
         common = set.intersection(*map(set, saved.values())) if saved else set()
-        step = max(common, default=0)
+        step, owed = max(common, default=0), []
         for state in going:
             folder = self.folders[state.run.name]
             size = 0
             if step:
                 found = read_folder(folder.final) if folder.final.exists() else folder.load_checkpoint(step)
                 state.restore(found)
-                size = found.facts["metrics_bytes"]
+                size, owed = found.facts["metrics_bytes"], found.facts["owed"]
             else:
                 shutil.rmtree(folder.path / "snapshots", ignore_errors=True)
             self._metrics[state.run.name] = JsonLines(folder.metrics, size=size)
-        return step
+        self._saved = step, owed
+        return step, owed
 
     def record(self, records: Sequence[tuple[str, Record]]) -> None:
         """Write records, each under its run's name; those of failed runs are left out."""
@@ -171,14 +176,15 @@ class Outputs:
     def checkpoint_is_due(self) -> bool:
         return time.monotonic() - self._saved_at > self._checkpoint_seconds
 
-    def checkpoint(self, step: int, runs: Sequence[RunState]) -> None:
-        """Save all runs as they are after `step` steps."""
+    def checkpoint(self, step: int, owed: list[str], runs: Sequence[RunState]) -> None:
+        """Save all runs as they are after `step` steps and what came after them, but for what is owed."""
         for state in runs:
             folder = self.folders[state.run.name]
-            if step in self._saved_steps(state.run.name):
+            if (step, owed) == self._saved or folder.final.exists():
                 continue
-            saved = state.save(step, metrics_bytes=self._metrics[state.run.name].sync())
+            saved = state.save(step, owed=owed, metrics_bytes=self._metrics[state.run.name].sync())
             folder.save_checkpoint(step, saved, self._metadata(state))
+        self._saved = step, owed
         self._saved_at = time.monotonic()
 
     def finish(self, step: int, runs: Sequence[RunState]) -> None:

@@ -6,6 +6,7 @@ coefficient, learning rate and seed. Values given in the plural (`--l1 1e-5,4e-5
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -131,10 +132,12 @@ def make_runs(named: Sequence[str], given: Mapping[str, Sequence[Any]]) -> tuple
     others = [name for name in PER_RUN if name != "variant" and name in given]
     runs = []
     for label, fixed in starts:
-        for values in product(*(given[name] for name in others)):
-            chosen = dict(zip(others, values, strict=True))
-            varying = [f"{name}={chosen[name]:g}" for name in others if len(given[name]) > 1 and name != "input_scale"]
-            varying += [f"input={chosen[name]}" for name in others if len(given[name]) > 1 and name == "input_scale"]
+        architecture = ARCHITECTURES.get(fixed["variant"])
+        own = [name for name in others if name != "sigma" or architecture is None or architecture.noisy]
+        for values in product(*(given[name] for name in own)):
+            chosen = dict(zip(own, values, strict=True))
+            varying = [f"{name}={chosen[name]:g}" for name in own if len(given[name]) > 1 and name != "input_scale"]
+            varying += [f"input={chosen[name]}" for name in own if len(given[name]) > 1 and name == "input_scale"]
             runs.append(_make_run("_".join([label, *varying]), {**fixed, **chosen}))
     names = [run.name for run in runs]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -157,11 +160,11 @@ def _make_run(name: str, values: Mapping[str, Any]) -> Run:
         name, variant, float(whole["l1"]), float(whole["lr"]), sigma, int(whole["seed"]), int(whole["l1_power"]),
         whole["input_scale"],
     )  # fmt: skip
-    if run.l1 <= 0:
+    if not 0 < run.l1 < math.inf:
         raise InputError(f"--l1 {run.l1:g}: the sparsity coefficient must be greater than 0")
-    if run.lr <= 0:
+    if not 0 < run.lr < math.inf:
         raise InputError(f"--lr {run.lr:g}: the learning rate must be greater than 0")
-    if run.sigma < 0:
+    if not 0 <= run.sigma < math.inf:
         raise InputError(f"--sigma {run.sigma:g}: the noise's standard deviation must be 0 or more")
     return run
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.dense import count_rows
 from train.features import Features, split
 from train.sae import SAE, Gradients
 
@@ -66,19 +67,20 @@ class Blocks:
 class Forward:
     """What a step saw of n SAEs and B rows.
 
-    l1 [n, B]: ‖c‖₁ of each row; fires int64 [n, d_sae]: in how many rows each feature fired; residual [n, B, d_model]:
-    x̂ − x in the SAEs' own scale.
+    l1 [n, B]: ‖c‖₁ of each row; fires int64 [n, d_sae]: in how many rows each feature fired; driven, the same without
+    noise, that is by the inputs alone; residual [n, B, d_model]: x̂ − x in the SAEs' own scale.
     """
 
     l1: Tensor
     fires: Tensor
+    driven: Tensor
     residual: Tensor
 
 
 @torch.no_grad()
 def forward(sae: SAE, x: Tensor, epsilon: Epsilon | None, *, blocks: Blocks) -> Forward:
     """What a stack of SAEs makes of x [n, B, d_model], the input as they see it, which is overwritten."""
-    found = _empty_forward(sae, x)
+    found = _empty_forward(sae, x, epsilon)
     inner = x.sub_(sae.b_dec[:, None])
     for _ in _encoded(sae, _Weights(sae, blocks.c.dtype), inner, epsilon, blocks, found):
         pass
@@ -96,7 +98,7 @@ def gradients(
     the stack.
     """
     n_rows = x.shape[1]
-    found = _empty_forward(sae, x)
+    found = _empty_forward(sae, x, epsilon)
     weights = _Weights(sae, blocks.c.dtype)
     inner = x.sub_(sae.b_dec[:, None])
     sparsity = (beta.expand(-1, n_rows) / n_rows).to(blocks.c.dtype)
@@ -121,9 +123,10 @@ class _Weights:
         self.enc, self.dec, self.bias = (t.to(compute) for t in (sae.W_enc, sae.W_dec, sae.b_enc[:, None]))
 
 
-def _empty_forward(sae: SAE, x: Tensor) -> Forward:
+def _empty_forward(sae: SAE, x: Tensor, epsilon: Epsilon | None) -> Forward:
     fires = torch.zeros(sae.b_enc.shape, dtype=torch.int64, device=x.device)
-    return Forward(torch.empty_like(x[..., 0]), fires, torch.empty_like(x))
+    driven = fires if epsilon is None else torch.zeros_like(fires)
+    return Forward(torch.empty_like(x[..., 0]), fires, driven, torch.empty_like(x))
 
 
 def _encoded(
@@ -135,6 +138,8 @@ def _encoded(
         n = rows.stop - rows.start
         here = inner[:, rows].to(blocks.c.dtype)
         pre = torch.baddbmm(weights.bias, here, weights.enc.mT, out=blocks.c[:, :n])
+        if epsilon is not None:
+            found.driven.add_(count_rows(torch.gt(pre, 0, out=blocks.active[:, :n])))
         for some in slices(n, blocks.noise_rows):
             noise = None if epsilon is None else epsilon(slice(rows.start + some.start, rows.start + some.stop))
             sae.gate_(pre[:, some], None if noise is None else noise.to(pre.dtype))

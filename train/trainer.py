@@ -8,9 +8,10 @@ Not here: a step (group.py, step.py), passes beside the steps (passes.py), files
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -59,7 +60,10 @@ def make_noise(plan: Plan, device: torch.device) -> Noise | None:
 
 
 class Trainer:
-    """An experiment under way. `step` counts the steps done."""
+    """An experiment under way.
+
+    `step` counts the steps done, `owed` names what is still to be done between the last of them and the next.
+    """
 
     def __init__(
         self, experiment: Experiment, plan: Plan, store: Store, outputs: Outputs, device: torch.device, *,
@@ -71,18 +75,19 @@ class Trainer:
         self.groups = make_groups(plan, experiment, norms, device)
         self.runs = run_states(experiment.runs, self.groups)
         self.noise = make_noise(plan, device)
-        self.step = outputs.restore(self.runs)
+        self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
+        self.step, self.owed = outputs.restore(self.runs)
 
     def train(self, stop: threading.Event) -> bool:
         """Train to the end, or until `stop` is set; returns whether it came to the end. What is done is saved."""
         experiment, size = self.experiment, self.experiment.batch_size
-        validations, snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
         bar = Bar(
             total=experiment.n_steps * size, initial=self.step * size, desc="training", unit="row", unit_scale=True,
             disable=self.quiet,
         )  # fmt: skip
         with bar, self._stream() as stream:
-            while self.step < experiment.n_steps and self.going and not stop.is_set():
+            self._settle(bar, stop)
+            while not self.owed and self.step < experiment.n_steps and self.going and not stop.is_set():
                 begin = time.perf_counter()
                 inputs = self._inputs(next(stream))
                 self.outputs.took(rows=size, waited=time.perf_counter() - begin)
@@ -90,26 +95,41 @@ class Trainer:
                 log = not seen or seen // experiment.reports.log_every < now // experiment.reports.log_every
                 records = self._step(inputs, seen, measure=log)
                 self.step += 1
-                if experiment.resampling.due(seen, now):
-                    self._restart_dead()
-                if experiment.resampling.window_begins(seen, now):
-                    self._count_afresh()
+                self.owed = self._due(seen, now)
                 if log:
                     self.outputs.record(records)
                     self.outputs.timing(self.step, now)
                     bar.set_postfix_str(figures([record for _, record in records]), refresh=False)
-                if self.step in validations:
-                    self._validate(bar)
-                if self.step in snapshots:
-                    self.outputs.snapshot(self.step, self.going)
                 bar.update(size)
+                self._settle(bar, stop)
                 if self.outputs.checkpoint_is_due():
                     self._save()
         self._save()
-        finished = self.step == experiment.n_steps or not self.going
+        finished = not self.owed and (self.step == experiment.n_steps or not self.going)
         if finished:
             self.outputs.finish(self.step, self.going)
         return finished
+
+    def _due(self, seen: int, now: int) -> list[str]:
+        """What comes after the step that brings the rows seen from `seen` to `now`, in order."""
+        due = {
+            "restart": self.experiment.resampling.due(seen, now),
+            "count": self.experiment.resampling.window_begins(seen, now),
+            "validation": self.step in self._validations,
+            "snapshot": self.step in self._snapshots,
+        }
+        return [name for name, is_due in due.items() if is_due]
+
+    def _settle(self, bar: Bar, stop: threading.Event) -> None:
+        """Do what is owed; what a stop interrupts, and what comes after it, stays owed."""
+        work: dict[str, Callable[[], object]] = {
+            "restart": lambda: self._restart_dead(stop),
+            "count": self._count_afresh,
+            "validation": lambda: self._validate(bar, stop),
+            "snapshot": lambda: self.outputs.snapshot(self.step, self.going),
+        }
+        while self.owed and work[self.owed[0]]() is not False:
+            self.owed = self.owed[1:]
 
     @property
     def going(self) -> list[RunState]:
@@ -145,31 +165,39 @@ class Trainer:
             return
         for i, member in enumerate(group.members):
             if not bool(finite[i]) and member.run.name not in self.outputs.failed:
-                self.outputs.fail(member.run.name, self.experiment.hooks[member.layer], self.step + 1)
+                self._give_up(member.run.name, self.experiment.hooks[member.layer], self.step + 1)
 
-    def _validate(self, bar: Bar) -> None:
+    def _give_up(self, run: str, hook: str, step: int) -> None:
+        self.outputs.fail(run, hook, step)
+        Bar.write(f"run {run} is given up at step {step}: the loss is not finite at {hook}", file=sys.stderr)
+
+    def _validate(self, bar: Bar, stop: threading.Event) -> bool:
         bar.set_description("validating")
+        totals = validate(self.groups, self.store, self.experiment, self.noise, self.device, stop)
+        if totals is None:
+            return False
         found: list[tuple[str, Record]] = []
-        for group, noise, total in validate(self.groups, self.store, self.experiment, self.noise, self.device):
+        for group, noise, total in totals:
             rows = self.step * self.experiment.batch_size
             found += group_records(group, total, step=self.step, rows=rows, split="heldout", noise=noise)
         self.outputs.record(found)
         if not self.quiet and len(self.runs) > 1:
             shown = {state.run.name: self._shown(state, found) for state in self.going}
-            bar.write(table(shown))
+            bar.write(table(shown), file=sys.stderr)  # standard output is the result's
         bar.set_description("training")
+        return True
 
     def _shown(self, state: RunState, found: list[tuple[str, Record]]) -> list[Record]:
         noise = self.eval_noise and state.places[0][0].sae.noisy
         return [record for name, record in found if name == state.run.name and record["noise"] == noise]
 
-    def _restart_dead(self) -> None:
+    def _restart_dead(self, stop: threading.Event) -> bool:
         def upcoming() -> Iterator[Inputs]:
             with self._stream() as stream:
                 for _ in range(-(-self.experiment.resampling.rows // self.experiment.batch_size)):
                     yield self._inputs(next(stream))
 
-        restart_dead(self.groups, upcoming, step=self.step)
+        return restart_dead(self.groups, upcoming, step=self.step, stop=stop)
 
     def _count_afresh(self) -> None:
         for group in self.groups:
@@ -181,8 +209,8 @@ class Trainer:
         for state in self.going:
             broken = state.broken_layer()
             if broken is not None:
-                self.outputs.fail(state.run.name, self.experiment.hooks[broken], self.step)
-        self.outputs.checkpoint(self.step, self.going)
+                self._give_up(state.run.name, self.experiment.hooks[broken], self.step)
+        self.outputs.checkpoint(self.step, self.owed, self.going)
 
 
 SHOWN = {"loss": "loss", "l0": "L0", "explained_variance": "EV", "suppression": "supp.", "dead": "dead"}

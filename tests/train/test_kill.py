@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from safetensors.torch import load_file
+
+from train.cli import main
+from train.group import Group
+from train.trainer import Trainer
 
 # Resampling, noise, validation and several epochs all happen within these steps; checkpoints come often.
 SETTINGS = [
@@ -87,6 +95,37 @@ def test_a_signal_stops_it_in_order_and_the_same_command_continues(
     assert "Traceback" not in errors
     process = start(store, out)
     assert process.wait() == 0, process.stderr.read()
+    assert results(out) == results(uninterrupted)
+
+
+def test_a_stop_is_obeyed_in_a_validation_and_in_a_restart_of_features_and_both_are_done_when_it_continues(
+    store: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, stops = tmp_path / "stopped", [threading.Event()]
+
+    def stopping(name: str, at_call: int) -> None:
+        whole, calls = getattr(Group, name), []
+
+        def method(*arguments: Any) -> Any:
+            calls.append(name)
+            if len(calls) == at_call:
+                stops[-1].set()
+            return whole(*arguments)
+
+        monkeypatch.setattr(Group, name, method)
+
+    train = Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self, stop: train(self, stops[-1]))
+    stopping("measure", 5)
+    stopping("row_losses", 3)
+    owed = []
+    for code in (75, 75, 0):
+        stops.append(threading.Event())
+        assert CliRunner().invoke(main, ["--store", str(store), "--out", str(out), *SETTINGS]).exit_code == code
+        if code:
+            state = out / "nsae" / "checkpoints" / newest_checkpoint(out) / "state.json"
+            owed.append(json.loads(state.read_bytes())["owed"][0])
+    assert owed == ["validation", "restart"]
     assert results(out) == results(uninterrupted)
 
 

@@ -15,6 +15,11 @@ def test_values_in_the_plural_make_their_product() -> None:
     }
 
 
+def test_sigma_in_the_plural_makes_several_runs_of_those_that_have_noise_alone() -> None:
+    runs = make_runs((), {"variant": ("baseline", "nsae"), "sigma": (0.0, 0.5)})
+    assert [(run.name, run.sigma) for run in runs] == [("baseline", 0), ("nsae_sigma=0", 0), ("nsae_sigma=0.5", 0.5)]
+
+
 def test_what_is_not_given_comes_from_the_variants_first_preset() -> None:
     (run,) = make_runs((), {"variant": ("nsae",)})
     assert (run.l1, run.lr, run.sigma, run.l1_power, run.seed) == (0.00004065, 0.0009045, 1, 2, 0)

@@ -57,6 +57,9 @@ def test_gradients_on_active_pairs_equal_the_dense_ones_to_1e_10(variant: str, r
         torch.testing.assert_close(found.l1, seen.l1, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(found.residual, seen.residual, rtol=1e-12, atol=1e-12)
         assert torch.equal(found.fires, seen.fires)
+        alone = (sae.encode(x) > 0).sum(dim=1)
+        assert torch.equal(found.driven, alone)
+        assert variant == "baseline" or bias[0] < -9 or not torch.equal(found.driven, found.fires)
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])

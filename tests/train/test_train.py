@@ -127,7 +127,10 @@ def test_a_run_whose_loss_is_no_number_is_given_up_and_the_others_go_on(store, c
     arguments = ["--store", store.path, "--variant", "baseline", "--lr", "1e-3,1e30", *SMALL, "--out", out]
     done = command("train", *arguments, "--checkpoint-minutes", "0")
     assert done.returncode == 2
+    assert "run baseline_lr=1e+30 is given up at step" in done.stderr
     assert "run baseline_lr=1e+30 was given up at step" in done.stderr
+    again = command("train", *arguments)
+    assert (again.returncode, "was given up at step" in again.stderr) == (2, True)
     assert "blocks.0.hook_mlp_out" in done.stderr
     assert not (out / "baseline_lr=1e+30" / "final").exists()
     good = load_sae(out / "baseline_lr=0.001", layer=0)
@@ -171,6 +174,7 @@ def test_a_toml_file_holds_what_the_command_line_holds(store, command, tmp_path:
         (["--variant", "nsae", "--activations", "10"], "--activations 10: not one batch of 64"),
         (["--variant", "nsae", "--expansion", "1000000000"], "needs"),
         (["--variant", "nsae", "--l1", "0"], "--l1 0: the sparsity coefficient must be greater than 0"),
+        (["--variant", "nsae", "--l1", "nan"], "--l1 nan: the sparsity coefficient must be greater than 0"),
         (["--variant", "nsae", "--l1", "x"], "'x' is not a number, or several"),
         (["--variant", "nsae", "--log", "paper"], "--log paper"),
         (["--config", "none.toml"], "none.toml cannot be read"),
@@ -249,3 +253,23 @@ def test_measures_also_go_to_a_dashboard(store, command, tmp_path: Path, monkeyp
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / ("nsae/tensorboard" if log == "tensorboard" else "wandb")
     assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 1000]
+
+
+def test_several_runs_json_alone_is_on_standard_output_and_eval_noise_shows_the_noisy_measures(
+    store, command, tmp_path: Path
+) -> None:
+    given = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", tmp_path / "runs"]
+    found = json.loads(command("train", *given, "--json").stdout)
+    assert set(found) == {"baseline", "nsae"}
+    quiet, noisy = (command("train", *given, *more).stdout.splitlines() for more in ([], ["--eval-noise"]))
+    for lines, noise in ((quiet, False), (noisy, True)):
+        l0 = [record["l0"] for record in found["nsae"] if record["noise"] == noise]
+        assert float(lines[2].split()[2]) == pytest.approx(sum(l0) / len(l0), rel=1e-3)
+    assert quiet[1] == noisy[1]
+
+
+def test_what_a_kill_leaves_of_the_first_file_is_no_hindrance(store, train_small, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    out.mkdir()
+    (out / "experiment.json.partial").write_text("{")
+    assert (train_small(store, "--variant", "nsae", *SMALL) / "nsae" / "final").exists()
