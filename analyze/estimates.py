@@ -5,6 +5,7 @@ Not here: how they are measured (evaluate.py, patching.py), resampling itself (b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,10 +29,14 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, and its replicates [resamples]: those of two estimates are paired where they have the same groups."""
+    """A value, and its replicates [resamples]: those of two estimates are paired where they have the same groups.
+
+    `groups` is of how many groups (documents, layers) the replicates are resamples; infinity of what is exact.
+    """
 
     value: float
     replicates: Float
+    groups: float = math.inf
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -41,26 +46,34 @@ class Estimate:
 Estimates = dict[Key, Estimate]
 
 
-def of_one(values: Mapping[str, Float], replicates: Mapping[str, Float], key: tuple[str, str, bool, str]) -> Estimates:
+def of_one(
+    values: Mapping[str, Float], replicates: Mapping[str, Float], key: tuple[str, str, bool, str], n_groups: int
+) -> Estimates:
     """Estimates of several measures of one SAE: values [] and replicates [resamples] by name."""
-    return {Key(*key, name): Estimate(float(value), replicates[name]) for name, value in values.items()}
+    return {Key(*key, name): Estimate(float(value), replicates[name], n_groups) for name, value in values.items()}
+
+
+def fewest_groups(estimates: Sequence[Estimate]) -> float:
+    """Of the estimates that another one is made of."""
+    return min((estimate.groups for estimate in estimates), default=math.inf)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate | None:
     """Their mean, resampled together: they must be paired. None of none."""
     if not estimates:
         return None
-    return Estimate(float(np.mean([e.value for e in estimates])), np.mean([e.replicates for e in estimates], axis=0))
+    replicates = np.mean([e.replicates for e in estimates], axis=0)
+    return Estimate(float(np.mean([e.value for e in estimates])), replicates, fewest_groups(estimates))
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
     """one − other, paired."""
-    return Estimate(one.value - other.value, one.replicates - other.replicates)
+    return Estimate(one.value - other.value, one.replicates - other.replicates, fewest_groups([one, other]))
 
 
 def ratio(one: Estimate, other: Estimate) -> Estimate:
     """one / other, paired."""
-    return Estimate(one.value / other.value, one.replicates / other.replicates)
+    return Estimate(one.value / other.value, one.replicates / other.replicates, fewest_groups([one, other]))
 
 
 def exact(value: float) -> Estimate:

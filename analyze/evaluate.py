@@ -167,7 +167,7 @@ def _estimates(
                     (bootstrap.resampled(by_group, drawn), bootstrap.resampled(inputs[subset], drawn)),
                 )
             )
-            found |= of_one(values, replicates, (*key, subset))
+            found |= of_one(values, replicates, (*key, subset), drawn.shape[1])
     return found
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from analyze import pareto
-from analyze.claims import FEWEST_LAYERS
 from analyze.estimates import Estimate, Estimates, Key
 from analyze.fitted import FittedRun, hooks_of
 from analyze.measures import ALL
@@ -38,11 +37,6 @@ class Evidence:
     @cached_property
     def hooks(self) -> list[str]:
         return hooks_of(self.runs)
-
-    @property
-    def enough_layers(self) -> bool:
-        """For a relation over layers."""
-        return len(self.hooks) >= FEWEST_LAYERS
 
     def of_kind(self, kind: str) -> dict[str, list[FittedRun]]:
         """Families that are `baseline`, `control` (a baseline told of the norm), `nsae`, or `noiseless` NSAE."""

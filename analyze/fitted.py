@@ -68,8 +68,8 @@ class FittedRun:
 def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
     """The runs given, and those in folders of experiments, or of several experiments.
 
-    A run is called by its folder's name, with its experiment's before it where two would have the same. Raises
-    InputError where a folder has none.
+    A run is called by its folder's name, with those of the folders around it as far as it takes to tell them apart.
+    Raises InputError where a folder has none.
     """
     folders: dict[Path, RunFolder] = {}
     for path in paths:
@@ -78,11 +78,27 @@ def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
         if not here:
             raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
         folders |= {folder.path.resolve(): folder for folder in here}
-    count = Counter(path.name for path in folders)
-    names = {path: path.name if count[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in folders}
-    return [
-        FittedRun(names[path], folder, json.loads(folder.settings.read_bytes())) for path, folder in folders.items()
-    ]
+    names = short_names(list(folders))
+    return [FittedRun(names[path], folder, _settings(folder)) for path, folder in folders.items()]
+
+
+def short_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The last parts of each path: one, or as many as it takes to be no other's name."""
+    n = dict.fromkeys(paths, 1)
+    while True:
+        names = {path: "/".join(path.parts[-n[path] :]) for path in paths}
+        count = Counter(names.values())
+        longer = [path for path in paths if count[names[path]] > 1 and n[path] < len(path.parts)]
+        if not longer:
+            return names
+        n |= {path: n[path] + 1 for path in longer}
+
+
+def _settings(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return dict(json.loads(folder.settings.read_bytes()))
+    except ValueError as error:
+        raise InputError(f"{folder.settings} is damaged ({error}); train this run again") from error
 
 
 def check_store(runs: Sequence[FittedRun], store: Store) -> None:

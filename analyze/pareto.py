@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from analyze.bootstrap import Float
-from analyze.estimates import Estimate, Estimates, Key, difference
+from analyze.estimates import Estimate, Estimates, Key, difference, fewest_groups
 from analyze.fitted import FittedRun
 from analyze.measures import ALL
 from analyze.tables import Row, markdown, short, with_interval
@@ -66,7 +66,7 @@ class Curve:
         x, y = (np.stack([estimate.replicates for estimate in several], axis=1) for several in (self.l0, values))
         replicates = np.array([_interpolated(l0, *pair) for pair in zip(x, y, strict=True)])
         x0, y0 = (np.array([estimate.value for estimate in several]) for several in (self.l0, values))
-        return Estimate(_interpolated(l0, x0, y0), replicates)
+        return Estimate(_interpolated(l0, x0, y0), replicates, fewest_groups([*self.l0, *values]))
 
 
 def _interpolated(l0: float, x: Float, y: Float) -> float:

@@ -55,15 +55,15 @@ class Reference:
         logarithms = torch.log_softmax(clean.float(), dim=-1)
         self._p = logarithms.exp()
         self._likeliest = clean.argmax(dim=-1)
-        self._negative_entropy = _dot(self._p, logarithms)
+        self._logarithms = logarithms
 
     def compare(self, logits: Tensor) -> Tensor:
         """SUMS' terms at each position but the last: float64 [b, context − 1, 4]."""
-        here = logits[:, :-1].float()
-        normaliser = here.logsumexp(dim=-1)
-        loss = normaliser - here.gather(-1, self._targets)[..., 0]
-        kl = self._negative_entropy - _dot(self._p, here) + normaliser
-        agreement = here.argmax(dim=-1) == self._likeliest
+        here = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+        loss = -here.gather(-1, self._targets)[..., 0]
+        agreement = logits[:, :-1].argmax(dim=-1) == self._likeliest
+        # Differences first: that of two sums over the vocabulary would be rounding where KL is small.
+        kl = _dot(self._p, torch.sub(self._logarithms, here, out=here))
         return torch.stack([torch.ones_like(loss), loss, kl, agreement.to(loss.dtype)], dim=-1).double()
 
 
@@ -218,7 +218,7 @@ def _estimates(several: Sequence[bootstrap.Float], drawn: bootstrap.Float, key: 
     """Of sums by group, clean, zeroed, with the mean and patched; all resampled alike."""
     values = patch_measures(*(sums.sum(axis=0) for sums in several))
     replicates = patch_measures(*(bootstrap.resampled(sums, drawn) for sums in several))
-    return of_one(values, replicates, (*key, ALL))
+    return of_one(values, replicates, (*key, ALL), drawn.shape[1])
 
 
 SHOWN = {"loss_clean": "clean loss", "nats_lost": "nats lost", "nats_lost_zero": "… if zeroed", "score": "score",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from analyze.estimates import Estimate, Key
+from analyze.estimates import Estimate, Key, fewest_groups
 from analyze.fitted import FittedRun
 from analyze.heldout import Heldout
 from analyze.kept import NOTHING, Kept
@@ -57,4 +57,4 @@ def unsteadiness(points: Sequence[tuple[int, Estimate]]) -> Estimate:
     """How much a measure varies over the second half of its snapshots: their standard deviation."""
     later = [estimate for _, estimate in points[len(points) // 2 :]]
     replicates = np.stack([estimate.replicates for estimate in later]).std(axis=0)
-    return Estimate(float(np.std([estimate.value for estimate in later])), replicates)
+    return Estimate(float(np.std([estimate.value for estimate in later])), replicates, fewest_groups(later))

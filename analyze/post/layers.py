@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analyze.bootstrap import Float
 from analyze.claims import Claim, Relation, Subject, decided, layer_picks, relation
-from analyze.estimates import Estimate, difference, mean_of, ratio
+from analyze.estimates import Estimate, difference, fewest_groups, mean_of, ratio
 from analyze.evidence import Evidence
 from analyze.fitted import FittedRun
 from analyze.tables import short
@@ -32,17 +32,18 @@ def l0_over_layers(evidence: Evidence) -> Iterator[Claim]:
             slopes[family] = mean_of([r.slope for r in found])
             note = f"p {_range([r.p for r in found])}, ρ {_range([r.rho for r in found])}" if found else ""
             subject = Subject(2, claim, family)
-            yield decided(subject, slope, slopes[family], MARGIN, none=none, enough=evidence.enough_layers, note=note)
+            parts = [r.slope for r in found] if none else []
+            yield decided(subject, slope, slopes[family], MARGIN, none=none, parts=parts, note=note)
     for (first, _), (second, _) in product(evidence.of_kind("baseline").items(), evidence.of_kind("nsae").items()):
         one, other = slopes[first], slopes[second]
         found_difference = None if one is None or other is None else difference(one, other)
         subject = Subject(2, "the baseline's slope is above NSAE's", f"{first} − {second}")
-        yield decided(subject, f"difference of the {slope}", found_difference, MARGIN, enough=evidence.enough_layers)
+        yield decided(subject, f"difference of the {slope}", found_difference, MARGIN)
     for family, runs in evidence.of_kind("nsae").items():
         bends = [bend for bend in (_bend(_l0(evidence, run)) for run in runs) if bend is not None]
         subject = Subject(2, "NSAE's L0 rises over depth, then falls", family)
         statistic = "a parabola through log L0: its middle over its higher end"
-        yield decided(subject, statistic, mean_of(bends), 0, enough=evidence.enough_layers)
+        yield decided(subject, statistic, mean_of(bends), 0)
 
 
 def relation_of(evidence: Evidence, run: FittedRun) -> Relation | None:
@@ -66,9 +67,9 @@ def _bend(l0: Float) -> Estimate | None:
         first, middle, last = np.polyval(np.polyfit(depth[rows], y[rows], 2), [0, 0.5, 1])
         return float(middle - max(first, last))
 
-    picks = layer_picks(depth, np.random.default_rng(0))
-    several = [middle_over_ends(rows) for rows in picks if len(set(rows.tolist())) > 2]
-    return Estimate(middle_over_ends(np.arange(len(l0))), np.array(several))
+    picks = layer_picks(depth, np.random.default_rng(0), at_least=3)
+    several = np.array([middle_over_ends(rows) for rows in picks])
+    return Estimate(middle_over_ends(np.arange(len(l0))), several, len(l0))
 
 
 def _range(values: Sequence[float]) -> str:
@@ -94,4 +95,5 @@ def _variation(evidence: Evidence, run: FittedRun) -> Estimate | None:
     if len(ratios) < 2:
         return None
     values, replicates = np.array([r.value for r in ratios]), np.stack([r.replicates for r in ratios])
-    return Estimate(float(values.std() / values.mean()), replicates.std(axis=0) / replicates.mean(axis=0))
+    variation = replicates.std(axis=0) / replicates.mean(axis=0)
+    return Estimate(float(values.std() / values.mean()), variation, fewest_groups(ratios))

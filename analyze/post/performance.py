@@ -25,9 +25,10 @@ Runs = list[FittedRun]
 def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
     claim, statistic = "the reconstruction score is no different at the same L0", "difference of the score at equal L0"
     by_hook = at_equal_l0(evidence.patched, evidence, baseline, nsae, "score", difference)
+    parts = list(by_hook.values())
     yield decided(
-        Subject(4, claim, name), f"mean over layers of the {statistic}", mean_of(list(by_hook.values())), MARGIN,
-        none=True, note=_overlap(evidence, by_hook),
+        Subject(4, claim, name), f"mean over layers of the {statistic}", mean_of(parts), MARGIN, none=True, parts=parts,
+        note=_overlap(evidence, by_hook),
     )  # fmt: skip
     for hook, estimate in by_hook.items():
         note = _says_little(evidence, hook, baseline)
@@ -36,7 +37,8 @@ def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
 
 def _says_little(evidence: Evidence, hook: str, runs: Runs) -> str:
     """A flag where the model hardly needs the layer: the score's denominator is then near 0."""
-    found = evidence.patched[Key(runs[0].name, hook, False, ALL, "nats_lost_zero")]
+    name = next(run.name for run in runs if hook in run.hooks)
+    found = evidence.patched[Key(name, hook, False, ALL, "nats_lost_zero")]
     return (
         "" if found.interval[0] > NEEDED else f"zeroing the layer costs {short(found.value)} nats: a score says little"
     )
@@ -88,7 +90,7 @@ def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
 
     def excess(one: Estimate, other: Estimate) -> Estimate:
         found = ratio(one, other)
-        return Estimate(found.value - 1, found.replicates - 1)
+        return Estimate(found.value - 1, found.replicates - 1, found.groups)
 
     by_hook = at_equal_l0(evidence.held_out, evidence, baseline, nsae, "l2", excess)
     mean = mean_of(list(by_hook.values()))
@@ -96,6 +98,11 @@ def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
         Subject(5, claim, name), f"mean over layers of {statistic}", mean, 0, note=_overlap(evidence, by_hook)
     )
     for hook, estimate in by_hook.items():
+        yield decided(Subject(5, claim, name, hook), statistic, estimate, 0)
+    ends = {hook: excess(*pair) for hook in evidence.hooks if (pair := _last_l2(evidence, hook, nsae, baseline))}
+    claim, statistic = "NSAE ends with the higher L2, whatever the L0", "last L2 over the baseline's, less 1"
+    yield decided(Subject(5, claim, name), f"mean over layers of {statistic}", mean_of(list(ends.values())), 0)
+    for hook, estimate in ends.items():
         yield decided(Subject(5, claim, name, hook), statistic, estimate, 0)
 
     rows = {
@@ -109,10 +116,15 @@ def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
         if one and other:
             shares.append(float(np.mean(np.log(other)) - np.mean(np.log(one))))
     statistic = "log of the rows to come within 10 % of the last L2, over the baseline's; interval over layers"
-    yield decided(
-        Subject(5, "NSAE's L2 converges more slowly", name), statistic, _over_layers(shares), 0,
-        enough=evidence.enough_layers,
-    )  # fmt: skip
+    yield decided(Subject(5, "NSAE's L2 converges more slowly", name), statistic, _over_layers(shares), 0)
+
+
+def _last_l2(evidence: Evidence, hook: str, *families: Runs) -> tuple[Estimate, Estimate] | None:
+    """Of each of two families the mean over its runs; None where one has no run with the hook."""
+    means = [
+        mean_of([found for run in runs if (found := evidence.value(run, hook, "l2")) is not None]) for runs in families
+    ]
+    return None if means[0] is None or means[1] is None else (means[0], means[1])
 
 
 def _over_layers(values: Sequence[float]) -> Estimate | None:
@@ -120,4 +132,4 @@ def _over_layers(values: Sequence[float]) -> Estimate | None:
     if not values:
         return None
     several = np.array(values)
-    return Estimate(float(several.mean()), bootstrap.weights(len(several)) @ several / len(several))
+    return Estimate(float(several.mean()), bootstrap.weights(len(several)) @ several / len(several), len(several))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import linregress
 
-from analyze.claims import FEWEST_TO_FIT, Subject, beyond, decided, relation, within
+from analyze.claims import FEWEST_GROUPS, FEWEST_TO_FIT, Subject, beyond, decided, relation, within
 from analyze.estimates import Estimate, difference, mean_of
 
 SUBJECT = Subject(1, "a claim", "two families")
@@ -95,7 +97,20 @@ def test_too_few_layers_or_layers_that_never_fire_have_no_slope() -> None:
     assert relation(np.arange(1.0, 13), np.append(np.arange(1.0, 12), 0)) is None
 
 
-def test_what_is_not_enough_data_is_shown_and_decides_nothing() -> None:
-    found = decided(SUBJECT, "s", spread(0.5, 0.1), 0.02, enough=False)
+def test_a_mean_of_nothing_holds_only_where_each_of_its_parts_is_nothing() -> None:
+    up, down, none, wide = spread(0.05, 1e-3), spread(-0.05, 1e-3), spread(0.0, 1e-3), spread(0.0, 0.1)
+    for parts, verdict in (
+        ([up, down], "does not hold"), ([none, none], "holds"), ([none, wide], "not enough data"),
+        ([wide, up], "does not hold"),
+    ):  # fmt: skip
+        found = decided(SUBJECT, "s", mean_of(parts), 0.01, none=True, parts=parts)
+        assert (found.verdict, found.margin) == (verdict, "each within ±0.01")
+
+
+def test_an_interval_over_few_groups_is_shown_and_decides_nothing() -> None:
+    few = replace(spread(0.5, 0.1), groups=FEWEST_GROUPS - 1)
+    assert decided(SUBJECT, "s", replace(few, groups=FEWEST_GROUPS), 0.02).verdict == "holds"
+    found = decided(SUBJECT, "s", difference(few, spread(0.0, 0.0)), 0.02)
     assert found.verdict == "not enough data"
+    assert found.note == "an interval over 9 groups decides nothing"
     assert (found.low, found.value, found.high) == pytest.approx((0.405, 0.5, 0.595))

@@ -113,6 +113,16 @@ def test_the_identity_scores_one_without_divergence_and_zero_scores_zero(layer: 
     assert none["kl"] == none["kl_zero"] > 1e-3
 
 
+def test_the_identity_has_no_divergence_at_any_position_whatever_the_logits() -> None:
+    clean = torch.randn(2, 6, 50_000, generator=torch.Generator().manual_seed(0)) * 8
+    tokens = torch.randint(0, 50_000, (2, 6), generator=torch.Generator().manual_seed(1))
+    assert Reference(clean, tokens).compare(clean.clone())[..., 2].abs().max() == 0
+    near = clean + 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
+    p, q = (log_softmax(logits[:, :-1].double(), dim=-1) for logits in (clean, near))
+    kl = kl_div(q, p, log_target=True, reduction="none").sum(dim=-1)
+    torch.testing.assert_close(Reference(clean, tokens).compare(near)[..., 2], kl, rtol=1e-3, atol=1e-6)
+
+
 def test_tallies_add_positions_to_their_groups() -> None:
     tallies = Tallies(3)
     terms = torch.arange(24.0).reshape(2, 3, 4)

@@ -111,6 +111,15 @@ def test_claim_2_finds_a_slope_and_none() -> None:
     assert slope == pytest.approx(0.6, abs=0.01)
 
 
+def test_claim_2_asks_each_run_for_ten_layers_whatever_the_others_have() -> None:
+    few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in NSAES]
+    found = evidence(runs=[*BASELINES, *few])
+    assert verdicts(found, "NSAE's L0 has no relation") == ["not enough data"]
+    assert verdicts(found, "the baseline's L0 grows") == ["holds"]
+    mixed = evidence(runs=[*BASELINES, few[0], NSAES[1]])
+    assert verdicts(mixed, "NSAE's L0 rises over depth") == ["not enough data"]
+
+
 def test_claim_2_needs_ten_layers_and_shows_the_slope_all_the_same() -> None:
     few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in RUNS]
     found = evidence(runs=few)
@@ -185,6 +194,13 @@ def test_claim_5_compares_l2_at_the_same_l0(l2: float, verdict: str) -> None:
     found = evidence(held_out=held_out(slope=0.0, l2=l2))
     assert verdicts(found, "NSAE's L2 is higher") == [verdict]
     assert next(c for c in claims(found) if "L2 is higher" in c.claim).value == pytest.approx(l2 - 1)
+
+
+@pytest.mark.parametrize(("l2", "verdict"), [(1.1, "holds"), (0.9, "does not hold")])
+def test_claim_5_compares_the_last_l2_also_where_no_l0_is_shared(l2: float, verdict: str) -> None:
+    apart = {**held_out(l2=l2), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
+    assert verdicts(evidence(held_out=apart), "ends with the higher L2") == [verdict]
+    assert verdicts(evidence(held_out=apart), "NSAE's L2 is higher") == ["not enough data"]
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(80, "holds"), (5, "does not hold")])

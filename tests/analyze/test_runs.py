@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from analyze.fitted import short_names
+
 
 @pytest.fixture
 def experiment(make_store, train_small) -> Path:
@@ -51,3 +53,21 @@ def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, expe
 def test_a_folder_of_experiments_has_the_runs_of_all_of_them(command, experiment: Path) -> None:
     whole = json.loads(command("analyze", "runs", experiment.parent, "--json").stdout)
     assert whole == json.loads(command("analyze", "runs", experiment, "--json").stdout)
+
+
+def test_runs_of_one_name_in_folders_of_one_name_are_told_apart() -> None:
+    paths = [Path("/c/a/nsae/nsae"), Path("/c/b/nsae/nsae"), Path("/c/b/baseline"), Path("/c/b/nsae/other")]
+    assert list(short_names(paths).values()) == ["a/nsae/nsae", "b/nsae/nsae", "baseline", "other"]
+
+
+def test_a_half_written_last_measure_is_left_out_and_damaged_settings_are_one_sentence(
+    command, experiment: Path
+) -> None:
+    rows = command("analyze", "runs", experiment, "--json").stdout
+    with open(experiment / "nsae" / "metrics.jsonl", "a") as file:
+        file.write('{"step": 6')
+    assert command("analyze", "runs", experiment, "--json").stdout == rows
+    (experiment / "nsae" / "run.json").write_text("{")
+    done = command("analyze", "runs", experiment)
+    assert done.returncode == 2
+    assert "run.json is damaged" in done.stderr
