@@ -30,8 +30,10 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
  && sed -i '1s|^#!.*|#!/opt/nsae/bin/python|' /project/bin/harvest /project/bin/train /project/bin/analyze
 
 FROM ${BASE}
-RUN groupadd --gid 1000 nsae && useradd --uid 1000 --gid nsae --create-home nsae \
- && mkdir -p /nsae/data /nsae/runs /nsae/hub && chown -R nsae:nsae /nsae
+# A base of one's own may have a user 1000 already.
+RUN { getent group 1000 > /dev/null || groupadd --gid 1000 nsae; } \
+ && { getent passwd 1000 > /dev/null || useradd --uid 1000 --gid 1000 --create-home nsae; } \
+ && mkdir -p /nsae/data /nsae/runs /nsae/hub && chown -R 1000:1000 /nsae
 COPY --from=dependencies /opt/nsae /opt/nsae
 COPY --from=project /project /opt/nsae
 ENV PATH=/opt/nsae/bin:$PATH HF_HOME=/nsae/hub PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib

@@ -142,6 +142,19 @@ def _compared(estimates: Estimates, one: Curve, other: Curve, measure: str, l0: 
     return line | {"at_first": first.value, "at_second": second.value, "value": found.value, "low": low, "high": high}
 
 
+def points_table(lines: Sequence[Row]) -> str:
+    """Markdown of `curve_lines`: a row for each run and hook, noise off or on, a column a measure."""
+    measured = list(dict.fromkeys(line["measure"] for line in lines))
+    of = {(li["hook"], li["family"], li["run"], li["noise"], li["measure"]): li for li in lines}
+    l0 = {key[:4]: line["l0"] for key, line in of.items()}
+    rows = [
+        [key[0], key[2], "on" if key[3] else "off", short(l0[key]),
+         *(with_interval(line) if (line := of.get((*key, name))) else "" for name in measured)]
+        for key in l0
+    ]  # fmt: skip
+    return markdown(["hook", "run", "noise", "L0", *measured], rows)
+
+
 def as_table(lines: Sequence[Row]) -> str:
     """Markdown of `matched`'s lines: a row for each pair, hook and L0, a column a measure."""
     measured = list(dict.fromkeys(line["measure"] for line in lines))

@@ -20,6 +20,7 @@ from data.reader import Store
 NORM_EDGES = np.concatenate([[0.0], 2.0 ** (np.arange(-8, 12.25, 0.25) - 0.125)])
 NARROW = 0.2  # the post's footnote: the baseline's cosines lie mostly within ±0.2
 CLOSE = 0.9
+SMALL = 0.5  # the post's claim, whatever a correction's threshold is
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
         "norm_median": _median(norms[live]), "norm_median_dead": _median(norms[~live]),
         "norm_max": float(norms[live].max()) if live.any() else None,
         "norm_over_input_norm_median": _median(norms[live] * scale),
-        "small_norm_share": _share(live, found.corrections),
+        "small_norm_share": float(((norms[live] > 0) & (norms[live] < SMALL)).double().mean()) if live.any() else None,
         "pairs_within_0.2": float(cosines[np.abs(middles) < NARROW].sum() / n_pairs),
         "pairs_above_0.9": float(cosines[middles > CLOSE].sum() / n_pairs),
         "nearest_cosine_median": _median(twin),

@@ -94,7 +94,8 @@ def pareto_command(
     if out is not None:
         write_pareto(out, points, compared)
     facts = {**about(heldout), "points": points, "matched": compared}
-    show(facts, compared, "\n\n".join(map(pareto.as_table, matched)), as_json, as_csv_)
+    tables = [pareto.points_table(points), *map(pareto.as_table, matched)]
+    show(facts, compared or points, "\n\n".join(tables), as_json, as_csv_)
 
 
 def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> None:

@@ -22,6 +22,7 @@ from analyze.commands.shared import (
     runs_argument,
     seed_option,
     store_option,
+    threshold_options,
 )  # fmt: skip
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout
@@ -30,6 +31,7 @@ from data.errors import InputError
 from data.location import Location
 
 if TYPE_CHECKING:
+    from analyze.dictionary import Thresholds
     from analyze.evaluate import Fires
 
 without_model_option = click.option(
@@ -56,15 +58,15 @@ folder_option = click.option(
     help="Features of each kind to show, of a run of each family in its middle layer; 0: no page of them.",
 )  # fmt: skip
 @without_model_option
+@threshold_options
 @seed_option
 @device_option
 def report_command(
     path: Location, paths: tuple[Path, ...], model: str | None, out: Path, held_out: int | None, contexts: int,
-    snapshot_contexts: int, features: int, without_model: bool, seed: int, device: str,
+    snapshot_contexts: int, features: int, without_model: bool, thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
     from analyze import feature_page, report
-    from analyze.dictionary import DEFAULTS
     from analyze.kept import Kept
     from analyze.results import Scope, gather
 
@@ -74,11 +76,12 @@ def report_command(
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
     lens = None if without_model or not features else load_lens(store, model)
     kept = Kept(out / "measured")
-    results = gather(store, fitted, lm, Scope(held_out, contexts, snapshot_contexts, seed), device=where, kept=kept)
+    scope = Scope(held_out, contexts, snapshot_contexts, seed)
+    results = gather(store, fitted, lm, scope, thresholds=thresholds, device=where, kept=kept)
     if features:
         several = representatives(results.fires, results.evidence.families)
         feature_page.write(
-            out, results.heldout, several, lens, DEFAULTS, feature_page.Amount(features), seed=seed, report=True
+            out, results.heldout, several, lens, thresholds, feature_page.Amount(features), seed=seed, report=True
         )
     report.write(results, out, command_line(), features=features > 0)
     kept.clear()
@@ -95,18 +98,18 @@ def report_command(
 @click.option("--features", "wanted", help="These features instead, by number: 3,17,255.")
 @click.option("--contexts", type=Count(), help="Held-out contexts to look through.  [default: all]")
 @without_model_option
+@threshold_options
 @seed_option
 @device_option
 def features_command(
     path: Location, paths: tuple[Path, ...], model: str | None, out: Path, layers: str, each: int, wanted: str | None,
-    contexts: int | None, without_model: bool, seed: int, device: str,
+    contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """A page of features: where each is most active, samples, neighbours, and the tokens it raises and lowers.
 
     Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
     """
     from analyze import feature_page
-    from analyze.dictionary import DEFAULTS
 
     store, fitted = opened(path, paths)
     hooks, numbers = choose_hooks(fitted, layers), parse_features(wanted)
@@ -116,7 +119,7 @@ def features_command(
     for one in several:
         if numbers and max(numbers) >= len(one.count):
             raise InputError(f"--features {wanted}: {one.run.name} has {len(one.count)} features, from 0 on")
-    feature_page.write(out, heldout, several, lens, DEFAULTS, feature_page.Amount(each), numbers, seed=seed)
+    feature_page.write(out, heldout, several, lens, thresholds, feature_page.Amount(each), numbers, seed=seed)
     click.echo(f"{out / 'features.html'}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +21,7 @@ from analyze.commands.shared import (
     seed_option,
     show,
     store_option,
+    threshold_options,
     write_csv,
 )
 from analyze.estimates import lines as as_lines
@@ -28,6 +30,9 @@ from analyze.heldout import Heldout
 from data.cli import Count, choose_device
 from data.errors import InputError
 from data.location import Location
+
+if TYPE_CHECKING:
+    from analyze.dictionary import Thresholds
 
 
 @command("runs", "runs runs/demo")
@@ -64,25 +69,19 @@ def measures_command(
 @store_option
 @runs_argument
 @click.option("--contexts", type=Count(), help="Held-out contexts that tell live from dead.  [default: all]")
-@click.option("--pillars", type=Count(), default="100", show_default=True, help="How many of the largest norms.")
-@click.option("--correction-norm", type=float, default=0.5, show_default=True, help="Corrections have norms below.")
-@click.option("--direction-cosine", type=float, default=0.9, show_default=True, help="Directions have a twin so alike,")
-@click.option("--direction-ratio", type=float, default=1.5, show_default=True, help="and so much longer or shorter.")
+@threshold_options
 @device_option
 @out_option
 @json_option
 @csv_option
 def dictionary_command(
-    path: Location, paths: tuple[Path, ...], contexts: int | None, pillars: int, correction_norm: float,
-    direction_cosine: float, direction_ratio: float, device: str, out: Path | None, as_json: bool,
-    as_csv_: bool,
+    path: Location, paths: tuple[Path, ...], contexts: int | None, thresholds: Thresholds, device: str,
+    out: Path | None, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
     from analyze import portrait
-    from analyze.dictionary import Thresholds
 
     store, fitted = opened(path, paths)
-    thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
     tallies = evaluate.tallied(Heldout(store, contexts), fitted, noises=(False,), device=choose_device(device))
     portraits = [portrait.of(fires, store, thresholds) for fires, _, _ in tallies]
     lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]

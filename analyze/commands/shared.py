@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,7 @@ contexts_option = click.option(
     "--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first."
 )
 seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder for CSV and PNG.")
@@ -46,6 +48,47 @@ csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
 def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
     """A command of the group, with an example of what follows `analyze`."""
     return click.command(name, cls=InterruptibleCommand, epilog=f"Example: analyze {example}")
+
+
+def finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter("give a number")
+    return value
+
+
+THRESHOLDS = (
+    click.option("--pillars", type=Count(), default="100", show_default=True, help="How many of the largest norms."),
+    click.option(
+        "--correction-norm", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True, callback=finite,
+        help="Corrections have norms below.",
+    ),
+    click.option(
+        "--direction-cosine", type=click.FloatRange(-1, 1), default=0.9, show_default=True, callback=finite,
+        help="Directions have a twin so alike,",
+    ),
+    click.option(
+        "--direction-ratio", type=click.FloatRange(1), default=1.5, show_default=True, callback=finite,
+        help="and so much longer or shorter.",
+    ),
+)  # fmt: skip
+
+
+def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which features stand out; the command gets them as `thresholds`."""
+
+    @wraps(function)
+    def with_thresholds(
+        *, pillars: int, correction_norm: float, direction_cosine: float, direction_ratio: float, **others: Any
+    ) -> None:
+        from analyze.dictionary import Thresholds
+
+        thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
+        function(**others, thresholds=thresholds)
+
+    decorated: Callable[..., None] = with_thresholds
+    for option in reversed(THRESHOLDS):
+        decorated = option(decorated)
+    return decorated
 
 
 def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun]]:
