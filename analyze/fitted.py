@@ -106,7 +106,7 @@ def check_store(runs: Sequence[FittedRun], store: Store) -> None:
     for run in runs:
         if run.settings["store"] != store.fingerprint:
             raise InputError(
-                f"--runs {run.folder.path}: was trained on another store than {store.path} "
+                f"{run.folder.path}: was trained on another store than {store.path} "
                 f"(fingerprint {str(run.settings['store'])[:12]}, not {str(store.fingerprint)[:12]}); give that one"
             )
 

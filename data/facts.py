@@ -75,6 +75,7 @@ def describe(facts: dict[str, Any]) -> str:
         f"mixing: {'–' if mixed is None else f'{mixed:.3f}'} of a uniform draw's contexts in a batch of 4096 "
         f"(groups of {facts['stream']['pool']} shards, {facts['stream']['bytes_held'] / 1e9:.2f} GB held for all)",
         *_precision(facts),
+        *_speed(facts),
         "",
         f"{'hook':<28}{'d':>6}{'mean norm':>12}{'variance':>12}{'… without position 0':>26}{'largest':>10}",
     ]
@@ -85,6 +86,15 @@ def describe(facts: dict[str, Any]) -> str:
             f"{hook['largest_entry']:>10.3f}"
         )
     return "\n".join(lines)
+
+
+def _speed(facts: dict[str, Any]) -> list[str]:
+    """Of the harvest that has just ended, which adds it to the store's facts."""
+    if not facts.get("tokens_per_second"):
+        return []
+    compiling = facts.get("compile_seconds")
+    told = f"; compiling took {compiling:.0f} s" if compiling else ""
+    return [f"harvested at {facts['tokens_per_second']:,.0f} tokens/s{told}"]
 
 
 def _precision(facts: dict[str, Any]) -> list[str]:

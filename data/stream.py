@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from data.dtypes import as_torch, stored_dtype
 from data.errors import InputError
+from data.limits import available_memory, cpus
 from data.location import transfers
 from data.order import Order, Shards, Span
 from data.reader import Store
@@ -29,7 +30,7 @@ from data.reader import Store
 DEFAULT_POOL = 12  # shards mixed at a time: 0.97 of a uniform draw's contexts at 10M tokens (mixing.py)
 READ_AHEAD = 4  # batches
 READ_THREADS = 2  # a gather waits for memory most of the time, so two overlap
-HELD_BYTES = 15 << 28  # 3.75 GiB of maps, or two groups where those are more
+HELD_BYTES = 15 << 28  # 3.75 GiB of maps, or half of the memory where that is less, or two groups where those are more
 PAGE_BYTES = 4096
 
 
@@ -87,8 +88,9 @@ class ShuffledStream:
                 "give a smaller --batch-size or harvest more tokens"
             )
         self.step = start
-        self._shards = _Shards(store, self.hooks, limit=held_shards(store, self.hooks, pool))
-        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
+        self._limit = held_shards(store, self.hooks, pool)
+        self._shards = _Shards(store, self.hooks, limit=self._limit)
+        self._readers = ThreadPoolExecutor(min(READ_THREADS, cpus()), thread_name_prefix="read")
         self._group: tuple[int, int] | None = None
         self._held: Buffer | None = None
         self._pending: deque[Future[Buffer]] = deque()
@@ -101,7 +103,7 @@ class ShuffledStream:
     def memory_bytes(self) -> int:
         """Most that the stream holds: maps (page cache; memory of its own where they are none), and its buffers."""
         buffers = sum(buffer.array.nbytes for buffer in self._buffers)
-        return held_bytes(self.store, self.hooks, self.order.pool) + buffers
+        return self._limit * shard_bytes(self.store, self.hooks) + buffers
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         return self
@@ -230,7 +232,7 @@ def shard_bytes(store: Store, hooks: Sequence[str]) -> int:
 
 def held_shards(store: Store, hooks: Sequence[str], pool: int) -> int:
     """How many shards the stream keeps open: two groups, or more of a store whose maps cost no memory of their own."""
-    more = HELD_BYTES // shard_bytes(store, hooks) if store.mapped else 0
+    more = min(HELD_BYTES, available_memory() // 2) // shard_bytes(store, hooks) if store.mapped else 0
     return min(max(2 * pool, more), max(len(store.shards("train")), 1))
 
 

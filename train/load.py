@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from data.errors import InputError
 from train.checkpoint import METADATA, SAE_FILE, RunFolder
@@ -29,7 +29,11 @@ def load_sae(
     Raises InputError where there is none.
     """
     file = find_weights(Path(path))
-    with safe_open(file, framework="pt", device=str(device)) as opened:
+    try:
+        opening = safe_open(file, framework="pt", device=str(device))
+    except SafetensorError as error:
+        raise InputError(f"{file} is damaged ({error}); train this run again, or give another checkpoint") from error
+    with opening as opened:
         metadata = json.loads((opened.metadata() or {}).get(METADATA, "{}"))
         if metadata.get("variant") not in ARCHITECTURES:
             raise InputError(f"{file} holds an SAE of the variant {metadata.get('variant')!r}, which is not known here")

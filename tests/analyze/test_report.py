@@ -198,3 +198,15 @@ def test_printed_it_is_whole(opened: Any, tmp_path: Path) -> None:
     page.pdf(path=tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+
+
+@pytest.mark.parametrize("name", ["index.html", "features.html"])
+def test_printed_on_a4_no_column_is_cut_and_shades_stay(opened: Any, name: str) -> None:
+    page = opened(name, 718)  # A4 less Chromium's margins, in CSS pixels
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    shaded = page.evaluate(
+        "[...document.querySelectorAll('.example span')].map(s => getComputedStyle(s).printColorAdjust)"
+    )
+    assert set(shaded) <= {"exact"}
+    assert shaded or name == "index.html"

@@ -71,3 +71,12 @@ def test_a_half_written_last_measure_is_left_out_and_damaged_settings_are_one_se
     done = command("analyze", "runs", experiment)
     assert done.returncode == 2
     assert "run.json is damaged" in done.stderr
+
+
+def test_weights_that_are_cut_off_are_one_sentence(command, make_store, train_small) -> None:
+    store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})
+    weights = train_small(store, "--variant", "nsae") / "nsae" / "final" / "sae.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = command("analyze", "measures", "--store", store.path, weights.parent.parent, "--device", "cpu")
+    assert done.returncode == 2
+    assert "sae.safetensors is damaged" in done.stderr

@@ -90,6 +90,20 @@ def test_what_is_held_is_bounded(make_store, monkeypatch) -> None:
         assert stream.memory_bytes == 6 * 128 * 2 * 4 * 4 + 5 * 64 * 2 * 4 * 4
 
 
+def test_in_a_small_container_it_holds_two_groups_reads_with_one_thread_and_gives_the_same_batches(
+    make_store, monkeypatch
+) -> None:
+    store, _ = labelled(make_store)
+    with ShuffledStream(store, batch_size=64, pool=3) as stream:
+        at_large, batches = stream.memory_bytes, [next(stream).clone() for _ in range(20)]
+    monkeypatch.setattr("data.stream.available_memory", lambda: 0)
+    monkeypatch.setattr("data.stream.cpus", lambda: 1)
+    with ShuffledStream(store, batch_size=64, pool=3) as stream:
+        assert all(torch.equal(next(stream), batch) for batch in batches)
+        assert stream.memory_bytes < at_large
+        assert sum(thread.name.startswith("read") for thread in threading.enumerate()) == 1
+
+
 def test_closing_ends_the_thread(make_store) -> None:
     store, _ = labelled(make_store)
     before = threading.active_count()
