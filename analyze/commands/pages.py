@@ -50,7 +50,7 @@ folder_option = click.option(
 @click.option("--held-out", type=Count(), help="Held-out contexts for measures without the model.  [default: all]")
 @click.option("--contexts", type=Count(), default="100", show_default=True, help="And for those with it.")
 @click.option(
-    "--snapshot-contexts", type=click.IntRange(min=0), default=8, show_default=True,
+    "--snapshot-contexts", type=click.IntRange(min=0), default=12, show_default=True,
     help="And for those over training, of all snapshots; 0 leaves them out.",
 )  # fmt: skip
 @click.option(
