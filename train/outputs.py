@@ -111,6 +111,7 @@ class Outputs:
         self._sinks = open_sinks(logs, out, settings)
         self._timing = JsonLines(out / "timing.jsonl")
         self._metrics: dict[str, JsonLines] = {}
+        self._saved: tuple[int, list[str]] = (0, [])  # the step of the newest checkpoint, and what it owes
         self._since, self._saved_at = time.perf_counter(), time.monotonic()
         self._rows, self._waited = 0, 0.0
 
@@ -178,9 +179,11 @@ class Outputs:
 
     def checkpoint(self, step: int, owed: list[str], runs: Sequence[RunState]) -> None:
         """Save all runs as they are after `step` steps and what came after them, but for what is owed."""
+        if (step, owed) == self._saved:
+            return
         for state in runs:
             folder = self.folders[state.run.name]
-            if (step, owed) == self._saved or folder.final.exists():
+            if folder.final.exists():
                 continue
             saved = state.save(step, owed=owed, metrics_bytes=self._metrics[state.run.name].sync())
             folder.save_checkpoint(step, saved, self._metadata(state))
