@@ -64,13 +64,15 @@ def watched(process: subprocess.Popen[str]) -> dict[str, float]:
 
 
 def harvested(
-    folder: Path, batches: int, threads: int, *, model: str = "model", layers: str = "all"
+    folder: Path, batches: int, threads: int, *, model: str = "model", layers: str = "all", compiling: str = "no"
 ) -> dict[str, float]:
-    """What `child` tells of `harvest` on a model and `tokens.jsonl` in a folder; the first batch is not timed."""
+    """What `child` tells of `harvest` on a model and `tokens.jsonl` in a folder; the first batch is not timed, nor what
+    is compiled in it.
+    """
     return child(
         [sys.executable, "-m", "harvest", "--model", str(folder / model), "--dataset", str(folder / "tokens.jsonl"),
          "--layers", layers, "--tokens", str(batches * BATCH * CONTEXT), "--device", "cpu", "--json", "--overwrite",
-         "--out", str(folder / "out.zarr")], threads,
+         "--compile", compiling, "--out", str(folder / "out.zarr")], threads,
     )  # fmt: skip
 
 

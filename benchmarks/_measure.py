@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's description, medians, and a table.
+"""What the benchmarks share: the machine's description and limits, medians, and a table.
 
 Times on shared machines drift, so every script alternates the things it compares and reports ratios of medians.
 """
@@ -9,10 +9,13 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+LIMIT_SIDE, LIMIT_BYTES, LIMIT_REPEATS = 2048, 256 * 2**20, 5
 
 
 def machine() -> dict[str, Any]:
@@ -30,6 +33,31 @@ def machine() -> dict[str, Any]:
         "cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }  # fmt: skip
+
+
+def limits() -> dict[str, float]:
+    """What the machine gives at most, of a matrix product in float32, a copy (a byte read and written counts once), and
+    a write that is synced, in the folder for temporary files.
+    """
+    import torch
+
+    a, b, product = (torch.randn(LIMIT_SIDE, LIMIT_SIDE) for _ in range(3))
+    source, target = torch.ones(LIMIT_BYTES, dtype=torch.uint8), torch.zeros(LIMIT_BYTES, dtype=torch.uint8)
+
+    def write() -> None:
+        with tempfile.TemporaryFile() as file:
+            file.write(source.numpy())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rate(amount: float, work: Callable[[], object]) -> float:
+        return amount / 1e9 / statistics.median([seconds(work) for _ in range(LIMIT_REPEATS)])
+
+    return {
+        "matmul, GFLOP/s": rate(2 * LIMIT_SIDE**3, lambda: torch.mm(a, b, out=product)),
+        "memcpy, GB/s": rate(LIMIT_BYTES, lambda: target.copy_(source)),
+        "disk, write and fsync, GB/s": rate(LIMIT_BYTES, write),
+    }
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -54,7 +82,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def report(result: dict[str, Any], rows: list[dict[str, Any]], out: Path | None) -> None:
     print(table(rows))
-    text = json.dumps({"machine": machine(), **result, "rows": rows}, indent=2)
+    found = limits()
+    print("\nthe machine's limits: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items()))
+    text = json.dumps({"machine": {**machine(), "limits": found}, **result, "rows": rows}, indent=2)
     if out:
         out.write_text(text + "\n")
     else:

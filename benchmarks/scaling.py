@@ -1,13 +1,17 @@
 """Does the cost grow as the work does?  python benchmarks/scaling.py
 
-Tokens × 10 and layers × 3 for `harvest` (GPT-2 small's shape; 2 layers, and 6), activations × 10, layers × 3 and
-features × 4 for a baseline's training (768 → 3072, and 12 288; the share of active features is kept). In turn, several
-times. "over linear" is the ratio of the costs over that of the work: 1 is linear, less is cheaper than that.
+Whole commands: tokens × 10 and layers × 3 for `harvest` (GPT-2 small's shape; 2 layers, and 6), from the first batch's
+end to the last seal; activations × 10 for `train` on such a store (a baseline of 768 → 3072), its steps and logs.
+Single steps of a baseline on made-up inputs, the share of active features kept: layers × 3 and features × 4 (12 288).
+In turn, several times. "over linear" is the ratio of the costs over that of the work: 1 is linear, less is cheaper.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,25 +32,42 @@ def row(what: str, factor: int, small: list[float], large: list[float]) -> dict[
             "cost": f"× {ratio:.2f}", "over linear": ratio / factor}  # fmt: skip
 
 
-def harvesting(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of harvests, from the first batch's end to the last seal."""
-    cases = {"small": (2, 6), "tokens": (2, 60), "layers": (6, 6)}  # layers and batches, the first one not counted
+def harvesting(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of harvests; the last one, of the most tokens, stays."""
+    few, many = options.batches, 10 * options.batches
+    cases = {"small": (2, few), "layers": (6, few), "tokens": (2, many)}  # layers and batches
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for n_layers in (2, 6):
-            make_model(folder / str(n_layers), n_layers)
-        make_tokens(folder / "tokens.jsonl", 61)
-        for _ in range(options.repeats):
-            for case, (n_layers, batches) in cases.items():
-                found = harvested(folder, batches + 1, options.threads, model=str(n_layers))
-                seconds[case].append(batches * BATCH * CONTEXT / found["tokens_per_second"])
+    for n_layers in (2, 6):
+        make_model(folder / str(n_layers), n_layers)
+    make_tokens(folder / "tokens.jsonl", many + 1)
+    for _ in range(options.repeats):
+        for case, (n_layers, batches) in cases.items():
+            found = harvested(folder, batches + 1, options.threads, model=str(n_layers))  # the first is not counted
+            seconds[case].append(batches * BATCH * CONTEXT / found["tokens_per_second"])
     return [row("harvest: tokens", 10, seconds["small"], seconds["tokens"]),
             row("harvest: layers", 3, seconds["small"], seconds["layers"])]  # fmt: skip
 
 
-def training(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds of steps, and of ten."""
+def training(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds that runs on the harvested store say they took."""
+    seconds: dict[int, list[float]] = {1: [], 10: []}
+    for _ in range(options.repeats):
+        for factor, found in seconds.items():
+            n_rows = factor * options.steps * options.batch_size
+            out = folder / "runs"
+            subprocess.run(
+                [sys.executable, "-m", "train", "--store", str(folder / "out.zarr"), "--layers", "0", "--out", str(out),
+                 "--variant", "baseline", "--l1", "1e-3", "--expansion", "4", "--batch-size", str(options.batch_size),
+                 "--activations", str(n_rows), "--log-every", str(5 * options.batch_size), "--snapshots", "0",
+                 "--device", "cpu", "--json"], check=True, stdout=subprocess.DEVNULL, cwd=folder,
+            )  # fmt: skip
+            found.append(sum(json.loads(line)["seconds"] for line in (out / "timing.jsonl").read_text().splitlines()))
+            shutil.rmtree(out)
+    return [row("training: activations", 10, seconds[1], seconds[10])]
+
+
+def stepping(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of steps."""
 
     def command(name: str, d_sae: int) -> list[str]:
         shape = {"--d-model": 768, "--d-sae": d_sae, "--batch-size": options.batch_size, "--l0": SHARE * d_sae}
@@ -56,9 +77,7 @@ def training(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "features": command("ours", 12288)}  # fmt: skip
     found = compete(commands, rounds=options.repeats, steps=10)
     times = {name: result["seconds"] for name, result in found.items()}
-    tens = [sum(times["small"][i : i + 10]) for i in range(0, len(times["small"]), 10)]
-    return [row("training: activations", 10, times["small"], tens),
-            row("training: layers", 3, times["small"], times["layers"]),
+    return [row("training: layers", 3, times["small"], times["layers"]),
             row("training: features", 4, times["small"], times["features"])]  # fmt: skip
 
 
@@ -66,11 +85,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=20, help="of 16 contexts of 256 tokens that a small harvest has")
+    parser.add_argument("--steps", type=int, default=20, help="of a small run")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
-    rows = [*training(options), *harvesting(options)]
-    report({"benchmark": "scaling", "batch": options.batch_size}, rows, options.out)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [*harvesting(folder, options), *training(folder, options), *stepping(options)]
+    sizes = {"batch": options.batch_size, "batches": options.batches, "steps": options.steps}
+    report({"benchmark": "scaling", **sizes, "repeats": options.repeats}, rows, options.out)
 
 
 if __name__ == "__main__":

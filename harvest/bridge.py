@@ -67,6 +67,8 @@ class BridgeModel:
             stop_at_layer=self._stop_at_layer,
         )
 
+    capture_uncompiled = capture
+
 
 def resolve(hooks: Sequence[str], layers: Sequence[int], known: Sequence[str]) -> list[str]:
     """Full hook names: one that the model has as it is, or `blocks.LAYER.` and `hook_` put before it, layer by layer.

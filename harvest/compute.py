@@ -65,6 +65,11 @@ class AtPrecision:
         with products_in(self.precision, self.device):
             self.exact.capture(tokens, lambda name, value: receive(name, value.float()))
 
+    def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
+        """See `LanguageModel.capture_uncompiled`."""
+        with products_in(self.precision, self.device):
+            self.exact.capture_uncompiled(tokens, lambda name, value: receive(name, value.float()))
+
 
 @contextmanager
 def products_in(precision: Precision, device: torch.device) -> Iterator[None]:
@@ -87,7 +92,7 @@ def relative_errors(model: LanguageModel, tokens: torch.Tensor) -> dict[str, flo
         return dict.fromkeys(model.widths, 0.0)
     exact: dict[str, torch.Tensor] = {}
     errors: dict[str, float] = {}
-    model.exact.capture(tokens, lambda name, value: exact.update({name: value.clone()}))
+    model.exact.capture_uncompiled(tokens, lambda name, value: exact.update({name: value.clone()}))
 
     def compare(name: str, value: torch.Tensor) -> None:
         errors[name] = float((value - exact[name]).norm() / exact[name].norm())

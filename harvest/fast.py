@@ -2,7 +2,8 @@
 
 TransformerLens computes attention eagerly, because it exposes its patterns. The hooks here need none of them, so the
 model runs as `transformers` would run it, with forward hooks on its modules, and GPT-2's tanh-approximated GELU, which
-`transformers` spells out in eight passes over memory, in one.
+`transformers` spells out in eight passes over memory, in one and in place: for tensors of this size the system hands
+out fresh pages each time, and zeroing them takes as long as the GELU.
 
 Centring (`processing="centred"`) subtracts, from every weight that writes to the residual stream, its mean over
 d_model, as TransformerLens's `center_writing_weights` does; LayerNorm removes that mean in any case. RMSNorm does not,
@@ -81,7 +82,7 @@ class FastModel:
             centre(model, family)
         for module in model.modules():
             if type(module).__name__ == "NewGELUActivation":
-                _replace(model, module, nn.GELU(approximate="tanh"))
+                _replace(model, module, TanhGELU())
         blocks: nn.ModuleList = getattr(model, family.blocks)
         n_blocks = 1 + max(layer_of(name) or 0 for name in names)
         setattr(model, family.blocks, blocks[:n_blocks])
@@ -106,6 +107,11 @@ class FastModel:
             if self._compiled_for is None:
                 self._compiled_for, self.compile_seconds = tokens.shape, time.perf_counter() - begin
             return
+        self._run(tokens, receive)
+
+    @torch.inference_mode()
+    def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
+        """See `LanguageModel.capture_uncompiled`."""
         self._run(tokens, receive)
 
     def watched(self, work: Callable[[], T], receive: Receive) -> T:
@@ -141,6 +147,13 @@ class FastModel:
         else:
             part = family.mlp if kind == "mlp_out" else family.attention
             block.get_submodule(part).register_forward_hook(after)
+
+
+class TanhGELU(nn.Module):
+    """GELU by its approximation with tanh, which overwrites its input: a product's output that nothing else reads."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.aten.gelu_(x, approximate="tanh")
 
 
 def centre(model: nn.Module, family: Family) -> None:

@@ -53,6 +53,9 @@ class LanguageModel(Protocol):
         The tensor may be reused after `receive` returns.
         """
 
+    def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
+        """As `capture`, never compiled: for the few tokens that values are compared on."""
+
 
 @dataclass(frozen=True)
 class ModelFacts:
