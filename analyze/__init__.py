@@ -1,1 +1,1 @@
-"""Stage three: look at stores and, later, at what was trained on them. See `analyze --help`."""
+"""Stage three: look at stores, and at what was trained on them. See `analyze --help`."""

@@ -1,3 +1,14 @@
-from analyze.cli import main
+"""The command `analyze`, which a signal ends in order from its start on: its imports take seconds."""
 
-main(prog_name="analyze")
+from data.stop import exit_on_signals
+
+
+def main() -> None:
+    exit_on_signals()
+    from analyze.cli import main as command
+
+    command(prog_name="analyze")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,5 @@
 """What the project's commands share: counts such as `100M`, where a store lies, one clear sentence for a mistake of
-the user's, and stopping in order when a signal asks for it.
+the user's, and what they do when they are stopped (stop.py).
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ import os
 import re
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +17,10 @@ import click
 from data.errors import InputError, Stopped
 from data.limits import cpus
 from data.location import Location, locate
+from data.stop import EXIT_CODES, StopRequest, on_signals
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BAD_INPUT = 2
-TRY_AGAIN, INTERRUPTED = 75, 130  # after SIGTERM (EX_TEMPFAIL) and after Ctrl-C: the same command continues
 
 if TYPE_CHECKING:
     import torch
@@ -75,32 +72,6 @@ class StoreCommand(click.Command):
             sys.exit(BAD_INPUT)
 
 
-class StopRequest:
-    """Whether a signal has asked the command to stop, and the exit code that it then ends with."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self.exit_code = TRY_AGAIN
-
-    def receive(self, number: int, frame: FrameType | None) -> None:
-        self.exit_code = INTERRUPTED if number == signal.SIGINT else TRY_AGAIN
-        self.event.set()
-        signal.signal(number, signal.SIG_DFL)
-        os.write(2, b"\nstopping, once what is in hand is safe; a second signal ends it at once\n")
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Within it, Ctrl-C and SIGTERM ask for a stop instead of ending the process."""
-    request = StopRequest()
-    before = {number: signal.signal(number, request.receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class StoppableCommand(StoreCommand):
     """A long command: Ctrl-C and SIGTERM ask it to stop, from before its slow imports on.
 
@@ -108,7 +79,8 @@ class StoppableCommand(StoreCommand):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        with stop_on_signals() as ctx.obj:
+        ctx.obj = StopRequest()
+        with on_signals(ctx.obj.receive):
             try:
                 return super().invoke(ctx)
             except Stopped:
@@ -122,17 +94,14 @@ class InterruptibleCommand(StoreCommand):
     def invoke(self, ctx: click.Context) -> Any:
         def stop(number: int, frame: FrameType | None) -> None:
             signal.signal(number, signal.SIG_DFL)
-            raise Stopped(INTERRUPTED if number == signal.SIGINT else TRY_AGAIN)
+            raise Stopped(EXIT_CODES[signal.Signals(number)])
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            return super().invoke(ctx)
-        except Stopped as stopped:
-            click.echo("stopped; nothing is half-written, and the same command does it", err=True)
-            sys.exit(stopped.args[0])
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with on_signals(stop):
+            try:
+                return super().invoke(ctx)
+            except Stopped as stopped:
+                click.echo("stopped; nothing is half-written, and the same command does it", err=True)
+                sys.exit(stopped.args[0])
 
 
 def choose_device(name: str) -> torch.device:

@@ -6,6 +6,7 @@ Not here: what is counted.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Any
 
@@ -15,7 +16,10 @@ LOG_SECONDS = 60.0
 
 
 class Bar(tqdm):  # type: ignore[misc]
-    """tqdm's bar; where standard error is no terminal, a line a minute: stage, done, total, rate, time left."""
+    """tqdm's bar; where standard error is no terminal, a line a minute: stage, done, total, rate, time left.
+
+    The line comes also while nothing is counted, as during a long validation, so that a log never falls silent.
+    """
 
     disable: bool
 
@@ -24,6 +28,13 @@ class Bar(tqdm):  # type: ignore[misc]
         self._logged: tuple[float, int] | None = None
         quieter = {} if self._terminal else {"mininterval": 1.0, "dynamic_ncols": False}
         super().__init__(*args, **{**quieter, **options})
+        self._closed = threading.Event()
+        if not (self._terminal or self.disable):
+            threading.Thread(target=self._keep_logging, daemon=True).start()
+
+    def _keep_logging(self) -> None:
+        while not self._closed.wait(LOG_SECONDS / 6):
+            self.refresh()
 
     def display(self, msg: str | None = None, pos: int | None = None) -> Any:
         if self._terminal:
@@ -39,7 +50,8 @@ class Bar(tqdm):  # type: ignore[misc]
         if self._terminal or self.disable:
             super().close()
         else:
-            self.display()
+            self._closed.set()
+            self.refresh()
             self.disable = True
             self._decr_instances(self)
 

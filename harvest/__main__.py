@@ -1,3 +1,14 @@
-from harvest.cli import main
+"""The command `harvest`, which a signal ends in order from its start on: its imports take seconds."""
 
-main(prog_name="harvest")
+from data.stop import exit_on_signals
+
+
+def main() -> None:
+    exit_on_signals()
+    from harvest.cli import main as command
+
+    command(prog_name="harvest")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from data.cli import Count, StoppableCommand, StopRequest, StoreLocation, choose_device, parse_layers
+from data.cli import Count, StoppableCommand, StoreLocation, choose_device, parse_layers
 from data.errors import InputError
 from data.location import Location
+from data.stop import StopRequest
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
 if TYPE_CHECKING:

@@ -1,3 +1,14 @@
-from train.cli import main
+"""The command `train`, which a signal ends in order from its start on: its imports take seconds."""
 
-main(prog_name="train")
+from data.stop import exit_on_signals
+
+
+def main() -> None:
+    exit_on_signals()
+    from train.cli import main as command
+
+    command(prog_name="train")
+
+
+if __name__ == "__main__":
+    main()

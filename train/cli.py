@@ -15,9 +15,10 @@ from typing import Any
 
 import click
 
-from data.cli import BAD_INPUT, Count, StoppableCommand, StopRequest, StoreLocation, choose_device
+from data.cli import BAD_INPUT, Count, StoppableCommand, StoreLocation, choose_device
 from data.errors import InputError, Stopped
 from data.reader import open_store
+from data.stop import StopRequest
 from train.options import NAMES, NUMBERS, WHOLES, command_line, given_values, load_defaults, make_experiment
 from train.outputs import Outputs, check_existing, failures, final_records, remove
 from train.plan import check_memory, make_plan

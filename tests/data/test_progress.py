@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -67,6 +68,19 @@ def test_a_line_a_minute_whatever_is_refreshed(
         bar.refresh()
     bar.close()
     assert len(capsys.readouterr().err.splitlines()) == 10
+
+
+def test_a_line_a_minute_also_while_nothing_is_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.3)
+    with Bar(total=10, desc="training", unit="row") as bar:
+        bar.set_description("validating")
+        time.sleep(1.0)
+        while_idle = capsys.readouterr().err.splitlines()
+    assert while_idle[0] == "training: 0 of 10 row"
+    assert 3 <= len(while_idle) <= 4
+    assert all(line.startswith("validating: 0 of 10 row") for line in while_idle[1:])
 
 
 def test_a_line_says_stage_done_total_rate_and_time_left() -> None:

@@ -1,0 +1,46 @@
+"""Stopping in order when a signal asks for it, and the exit codes that say so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+TRY_AGAIN, INTERRUPTED = 75, 130  # after SIGTERM (EX_TEMPFAIL) and after Ctrl-C: the same command continues
+EXIT_CODES = {signal.SIGTERM: TRY_AGAIN, signal.SIGINT: INTERRUPTED}
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+class StopRequest:
+    """Whether a signal has asked the command to stop, and the exit code that it then ends with."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.exit_code = TRY_AGAIN
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        self.exit_code = EXIT_CODES[signal.Signals(number)]
+        self.event.set()
+        signal.signal(number, signal.SIG_DFL)
+        os.write(2, b"\nstopping, once what is in hand is safe; a second signal ends it at once\n")
+
+
+@contextmanager
+def on_signals(handler: Handler) -> Iterator[None]:
+    """Within it, Ctrl-C and SIGTERM are handled so."""
+    before = {number: signal.signal(number, handler) for number in EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def exit_on_signals() -> None:
+    """For while a command imports what it needs, and has nothing in hand: exit at once, with the code of a stop."""
+    for number, code in EXIT_CODES.items():
+        signal.signal(number, lambda *_, code=code: os._exit(code))
