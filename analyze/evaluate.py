@@ -5,12 +5,14 @@ Not here: definitions (measures.py), intervals (bootstrap.py), which rows (heldo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.nn.functional import one_hot
 
 from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
@@ -23,58 +25,84 @@ from data.progress import Bar
 from train.noise import torch_seed
 from train.sae import SAE
 
-BATCH = 4096  # rows; features silent in a batch are counted in so many, as in training
+BATCH = 4096  # rows; features silent in a batch are counted in so many, as in training, where shards have them
 
 
 @dataclass
 class Tally:
-    """Sums of one SAE, noise off or on: COLUMNS by group and bin of positions, fires by feature, silent by batch."""
+    """Sums of one SAE, noise off or on: COLUMNS by group and bin of positions, and fires by bin and feature; also by
+    batch its rows, and how many features are silent in each subset of its positions.
+    """
 
     sums: torch.Tensor  # float64 [groups, bins, columns]
-    fires: torch.Tensor  # int64 [d_sae]
-    silent: list[int]
+    fires: torch.Tensor  # int64 [bins, d_sae]
+    bins: list[tuple[str, int, int]]
+    silent: list[list[int]]
 
     @classmethod
-    def empty(cls, n_groups: int, n_bins: int, d_sae: int) -> Tally:
-        zeros = torch.zeros(n_groups, n_bins, len(COLUMNS), dtype=torch.float64)
-        return cls(zeros, torch.zeros(d_sae, dtype=torch.int64), [])
+    def empty(cls, n_groups: int, bins: list[tuple[str, int, int]], d_sae: int) -> Tally:
+        zeros = torch.zeros(n_groups, len(bins), len(COLUMNS), dtype=torch.float64)
+        return cls(zeros, torch.zeros(len(bins), d_sae, dtype=torch.int64), bins, [])
 
     def add(self, sae: SAE, x: torch.Tensor, epsilon: torch.Tensor | None, cell: torch.Tensor) -> None:
         """Add rows x [n, d_model]; `cell` int64 [n] is group · bins + bin. Noise: epsilon [n, d_sae]."""
         c = sae.encode(x, epsilon)
         columns = row_columns(x, c, sae.decode(c), float(sae.input_scale))
         self.sums.view(-1, len(COLUMNS)).index_add_(0, cell, columns.cpu())
-        fires = (c != 0).sum(dim=0).cpu()
+        of_bin = one_hot(cell % len(self.bins), len(self.bins)).to(c)  # counts so small are exact in float32
+        fires = (of_bin.T @ (c != 0).to(c)).to(torch.int64).cpu()
         self.fires += fires
-        if len(x) == BATCH:
-            self.silent.append(int((fires == 0).sum()))
+        by_subset = subsets(fires.numpy(), self.bins, axis=0)
+        self.silent.append([len(x), *(int((count == 0).sum()) for count in by_subset.values())])
 
 
 @dataclass(frozen=True)
-class Fires:
-    """In how many of `rows` rows each feature of an SAE fired, int64 [d_sae], and how many are silent in a batch.
+class Counts:
+    """In how many of `rows` rows each feature fired, int64 [d_sae], and how many features are silent in a batch: the
+    mean over the batches of `batch` rows. Where only some positions count, both see a batch's rows at those alone.
 
-    Exact counts, without intervals: resampling contexts would inflate deadness.
+    Exact, without intervals: resampling contexts would inflate deadness.
     """
 
-    run: FittedRun
-    hook: str
-    noise: bool
     rows: int
     count: torch.Tensor
-    silent: float | None  # mean over whole batches; None where there is none
+    silent: float
+    batch: int
 
     @property
     def live(self) -> torch.Tensor:
         """bool [d_sae]."""
         return self.count > 0
 
-    def line(self) -> Row:
-        edges, counts = density_histogram(self.count.numpy(), self.rows)
+    @property
+    def dead(self) -> float:
+        """The share that never fired."""
+        return float((~self.live).double().mean())
+
+
+@dataclass(frozen=True)
+class Fires:
+    """Which features of an SAE fired, by subset of positions."""
+
+    run: FittedRun
+    hook: str
+    noise: bool
+    by_subset: Mapping[str, Counts]
+
+    @property
+    def all(self) -> Counts:
+        return self.by_subset[ALL]
+
+    def lines(self) -> list[Row]:
+        return [self._line(subset, counts) for subset, counts in self.by_subset.items()]
+
+    def _line(self, subset: str, counts: Counts) -> Row:
+        edges, features = density_histogram(counts.count.numpy(), counts.rows)
         return {
             "run": self.run.name, "variant": self.run.variant, "hook": self.hook, "noise": self.noise,
-            "rows": self.rows, "d_sae": len(self.count), "dead": float((~self.live).double().mean()),
-            "silent": self.silent, "density_log10_edges": edges.tolist(), "density_features": counts.tolist(),
+            "subset": subset, "rows": counts.rows, "d_sae": len(counts.count), "dead": counts.dead,
+            "silent": counts.silent, "batch": counts.batch, "density_log10_edges": edges.tolist(),
+            "density_features": features.tolist(),
         }  # fmt: skip
 
 
@@ -95,7 +123,7 @@ def tallied(
             here = [run for run in runs if hook in run.hooks]
             saes = [run.sae(hook, device) for run in here]
             kinds = [(i, noise) for i, sae in enumerate(saes) for noise in noises if sae.noisy or not noise]
-            about = ["rows", heldout.identity(), hook, seed, [run.identity() for run in here], kinds]
+            about = ["rows by position", heldout.identity(), hook, seed, [run.identity() for run in here], kinds]
             found = kept.load(about)
             if found is None:
                 found = _tally(heldout, hook, saes, kinds, seed, device, bar)
@@ -103,10 +131,23 @@ def tallied(
             else:
                 bar.update(heldout.n_rows())
             for n, (i, noise) in enumerate(kinds):
-                silent = float(found[f"silent {n}"].mean()) if len(found[f"silent {n}"]) else None
-                fires = torch.from_numpy(found[f"fires {n}"])
-                one = Fires(here[i], hook, noise, heldout.n_rows(), fires, silent)
-                yield one, found[f"sums {n}"], found["x"]
+                sums = found[f"sums {n}"]
+                counts = _counts(sums[..., 0].sum(axis=0), found[f"fires {n}"], found[f"silent {n}"], heldout.bins)
+                yield Fires(here[i], hook, noise, counts), sums, found["x"]
+
+
+def _counts(
+    rows: bootstrap.Float, fires: NDArray[np.int64], silent: NDArray[np.int64], bins: list[tuple[str, int, int]]
+) -> dict[str, Counts]:
+    """Of rows [bins], fires [bins, d_sae], and by batch its rows and what is silent in each subset, [batches, …]."""
+    size = int(silent[:, 0].max())
+    means = silent[silent[:, 0] == size, 1:].mean(axis=0)
+    rows_of, fires_of = subsets(rows, bins, axis=0), subsets(fires, bins, axis=0)
+    return {
+        name: Counts(int(rows_of[name]), torch.from_numpy(fires_of[name]), float(mean), size)
+        for name, mean in zip(fires_of, means, strict=True)
+        if rows_of[name]
+    }
 
 
 def _tally(
@@ -116,7 +157,7 @@ def _tally(
     """One pass over a hook's rows: sums, fires and silent counts of each kind by its number, and the sums of x."""
     bins = heldout.bins
     bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
-    tallies = [Tally.empty(heldout.n_groups, len(bins), saes[i].d_sae) for i, _ in kinds]
+    tallies = [Tally.empty(heldout.n_groups, bins, saes[i].d_sae) for i, _ in kinds]
     x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
     generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
     for rows in heldout.rows(hook, batch_size=BATCH):
@@ -178,7 +219,7 @@ def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
     """Markdown: of each SAE, noise off and on, measures over all positions with their intervals, and its dead share."""
     of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines if line["subset"] == ALL}
     rows = []
-    for about in features:
+    for about in (line for line in features if line["subset"] == ALL):
         key = (about["hook"], about["run"], about["noise"])
         cells = [with_interval(of[*key, name]) for name in SHOWN]
         rows.append([*key[:2], "on" if about["noise"] else "off", *cells, short(about["dead"])])

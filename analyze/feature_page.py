@@ -45,7 +45,7 @@ def describe(
     chosen = {"": list(wanted)} if wanted else features.choose(fires, W, thresholds, amount.each, seed=seed)
     kinds = dict(features.kinds_of(chosen))
     active = features.activations(heldout, fires.hook, sae, list(kinds))
-    near, cosines = nearest(W, fires.live, NEIGHBOURS)
+    near, cosines = nearest(W, fires.all.live, NEIGHBOURS)
     into_residual = lens is not None and lens.unembedding.shape[1] == sae.d_model
     tokens = heldout.tokens()
     found = []
@@ -58,7 +58,7 @@ def describe(
         found.append({
             "id": _identity(fires, number), "hook": fires.hook, "run": fires.run.name, "number": number,
             "kinds": [kind for kind in its if kind],
-            "density": short(float(fires.count[number]) / fires.rows), "norm": short(float(W[number].norm())),
+            "density": short(float(fires.all.count[number]) / fires.all.rows), "norm": short(float(W[number].norm())),
             "largest": short(largest), "edges": edges, "counts": counts,
             "bars": [round(100 * count / max(max(counts), 1), 1) for count in counts],
             "neighbours": [

@@ -34,8 +34,8 @@ class Place:
 
 def choose(fires: Fires, W_dec: Tensor, thresholds: Thresholds, each: int, *, seed: int = 0) -> dict[str, list[int]]:
     """Some live features of each kind, by number: at most `each` of a kind; a feature may be of several."""
-    numbers, count = torch.nonzero(fires.live)[:, 0], fires.count
-    found = kinds(W_dec, fires.live, thresholds)
+    numbers, count = torch.nonzero(fires.all.live)[:, 0], fires.all.count
+    found = kinds(W_dec, fires.all.live, thresholds)
     rng = np.random.default_rng(seed)
     by_rate = numbers[torch.argsort(count[numbers], descending=True, stable=True)].tolist()
 
@@ -43,7 +43,7 @@ def choose(fires: Fires, W_dec: Tensor, thresholds: Thresholds, each: int, *, se
         several = of.tolist()
         return sorted(rng.choice(several, min(each, len(several)), replace=False).tolist()) if several else []
 
-    norms = W_dec[fires.live].norm(dim=1)
+    norms = W_dec[fires.all.live].norm(dim=1)
     has_long = len(norms) > 0 and float(norms.max() / norms.min()) > 1.01  # a baseline's norms are all 1
     return {
         "pillar": found.pillars[:each].tolist() if has_long else [], "direction": some(found.directions),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -84,10 +85,11 @@ def position_bins(n_positions: int) -> list[tuple[str, int, int]]:
     return [(str(a) if b == a + 1 else f"{a}–{b - 1}", a, b) for a, b in pairwise(edges)]
 
 
+Number = TypeVar("Number", np.int64, np.float64)
 ALL, WITHOUT_FIRST = "all", "without 0"
 
 
-def subsets(by_bin: Float, bins: list[tuple[str, int, int]], axis: int) -> Mapping[str, Float]:
+def subsets(by_bin: NDArray[Number], bins: list[tuple[str, int, int]], axis: int) -> Mapping[str, NDArray[Number]]:
     """Sums by bin of positions, along `axis`, to sums by subset: all rows, those not at position 0, and each bin."""
     first = [i for i, (_, begin, _) in enumerate(bins) if begin == 0]
     every = by_bin.sum(axis=axis)

@@ -37,7 +37,7 @@ def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
     Norms are in the SAE's scale, and `over_input_norm` theirs in the store's scale over the layer's mean ‖x‖₂.
     """
     sae = fires.run.sae(fires.hook)
-    W, live = sae.W_dec.detach(), fires.live
+    W, live = sae.W_dec.detach(), fires.all.live
     norms, found = W.norm(dim=1), kinds(W, live, thresholds)
     scale = float(sae.input_scale) / store.statistics(fires.hook).mean_norm()
     pillars = torch.zeros_like(live)

@@ -62,7 +62,7 @@ def tables(results: Results) -> dict[str, list[Row]]:
         "over_training": over_training_lines(evidence.over_training),
         "points": [line for estimates in several for line in pareto.curve_lines(estimates, runs)],
         "matched": [line for estimates in several for line in pareto.matched(estimates, runs)],
-        "features": [fires.line() for fires in results.fires],
+        "features": [line for fires in results.fires for line in fires.lines()],
         "dictionary": [one.line for one in evidence.dictionary],
         "norms": norm_lines(results.norms),
         "stability": results.stability,
@@ -115,8 +115,8 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
         [line for line in found["claims"] if (line["hook"] == ALL) == whole] for whole in (True, False)
     )
     dead = [
-        {"run": f["run"], "hook": f["hook"], "noise": f["noise"], "measure": "dead", "value": f["dead"],
-         "low": None, "high": None}
+        {"run": f["run"], "hook": f["hook"], "noise": f["noise"], "subset": f["subset"], "measure": "dead",
+         "value": f["dead"], "low": None, "high": None}
         for f in found["features"]
     ]  # fmt: skip
     measured = [li for li in (*found["measures"], *found["patching"], *dead) if li.get("subset", ALL) == ALL]

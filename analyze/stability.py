@@ -52,7 +52,7 @@ def stability(fires: Iterable[Fires], only: set[frozenset[str]] | None = None) -
 
 
 def _line(hook: str, first: Fires, second: Fires) -> Row:
-    one, other = (fires.run.sae(hook).W_dec.detach()[fires.live] for fires in (first, second))
+    one, other = (fires.run.sae(hook).W_dec.detach()[fires.all.live] for fires in (first, second))
     cosines = matched_cosines(one, other)
     known = len(cosines) > 0
     return {

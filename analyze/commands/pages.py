@@ -117,8 +117,8 @@ def features_command(
     tallies = evaluate.tallied(heldout, fitted, hooks=hooks, noises=(False,), device=choose_device(device))
     several = [fires for fires, _, _ in tallies]
     for one in several:
-        if numbers and max(numbers) >= len(one.count):
-            raise InputError(f"--features {wanted}: {one.run.name} has {len(one.count)} features, from 0 on")
+        if numbers and max(numbers) >= len(one.all.count):
+            raise InputError(f"--features {wanted}: {one.run.name} has {len(one.all.count)} features, from 0 on")
     feature_page.write(out, heldout, several, lens, thresholds, feature_page.Amount(each), numbers, seed=seed)
     click.echo(f"{out / 'features.html'}")
 

@@ -60,7 +60,7 @@ def measures_command(
     store, fitted = opened(path, paths)
     heldout = Heldout(store, contexts)
     estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
-    lines, features = as_lines(estimates, fitted), [one.line() for one in fires]
+    lines, features = as_lines(estimates, fitted), [line for one in fires for line in one.lines()]
     facts = {**about(heldout), "measures": lines, "features": features}
     show(facts, lines, evaluate.as_table(lines, features), as_json, as_csv_)
 

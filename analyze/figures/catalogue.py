@@ -147,17 +147,17 @@ def _layers(results: Results, families: Families) -> Iterator[Drawn]:
             "layers says more than how near they are.",
             layers.l1_beside_l0(off, families), off,
         )  # fmt: skip
-    silent, dead = "features silent in a batch of 4096", "dead fraction"
+    batch, judged = results.fires[0].all.batch, results.fires[0].all.rows
+    silent, dead = f"features silent in a batch of {batch}", "dead fraction"
     activity = [
-        {"run": one.run.name, "hook": one.hook, "noise": one.noise, "rows": one.rows, "measure": name, "value": value}
+        {"run": one.run.name, "hook": one.hook, "noise": one.noise, "rows": judged, "measure": name, "value": value}
         for one in results.fires
-        for name, value in ((silent, one.silent), (dead, float((~one.live).double().mean())))
-        if value is not None
+        for name, value in ((silent, one.all.silent), (dead, one.all.dead))
     ]
     yield Drawn(
         "figure_16_silent", "Figure 16. What the post calls neuron activity, and dead features",
-        "Left: how many features do not fire once in a batch of 4096 held-out rows, which is what the author's code "
-        f"counts. Right: the share that never fires in {results.fires[0].rows:,} rows.",
+        f"Left: how many features do not fire once in a batch of {batch} held-out rows, which is what the author's "
+        f"code counts. Right: the share that never fires in {judged:,} rows.",
         layers.over_layers(activity, families, [silent, dead], log=False), activity,
     )  # fmt: skip
 
@@ -227,7 +227,7 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
     density = [
         {"run": one.run.name, "hook": one.hook, "low": 10**low, "high": 10**high, "count": count}
         for one in results.fires if not one.noise
-        for line in [one.line()]
+        for line in one.lines() if line["subset"] == ALL
         for low, high, count in zip(
             line["density_log10_edges"][:-1], line["density_log10_edges"][1:], line["density_features"], strict=True
         ) if count

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyze import evaluate, features
 from analyze.dictionary import DEFAULTS
-from analyze.evaluate import Fires
+from analyze.evaluate import Counts, Fires
 from analyze.features import activations, by_quantile, choose, histogram, strongest
 from analyze.fitted import find_runs
 from analyze.heldout import Heldout
@@ -75,7 +75,7 @@ def test_features_of_each_kind_are_live_and_what_they_are_called() -> None:
     W[50] = W[10] * 4
     count = torch.arange(60) * 2
     count[55] = 0
-    fires = Fires(find_nothing(), HOOK, False, 1000, count, None)
+    fires = Fires(find_nothing(), HOOK, False, {"all": Counts(1000, count, 0.0, 1000)})
     found = choose(fires, W, DEFAULTS, 4)
     assert found["pillar"] == sorted(set(range(60)) - {0, 55}, key=lambda i: -float(W[i].norm()))[:4]
     assert found["direction"] == [10, 50]
@@ -126,7 +126,8 @@ def test_the_command_writes_a_page_of_the_features_asked_for(
     tokens = open_store(path).tokens(np.arange(8))
     page = (tmp_path / "f" / "features.html").read_text()
     for feature in found:
-        assert float(feature["density"]) == pytest.approx(float(fires.count[feature["number"]]) / fires.rows, rel=0.01)
+        density = float(fires.all.count[feature["number"]]) / fires.all.rows
+        assert float(feature["density"]) == pytest.approx(density, rel=0.01)
         assert f'id="{feature["id"]}"' in page
         top = feature["top"][0]
         shown = [token["text"] for token in top["tokens"]]

@@ -74,12 +74,17 @@ def test_rows_are_read_once_while_the_weights_are_the_same(
         no_rows.setattr(Heldout, "rows", lambda *args, **options: pytest.fail("rows are read again"))
         second, again = evaluate(heldout, find_runs([run]), kept=kept)
     assert all(second[key].value == estimate.value for key, estimate in first.items())
-    assert all(torch.equal(a.count, b.count) and a.silent == b.silent for a, b in zip(fires, again, strict=True))
+    assert all(
+        torch.equal(a.all.count, b.all.count) and a.all.silent == b.all.silent
+        for a, b in zip(fires, again, strict=True)
+    )
     weights = run / "final" / "sae.safetensors"
     os.utime(weights, (1, 1))
-    monkeypatch.setattr(Heldout, "rows", lambda *args, **options: iter(()))
-    third, _ = evaluate(heldout, find_runs([run]), kept=kept)
-    assert not third  # of no rows there is no measure: they were asked for
+    asked: list[str] = []
+    rows = Heldout.rows
+    monkeypatch.setattr(Heldout, "rows", lambda *args, **options: asked.append(args[1]) or rows(*args, **options))
+    evaluate(heldout, find_runs([run]), kept=kept)
+    assert asked == list(find_runs([run])[0].hooks)
 
 
 def test_a_damaged_piece_is_measured_again(tmp_path: Path) -> None:

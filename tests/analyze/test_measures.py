@@ -96,14 +96,21 @@ def test_measures_of_a_run_equal_a_computation_over_all_held_out_rows(measured) 
     lines = {(li["run"], li["hook"], li["subset"], li["measure"]): li for li in found["measures"] if not li["noise"]}
     assert found["rows"] == len(x) == 640
     assert (found["resampled"], found["groups"]) == ("document", 10)
+    of_hook = [f for f in found["features"] if (f["run"], f["hook"]) == ("baseline", hook)]
     for subset, kept in (("all", position >= 0), ("without 0", position > 0), ("0", position == 0)):
         line = lines["baseline", hook, subset, "explained_variance"]
         assert line["value"] == pytest.approx(r2_score(x[kept], x_hat[kept], multioutput="variance_weighted"), abs=1e-5)
         assert line["low"] <= line["value"] <= line["high"]
-    features = next(f for f in found["features"] if f["run"] == "baseline" and f["hook"] == hook)
-    fires = (sae.encode(torch.from_numpy(x)) > 0).sum(dim=0)
-    assert features["dead"] == pytest.approx(float((fires == 0).double().mean()))
-    assert sum(features["density_features"]) == int((fires > 0).sum())
+        features = next(f for f in of_hook if f["subset"] == subset)
+        active = sae.encode(torch.from_numpy(x[kept])) > 0
+        fires = active.sum(dim=0)
+        assert features["rows"] == kept.sum()
+        assert features["dead"] == pytest.approx(float((fires == 0).double().mean()))
+        assert sum(features["density_features"]) == int((fires > 0).sum())
+        assert features["batch"] == 128  # no shard here has 4096 rows
+        batch_of = np.arange(len(x))[kept] // 128
+        silent = [int((~active[torch.from_numpy(batch_of == n)].any(dim=0)).sum()) for n in range(5)]
+        assert features["silent"] == np.mean(silent)
 
 
 def test_noise_is_off_and_on_for_nsae_and_the_same_at_each_call(measured, command) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from analyze.dictionary import matched_cosines
-from analyze.evaluate import Fires
+from analyze.evaluate import Counts, Fires
 from analyze.fitted import find_runs
 from analyze.stability import seeds_of_one, stability
 from train import load_sae
@@ -49,7 +49,8 @@ def test_dead_features_are_matched_with_none(demo_runs: tuple[Path, list[Path]])
     run = find_runs(demo_runs[1])[0]
     some, others = torch.zeros(512, dtype=torch.int64), torch.zeros(512, dtype=torch.int64)
     some[:5], others[3:10] = 1, 1
-    (line,) = stability([Fires(run, "blocks.4.hook_mlp_out", False, 9, count, None) for count in (some, others)])
+    counts = [{"all": Counts(9, count, 0.0, 9)} for count in (some, others)]
+    (line,) = stability([Fires(run, "blocks.4.hook_mlp_out", False, here) for here in counts])
     assert (line["live_first"], line["live_second"], line["matched"]) == (5, 7, 5)
     assert line["share_0.9"] == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same
 
