@@ -69,7 +69,7 @@ def beyond(low: float, high: float, margin: float) -> Verdict:
     """Of a claim that something is more than a margin."""
     if low > margin:
         return "holds"
-    return "does not hold" if high < margin else "not enough data"
+    return "does not hold" if high <= margin else "not enough data"
 
 
 def within(low: float, high: float, margin: float) -> Verdict:

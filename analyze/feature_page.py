@@ -19,6 +19,7 @@ from analyze.evaluate import Fires
 from analyze.heldout import Heldout
 from analyze.lens import Lens
 from analyze.tables import Row, short
+from data.hooks import in_residual_stream
 from data.location import write_file
 from data.progress import Bar
 
@@ -46,11 +47,10 @@ def describe(
     kinds = dict(features.kinds_of(chosen))
     active = features.activations(heldout, fires.hook, sae, list(kinds))
     near, cosines = nearest(W, fires.all.live, NEIGHBOURS)
-    into_residual = lens is not None and lens.unembedding.shape[1] == sae.d_model
     tokens = heldout.tokens()
     found = []
     for (number, its), c in zip(kinds.items(), active, strict=True):
-        raised, lowered = lens.moved(W[number]) if lens is not None and into_residual else ([], [])
+        raised, lowered = lens.moved(W[number]) if lens is not None and in_residual_stream(fires.hook) else ([], [])
         top = features.strongest(c, amount.top)
         largest = top[0].activation if top else 0.0
         edges, counts = features.histogram(c)

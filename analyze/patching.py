@@ -221,15 +221,23 @@ def _estimates(several: Sequence[bootstrap.Float], drawn: bootstrap.Float, key: 
     return of_one(values, replicates, (*key, ALL), drawn.shape[1])
 
 
+NEEDED = 0.01  # nats a token lost by zeroing a layer, for a score to mean something
 SHOWN = {"loss_clean": "clean loss", "nats_lost": "nats lost", "nats_lost_zero": "… if zeroed", "score": "score",
          "kl": "KL", "agreement": "agreement"}  # fmt: skip
 
 
 def as_table(lines: Sequence[Row]) -> str:
-    """Markdown: of each run and hook, noise off and on, the measures with their intervals."""
+    """Markdown: of each run and hook, noise off and on, the measures with their intervals.
+
+    A score whose denominator, what zeroing costs, is near 0 is marked.
+    """
     of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines}
-    rows = [
-        [hook, run, "on" if noise else "off", *(with_interval(of[hook, run, noise, name]) for name in SHOWN)]
-        for hook, run, noise in dict.fromkeys(key[:3] for key in of)
-    ]
-    return markdown(["hook", "run", "noise", *SHOWN.values()], rows)
+    rows, marked = [], False
+    for hook, run, noise in dict.fromkeys(key[:3] for key in of):
+        cells = {name: with_interval(of[hook, run, noise, name]) for name in SHOWN}
+        if of[hook, run, noise, "nats_lost_zero"]["low"] <= NEEDED:
+            cells["score"] += " *"
+            marked = True
+        rows.append([hook, run, "on" if noise else "off", *cells.values()])
+    table = markdown(["hook", "run", "noise", *SHOWN.values()], rows)
+    return f"{table}\n\n* zeroing the layer may cost {NEEDED} nats or less: the score says little" * marked or table

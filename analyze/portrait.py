@@ -63,14 +63,19 @@ def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
     histograms = [
         about | {"of": name, **bin_}
         for name, edges, counts in (
-            ("norms of live features", NORM_EDGES, np.histogram(norms[live].numpy(), bins=NORM_EDGES)[0]),
-            ("norms of dead features", NORM_EDGES, np.histogram(norms[~live].numpy(), bins=NORM_EDGES)[0]),
+            ("norms of live features", NORM_EDGES, _histogram(norms[live])),
+            ("norms over the mean input norm", NORM_EDGES, _histogram(norms[live] * scale)),
+            ("norms of dead features", NORM_EDGES, _histogram(norms[~live])),
             ("cosines of live pairs", COSINE_EDGES, cosines),
             ("cosines of pillars", COSINE_EDGES, cosine_histogram(W, pillars)),
         )
         for bin_ in _bins(edges, counts)
     ]
     return Portrait(line, histograms)
+
+
+def _histogram(norms: torch.Tensor) -> np.ndarray:
+    return np.histogram(norms.numpy(), bins=NORM_EDGES)[0]
 
 
 def _bins(edges: np.ndarray, counts: np.ndarray) -> list[Row]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -32,13 +33,14 @@ from data.reader import Store
 class Scope:
     """How much is measured: held-out contexts of the first (None: all) for each kind of measure, and the seed.
 
-    No context for snapshots leaves the measures over training out.
+    No context for snapshots leaves the measures over training out; keep_first leaves position 0 unpatched.
     """
 
     held_out: int | None = None
     patched: int = 100
     snapshots: int = 8
     seed: int = 0
+    keep_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,10 @@ def gather(
     held_out, fires = evaluate(heldout, runs, seed=seed, device=device, kept=kept)
     patched, over = Estimates(), OverTraining()
     if model is not None:
-        patched = patch(model, Heldout(store, scope.patched), runs, seed=seed, device=device, kept=kept)
+        how: dict[str, Any] = {"seed": seed, "keep_first": scope.keep_first, "device": device, "kept": kept}
+        patched = patch(model, Heldout(store, scope.patched), runs, **how)
         if scope.snapshots:
-            over = over_training(model, Heldout(store, scope.snapshots), runs, seed=seed, device=device, kept=kept)
+            over = over_training(model, Heldout(store, scope.snapshots), runs, **how)
     evidence = Evidence(
         runs, {hook: store.statistics(hook).mean_norm() for hook in store.hooks}, held_out, patched, over, curves(runs),
         [portrait.of(one, store, thresholds) for one in fires if not one.noise],

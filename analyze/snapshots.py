@@ -27,7 +27,7 @@ OverTraining = dict[Key, list[tuple[int, Estimate]]]  # (rows, estimate) in the 
 
 def over_training(
     model: PatchableModel, heldout: Heldout, runs: Sequence[FittedRun], *, seed: int = 0,
-    device: torch.device | str = "cpu", kept: Kept = NOTHING,
+    keep_first: bool = False, device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> OverTraining:  # fmt: skip
     """MEASURES of each SAE at each of its run's snapshots, NSAE with noise off and on; empty where there is none."""
     at_step: dict[int, list[FittedRun]] = {}
@@ -37,7 +37,8 @@ def over_training(
     found: OverTraining = {}
     for step, several in sorted(at_step.items()):
         batch_size = {run.name: int(run.settings["batch_size"]) for run in several}
-        for key, estimate in patch(model, heldout, several, seed=seed, device=device, kept=kept).items():
+        patched = patch(model, heldout, several, seed=seed, keep_first=keep_first, device=device, kept=kept)
+        for key, estimate in patched.items():
             if key.measure in MEASURES:
                 found.setdefault(key, []).append((step * batch_size[key.run], estimate))
     return found

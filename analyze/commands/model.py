@@ -15,6 +15,7 @@ from analyze.commands.shared import (
     csv_option,
     device_option,
     json_option,
+    keep_first_option,
     load_lm,
     model_option,
     opened,
@@ -39,7 +40,7 @@ from data.location import Location, write_file
 @model_option
 @contexts_option
 @click.option("--batch-size", type=Count(), default="4", show_default=True, help="Contexts a forward pass.")
-@click.option("--keep-first", is_flag=True, help="Leave position 0 of each context as it is.")
+@keep_first_option
 @seed_option
 @device_option
 @json_option
@@ -68,14 +69,15 @@ def patch_command(
 @model_option
 @contexts_option
 @click.option("--without-model", is_flag=True, help="Leave out what needs the language model: nats lost, KL, score.")
+@keep_first_option
 @out_option
 @seed_option
 @device_option
 @json_option
 @csv_option
 def pareto_command(
-    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, without_model: bool, out: Path | None,
-    seed: int, device: str, as_json: bool, as_csv_: bool,
+    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, without_model: bool, keep_first: bool,
+    out: Path | None, seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
     from analyze import pareto
@@ -87,13 +89,14 @@ def pareto_command(
     if lm is not None:
         from analyze import patching
 
-        found.append(patching.patch(lm, heldout, fitted, seed=seed, device=where))
+        found.append(patching.patch(lm, heldout, fitted, seed=seed, keep_first=keep_first, device=where))
     points = [line for estimates in found for line in pareto.curve_lines(estimates, fitted)]
     matched = [pareto.matched(estimates, fitted) for estimates in found]
     compared = [line for lines in matched for line in lines]
     if out is not None:
         write_pareto(out, points, compared)
-    facts = {**about(heldout), "points": points, "matched": compared}
+    scope = {**about(heldout), "position_0": "clean" if keep_first else "patched"}
+    facts = {**scope, "points": points, "matched": compared}
     tables = [pareto.points_table(points), *map(pareto.as_table, matched)]
     show(facts, compared or points, "\n\n".join(tables), as_json, as_csv_)
 

@@ -15,6 +15,7 @@ from analyze.commands.shared import (
     choose_hooks,
     command,
     device_option,
+    keep_first_option,
     load_lens,
     load_lm,
     model_option,
@@ -58,12 +59,14 @@ folder_option = click.option(
     help="Features of each kind to show, of a run of each family in its middle layer; 0: no page of them.",
 )  # fmt: skip
 @without_model_option
+@keep_first_option
 @threshold_options
 @seed_option
 @device_option
 def report_command(
     path: Location, paths: tuple[Path, ...], model: str | None, out: Path, held_out: int | None, contexts: int,
-    snapshot_contexts: int, features: int, without_model: bool, thresholds: Thresholds, seed: int, device: str,
+    snapshot_contexts: int, features: int, without_model: bool, keep_first: bool, thresholds: Thresholds, seed: int,
+    device: str,
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
     from analyze import feature_page, report
@@ -76,7 +79,7 @@ def report_command(
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
     lens = None if without_model or not features else load_lens(store, model)
     kept = Kept(out / "measured")
-    scope = Scope(held_out, contexts, snapshot_contexts, seed)
+    scope = Scope(held_out, contexts, snapshot_contexts, seed, keep_first)
     results = gather(store, fitted, lm, scope, thresholds=thresholds, device=where, kept=kept)
     if features:
         several = representatives(results.fires, results.evidence.families)

@@ -37,6 +37,9 @@ model_option = click.option(
 contexts_option = click.option(
     "--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first."
 )
+keep_first_option = click.option(
+    "--keep-first", is_flag=True, help="With the model: leave position 0 of each context as it is."
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
 )

@@ -211,6 +211,8 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
     for name, title, of, label, log_x, log_y in (
         ("figure_12_norms", "Figure 12. Norms of live features", "norms of live features", "‖W_dec‖₂ of a feature",
          True, False),
+        ("figure_12_norms_relative", "Figure 12, over the inputs' norm", "norms over the mean input norm",
+         "‖W_dec‖₂ of a live feature over the layer's mean ‖x‖₂", True, False),
         ("figure_12_norms_dead", "Figure 12, dead features", "norms of dead features", "‖W_dec‖₂ of a feature", True,
          False),
         ("figure_13_cosines", "Figure 13. Cosines of all pairs of live features", "cosines of live pairs", "cosine",

@@ -13,12 +13,12 @@ from analyze.evidence import Evidence
 from analyze.fitted import FittedRun
 from analyze.measures import ALL
 from analyze.pareto import curves, places
+from analyze.patching import NEEDED
 from analyze.snapshots import unsteadiness
 from analyze.tables import short
 from analyze.training import rows_to_near_end
 
 MARGIN = 0.01  # of the score
-NEEDED = 0.01  # nats a token lost by zeroing a layer, for a score to mean something
 Runs = list[FittedRun]
 
 

@@ -12,6 +12,7 @@ from analyze.fitted import FittedRun
 from analyze.tables import short
 
 MARGIN = 0.02
+GAP = 0.05  # of explained variance: runs further apart say nothing about suppression at the same one
 Runs = list[FittedRun]
 
 
@@ -24,6 +25,8 @@ def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> It
         for hook, pair in closest.items():
             if pair is not None:
                 one, other, gap = pair
+                if gap > GAP:
+                    continue
                 first, second = evidence.value(one, hook, measure), evidence.value(other, hook, measure)
                 if first is not None and second is not None:
                     note = (
@@ -32,7 +35,9 @@ def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> It
                     )
                     by_hook[hook] = difference(second, first), note
         mean = mean_of([estimate for estimate, _ in by_hook.values()])
-        yield decided(Subject(1, claim, name), f"mean over layers of the {statistic}", mean, MARGIN)
+        missing = len(closest) - len(by_hook)
+        note = f"{missing} of {len(closest)} layers have no runs within {GAP} of explained variance" if missing else ""
+        yield decided(Subject(1, claim, name), f"mean over layers of the {statistic}", mean, MARGIN, note=note)
         for hook, (estimate, note) in by_hook.items():
             yield decided(Subject(1, claim, name, hook), statistic, estimate, MARGIN, note=note)
 

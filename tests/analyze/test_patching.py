@@ -16,7 +16,7 @@ from analyze.bootstrap import weights
 from analyze.fitted import find_runs
 from analyze.heldout import Heldout
 from analyze.lm import ReplayedModel, ResumedModel, load_patchable
-from analyze.patching import CLEAN, Reference, Tallies, patch, patch_measures
+from analyze.patching import CLEAN, Reference, Tallies, as_table, patch, patch_measures
 from data import open_store
 from harvest.demo import MODEL as DEMO
 from harvest.lm import find_model
@@ -157,7 +157,8 @@ def test_the_command_measures_runs_on_the_same_contexts(patched, command) -> Non
     assert all(line["low"] <= line["value"] <= line["high"] for line in lines.values())
     read = list(csv.DictReader(io.StringIO(command(*arguments, "--csv").stdout)))
     assert [float(row["value"]) for row in read] == [line["value"] for line in found["measures"]]
-    assert len(command(*arguments).stdout.splitlines()) == 2 + 6
+    table = command(*arguments).stdout
+    assert sum(line.startswith("|") for line in table.splitlines()) == 2 + 6
 
 
 def test_losses_equal_transformers_own_and_a_patched_forward_hook(patched) -> None:
@@ -184,8 +185,35 @@ def test_losses_equal_transformers_own_and_a_patched_forward_hook(patched) -> No
         handle = mlp.register_forward_hook(replace)
         assert lines["loss"] == pytest.approx(float(lm(tokens, labels=tokens).loss), rel=1e-5)
         handle.remove()
-        mlp.register_forward_hook(lambda module, args, output: torch.cat([output[:, :1], 0 * output[:, 1:]], dim=1))
+        handle = mlp.register_forward_hook(
+            lambda module, args, output: torch.cat([output[:, :1], 0 * output[:, 1:]], dim=1)
+        )
         assert lines["loss_zero"] == pytest.approx(float(lm(tokens, labels=tokens).loss), rel=1e-5)
+        handle.remove()
+        clean = torch.log_softmax(lm(tokens).logits[:, :-1].double(), dim=-1)
+        mean = torch.from_numpy(store.statistics(hook).mean()).float()
+        mlp.register_forward_hook(
+            lambda module, args, output: torch.cat([output[:, :1], mean.expand_as(output[:, 1:])], dim=1)
+        )
+        ablated = lm(tokens, labels=tokens)
+        assert lines["loss_mean"] == pytest.approx(float(ablated.loss), rel=1e-5)
+        other = torch.log_softmax(ablated.logits[:, :-1].double(), dim=-1)
+        divergence = kl_div(other, clean, log_target=True, reduction="sum") / clean[..., 0].numel()
+        assert lines["kl_mean"] == pytest.approx(float(divergence), rel=1e-4)
+
+
+def test_a_score_is_marked_where_zeroing_costs_hardly_anything(patched, command) -> None:
+    def line(measure: str, low: float) -> dict[str, object]:
+        return {"run": "r", "hook": "h", "noise": False, "measure": measure, "value": low, "low": low, "high": low}
+
+    def marked(nats_lost_zero: float) -> bool:
+        measures = ("loss_clean", "nats_lost", "score", "kl", "agreement")
+        table = as_table([line("nats_lost_zero", nats_lost_zero), *(line(measure, 0.5) for measure in measures)])
+        assert ("says little" in table) == ("*" in table)
+        return "*" in table
+
+    assert marked(0.005)
+    assert not marked(0.02)
 
 
 def test_a_paired_interval_of_the_score_is_that_of_resampled_ratios() -> None:

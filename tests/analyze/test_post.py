@@ -100,6 +100,15 @@ def test_claim_1_is_decided_at_the_closest_explained_variance(gain: float, verdi
     assert "differ by 0.000" in one.note
 
 
+def test_claim_1_leaves_layers_out_where_no_two_runs_explain_about_as_much() -> None:
+    apart = measured(RUNS, "explained_variance", lambda r, i: 0.9 if i and r.variant == "nsae" else 0.5, 1e-4)
+    found = claims(evidence(held_out=held_out() | apart))
+    assert {c.hook for c in found if c.number == 1} == {"all", HOOKS[0]}
+    assert {c.note for c in found if c.number == 1 and c.hook == "all"} == {
+        "11 of 12 layers have no runs within 0.05 of explained variance"
+    }
+
+
 def test_claim_2_finds_a_slope_and_none() -> None:
     found = evidence()
     assert verdicts(found, "the baseline's L0 grows") == ["holds"]
@@ -254,6 +263,7 @@ def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
         assert verdicts(yes, words) == ["holds"]
     assert verdicts(no, "most of NSAE's live features") == ["does not hold"]
     assert verdicts(no, "hardly ever directions") == ["does not hold"]
+    assert verdicts(no, "nearly parallel") == ["does not hold"]  # neither has any
     assert verdicts(evidence(dictionary=dictionaries()), "hardly ever directions") == ["not enough data"]
 
 
