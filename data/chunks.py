@@ -22,7 +22,7 @@ import numcodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import StoreError
+from data.errors import DamagedError, StoreError
 from data.location import Location, exists, file_bytes, write_file
 
 TRAILER_BYTES = 4
@@ -109,23 +109,23 @@ class ArrayFile:
     def chunk(self, index: int, *, check: bool = False) -> NDArray[Any]:
         """A chunk as an array [chunk_shape]: a private memory map, or memory where there is nothing to map.
 
-        Raises StoreError where the file is missing, short, or (with `check`) fails its checksum.
+        Raises DamagedError where the file is missing, short, or (with `check`) fails its checksum.
         """
         path = self.chunk_path(index)
         try:
             stored = self.stored_bytes(index)
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read ({error}); `analyze verify` lists what is damaged") from error
+            raise DamagedError(f"{path} cannot be read ({error}); `analyze verify` lists what is damaged") from error
         if check:
             found, recorded = file_checksums(stored)
             if found != recorded:
-                raise StoreError(f"{path} is damaged: its checksum is {found:08x}, its trailer says {recorded:08x}")
+                raise DamagedError(f"{path} is damaged: its checksum is {found:08x}, its trailer says {recorded:08x}")
         return self.decode(stored, index)
 
     def decode(self, stored: NDArray[np.uint8], index: int) -> NDArray[Any]:
         """A chunk file's bytes as an array [chunk_shape]: the same memory, unless the array is compressed.
 
-        Raises StoreError where they are too few or too many.
+        Raises DamagedError where they are too few or too many.
         """
         stored = stored[:-TRAILER_BYTES]
         expected = int(np.prod(self.chunk_shape)) * self.dtype.itemsize
@@ -134,7 +134,7 @@ class ArrayFile:
             self.compressor.decode(np.ascontiguousarray(stored), out=decoded)
             stored = decoded
         if stored.nbytes != expected:
-            raise StoreError(
+            raise DamagedError(
                 f"{self.chunk_path(index)} holds {stored.nbytes} bytes where {expected} belong; it is damaged"
             )
         return stored.view(self.dtype).reshape(self.chunk_shape)

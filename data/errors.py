@@ -11,5 +11,9 @@ class StoreError(InputError):
     """A store is missing, unfinished, damaged, or not the one expected; the message names it and the remedy."""
 
 
+class DamagedError(StoreError):
+    """A file of a store is missing, or not what was written; the message names it."""
+
+
 class Stopped(Exception):
     """A signal asked a long command to stop; what is done is kept, and the same command continues."""

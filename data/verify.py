@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from data.chunks import file_checksums
-from data.errors import StoreError
+from data.errors import DamagedError, StoreError
 from data.location import exists, transfers
 from data.reader import Store
 from data.schema import COMMIT, DOCUMENT, N_COMMIT_FACTS, TOKENS, channel_scale_name, fingerprint, stats_arrays
@@ -26,7 +26,15 @@ class Problem:
 
 
 def verify(store: Store) -> Iterator[Problem | None]:
-    """Check each file in turn: yields None where it is whole, a Problem where it is not."""
+    """Check each file in turn: yields None where it is whole, a Problem where it is not.
+
+    Without the commit table, which says what must be there, nothing else can be checked.
+    """
+    try:
+        store.commit  # noqa: B018
+    except DamagedError as error:
+        yield Problem(COMMIT, str(error))
+        return
     with ThreadPoolExecutor(transfers(store.path)) as pool:
         yield from pool.map(lambda file: _check(store, *file), _files(store))
     if store.complete and store.fingerprint != fingerprint(store.commit, store.provenance):
