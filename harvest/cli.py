@@ -85,6 +85,7 @@ def main(
     from data.facts import store_facts
     from data.location import remove
     from data.writer import remove_store, staging_path
+    from harvest.allocator import keep_large_blocks
     from harvest.compute import Compute
     from harvest.documents import THE_PILE, DatasetChoice, open_source
     from harvest.lm import find_model
@@ -131,6 +132,8 @@ def main(
         remove_store(out)
         remove(staging_path(out))
 
+    if torch_device.type == "cpu":
+        keep_large_blocks()
     outcome = run(request, facts, source, settings, out, device=torch_device, worker=worker, stop=stopping.event)
     if outcome.text_ended:
         have = outcome.store.layout.n_contexts * context_size

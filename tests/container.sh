@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the image without a Docker engine, and runs the three stages in it: from nothing, in some ten minutes.
+# Builds the image without a Docker engine, and runs the three stages in it: from nothing, in some five minutes.
 #
 #   sudo tests/container.sh          needs Debian's buildah and debootstrap, root, 8 GB of disk
 #
