@@ -5,6 +5,7 @@ Not here: what is counted.
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
 import time
@@ -21,16 +22,16 @@ class Bar(tqdm):  # type: ignore[misc]
     The line comes also while nothing is counted, as during a long validation, so that a log never falls silent.
     """
 
-    disable: bool
+    disable, _terminal = True, True  # until it is made: a signal may end that half-way
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal, self._closed = sys.stderr.isatty(), threading.Event()
         self._logged: tuple[float, int] | None = None
         quieter = {} if self._terminal else {"mininterval": 1.0, "dynamic_ncols": False}
         super().__init__(*args, **{**quieter, **options})
-        self._closed = threading.Event()
         if not (self._terminal or self.disable):
-            threading.Thread(target=self._keep_logging, daemon=True).start()
+            # Not a `Thread`: its start, when a signal ends it half-way, shows a traceback.
+            _thread.start_new_thread(self._keep_logging, ())
 
     def _keep_logging(self) -> None:
         while not self._closed.wait(LOG_SECONDS / 6):
