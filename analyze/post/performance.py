@@ -28,7 +28,7 @@ def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
     parts = list(by_hook.values())
     yield decided(
         Subject(4, claim, name), f"mean over layers of the {statistic}", mean_of(parts), MARGIN, none=True, parts=parts,
-        note=_overlap(evidence, by_hook),
+        note=_overlap(evidence, by_hook) if evidence.patched else "not measured: it needs the language model",
     )  # fmt: skip
     for hook, estimate in by_hook.items():
         note = _says_little(evidence, hook, baseline)

@@ -183,6 +183,11 @@ def test_claim_4_is_not_decided_without_overlap_and_flags_layers_that_are_not_ne
     assert len(idle) == N
 
 
+def test_claim_4_says_where_nothing_was_patched() -> None:
+    (found,) = (c for c in claims(evidence()) if "score is no different" in c.claim)
+    assert (found.verdict, found.note) == ("not enough data", "not measured: it needs the language model")
+
+
 def test_claim_4_compares_how_steady_the_scores_are() -> None:
     def over(size: dict[str, float]) -> dict[Key, list[tuple[int, Estimate]]]:
         return {
