@@ -85,7 +85,7 @@ def dictionary(evidence: Evidence) -> Iterator[Claim]:
     for name, baseline, nsae in evidence.pairs():
         one, other = (_mean_share(evidence, runs, "near_twin_share") for runs in (baseline, nsae))
         found = None if one is None or other is None else difference(other, one)
-        note = "" if one is None or other is None else f"{short(other.value)} and {short(one.value)}"
+        note = "" if one is None or other is None else f"NSAE {short(other.value)}, baseline {short(one.value)}"
         subject = Subject(7, "NSAE has features nearly parallel to another, which the baseline lacks", name)
         yield decided(
             subject, "share of live features with another at cosine above 0.9, difference, exact", found, 0, note=note

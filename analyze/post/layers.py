@@ -81,7 +81,7 @@ def agreement(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iter
     one, other = (mean_of([v for v in (_variation(evidence, run) for run in runs) if v]) for runs in (baseline, nsae))
     found = None if one is None or other is None else difference(one, other)
     statistic = "the baseline's coefficient of variation of L1/L0 over layers, less NSAE's"
-    note = "" if one is None or other is None else f"{short(one.value)} and {short(other.value)}"
+    note = "" if one is None or other is None else f"baseline {short(one.value)}, NSAE {short(other.value)}"
     yield decided(Subject(3, "L1/L0 varies less over layers for NSAE", name), statistic, found, 0, note=note)
 
 
