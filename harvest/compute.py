@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 
 from data.errors import InputError
-from harvest.lm import LanguageModel, Receive
+from harvest.lm import LanguageModel, LoadedModel, Receive
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Compiling = Literal["auto", "yes", "no"]
@@ -48,7 +48,7 @@ class Compute:
 class AtPrecision:
     """A language model whose products are computed in another precision than float32."""
 
-    def __init__(self, model: LanguageModel, precision: Precision, device: torch.device) -> None:
+    def __init__(self, model: LoadedModel, precision: Precision, device: torch.device) -> None:
         self.exact, self.precision, self.device = model, precision, device
         self.path, self.widths = model.path, model.widths
 
@@ -64,11 +64,6 @@ class AtPrecision:
         """See `LanguageModel.capture`."""
         with products_in(self.precision, self.device):
             self.exact.capture(tokens, lambda name, value: receive(name, value.float()))
-
-    def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
-        """See `LanguageModel.capture_uncompiled`."""
-        with products_in(self.precision, self.device):
-            self.exact.capture_uncompiled(tokens, lambda name, value: receive(name, value.float()))
 
 
 @contextmanager

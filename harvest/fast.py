@@ -111,7 +111,7 @@ class FastModel:
 
     @torch.inference_mode()
     def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
-        """See `LanguageModel.capture_uncompiled`."""
+        """See `LoadedModel.capture_uncompiled`."""
         self._run(tokens, receive)
 
     def watched(self, work: Callable[[], T], receive: Receive) -> T:

@@ -53,6 +53,10 @@ class LanguageModel(Protocol):
         The tensor may be reused after `receive` returns.
         """
 
+
+class LoadedModel(LanguageModel, Protocol):
+    """A model as it is loaded, computing in float32."""
+
     def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
         """As `capture`, never compiled: for the few tokens that values are compared on."""
 
@@ -120,7 +124,7 @@ def official_name(alias: str) -> str:
 def load(
     facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *, processing: Processing, device: torch.device,
     compiled: bool = False,
-) -> tuple[LanguageModel, str]:  # fmt: skip
+) -> tuple[LoadedModel, str]:  # fmt: skip
     """Load the weights in float32; returns the model and its weights' fingerprint (SHA-256).
 
     Only fast.py's models are compiled. Raises InputError where a hook does not exist, with the names that come close.

@@ -25,8 +25,6 @@ def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> It
         for hook, pair in closest.items():
             if pair is not None:
                 one, other, gap = pair
-                if gap > GAP:
-                    continue
                 first, second = evidence.value(one, hook, measure), evidence.value(other, hook, measure)
                 if first is not None and second is not None:
                     note = (
@@ -43,10 +41,11 @@ def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> It
 
 
 def _closest(evidence: Evidence, hook: str, ones: Runs, others: Runs) -> tuple[FittedRun, FittedRun, float] | None:
-    """The two runs whose explained variances at a hook are closest, and how far apart they are."""
+    """The two runs whose explained variances at a hook are closest, and how far apart: None if by more than GAP."""
     pairs = []
     for one, other in product(ones, others):
         first, second = (evidence.value(run, hook, "explained_variance") for run in (one, other))
         if first is not None and second is not None:
             pairs.append((one, other, abs(first.value - second.value)))
+    pairs = [pair for pair in pairs if pair[2] <= GAP]
     return min(pairs, key=lambda pair: pair[2], default=None)
