@@ -54,7 +54,7 @@ def describe(
         top = features.strongest(c, amount.top)
         largest = top[0].activation if top else 0.0
         edges, counts = features.histogram(c)
-        examples = _Examples(tokens, c, largest, lens)
+        examples = _Examples(heldout.contexts, tokens, c, largest, lens)
         found.append({
             "id": _identity(fires, number), "hook": fires.hook, "run": fires.run.name, "number": number,
             "kinds": [kind for kind in its if kind],
@@ -77,8 +77,11 @@ def describe(
 
 @dataclass(frozen=True)
 class _Examples:
-    """Of one feature: contexts' tokens int32 [contexts, positions], its activations there, and the largest of them."""
+    """Of one feature: contexts' numbers in the store int64 [contexts], their tokens int32 [contexts, positions], its
+    activations there, and the largest of them.
+    """
 
+    contexts: NDArray[np.int64]
     tokens: NDArray[np.int32]
     c: features.Floats
     largest: float
@@ -94,7 +97,10 @@ class _Examples:
             {"text": token, "c": value, "a": value / self.largest if self.largest else 0.0}
             for token, value in zip(text, c, strict=True)
         ]
-        return {"context": place.context, "position": place.position, "activation": place.activation, "tokens": shown}
+        return {
+            "context": int(self.contexts[place.context]), "position": place.position, "activation": place.activation,
+            "tokens": shown,
+        }  # fmt: skip
 
 
 def _identity(fires: Fires, number: int) -> str:

@@ -21,7 +21,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """x float32 [n, d]; group int64 [n], what is resampled together (0 … groups − 1); context, position int64 [n]."""
+    """x float32 [n, d]; group int64 [n], what is resampled together (0 … groups − 1); context, position int64 [n].
+
+    `context` counts the contexts that are looked at.
+    """
 
     x: torch.Tensor
     group: Ints
@@ -30,18 +33,21 @@ class Rows:
 
 
 class Heldout:
-    """The held-out contexts of a store, or the first `n_contexts` of them.
+    """The held-out contexts of a store, or `n_contexts` of them, evenly spaced.
 
-    `group_of` int64 [contexts, context_size] numbers what is resampled: documents, or contexts where the store knows
-    of no two documents. Raises StoreError where the store has no held-out rows.
+    Evenly, because contexts stand in the order of documents, and a long document fills many in a row: the first few
+    would be of hardly more than one. `contexts` int64 [contexts] are their numbers in the store; `group_of` int64
+    [contexts, context_size] numbers what is resampled: documents, or contexts where the store knows of no two
+    documents. Raises StoreError where the store has no held-out rows.
     """
 
     def __init__(self, store: Store, n_contexts: int | None = None) -> None:
         self.store = store
-        self.n_contexts = min(store.layout.n_heldout_contexts, n_contexts or store.layout.n_heldout_contexts)
+        of_all = store.layout.n_heldout_contexts
+        self.n_contexts = min(of_all, n_contexts or of_all)
         if not self.n_contexts or not store.shards("heldout"):
             raise StoreError(f"{store.path} has no held-out rows yet; continue the harvest with its command")
-        self.contexts = np.arange(self.n_contexts)
+        self.contexts = np.arange(self.n_contexts) * of_all // self.n_contexts
         document = store.documents(self.contexts)
         self.unit = "document" if len(np.unique(document)) > 1 else "context"
         if self.unit == "context":
@@ -51,7 +57,7 @@ class Heldout:
 
     def identity(self) -> list[str | int | None]:
         """What it is, in JSON's types."""
-        return [self.store.fingerprint, self.n_contexts]
+        return [self.store.fingerprint, self.n_contexts, int(self.contexts[-1])]
 
     @property
     def bins(self) -> list[tuple[str, int, int]]:
@@ -64,9 +70,12 @@ class Heldout:
 
     def rows(self, hook: str, *, batch_size: int) -> Iterator[Rows]:
         """Batches of at most so many rows; none crosses a shard."""
+        number = np.full(self.store.layout.n_heldout_contexts, -1)
+        number[self.contexts] = np.arange(self.n_contexts)
         for shard in self.store.shards("heldout"):
-            context, position = (origin.astype(np.int64) for origin in self.store.origin(shard))
-            kept = np.flatnonzero(context < self.n_contexts)
+            in_store, position = (origin.astype(np.int64) for origin in self.store.origin(shard))
+            context = number[in_store]
+            kept = np.flatnonzero(context >= 0)
             for begin in range(0, len(kept), batch_size):
                 index = kept[begin : begin + batch_size]
                 x = torch.from_numpy(self.store.rows(hook, shard, index).astype(np.float32))

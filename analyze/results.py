@@ -31,7 +31,7 @@ from data.reader import Store
 
 @dataclass(frozen=True)
 class Scope:
-    """How much is measured: held-out contexts of the first (None: all) for each kind of measure, and the seed.
+    """How much is measured: held-out contexts, evenly spaced (None: all), for each kind of measure, and the seed.
 
     No context for snapshots leaves the measures over training out; keep_first leaves position 0 unpatched.
     """

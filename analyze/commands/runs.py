@@ -48,7 +48,7 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 @command("measures", "measures --store data/demo.zarr runs/demo --contexts 200")
 @store_option
 @runs_argument
-@click.option("--contexts", type=Count(), help="How many held-out contexts, of the first.  [default: all]")
+@click.option("--contexts", type=Count(), help="So many held-out contexts, evenly spaced.  [default: all]")
 @seed_option
 @device_option
 @json_option

@@ -35,7 +35,7 @@ model_option = click.option(
     "--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]"
 )
 contexts_option = click.option(
-    "--contexts", type=Count(), default="100", show_default=True, help="Held-out contexts, of the first."
+    "--contexts", type=Count(), default="100", show_default=True, help="So many held-out contexts, evenly spaced."
 )
 keep_first_option = click.option(
     "--keep-first", is_flag=True, help="With the model: leave position 0 of each context as it is."
