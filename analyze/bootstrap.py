@@ -33,7 +33,9 @@ def resampled(sums: Float, drawn: Float) -> Float:
 
 
 def interval(values: Float, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of resampled values [resamples]; NaN where any is no number."""
+    """The percentile interval of resampled values [resamples]; NaN where any is not finite."""
+    if not np.isfinite(values).all():
+        return float("nan"), float("nan")
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

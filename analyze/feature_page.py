@@ -5,7 +5,6 @@ Not here: which features, and where (features.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from analyze.heldout import Heldout
 from analyze.lens import Lens
 from analyze.tables import Row, short
 from data.hooks import in_residual_stream
+from data.json_text import json_text
 from data.location import write_file
 from data.progress import Bar
 
@@ -118,7 +118,7 @@ def write(
         for feature in describe(heldout, fires, lens, thresholds, amount, wanted, seed=seed)
     ]
     model = heldout.store.provenance["model"]["name"]
-    write_file(out / "features.json", json.dumps(found).encode())
+    write_file(out / "features.json", json_text(found).encode())
     write_file(
         out / "features.html",
         html.page(

@@ -32,6 +32,7 @@ from analyze.snapshots import over_training_lines
 from analyze.tables import Row, as_csv
 from analyze.theory import theory_lines
 from data.facts import store_facts
+from data.json_text import json_text
 from data.location import write_file
 from data.progress import Bar
 
@@ -91,19 +92,19 @@ def write(results: Results, out: Path, command: str, *, features: bool) -> None:
         write_file(csv / f"{drawn.name}.csv", as_csv(drawn.lines).encode())
         shown = {"name": drawn.name, "title": drawn.title, "caption": drawn.caption}
         figures.append({**shown, "png": base64.b64encode(png).decode()})
-    write_file(out / "metrics.json", json.dumps(facts(results, found), indent=1, allow_nan=False).encode())
+    write_file(out / "metrics.json", json_text(facts(results, found)).encode())
     write_file(out / "index.html", render(results, found, figures, command, features).encode())
 
 
 def facts(results: Results, found: dict[str, list[Row]]) -> Row:
-    """metrics.json: the store, what was measured, and every table; what is no number is null."""
+    """metrics.json: the store, what was measured, and every table."""
     heldout = results.heldout
-    return _known({
+    return {
         "schema": 1, "store": store_facts(results.store), "provenance": results.store.provenance,
         "scope": {**asdict(results.scope), "held_out": heldout.n_contexts, "resampled": heldout.unit,
                   "groups": heldout.n_groups},
         **found,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row], command: str, features: bool) -> str:
@@ -146,8 +147,8 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
         stability=html.table(found["stability"], {key: key for key in (found["stability"] or [{}])[0]}),
         theory=html.table(found["theory"], {"step": "step", "run": "run", "hook": "hook", "value": "value"}),
         settings=html.table(found["runs"], RUN),
-        provenance=json.dumps(results.store.provenance, indent=2),
-        run_settings=[(run.name, json.dumps(run.settings, indent=2)) for run in runs],
+        provenance=json_text(results.store.provenance),
+        run_settings=[(run.name, json_text(run.settings)) for run in runs],
         commands="\n".join([*_commands(results), command]),
     )
 
@@ -187,12 +188,3 @@ def _arguments(options: dict[str, Any]) -> Iterator[str]:
 def _flat(line: Row) -> Row:
     """Lists in a cell as text with spaces."""
     return {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in line.items()}
-
-
-def _known(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null."""
-    if isinstance(value, dict):
-        return {key: _known(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_known(part) for part in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from data.cli import Count, StoppableCommand, StoreLocation, choose_device, parse_layers
 from data.errors import InputError
+from data.json_text import json_text
 from data.location import Location
 from data.stop import StopRequest
 
@@ -147,7 +147,7 @@ def main(
 def show(facts: dict[str, Any], as_json: bool) -> None:
     from data.facts import describe
 
-    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+    click.echo(json_text(facts) if as_json else describe(facts))
 
 
 def show_plan(request: Request, facts: ModelFacts, out: Location, device: Any, as_json: bool) -> None:
@@ -164,7 +164,7 @@ def show_plan(request: Request, facts: ModelFacts, out: Location, device: Any, a
             "bytes": schema.total_bytes(), "bytes_needed": need, "bytes_free": free, "files": schema.n_files(),
             "tokens_per_second": rate, "seconds": seconds, "widths_known": widths_are_known(request),
         }  # fmt: skip
-        click.echo(json.dumps(plan, indent=2))
+        click.echo(json_text(plan))
         return
     click.echo(
         f"{out}: {schema.layout.n_rows:,} rows × {len(schema.hooks)} hooks in {schema.dtype}, "

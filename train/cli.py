@@ -5,7 +5,6 @@ Not here: what options mean together (options.py), training (trainer.py).
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -17,6 +16,7 @@ import click
 
 from data.cli import BAD_INPUT, Count, StoppableCommand, StoreLocation, choose_device
 from data.errors import InputError, Stopped
+from data.json_text import json_text
 from data.reader import open_store
 from data.stop import StopRequest
 from train.options import NAMES, NUMBERS, WHOLES, command_line, given_values, load_defaults, make_experiment
@@ -149,7 +149,7 @@ def end(out: Path, runs: Sequence[Run], options: Mapping[str, Any]) -> None:
 def show_runs(runs: Sequence[Run], options: Mapping[str, Any]) -> None:
     """Print what would be trained: the runs, and the settings that they share."""
     shared = {key: value for key, value in command_line(options).items() if key not in asdict(runs[0])}
-    click.echo(json.dumps({"runs": [asdict(run) for run in runs], "shared": shared}, indent=2))
+    click.echo(json_text({"runs": [asdict(run) for run in runs], "shared": shared}))
 
 
 def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) -> None:
@@ -159,7 +159,7 @@ def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) 
     """
     found = final_records(out, runs)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json_text(found))
     else:
         noisy = {run.name: noise and ARCHITECTURES[run.variant].noisy for run in runs}
         click.echo(table({name: [r for r in rs if r["noise"] == noisy[name]] for name, rs in found.items()}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -17,6 +16,7 @@ from analyze.tables import Row, as_csv
 from data.cli import Count, InterruptibleCommand, StoreLocation, parse_layers
 from data.errors import InputError
 from data.hooks import layer_of
+from data.json_text import json_text
 from data.location import Location, write_file
 from data.reader import Store, open_store
 
@@ -116,7 +116,7 @@ def choose_hooks(fitted: Sequence[FittedRun], layers: str) -> list[str]:
 
 def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: bool) -> None:
     """Print the facts as JSON, or the lines as CSV, or the table."""
-    click.echo(json.dumps(facts, indent=2) if as_json else as_csv(lines).rstrip() if as_csv_ else table)
+    click.echo(json_text(facts) if as_json else as_csv(lines).rstrip() if as_csv_ else table)
 
 
 def load_lens(store: Store, model: str | None) -> Lens:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from analyze.commands.shared import command, csv_option, json_option, out_option, show, store_option, write_csv
 from data.facts import describe, store_facts
+from data.json_text import json_text
 from data.location import Location, write_file
 from data.progress import Bar
 from data.reader import open_store
@@ -23,7 +23,7 @@ from data.verify import verify
 def store_command(path: Location, as_json: bool) -> None:
     """What a store holds: sizes, norms by hook, how well its stream mixes."""
     facts = store_facts(open_store(path))
-    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+    click.echo(json_text(facts) if as_json else describe(facts))
 
 
 @command("norms", "norms --store data/demo.zarr --out norms")
@@ -61,7 +61,7 @@ def verify_command(path: Location, as_json: bool) -> None:
             problems.append(problem)
     if as_json:
         found = [{"file": problem.file, "problem": problem.what} for problem in problems]
-        click.echo(json.dumps({"files_checked": checked, "problems": found}, indent=2))
+        click.echo(json_text({"files_checked": checked, "problems": found}))
     else:
         for problem in problems:
             click.echo(f"{problem.file}: {problem.what}")

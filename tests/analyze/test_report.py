@@ -28,7 +28,12 @@ def report(demo_runs: tuple[Path, list[Path]], command, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def metrics(report: Path) -> dict[str, Any]:
-    return json.loads((report / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    return strictly((report / "metrics.json").read_text())
+
+
+def strictly(text: str) -> Any:
+    """JSON proper, which has no NaN."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
 
 
 def test_metrics_agree_with_the_commands(
@@ -38,7 +43,7 @@ def test_metrics_agree_with_the_commands(
     for name, key, options in (("measures", "measures", ("--contexts", "12")), ("patch", "patching", OPTIONS[:2])):
         done = command("analyze", name, "--store", path, *folders, *options, "--json", "--device", "cpu")
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)["measures"]
+        found = strictly(done.stdout)["measures"]
         assert sorted(found, key=str) == sorted(metrics[key], key=str)  # a report has runs by growing α
     assert {claim["number"] for claim in metrics["claims"]} == set(range(1, 8))
     assert len(metrics["stability"]) == 4  # two α, two layers
