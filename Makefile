@@ -17,7 +17,7 @@ DEMO_ACTIVATIONS ?= 300k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
 	--lr 1e-3 --validate-every 50k --log-every 20k
 
-.PHONY: demo test test-tl3 test-values container clean
+.PHONY: demo test test-kernels test-tl3 test-values container clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
@@ -32,6 +32,11 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+
+# The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
+test-kernels: $(VENV)/.installed-dev
+	$(PIP) install -q triton
+	$(VENV)/bin/pytest tests/train/test_pair_kernels.py
 
 # The values also with TransformerLens 3.9, in an environment of its own.
 test-tl3:

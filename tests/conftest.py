@@ -19,6 +19,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # which Triton reads as it is first imported
+
 from data import Store, open_store
 from data.deal import Layout
 from data.dtypes import channel_scales, encode

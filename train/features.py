@@ -8,6 +8,7 @@ another order, so the choice, made for each SAE and block by what is counted in 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Protocol, Self
 
 import torch
@@ -49,14 +50,15 @@ def split(sae: SAE, pre: Tensor, *, active: Tensor, piece: Tensor, below: float)
     `below`.
     """
     torch.gt(pre, 0, out=active)
-    limit = below * active[0].numel()
-    dense = [not below or int(torch.count_nonzero(one)) > limit for one in active]
-    if all(dense):
-        yield slice(None), DenseFeatures.of(sae, pre, active, piece)
-        return
-    for i, is_dense in enumerate(dense):
-        part = slice(i, i + 1)
+    if below:
+        counts = torch.stack([torch.count_nonzero(one) for one in active])  # read at once: a GPU is waited for
+        dense = (counts > below * active[0].numel()).tolist()
+    else:
+        dense = [True] * len(active)
+    for is_dense, several in groupby(range(len(dense)), key=dense.__getitem__):
+        which = list(several)
+        part = slice(which[0], which[-1] + 1)
         if is_dense:
             yield part, DenseFeatures.of(sae, pre[part], active[part], piece[part])
         else:
-            yield part, SparseFeatures.of(sae, pre[i], active[i])
+            yield part, SparseFeatures.of(sae, pre[part], active[part])

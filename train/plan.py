@@ -68,7 +68,7 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
     groups = tuple(_groups(experiment, max(room // rows, 1)))
     largest = max(map(len, groups))
     piece_features = min(d_sae, max(PIECE_BYTES[device.type] // (compute.itemsize * largest * rows), 1))
-    # Pairs only on CPUs, in float32: a GPU's dense products are the faster ones.
+    # A CPU has no products on pairs in bfloat16; what a GPU takes is measured there (crossing.py).
     sparse_below = SPARSE_BELOW if device.type == "cpu" and compute == torch.float32 else 0.0
     n_noises = -(-experiment.batch_size // noise_rows)
     plan = Plan(groups, d_model, d_sae, rows, piece_features, noise_rows, n_noises, compute, sparse_below)

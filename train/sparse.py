@@ -1,52 +1,56 @@
 """Feature activations as the list of active (row, feature) pairs, and their products; see features.py.
 
-With L0 active features in a row the products cost L0/d_sae of the dense ones. Kernels are PyTorch's: the weighted sums
-of `embedding_bag`, and products of matrices in compressed rows (CSR).
+With L0 active features in a row the products cost L0/d_sae of the dense ones. The pairs of a stack of SAEs are one
+list, rows and features being counted through the stack, so that a product of all is one call.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
+from train import pair_products
 from train.sae import SAE
-
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")  # we use two of its products, tested
 
 WORD = 8  # bytes of a mask that are looked at at once
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Active pairs of [n_rows, d_sae], in the order of rows: row and feature int64 [pairs]."""
+    """Active pairs of [k, n_rows, d_sae], in the order of SAEs and rows.
+
+    row int64 [pairs], in 0 … k · n_rows; feature int64 [pairs], in 0 … k · d_sae.
+    """
 
     row: Tensor
     feature: Tensor
+    k: int
     n_rows: int
     d_sae: int
 
     @classmethod
-    def of(cls, active: Tensor) -> Pairs:
-        """From a mask, bool [n_rows, d_sae]."""
-        n_rows, d_sae = active.shape
-        place = places(active.reshape(-1))
+    def of(cls, place: Tensor, shape: tuple[int, int, int]) -> Pairs:
+        """From their places in [k, n_rows, d_sae], ascending: int64 [pairs]."""
+        k, n_rows, d_sae = shape
         row = torch.div(place, d_sae, rounding_mode="floor")
-        return cls(row, place - row * d_sae, n_rows, d_sae)
+        feature = place - row * d_sae
+        if k > 1:
+            feature += torch.div(row, n_rows, rounding_mode="floor") * d_sae
+        return cls(row, feature, k, n_rows, d_sae)
 
     @cached_property
     def row_begins(self) -> Tensor:
-        """Where each row's pairs begin, and the end of the last: int64 [n_rows + 1]."""
-        return _begins(torch.bincount(self.row, minlength=self.n_rows))
+        """Where each row's pairs begin, and the end of the last: int64 [k · n_rows + 1]."""
+        return _begins(torch.bincount(self.row, minlength=self.k * self.n_rows))
 
     @cached_property
     def counts(self) -> Tensor:
-        """How many pairs each feature has: int64 [d_sae]."""
-        return torch.bincount(self.feature, minlength=self.d_sae)
+        """How many pairs each feature has: int64 [k · d_sae]."""
+        return torch.bincount(self.feature, minlength=self.k * self.d_sae)
 
     @cached_property
     def by_feature(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,47 +61,67 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SparseFeatures:
-    """c of one SAE (k = 1): its pairs, and values [pairs]."""
+    """c of k SAEs: its pairs, and values [pairs], float32 at least."""
 
     pairs: Pairs
     values: Tensor
 
     @classmethod
     def of(cls, sae: SAE, pre: Tensor, active: Tensor) -> SparseFeatures:
-        """From gated pre-activations [n_rows, d_sae] and where they are above 0."""
-        pairs = Pairs.of(active)
-        return cls(pairs, sae.activate(pre[pairs.row, pairs.feature]))
+        """From gated pre-activations [k, n_rows, d_sae] and where they are above 0."""
+        place = places(active.reshape(-1))
+        values = pre.reshape(-1)[place]
+        values = values.to(torch.promote_types(values.dtype, torch.float32))
+        return cls(Pairs.of(place, (pre.shape[0], pre.shape[1], pre.shape[2])), sae.activate(values))
 
     def l1(self) -> Tensor:
-        return self.values.new_zeros(1, self.pairs.n_rows).index_add_(1, self.pairs.row, self.values[None])
+        return _sums(self.values, self.pairs.row_begins).view(self.pairs.k, -1)
 
     def fires(self) -> Tensor:
-        return self.pairs.counts[None]
+        return self.pairs.counts.view(self.pairs.k, -1)
 
     def decode(self, W_dec: Tensor) -> Tensor:
         begins, feature = self.pairs.row_begins, self.pairs.feature
-        return embedding_bag(
-            feature, W_dec[0], begins, mode="sum", per_sample_weights=self.values, include_last_offset=True
-        )[None]
+        found = products(W_dec).weighted_sums(begins, feature, self.values, W_dec.flatten(0, 1))
+        return found.view(self.pairs.k, self.pairs.n_rows, -1)
 
     def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
-        order, row, begins = self.pairs.by_feature
-        size = (self.pairs.d_sae, self.pairs.n_rows)
-        matrix = torch.sparse_csr_tensor(begins, row, self.values[order], size, check_invariants=False)
-        torch.addmm(total[0], matrix, rows[0], beta=0 if first else 1, out=total[0])
+        _, row, begins = self.pairs.by_feature
+        flat = total.view(-1, total.shape[-1]), rows.flatten(0, 1)
+        products(total).add_weighted_sums_(flat[0], begins, row, self._by_feature, flat[1], first=first)
 
     def add_sum_(self, total: Tensor) -> None:
-        total[0].index_add_(0, self.pairs.feature, self.values)
+        total.add_(_sums(self._by_feature, self.pairs.by_feature[2]).view_as(total))
 
     def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> SparseFeatures:
-        """∂L/∂c on the pairs alone: a sampled dense-dense product."""
+        """∂L/∂c on the pairs alone."""
         pairs = self.pairs
-        size = (pairs.n_rows, pairs.d_sae)
-        wanted = torch.sparse_csr_tensor(
-            pairs.row_begins, pairs.feature, sparsity[0][pairs.row], size, check_invariants=False
+        gradient = products(outer).dots(
+            pairs.row_begins,
+            pairs.feature,
+            outer.flatten(0, 1),
+            W_dec.flatten(0, 1),
+            sparsity.flatten().to(self.values.dtype),
         )
-        gradient = torch.sparse.sampled_addmm(wanted, outer[0], W_dec[0].mT)
-        return SparseFeatures(pairs, sae.activation_backward(gradient.values(), self.values, out=self.values))
+        return SparseFeatures(pairs, sae.activation_backward(gradient, self.values, out=self.values))
+
+    @cached_property
+    def _by_feature(self) -> Tensor:
+        """The values in the order of features."""
+        return self.values[self.pairs.by_feature[0]]
+
+
+def products(tensor: Tensor) -> ModuleType:
+    """The products on pairs for the device that a tensor is on."""
+    if tensor.is_cuda:
+        from train import pair_kernels
+
+        return pair_kernels
+    return pair_products
+
+
+def _sums(values: Tensor, begins: Tensor) -> Tensor:
+    return torch.segment_reduce(values, "sum", offsets=begins, initial=0)
 
 
 def places(mask: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from data.progress import Bar
 from data.reader import Store
 from data.stats import ALL
 from data.stream import ShuffledStream
+from train import crossing
 from train.group import Group, Inputs
 from train.noise import Noise
 from train.outputs import Outputs
@@ -43,6 +45,8 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
         sparse_below=plan.sparse_below, compute=plan.compute, device=device,
     )  # fmt: skip
     gradients = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
+    if device.type == "cuda":
+        blocks = replace(blocks, sparse_below=crossing.measured(blocks, gradients))
     groups = []
     for members in plan.groups:
         group = Group(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import block_diag
 
 from train.optimizer import StackAdam
 from train.sae import ARCHITECTURES, SAE, Gradients
@@ -96,10 +97,13 @@ def test_places_are_those_of_nonzero(n: int, skip: int, share: float, seed: int)
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(1, 12), st.integers(1, 40), st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_pairs_by_feature_are_the_pairs_of_the_transposed_mask(rows: int, d: int, share: float, seed: int) -> None:
-    mask = np.random.default_rng(seed).random((rows, d)) < share
-    pairs = Pairs.of(torch.from_numpy(mask))
+@given(st.integers(1, 3), st.integers(1, 12), st.integers(1, 40), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_pairs_are_those_of_the_block_diagonal_mask_by_row_and_by_feature(
+    k: int, rows: int, d: int, share: float, seed: int
+) -> None:
+    masks = np.random.default_rng(seed).random((k, rows, d)) < share
+    pairs = Pairs.of(torch.from_numpy(np.flatnonzero(masks)), masks.shape)
+    mask = block_diag(*masks)
     row, feature = np.nonzero(mask)
     assert pairs.row.tolist() == row.tolist()
     assert pairs.feature.tolist() == feature.tolist()
