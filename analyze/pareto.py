@@ -70,7 +70,10 @@ class Curve:
 
 
 def _interpolated(l0: float, x: Float, y: Float) -> float:
-    order = np.argsort(x)
+    """Of y at points x, linear in log x. A point that never fires in a resample (x = 0) has no place on the curve."""
+    order = np.argsort(x)[np.count_nonzero(x == 0) :]
+    if not len(order):
+        return float("nan")
     return float(np.interp(np.log(l0), np.log(x[order]), y[order]))
 
 

@@ -109,3 +109,17 @@ def test_the_command_writes_points_comparisons_and_a_figure_a_measure(trained, c
     for measure in ("l2", "explained_variance", "suppression", "gamma"):
         assert (out / f"{measure}.png").read_bytes()[:4] == b"\x89PNG"
     assert "nsae − baseline" in command(*arguments).stdout
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_that_never_fires_in_a_resample_has_no_place_on_that_resamples_curve() -> None:
+    points = {"baseline": [(1.0, 5.0), (10.0, 3.0), (100.0, 1.0)]}
+    found, runs = estimates_of(points)
+    never = found[Key("baseline0", HOOK, False, "all", "l0")].replicates
+    never[:250] = 0
+    (curve,) = curves(found, runs)
+    of_l2 = curve.points(found, "l2")
+    low, between = curve.at(10**0.5, of_l2), curve.at(10**1.5, of_l2)
+    assert (low.value, between.value) == pytest.approx((4.0, 2.0))
+    assert low.replicates == pytest.approx([3.0] * 250 + [4.0] * 250)
+    assert between.replicates == pytest.approx([2.0] * 500)
