@@ -36,7 +36,8 @@ RUN { getent group 1000 > /dev/null || groupadd --gid 1000 nsae; } \
  && mkdir -p /nsae/data /nsae/runs /nsae/hub && chown -R 1000:1000 /nsae
 COPY --from=dependencies /opt/nsae /opt/nsae
 COPY --from=project /project /opt/nsae
-ENV PATH=/opt/nsae/bin:$PATH HF_HOME=/nsae/hub PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
+ENV PATH=/opt/nsae/bin:$PATH HF_HOME=/nsae/hub PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib \
+    TRITON_CACHE_DIR=/tmp/triton TORCHINDUCTOR_CACHE_DIR=/tmp/inductor
 # /nsae/data and /nsae/runs are where stores and runs go; the package `data` lies elsewhere, so neither hides it.
 WORKDIR /nsae
 VOLUME ["/nsae/data", "/nsae/runs", "/nsae/hub"]

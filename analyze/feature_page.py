@@ -118,7 +118,7 @@ def write(
         for feature in describe(heldout, fires, lens, thresholds, amount, wanted, seed=seed)
     ]
     model = heldout.store.provenance["model"]["name"]
-    write_file(out / "features.json", json_text(found).encode())
+    write_file(out / "features.json", json_text(found, indent=None).encode())
     write_file(
         out / "features.html",
         html.page(

@@ -123,7 +123,9 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
     measured = [li for li in (*found["measures"], *found["patching"], *dead) if li.get("subset", ALL) == ALL]
     compared = [{**li, "pair": f"{li['second']} − {li['first']}"} for li in found["matched"] if li["l0"] is not None]
     sections = [(id_, name) for id_, name in SECTIONS.items() if id_ != "matched" or compared]
-    patched = f"With the language model on {scope.patched} of them, evenly spaced" if found["patching"] else ""
+    patched = (
+        f"With the language model on {scope.patched} contexts of the split, evenly spaced" if found["patching"] else ""
+    )
     patched += ", position 0 left clean" * (scope.keep_first and bool(patched))
     over = f", over training on {scope.snapshots}." if found["over_training"] else "."
     return html.page(

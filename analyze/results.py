@@ -6,7 +6,7 @@ Not here: what is made of it (post/, figures/, report.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -65,6 +65,8 @@ def gather(
     thresholds: Thresholds = DEFAULTS, device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> Results:  # fmt: skip
     """Measure everything; without a model, what needs none. What was `kept` of a call before is not measured again."""
+    there = store.layout.n_heldout_contexts
+    scope = replace(scope, patched=min(scope.patched, there), snapshots=min(scope.snapshots, there))
     heldout, seed = Heldout(store, scope.held_out), scope.seed
     held_out, fires = evaluate(heldout, runs, seed=seed, device=device, kept=kept)
     patched, over = Estimates(), OverTraining()

@@ -117,7 +117,9 @@ def choose_device(name: str) -> torch.device:
         raise InputError("--device cuda: PyTorch finds no GPU here; use --device cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)  # Triton's kernels run on the current one, wherever their tensors are
+    return device
 
 
 def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:

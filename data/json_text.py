@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, *, indent: int | None = 2) -> str:
     """JSON of plain values; it has neither NaN nor infinity, so that these become null."""
-    return json.dumps(_known(value), indent=2, allow_nan=False)
+    return json.dumps(_known(value), indent=indent, allow_nan=False)
 
 
 def _known(value: Any) -> Any:

@@ -64,7 +64,7 @@ Examples:
 @click.option("--precision", type=click.Choice(["float32", "tf32", "bfloat16"]), default="float32", show_default=True,
               help="Of the model's products; the error against float32 is measured and kept in the store.")  # fmt: skip
 @click.option("--compile", "compiling", type=click.Choice(["auto", "yes", "no"]), default="auto", show_default=True,
-              help="Compile the forward pass (auto: on a GPU, from 20M tokens on).")  # fmt: skip
+              help="Compile the forward pass (auto: on a GPU, from 20M tokens on, where a compiler is).")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffle that deals rows to shards.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")

@@ -19,6 +19,7 @@ from typing import Literal
 
 import torch
 
+from data.compiler import can_compile
 from data.errors import InputError
 from harvest.lm import LanguageModel, LoadedModel, Receive
 
@@ -36,13 +37,17 @@ class Compute:
 
     def compiled(self, n_tokens: int, device: torch.device) -> bool:
         """Whether so many tokens shall be run compiled."""
-        worth_it = device.type == "cuda" and n_tokens >= COMPILED_FROM
+        worth_it = device.type == "cuda" and n_tokens >= COMPILED_FROM and can_compile()
         return worth_it if self.compiling == "auto" else self.compiling == "yes"
 
     def check(self, device: torch.device) -> None:
         """Raise InputError where a device cannot compute so."""
         if self.precision == "tf32" and device.type != "cuda":
             raise InputError("--precision tf32: only GPUs have it; give float32")
+        if self.compiling == "yes" and not can_compile():
+            raise InputError(
+                "--compile yes: needs a C compiler and Python's headers; install them, or give --compile auto"
+            )
 
 
 class AtPrecision:

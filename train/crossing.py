@@ -1,32 +1,45 @@
-"""Up to which share of active features a step on pairs is the faster one, found by taking both.
+"""Up to which share of active features a step on pairs is the faster one, found by taking steps both ways.
 
-On a GPU that depends on the card, the type computed in and the shape, so it is measured as training starts. The two
-ways differ in rounding alone. On a CPU a fixed share serves (features.py): there, the same command gives the same bits.
+On a GPU that depends on the card, the type computed in and the shape, so it is measured when an experiment begins. On a
+CPU a fixed share serves (features.py), so that the same command gives the same bits.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
+from data.compiler import can_compile
+from data.progress import Bar
+from train.features import SHARES
+from train.plan import Plan
 from train.sae import BaselineSAE, Gradients
-from train.step import Blocks, gradients
+from train.step import gradients
 
-SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
 REPEATS = 3
+SPREAD = 2.0  # of the log of how often features fire; some fire in most rows, and are what kernels wait for
+MOST = 0.5
 
 Seconds = Callable[[float, float], float]
 
 
-def measured(blocks: Blocks, gradient: Gradients) -> float:
-    """For steps in this memory: a share for Blocks.sparse_below; 0 where Triton, which pairs need, is missing."""
-    return crossing(step_seconds(blocks, gradient)) if find_spec("triton") else 0.0
+def measured(plan: Plan, device: torch.device) -> float:
+    """For steps of a plan: a share for Plan.sparse_below; 0 where Triton, or what it compiles with, is missing."""
+    if find_spec("triton") is None or not can_compile():
+        Bar.write(
+            "all steps are dense: those on active features alone need Triton, a C compiler and Python's headers",
+            file=sys.stderr,
+        )
+        return 0.0
+    return crossing(step_seconds(plan, device))
 
 
 def crossing(seconds: Seconds, shares: Sequence[float] = SHARES) -> float:
@@ -42,22 +55,22 @@ def crossing(seconds: Seconds, shares: Sequence[float] = SHARES) -> float:
     return found
 
 
-def step_seconds(blocks: Blocks, gradient: Gradients) -> Seconds:
-    """The gradients of a block of made-up rows, of as many SAEs as there is memory for: medians of some steps."""
-    n, d_sae, d_model = gradient.W_enc.shape
-    device = gradient.W_enc.device
+def step_seconds(plan: Plan, device: torch.device) -> Seconds:
+    """The gradients of a block of made-up rows, of a baseline's largest group: medians of some steps."""
+    n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
+    blocks = plan.blocks(device)
+    gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
     generator = torch.Generator(device).manual_seed(0)
     sae = BaselineSAE(n, d_model=d_model, d_sae=d_sae).to(device)
     directions = normalize(torch.randn(d_sae, d_model, generator=generator, device=device), dim=-1)
     sae.W_enc.copy_(directions)
     sae.W_dec.copy_(directions)
-    x = torch.randn(
-        n, blocks.n_rows, d_model, generator=generator, device=device
-    )  # so that pre-activations are N(0, 1)
+    spread = torch.randn(d_sae, generator=generator, device=device)
+    x = torch.randn(n, blocks.n_rows, d_model, generator=generator, device=device)  # pre-activations are then N(0, 1)
     beta = torch.ones(n, 1, device=device)
 
     def seconds(share: float, sparse_below: float) -> float:
-        sae.b_enc.fill_(statistics.NormalDist().inv_cdf(share))
+        sae.b_enc.copy_(torch.special.ndtri(_rates(share, spread)))
         memory = replace(blocks, sparse_below=sparse_below)
         times = []
         for _ in range(1 + REPEATS):  # the first, which may compile, does not count
@@ -67,6 +80,14 @@ def step_seconds(blocks: Blocks, gradient: Gradients) -> Seconds:
         return statistics.median(times[1:])
 
     return seconds
+
+
+def _rates(share: float, spread: Tensor) -> Tensor:
+    """How often each feature fires, on average `share`: log-normal with a long tail, given standard normal numbers."""
+    rates = torch.exp(SPREAD * spread)
+    for _ in range(8):  # what is cut off above MOST is made up for by the rest
+        rates = (rates * (share / rates.mean())).clamp(max=MOST)
+    return rates
 
 
 def _now(device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,22 +15,23 @@ COUNTED_ROWS = 255  # at once: as many as a byte can count, which PyTorch sums t
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """c [k, rows, d_sae], where it is above 0 (bool), and memory for some features' gradient."""
+    """c [k, rows, d_sae]; ∂c/∂pre, where c does not tell it; and memory for some features' gradient."""
 
     c: Tensor
-    active: Tensor
+    slope: Tensor | None
     piece: Tensor
 
     @classmethod
-    def of(cls, sae: SAE, pre: Tensor, active: Tensor, piece: Tensor) -> DenseFeatures:
-        """From gated pre-activations, which are overwritten, and where they are above 0."""
-        return cls(sae.activate(pre, out=pre), active, piece)
+    def of(cls, sae: SAE, pre: Tensor, active: Tensor, piece: Tensor, room: Tensor | None) -> DenseFeatures:
+        """From gated pre-activations, which are overwritten, and where they are above 0.
+
+        Of activations that saturate the slope is kept in `room`, where there is any.
+        """
+        slope = None if room is None or not sae.saturates else sae.slope(pre, room).mul_(active)
+        return cls(sae.activate(pre, out=pre), slope, piece)
 
     def l1(self) -> Tensor:
         return self.c.sum(dim=-1, dtype=torch.promote_types(self.c.dtype, torch.float32))
-
-    def fires(self) -> Tensor:
-        return count_rows(self.active)
 
     def decode(self, W_dec: Tensor) -> Tensor:
         return torch.bmm(self.c, W_dec)
@@ -44,11 +46,20 @@ class DenseFeatures:
         total.add_(self.c.sum(dim=1, dtype=total.dtype))
 
     def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> DenseFeatures:
-        size = self.piece.shape[-1]
-        for c, W in zip(torch.split(self.c, size, dim=-1), torch.split(W_dec, size, dim=1), strict=True):
+        for features in slices(self.c.shape[-1], self.piece.shape[-1]):
+            c = self.c[..., features]
             room = self.piece[:, : c.shape[1], : c.shape[2]]
-            sae.activation_backward(torch.baddbmm(sparsity[..., None], outer, W.mT, out=room), c, out=c)
+            gradient = torch.baddbmm(sparsity[..., None], outer, W_dec[:, features].mT, out=room)
+            if self.slope is None:
+                sae.activation_backward(gradient, c, out=c)
+            else:
+                torch.mul(gradient, self.slope[..., features], out=c)
         return self
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Of n things, so many at a time."""
+    return (slice(begin, min(begin + size, n)) for begin in range(0, n, size))
 
 
 def count_rows(mask: Tensor) -> Tensor:

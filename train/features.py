@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Protocol, Self
 
-import torch
 from torch import Tensor
 
 from train.dense import DenseFeatures
 from train.sae import SAE
 from train.sparse import SparseFeatures
 
+SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of which one is chosen on a GPU (crossing.py)
 SPARSE_BELOW = 0.075  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
 
 
@@ -26,9 +26,6 @@ class Features(Protocol):
 
     def l1(self) -> Tensor:
         """‖c‖₁: [k, rows]."""
-
-    def fires(self) -> Tensor:
-        """In how many rows each feature is on: int64 [k, d_sae]."""
 
     def decode(self, W_dec: Tensor) -> Tensor:
         """c W_dec: [k, rows, d_model]."""
@@ -43,22 +40,23 @@ class Features(Protocol):
         """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; c is overwritten."""
 
 
-def split(sae: SAE, pre: Tensor, *, active: Tensor, piece: Tensor, below: float) -> Iterator[tuple[slice, Features]]:
+def split(
+    sae: SAE, pre: Tensor, *, active: Tensor, fires: Tensor, piece: Tensor, slope: Tensor | None, below: float
+) -> Iterator[tuple[slice, Features]]:
     """c of gated pre-activations [n, rows, d_sae], of parts of the stack; `pre` is overwritten.
 
-    active (bool, of pre's shape) and piece (pre's type, of fewer features) are memory. Pairs are used up to a share of
-    `below`.
+    active (bool, of pre's shape) is where they are above 0, fires int64 [n, d_sae] in how many rows. piece (pre's type,
+    of fewer features) and slope (of pre's shape, or None) are memory. Pairs are used up to a share of `below`.
     """
-    torch.gt(pre, 0, out=active)
-    if below:
-        counts = torch.stack([torch.count_nonzero(one) for one in active])  # read at once: a GPU is waited for
-        dense = (counts > below * active[0].numel()).tolist()
-    else:
-        dense = [True] * len(active)
+    limit = below * active[0].numel()
+    dense = [count > limit for count in fires.sum(dim=-1).tolist()] if below else [True] * len(active)
     for is_dense, several in groupby(range(len(dense)), key=dense.__getitem__):
         which = list(several)
         part = slice(which[0], which[-1] + 1)
         if is_dense:
-            yield part, DenseFeatures.of(sae, pre[part], active[part], piece[part])
+            yield (
+                part,
+                DenseFeatures.of(sae, pre[part], active[part], piece[part], None if slope is None else slope[part]),
+            )
         else:
-            yield part, SparseFeatures.of(sae, pre[part], active[part])
+            yield part, SparseFeatures.of(sae, pre[part], active[part], fires[part])

@@ -110,6 +110,8 @@ class Group:
         weight = experiment.objective.l2_weight(x.shape[-1])
         found = gradients(self.sae, x, beta, epsilon, l2_weight=weight, blocks=self._blocks, out=self._gradient)
         losses = experiment.objective.rows(found.l1, beta, found.residual)
+        # A feature of NaN weights never fires, so that a loss on active pairs may not see them; this gradient does.
+        losses.masked_fill_(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
         self.counts.add(found.driven, experiment.batch_size)
         if self.since is not None:
             self.since.add(found.driven, experiment.batch_size)

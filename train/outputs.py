@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,22 @@ class Outputs:
         for run in experiment.runs:
             own = {**shared, "run": asdict(run), "provenance": dict(provenance)}
             write_json(self.folders[run.name].settings, own)
+        self._out = out
         self._sinks = open_sinks(logs, out, settings)
         self._timing = JsonLines(out / "timing.jsonl")
         self._metrics: dict[str, JsonLines] = {}
         self._saved: tuple[int, list[str]] = (0, [])  # the step of the newest checkpoint, and what it owes
         self._since, self._saved_at = time.perf_counter(), time.monotonic()
         self._rows, self._waited = 0, 0.0
+
+    def once(self, name: str, measure: Callable[[], float]) -> float:
+        """A figure measured as the experiment begins, and kept: where it continues it is the same."""
+        facts = read_experiment(self._out) or {}
+        kept = facts.setdefault("measured", {})
+        if name not in kept:
+            kept[name] = measure()
+            write_json(self._out / EXPERIMENT, facts)
+        return float(kept[name])
 
     def restore(self, runs: Sequence[RunState]) -> tuple[int, list[str]]:
         """Put the runs back to the last step that all of them have saved.

@@ -16,14 +16,16 @@ from data.errors import InputError
 from data.limits import available_memory
 from data.reader import Store
 from data.stream import DEFAULT_POOL, READ_AHEAD, held_bytes
-from train.features import SPARSE_BELOW
+from train.features import SHARES, SPARSE_BELOW
 from train.group import Member
 from train.runs import Experiment
 from train.sae import ARCHITECTURES
+from train.step import Blocks
 
 BLOCK_BYTES = {"cpu": 128 << 20, "cuda": 2 << 30}  # features of one block
 PIECE_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}  # of the noise, and of ∂L/∂c, in memory at once
 FEWEST_ROWS = 256
+PAIR_BYTES = 60  # of an active pair: its row and feature, both also in the features' order, values, what sorting takes
 RESERVE = 1.1  # over what is counted: temporaries, the allocator
 
 
@@ -39,12 +41,21 @@ class Plan:
     noise_rows: int
     n_noises: int  # of so many rows, that make up a batch
     compute: torch.dtype
+    keep_slope: bool  # see step.Blocks
     sparse_below: float
     bytes_needed: int = 0
 
     @property
     def largest_group(self) -> int:
         return max(len(group) for group in self.groups)
+
+    def blocks(self, device: torch.device) -> Blocks:
+        """Memory for a block of the largest group."""
+        return Blocks.allocate(
+            self.largest_group, self.block_rows, self.d_sae, piece_features=self.piece_features,
+            noise_rows=self.noise_rows, sparse_below=self.sparse_below, compute=self.compute, device=device,
+            keep_slope=self.keep_slope,
+        )  # fmt: skip
 
     @property
     def kept_noises(self) -> int:
@@ -70,9 +81,11 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
     piece_features = min(d_sae, max(PIECE_BYTES[device.type] // (compute.itemsize * largest * rows), 1))
     # A CPU has no products on pairs in bfloat16; what a GPU takes is measured there (crossing.py).
     sparse_below = SPARSE_BELOW if device.type == "cpu" and compute == torch.float32 else 0.0
+    keep_slope = compute.itemsize < 4 and any(ARCHITECTURES[run.variant].saturates for run in experiment.runs)
     n_noises = -(-experiment.batch_size // noise_rows)
-    plan = Plan(groups, d_model, d_sae, rows, piece_features, noise_rows, n_noises, compute, sparse_below)
-    return replace(plan, bytes_needed=_needed(plan, experiment))
+    plan = Plan(groups, d_model, d_sae, rows, piece_features, noise_rows, n_noises, compute, keep_slope, sparse_below)
+    most_sparse = SHARES[-1] if device.type == "cuda" else sparse_below
+    return replace(plan, bytes_needed=_needed(plan, experiment, most_sparse))
 
 
 def check_memory(plan: Plan, experiment: Experiment, store: Store, device: torch.device) -> None:
@@ -106,16 +119,17 @@ def _parameters(plan: Plan) -> int:
     return 2 * plan.d_sae * plan.d_model + plan.d_sae + plan.d_model
 
 
-def _needed(plan: Plan, experiment: Experiment) -> int:
+def _needed(plan: Plan, experiment: Experiment, most_sparse: float) -> int:
     n, batch, layers = sum(len(group) for group in plan.groups), experiment.batch_size, len(experiment.hooks)
     state = 4 * _parameters(plan) * (3 * n + plan.largest_group)  # parameters, two moments; a group's gradients
     product = 4 * plan.largest_group * plan.d_sae * plan.d_model  # a temporary of the projection's
     counts = 8 * plan.d_sae * 4 * n
     size, block_rows = plan.compute.itemsize, plan.largest_group * plan.block_rows
-    blocks = block_rows * ((size + 1) * plan.d_sae + size * plan.piece_features)
+    blocks = block_rows * ((size * (1 + plan.keep_slope) + 1) * plan.d_sae + size * plan.piece_features)
+    pairs = int(PAIR_BYTES * most_sparse * block_rows * plan.d_sae)
     noise = 4 * plan.kept_noises * plan.noise_rows * plan.d_sae
     rows = 4 * batch * plan.d_model * (2 * layers + 4 * plan.largest_group)
-    return int(RESERVE * (state + product + counts + blocks + noise + rows))
+    return int(RESERVE * (state + product + counts + blocks + pairs + noise + rows))
 
 
 def stream_buffers(store: Store, experiment: Experiment) -> int:

@@ -23,34 +23,30 @@ WORD = 8  # bytes of a mask that are looked at at once
 class Pairs:
     """Active pairs of [k, n_rows, d_sae], in the order of SAEs and rows.
 
-    row int64 [pairs], in 0 … k · n_rows; feature int64 [pairs], in 0 … k · d_sae.
+    row int64 [pairs], in 0 … k · n_rows; feature int64 [pairs], in 0 … k · d_sae; counts int64 [k · d_sae]: how many
+    pairs each feature has.
     """
 
     row: Tensor
     feature: Tensor
+    counts: Tensor
     k: int
     n_rows: int
-    d_sae: int
 
     @classmethod
-    def of(cls, place: Tensor, shape: tuple[int, int, int]) -> Pairs:
-        """From their places in [k, n_rows, d_sae], ascending: int64 [pairs]."""
-        k, n_rows, d_sae = shape
+    def of(cls, place: Tensor, counts: Tensor, n_rows: int) -> Pairs:
+        """From their places in [k, n_rows, d_sae], ascending: int64 [pairs]; and the features' counts [k, d_sae]."""
+        k, d_sae = counts.shape
         row = torch.div(place, d_sae, rounding_mode="floor")
         feature = place - row * d_sae
         if k > 1:
             feature += torch.div(row, n_rows, rounding_mode="floor") * d_sae
-        return cls(row, feature, k, n_rows, d_sae)
+        return cls(row, feature, counts.flatten(), k, n_rows)
 
     @cached_property
     def row_begins(self) -> Tensor:
         """Where each row's pairs begin, and the end of the last: int64 [k · n_rows + 1]."""
-        return _begins(torch.bincount(self.row, minlength=self.k * self.n_rows))
-
-    @cached_property
-    def counts(self) -> Tensor:
-        """How many pairs each feature has: int64 [k · d_sae]."""
-        return torch.bincount(self.feature, minlength=self.k * self.d_sae)
+        return torch.searchsorted(self.row, torch.arange(self.k * self.n_rows + 1, device=self.row.device))
 
     @cached_property
     def by_feature(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,18 +63,15 @@ class SparseFeatures:
     values: Tensor
 
     @classmethod
-    def of(cls, sae: SAE, pre: Tensor, active: Tensor) -> SparseFeatures:
-        """From gated pre-activations [k, n_rows, d_sae] and where they are above 0."""
+    def of(cls, sae: SAE, pre: Tensor, active: Tensor, fires: Tensor) -> SparseFeatures:
+        """From gated pre-activations [k, n_rows, d_sae], where they are above 0, and in how many rows [k, d_sae]."""
         place = places(active.reshape(-1))
         values = pre.reshape(-1)[place]
         values = values.to(torch.promote_types(values.dtype, torch.float32))
-        return cls(Pairs.of(place, (pre.shape[0], pre.shape[1], pre.shape[2])), sae.activate(values))
+        return cls(Pairs.of(place, fires, pre.shape[1]), sae.activate(values))
 
     def l1(self) -> Tensor:
         return _sums(self.values, self.pairs.row_begins).view(self.pairs.k, -1)
-
-    def fires(self) -> Tensor:
-        return self.pairs.counts.view(self.pairs.k, -1)
 
     def decode(self, W_dec: Tensor) -> Tensor:
         begins, feature = self.pairs.row_begins, self.pairs.feature

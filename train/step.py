@@ -16,12 +16,12 @@ is measured (measures.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from train.dense import count_rows
+from train.dense import count_rows, slices
 from train.features import Features, split
 from train.sae import SAE, Gradients
 
@@ -33,6 +33,7 @@ class Blocks:
     """Reused memory for a block of rows, [n, rows, d_sae] each: c, of the type computed in, and where c > 0.
 
     ∂L/∂c is needed only in passing, so that there is room for some features' alone: `piece` [n, rows, fewer features].
+    `slope` is memory for ∂c/∂pre, where the type computed in is too coarse to tell it from c (SAE.saturates).
     Noise is asked for `noise_rows` rows at a time. Up to a share of `sparse_below` active pairs a block's products are
     done on them alone (0: never).
     """
@@ -40,19 +41,22 @@ class Blocks:
     c: Tensor
     active: Tensor
     piece: Tensor
+    slope: Tensor | None
     noise_rows: int
     sparse_below: float
 
     @classmethod
     def allocate(
         cls, n: int, rows: int, d_sae: int, *, piece_features: int, noise_rows: int, sparse_below: float,
-        compute: torch.dtype, device: torch.device,
+        compute: torch.dtype, device: torch.device, keep_slope: bool = False,
     ) -> Blocks:  # fmt: skip
-        c, active, piece = (
+        c, active, piece, slope = (
             torch.empty(n, rows, features, dtype=dtype, device=device)
-            for features, dtype in ((d_sae, compute), (d_sae, torch.bool), (piece_features, compute))
-        )
-        return cls(c, active, piece, noise_rows, sparse_below)
+            for features, dtype in (
+                (d_sae, compute), (d_sae, torch.bool), (piece_features, compute), (d_sae if keep_slope else 0, compute)
+            )
+        )  # fmt: skip
+        return cls(c, active, piece, slope if keep_slope else None, noise_rows, sparse_below)
 
     @property
     def n_rows(self) -> int:
@@ -60,7 +64,8 @@ class Blocks:
 
     def narrow(self, n: int) -> Blocks:
         """The first n SAEs' part of the same memory."""
-        return Blocks(self.c[:n], self.active[:n], self.piece[:n], self.noise_rows, self.sparse_below)
+        slope = None if self.slope is None else self.slope[:n]
+        return replace(self, c=self.c[:n], active=self.active[:n], piece=self.piece[:n], slope=slope)
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,12 @@ def _encoded(
         for some in slices(n, blocks.noise_rows):
             noise = None if epsilon is None else epsilon(slice(rows.start + some.start, rows.start + some.stop))
             sae.gate_(pre[:, some], None if noise is None else noise.to(pre.dtype))
-        for part, c in split(sae, pre, active=blocks.active[:, :n], piece=blocks.piece, below=blocks.sparse_below):
+        active = torch.gt(pre, 0, out=blocks.active[:, :n])
+        fires = count_rows(active)
+        found.fires.add_(fires)
+        slope = None if blocks.slope is None else blocks.slope[:, :n]
+        parts = split(sae, pre, active=active, fires=fires, piece=blocks.piece, slope=slope, below=blocks.sparse_below)
+        for part, c in parts:
             found.l1[part, rows] = c.l1()
-            found.fires[part] += c.fires()
             torch.sub(c.decode(weights.dec[part]), inner[part, rows], out=found.residual[part, rows])
             yield part, rows, here, c
-
-
-def slices(n: int, size: int) -> Iterator[slice]:
-    """Of n rows, so many at a time."""
-    return (slice(begin, min(begin + size, n)) for begin in range(0, n, size))

@@ -31,7 +31,6 @@ from train.records import Record, group_records
 from train.runs import Experiment
 from train.sae import Gradients
 from train.state import RunState, run_states
-from train.step import Blocks
 
 
 def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], device: torch.device) -> list[Group]:
@@ -40,13 +39,8 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
     Groups share the memory for a block's features and for gradients.
     """
     n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
-    blocks = Blocks.allocate(
-        n, plan.block_rows, d_sae, piece_features=plan.piece_features, noise_rows=plan.noise_rows,
-        sparse_below=plan.sparse_below, compute=plan.compute, device=device,
-    )  # fmt: skip
+    blocks = plan.blocks(device)
     gradients = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
-    if device.type == "cuda":
-        blocks = replace(blocks, sparse_below=crossing.measured(blocks, gradients))
     groups = []
     for members in plan.groups:
         group = Group(
@@ -75,6 +69,9 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.experiment, self.store, self.outputs, self.device = experiment, store, outputs, device
         self.eval_noise, self.quiet = eval_noise, quiet
+        if device.type == "cuda":
+            below = outputs.once("sparse_below", lambda: crossing.measured(plan, device))
+            plan = replace(plan, sparse_below=below)
         norms = [store.statistics(hook).mean_norm(ALL) for hook in experiment.hooks]
         self.groups = make_groups(plan, experiment, norms, device)
         self.runs = run_states(experiment.runs, self.groups)

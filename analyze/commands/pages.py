@@ -48,7 +48,11 @@ folder_option = click.option(
 @runs_argument
 @model_option
 @folder_option
-@click.option("--held-out", type=Count(), help="Held-out contexts for measures without the model.  [default: all]")
+@click.option(
+    "--held-out",
+    type=Count(),
+    help="So many held-out contexts, evenly spaced, for measures without the model.  [default: all]",
+)
 @click.option("--contexts", type=Count(), default="100", show_default=True, help="And for those with it.")
 @click.option(
     "--snapshot-contexts", type=click.IntRange(min=0), default=12, show_default=True,
@@ -99,7 +103,9 @@ def report_command(
 @click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
 @click.option("--each", type=Count(), default="5", show_default=True, help="Features of each kind.")
 @click.option("--features", "wanted", help="These features instead, by number: 3,17,255.")
-@click.option("--contexts", type=Count(), help="Held-out contexts to look through.  [default: all]")
+@click.option(
+    "--contexts", type=Count(), help="So many held-out contexts, evenly spaced, to look through.  [default: all]"
+)
 @without_model_option
 @threshold_options
 @seed_option

@@ -68,7 +68,11 @@ def measures_command(
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")
 @store_option
 @runs_argument
-@click.option("--contexts", type=Count(), help="Held-out contexts that tell live from dead.  [default: all]")
+@click.option(
+    "--contexts",
+    type=Count(),
+    help="So many held-out contexts, evenly spaced, that tell live from dead.  [default: all]",
+)
 @threshold_options
 @device_option
 @out_option
@@ -95,7 +99,11 @@ def dictionary_command(
 @store_option
 @runs_argument
 @click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
-@click.option("--contexts", type=Count(), help="Held-out contexts that tell live from dead.  [default: all]")
+@click.option(
+    "--contexts",
+    type=Count(),
+    help="So many held-out contexts, evenly spaced, that tell live from dead.  [default: all]",
+)
 @device_option
 @json_option
 @csv_option

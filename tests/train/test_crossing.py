@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given
@@ -11,9 +9,10 @@ from hypothesis import strategies as st
 
 from train import crossing
 from train.crossing import step_seconds
-from train.sae import Gradients
+from train.plan import Plan
 from train.step import Blocks, gradients
 
+CPU = torch.device("cpu")
 SHARES = (0.01, 0.02, 0.04)
 
 
@@ -27,21 +26,30 @@ def test_pairs_are_taken_up_to_the_last_share_at_which_they_always_were_faster(t
 
 
 def test_what_is_timed_has_the_share_active_and_goes_the_way_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    blocks = Blocks.allocate(
-        2, 256, 400, piece_features=400, noise_rows=256, sparse_below=0.0, compute=torch.float32, device=cpu
-    )
+    plan = Plan(
+        groups=(("one", "other"),), d_model=64, d_sae=400, block_rows=256, piece_features=400, noise_rows=256,
+        n_noises=1, compute=torch.float32, keep_slope=False, sparse_below=0.0,
+    )  # fmt: skip
     seen = []
 
     def watched(*arguments, blocks: Blocks, **options):
         found = gradients(*arguments, blocks=blocks, **options)
-        seen.append((float(found.fires.sum()) / (2 * 256 * 400), blocks.sparse_below))
+        seen.append((found.fires.double() / 256, blocks.sparse_below))
         return found
 
     monkeypatch.setattr(crossing, "gradients", watched)
-    seconds = step_seconds(replace(blocks), Gradients.allocate(2, d_model=64, d_sae=400, device=cpu))
+    seconds = step_seconds(plan, CPU)
     for share, below in ((0.01, 1.0), (0.05, 0.0)):
         seen.clear()
         assert seconds(share, below) > 0
-        assert all(active == pytest.approx(share, rel=0.2) for active, _ in seen)
-        assert {way for _, way in seen} == {below}
+        for rates, way in seen:
+            assert rates.shape == (2, 400)
+            assert float(rates.mean()) == pytest.approx(share, rel=0.2)
+            assert float(rates.max()) > 10 * share or float(rates.max()) > 0.4  # the tail that kernels wait for
+            assert way == below
+
+
+def test_without_a_compiler_all_steps_are_dense(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(crossing, "can_compile", lambda: False)
+    assert crossing.measured(None, CPU) == 0.0
+    assert "all steps are dense" in capsys.readouterr().err

@@ -18,7 +18,9 @@ CPU = torch.device("cpu")
 D, M, B = 24, 96, 70
 
 
-def stack(variant: str, n: int, *, bias: list[float], dtype: torch.dtype, seed: int = 0) -> SAE:
+def stack(
+    variant: str, n: int, *, bias: list[float], dtype: torch.dtype, seed: int = 0, device: torch.device = CPU
+) -> SAE:
     generator = torch.Generator().manual_seed(seed)
     sae = ARCHITECTURES[variant](n, d_model=D, d_sae=M, dtype=dtype)
     for name, scale in (("W_enc", 0.2), ("W_dec", 1.0), ("b_dec", 0.3)):
@@ -26,18 +28,22 @@ def stack(variant: str, n: int, *, bias: list[float], dtype: torch.dtype, seed: 
         tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=dtype) * scale)
     sae.b_enc.copy_(torch.tensor(bias, dtype=dtype)[:, None].expand(n, M))
     sae.constrain_()
-    return sae
+    return sae.to(device)
 
 
-def stepped(sae: SAE, x: torch.Tensor, epsilon: torch.Tensor, *, rows: int, below: float) -> tuple[Gradients, Forward]:
-    n, dtype = len(sae.b_enc), sae.b_enc.dtype
-    out = Gradients.allocate(n, d_model=D, d_sae=M, device=CPU, dtype=dtype)
+def stepped(
+    sae: SAE, x: torch.Tensor, epsilon: torch.Tensor, *, rows: int, below: float, compute: torch.dtype | None = None
+) -> tuple[Gradients, Forward]:
+    n, dtype, device = len(sae.b_enc), sae.b_enc.dtype, sae.b_enc.device
+    compute = compute or dtype
+    out = Gradients.allocate(n, d_model=D, d_sae=M, device=device, dtype=dtype)
     for tensor in out.tensors():
         tensor.fill_(torch.nan)  # whatever the memory held before
     blocks = Blocks.allocate(
-        n, rows, M, piece_features=20, noise_rows=min(rows, 16), compute=dtype, device=CPU, sparse_below=below
-    )
-    beta = torch.full((n, 1), 0.03, dtype=dtype)
+        n, rows, M, piece_features=20, noise_rows=min(rows, 16), compute=compute, device=device, sparse_below=below,
+        keep_slope=compute.itemsize < 4,
+    )  # fmt: skip
+    beta = torch.full((n, 1), 0.03, dtype=dtype, device=device)
     found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
     return out, found
 
@@ -89,6 +95,19 @@ def test_200_steps_on_active_pairs_lose_what_dense_steps_lose(variant: str) -> N
     assert losses[0.0][-1] < 0.8 * losses[0.0][0]
 
 
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+def test_gradients_in_bfloat16_are_near_those_in_float64_also_where_features_saturate(variant: str) -> None:
+    sae = stack(variant, 1, bias=[4.0], dtype=torch.float32)
+    sae.W_enc.mul_(0.3)
+    generator = torch.Generator().manual_seed(3)
+    x, epsilon = torch.randn(1, B, D, generator=generator), torch.randn(B, M, generator=generator)
+    found, _ = stepped(sae, x, epsilon, rows=32, below=0.0, compute=torch.bfloat16)
+    exact, _ = stepped(sae.double(), x.double(), epsilon.double(), rows=32, below=0.0)
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        error = (getattr(found, name).double() - getattr(exact, name)).norm() / getattr(exact, name).norm()
+        assert error < 0.02, name
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 300), st.integers(0, 16), st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_places_are_those_of_nonzero(n: int, skip: int, share: float, seed: int) -> None:
@@ -102,7 +121,7 @@ def test_pairs_are_those_of_the_block_diagonal_mask_by_row_and_by_feature(
     k: int, rows: int, d: int, share: float, seed: int
 ) -> None:
     masks = np.random.default_rng(seed).random((k, rows, d)) < share
-    pairs = Pairs.of(torch.from_numpy(np.flatnonzero(masks)), masks.shape)
+    pairs = Pairs.of(torch.from_numpy(np.flatnonzero(masks)), torch.from_numpy(masks.sum(axis=1)), rows)
     mask = block_diag(*masks)
     row, feature = np.nonzero(mask)
     assert pairs.row.tolist() == row.tolist()

@@ -59,6 +59,7 @@ class SAE(nn.Module, ABC):
     variant: ClassVar[str]
     l1_power: ClassVar[int]  # the sparsity coefficient is α · (mean ‖x‖₂) ** l1_power, unless a run says otherwise
     noisy: ClassVar[bool] = False  # whether training draws noise
+    saturates: ClassVar[bool] = False  # whether c, rounded to bfloat16, no longer tells ∂c/∂pre; then `slope` does
     facts: ClassVar[tuple[str, ...]] = ("input_scale",)  # buffers [...], saved with the parameters
 
     def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
@@ -115,6 +116,10 @@ class SAE(nn.Module, ABC):
     @abstractmethod
     def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
         """∂L/∂pre from ∂L/∂c and c, of any shape, entry by entry, into `out`, which may be c; overwrites `gradient`."""
+
+    def slope(self, pre: Tensor, out: Tensor) -> Tensor:
+        """∂c/∂pre where pre > 0, into `out`; anything elsewhere. Only of architectures that saturate."""
+        raise NotImplementedError
 
     @abstractmethod
     def initialise(self, *, seed: int, mean_norm: float) -> None:

@@ -24,6 +24,7 @@ class NSAE(SAE):
     variant = "nsae"
     l1_power = 2
     noisy = True
+    saturates = True
     facts = (*SAE.facts, "sigma")
 
     def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
@@ -41,6 +42,10 @@ class NSAE(SAE):
         """tanh′ = 1 − c² where the ReLU is open."""
         relu_backward(gradient, c, gradient)
         return torch.ops.aten.tanh_backward.grad_input(gradient, c, grad_input=out)
+
+    def slope(self, pre: Tensor, out: Tensor) -> Tensor:
+        """1/cosh²: in bfloat16 tanh is 1 from 3.5 on, where 1 − c² is still 0.004 and keeps the L1 pulling."""
+        return torch.cosh(pre, out=out).pow_(-2)
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
         """Random directions, scaled so that pre-activations have unit scale; biases far below 0 (START_BIAS).
