@@ -16,6 +16,7 @@ Not here: what the post claims, and the statistic of each (post/).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +29,7 @@ from analyze import bootstrap
 from analyze.bootstrap import Float
 from analyze.estimates import Estimate
 from analyze.tables import Row
+from data.hooks import layer_of
 
 Verdict = Literal["holds", "does not hold", "not enough data"]
 
@@ -99,6 +101,21 @@ def decided(
     else:
         note = "; ".join(filter(None, (note, f"an interval over {found.groups:g} groups decides nothing")))
     return Claim(*about, found.value, low, high, verdict, note)
+
+
+def by_layer(each: Sequence[Claim]) -> str:
+    """In how many layers a claim holds, does not, and is undecided: what a mean over layers hides."""
+    counts = Counter(claim.verdict for claim in each)
+    says: dict[Verdict, str] = {
+        "holds": "holds in", "does not hold": "does not in", "not enough data": "undecided in",
+    }  # fmt: skip
+    return "by layer: " + ", ".join(f"{words} {counts[v]}" for v, words in says.items() if counts[v]) if each else ""
+
+
+def named(hooks: Sequence[str]) -> str:
+    """Layers by their numbers: layers 2, 4."""
+    numbers = [hook if (number := layer_of(hook)) is None else str(number) for hook in hooks]
+    return f"layer{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,18 @@ def ratio(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(one.value / other.value, one.replicates / other.replicates, fewest_groups([one, other]))
 
 
+def log_ratio(one: Estimate, other: Estimate) -> Estimate:
+    """log(one / other), paired: what ratios are averaged as, so that twice and half come to nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = ratio(one, other)
+        return Estimate(float(np.log(found.value)), np.log(found.replicates), found.groups)
+
+
+def excess(logarithm: Estimate) -> Estimate:
+    """A ratio less 1, of its logarithm."""
+    return Estimate(float(np.expm1(logarithm.value)), np.expm1(logarithm.replicates), logarithm.groups)
+
+
 def exact(value: float) -> Estimate:
     """A count of everything there is, which resampling does not change."""
     return Estimate(value, np.full(RESAMPLES, value))

@@ -122,7 +122,7 @@ def tallied(
             bar.set_postfix_str(hook)
             here = [run for run in runs if hook in run.hooks]
             saes = [run.sae(hook, device) for run in here]
-            kinds = [(i, noise) for i, sae in enumerate(saes) for noise in noises if sae.noisy or not noise]
+            kinds = [(i, noise) for i, run in enumerate(here) for noise in noises if noise in run.noises]
             about = ["rows by position", heldout.identity(), hook, seed, [run.identity() for run in here], kinds]
             found = kept.load(about)
             if found is None:

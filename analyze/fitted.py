@@ -19,7 +19,7 @@ from data.reader import Store
 from train.checkpoint import RunFolder
 from train.load import find_weights, load_sae
 from train.objective import Objective
-from train.sae import SAE
+from train.sae import ARCHITECTURES, SAE
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ class FittedRun:
     def l1(self) -> float:
         """α."""
         return float(self.settings["run"]["l1"])
+
+    @property
+    def noises(self) -> tuple[bool, ...]:
+        """What it is measured with: noise off, and on where it was trained with some."""
+        run = self.settings["run"]
+        return (False, True) if ARCHITECTURES[run["variant"]].noisy and run["sigma"] else (False,)
 
     def l2_weight(self, d_model: int) -> float:
         return Objective(**self.settings["objective"]).l2_weight(d_model)

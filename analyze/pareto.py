@@ -145,6 +145,31 @@ def _compared(estimates: Estimates, one: Curve, other: Curve, measure: str, l0: 
     return line | {"at_first": first.value, "at_second": second.value, "value": found.value, "low": low, "high": high}
 
 
+def ahead(lines: Sequence[Row]) -> list[Row]:
+    """Of `matched`'s lines, a line for each pair and measure: in which layers the second is higher, lower, or neither.
+
+    A layer counts where the intervals at all its places lie on one side of 0.
+    """
+    sides: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    of: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
+    for line in lines:
+        of.setdefault((line["first"], line["second"], line["measure"]), {}).setdefault(line["hook"], []).append(line)
+    for key, by_hook in of.items():
+        found = sides.setdefault(key, {side: [] for side in ("higher", "lower", "undecided", "no_overlap")})
+        for hook, places in by_hook.items():
+            if places[0]["l0"] is None:
+                side = "no_overlap"
+            elif all(place["low"] > 0 for place in places):
+                side = "higher"
+            else:
+                side = "lower" if all(place["high"] < 0 for place in places) else "undecided"
+            found[side].append(hook)
+    return [
+        {"first": first, "second": second, "measure": measure, **found}
+        for (first, second, measure), found in sides.items()
+    ]
+
+
 def points_table(lines: Sequence[Row]) -> str:
     """Markdown of `curve_lines`: a row for each run and hook, noise off or on, a column a measure."""
     measured = list(dict.fromkeys(line["measure"] for line in lines))

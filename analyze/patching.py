@@ -121,7 +121,7 @@ class Patched:
 
     def kinds(self) -> Iterator[tuple[FittedRun, SAE, bool]]:
         for run, sae in self.saes:
-            for noise in (False, True) if sae.noisy else (False,):
+            for noise in run.noises:
                 yield run, sae, noise
 
     def replacements(self, x: Tensor, seed: int) -> Iterator[tuple[What, Tensor, Tensor | None]]:

@@ -20,16 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from analyze import html, pareto, portrait
+from analyze.claims import named
 from analyze.estimates import lines as as_lines
 from analyze.figures.catalogue import draw
 from analyze.figures.style import NAMES, as_png
 from analyze.fitted import FittedRun, hooks_of
-from analyze.measures import ALL
+from analyze.measures import ALL, WITHOUT_FIRST
 from analyze.norms import norm_lines
 from analyze.post import claims
 from analyze.results import Results
 from analyze.snapshots import over_training_lines
-from analyze.tables import Row, as_csv
+from analyze.tables import Row, as_csv, short
 from analyze.theory import theory_lines
 from data.facts import store_facts
 from data.json_text import json_text
@@ -37,7 +38,7 @@ from data.location import write_file
 from data.progress import Bar
 
 SECTIONS = {
-    "claims": "Claims", "figures": "Figures", "measures": "Measures", "matched": "At the same L0",
+    "claims": "Claims", "runs": "Runs", "matched": "At the same L0", "figures": "Figures", "measures": "Measures",
     "dictionary": "Dictionaries", "theory": "Theory", "settings": "Settings", "repeat": "Repeat",
 }  # fmt: skip
 CLAIMS = {"number": "claim", "claim": "what it says", "verdict": "verdict", "value": "value", "margin": "must be",
@@ -47,6 +48,10 @@ BY_LAYER = {"number": "claim", "claim": "what it says", "hook": "hook", "verdict
 MEASURES = {"l0": "L0", "l1": "L1", "l2": "L2", "explained_variance": "explained variance",
             "suppression": "suppression", "gamma": "γ", "dead": "dead", "nats_lost": "nats lost", "kl": "KL",
             "score": "score"}  # fmt: skip
+RUNS = {"run": "run", "family": "family", "l1": "α", "lr": "lr", "layers": "layers", "l0": "L0 over its layers",
+        "explained_variance": "explained variance"}  # fmt: skip
+AHEAD = {"pair": "which", "measure": "measure", "higher": "higher in", "lower": "lower in", "undecided": "undecided in",
+         "no_overlap": "no overlap in L0"}  # fmt: skip
 RUN = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ", "l1_power": "α × norm to the",
        "input_scale": "inputs over", "seed": "seed", "expansion": "expansion", "batch_size": "batch", "total": "rows",
        "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up", "lr_decay": "lr decay"}  # fmt: skip
@@ -120,7 +125,10 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
          "value": f["dead"], "low": None, "high": None}
         for f in found["features"]
     ]  # fmt: skip
-    measured = [li for li in (*found["measures"], *found["patching"], *dead) if li.get("subset", ALL) == ALL]
+    measured = [
+        {**li, "subset": li.get("subset", ALL)} for li in (*found["measures"], *found["patching"], *dead)
+        if li.get("subset", ALL) in (ALL, WITHOUT_FIRST)
+    ]  # fmt: skip
     compared = [{**li, "pair": f"{li['second']} − {li['first']}"} for li in found["matched"] if li["l0"] is not None]
     sections = [(id_, name) for id_, name in SECTIONS.items() if id_ != "matched" or compared]
     patched = (
@@ -131,8 +139,8 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
     return html.page(
         "report.html",
         title=f"{' and '.join(variants)} on {model}",
-        subtitle=f"{len(runs)} runs, {len(hooks_of(runs))} layers; {results.store.provenance['tokens']['dataset']}, "
-        f"{heldout.n_rows():,} held-out rows of {heldout.n_contexts:,} contexts",
+        subtitle=_subtitle(results),
+        run_lines=html.table(_run_lines(results), RUNS),
         sections=sections,
         features=features,
         summary=_summary(overall),
@@ -143,8 +151,14 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
         figures=figures,
         scope=f"Held-out split, {heldout.n_contexts:,} contexts. {patched + over if patched else ''}",
         l2=" or ".join(sorted({run.settings["objective"]["l2"] for run in runs})),
-        measures=html.wide(measured, {"hook": "hook", "run": "run", "noise": "noise"}, MEASURES),
-        matched=html.wide(compared, {"hook": "hook", "pair": "difference", "l0": "at L0"}, NAMES),
+        measures=html.wide(
+            measured,
+            {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions"},
+            _there(measured, MEASURES),
+        ),
+        ahead=html.table(_ahead(compared and found["matched"]), AHEAD),
+        matched=html.wide(compared, {"hook": "hook", "pair": "difference", "l0": "at L0"}, _there(compared, NAMES)),
+        thresholds=results.thresholds,
         dictionary=html.table(found["dictionary"], {"hook": "hook", "run": "run", **portrait.SHOWN}),
         stability=html.table(found["stability"], {key: key for key in (found["stability"] or [{}])[0]}),
         theory=html.table(found["theory"], {"step": "step", "run": "run", "hook": "hook", "value": "value"}),
@@ -185,6 +199,55 @@ def _arguments(options: dict[str, Any]) -> Iterator[str]:
             yield option
         elif value not in (None, False, [], ""):
             yield from (option, ",".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _subtitle(results: Results) -> str:
+    heldout, runs = results.heldout, results.runs
+    totals = sorted({run.settings["schedule"]["total"] for run in runs})
+    rows, seeds = results.store.n_rows("train"), {run.settings["run"]["seed"] for run in runs}
+    trained = " or ".join(f"{total:,} activations ({total / rows:.1f} epochs)" for total in totals)
+    model = "" if results.evidence.patched else "; without the language model, so no loss, KL or score"
+    return (
+        f"{len(runs)} runs of {trained}, {len(hooks_of(runs))} layers, {len(seeds)} seed{'s' * (len(seeds) > 1)}; "
+        f"{results.store.provenance['tokens']['dataset']}, {heldout.n_rows():,} held-out rows of "
+        f"{heldout.n_contexts:,} contexts, {heldout.n_groups:,} {heldout.unit}s{model}"
+    )
+
+
+def _run_lines(results: Results) -> list[Row]:
+    """What each run is, and between what its layers lie."""
+    evidence = results.evidence
+
+    def spread(run: FittedRun, measure: str) -> str:
+        values = [found.value for hook in run.hooks if (found := evidence.value(run, hook, measure)) is not None]
+        return f"{short(min(values))} to {short(max(values))}" if values else "–"
+
+    return [
+        {"run": run.name, "family": family, "l1": run.l1, "lr": run.settings["run"]["lr"], "layers": len(run.hooks),
+         "l0": spread(run, "l0"), "explained_variance": spread(run, "explained_variance")}
+        for family, several in evidence.families.items()
+        for run in sorted(several, key=lambda run: run.l1)
+    ]  # fmt: skip
+
+
+def _ahead(matched: Sequence[Row]) -> list[Row]:
+    """As people read it: in how many layers, and which."""
+
+    def which(hooks: Sequence[str]) -> str:
+        return f"{len(hooks)}: {named(hooks)}" if hooks else "–"
+
+    sides = ("higher", "lower", "undecided", "no_overlap")
+    return [
+        {"pair": f"{line['second']} against {line['first']}", "measure": NAMES[line["measure"]],
+         **{side: which(line[side]) for side in sides}}
+        for line in pareto.ahead(matched)
+    ]  # fmt: skip
+
+
+def _there(lines: Sequence[Row], names: dict[str, str]) -> dict[str, str]:
+    """Those of the measures that some line has."""
+    measured = {line["measure"] for line in lines}
+    return {measure: name for measure, name in names.items() if measure in measured}
 
 
 def _flat(line: Row) -> Row:

@@ -54,6 +54,7 @@ class Results:
     fires: list[Fires]
     norms: Norms
     stability: list[Row]
+    thresholds: Thresholds
 
     @property
     def runs(self) -> Sequence[FittedRun]:
@@ -80,4 +81,4 @@ def gather(
         [portrait.of(one, store, thresholds) for one in fires if not one.noise],
     )  # fmt: skip
     alike = stability(fires, seeds_of_one(runs))
-    return Results(store, scope, heldout, evidence, fires, Norms.of(store), alike)
+    return Results(store, scope, heldout, evidence, fires, Norms.of(store), alike, thresholds)

@@ -37,7 +37,7 @@ def curves(runs: Sequence[FittedRun]) -> list[Curve]:
         for record in records(run):
             for measure in MEASURES:
                 value = record.get(measure)
-                if value is not None:
+                if value is not None and record["noise"] in run.noises:
                     key = (run.name, record["hook"], record["split"], record["noise"], measure)
                     curve = found.setdefault(key, Curve(*key, [], []))
                     curve.rows.append(record["rows"])

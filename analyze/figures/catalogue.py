@@ -60,8 +60,8 @@ def _norms(results: Results) -> Iterator[Drawn]:
     lines, histogram = norm_lines(results.norms), histogram_lines(results.norms)
     yield Drawn(
         "figure_03_norms", "Figures 3 and 4. Norms of the activations, layer by layer",
-        "Left: the distribution of ‖x‖₂ over the training split, a line a layer. Right: its mean and standard "
-        "deviation, with and without position 0 of each context.",
+        "Left: the distribution of ‖x‖₂ over the training split, a line a layer. Right: its mean, and the "
+        "range from its 5 % to its 95 % quantile, with and without position 0 of each context.",
         norms.norms(lines, histogram), histogram,
     )  # fmt: skip
     sigmas = [sigma for run in results.runs if (sigma := float(run.settings["run"]["sigma"]))]
@@ -92,7 +92,8 @@ def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
         here = [line for line in held_out if line["measure"] in measures]
         if here:
             yield Drawn(
-                name, title, "Held-out split, mean over the layers. NSAE with noise off (solid) and on (dotted).",
+                name, title, "Held-out split, mean over the layers that all runs have. NSAE with noise off (solid) and "
+                "on (dotted). Runs differ in L0, so that heights alone rank no architecture.",
                 training_figure.means(here, families, measures, log=("l2",)), here,
             )  # fmt: skip
 

@@ -13,7 +13,7 @@ from analyze.tables import Row
 
 
 def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
-    """Distributions of ‖x‖₂ by hook, and their means ± one standard deviation over the layers.
+    """Distributions of ‖x‖₂ by hook, and over the layers their means, with the range from 5 to 95 %.
 
     `lines` and `histogram` are norms.norm_lines's and histogram_lines's, of one model.
     """
@@ -35,11 +35,15 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
         here = [line for line in lines if line["subset"] == subset]
         right.errorbar(
             [j + 0.12 * i for j in range(len(here))], [line["mean"] for line in here],
-            yerr=[line["variance"] ** 0.5 for line in here], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
+            yerr=[
+                [max(line["mean"] - line["q05"], 0) for line in here],
+                [max(line["q95"] - line["mean"], 0) for line in here],
+            ], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
             capsize=2, linewidth=1.2, label="all positions" if subset == ALL else "without position 0",
         )  # fmt: skip
     layer_axis(right, hooks)
-    right.set_ylabel("‖x‖₂, mean ± standard deviation")
+    log_axis(right, "y")
+    right.set_ylabel("‖x‖₂: mean, 5 % to 95 %")
     right.legend(frameon=False)
     for panel in (left, right):
         panel.grid(alpha=0.25)

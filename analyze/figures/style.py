@@ -99,12 +99,14 @@ def panels(titles: Sequence[str], *, columns: int = 3, share_y: bool = False) ->
 
 
 def legend(figure: Figure, axes: Sequence[Axes], *, title: str | None = None, columns: int = 3) -> None:
-    """One legend above all panels, where it covers no data."""
+    """One legend above all panels, where it covers no data; of fewer columns where labels are long."""
     handles: dict[str, Any] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
+        inches = 0.5 + 0.07 * max(map(len, handles))
+        columns = max(1, min(columns, int(figure.get_figwidth() / inches)))
         figure.legend(
             list(handles.values()), list(handles), loc="outside upper center", title=title,
             ncols=min(len(handles), columns), frameon=False, fontsize=8,

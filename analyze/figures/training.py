@@ -31,11 +31,13 @@ def by_layer(lines: Sequence[Row], measure: str) -> Figure:
 
 
 def means(lines: Sequence[Row], families: Families, measures: Sequence[str], *, log: Sequence[str] = ()) -> Figure:
-    """A panel for each measure, a line for each run: its mean over the layers, noise off and on."""
+    """A panel for each measure, a line for each run: its mean over the layers that all have, noise off and on."""
     styles = run_styles(families)
+    hooks_of = [{li["hook"] for li in lines if li["run"] == run} for run in unique(li["run"] for li in lines)]
+    common = set.intersection(*hooks_of) or set.union(*hooks_of)
     figure, axes = panels([NAMES[measure] for measure in measures], columns=2)
     for panel, measure in zip(axes, measures, strict=True):
-        here = [line for line in lines if line["measure"] == measure]
+        here = [line for line in lines if line["measure"] == measure and line["hook"] in common]
         for run, noise in unique((li["run"], li["noise"]) for li in here):
             mine = [li for li in here if (li["run"], li["noise"]) == (run, noise)]
             rows = unique(li["rows"] for li in mine)

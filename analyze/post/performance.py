@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from analyze import bootstrap
-from analyze.claims import Claim, Subject, decided
-from analyze.estimates import Estimate, Estimates, Key, difference, mean_of, ratio
+from analyze.claims import Claim, Subject, by_layer, decided, named
+from analyze.estimates import Estimate, Estimates, Key, difference, excess, log_ratio, mean_of
 from analyze.evidence import Evidence
 from analyze.fitted import FittedRun
 from analyze.measures import ALL
@@ -19,6 +19,7 @@ from analyze.tables import short
 from analyze.training import rows_to_near_end
 
 MARGIN = 0.01  # of the score
+NO_MODEL = "not measured: it needs the language model"
 Runs = list[FittedRun]
 
 
@@ -26,13 +27,19 @@ def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
     claim, statistic = "the reconstruction score is no different at the same L0", "difference of the score at equal L0"
     by_hook = at_equal_l0(evidence.patched, evidence, baseline, nsae, "score", difference)
     parts = list(by_hook.values())
+    each = [
+        decided(
+            Subject(4, claim, name, hook), statistic, estimate, MARGIN, none=True,
+            note=_says_little(evidence, hook, baseline),
+        )
+        for hook, estimate in by_hook.items()
+    ]  # fmt: skip
+    known = "; ".join(filter(None, (by_layer(each), _overlap(evidence, by_hook))))
     yield decided(
         Subject(4, claim, name), f"mean over layers of the {statistic}", mean_of(parts), MARGIN, none=True, parts=parts,
-        note=_overlap(evidence, by_hook) if evidence.patched else "not measured: it needs the language model",
+        note=known if evidence.patched else NO_MODEL,
     )  # fmt: skip
-    for hook, estimate in by_hook.items():
-        note = _says_little(evidence, hook, baseline)
-        yield decided(Subject(4, claim, name, hook), statistic, estimate, MARGIN, none=True, note=note)
+    yield from each
 
 
 def _says_little(evidence: Evidence, hook: str, runs: Runs) -> str:
@@ -68,8 +75,8 @@ def at_equal_l0(
 
 
 def _overlap(evidence: Evidence, by_hook: dict[str, Estimate]) -> str:
-    missing = len(evidence.hooks) - len(by_hook)
-    return f"{missing} of {len(evidence.hooks)} layers have no overlap in L0" if missing else ""
+    missing = [hook for hook in evidence.hooks if hook not in by_hook]
+    return f"no overlap in L0: {named(missing)}" if missing else ""
 
 
 def steadiness(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
@@ -82,28 +89,21 @@ def steadiness(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Ite
     )  # fmt: skip
     found = None if one is None or other is None else difference(one, other)
     statistic = "standard deviation of the score over the later snapshots, the baseline's less NSAE's"
-    yield decided(Subject(4, "NSAE's score is steadier in training", name), statistic, found, 0)
+    note = "" if evidence.over_training else NO_MODEL
+    yield decided(Subject(4, "NSAE's score is steadier in training", name), statistic, found, 0, note=note)
 
 
 def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
-    claim, statistic = "NSAE's L2 is higher at the same L0", "L2 over the baseline's at equal L0, less 1"
-
-    def excess(one: Estimate, other: Estimate) -> Estimate:
-        found = ratio(one, other)
-        return Estimate(found.value - 1, found.replicates - 1, found.groups)
-
-    by_hook = at_equal_l0(evidence.held_out, evidence, baseline, nsae, "l2", excess)
-    mean = mean_of(list(by_hook.values()))
-    yield decided(
-        Subject(5, claim, name), f"mean over layers of {statistic}", mean, 0, note=_overlap(evidence, by_hook)
-    )
-    for hook, estimate in by_hook.items():
-        yield decided(Subject(5, claim, name, hook), statistic, estimate, 0)
-    ends = {hook: excess(*pair) for hook in evidence.hooks if (pair := _last_l2(evidence, hook, nsae, baseline))}
-    claim, statistic = "NSAE ends with the higher L2, whatever the L0", "last L2 over the baseline's, less 1"
-    yield decided(Subject(5, claim, name), f"mean over layers of {statistic}", mean_of(list(ends.values())), 0)
-    for hook, estimate in ends.items():
-        yield decided(Subject(5, claim, name, hook), statistic, estimate, 0)
+    by_hook = at_equal_l0(evidence.held_out, evidence, baseline, nsae, "l2", log_ratio)
+    yield from _l2(
+        "NSAE's L2 is higher at the same L0", "L2 over the baseline's at equal L0, less 1", name, by_hook,
+        _overlap(evidence, by_hook),
+    )  # fmt: skip
+    ends = {hook: log_ratio(*pair) for hook in evidence.hooks if (pair := _last_l2(evidence, hook, nsae, baseline))}
+    yield from _l2(
+        "NSAE ends with the higher L2, whatever the L0", "last L2 over the baseline's, less 1", name, ends,
+        "depends on the α that were run",
+    )  # fmt: skip
 
     rows = {
         (curve.run, curve.hook): rows_to_near_end(curve)
@@ -117,6 +117,17 @@ def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
             shares.append(float(np.mean(np.log(other)) - np.mean(np.log(one))))
     statistic = "log of the rows to come within 10 % of the last L2, over the baseline's; interval over layers"
     yield decided(Subject(5, "NSAE's L2 converges more slowly", name), statistic, _over_layers(shares), 0)
+
+
+def _l2(claim: str, statistic: str, name: str, logs: dict[str, Estimate], note: str) -> Iterator[Claim]:
+    """That a ratio, of which there is the logarithm by hook, is above 1: in the geometric mean, and by layer."""
+    mean = mean_of(list(logs.values()))
+    each = [decided(Subject(5, claim, name, hook), statistic, excess(log), 0) for hook, log in logs.items()]
+    yield decided(
+        Subject(5, claim, name), f"geometric mean over layers of {statistic}", mean and excess(mean), 0,
+        note="; ".join(filter(None, (by_layer(each), note))),
+    )  # fmt: skip
+    yield from each
 
 
 def _last_l2(evidence: Evidence, hook: str, *families: Runs) -> tuple[Estimate, Estimate] | None:

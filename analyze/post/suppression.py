@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from analyze.claims import Claim, Subject, decided
+from analyze.claims import Claim, Subject, by_layer, decided, named
 from analyze.estimates import Estimate, difference, mean_of
 from analyze.evidence import Evidence
 from analyze.fitted import FittedRun
@@ -24,28 +24,38 @@ def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> It
         by_hook: dict[str, tuple[Estimate, str]] = {}
         for hook, pair in closest.items():
             if pair is not None:
-                one, other, gap = pair
+                one, other, explains, at_l0 = pair
                 first, second = evidence.value(one, hook, measure), evidence.value(other, hook, measure)
                 if first is not None and second is not None:
                     note = (
-                        f"{short(second.value)} of {other.name}, {short(first.value)} of {one.name}; "
-                        f"their explained variances differ by {gap:.3f}"
+                        f"{short(second.value)} of {other.name}, {short(first.value)} of {one.name}, which explain "
+                        f"{explains[1]:.3f} and {explains[0]:.3f} at L0 {short(at_l0[1])} and {short(at_l0[0])}"
                     )
                     by_hook[hook] = difference(second, first), note
         mean = mean_of([estimate for estimate, _ in by_hook.values()])
-        missing = len(closest) - len(by_hook)
-        note = f"{missing} of {len(closest)} layers have no runs within {GAP} of explained variance" if missing else ""
+        each = [
+            decided(Subject(1, claim, name, hook), statistic, estimate, MARGIN, note=note)
+            for hook, (estimate, note) in by_hook.items()
+        ]
+        missing = [hook for hook in closest if hook not in by_hook]
+        apart = f"no runs within {GAP} of explained variance: {named(missing)}" if missing else ""
+        note = "; ".join(filter(None, (by_layer(each), apart)))
         yield decided(Subject(1, claim, name), f"mean over layers of the {statistic}", mean, MARGIN, note=note)
-        for hook, (estimate, note) in by_hook.items():
-            yield decided(Subject(1, claim, name, hook), statistic, estimate, MARGIN, note=note)
+        yield from each
 
 
-def _closest(evidence: Evidence, hook: str, ones: Runs, others: Runs) -> tuple[FittedRun, FittedRun, float] | None:
-    """The two runs whose explained variances at a hook are closest, and how far apart: None if by more than GAP."""
+Pair = tuple[FittedRun, FittedRun, tuple[float, ...], tuple[float, ...]]
+
+
+def _closest(evidence: Evidence, hook: str, ones: Runs, others: Runs) -> Pair | None:
+    """The two runs whose explained variances at a hook are closest, with these and their L0; None beyond GAP."""
+
+    def values(measure: str, *runs: FittedRun) -> tuple[float, ...]:
+        return tuple(found.value for run in runs if (found := evidence.value(run, hook, measure)) is not None)
+
     pairs = []
     for one, other in product(ones, others):
-        first, second = (evidence.value(run, hook, "explained_variance") for run in (one, other))
-        if first is not None and second is not None:
-            pairs.append((one, other, abs(first.value - second.value)))
-    pairs = [pair for pair in pairs if pair[2] <= GAP]
-    return min(pairs, key=lambda pair: pair[2], default=None)
+        explained, l0 = values("explained_variance", one, other), values("l0", one, other)
+        if len(explained) == len(l0) == 2 and abs(explained[0] - explained[1]) <= GAP:
+            pairs.append((one, other, explained, l0))
+    return min(pairs, key=lambda pair: abs(pair[2][0] - pair[2][1]), default=None)

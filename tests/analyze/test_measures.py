@@ -124,6 +124,14 @@ def test_noise_is_off_and_on_for_nsae_and_the_same_at_each_call(measured, comman
     assert [float(row["value"]) for row in read] == [line["value"] for line in found["measures"]]
 
 
+def test_a_run_trained_without_noise_is_measured_without(make_store, train_small, command) -> None:
+    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
+    runs = train_small(store, "--variant", "nsae", "--sigma", "0,1")
+    done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
+    kinds = {(line["run"], line["noise"]) for line in json.loads(done.stdout)["measures"]}
+    assert kinds == {("nsae_sigma=0", False), ("nsae_sigma=1", False), ("nsae_sigma=1", True)}
+
+
 def test_the_table_has_a_line_for_each_sae_with_noise_off_and_on(measured, command) -> None:
     path, runs, _ = measured
     table = command("analyze", "measures", "--store", path, runs, "--device", "cpu").stdout.splitlines()

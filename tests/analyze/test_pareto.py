@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from analyze.estimates import Estimate, Estimates, Key
 from analyze.fitted import FittedRun
-from analyze.pareto import PLACES, as_table, curve_lines, curves, families, matched
+from analyze.pareto import PLACES, ahead, as_table, curve_lines, curves, families, matched
 from train.checkpoint import RunFolder
 
 HOOK = "blocks.0.hook_mlp_out"
@@ -123,3 +124,19 @@ def test_a_run_that_never_fires_in_a_resample_has_no_place_on_that_resamples_cur
     assert (low.value, between.value) == pytest.approx((4.0, 2.0))
     assert low.replicates == pytest.approx([3.0] * 250 + [4.0] * 250)
     assert between.replicates == pytest.approx([2.0] * 500)
+
+
+def test_who_is_ahead_is_said_by_layer_where_all_its_places_agree() -> None:
+    def line(hook: str, low: float, high: float, *, l0: float | None = 10.0, measure: str = "l2") -> dict[str, Any]:
+        return {"first": "a", "second": "b", "measure": measure, "hook": hook, "l0": l0, "low": low, "high": high}
+
+    lines = [
+        line("h0", 0.1, 0.2), line("h0", 0.3, 0.4), line("h1", -0.2, -0.1), line("h1", -0.1, 0.1),
+        line("h2", -0.2, -0.1), line("h2", -0.3, -0.2), line("h3", 0, 0, l0=None), line("h3", 1, 2, measure="kl"),
+    ]  # fmt: skip
+    assert ahead(lines) == [
+        {"first": "a", "second": "b", "measure": "l2", "higher": ["h0"], "lower": ["h2"], "undecided": ["h1"],
+         "no_overlap": ["h3"]},
+        {"first": "a", "second": "b", "measure": "kl", "higher": ["h3"], "lower": [], "undecided": [],
+         "no_overlap": []},
+    ]  # fmt: skip

@@ -97,7 +97,13 @@ def test_claim_1_is_decided_at_the_closest_explained_variance(gain: float, verdi
         assert verdicts(found, "γ of NSAE", hook) == [verdict]
     one = next(c for c in claims(found) if c.hook == HOOKS[0])
     assert "of n" in one.note
-    assert "differ by 0.000" in one.note
+    assert "which explain 0.500 and 0.500 at L0" in one.note
+    whole = next(c for c in claims(found) if c.hook == "all" and c.number == 1)
+    assert whole.note.startswith(
+        {"holds": "by layer: holds in 12", "does not hold": "by layer: does not in 12"}.get(
+            verdict, "by layer: undecided in 12"
+        )
+    )
 
 
 def test_claim_1_leaves_layers_out_where_no_two_runs_explain_about_as_much() -> None:
@@ -105,7 +111,7 @@ def test_claim_1_leaves_layers_out_where_no_two_runs_explain_about_as_much() -> 
     found = claims(evidence(held_out=held_out() | apart))
     assert {c.hook for c in found if c.number == 1} == {"all", HOOKS[0]}
     assert {c.note for c in found if c.number == 1 and c.hook == "all"} == {
-        "11 of 12 layers have no runs within 0.05 of explained variance"
+        "by layer: holds in 1; no runs within 0.05 of explained variance: layers 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
     }
 
 
@@ -177,7 +183,7 @@ def test_claim_4_is_not_decided_without_overlap_and_flags_layers_that_are_not_ne
     apart = {**patched(0.0), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
     whole = next(c for c in claims(evidence(patched=apart)) if "score is no different" in c.claim)
     assert whole.verdict == "not enough data"
-    assert whole.note == "12 of 12 layers have no overlap in L0"
+    assert whole.note == "no overlap in L0: layers 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
     idle = [c for c in claims(evidence(patched=patched(0.0, zero=0.0))) if "score is no" in c.claim and c.hook != "all"]
     assert all("a score says little" in c.note for c in idle)
     assert len(idle) == N
@@ -215,6 +221,16 @@ def test_claim_5_compares_the_last_l2_also_where_no_l0_is_shared(l2: float, verd
     apart = {**held_out(l2=l2), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
     assert verdicts(evidence(held_out=apart), "ends with the higher L2") == [verdict]
     assert verdicts(evidence(held_out=apart), "NSAE's L2 is higher") == ["not enough data"]
+
+
+def test_claim_5_takes_the_geometric_mean_so_that_one_layer_alone_decides_nothing() -> None:
+    common = measured(BASELINES, "l2", lambda r, i: 1.0, 0.0)
+    one_large = common | measured(NSAES, "l2", lambda r, i: 100.0 if i == 3 else 0.5, 0.0)
+    found = [c for c in claims(evidence(held_out=held_out(slope=0.0) | one_large)) if "L2" in c.claim and c.number == 5]
+    for claim in (c for c in found if c.hook == "all" and "converges" not in c.claim):
+        assert claim.value == pytest.approx((100 * 0.5**11) ** (1 / 12) - 1)
+        assert claim.verdict == "does not hold"
+        assert claim.note.startswith("by layer: holds in 1, does not in 11")
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(80, "holds"), (5, "does not hold")])
