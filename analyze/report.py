@@ -50,7 +50,7 @@ MEASURES = {"l0": "L0", "l1": "L1", "l2": "L2", "explained_variance": "explained
             "score": "score"}  # fmt: skip
 RUNS = {"run": "run", "family": "family", "l1": "α", "lr": "lr", "layers": "layers", "l0": "L0 over its layers",
         "explained_variance": "explained variance"}  # fmt: skip
-AHEAD = {"pair": "which", "measure": "measure", "higher": "higher in", "lower": "lower in", "undecided": "undecided in",
+AHEAD = {"pair": "pair", "measure": "measure", "higher": "higher in", "lower": "lower in", "undecided": "undecided in",
          "no_overlap": "no overlap in L0"}  # fmt: skip
 RUN = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ", "l1_power": "α × norm to the",
        "input_scale": "inputs over", "seed": "seed", "expansion": "expansion", "batch_size": "batch", "total": "rows",
@@ -231,17 +231,18 @@ def _run_lines(results: Results) -> list[Row]:
 
 
 def _ahead(matched: Sequence[Row]) -> list[Row]:
-    """As people read it: in how many layers, and which."""
+    """As people read it: in how many layers, and which; one line for a pair that overlaps in none."""
 
     def which(hooks: Sequence[str]) -> str:
         return f"{len(hooks)}: {named(hooks)}" if hooks else "–"
 
-    sides = ("higher", "lower", "undecided", "no_overlap")
-    return [
-        {"pair": f"{line['second']} against {line['first']}", "measure": NAMES[line["measure"]],
-         **{side: which(line[side]) for side in sides}}
-        for line in pareto.ahead(matched)
-    ]  # fmt: skip
+    found: dict[tuple[str, ...], Row] = {}
+    for line in pareto.ahead(matched):
+        measure = NAMES[line["measure"]] if line["higher"] or line["lower"] or line["undecided"] else "any"
+        sides = {side: which(line[side]) for side in ("higher", "lower", "undecided", "no_overlap")}
+        pair = f"{line['second']} against {line['first']}"
+        found[pair, measure] = {"pair": pair, "measure": measure, **sides}
+    return list(found.values())
 
 
 def _there(lines: Sequence[Row], names: dict[str, str]) -> dict[str, str]:
