@@ -89,7 +89,7 @@ def steadiness(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Ite
     )  # fmt: skip
     found = None if one is None or other is None else difference(one, other)
     statistic = "standard deviation of the score over the later snapshots, the baseline's less NSAE's"
-    note = "" if evidence.over_training else NO_MODEL
+    note = "" if evidence.over_training else f"{NO_MODEL}, on snapshots"
     yield decided(Subject(4, "NSAE's score is steadier in training", name), statistic, found, 0, note=note)
 
 
