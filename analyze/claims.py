@@ -28,8 +28,7 @@ from scipy.stats import spearmanr
 from analyze import bootstrap
 from analyze.bootstrap import Float
 from analyze.estimates import Estimate
-from analyze.tables import Row
-from data.hooks import layer_of
+from analyze.tables import Row, layer
 
 Verdict = Literal["holds", "does not hold", "not enough data"]
 
@@ -114,8 +113,7 @@ def by_layer(each: Sequence[Claim]) -> str:
 
 def named(hooks: Sequence[str]) -> str:
     """Layers by their numbers: layers 2, 4."""
-    numbers = [hook if (number := layer_of(hook)) is None else str(number) for hook in hooks]
-    return f"layer{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+    return f"layer{'s' * (len(hooks) > 1)} {', '.join(map(layer, hooks))}"
 
 
 @dataclass(frozen=True)

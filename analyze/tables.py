@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data.hooks import layer_of
+
 Row = dict[str, Any]
 
 
@@ -27,6 +29,12 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def layer(hook: str) -> str:
+    """How a hook is called beside others of its kind: by its block's number."""
+    number = layer_of(hook)
+    return hook if number is None else str(number)
 
 
 def short(value: float | None) -> str:

@@ -22,6 +22,7 @@ from analyze.commands.shared import (
     opened,
     runs_argument,
     seed_option,
+    some_contexts_option,
     store_option,
     threshold_options,
 )  # fmt: skip
@@ -48,11 +49,7 @@ folder_option = click.option(
 @runs_argument
 @model_option
 @folder_option
-@click.option(
-    "--held-out",
-    type=Count(),
-    help="So many held-out contexts, evenly spaced, for measures without the model.  [default: all]",
-)
+@some_contexts_option(", for measures without the model", "--held-out")
 @click.option("--contexts", type=Count(), default="100", show_default=True, help="And for those with it.")
 @click.option(
     "--snapshot-contexts", type=click.IntRange(min=0), default=12, show_default=True,
@@ -103,9 +100,7 @@ def report_command(
 @click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
 @click.option("--each", type=Count(), default="5", show_default=True, help="Features of each kind.")
 @click.option("--features", "wanted", help="These features instead, by number: 3,17,255.")
-@click.option(
-    "--contexts", type=Count(), help="So many held-out contexts, evenly spaced, to look through.  [default: all]"
-)
+@some_contexts_option(", to look through")
 @without_model_option
 @threshold_options
 @seed_option

@@ -20,6 +20,7 @@ from analyze.commands.shared import (
     runs_argument,
     seed_option,
     show,
+    some_contexts_option,
     store_option,
     threshold_options,
     write_csv,
@@ -27,7 +28,7 @@ from analyze.commands.shared import (
 from analyze.estimates import lines as as_lines
 from analyze.fitted import find_runs
 from analyze.heldout import Heldout
-from data.cli import Count, choose_device
+from data.cli import choose_device
 from data.errors import InputError
 from data.location import Location
 
@@ -48,7 +49,7 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 @command("measures", "measures --store data/demo.zarr runs/demo --contexts 200")
 @store_option
 @runs_argument
-@click.option("--contexts", type=Count(), help="So many held-out contexts, evenly spaced.  [default: all]")
+@some_contexts_option()
 @seed_option
 @device_option
 @json_option
@@ -68,11 +69,7 @@ def measures_command(
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")
 @store_option
 @runs_argument
-@click.option(
-    "--contexts",
-    type=Count(),
-    help="So many held-out contexts, evenly spaced, that tell live from dead.  [default: all]",
-)
+@some_contexts_option(", that tell live from dead")
 @threshold_options
 @device_option
 @out_option
@@ -99,11 +96,7 @@ def dictionary_command(
 @store_option
 @runs_argument
 @click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
-@click.option(
-    "--contexts",
-    type=Count(),
-    help="So many held-out contexts, evenly spaced, that tell live from dead.  [default: all]",
-)
+@some_contexts_option(", that tell live from dead")
 @device_option
 @json_option
 @csv_option

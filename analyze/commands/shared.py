@@ -37,6 +37,14 @@ model_option = click.option(
 contexts_option = click.option(
     "--contexts", type=Count(), default="100", show_default=True, help="So many held-out contexts, evenly spaced."
 )
+
+
+def some_contexts_option(purpose: str = "", name: str = "--contexts") -> Callable[[Any], Any]:
+    """How many of the held-out contexts a measure without the model takes."""
+    help_ = f"So many held-out contexts, evenly spaced{purpose}.  [default: all]"
+    return click.option(name, type=Count(), help=help_)
+
+
 keep_first_option = click.option(
     "--keep-first", is_flag=True, help="With the model: leave position 0 of each context as it is."
 )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analyze.figures.style import layer, layer_colour, legend, log_axis, panels, unique
-from analyze.tables import Row
+from analyze.figures.style import layer_colour, legend, log_axis, panels, unique
+from analyze.tables import Row, layer
 
 
 def histograms(lines: Sequence[Row], label: str, *, log_x: bool = False, log_y: bool = False) -> Figure:

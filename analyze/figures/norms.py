@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from analyze.figures.style import COLOURS, MARKERS, layer, layer_axis, layer_colour, log_axis, unique
+from analyze.figures.style import COLOURS, MARKERS, layer_axis, layer_colour, log_axis, unique
 from analyze.measures import ALL
-from analyze.tables import Row
+from analyze.tables import Row, layer
 
 
 def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from data.hooks import layer_of
+from analyze.tables import layer
 
 # Okabe and Ito 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -69,12 +69,6 @@ def run_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
 
 def layer_colour(i: int, n: int) -> Any:
     return pyplot.get_cmap("viridis")(0.95 * i / max(n - 1, 1))
-
-
-def layer(hook: str) -> str:
-    """How a hook is called beside others of its kind: by its block's number."""
-    number = layer_of(hook)
-    return hook if number is None else str(number)
 
 
 def unique(values: Iterable[Any]) -> list[Any]:

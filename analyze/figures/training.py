@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from analyze.figures.style import NAMES, Style, layer, layer_colour, legend, log_axis, panels, run_styles, unique
-from analyze.tables import Row
+from analyze.figures.style import NAMES, Style, layer_colour, legend, log_axis, panels, run_styles, unique
+from analyze.tables import Row, layer
 
 Families = Mapping[str, Sequence[str]]
 
