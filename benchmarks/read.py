@@ -25,10 +25,11 @@ from data.deal import Layout, choose_rows_per_shard
 from data.facts import store_mixing
 from data.schema import Schema
 from data.staging import WindowStaging
-from data.stream import DEFAULT_POOL, READ_THREADS, training_order
+from data.stream import DEFAULT_POOL, read_threads, training_order
 from data.writer import create, finish, staging_path
 
 CONTEXT, D, BATCH = 256, 768, 4096
+READ_THREADS = read_threads()
 BLOCK = BATCH * D * 2  # bytes that one copy moves
 
 

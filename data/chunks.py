@@ -26,7 +26,7 @@ from data.errors import DamagedError, StoreError
 from data.location import Location, exists, file_bytes, write_file
 
 TRAILER_BYTES = 4
-BLOCK_BYTES = 1 << 18  # stays in the processor's cache between the passes over it, also as float64
+BLOCK_BYTES = 1 << 20  # stays in a cache between passes; with less, threads mostly wait for the interpreter
 
 
 def crc32c(data: NDArray[Any] | bytes, value: int = 0) -> int:

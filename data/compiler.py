@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
+
+
+def has_triton() -> bool:
+    """Whether kernels in Triton can be compiled; what they then run on is another matter."""
+    return find_spec("triton") is not None and can_compile()
 
 
 def can_compile() -> bool:

@@ -22,6 +22,11 @@ def cpus(root: Path = ROOT) -> int:
     return max(1, min([here, *(math.ceil(quota) for quota in quotas if quota)]))
 
 
+def disk_threads() -> int:
+    """How many threads may write, check or map local files at a time: half of the cores, for the others compute."""
+    return max(1, cpus() // 2)
+
+
 def available_memory(root: Path = ROOT) -> int:
     """Bytes that may still be taken: of the machine's and what the group's limit leaves the smaller.
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from data.errors import InputError
+from data.limits import disk_threads
 
 Location = Path | UPath  # a UPath is not a Path
 
@@ -65,7 +66,7 @@ def driver(location: UPath) -> Any:
 
 def transfers(location: Location) -> int:
     """How many files to read or write at a time."""
-    return 1 if is_local(location) else TRANSFERS
+    return disk_threads() if is_local(location) else TRANSFERS
 
 
 def exists(location: Location) -> bool:

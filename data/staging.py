@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,20 +71,21 @@ class WindowStaging:
         except FileNotFoundError:
             return 0
 
-    def write(self, runs: list[Run], arrays: Mapping[str, NDArray[Any]]) -> int:
+    def write(self, runs: list[Run], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
         """Write rows that `Deal.place` ordered: arrays maps each staged array to its rows [n, d]. Returns bytes."""
-        written = 0
-        for name, rows in arrays.items():
-            size = rows.nbytes // len(rows)
-            data = as_bytes(rows)
-            begin = 0
-            for run in runs:
-                path = self._aside(name, run.shard)
-                _pwrite(path, data[begin : begin + run.count * size], run.offset * size)
-                self._touched.add(path)
-                begin += run.count * size
-            written += begin
-        return written
+        one = lambda item: self._write_array(runs, *item)  # noqa: E731
+        return sum((threads.map if threads else map)(one, arrays.items()))
+
+    def _write_array(self, runs: list[Run], name: str, rows: NDArray[Any]) -> int:
+        size = rows.nbytes // len(rows)
+        data = as_bytes(rows)
+        begin = 0
+        for run in runs:
+            path = self._aside(name, run.shard)
+            _pwrite(path, data[begin : begin + run.count * size], run.offset * size)
+            self._touched.add(path)
+            begin += run.count * size
+        return begin
 
     def sync(self, contexts_done: int) -> None:
         """Make all written rows durable, then record that the first `contexts_done` contexts are."""

@@ -8,6 +8,7 @@ Not here: where they are kept (schema.py), which rows they cover (reader.py merg
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
+
+_scratch = threading.local()
 
 ALL, WITHOUT_FIRST = 0, 1  # index of the subset, on axis −(1 + rank) of every array below
 COUNT, NORM_SUM, NORM_SQUARE_SUM, LARGEST = range(4)
@@ -75,9 +78,12 @@ def empty(d: int) -> NormStats:
 
 def measure(x: NDArray[Any], first: NDArray[np.bool_]) -> NormStats:
     """Statistics of the rows x, float16 or float32 [n, d]; `first` bool [n] marks those at position 0."""
+    wide = _wide(x)
     if not first.any():
-        return _both(_sums(x))
-    rest, start = _sums(x[~first]), _sums(x[first])
+        return _both(_sums(wide, ~first))
+    start = _sums(wide[first], np.ones(int(first.sum()), dtype=bool))
+    wide[first] = 0  # adds nothing to what is summed over the rest
+    rest = _sums(wide, ~first)
     both = merge([_both(rest), _both(start)], x.shape[1])
     return NormStats(
         np.stack([both.moments[ALL], rest[0]]),
@@ -94,16 +100,25 @@ def _both(sums: Sums) -> NormStats:
     return NormStats(np.stack([moments, moments]), np.stack([norms, norms]), np.stack([histogram, histogram]))
 
 
-def _sums(x: NDArray[Any]) -> Sums:
-    """One subset's (moments, norms, histogram)."""
-    wide = x.astype(np.float64)
+def _wide(x: NDArray[Any]) -> Float:
+    """x in float64, in memory of the thread's own: threads would wait for one another to get fresh pages."""
+    memory = getattr(_scratch, "memory", None)
+    if memory is None or memory.size < x.size:
+        memory = _scratch.memory = np.empty(x.size)
+    wide: Float = memory[: x.size].reshape(x.shape)
+    np.copyto(wide, x)
+    return wide
+
+
+def _sums(wide: Float, counted: NDArray[np.bool_]) -> Sums:
+    """One subset's (moments, norms, histogram), of the rows counted; the others are 0. `wide` is overwritten."""
     largest = max(float(wide.max(initial=0.0)), -float(wide.min(initial=0.0)))
     total = wide.sum(axis=0)
     np.square(wide, out=wide)
-    moments, squares = np.stack([total, wide.sum(axis=0)]), wide.sum(axis=1)
+    moments, squares = np.stack([total, wide.sum(axis=0)]), wide.sum(axis=1)[counted]
     norms = np.sqrt(squares)
     histogram = np.bincount(np.searchsorted(bin_edges(), norms, side="right"), minlength=N_BINS)
-    return moments, np.array([len(x), norms.sum(), squares.sum(), largest]), histogram
+    return moments, np.array([len(norms), norms.sum(), squares.sum(), largest]), histogram
 
 
 def merge(parts: Iterable[NormStats], d: int) -> NormStats:

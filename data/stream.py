@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from data.dtypes import as_torch, stored_dtype
 from data.errors import InputError
-from data.limits import available_memory, cpus
+from data.limits import available_memory, cpus, disk_threads
 from data.location import transfers
 from data.order import Order, Shards, Span
 from data.reader import Store
 
 DEFAULT_POOL = 12  # shards mixed at a time: 0.97 of a uniform draw's contexts at 10M tokens (mixing.py)
 READ_AHEAD = 4  # batches
-READ_THREADS = 2  # a gather waits for memory most of the time, so two overlap
+READ_THREADS = 2  # at least: a gather waits for memory most of the time, so two overlap
 HELD_BYTES = 15 << 28  # 3.75 GiB of maps, or half of the memory where that is less, or two groups where those are more
 PAGE_BYTES = 4096
 
@@ -90,7 +90,7 @@ class ShuffledStream:
         self.step = start
         self._limit = held_shards(store, self.hooks, pool)
         self._shards = _Shards(store, self.hooks, limit=self._limit)
-        self._readers = ThreadPoolExecutor(min(READ_THREADS, cpus()), thread_name_prefix="read")
+        self._readers = ThreadPoolExecutor(read_threads(), thread_name_prefix="read")
         self._group: tuple[int, int] | None = None
         self._held: Buffer | None = None
         self._pending: deque[Future[Buffer]] = deque()
@@ -215,6 +215,11 @@ def gather(shard: Shard, rows: NDArray[np.int64], out: NDArray[np.generic]) -> N
     row_scale, channel_scale = shard.scales
     np.multiply(shard.rows[rows], row_scale[rows, None], out=out)
     np.multiply(out, channel_scale, out=out)
+
+
+def read_threads() -> int:
+    """How many batches to gather at a time."""
+    return min(max(READ_THREADS, disk_threads()), READ_AHEAD, cpus())
 
 
 def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[int]]:

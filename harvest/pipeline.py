@@ -1,7 +1,7 @@
 """The overlapping stages of a harvest: forward, copy to the host, disk, seal.
 
     this thread     forward; each hook is cast, put in the order of its shards, and copied into a free buffer
-    writer thread   waits for the copy, checks the values, writes the rows, syncs every few seconds
+    writer thread   waits for the copy, checks the values, has the rows written, syncs every few seconds
     sealing thread  checksums, statistics, rename: one full window behind
 
 Buffers go round between the first two, so nothing is allocated per batch and memory is bounded.
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from data.deal import Run
 from data.dtypes import encode, is_finite, largest, torch_dtype
 from data.errors import InputError
+from data.limits import disk_threads
 from data.schema import Schema, row_scale_name
 from data.staging import WindowStaging
 from harvest.lm import LanguageModel
@@ -85,6 +86,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
         self._seals: list[Future[None]] = []
+        self._hands = ThreadPoolExecutor(disk_threads(), thread_name_prefix="write")
         self._writer = threading.Thread(target=self._write, name="writer")
         self._writer.start()
 
@@ -125,6 +127,7 @@ class Pipeline:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._full.put(None)
         self._writer.join()
+        self._hands.shutdown(wait=True)
         self._sealer.shutdown(wait=True)
         if kind is None:
             self._check()
@@ -176,7 +179,7 @@ class Pipeline:
                 arrays = self._as_stored(buffer)
                 self._check_values(buffer, arrays)
                 with self.clock.time("disk"):
-                    written = buffer.staging.write(buffer.runs, arrays)
+                    written = buffer.staging.write(buffer.runs, arrays, self._hands)
                     unsynced = buffer
                     if buffer.last or time.monotonic() - synced > SYNC_SECONDS:
                         buffer.staging.sync(buffer.contexts_done)
