@@ -14,13 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def serve(step: Callable[[], object], **facts: Any) -> None:
-    """Say what is known of the contestant, then for each line that comes do a step and answer with its seconds."""
+def serve(
+    step: Callable[[], object], *, steps: int = 1, settle: Callable[[], object] = lambda: None, **facts: Any
+) -> None:
+    """Say what is known of the contestant, then for each line that comes take steps and answer with one's seconds.
+
+    `settle` waits for a device that works on after a call has returned.
+    """
     print(json.dumps(facts), flush=True)
     for _ in sys.stdin:
+        settle()
         begin = time.perf_counter()
-        step()
-        print(json.dumps(time.perf_counter() - begin), flush=True)
+        for _ in range(steps):
+            step()
+        settle()
+        print(json.dumps((time.perf_counter() - begin) / steps), flush=True)
 
 
 class Contestant:
@@ -28,7 +36,11 @@ class Contestant:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.facts: dict[str, Any] = json.loads(self._answer())
+        self.facts: dict[str, Any] = {}
+
+    def ready(self) -> None:
+        """Wait until it has started, which all do at once."""
+        self.facts = json.loads(self._answer())
 
     def step(self) -> float:
         """Seconds of one step."""
@@ -51,6 +63,8 @@ class Contestant:
 def compete(commands: Mapping[str, Sequence[str]], *, rounds: int, steps: int) -> dict[str, dict[str, Any]]:
     """Each contestant's facts and its seconds, in rounds of some steps each in turn, of which the first warms it up."""
     contestants = {name: Contestant(command) for name, command in commands.items()}
+    for contestant in contestants.values():
+        contestant.ready()
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, contestant in contestants.items():

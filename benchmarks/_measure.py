@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT_SIDE, LIMIT_BYTES, LIMIT_REPEATS = 2048, 256 * 2**20, 5
+GPU_SIDE, GPU_BYTES, GPU_REPEATS = 8192, 2 * 2**30, 20
 
 
 def machine() -> dict[str, Any]:
@@ -53,10 +54,38 @@ def limits() -> dict[str, float]:
     def rate(amount: float, work: Callable[[], object]) -> float:
         return amount / 1e9 / statistics.median([seconds(work) for _ in range(LIMIT_REPEATS)])
 
+    on_gpu = gpu_limits() if torch.cuda.is_available() else {}
     return {
+        **on_gpu,
         "matmul, GFLOP/s": rate(2 * LIMIT_SIDE**3, lambda: torch.mm(a, b, out=product)),
         "memcpy, GB/s": rate(LIMIT_BYTES, lambda: target.copy_(source)),
         "disk, write and fsync, GB/s": rate(LIMIT_BYTES, write),
+    }
+
+
+def gpu_limits() -> dict[str, float]:
+    """What the GPU gives at most: of a product in bfloat16, on random data; of a copy, a byte read and written counting
+    once; and of a copy from pinned memory of the host.
+    """
+    import torch
+
+    a, b = (torch.randn(GPU_SIDE, GPU_SIDE, device="cuda").to(torch.bfloat16) for _ in range(2))
+    source, target = (torch.empty(GPU_BYTES, dtype=torch.uint8, device="cuda") for _ in range(2))
+    host = torch.ones(LIMIT_BYTES, dtype=torch.uint8, pin_memory=True)
+
+    def rate(amount: float, work: Callable[[], object]) -> float:
+        def several() -> None:
+            for _ in range(GPU_REPEATS):
+                work()
+            torch.cuda.synchronize()
+
+        several()
+        return GPU_REPEATS * amount / 1e9 / seconds(several)
+
+    return {
+        "GPU, bfloat16 matmul, TFLOP/s": rate(2 * GPU_SIDE**3, lambda: torch.mm(a, b)) / 1000,
+        "GPU, copy, GB/s": rate(GPU_BYTES, lambda: target.copy_(source)),
+        "GPU, copy from the host, GB/s": rate(LIMIT_BYTES, lambda: target[:LIMIT_BYTES].copy_(host, non_blocking=True)),
     }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from _contest import serve
@@ -19,37 +20,46 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 ALPHA = 1e-3
-CPU = torch.device("cpu")
+STEPS_ON_GPU = 20  # between two looks at the clock, as a trainer does not wait for the GPU either
 Step = Callable[[], object]
 
 
 class Problem:
-    """Inputs x [batch, d_model] and parameters of the shape asked for."""
+    """Inputs x [batch, d_model] and parameters of the shape asked for; `compute` is what products are in."""
 
-    def __init__(self, d_model: int, d_sae: int, batch: int, l0: float) -> None:
+    def __init__(self, d_model: int, d_sae: int, batch: int, l0: float, device: str = "cpu") -> None:
         self.d_model, self.d_sae, self.batch, self.l0 = d_model, d_sae, batch, l0
+        self.device = torch.device(device)
+        self.compute = torch.float32 if device == "cpu" else torch.bfloat16
         generator = torch.Generator().manual_seed(0)
-        self.x = torch.randn(batch, d_model, generator=generator)
-        self.W = normalize(torch.randn(d_sae, d_model, generator=generator), dim=1)
+        self.x = torch.randn(batch, d_model, generator=generator).to(self.device)
+        self.W = normalize(torch.randn(d_sae, d_model, generator=generator), dim=1).to(self.device)
         self.bias = float(torch.special.ndtri(torch.tensor(l0 / d_sae, dtype=torch.float64)))
 
     def parameters(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_enc, b_enc, W_dec, b_dec, as train/sae has them."""
-        return self.W.clone(), torch.full((self.d_sae,), self.bias), self.W.clone(), torch.zeros(self.d_model)
+        b_enc, b_dec = (torch.full((n,), value, device=self.device) for n, value in
+                        ((self.d_sae, self.bias), (self.d_model, 0.0)))  # fmt: skip
+        return self.W.clone(), b_enc, self.W.clone(), b_dec
+
+    def settle(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
 
 def encode(p: Problem) -> Step:
     """The encode product alone, into memory kept: the floor of any step that encodes all features."""
-    W, b, _, _ = p.parameters()
-    out = torch.empty(p.batch, p.d_sae)
-    return lambda: torch.addmm(b, p.x, W.T, out=out)
+    W, b, x = (t.to(p.compute) for t in (*p.parameters()[:2], p.x))
+    out = torch.empty(p.batch, p.d_sae, dtype=p.compute, device=p.device)
+    return lambda: torch.addmm(b, x, W.T, out=out)
 
 
 def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = None, n: int = 1) -> Step:
-    """A group's step as the trainer takes it; of n SAEs one after another if n > 1."""
+    """A group's step as the trainer takes it; of n SAEs if n > 1, one after another or stacked."""
     from _experiment import storeless
 
-    from train.group import Inputs
+    from train import crossing
+    from train.inputs import Inputs
     from train.plan import make_plan
     from train.runs import make_runs
     from train.schedule import Schedule
@@ -59,11 +69,15 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
     experiment = storeless(
         make_runs((), {"variant": (variant,), "l1": (ALPHA,)}), [f"blocks.{i}" for i in range(n)],
         expansion=p.d_sae / p.d_model, batch_size=p.batch, schedule=Schedule(total, lr_warmup=10**18), window=total,
+        precision="float32" if p.compute == torch.float32 else "bfloat16",
     )  # fmt: skip
-    plan = make_plan(experiment, p.d_model, CPU)
+    plan = make_plan(experiment, p.d_model, p.device)
+    if sparse_below is None and p.device.type == "cuda":
+        sparse_below = crossing.measured(plan, p.device)
     if sparse_below is not None:
         plan = replace(plan, sparse_below=sparse_below)
-    groups, noise = make_groups(plan, experiment, [p.d_model**0.5] * n, CPU), make_noise(plan, CPU)
+    groups = make_groups(plan, experiment, [p.d_model**0.5] * n, p.device)
+    noise = make_noise(plan, p.device)
     for group in groups:
         W_enc, b_enc, W_dec, b_dec = p.parameters()
         sigma = 1.0 if group.sae.noisy else 0.0
@@ -71,7 +85,7 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
         group.sae.b_enc.copy_(b_enc * (1 + sigma**2) ** 0.5)
         group.sae.W_dec.copy_(W_dec)
         group.sae.b_dec.copy_(b_dec)
-    inputs, done = Inputs.of(p.x.expand(n, -1, -1), CPU), 0
+    inputs, done = Inputs.of(p.x.expand(n, -1, -1), p.device), 0
 
     def step() -> None:
         nonlocal done
@@ -82,57 +96,76 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
     return step
 
 
-def autograd(p: Problem, *, compiled: bool = False) -> Step:
-    """Straight from the formulas, differentiated and optimized by PyTorch."""
-    W_enc, b_enc, W_dec, b_dec = parameters = [t.requires_grad_() for t in p.parameters()]
+def autograd(p: Problem, *, compiled: bool = False, n: int = 1) -> Step:
+    """Straight from the formulas, differentiated and optimized by PyTorch; n SAEs as one stack."""
+    W_enc, b_enc, W_dec, b_dec = parameters = [
+        (t if n == 1 else t.expand(n, *t.shape).contiguous()).requires_grad_() for t in p.parameters()
+    ]
     adam = torch.optim.Adam(parameters, lr=0.0, fused=True)
+    x = p.x if n == 1 else p.x.expand(n, -1, -1).contiguous()
+    product = torch.addmm if n == 1 else torch.baddbmm
 
     def loss(x: Tensor) -> Tensor:
-        c = torch.relu(torch.addmm(b_enc, x - b_dec, W_enc.T))
-        residual = torch.addmm(b_dec, c, W_dec) - x
-        return residual.square().mean(dim=1).mean() + ALPHA * c.sum(dim=1).mean()
+        with torch.autocast(p.device.type, p.compute, enabled=p.compute != torch.float32):
+            c = torch.relu(product(b_enc[..., None, :], x - b_dec[..., None, :], W_enc.mT))
+            x_hat = product(b_dec[..., None, :], c, W_dec)
+        mean_l1 = c.sum(dim=-1, dtype=torch.float32).mean(dim=-1)
+        return ((x_hat - x).square().mean(dim=-1).mean(dim=-1) + ALPHA * mean_l1).sum()
 
-    run = torch.compile(loss) if compiled else loss
+    def constrain() -> None:
+        W_dec.div_(W_dec.norm(dim=-1, keepdim=True))
+
+    def project() -> None:
+        assert W_dec.grad is not None
+        W_dec.grad -= (W_dec.grad * W_dec).sum(dim=-1, keepdim=True) * W_dec
+
+    if compiled:
+        loss, constrain, project = torch.compile(loss), torch.compile(constrain), torch.compile(project)
 
     def step() -> None:
         adam.zero_grad()
-        run(p.x).backward()
+        loss(x).backward()
         with torch.no_grad():
-            assert W_dec.grad is not None
-            W_dec.grad -= (W_dec.grad * W_dec).sum(dim=1, keepdim=True) * W_dec
+            project()
             adam.step()
-            W_dec.div_(W_dec.norm(dim=1, keepdim=True))
+            constrain()
 
     return step
 
 
 def by_hand(p: Problem) -> Step:
-    """Dense gradients written out, in memory kept: the best dense step that plain PyTorch allows on a CPU."""
+    """Dense gradients written out, in memory kept: the best dense step that plain PyTorch allows without compiling."""
     W_enc, b_enc, W_dec, b_dec = p.parameters()
     parameters = [torch.nn.Parameter(t) for t in (W_enc, b_enc, W_dec, b_dec)]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
     adam = torch.optim.Adam(parameters, lr=0.0, fused=True)
-    c, g = torch.empty(p.batch, p.d_sae), torch.empty(p.batch, p.d_sae)
+    c, g = (torch.empty(p.batch, p.d_sae, dtype=p.compute, device=p.device) for _ in range(2))
     x_hat, outer, inner = (torch.empty_like(p.x) for _ in range(3))
     g_W_enc, g_b_enc, g_W_dec, g_b_dec = (parameter.grad for parameter in parameters if parameter.grad is not None)
-    sparsity = torch.full((1, 1), ALPHA / p.batch)
+    sparsity = torch.full((1, 1), ALPHA / p.batch, dtype=p.compute, device=p.device)
+    cast: Callable[[Tensor], Tensor] = lambda t: t.to(p.compute)  # noqa: E731
+    wide = {"out_dtype": torch.float32} if p.compute != torch.float32 else {}
 
     @torch.no_grad()
     def step() -> None:
+        W, V = cast(W_enc), cast(W_dec)
         torch.sub(p.x, b_dec, out=inner)
-        torch.addmm(b_enc, inner, W_enc.T, out=c)
+        here = cast(inner)
+        torch.addmm(cast(b_enc), here, W.T, out=c)
         c.clamp_(min=0)
-        torch.addmm(b_dec, c, W_dec, out=x_hat)
+        torch.mm(c, V, out=x_hat, **wide)
+        x_hat.add_(b_dec)
         torch.sub(x_hat, p.x, out=outer)
         outer.mul_(2 / p.d_model / p.batch)
-        torch.mm(c.T, outer, out=g_W_dec)
-        torch.addmm(sparsity, outer, W_dec.T, out=g)
+        there = cast(outer)
+        torch.mm(c.T, there, out=g_W_dec, **wide)
+        torch.addmm(sparsity, there, V.T, out=g)
         torch.ops.aten.threshold_backward.grad_input(g, c, 0, grad_input=g)
-        torch.mm(g.T, inner, out=g_W_enc)
-        torch.sum(g, dim=0, out=g_b_enc)
+        torch.mm(g.T, here, out=g_W_enc, **wide)
+        torch.sum(g, dim=0, dtype=torch.float32, out=g_b_enc)
         torch.sub(outer.sum(dim=0), g_b_enc @ W_enc, out=g_b_dec)
-        parallel = torch.einsum("fd,fd->f", g_W_dec, W_dec)
+        parallel = (g_W_dec * W_dec).sum(dim=1) if wide else torch.einsum("fd,fd->f", g_W_dec, W_dec)
         g_W_dec.addcmul_(parallel[:, None], W_dec, value=-1)
         adam.step()
         W_dec.div_(torch.linalg.vector_norm(W_dec, dim=1, keepdim=True))
@@ -151,6 +184,12 @@ STEPS: dict[str, Callable[[Problem], Step]] = {
     "by hand": by_hand,
     "autograd": autograd,
     "compiled": lambda p: autograd(p, compiled=True),
+    "ours, twelve": lambda p: ours(p, n=12),
+    "ours, twelve, dense": lambda p: ours(p, n=12, sparse_below=0.0),
+    "ours, twelve, sparse": lambda p: ours(p, n=12, sparse_below=1.0),
+    "ours, twelve NSAEs": lambda p: ours(p, "nsae", n=12),
+    "ours, twelve NSAEs, dense": lambda p: ours(p, "nsae", n=12, sparse_below=0.0),
+    "compiled, twelve": lambda p: autograd(p, compiled=True, n=12),
 }
 
 
@@ -161,10 +200,16 @@ def problem_of(parser: argparse.ArgumentParser) -> tuple[str, Problem]:
     parser.add_argument("--d-sae", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--l0", type=float, required=True)
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
-    return given.name, Problem(given.d_model, given.d_sae, given.batch_size, given.l0)
+    return given.name, Problem(given.d_model, given.d_sae, given.batch_size, given.l0, given.device)
+
+
+def compete_as(p: Problem, step: Step, **facts: Any) -> None:
+    """Serve a problem's step."""
+    serve(step, steps=1 if p.device.type == "cpu" else STEPS_ON_GPU, settle=p.settle, **facts)
 
 
 if __name__ == "__main__":
     name, problem = problem_of(argparse.ArgumentParser())
-    serve(STEPS[name](problem))
+    compete_as(problem, STEPS[name](problem))

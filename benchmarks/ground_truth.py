@@ -24,7 +24,8 @@ from _measure import table as markdown
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from train.group import Group, Inputs, Member
+from train.group import Group, Member
+from train.inputs import Inputs
 from train.measures import measures
 from train.plan import make_plan
 from train.runs import Experiment, Run, make_runs

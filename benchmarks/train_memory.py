@@ -28,7 +28,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     import torch
     from _experiment import storeless
 
-    from train.group import Inputs
+    from train.inputs import Inputs
     from train.plan import make_plan
     from train.runs import make_runs
     from train.schedule import Schedule

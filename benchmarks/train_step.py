@@ -2,6 +2,7 @@
 
     python benchmarks/train_step.py [--peers ENVIRONMENT/bin/python] [--out benchmarks/results/train_step.json]
     python benchmarks/train_step.py --density       where steps on active pairs stop being the faster ones
+    python benchmarks/train_step.py --device cuda   in bfloat16 on a GPU, also twelve SAEs at a time
 
 All take turns (see _contest.py), on the same inputs and parameters (see _steps.py and peers/run.py). benchmarks/peers
 says how to install the others.
@@ -20,18 +21,23 @@ from _measure import report, summary
 
 HERE = Path(__file__).resolve().parent
 OURS = ("encode", "ours", "ours, four runs", "ours, dense", "by hand", "autograd", "compiled", "ours, NSAE")
+ON_GPU = (
+    "encode", "ours", "ours, dense", "ours, NSAE", "by hand", "autograd", "compiled", "ours, twelve",
+    "ours, twelve, dense", "ours, twelve, sparse", "ours, twelve NSAEs", "compiled, twelve",
+)  # fmt: skip
 PEERS = ("SAELens", "dictionary_learning", "sparsify")
+PRODUCTS = 5  # of a dense step: encode, decode, and the gradients of c and of both weights
 SHARES = (0.005, 0.02, 0.06, 0.1)
 
 
 def command(python: str, script: Path, name: str, options: argparse.Namespace, l0: float | None = None) -> list[str]:
     shape = {"--d-model": options.d_model, "--d-sae": options.d_sae, "--batch-size": options.batch_size,
-             "--l0": l0 or options.l0}  # fmt: skip
+             "--l0": l0 or options.l0, "--device": options.device}  # fmt: skip
     return [python, str(script), name, *(str(part) for pair in shape.items() for part in pair)]
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
-    names = options.only.split("|")
+    names = options.only.split("|") if options.only else OURS if options.device == "cpu" else ON_GPU
     commands = {name: command(sys.executable, HERE / "_steps.py", name, options) for name in names}
     if options.peers:
         commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in PEERS}
@@ -40,9 +46,13 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for name, result in found.items():
         times = summary([1000 * s for s in result["seconds"]])
+        n, products = 12 if "twelve" in name else 1, 1 if name == "encode" else PRODUCTS
+        flop = 2 * n * products * options.batch_size * options.d_model * options.d_sae
         rows.append({
             "step": name, "ms": times["median"], "min": times["min"], "max": times["max"],
-            "over ours": times["median"] / 1000 / ours, "version": result["facts"].get("version", ""),
+            "over ours": times["median"] / 1000 / ours, "dense TFLOP/s": flop / times["median"] / 1e9,
+            "Mrow/s and SAE": n * options.batch_size / times["median"] / 1e3,
+            "version": result["facts"].get("version", ""),
         })  # fmt: skip
     return rows
 
@@ -68,12 +78,14 @@ def main() -> None:
     parser.add_argument("--l0", type=float, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="steps of each in a round")
-    parser.add_argument("--only", default="|".join(OURS), help="of ours, separated by |")
+    parser.add_argument("--only", help="of the steps in _steps.py, separated by |")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--peers", help="the Python of an environment that has the other libraries")
     parser.add_argument("--density", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    shape = {"d_model": options.d_model, "d_sae": options.d_sae, "batch": options.batch_size, "L0": options.l0}
+    shape = {"d_model": options.d_model, "d_sae": options.d_sae, "batch": options.batch_size, "L0": options.l0,
+             "device": options.device}  # fmt: skip
     report(shape, densities(options) if options.density else compare(options), options.out)
 
 

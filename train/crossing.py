@@ -11,18 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from data.compiler import can_compile
+from data.compiler import has_triton
 from data.progress import Bar
 from train.features import SHARES
 from train.plan import Plan
+from train.replay import stepping
 from train.sae import BaselineSAE, Gradients
-from train.step import gradients
 
 REPEATS = 3
 SPREAD = 2.0  # of the log of how often features fire; some fire in most rows, and are what kernels wait for
@@ -33,9 +32,9 @@ Seconds = Callable[[float, float], float]
 
 def measured(plan: Plan, device: torch.device) -> float:
     """For steps of a plan: a share for Plan.sparse_below; 0 where Triton, or what it compiles with, is missing."""
-    if find_spec("triton") is None or not can_compile():
+    if not has_triton():
         Bar.write(
-            "all steps are dense: those on active features alone need Triton, a C compiler and Python's headers",
+            "steps are dense, and by PyTorch's operations: our kernels need Triton, a C compiler and Python's headers",
             file=sys.stderr,
         )
         return 0.0
@@ -72,10 +71,11 @@ def step_seconds(plan: Plan, device: torch.device) -> Seconds:
     def seconds(share: float, sparse_below: float) -> float:
         sae.b_enc.copy_(torch.special.ndtri(_rates(share, spread)))
         memory = replace(blocks, sparse_below=sparse_below)
+        step = stepping(sae, batch_size=blocks.n_rows, l2_weight=1 / d_model, blocks=memory, out=gradient)
         times = []
         for _ in range(1 + REPEATS):  # the first, which may compile, does not count
             begin = _now(device)
-            gradients(sae, x.clone(), beta, None, l2_weight=1 / d_model, blocks=memory, out=gradient)
+            step(x.clone(), beta, None)
             times.append(_now(device) - begin)
         return statistics.median(times[1:])
 

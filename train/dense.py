@@ -34,13 +34,10 @@ class DenseFeatures:
         return self.c.sum(dim=-1, dtype=torch.promote_types(self.c.dtype, torch.float32))
 
     def decode(self, W_dec: Tensor) -> Tensor:
-        return torch.bmm(self.c, W_dec)
+        return product(self.c, W_dec)
 
     def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
-        if self.c.dtype == total.dtype:
-            total.baddbmm_(self.c.mT, rows, beta=0 if first else 1)
-        else:
-            (total.copy_ if first else total.add_)(torch.bmm(self.c.mT, rows))
+        add_product_(total, self.c.mT, rows, first=first)
 
     def add_sum_(self, total: Tensor) -> None:
         total.add_(self.c.sum(dim=1, dtype=total.dtype))
@@ -49,12 +46,29 @@ class DenseFeatures:
         for features in slices(self.c.shape[-1], self.piece.shape[-1]):
             c = self.c[..., features]
             room = self.piece[:, : c.shape[1], : c.shape[2]]
-            gradient = torch.baddbmm(sparsity[..., None], outer, W_dec[:, features].mT, out=room)
+            gradient = torch.baddbmm(sparsity[..., None].to(room.dtype), outer, W_dec[:, features].mT, out=room)
             if self.slope is None:
                 sae.activation_backward(gradient, c, out=c)
             else:
                 torch.mul(gradient, self.slope[..., features], out=c)
         return self
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a b, of stacks of matrices; on a GPU in float32, as which it is summed."""
+    if a.is_cuda and a.dtype == torch.bfloat16:
+        return torch.bmm(a, b, out_dtype=torch.float32)
+    return torch.bmm(a, b)
+
+
+def add_product_(total: Tensor, a: Tensor, b: Tensor, *, first: bool) -> None:
+    """total += a b, or if `first`, total = a b."""
+    if a.dtype == total.dtype:
+        total.baddbmm_(a, b, beta=0 if first else 1)
+    elif a.is_cuda and first:
+        torch.bmm(a, b, out_dtype=total.dtype, out=total)
+    else:
+        (total.copy_ if first else total.add_)(product(a, b))
 
 
 def slices(n: int, size: int) -> Iterator[slice]:

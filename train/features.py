@@ -13,9 +13,7 @@ from typing import Protocol, Self
 
 from torch import Tensor
 
-from train.dense import DenseFeatures
 from train.sae import SAE
-from train.sparse import SparseFeatures
 
 SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of which one is chosen on a GPU (crossing.py)
 SPARSE_BELOW = 0.075  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
@@ -40,23 +38,13 @@ class Features(Protocol):
         """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; c is overwritten."""
 
 
-def split(
-    sae: SAE, pre: Tensor, *, active: Tensor, fires: Tensor, piece: Tensor, slope: Tensor | None, below: float
-) -> Iterator[tuple[slice, Features]]:
-    """c of gated pre-activations [n, rows, d_sae], of parts of the stack; `pre` is overwritten.
+def parts(fires: Tensor, *, n_rows: int, below: float) -> Iterator[tuple[slice, bool]]:
+    """Parts of a stack, and whether each is worked on as a matrix: up to a share of `below` active pairs it is not.
 
-    active (bool, of pre's shape) is where they are above 0, fires int64 [n, d_sae] in how many rows. piece (pre's type,
-    of fewer features) and slope (of pre's shape, or None) are memory. Pairs are used up to a share of `below`.
+    fires int64 [n, d_sae]: in how many of the rows each feature fires.
     """
-    limit = below * active[0].numel()
-    dense = [count > limit for count in fires.sum(dim=-1).tolist()] if below else [True] * len(active)
+    limit = below * n_rows * fires.shape[1]
+    dense = [count > limit for count in fires.sum(dim=-1).tolist()] if below else [True] * len(fires)
     for is_dense, several in groupby(range(len(dense)), key=dense.__getitem__):
         which = list(several)
-        part = slice(which[0], which[-1] + 1)
-        if is_dense:
-            yield (
-                part,
-                DenseFeatures.of(sae, pre[part], active[part], piece[part], None if slope is None else slope[part]),
-            )
-        else:
-            yield part, SparseFeatures.of(sae, pre[part], active[part], fires[part])
+        yield slice(which[0], which[-1] + 1), is_dense

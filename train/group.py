@@ -16,13 +16,16 @@ import torch
 from torch import Tensor
 
 from train.counts import FireCounts
+from train.encode import Blocks, Epsilon
+from train.inputs import Inputs
 from train.measures import Sums, sums
 from train.noise import Noise, torch_seed
 from train.optimizer import StackAdam, clip_, gradient_norms
+from train.replay import stepping
 from train.resample import draw_inputs, restart
 from train.runs import Experiment, Run
 from train.sae import ARCHITECTURES, PARAMETERS, Gradients
-from train.step import Blocks, Epsilon, Forward, forward, gradients
+from train.step import Forward, forward
 
 
 @dataclass(frozen=True)
@@ -33,26 +36,12 @@ class Member:
     layer: int
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """A batch on the device: x float32 [layers, batch, d_model], and norms ‖x‖₂ [layers, batch]."""
-
-    x: Tensor
-    norms: Tensor
-
-    @classmethod
-    def of(cls, batch: Tensor, device: torch.device) -> Inputs:
-        """From a batch as streamed: [layers, batch, d_model] of any floating type."""
-        x = batch.to(device, non_blocking=True).to(torch.float32)
-        return cls(x, torch.linalg.vector_norm(x, dim=-1))
-
-
 class Group:
     """See the module. `norms` [layers] is each layer's mean ‖x‖₂ over the store's training split."""
 
     def __init__(
         self, experiment: Experiment, members: Sequence[Member], *, d_model: int, d_sae: int, norms: Sequence[float],
-        blocks: Blocks, gradients: Gradients, device: torch.device,
+        blocks: Blocks, gradient: Gradients, device: torch.device,
     ) -> None:  # fmt: skip
         self.experiment, self.members = experiment, list(members)
         self.variant, self.seed = members[0].run.variant, members[0].run.seed
@@ -73,8 +62,12 @@ class Group:
         for name in self.sae.facts:
             self.sae.get_buffer(name).copy_(torch.tensor(facts[name]))
         self._store_norms = store_norms / self.sae.input_scale
-        self._blocks, self._gradient = blocks, gradients
-        self.adam = StackAdam(self.sae, gradients, [m.run.lr for m in members])
+        self._blocks, self._gradient = blocks, gradient
+        self._gradients = stepping(
+            self.sae, batch_size=experiment.batch_size, l2_weight=experiment.objective.l2_weight(d_model),
+            blocks=blocks, out=gradient,
+        )  # fmt: skip
+        self.adam = StackAdam(self.sae, gradient, [m.run.lr for m in members], fused=blocks.fused)
         counted = experiment.resampling.interval < experiment.schedule.total
         self.counts = FireCounts(len(members), d_sae, window=experiment.reports.window, device=device)
         self.since = FireCounts(len(members), d_sae, window=None, device=device) if counted else None
@@ -107,8 +100,7 @@ class Group:
         """
         experiment = self.experiment
         x, beta = self._see(inputs, experiment.schedule.l1(seen, experiment.batch_size))
-        weight = experiment.objective.l2_weight(x.shape[-1])
-        found = gradients(self.sae, x, beta, epsilon, l2_weight=weight, blocks=self._blocks, out=self._gradient)
+        found = self._gradients(x, beta, epsilon)
         losses = experiment.objective.rows(found.l1, beta, found.residual)
         # A feature of NaN weights never fires, so that a loss on active pairs may not see them; this gradient does.
         losses.masked_fill_(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
@@ -118,12 +110,13 @@ class Group:
         measured = self._sums(inputs, found.residual, found.l1, found.fires, losses) if measure else None
         if not experiment.decoder_bias:
             self._gradient.b_dec.zero_()
-        self.sae.constrain_gradient_(self._gradient)
-        lengths = gradient_norms(self._gradient) if measure or experiment.clip else None
-        if experiment.clip and lengths is not None:
-            clip_(self._gradient, lengths, experiment.clip)
+        lengths = None
+        if measure or experiment.clip:
+            self.adam.project_()
+            lengths = gradient_norms(self._gradient)
+            if experiment.clip:
+                clip_(self._gradient, lengths, experiment.clip)
         self.adam.step(experiment.schedule.lr(seen, experiment.batch_size))
-        self.sae.constrain_()
         return losses.mean(dim=1), measured, lengths
 
     def measure(self, inputs: Inputs, epsilon: Epsilon | None) -> Sums:

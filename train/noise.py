@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data.permute import seed_of
-from train.step import Epsilon
+from train.encode import Epsilon
 
 SEED_BITS = (1 << 63) - 1  # what PyTorch's generators take
 
@@ -24,14 +24,16 @@ def torch_seed(*key: int) -> int:
 class Noise:
     """`rows_each` rows at a time; the last `kept` of them are remembered, so that other groups need not draw anew."""
 
-    def __init__(self, rows_each: int, d_sae: int, *, kept: int, device: torch.device) -> None:
+    def __init__(
+        self, rows_each: int, d_sae: int, *, kept: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         self._rows_each = rows_each
-        self._memory = torch.empty(kept, rows_each, d_sae, device=device)
+        self._memory = torch.empty(kept, rows_each, d_sae, device=device, dtype=dtype)
         self._keys: list[tuple[int, ...] | None] = [None] * kept
         self._generator = torch.Generator(device)
 
     def of(self, *key: int) -> Epsilon:
-        """The noise of a key (a seed, a step …): float32 [rows, d_sae] for each piece of a batch that is asked for."""
+        """The noise of a key (a seed, a step …): [rows, d_sae] for each piece of a batch that is asked for."""
 
         def piece(rows: slice) -> Tensor:
             number = rows.start // self._rows_each

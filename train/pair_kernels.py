@@ -1,7 +1,7 @@
 """Products on active pairs for GPUs, in Triton; pair_products.py says what they are, and has them for CPUs.
 
-A program does one segment, PAIRS of its pairs at a time, so that as many gathered rows are on their way from memory at
-once. Sums are float32 and always in the same order.
+A program does one segment. Sums are float32 and always in the same order. A weighted sum takes pair by pair, of all
+columns, each thread its own: sums across threads take many times as long as the row does to come from the cache.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-PAIRS = 8
-COLUMNS = 256  # of a gathered row, at once
+MOST_COLUMNS = 4096  # of a row, at once, in a weighted sum
+PAIRS, COLUMNS = 8, 256  # of gathered rows at once, in products
 
 
 def weighted_sums(begins: Tensor, index: Tensor, weights: Tensor, source: Tensor) -> Tensor:
@@ -24,7 +24,8 @@ def add_weighted_sums_(
     total: Tensor, begins: Tensor, index: Tensor, weights: Tensor, source: Tensor, *, first: bool
 ) -> None:
     n, d = total.shape
-    _weighted_sums[n, triton.cdiv(d, COLUMNS)](begins, index, weights, source, total, d, not first, PAIRS, COLUMNS)
+    columns = min(triton.next_power_of_2(d), MOST_COLUMNS)
+    _weighted_sums[n, triton.cdiv(d, columns)](begins, index, weights, source, total, d, not first, columns)
 
 
 def dots(begins: Tensor, index: Tensor, rows: Tensor, source: Tensor, bias: Tensor) -> Tensor:
@@ -35,21 +36,14 @@ def dots(begins: Tensor, index: Tensor, rows: Tensor, source: Tensor, bias: Tens
 
 
 @triton.jit
-def _weighted_sums(
-    begins, index, weights, source, out, d, ADD: tl.constexpr, PAIRS: tl.constexpr, COLUMNS: tl.constexpr
-):  # fmt: skip
+def _weighted_sums(begins, index, weights, source, out, d, ADD: tl.constexpr, COLUMNS: tl.constexpr):
     segment = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < d
     total = tl.zeros([COLUMNS], dtype=tl.float32)
-    end = tl.load(begins + segment + 1)
-    for first in range(tl.load(begins + segment), end, PAIRS):
-        pair = first + tl.arange(0, PAIRS)
-        there = pair < end
-        place = source + tl.load(index + pair, mask=there, other=0)[:, None] * d + column[None, :]
-        entries = tl.load(place, mask=there[:, None] & inside[None, :], other=0.0).to(tl.float32)
-        weight = tl.load(weights + pair, mask=there, other=0.0)
-        total += tl.sum(weight[:, None] * entries, axis=0)
+    for pair in range(tl.load(begins + segment), tl.load(begins + segment + 1)):
+        entries = tl.load(source + tl.load(index + pair) * d + column, mask=inside, other=0.0)
+        total += tl.load(weights + pair) * entries.to(tl.float32)
     written = out + segment * d + column
     if ADD:
         total += tl.load(written, mask=inside, other=0.0)

@@ -14,7 +14,8 @@ import torch
 
 from data.reader import Store
 from data.walk import walk
-from train.group import Group, Inputs
+from train.group import Group
+from train.inputs import Inputs
 from train.measures import Sums
 from train.noise import Noise
 from train.runs import Experiment

@@ -12,15 +12,17 @@ from itertools import groupby
 
 import torch
 
+from data.compiler import has_triton
 from data.errors import InputError
 from data.limits import available_memory
 from data.reader import Store
 from data.stream import DEFAULT_POOL, READ_AHEAD, held_bytes
+from train.encode import FUSED, Blocks
 from train.features import SHARES, SPARSE_BELOW
 from train.group import Member
+from train.replay import MOST_SAES
 from train.runs import Experiment
 from train.sae import ARCHITECTURES
-from train.step import Blocks
 
 BLOCK_BYTES = {"cpu": 128 << 20, "cuda": 2 << 30}  # features of one block
 PIECE_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}  # of the noise, and of ∂L/∂c, in memory at once
@@ -37,12 +39,13 @@ class Plan:
     d_model: int
     d_sae: int
     block_rows: int
-    piece_features: int  # see step.Blocks
+    piece_features: int  # see encode.Blocks
     noise_rows: int
     n_noises: int  # of so many rows, that make up a batch
     compute: torch.dtype
-    keep_slope: bool  # see step.Blocks
+    keep_slope: bool  # see encode.Blocks
     sparse_below: float
+    fused: bool  # see encode.Blocks
     bytes_needed: int = 0
 
     @property
@@ -54,7 +57,7 @@ class Plan:
         return Blocks.allocate(
             self.largest_group, self.block_rows, self.d_sae, piece_features=self.piece_features,
             noise_rows=self.noise_rows, sparse_below=self.sparse_below, compute=self.compute, device=device,
-            keep_slope=self.keep_slope,
+            keep_slope=self.keep_slope, fused=self.fused,
         )  # fmt: skip
 
     @property
@@ -82,8 +85,12 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
     # A CPU has no products on pairs in bfloat16; what a GPU takes is measured there (crossing.py).
     sparse_below = SPARSE_BELOW if device.type == "cpu" and compute == torch.float32 else 0.0
     keep_slope = compute.itemsize < 4 and any(ARCHITECTURES[run.variant].saturates for run in experiment.runs)
+    fused = device.type == "cuda" and compute == torch.bfloat16 and has_triton()
+    fused = fused and all(run.variant in FUSED for run in experiment.runs)
     n_noises = -(-experiment.batch_size // noise_rows)
-    plan = Plan(groups, d_model, d_sae, rows, piece_features, noise_rows, n_noises, compute, keep_slope, sparse_below)
+    plan = Plan(
+        groups, d_model, d_sae, rows, piece_features, noise_rows, n_noises, compute, keep_slope, sparse_below, fused
+    )
     most_sparse = SHARES[-1] if device.type == "cuda" else sparse_below
     return replace(plan, bytes_needed=_needed(plan, experiment, most_sparse))
 
@@ -111,8 +118,9 @@ def _groups(experiment: Experiment, size: int) -> Iterator[tuple[Member, ...]]:
     kind = lambda member: (member.run.variant, member.run.seed)  # noqa: E731
     for _, same in groupby(sorted(members, key=kind), key=kind):
         several = list(same)
-        for begin in range(0, len(several), size):
-            yield tuple(several[begin : begin + size])
+        each = -(-len(several) // -(-len(several) // size))  # as many groups as it takes, of one size
+        for begin in range(0, len(several), each):
+            yield tuple(several[begin : begin + each])
 
 
 def _parameters(plan: Plan) -> int:
@@ -122,13 +130,16 @@ def _parameters(plan: Plan) -> int:
 def _needed(plan: Plan, experiment: Experiment, most_sparse: float) -> int:
     n, batch, layers = sum(len(group) for group in plan.groups), experiment.batch_size, len(experiment.hooks)
     state = 4 * _parameters(plan) * (3 * n + plan.largest_group)  # parameters, two moments; a group's gradients
-    product = 4 * plan.largest_group * plan.d_sae * plan.d_model  # a temporary of the projection's
+    replayed = sum(len(group) for group in plan.groups if plan.fused and len(group) <= MOST_SAES)
+    # A temporary of the projection's; in its place weights in the type computed in, of which each graph has its own.
+    product = 4 * (plan.largest_group + replayed) * plan.d_sae * plan.d_model
     counts = 8 * plan.d_sae * 4 * n
     size, block_rows = plan.compute.itemsize, plan.largest_group * plan.block_rows
-    blocks = block_rows * ((size * (1 + plan.keep_slope) + 1) * plan.d_sae + size * plan.piece_features)
+    unfused = 0 if plan.fused else plan.d_sae + size * plan.piece_features
+    blocks = block_rows * (size * (1 + plan.keep_slope) * plan.d_sae + unfused)
     pairs = int(PAIR_BYTES * most_sparse * block_rows * plan.d_sae)
-    noise = 4 * plan.kept_noises * plan.noise_rows * plan.d_sae
-    rows = 4 * batch * plan.d_model * (2 * layers + 4 * plan.largest_group)
+    noise = size * plan.kept_noises * plan.noise_rows * plan.d_sae
+    rows = 4 * batch * plan.d_model * (2 * layers + 4 * (plan.largest_group + replayed))
     return int(RESERVE * (state + product + counts + blocks + pairs + noise + rows))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from train import pair_products
 from train.sae import SAE
 
-WORD = 8  # bytes of a mask that are looked at at once
+WORD = 8  # bytes that are looked at at once
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SparseFeatures:
-    """c of k SAEs: its pairs, and values [pairs], float32 at least."""
+    """c of k SAEs: its pairs, and values [pairs], float32 at least; and ∂c/∂pre, where they do not tell it."""
 
     pairs: Pairs
     values: Tensor
+    slope: Tensor | None = None
 
     @classmethod
     def of(cls, sae: SAE, pre: Tensor, active: Tensor, fires: Tensor) -> SparseFeatures:
@@ -96,7 +97,9 @@ class SparseFeatures:
             W_dec.flatten(0, 1),
             sparsity.flatten().to(self.values.dtype),
         )
-        return SparseFeatures(pairs, sae.activation_backward(gradient, self.values, out=self.values))
+        if self.slope is None:
+            return SparseFeatures(pairs, sae.activation_backward(gradient, self.values, out=self.values))
+        return SparseFeatures(pairs, gradient.mul_(self.slope))
 
     @cached_property
     def _by_feature(self) -> Tensor:
@@ -117,13 +120,14 @@ def _sums(values: Tensor, begins: Tensor) -> Tensor:
     return torch.segment_reduce(values, "sum", offsets=begins, initial=0)
 
 
-def places(mask: Tensor) -> Tensor:
-    """Where a mask, bool [n], is set: int64, ascending. As `nonzero`, but a word at a time, for a mask mostly unset."""
-    if not mask.numel() or mask.numel() % WORD or mask.storage_offset() % WORD:
-        return torch.nonzero(mask)[:, 0]
-    words = torch.nonzero(mask.view(torch.int64))[:, 0]
-    within = torch.nonzero(mask.view(-1, WORD)[words])
-    return words[within[:, 0]] * WORD + within[:, 1]
+def places(entries: Tensor) -> Tensor:
+    """Where entries [n] are not 0: int64, ascending. As `nonzero`, but by words, for entries that mostly are 0."""
+    size = WORD // entries.itemsize
+    if not entries.numel() or entries.numel() % size or entries.storage_offset() % size:
+        return torch.nonzero(entries)[:, 0]
+    words = torch.nonzero(entries.view(torch.int64))[:, 0]
+    within = torch.nonzero(entries.view(-1, size)[words])
+    return words[within[:, 0]] * size + within[:, 1]
 
 
 def _begins(counts: Tensor) -> Tensor:

@@ -9,63 +9,22 @@ With r = x̂ − x in the SAE's own scale, w the weight of a squared entry (obje
 Rows are independent, so the batch is worked through in blocks of rows, and only a block's features are in memory.
 Products are computed in `compute` (bfloat16 on a GPU); parameters, gradients and sums stay float32.
 
-Not here: the products of features (features.py), the optimizer (optimizer.py), constraints (the architectures), what
-is measured (measures.py).
+Not here: encoding (encode.py), the products of features (features.py), the optimizer (optimizer.py), constraints (the
+architectures), what is measured (measures.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from train.dense import count_rows, slices
-from train.features import Features, split
+from train.dense import slices
+from train.encode import Blocks, Epsilon, Weights, encode
+from train.features import Features, parts
 from train.sae import SAE, Gradients
-
-Epsilon = Callable[[slice], Tensor]
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Reused memory for a block of rows, [n, rows, d_sae] each: c, of the type computed in, and where c > 0.
-
-    ∂L/∂c is needed only in passing, so that there is room for some features' alone: `piece` [n, rows, fewer features].
-    `slope` is memory for ∂c/∂pre, where the type computed in is too coarse to tell it from c (SAE.saturates).
-    Noise is asked for `noise_rows` rows at a time. Up to a share of `sparse_below` active pairs a block's products are
-    done on them alone (0: never).
-    """
-
-    c: Tensor
-    active: Tensor
-    piece: Tensor
-    slope: Tensor | None
-    noise_rows: int
-    sparse_below: float
-
-    @classmethod
-    def allocate(
-        cls, n: int, rows: int, d_sae: int, *, piece_features: int, noise_rows: int, sparse_below: float,
-        compute: torch.dtype, device: torch.device, keep_slope: bool = False,
-    ) -> Blocks:  # fmt: skip
-        c, active, piece, slope = (
-            torch.empty(n, rows, features, dtype=dtype, device=device)
-            for features, dtype in (
-                (d_sae, compute), (d_sae, torch.bool), (piece_features, compute), (d_sae if keep_slope else 0, compute)
-            )
-        )  # fmt: skip
-        return cls(c, active, piece, slope if keep_slope else None, noise_rows, sparse_below)
-
-    @property
-    def n_rows(self) -> int:
-        return self.c.shape[1]
-
-    def narrow(self, n: int) -> Blocks:
-        """The first n SAEs' part of the same memory."""
-        slope = None if self.slope is None else self.slope[:n]
-        return replace(self, c=self.c[:n], active=self.active[:n], piece=self.piece[:n], slope=slope)
 
 
 @dataclass(frozen=True)
@@ -87,7 +46,7 @@ def forward(sae: SAE, x: Tensor, epsilon: Epsilon | None, *, blocks: Blocks) -> 
     """What a stack of SAEs makes of x [n, B, d_model], the input as they see it, which is overwritten."""
     found = _empty_forward(sae, x, epsilon)
     inner = x.sub_(sae.b_dec[:, None])
-    for _ in _encoded(sae, _Weights(sae, blocks.c.dtype), inner, epsilon, blocks, found):
+    for _ in _encoded(sae, Weights(sae, blocks.c.dtype), inner, epsilon, blocks, found):
         pass
     return found
 
@@ -104,9 +63,9 @@ def gradients(
     """
     n_rows = x.shape[1]
     found = _empty_forward(sae, x, epsilon)
-    weights = _Weights(sae, blocks.c.dtype)
+    weights = Weights(sae, blocks.c.dtype)
     inner = x.sub_(sae.b_dec[:, None])
-    sparsity = (beta.expand(-1, n_rows) / n_rows).to(blocks.c.dtype)
+    sparsity = beta.expand(-1, n_rows) / n_rows
     out.b_dec.zero_()
     out.b_enc.zero_()
     for part, rows, here, c in _encoded(sae, weights, inner, epsilon, blocks, found):
@@ -121,13 +80,6 @@ def gradients(
     return found
 
 
-class _Weights:
-    """A stack's weights in the type that products are computed in."""
-
-    def __init__(self, sae: SAE, compute: torch.dtype) -> None:
-        self.enc, self.dec, self.bias = (t.to(compute) for t in (sae.W_enc, sae.W_dec, sae.b_enc[:, None]))
-
-
 def _empty_forward(sae: SAE, x: Tensor, epsilon: Epsilon | None) -> Forward:
     fires = torch.zeros(sae.b_enc.shape, dtype=torch.int64, device=x.device)
     driven = fires if epsilon is None else torch.zeros_like(fires)
@@ -135,25 +87,17 @@ def _empty_forward(sae: SAE, x: Tensor, epsilon: Epsilon | None) -> Forward:
 
 
 def _encoded(
-    sae: SAE, weights: _Weights, inner: Tensor, epsilon: Epsilon | None, blocks: Blocks, found: Forward
+    sae: SAE, weights: Weights, inner: Tensor, epsilon: Epsilon | None, blocks: Blocks, found: Forward
 ) -> Iterator[tuple[slice, slice, Tensor, Features]]:
     """Fill in what is found, block by block: gives a part of the stack, rows, x − b_dec of all, and the part's c."""
-    n_rows = inner.shape[1]
-    for rows in slices(n_rows, blocks.n_rows):
-        n = rows.stop - rows.start
+    for rows in slices(inner.shape[1], blocks.n_rows):
         here = inner[:, rows].to(blocks.c.dtype)
-        pre = torch.baddbmm(weights.bias, here, weights.enc.mT, out=blocks.c[:, :n])
+        block = encode(sae, weights, here, epsilon, rows, blocks)
+        found.fires.add_(block.fires)
         if epsilon is not None:
-            found.driven.add_(count_rows(torch.gt(pre, 0, out=blocks.active[:, :n])))
-        for some in slices(n, blocks.noise_rows):
-            noise = None if epsilon is None else epsilon(slice(rows.start + some.start, rows.start + some.stop))
-            sae.gate_(pre[:, some], None if noise is None else noise.to(pre.dtype))
-        active = torch.gt(pre, 0, out=blocks.active[:, :n])
-        fires = count_rows(active)
-        found.fires.add_(fires)
-        slope = None if blocks.slope is None else blocks.slope[:, :n]
-        parts = split(sae, pre, active=active, fires=fires, piece=blocks.piece, slope=slope, below=blocks.sparse_below)
-        for part, c in parts:
+            found.driven.add_(block.driven)
+        for part, is_dense in parts(block.fires, n_rows=here.shape[1], below=blocks.sparse_below):
+            c = block.dense(part) if is_dense else block.sparse(part)
             found.l1[part, rows] = c.l1()
             torch.sub(c.decode(weights.dec[part]), inner[part, rows], out=found.residual[part, rows])
             yield part, rows, here, c

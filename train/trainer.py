@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ from data.reader import Store
 from data.stats import ALL
 from data.stream import ShuffledStream
 from train import crossing
-from train.group import Group, Inputs
+from train.group import Group
+from train.inputs import Inputs, inputs
 from train.noise import Noise
 from train.outputs import Outputs
 from train.passes import restart_dead, validate
@@ -40,12 +42,12 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
     """
     n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
     blocks = plan.blocks(device)
-    gradients = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
+    gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
     groups = []
     for members in plan.groups:
         group = Group(
             experiment, members, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
-            blocks=blocks.narrow(len(members)), gradients=gradients.narrow(len(members)),
+            blocks=blocks.narrow(len(members)), gradient=gradient.narrow(len(members)),
         )  # fmt: skip
         group.initialise()
         groups.append(group)
@@ -54,7 +56,9 @@ def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], devi
 
 def make_noise(plan: Plan, device: torch.device) -> Noise | None:
     """Noise for the groups that need it; None where none does."""
-    return Noise(plan.noise_rows, plan.d_sae, kept=plan.kept_noises, device=device) if plan.kept_noises else None
+    if not plan.kept_noises:
+        return None
+    return Noise(plan.noise_rows, plan.d_sae, kept=plan.kept_noises, device=device, dtype=plan.compute)
 
 
 class Trainer:
@@ -78,6 +82,7 @@ class Trainer:
         self.noise = make_noise(plan, device)
         self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
         self.step, self.owed = outputs.restore(self.runs)
+        self._unchecked: list[tuple[Group, Tensor, int]] = []
 
     def train(self, stop: threading.Event) -> bool:
         """Train to the end, or until `stop` is set; returns whether it came to the end. What is done is saved."""
@@ -87,14 +92,15 @@ class Trainer:
             disable=self.quiet,
         )  # fmt: skip
         with bar, self._stream() as stream:
+            batches = inputs(stream, self.device)
             self._settle(bar, stop)
             while not self.owed and self.step < experiment.n_steps and self.going and not stop.is_set():
                 begin = time.perf_counter()
-                inputs = self._inputs(next(stream))
+                batch = next(batches)
                 self.outputs.took(rows=size, waited=time.perf_counter() - begin)
                 seen, now = self.step * size, (self.step + 1) * size
                 log = not seen or seen // experiment.reports.log_every < now // experiment.reports.log_every
-                records = self._step(inputs, seen, measure=log)
+                records = self._step(batch, seen, measure=log)
                 self.step += 1
                 self.owed = self._due(seen, now)
                 if log:
@@ -129,6 +135,8 @@ class Trainer:
             "validation": lambda: self._validate(bar, stop),
             "snapshot": lambda: self.outputs.snapshot(self.step, self.going),
         }
+        if self.owed:
+            self._check()
         while self.owed and work[self.owed[0]]() is not False:
             self.owed = self.owed[1:]
 
@@ -143,30 +151,33 @@ class Trainer:
             start=self.step, pin=self.device.type == "cuda",
         )  # fmt: skip
 
-    def _inputs(self, batch: Tensor) -> Inputs:
-        return Inputs.of(batch.transpose(0, 1), self.device)
-
-    def _step(self, inputs: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
+    def _step(self, batch: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
         """One step of all groups; returns the records of its batch, if asked."""
         records, rows = [], seen + self.experiment.batch_size
+        launched: list[tuple[Group, Tensor, int]] = []
         for group in self.groups:
             epsilon = group.epsilon(self.noise, self.step)
-            losses, found, lengths = group.step(inputs, epsilon, seen=seen, measure=measure)
-            self._check(group, losses)
+            losses, found, lengths = group.step(batch, epsilon, seen=seen, measure=measure)
+            launched.append((group, losses, self.step + 1))
             if found is not None:
                 records += group_records(
                     group, found, step=self.step + 1, rows=rows, split="train", noise=group.sae.noisy,
                     gradient_norms=lengths,
                 )  # fmt: skip
+        self._check()  # of the step before: a GPU is at work on this one meanwhile
+        self._unchecked = launched
+        if measure or self.device.type == "cpu":
+            self._check()
         return records
 
-    def _check(self, group: Group, losses: Tensor) -> None:
-        finite = losses.isfinite()
-        if bool(finite.all()):
-            return
-        for i, member in enumerate(group.members):
-            if not bool(finite[i]) and member.run.name not in self.outputs.failed:
-                self._give_up(member.run.name, self.experiment.hooks[member.layer], self.step + 1)
+    def _check(self) -> None:
+        """Give up the runs whose loss is not finite, of steps not looked at yet."""
+        for group, losses, step in self._unchecked:
+            finite = losses.isfinite().tolist()
+            for member, is_finite in zip(group.members, finite, strict=True):
+                if not is_finite and member.run.name not in self.outputs.failed:
+                    self._give_up(member.run.name, self.experiment.hooks[member.layer], step)
+        self._unchecked = []
 
     def _give_up(self, run: str, hook: str, step: int) -> None:
         self.outputs.fail(run, hook, step)
@@ -195,8 +206,8 @@ class Trainer:
     def _restart_dead(self, stop: threading.Event) -> bool:
         def upcoming() -> Iterator[Inputs]:
             with self._stream() as stream:
-                for _ in range(-(-self.experiment.resampling.rows // self.experiment.batch_size)):
-                    yield self._inputs(next(stream))
+                n = -(-self.experiment.resampling.rows // self.experiment.batch_size)
+                yield from islice(inputs(stream, self.device), n)
 
         return restart_dead(self.groups, upcoming, step=self.step, stop=stop)
 
@@ -207,6 +218,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Save the runs, but none whose parameters are no numbers: the last good checkpoint stays."""
+        self._check()
         for state in self.going:
             broken = state.broken_layer()
             if broken is not None:

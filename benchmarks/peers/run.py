@@ -20,8 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _contest import serve
-from _steps import ALPHA, Problem, Step, problem_of
+from _steps import ALPHA, Problem, Step, compete_as, problem_of
 
 NEVER = 10**9
 
@@ -99,4 +98,4 @@ PEERS: dict[str, tuple[str, Callable[[Problem], Step]]] = {
 if __name__ == "__main__":
     name, problem = problem_of(argparse.ArgumentParser(description=__doc__))
     package, make = PEERS[name]
-    serve(make(problem), version=version(package))
+    compete_as(problem, make(problem), version=version(package))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from train import crossing
 from train.crossing import step_seconds
+from train.encode import Blocks
 from train.plan import Plan
-from train.step import Blocks, gradients
+from train.replay import stepping
 
 CPU = torch.device("cpu")
 SHARES = (0.01, 0.02, 0.04)
@@ -28,16 +29,19 @@ def test_pairs_are_taken_up_to_the_last_share_at_which_they_always_were_faster(t
 def test_what_is_timed_has_the_share_active_and_goes_the_way_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(
         groups=(("one", "other"),), d_model=64, d_sae=400, block_rows=256, piece_features=400, noise_rows=256,
-        n_noises=1, compute=torch.float32, keep_slope=False, sparse_below=0.0,
+        n_noises=1, compute=torch.float32, keep_slope=False, sparse_below=0.0, fused=False,
     )  # fmt: skip
     seen = []
 
-    def watched(*arguments, blocks: Blocks, **options):
-        found = gradients(*arguments, blocks=blocks, **options)
-        seen.append((found.fires.double() / 256, blocks.sparse_below))
-        return found
+    def watched(sae, *, blocks: Blocks, **options):
+        def step(*arguments):
+            found = stepping(sae, blocks=blocks, **options)(*arguments)
+            seen.append((found.fires.double() / 256, blocks.sparse_below))
+            return found
 
-    monkeypatch.setattr(crossing, "gradients", watched)
+        return step
+
+    monkeypatch.setattr(crossing, "stepping", watched)
     seconds = step_seconds(plan, CPU)
     for share, below in ((0.01, 1.0), (0.05, 0.0)):
         seen.clear()
@@ -50,6 +54,6 @@ def test_what_is_timed_has_the_share_active_and_goes_the_way_asked_for(monkeypat
 
 
 def test_without_a_compiler_all_steps_are_dense(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(crossing, "can_compile", lambda: False)
+    monkeypatch.setattr(crossing, "has_triton", lambda: False)
     assert crossing.measured(None, CPU) == 0.0
-    assert "all steps are dense" in capsys.readouterr().err
+    assert "steps are dense" in capsys.readouterr().err

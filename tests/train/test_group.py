@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from train.group import Inputs
+from train.inputs import Inputs
 from train.objective import Objective
 from train.outputs import Outputs, check_existing
 from train.plan import make_plan

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from train.encode import Blocks
 from train.features import SPARSE_BELOW
 from train.objective import Objective
 from train.optimizer import StackAdam
 from train.sae import ARCHITECTURES, PARAMETERS, SAE, Gradients
-from train.step import Blocks, gradients
+from train.step import gradients
 
 D, M, B = 7, 19, 23
 SIGMA, ALPHA = 0.7, 0.03

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 
+from train.encode import Blocks
 from train.optimizer import StackAdam
 from train.sae import ARCHITECTURES, SAE, Gradients
 from train.sparse import Pairs, places
-from train.step import Blocks, Forward, gradients
+from train.step import Forward, gradients
 
 CPU = torch.device("cpu")
 D, M, B = 24, 96, 70
@@ -32,7 +33,14 @@ def stack(
 
 
 def stepped(
-    sae: SAE, x: torch.Tensor, epsilon: torch.Tensor, *, rows: int, below: float, compute: torch.dtype | None = None
+    sae: SAE,
+    x: torch.Tensor,
+    epsilon: torch.Tensor,
+    *,
+    rows: int,
+    below: float,
+    compute: torch.dtype | None = None,
+    fused: bool = False,
 ) -> tuple[Gradients, Forward]:
     n, dtype, device = len(sae.b_enc), sae.b_enc.dtype, sae.b_enc.device
     compute = compute or dtype
@@ -41,7 +49,7 @@ def stepped(
         tensor.fill_(torch.nan)  # whatever the memory held before
     blocks = Blocks.allocate(
         n, rows, M, piece_features=20, noise_rows=min(rows, 16), compute=compute, device=device, sparse_below=below,
-        keep_slope=compute.itemsize < 4,
+        keep_slope=compute.itemsize < 4 or fused, fused=fused,
     )  # fmt: skip
     beta = torch.full((n, 1), 0.03, dtype=dtype, device=device)
     found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)

@@ -59,6 +59,7 @@ class SAE(nn.Module, ABC):
     variant: ClassVar[str]
     l1_power: ClassVar[int]  # the sparsity coefficient is α · (mean ‖x‖₂) ** l1_power, unless a run says otherwise
     noisy: ClassVar[bool] = False  # whether training draws noise
+    unit_decoder: ClassVar[bool] = False  # whether decoder rows are held at norm 1
     saturates: ClassVar[bool] = False  # whether c, rounded to bfloat16, no longer tells ∂c/∂pre; then `slope` does
     facts: ClassVar[tuple[str, ...]] = ("input_scale",)  # buffers [...], saved with the parameters
 
@@ -140,10 +141,15 @@ class SAE(nn.Module, ABC):
         """
 
     def constrain_gradient_(self, gradient: Gradients) -> None:
-        """Remove what the architecture's constraint forbids from the gradient."""
+        """Remove what the architecture's constraint forbids from the gradient: of unit rows, what is along them."""
+        if self.unit_decoder:
+            parallel = torch.einsum("...fd,...fd->...f", gradient.W_dec, self.W_dec)
+            gradient.W_dec.addcmul_(parallel[..., None], self.W_dec, value=-1)
 
     def constrain_(self) -> None:
         """Put the parameters back onto the architecture's constraint, after an optimizer's step."""
+        if self.unit_decoder:
+            self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=-1, keepdim=True))
 
     def single(self, *index: int) -> Self:
         """One SAE of a stack, sharing its memory: `stack.single(i)` has no leading axes if the stack has one."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, Gradients, kaiming_uniform_, random_directions, relu_backward
+from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backward
 
 
 class BaselineSAE(SAE):
@@ -20,6 +20,7 @@ class BaselineSAE(SAE):
 
     variant = "baseline"
     l1_power = 0
+    unit_decoder = True
 
     def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.clamp(pre, min=0, out=out)
@@ -52,10 +53,3 @@ class BaselineSAE(SAE):
         self.W_enc[features] = direction * encoder_norm
         self.W_dec[features] = direction
         self.b_enc[features] = 0
-
-    def constrain_gradient_(self, gradient: Gradients) -> None:
-        parallel = torch.einsum("...fd,...fd->...f", gradient.W_dec, self.W_dec)
-        gradient.W_dec.addcmul_(parallel[..., None], self.W_dec, value=-1)
-
-    def constrain_(self) -> None:
-        self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=-1, keepdim=True))

@@ -1,0 +1,53 @@
+"""Adam for GPUs in one pass over memory, in Triton, with the decoder's unit norm held on the way; see optimizer.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+COLUMNS = 1024  # of a row, at once, where its norm does not matter
+
+
+def adam_(
+    tensors: Sequence[Tensor], rates: Tensor, *, factor: float, step: int, beta1: float, beta2: float, eps: float,
+    unit: bool,
+) -> None:  # fmt: skip
+    """The step-th step of n SAEs' parameter, gradient and two moments, float32 [n, …, d], at rates [n] times `factor`.
+
+    If `unit`, rows [d] have norm 1: the gradient loses its component along them, and they are scaled back afterwards.
+    """
+    d = tensors[0].shape[-1]
+    n_rows = tensors[0].numel() // d
+    columns = triton.next_power_of_2(d) if unit else COLUMNS
+    _adam[n_rows, triton.cdiv(d, columns)](
+        *tensors, rates, n_rows // len(rates), d, 1 - beta1, 1 - beta2, eps,
+        factor / (1 - beta1**step), 1 / (1 - beta2**step), unit, columns,
+    )  # fmt: skip
+
+
+@triton.jit
+def _adam(
+    parameter, gradient, mean, square, rates, rows_each, d, mean_rate, square_rate, eps, mean_scale, square_scale,
+    UNIT: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < d
+    place = row * d + column
+    w = tl.load(parameter + place, mask=inside, other=0.0)
+    g = tl.load(gradient + place, mask=inside, other=0.0)
+    if UNIT:
+        g -= tl.sum(g * w, axis=0) * w
+    m = tl.load(mean + place, mask=inside, other=0.0)
+    v = tl.load(square + place, mask=inside, other=0.0)
+    m += mean_rate * (g - m)
+    v += square_rate * (g * g - v)
+    w -= tl.load(rates + row // rows_each) * m * mean_scale / (tl.sqrt(v * square_scale) + eps)
+    if UNIT:
+        w /= tl.sqrt(tl.sum(w * w, axis=0))
+    tl.store(parameter + place, w, mask=inside)
+    tl.store(mean + place, m, mask=inside)
+    tl.store(square + place, v, mask=inside)
