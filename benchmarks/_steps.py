@@ -58,6 +58,7 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
     """A group's step as the trainer takes it; of n SAEs if n > 1, one after another or stacked."""
     from _experiment import storeless
 
+    from data.allocator import keep_large_blocks
     from train import crossing
     from train.inputs import Inputs
     from train.plan import make_plan
@@ -85,6 +86,8 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
         group.sae.b_enc.copy_(b_enc * (1 + sigma**2) ** 0.5)
         group.sae.W_dec.copy_(W_dec)
         group.sae.b_dec.copy_(b_dec)
+    if p.device.type == "cpu":
+        keep_large_blocks()  # as `train` does
     inputs, done = Inputs.of(p.x.expand(n, -1, -1), p.device), 0
 
     def step() -> None:

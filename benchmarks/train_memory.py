@@ -28,6 +28,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     import torch
     from _experiment import storeless
 
+    from data.allocator import keep_large_blocks
     from train.inputs import Inputs
     from train.plan import make_plan
     from train.runs import make_runs
@@ -55,6 +56,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     plan = make_plan(experiment, d, cpu)
     groups = make_groups(plan, experiment, [1.0] * n_layers, cpu)
     noise = make_noise(plan, cpu)
+    keep_large_blocks()  # as `train` does
     for step in range(steps):
         for group in groups:
             group.step(inputs, group.epsilon(noise, step), seen=step * batch, measure=step % 2 == 0)

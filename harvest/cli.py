@@ -82,10 +82,10 @@ def main(
 
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
+    from data.allocator import keep_large_blocks
     from data.facts import store_facts
     from data.location import remove
     from data.writer import remove_store, staging_path
-    from harvest.allocator import keep_large_blocks
     from harvest.compute import Compute
     from harvest.documents import THE_PILE, DatasetChoice, open_source
     from harvest.lm import find_model

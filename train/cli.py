@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from data.allocator import keep_large_blocks
 from data.cli import BAD_INPUT, Count, StoppableCommand, StoreLocation, choose_device
 from data.errors import InputError, Stopped
 from data.json_text import json_text
@@ -132,6 +133,8 @@ def main(stopping: StopRequest, /, **options: Any) -> None:
     )  # fmt: skip
     with closing(outputs):
         trainer = Trainer(experiment, plan, store, outputs, device, eval_noise=options["eval_noise"])
+        if device.type == "cpu":
+            keep_large_blocks()
         if not trainer.train(stopping.event):
             raise Stopped
     end(out, experiment.runs, options)

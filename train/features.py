@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Protocol, Self
+from typing import Protocol
 
 from torch import Tensor
 
@@ -19,8 +19,18 @@ SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of which one is chosen on
 SPARSE_BELOW = 0.075  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
 
 
+class Gradient(Protocol):
+    """What is asked of a gradient along the pre-activations of k SAEs on some rows: 0 where a feature is off."""
+
+    def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
+        """total += gᵀ rows, of total [k, d_sae, d_model] and rows [k, rows, d_model]; if `first`, total = gᵀ rows."""
+
+    def add_sum_(self, total: Tensor) -> None:
+        """total += Σ g over the rows, of total [k, d_sae]."""
+
+
 class Features(Protocol):
-    """What is asked of c, of k SAEs on some rows; or of a gradient along pre-activations, which has the same zeros."""
+    """What is asked of c, of k SAEs on some rows."""
 
     def l1(self) -> Tensor:
         """‖c‖₁: [k, rows]."""
@@ -29,12 +39,9 @@ class Features(Protocol):
         """c W_dec: [k, rows, d_model]."""
 
     def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
-        """total += cᵀ rows, of total [k, d_sae, d_model] and rows [k, rows, d_model]; if `first`, total = cᵀ rows."""
+        """total += cᵀ rows, as of a gradient."""
 
-    def add_sum_(self, total: Tensor) -> None:
-        """total += Σ c over the rows, of total [k, d_sae]."""
-
-    def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> Self:
+    def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> Gradient:
         """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; c is overwritten."""
 
 

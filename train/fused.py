@@ -20,14 +20,11 @@ from train.sparse import Pairs, SparseFeatures, places
 
 @dataclass(frozen=True)
 class FusedFeatures:
-    """c [k, rows, d_sae], its slope where that is kept, and the sums that the kernels come by: of c over features
-    [k, rows], or once it is a gradient over rows [k, d_sae].
-    """
+    """c [k, rows, d_sae], its slope where that is kept, and ‖c‖₁ [k, rows], which the kernel comes by."""
 
     c: Tensor
     slope: Tensor | None
     by_row: Tensor
-    by_feature: Tensor | None = None
 
     def l1(self) -> Tensor:
         return self.by_row
@@ -38,13 +35,23 @@ class FusedFeatures:
     def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
         add_product_(total, self.c.mT, rows, first=first)
 
-    def add_sum_(self, total: Tensor) -> None:
-        assert self.by_feature is not None
-        total.add_(self.by_feature)
-
-    def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> FusedFeatures:
+    def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> FusedGradient:
         sums = dense_kernels.backward(outer, W_dec, sparsity.contiguous(), c=self.c, slope=self.slope)
-        return FusedFeatures(self.c, None, self.by_row, sums)
+        return FusedGradient(self.c, sums)
+
+
+@dataclass(frozen=True)
+class FusedGradient:
+    """A gradient along the pre-activations [k, rows, d_sae], and its sum over the rows [k, d_sae]."""
+
+    values: Tensor
+    by_feature: Tensor
+
+    def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
+        add_product_(total, self.values.mT, rows, first=first)
+
+    def add_sum_(self, total: Tensor) -> None:
+        total.add_(self.by_feature)
 
 
 @dataclass(frozen=True)

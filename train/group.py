@@ -153,7 +153,7 @@ class Group:
     def _see(self, inputs: Inputs, l1_factor: float) -> tuple[Tensor, Tensor]:
         """The inputs as the SAEs see them, a copy [n, batch, d_model], and their β [n, 1 or batch]."""
         scale = self.sae.input_scale[:, None]
-        x = inputs.x[self.layers].div_(scale[..., None])
+        x = inputs.x.index_select(0, self.layers).div_(scale[..., None])
         alpha = self._alpha * l1_factor
         norms = inputs.norms[self.layers] / scale
         return x, self.experiment.objective.coefficient(alpha, self._power, norms, self._store_norms)

@@ -60,7 +60,7 @@ def _dots(
         pair = first + tl.arange(0, PAIRS)
         there = pair < end
         other = tl.load(index + pair, mask=there, other=0)
-        total = tl.zeros([PAIRS], dtype=tl.float32) + tl.load(bias + segment)
+        total = tl.load(bias + other, mask=there, other=0.0).to(tl.float32)
         for begin in range(0, d, COLUMNS):
             column = begin + tl.arange(0, COLUMNS)
             inside = column < d

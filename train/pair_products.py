@@ -33,12 +33,11 @@ def add_weighted_sums_(
 
 
 def dots(begins: Tensor, index: Tensor, rows: Tensor, source: Tensor, bias: Tensor) -> Tensor:
-    """[pairs]: rows[i] · source[index[p]] + bias[i] for each pair p of segment i.
+    """[pairs]: rows[i] · source[index[p]] + bias[index[p]] for each pair p of segment i.
 
-    begins int64 [n + 1], index int64 [pairs], rows [n, d], source [m, d], bias [n].
+    begins int64 [n + 1], index int64 [pairs], rows [n, d], source [m, d], bias [m].
     """
-    start = torch.repeat_interleave(bias, begins.diff(), output_size=len(index))
-    matrix = _csr(begins, index, start, source.shape[0])
+    matrix = _csr(begins, index, bias.index_select(0, index), source.shape[0])
     return torch.sparse.sampled_addmm(matrix, rows, source.mT).values()
 
 

@@ -78,7 +78,7 @@ def test_products_equal_sums_in_float64(d: int, dtype: torch.dtype) -> None:
     rng = np.random.default_rng(1)
     source, rows = (torch.from_numpy(rng.normal(size=size)).to(DEVICE, dtype) for size in ((m, d), (n, d)))
     weights, bias, total = (
-        torch.from_numpy(rng.normal(size=size)).to(DEVICE, torch.float32) for size in (len(index), n, (n, d))
+        torch.from_numpy(rng.normal(size=size)).to(DEVICE, torch.float32) for size in (len(index), m, (n, d))
     )
     places = torch.from_numpy(begins).to(DEVICE), torch.from_numpy(index).to(DEVICE)
     expected, products = np.zeros((n, d)), np.zeros(len(index))
@@ -86,7 +86,7 @@ def test_products_equal_sums_in_float64(d: int, dtype: torch.dtype) -> None:
         for p in range(begins[i], begins[i + 1]):
             partner = source[index[p]].double().cpu().numpy()
             expected[i] += float(weights[p]) * partner
-            products[p] = float(bias[i]) + rows[i].double().cpu().numpy() @ partner
+            products[p] = float(bias[index[p]]) + rows[i].double().cpu().numpy() @ partner
     before = total.double().cpu().numpy()
     assert pair_kernels.weighted_sums(*places, weights, source).cpu().numpy() == pytest.approx(expected, abs=1e-5)
     pair_kernels.add_weighted_sums_(total, *places, weights, source, first=False)

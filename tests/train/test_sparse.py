@@ -51,7 +51,7 @@ def stepped(
         n, rows, M, piece_features=20, noise_rows=min(rows, 16), compute=compute, device=device, sparse_below=below,
         keep_slope=compute.itemsize < 4 or fused, fused=fused,
     )  # fmt: skip
-    beta = torch.full((n, 1), 0.03, dtype=dtype, device=device)
+    beta = torch.linspace(0.01, 0.05, n * x.shape[1], dtype=dtype, device=device).view(n, -1)  # one a row
     found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
     return out, found
 
