@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.permute import Int, hashes, permutation, seed_of
 
@@ -62,12 +63,13 @@ class Group:
     """Some shards, and the order in which their rows are visited.
 
     members: int64 [k], the shards, about `pool`; starts: int64 [k + 1], where each one's rows start, and the last one's
-    end, when the group's rows are numbered shard by shard; mixed: int64 [n_rows], a permutation of those numbers.
+    end, when the group's rows are numbered shard by shard; mixed [n_rows], a permutation of those numbers, int32 where
+    they fit, of which a part is sorted in half the time.
     """
 
     members: Int
     starts: Int
-    mixed: Int
+    mixed: NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: the caches below ask often
@@ -137,7 +139,8 @@ class Order:
 def _group(order: Order, epoch: int, group: int) -> Group:
     members = order.members(epoch, group)
     starts = np.concatenate([[0], np.cumsum(np.asarray(order.shards.rows)[members])])
-    return Group(members, starts, permutation(int(starts[-1]), order.seed, 1, epoch, group))
+    mixed = permutation(int(starts[-1]), order.seed, 1, epoch, group)
+    return Group(members, starts, mixed.astype(np.min_scalar_type(-int(starts[-1]))))
 
 
 @lru_cache(maxsize=8)

@@ -19,12 +19,13 @@ MASK = (1 << 64) - 1
 
 
 def mix(x: UInt) -> UInt:
-    """SplitMix64's finaliser, elementwise: uint64 of any shape to uint64 of that shape."""
-    x = x ^ (x >> np.uint64(30))
+    """SplitMix64's finaliser, elementwise: uint64 of any shape, overwritten and returned."""
+    shifted = x >> np.uint64(30)
+    x ^= shifted
     x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
+    x ^= np.right_shift(x, np.uint64(27), out=shifted)
     x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
+    x ^= np.right_shift(x, np.uint64(31), out=shifted)
     return x
 
 
@@ -40,25 +41,34 @@ def seed_of(*key: int) -> int:
 def hashes(index: Int, seed: int) -> UInt:
     """A 64-bit hash of each non-negative index under a seed."""
     offset = np.uint64((seed * GOLDEN + GOLDEN) & MASK)
-    return mix(index.astype(np.uint64) * np.uint64(GOLDEN) + offset)
+    keys = index.astype(np.uint64)
+    keys *= np.uint64(GOLDEN)
+    keys += offset
+    return mix(keys)
 
 
 def shuffled_rows(index: Int, seed: int) -> Int:
     """Permute 0 … m−1 once for each row of `index` [n, m], by the hashes of that row's entries: int64 [n, m]."""
-    return _sorted_places(hashes(index, seed))
+    keys, low = _keys(hashes(index, seed))
+    keys.sort(axis=-1)
+    keys &= low
+    return keys.view(np.int64)
 
 
 def permutation(n: int, *key: int) -> Int:
     """A permutation of 0 … n−1 drawn from the integers in `key`: int64 [n]."""
-    return _sorted_places(hashes(np.arange(n, dtype=np.int64), seed_of(*key)))
+    keys, low = _keys(hashes(np.arange(n, dtype=np.int64), seed_of(*key)))
+    # Sorted by radix along the first 16 bits, then merged as what is nearly in order: a third of one sort's time.
+    keys = keys[np.argsort((keys >> np.uint64(48)).astype(np.uint16), kind="stable")]
+    keys.sort(kind="stable")
+    keys &= low
+    return keys.view(np.int64)
 
 
-def _sorted_places(keys: UInt) -> Int:
-    """Places 0 … m−1 on the last axis in the order of their keys [..., m], which are overwritten."""
+def _keys(keys: UInt) -> tuple[UInt, np.uint64]:
+    """Hashes [..., m], in place, with their place 0 … m−1 on the last axis in the low bits; and which these are."""
     m = keys.shape[-1]
     low = np.uint64((1 << max(m - 1, 1).bit_length()) - 1)
     keys &= ~low
     keys |= np.arange(m, dtype=np.uint64)
-    keys.sort(axis=-1)
-    keys &= low
-    return keys.view(np.int64)
+    return keys, low
