@@ -1,6 +1,7 @@
 """What the benchmarks share: the machine's description and limits, medians, and a table.
 
-Times on shared machines drift, so every script alternates the things it compares and reports ratios of medians.
+Times on shared machines drift, so every script alternates the things it compares, and reports medians and ratios of
+them, or of what one turn measured.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
     python benchmarks/train_step.py --density       where steps on active pairs stop being the faster ones
     python benchmarks/train_step.py --device cuda   in bfloat16 on a GPU, also twelve SAEs at a time
 
-All take turns (see _contest.py), on the same inputs and parameters (see _steps.py and peers/run.py). benchmarks/peers
-says how to install the others.
+All take turns (see _contest.py), on the same inputs and parameters (see _steps.py and peers/run.py). "over ours" is the
+median over the rounds of what a step took over what ours did in the same round, since a shared machine's speed drifts
+from round to round. benchmarks/peers says how to install the others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from _contest import compete
@@ -42,19 +43,26 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.peers:
         commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in PEERS}
     found = compete(commands, rounds=options.rounds, steps=options.steps)
-    ours = median(found["ours"]["seconds"])
+    rounds = {name: by_round(result["seconds"], options.steps) for name, result in found.items()}
     rows = []
     for name, result in found.items():
+        ratios = sorted(one / ours for one, ours in zip(rounds[name], rounds["ours"], strict=True))
         times = summary([1000 * s for s in result["seconds"]])
         n, products = 12 if "twelve" in name else 1, 1 if name == "encode" else PRODUCTS
         flop = 2 * n * products * options.batch_size * options.d_model * options.d_sae
         rows.append({
             "step": name, "ms": times["median"], "min": times["min"], "max": times["max"],
-            "over ours": times["median"] / 1000 / ours, "dense TFLOP/s": flop / times["median"] / 1e9,
+            "over ours": median(ratios), "by round": f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
+            "dense TFLOP/s": flop / times["median"] / 1e9,
             "Mrow/s and SAE": n * options.batch_size / times["median"] / 1e3,
             "version": result["facts"].get("version", ""),
         })  # fmt: skip
     return rows
+
+
+def by_round(seconds: list[float], steps: int) -> list[float]:
+    """A round's mean, of so many steps each."""
+    return [mean(seconds[begin : begin + steps]) for begin in range(0, len(seconds), steps)]
 
 
 def densities(options: argparse.Namespace) -> list[dict[str, Any]]:
