@@ -1,7 +1,8 @@
 """Does the cost grow as the work does?  python benchmarks/scaling.py
 
 Whole commands: tokens × 10 and layers × 3 for `harvest` (GPT-2 small's shape; 2 layers, and 6), from the first batch's
-end to the last seal; activations × 10 for `train` on such a store (a baseline of 768 → 3072), its steps and logs.
+end to the last seal; activations × 10 for `train` on such a store (a baseline of 768 → 3072), its steps and logs, from
+the start, and once the share of active features has settled.
 Single steps of a baseline on made-up inputs, the share of active features kept: layers × 3 and features × 4 (12 288).
 In turn, several times. "over linear" is the ratio of the costs over that of the work: 1 is linear, less is cheaper.
 """
@@ -50,20 +51,31 @@ def harvesting(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
 
 def training(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds that runs on the harvested store say they took."""
-    seconds: dict[int, list[float]] = {1: [], 10: []}
+    few, many, settled = options.steps, 10 * options.steps, options.settled
+    whole: dict[int, list[float]] = {few: [], many: []}
+    after: dict[int, list[float]] = {few: [], many: []}
     for _ in range(options.repeats):
-        for factor, found in seconds.items():
-            n_rows = factor * options.steps * options.batch_size
-            out = folder / "runs"
-            subprocess.run(
-                [sys.executable, "-m", "train", "--store", str(folder / "out.zarr"), "--layers", "0", "--out", str(out),
-                 "--variant", "baseline", "--l1", "1e-3", "--expansion", "4", "--batch-size", str(options.batch_size),
-                 "--activations", str(n_rows), "--log-every", str(5 * options.batch_size), "--snapshots", "0",
-                 "--device", "cpu", "--json"], check=True, stdout=subprocess.DEVNULL, cwd=folder,
-            )  # fmt: skip
-            found.append(sum(json.loads(line)["seconds"] for line in (out / "timing.jsonl").read_text().splitlines()))
-            shutil.rmtree(out)
-    return [row("training: activations", 10, seconds[1], seconds[10])]
+        for n_steps, found in whole.items():
+            found.append(sum(run_seconds(folder, n_steps, options).values()))
+        seconds = run_seconds(folder, settled + many, options)
+        for n_steps, found in after.items():
+            found.append(sum(s for step, s in seconds.items() if settled < step <= settled + n_steps))
+    return [row("training: activations", 10, whole[few], whole[many]),
+            row(f"training: activations, after {settled} steps", 10, after[few], after[many])]  # fmt: skip
+
+
+def run_seconds(folder: Path, n_steps: int, options: argparse.Namespace) -> dict[int, float]:
+    """Of a run of so many steps, the seconds of each five, by the last one's number."""
+    out = folder / "runs"
+    subprocess.run(
+        [sys.executable, "-m", "train", "--store", str(folder / "out.zarr"), "--layers", "0", "--out", str(out),
+         "--variant", "baseline", "--l1", "1e-3", "--expansion", "4", "--batch-size", str(options.batch_size),
+         "--activations", str(n_steps * options.batch_size), "--log-every", str(5 * options.batch_size),
+         "--snapshots", "0", "--device", "cpu", "--json"], check=True, stdout=subprocess.DEVNULL, cwd=folder,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in (out / "timing.jsonl").read_text().splitlines()]
+    shutil.rmtree(out)
+    return {line["step"]: line["seconds"] for line in lines}
 
 
 def stepping(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -86,7 +98,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batches", type=int, default=20, help="of 16 contexts of 256 tokens that a small harvest has")
-    parser.add_argument("--steps", type=int, default=20, help="of a small run")
+    parser.add_argument("--steps", type=int, default=20, help="of a small run, a multiple of 5")
+    parser.add_argument("--settled", type=int, default=400, help="steps after which a run is watched again; of 5, too")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
