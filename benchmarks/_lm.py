@@ -16,6 +16,7 @@ import numpy as np
 
 PEER = Path(__file__).resolve().parent / "peers" / "cache.py"
 BATCH, CONTEXT = 16, 256
+TOKENS = BATCH * CONTEXT  # of a batch
 
 
 def make_model(path: Path, layers: int) -> None:
@@ -26,8 +27,9 @@ def make_model(path: Path, layers: int) -> None:
     GPT2LMHeadModel(GPT2Config(n_layer=layers)).save_pretrained(path)
 
 
-def make_tokens(path: Path, batches: int) -> np.ndarray:
-    tokens = np.random.default_rng(0).integers(0, 50257, (batches * BATCH + 2, CONTEXT))
+def make_tokens(path: Path, n_tokens: int) -> np.ndarray:
+    """At least so many, as contexts in JSON lines."""
+    tokens = np.random.default_rng(0).integers(0, 50257, (n_tokens // CONTEXT + 2, CONTEXT))
     with open(path, "w") as file:
         for row in tokens.tolist():
             file.write(json.dumps({"input_ids": row}) + "\n")
@@ -64,15 +66,17 @@ def watched(process: subprocess.Popen[str]) -> dict[str, float]:
 
 
 def harvested(
-    folder: Path, batches: int, threads: int, *, model: str = "model", layers: str = "all", compiling: str = "no"
-) -> dict[str, float]:
+    folder: Path, n_tokens: int, threads: int, *, model: str = "model", layers: str = "all", compiling: str = "no",
+    device: str = "cpu", precision: str = "float32", batch_size: int = BATCH,
+) -> dict[str, float]:  # fmt: skip
     """What `child` tells of `harvest` on a model and `tokens.jsonl` in a folder; the first batch is not timed, nor what
     is compiled in it.
     """
     return child(
         [sys.executable, "-m", "harvest", "--model", str(folder / model), "--dataset", str(folder / "tokens.jsonl"),
-         "--layers", layers, "--tokens", str(batches * BATCH * CONTEXT), "--device", "cpu", "--json", "--overwrite",
-         "--compile", compiling, "--out", str(folder / "out.zarr")], threads,
+         "--layers", layers, "--tokens", str(n_tokens), "--batch-size", str(batch_size), "--device", device,
+         "--precision", precision, "--json", "--overwrite", "--compile", compiling,
+         "--out", str(folder / "out.zarr")], threads,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _lm import harvested, make_model, make_tokens, saelens_seconds
+from _lm import TOKENS, harvested, make_model, make_tokens, saelens_seconds
 from _measure import report
 
 N_LAYERS = 12
@@ -34,12 +34,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_model(folder / "model", N_LAYERS)
-        make_tokens(folder / "tokens.jsonl", args.batches + 1)
+        n_tokens = (args.batches + 1) * TOKENS
+        make_tokens(folder / "tokens.jsonl", n_tokens)
         for _ in range(args.repeats):
             peer = saelens_seconds(args.peers, range(N_LAYERS), args.batches, args.threads)
             for layers in sets:
                 there = sum(peer.values()) if layers == "all" else peer[int(layers)]
-                here = 1 / harvested(folder, args.batches + 1, args.threads, layers=layers)["tokens_per_second"]
+                here = 1 / harvested(folder, n_tokens, args.threads, layers=layers)["tokens_per_second"]
                 times[layers].append((here, there))
     rows: list[dict[str, Any]] = [
         {"layers": layers, "hooks": sets[layers], "ours, µs an activation": 1e6 * median(u for u, _ in found) / n,

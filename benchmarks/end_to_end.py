@@ -22,7 +22,7 @@ from statistics import mean, median
 from typing import Any
 
 from _contest import compete
-from _lm import harvested, make_model, make_tokens, saelens_seconds
+from _lm import TOKENS, harvested, make_model, make_tokens, saelens_seconds
 from _measure import report
 
 HERE = Path(__file__).resolve().parent
@@ -56,11 +56,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_model(folder / "model", N_LAYERS)
-        make_tokens(folder / "tokens.jsonl", args.batches + 1)
+        n_tokens = (args.batches + 1) * TOKENS
+        make_tokens(folder / "tokens.jsonl", n_tokens)
         harvests: list[float] = []
         passes: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(args.repeats):
-            harvests.append(1 / harvested(folder, args.batches + 1, args.threads)["tokens_per_second"])
+            harvests.append(1 / harvested(folder, n_tokens, args.threads)["tokens_per_second"])
             for live, found in passes.items():
                 # A pass up to a layer costs what the layers before it do, so that the mean over some is that over all.
                 peer = saelens_seconds(args.peers, args.part, args.batches, args.threads, live=live)

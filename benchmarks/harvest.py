@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _lm import BATCH, CONTEXT, child, harvested, make_model, make_tokens
+from _lm import BATCH, CONTEXT, TOKENS, child, harvested, make_model, make_tokens
 from _measure import report, summary
 
 OURS = {"harvest": "no", "harvest, compiled": "yes"}
@@ -65,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder) / "model")
         make_model(Path(model), args.layers)
-        make_tokens(Path(folder) / "tokens.jsonl", args.batches)
+        make_tokens(Path(folder) / "tokens.jsonl", args.batches * TOKENS)
         python = [sys.executable, str(Path(__file__).resolve())]
         bare_pass = {
             kind: [*python, "--batches", str(args.batches), "--child", kind, model]
@@ -78,7 +78,7 @@ def main() -> None:
             found.setdefault(fastest, []).append(child(bare_pass[fastest], args.threads))
             for name, compiling in OURS.items():
                 found.setdefault(name, []).append(
-                    harvested(Path(folder), args.batches, args.threads, compiling=compiling)
+                    harvested(Path(folder), args.batches * TOKENS, args.threads, compiling=compiling)
                 )
             print(f"repeat {repeat}: " + ", ".join(str(found[kind][-1]) for kind in found), file=sys.stderr)
         slower = next(kind for kind in first if kind != fastest)

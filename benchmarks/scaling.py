@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from _contest import compete
-from _lm import BATCH, CONTEXT, harvested, make_model, make_tokens
+from _lm import TOKENS, harvested, make_model, make_tokens
 from _measure import report
 
 HERE = Path(__file__).resolve().parent
@@ -40,11 +40,13 @@ def harvesting(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for n_layers in (2, 6):
         make_model(folder / str(n_layers), n_layers)
-    make_tokens(folder / "tokens.jsonl", many + 1)
+    make_tokens(folder / "tokens.jsonl", (many + 1) * TOKENS)
     for _ in range(options.repeats):
         for case, (n_layers, batches) in cases.items():
-            found = harvested(folder, batches + 1, options.threads, model=str(n_layers))  # the first is not counted
-            seconds[case].append(batches * BATCH * CONTEXT / found["tokens_per_second"])
+            found = harvested(
+                folder, (batches + 1) * TOKENS, options.threads, model=str(n_layers)
+            )  # the first batch is not counted
+            seconds[case].append(batches * TOKENS / found["tokens_per_second"])
     return [row("harvest: tokens", 10, seconds["small"], seconds["tokens"]),
             row("harvest: layers", 3, seconds["small"], seconds["layers"])]  # fmt: skip
 
