@@ -26,7 +26,7 @@ from data.errors import DamagedError, StoreError
 from data.location import Location, exists, file_bytes, write_file
 
 TRAILER_BYTES = 4
-BLOCK_BYTES = 1 << 20  # stays in a cache between passes; with less, threads mostly wait for the interpreter
+BLOCK_BYTES = 4 << 20  # with less, threads mostly wait for the interpreter: at 1 MiB eight seal half as fast
 
 
 def crc32c(data: NDArray[Any] | bytes, value: int = 0) -> int:
