@@ -1,9 +1,9 @@
 """`harvest` on a GPU beside the bare forward pass, in each precision.  python benchmarks/harvest_gpu.py
 
 The bare pass is that of `transformers` with SDPA: all blocks, no LM head, no hooks, nothing written; in bfloat16 its
-weights are, too. Against it `harvest`, all layers' `mlp_out` to disk in float16, uncompiled and compiled, on the same
-batches of a GPT-2-small-shaped model with random weights. In turn, each in a process of its own; the first batch of
-each is left out, and with it what is compiled. Harvest's time ends when the last shard is sealed. Set TMPDIR to
+weights are, too. Against it `harvest`, all layers' `mlp_out` to disk in float16, uncompiled and compiled, of a
+GPT-2-small-shaped model with random weights, in batches of the same shape. In turn, each in a process of its own; first
+batches are left out, and with them what is compiled. Harvest's time ends when the last shard is sealed. Set TMPDIR to
 /dev/shm where the disk is slower than the card.
 """
 
@@ -22,22 +22,22 @@ from _lm import CONTEXT, child, harvested, make_model, make_tokens
 from _measure import report
 
 N_LAYERS, D_MODEL, THREADS = 12, 768, 16
-BARE = {"float32": ("float32", "no"), "tf32": ("tf32", "no"), "bfloat16": ("bfloat16", "no"),
-        "bfloat16, compiled": ("bfloat16", "yes")}  # fmt: skip
+# harvest, and the bare pass beside it
 OURS = {"float32": "float32", "tf32": "tf32", "tf32, compiled": "tf32", "bfloat16": "bfloat16",
         "bfloat16, compiled": "bfloat16, compiled"}  # fmt: skip
 
 
-def bare(model: str, precision: str, compiling: str, batch_size: int, batches: int, device: str) -> None:
+def bare(model: str, what: str, batch_size: int, batches: int, device: str) -> None:
     """Child process: print tokens a second of the forward pass alone."""
     import torch
     from transformers import AutoModel
 
+    precision, _, compiled = what.partition(", ")
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     lm: Any = AutoModel.from_pretrained(model, dtype=kind, attn_implementation="sdpa").eval().to(device)
-    if compiling == "yes":
+    if compiled:
         lm = torch.compile(lm)
     tokens = torch.randint(0, 50257, (batches, batch_size, CONTEXT), device=device)
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--only", help="of harvest's rows, separated by |")
     parser.add_argument("--keep", type=Path, help="a folder for the model, the tokens and the last store")
     parser.add_argument("--out", type=Path, help="where the JSON goes")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         bare(*args.child, args.batch_size, args.batches, args.device)
@@ -81,7 +81,7 @@ def main() -> None:
         make_tokens(folder / "tokens.jsonl", n_tokens)
         for _ in range(args.repeats):
             for what in dict.fromkeys(OURS[one] for one in ours):
-                command = [*python, "--child", str(folder / "model"), *BARE[what]]
+                command = [*python, "--child", str(folder / "model"), what]
                 speed.setdefault(("bare", what), []).append(child(command, THREADS)["tokens_per_second"])
             for what in ours:
                 precision, _, compiled = what.partition(", ")

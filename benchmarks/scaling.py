@@ -43,9 +43,8 @@ def harvesting(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
     make_tokens(folder / "tokens.jsonl", (many + 1) * TOKENS)
     for _ in range(options.repeats):
         for case, (n_layers, batches) in cases.items():
-            found = harvested(
-                folder, (batches + 1) * TOKENS, options.threads, model=str(n_layers)
-            )  # the first batch is not counted
+            n_tokens = (batches + 1) * TOKENS  # the first batch is not counted
+            found = harvested(folder, n_tokens, options.threads, model=str(n_layers))
             seconds[case].append(batches * TOKENS / found["tokens_per_second"])
     return [row("harvest: tokens", 10, seconds["small"], seconds["tokens"]),
             row("harvest: layers", 3, seconds["small"], seconds["layers"])]  # fmt: skip

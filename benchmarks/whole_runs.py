@@ -2,10 +2,10 @@
 
     python benchmarks/whole_runs.py --store data/gpt2.zarr [--activations 2e6] [--device cuda]
 
-Two baselines and two NSAEs in every layer of a store, 16 d_model features each, in batches of 4096, with the logs that
-`train` writes by default (timing.jsonl has the seconds). A step's seconds are told for each quarter of the run, since
-an experiment's first steps may be dearer, what is measured and compiled at its start is in its first one, and the
-last quarter is what the hours are scaled by. `waiting` is the share of the time for which no batch was there.
+Two baselines and two NSAEs in every layer of a store, 16 d_model features each, in batches of 4096; the seconds
+are those of `train`'s timing.jsonl. A step's are told for each quarter of the run: the first has what is measured and
+compiled at the start, and the last is what the hours are scaled by. `waiting` is the share of the time for which no
+batch was there.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def quarters(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for quarter in range(QUARTERS):
         part = lines[quarter * len(lines) // QUARTERS : (quarter + 1) * len(lines) // QUARTERS]
         spent, steps = sum(line["seconds"] for line in part), part[-1]["step"] - before
-        waited = sum(line["seconds"] * line["data_wait_share"] for line in part)
+        waited = sum(line["data_wait_seconds"] for line in part)
         rows.append({"up to step": part[-1]["step"], "ms a step": 1000 * spent / steps, "waiting": waited / spent})
         before = part[-1]["step"]
     return rows
