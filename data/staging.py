@@ -161,7 +161,7 @@ class WindowStaging:
             channel = self._array(channel_scale_name(hook)).read()
             checksums[name] = self._place(name, shard, source, crc32c(source))
         source = self._raw(hook, shard, n_rows)
-        checksum, measured, begin = 0, [], 0
+        checksum, tally, begin = 0, stats.Tally(schema.widths[hook]), 0
         for block in blocks(source):
             checksum = crc32c(block, checksum)
             stored = block[: max(n_rows - begin, 0)]
@@ -171,10 +171,10 @@ class WindowStaging:
                     values = as_float(stored, schema.dtype)
                 else:
                     values = decode_int8(stored, scale[here], channel)
-                measured.append(stats.measure(values, first[here]))
+                tally.add(values, first[here])
             begin += len(block)
         checksums[hook] = self._place(hook, shard, source, checksum)
-        return stats.merge(measured, schema.widths[hook]), checksums
+        return tally.stats(), checksums
 
     def _aside(self, name: str, shard: int) -> Path:
         return self.folder / f"{name}.{shard}"
@@ -210,7 +210,7 @@ class WindowStaging:
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _pwrite(path: Path, data: memoryview, offset: int) -> None:

@@ -40,6 +40,29 @@ def test_parts_in_any_cut_merge_to_the_whole(cuts: list[int], seed: int) -> None
     assert np.array_equal(merged.histogram, whole.histogram)
 
 
+@given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
+def test_a_tally_of_any_parts_is_that_of_the_whole(cuts: list[int], seed: int) -> None:
+    x, first = rows(300, seed)
+    whole, tally = stats.measure(x, first), stats.Tally(6)
+    for p in np.split(np.arange(300), sorted(cuts)):
+        tally.add(x[p], first[p])
+    found = tally.stats()
+    assert np.allclose(found.moments, whole.moments, rtol=1e-12)
+    assert np.allclose(found.norms, whole.norms, rtol=1e-12)
+    assert np.array_equal(found.histogram, whole.histogram)
+
+
+def test_every_finite_float16_counts_with_its_value() -> None:
+    x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    x = x[np.isfinite(x)][:, None]
+    norms = np.abs(x[:, 0].astype(np.float64))
+    for value, norm in zip(np.split(x, 512), np.split(norms, 512), strict=True):  # sums that one wrong value changes
+        found = stats.measure(value, np.zeros(len(value), dtype=bool))
+        assert found.moments[stats.ALL, 0, 0] == pytest.approx(value.astype(np.float64).sum(), rel=1e-12)
+        assert found.norms[stats.ALL, stats.NORM_SUM] == pytest.approx(norm.sum(), rel=1e-12)
+        assert found.largest() == norm.max()
+
+
 def test_nothing_has_no_mean() -> None:
     assert np.isnan(stats.empty(3).mean_norm())
 
