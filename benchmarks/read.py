@@ -19,43 +19,23 @@ import numpy as np
 import torch
 import zarr
 from _measure import report, seconds, summary
+from _store import PROVENANCE, D, empty_store, filled_window
 
 from data import ShuffledStream, Store, open_store
-from data.deal import Layout, choose_rows_per_shard
 from data.facts import store_mixing
-from data.schema import Schema
-from data.staging import WindowStaging
 from data.stream import DEFAULT_POOL, read_threads, training_order
-from data.writer import create, finish, staging_path
+from data.writer import finish
 
-CONTEXT, D, BATCH = 256, 768, 4096
+BATCH = 4096
 READ_THREADS = read_threads()
 BLOCK = BATCH * D * 2  # bytes that one copy moves
 
 
 def write_store(path: Path, n_layers: int, gigabytes: float) -> Store:
-    n_rows = int(gigabytes * 1e9 / (2 * D * n_layers))
-    n_contexts = n_rows // CONTEXT
-    layout = Layout(n_contexts, n_contexts // 100, CONTEXT, choose_rows_per_shard(n_rows, 2 * D), 32, seed=0)
-    widths = {f"blocks.{i}.hook_mlp_out": D for i in range(n_layers)}
-    schema = Schema(layout, widths, "float16", "none", CONTEXT, 0)
-    ids = np.zeros((n_contexts, CONTEXT), dtype=np.int32)
-    provenance = {
-        "settings": {},
-        "model": {"name": "made-up", "forward_path": "none"},
-        "tokens": {"dataset": "made-up"},
-    }
-    create(path, schema, lambda: [(ids, ids)], lambda: provenance, {})
-    values = np.random.default_rng(0).normal(size=(layout.rows_per_shard, D)).astype(np.float16)
-    for window in range(layout.n_windows):
-        staging = WindowStaging(path, staging_path(path), schema, window)
-        for deal in layout.deals(window):
-            _, runs = deal.place(deal.first_row, deal.first_row + deal.n_rows)
-            for run in runs:
-                staging.write([run], dict.fromkeys(widths, values[: run.count]))
-        staging.sync(layout.window_contexts(window)[1])
-        staging.seal()
-    finish(path, schema, provenance)
+    schema = empty_store(path, n_layers, gigabytes)
+    for window in range(schema.layout.n_windows):
+        filled_window(path, schema, window).seal()
+    finish(path, schema, PROVENANCE)
     return open_store(path)
 
 

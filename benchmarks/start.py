@@ -21,24 +21,21 @@ import numpy as np
 import psutil
 from _measure import report
 
-D, CONTEXT, N_LAYERS = 768, 256, 12
+N_LAYERS = 12
 
 
 def make_store(path: Path, gigabytes: float) -> None:
     """Every row of it is zero; its statistics say that each has norm 1."""
+    from _store import PROVENANCE, D, empty_store
+
     from data import stats
     from data.chunks import ArrayFile, write_chunk
-    from data.deal import SPLITS, Layout, choose_rows_per_shard
-    from data.schema import COMMIT, Schema
-    from data.writer import create, finish
+    from data.deal import SPLITS
+    from data.schema import COMMIT
+    from data.writer import finish
 
-    n_rows = int(gigabytes * 1e9 / (2 * D * N_LAYERS))
-    n_contexts = n_rows // CONTEXT
-    layout = Layout(n_contexts, n_contexts // 100, CONTEXT, choose_rows_per_shard(n_rows, 2 * D), 32, seed=0)
-    schema = Schema(layout, {f"blocks.{i}.hook_mlp_out": D for i in range(N_LAYERS)}, "float16", "none", CONTEXT, 0)
-    provenance = {"settings": {}, "model": {"name": "made-up", "forward_path": "none"}, "tokens": {"dataset": "none"}}
-    ids = np.zeros((n_contexts, CONTEXT), dtype=np.int32)
-    create(path, schema, lambda: [(ids, ids)], lambda: provenance, {})
+    schema = empty_store(path, N_LAYERS, gigabytes)
+    layout = schema.layout
     shard_bytes = layout.rows_per_shard * 2 * D + 4
     row = stats.measure(np.full((1, D), D**-0.5), np.zeros(1, dtype=bool))
     per_chunk = min(layout.shards_per_window, layout.n_shards)
@@ -59,7 +56,7 @@ def make_store(path: Path, gigabytes: float) -> None:
                     os.truncate(sparse, shard_bytes)
         for name, values in small.items():
             write_chunk(ArrayFile(path / name).chunk_path(window), values)
-    finish(path, schema, provenance)
+    finish(path, schema, PROVENANCE)
 
 
 def train_once(store: str, out: str) -> None:

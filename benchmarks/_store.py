@@ -1,0 +1,48 @@
+"""Stores of made-up values in GPT-2 small's shape, by the real writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data.deal import Layout, choose_rows_per_shard
+from data.dtypes import DType, stored_dtype
+from data.schema import Schema
+from data.staging import WindowStaging
+from data.writer import create, staging_path
+
+CONTEXT, D = 256, 768
+PROVENANCE = {
+    "settings": {},
+    "model": {"name": "made-up", "forward_path": "none"},
+    "tokens": {"dataset": "made-up"},
+}
+
+
+def empty_store(
+    path: Path, n_layers: int, gigabytes: float, dtype: DType = "float16", shards_per_window: int = 32
+) -> Schema:
+    """Create a store for `gigabytes` of rows, none of which is there."""
+    row_bytes = stored_dtype(dtype).itemsize * D
+    n_rows = int(gigabytes * 1e9 / (row_bytes * n_layers))
+    n_contexts = n_rows // CONTEXT
+    rows_per_shard = choose_rows_per_shard(n_rows, row_bytes)
+    layout = Layout(n_contexts, n_contexts // 100, CONTEXT, rows_per_shard, shards_per_window, seed=0)
+    schema = Schema(layout, {f"blocks.{i}.hook_mlp_out": D for i in range(n_layers)}, dtype, "none", CONTEXT, 0)
+    ids = np.zeros((n_contexts, CONTEXT), dtype=np.int32)
+    create(path, schema, lambda: [(ids, ids)], lambda: PROVENANCE, {})
+    return schema
+
+
+def filled_window(path: Path, schema: Schema, window: int) -> WindowStaging:
+    """A window of the store with all its rows, float16 or float32, written and synced, but not sealed."""
+    layout = schema.layout
+    values = np.random.default_rng(0).normal(size=(layout.rows_per_shard, D)).astype(stored_dtype(schema.dtype))
+    staging = WindowStaging(path, staging_path(path), schema, window)
+    for deal in layout.deals(window):
+        _, runs = deal.place(deal.first_row, deal.first_row + deal.n_rows)
+        for run in runs:
+            staging.write([run], dict.fromkeys(schema.widths, values[: run.count]))
+    staging.sync(layout.window_contexts(window)[1])
+    return staging

@@ -1,0 +1,90 @@
+"""How fast is a window sealed?  python benchmarks/seal.py
+
+Sealing reads each shard of a filled window once, for its checksum and its rows' statistics, and renames it into the
+store. Windows of made-up rows (the real writer, pages still cached) are sealed in turn by 1, 2, 4, …
+threads up to the machine's cores; `harvest` takes half of the cores. Beside it, on the same bytes: the checksum alone,
+the statistics alone, both by one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from _measure import report, seconds
+from _store import CONTEXT, D, empty_store, filled_window
+
+from data import staging
+from data.chunks import blocks, crc32c
+from data.dtypes import DType, stored_dtype
+from data.limits import cpus
+from data.stats import Tally
+
+LAYERS, PART_BYTES = 12, 256 << 20
+
+
+def sealing(threads: int, shards: int, dtype: DType, folder: str | None) -> float:
+    """GB/s of sealing a window of so many shards, each as large as in a store of 100 GB."""
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as place,
+        mock.patch.object(staging, "transfers", return_value=threads),
+    ):
+        schema = empty_store(Path(place) / "store.zarr", LAYERS, 100, dtype, shards_per_window=shards)
+        window = filled_window(Path(place) / "store.zarr", schema, schema.layout.n_windows // 2)  # has no padding
+        row_bytes = LAYERS * D * stored_dtype(dtype).itemsize
+        n_rows = sum(int(deal.n_rows) for deal in schema.layout.deals(window.window))
+        return n_rows * row_bytes / 1e9 / seconds(window.seal)
+
+
+def parts(dtype: DType) -> dict[str, float]:
+    """GB/s of one thread: the checksum, the statistics."""
+    stored = stored_dtype(dtype)
+    rows = np.random.default_rng(0).normal(size=(PART_BYTES // stored.itemsize // D, D)).astype(stored)
+    first = np.zeros(len(rows), dtype=bool)
+    first[::CONTEXT] = True
+
+    def checksums() -> None:
+        value = 0
+        for block in blocks(rows):
+            value = crc32c(block, value)
+
+    def sums() -> None:
+        tally, begin = Tally(D), 0
+        for block in blocks(rows):
+            tally.add(block, first[begin : begin + len(block)])
+            begin += len(block)
+        tally.stats()
+
+    return {name: rows.nbytes / 1e9 / seconds(work) for name, work in (("checksum", checksums), ("statistics", sums))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=int, default=4, help="in a window, of some 300 MB each")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", help="where the stores are written (a temporary folder by default)")
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    args = parser.parse_args()
+    rates: dict[tuple[DType, str], list[float]] = defaultdict(list)
+    dtypes: tuple[DType, ...] = ("float16", "float32")
+    for _ in range(args.repeats):
+        for dtype in dtypes:
+            for name, rate in parts(dtype).items():
+                rates[dtype, f"{name}, by 1"].append(rate)
+            for threads in (2**i for i in range(cpus().bit_length())):
+                rates[dtype, f"sealing, by {threads}"].append(sealing(threads, args.shards, dtype, args.folder))
+    rows: list[dict[str, Any]] = []
+    for (dtype, what), found in rates.items():
+        rate, token_bytes = statistics.median(found), stored_dtype(dtype).itemsize * D * LAYERS
+        rows.append({"rows": dtype, "what, by threads": what, "GB/s": rate, "tokens/s": 1e9 * rate / token_bytes})
+    report({"benchmark": "seal", "shards": args.shards, "d": D, "layers": LAYERS}, rows, args.out)
+
+
+if __name__ == "__main__":
+    main()
