@@ -17,19 +17,32 @@ import numpy as np
 PEER = Path(__file__).resolve().parent / "peers" / "cache.py"
 BATCH, CONTEXT = 16, 256
 TOKENS = BATCH * CONTEXT  # of a batch
+VOCABULARY = 50257
 
 
-def make_model(path: Path, layers: int) -> None:
+def make_model(path: Path, layers: int | None = None, family: str = "gpt2") -> None:
+    """Random weights in the shape of GPT-2 small or of SmolLM2-135M; both take GPT-2's tokens."""
     import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(n_layer=layers)).save_pretrained(path)
+    if family == "gpt2":
+        GPT2LMHeadModel(GPT2Config(n_layer=layers or 12)).save_pretrained(path)
+        return
+    shape = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=576, intermediate_size=1536, num_hidden_layers=layers or 30,
+        num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    LlamaForCausalLM(shape).save_pretrained(path)
+    some = Tokenizer(WordLevel({"?": 0}, unk_token="?"))  # TransformerLens asks for one
+    PreTrainedTokenizerFast(tokenizer_object=some, unk_token="?", bos_token="?", eos_token="?").save_pretrained(path)
 
 
 def make_tokens(path: Path, n_tokens: int) -> np.ndarray:
     """At least so many, as contexts in JSON lines."""
-    tokens = np.random.default_rng(0).integers(0, 50257, (n_tokens // CONTEXT + 2, CONTEXT))
+    tokens = np.random.default_rng(0).integers(0, VOCABULARY, (n_tokens // CONTEXT + 2, CONTEXT))
     with open(path, "w") as file:
         for row in tokens.tolist():
             file.write(json.dumps({"input_ids": row}) + "\n")

@@ -3,8 +3,9 @@
 First the bare forward pass in TransformerLens and in `transformers` with SDPA, once each (all blocks, no LM head, not
 compiled, no hooks, nothing written). Then, repeatedly and in turn, each in a process of its own: the faster of the two,
 and `harvest` (all layers' `mlp_out` to disk in float16), as it is and compiled, on the same batches with the same
-threads, on a GPT-2-small-shaped model with random weights. The first batch of each is left out, and with it what is
-compiled. Harvest's time ends when the last row is synced and its shards are sealed. RssAnon is sampled from outside.
+threads, on a model of GPT-2 small's shape, or of SmolLM2-135M's (`--family llama`), with random weights. The first
+batch of each is left out, and with it what is compiled. Harvest's time ends when the last row is synced and its shards
+are sealed. RssAnon is sampled from outside.
 
 The figure of merit is harvest's tokens a second over the faster bare pass's, by repeat, and its median.
 """
@@ -20,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _lm import BATCH, CONTEXT, TOKENS, child, harvested, make_model, make_tokens
+from _lm import BATCH, CONTEXT, TOKENS, VOCABULARY, child, harvested, make_model, make_tokens
 from _measure import report, summary
 
 OURS = {"harvest": "no", "harvest, compiled": "yes"}
@@ -30,7 +31,7 @@ def bare(kind: str, model: str, batches: int) -> None:
     """Child process: print tokens a second of the forward pass alone."""
     import torch
 
-    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 50257, (batches, BATCH, CONTEXT)))
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, VOCABULARY, (batches, BATCH, CONTEXT)))
     if kind == "transformers":
         from transformers import AutoModel
 
@@ -52,7 +53,8 @@ def bare(kind: str, model: str, batches: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--family", choices=["gpt2", "llama"], default="gpt2")
+    parser.add_argument("--layers", type=int, help="12 of GPT-2, 30 of SmolLM2 by default")
     parser.add_argument("--batches", type=int, default=9, help="of 16 contexts of 256 tokens, the first not counted")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -64,7 +66,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder) / "model")
-        make_model(Path(model), args.layers)
+        make_model(Path(model), args.layers, args.family)
         make_tokens(Path(folder) / "tokens.jsonl", args.batches * TOKENS)
         python = [sys.executable, str(Path(__file__).resolve())]
         bare_pass = {
@@ -95,8 +97,8 @@ def main() -> None:
         for kind, values in speed.items()
     ]  # fmt: skip
     result = {
-        "benchmark": "harvest", "layers": args.layers, "batches": args.batches, "fastest_bare": fastest,
-        "ratio": ratios, "rss_anon_above_bare_mib": memory["harvest"] - memory[fastest],
+        "benchmark": "harvest", "family": args.family, "layers": args.layers, "batches": args.batches,
+        "fastest_bare": fastest, "ratio": ratios, "rss_anon_above_bare_mib": memory["harvest"] - memory[fastest],
     }  # fmt: skip
     report(result, rows, args.out)
 

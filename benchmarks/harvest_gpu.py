@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=64, help="contexts of 256 tokens")
     parser.add_argument("--batches", type=int, default=40, help="of so many")
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--only", help="of harvest's rows, separated by |")
     parser.add_argument("--keep", type=Path, help="a folder for the model, the tokens and the last store")

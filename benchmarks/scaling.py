@@ -2,7 +2,7 @@
 
 Whole commands: tokens × 10 and layers × 3 for `harvest` (GPT-2 small's shape; 2 layers, and 6), from the first batch's
 end to the last seal; activations × 10 for `train` on such a store (a baseline of 768 → 3072), its steps and logs, from
-the start, and once the share of active features has settled.
+the start, and once the share of active features has settled; and four runs (of four seeds) in one command.
 Single steps of a baseline on made-up inputs, the share of active features kept: layers × 3 and features × 4 (12 288).
 In turn, several times. "over linear" is the ratio of the costs over that of the work: 1 is linear, less is cheaper.
 """
@@ -55,24 +55,28 @@ def training(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     few, many, settled = options.steps, 10 * options.steps, options.settled
     whole: dict[int, list[float]] = {few: [], many: []}
     after: dict[int, list[float]] = {few: [], many: []}
+    together: list[float] = []
     for _ in range(options.repeats):
         for n_steps, found in whole.items():
             found.append(sum(run_seconds(folder, n_steps, options).values()))
+        together.append(sum(run_seconds(folder, many, options, seeds="0,1,2,3").values()))
         seconds = run_seconds(folder, settled + many, options)
         for n_steps, found in after.items():
             found.append(sum(s for step, s in seconds.items() if settled < step <= settled + n_steps))
     return [row("training: activations", 10, whole[few], whole[many]),
-            row(f"training: activations, after {settled} steps", 10, after[few], after[many])]  # fmt: skip
+            row(f"training: activations, after {settled} steps", 10, after[few], after[many]),
+            row("training: runs on one stream", 4, whole[many], together)]  # fmt: skip
 
 
-def run_seconds(folder: Path, n_steps: int, options: argparse.Namespace) -> dict[int, float]:
-    """Of a run of so many steps, the seconds of each five, by the last one's number."""
+def run_seconds(folder: Path, n_steps: int, options: argparse.Namespace, seeds: str = "0") -> dict[int, float]:
+    """Of runs of so many steps on one stream, the seconds of each five, by the last one's number."""
     out = folder / "runs"
     subprocess.run(
         [sys.executable, "-m", "train", "--store", str(folder / "out.zarr"), "--layers", "0", "--out", str(out),
          "--variant", "baseline", "--l1", "1e-3", "--expansion", "4", "--batch-size", str(options.batch_size),
          "--activations", str(n_steps * options.batch_size), "--log-every", str(5 * options.batch_size),
-         "--snapshots", "0", "--device", "cpu", "--json"], check=True, stdout=subprocess.DEVNULL, cwd=folder,
+         "--seed", seeds, "--snapshots", "0", "--device", "cpu", "--json"],
+        check=True, stdout=subprocess.DEVNULL, cwd=folder,
     )  # fmt: skip
     lines = [json.loads(line) for line in (out / "timing.jsonl").read_text().splitlines()]
     shutil.rmtree(out)

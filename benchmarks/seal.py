@@ -66,11 +66,12 @@ def parts(dtype: DType) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=int, default=4, help="in a window, of some 300 MB each")
+    parser.add_argument("--shards", type=int, help="in a window, of some 300 MB each; by default 4, or one a thread")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", help="where the stores are written (a temporary folder by default)")
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     args = parser.parse_args()
+    shards = args.shards or max(4, cpus())
     rates: dict[tuple[DType, str], list[float]] = defaultdict(list)
     dtypes: tuple[DType, ...] = ("float16", "float32")
     for _ in range(args.repeats):
@@ -78,12 +79,12 @@ def main() -> None:
             for name, rate in parts(dtype).items():
                 rates[dtype, f"{name}, by 1"].append(rate)
             for threads in (2**i for i in range(cpus().bit_length())):
-                rates[dtype, f"sealing, by {threads}"].append(sealing(threads, args.shards, dtype, args.folder))
+                rates[dtype, f"sealing, by {threads}"].append(sealing(threads, shards, dtype, args.folder))
     rows: list[dict[str, Any]] = []
     for (dtype, what), found in rates.items():
         rate, token_bytes = statistics.median(found), stored_dtype(dtype).itemsize * D * LAYERS
         rows.append({"rows": dtype, "what, by threads": what, "GB/s": rate, "tokens/s": 1e9 * rate / token_bytes})
-    report({"benchmark": "seal", "shards": args.shards, "d": D, "layers": LAYERS}, rows, args.out)
+    report({"benchmark": "seal", "shards": shards, "repeats": args.repeats, "d": D, "layers": LAYERS}, rows, args.out)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ N_BINS = (HIGHEST_OCTAVE - LOWEST_OCTAVE) * BINS_PER_OCTAVE + 2  # one below, on
 
 @cache
 def bin_edges() -> Float:
-    """Upper edges of all bins but the last: float64 [N_BINS − 1]; bin 0 holds norms under the first edge."""
-    return 2.0 ** np.linspace(LOWEST_OCTAVE, HIGHEST_OCTAVE, N_BINS - 1)
+    """Upper edges of all bins but the last: float64 [N_BINS − 1], read-only; bin 0 holds norms under the first edge."""
+    edges = 2.0 ** np.linspace(LOWEST_OCTAVE, HIGHEST_OCTAVE, N_BINS - 1)
+    edges.flags.writeable = False
+    return edges
 
 
 @dataclass(frozen=True)
