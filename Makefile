@@ -36,7 +36,7 @@ test: $(VENV)/.installed-dev
 # The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
 test-kernels: $(VENV)/.installed-dev
 	$(PIP) install -q 'triton==3.9.0'
-	$(VENV)/bin/pytest tests/train/test_kernels.py
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 tests/train/test_kernels.py
 
 # The values also with TransformerLens 3.9, in an environment of its own.
 test-tl3:
