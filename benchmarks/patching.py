@@ -82,6 +82,8 @@ class Problem:
 class _Named:
     """As much of a run as `Patched` asks for."""
 
+    noises = (False,)
+
     def __init__(self, number: int) -> None:
         self.name = str(number)
 
