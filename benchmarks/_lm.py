@@ -18,9 +18,10 @@ PEER = Path(__file__).resolve().parent / "peers" / "cache.py"
 BATCH, CONTEXT = 16, 256
 TOKENS = BATCH * CONTEXT  # of a batch
 VOCABULARY = 50257
+LAYERS = {"gpt2": 12, "llama": 30}  # of GPT-2 small, SmolLM2-135M
 
 
-def make_model(path: Path, layers: int | None = None, family: str = "gpt2") -> None:
+def make_model(path: Path, layers: int, family: str = "gpt2") -> None:
     """Random weights in the shape of GPT-2 small or of SmolLM2-135M; both take GPT-2's tokens."""
     import torch
     from tokenizers import Tokenizer
@@ -29,10 +30,10 @@ def make_model(path: Path, layers: int | None = None, family: str = "gpt2") -> N
 
     torch.manual_seed(0)
     if family == "gpt2":
-        GPT2LMHeadModel(GPT2Config(n_layer=layers or 12)).save_pretrained(path)
+        GPT2LMHeadModel(GPT2Config(n_layer=layers)).save_pretrained(path)
         return
     shape = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=576, intermediate_size=1536, num_hidden_layers=layers or 30,
+        vocab_size=VOCABULARY, hidden_size=576, intermediate_size=1536, num_hidden_layers=layers,
         num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     LlamaForCausalLM(shape).save_pretrained(path)

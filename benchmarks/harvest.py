@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _lm import BATCH, CONTEXT, TOKENS, VOCABULARY, child, harvested, make_model, make_tokens
+from _lm import BATCH, CONTEXT, LAYERS, TOKENS, VOCABULARY, child, harvested, make_model, make_tokens
 from _measure import report, summary
 
 OURS = {"harvest": "no", "harvest, compiled": "yes"}
@@ -54,7 +54,7 @@ def bare(kind: str, model: str, batches: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=["gpt2", "llama"], default="gpt2")
-    parser.add_argument("--layers", type=int, help="12 of GPT-2, 30 of SmolLM2 by default")
+    parser.add_argument("--layers", type=int, help="all of the family's by default")
     parser.add_argument("--batches", type=int, default=9, help="of 16 contexts of 256 tokens, the first not counted")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -64,9 +64,10 @@ def main() -> None:
     if args.child:
         bare(*args.child, args.batches)
         return
+    n_layers = args.layers or LAYERS[args.family]
     with tempfile.TemporaryDirectory() as folder:
         model = str(Path(folder) / "model")
-        make_model(Path(model), args.layers, args.family)
+        make_model(Path(model), n_layers, args.family)
         make_tokens(Path(folder) / "tokens.jsonl", args.batches * TOKENS)
         python = [sys.executable, str(Path(__file__).resolve())]
         bare_pass = {
@@ -97,7 +98,7 @@ def main() -> None:
         for kind, values in speed.items()
     ]  # fmt: skip
     result = {
-        "benchmark": "harvest", "family": args.family, "layers": args.layers, "batches": args.batches,
+        "benchmark": "harvest", "family": args.family, "layers": n_layers, "batches": args.batches,
         "fastest_bare": fastest, "ratio": ratios, "rss_anon_above_bare_mib": memory["harvest"] - memory[fastest],
     }  # fmt: skip
     report(result, rows, args.out)

@@ -1,9 +1,8 @@
 """How fast is a window sealed?  python benchmarks/seal.py
 
 Sealing reads each shard of a filled window once, for its checksum and its rows' statistics, and renames it into the
-store. Windows of made-up rows (the real writer, pages still cached) are sealed in turn by 1, 2, 4, …
-threads up to the machine's cores; `harvest` takes half of the cores. Beside it, on the same bytes: the checksum alone,
-the statistics alone, both by one thread.
+store. Windows of made-up rows (the real writer, pages still cached) are sealed in turn by 1, 2, 4, … threads up to the
+machine's cores; `harvest` takes half of the cores. Beside it the checksum and the statistics alone, by one thread.
 """
 
 from __future__ import annotations
@@ -29,17 +28,21 @@ from data.stats import Tally
 LAYERS, PART_BYTES = 12, 256 << 20
 
 
+def token_bytes(dtype: DType) -> int:
+    return LAYERS * D * stored_dtype(dtype).itemsize
+
+
 def sealing(threads: int, shards: int, dtype: DType, folder: str | None) -> float:
     """GB/s of sealing a window of so many shards, each as large as in a store of 100 GB."""
     with (
         tempfile.TemporaryDirectory(dir=folder) as place,
         mock.patch.object(staging, "transfers", return_value=threads),
     ):
-        schema = empty_store(Path(place) / "store.zarr", LAYERS, 100, dtype, shards_per_window=shards)
-        window = filled_window(Path(place) / "store.zarr", schema, schema.layout.n_windows // 2)  # has no padding
-        row_bytes = LAYERS * D * stored_dtype(dtype).itemsize
+        path = Path(place) / "store.zarr"
+        schema = empty_store(path, LAYERS, 100, dtype, shards_per_window=shards)
+        window = filled_window(path, schema, schema.layout.n_windows // 2)  # has no padding
         n_rows = sum(int(deal.n_rows) for deal in schema.layout.deals(window.window))
-        return n_rows * row_bytes / 1e9 / seconds(window.seal)
+        return n_rows * token_bytes(dtype) / 1e9 / seconds(window.seal)
 
 
 def parts(dtype: DType) -> dict[str, float]:
@@ -82,8 +85,9 @@ def main() -> None:
                 rates[dtype, f"sealing, by {threads}"].append(sealing(threads, shards, dtype, args.folder))
     rows: list[dict[str, Any]] = []
     for (dtype, what), found in rates.items():
-        rate, token_bytes = statistics.median(found), stored_dtype(dtype).itemsize * D * LAYERS
-        rows.append({"rows": dtype, "what, by threads": what, "GB/s": rate, "tokens/s": 1e9 * rate / token_bytes})
+        rate = statistics.median(found)
+        tokens = 1e9 * rate / token_bytes(dtype)
+        rows.append({"rows": dtype, "what, by threads": what, "GB/s": rate, "tokens/s": tokens})
     report({"benchmark": "seal", "shards": shards, "repeats": args.repeats, "d": D, "layers": LAYERS}, rows, args.out)
 
 

@@ -100,11 +100,11 @@ class Tally:
     def add(self, x: NDArray[Any], first: NDArray[np.bool_]) -> None:
         """Count the rows x, finite float16 or float32 [n, d]; `first` bool [n] marks those at position 0."""
         wide = _wide(x)
-        if first.any():
-            start = wide[first]
-            wide[first] = 0  # adds nothing to what is summed over the rest
-            self._start.add(start, np.zeros(len(start), dtype=bool))
-        self._rest.add(wide, first)
+        start = wide[first]
+        wide[first] = 0  # adds nothing to what is summed over the rest
+        self._rest.add(wide, ~first)
+        if len(start):
+            self._start.add(start, np.ones(len(start), dtype=bool))
 
     def stats(self) -> NormStats:
         rest, start = self._rest.total(), self._start.total()
@@ -130,22 +130,19 @@ class _Sums:
     def __init__(self, d: int) -> None:
         self._moments: tuple[list[Float], list[Float]] = ([np.zeros(d)], [np.zeros(d)])
         self._squares: list[Float] = []  # of the norms, one a row
-        self._others: list[NDArray[np.bool_]] = []
         self._largest = 0.0
 
-    def add(self, wide: Float, others: NDArray[np.bool_]) -> None:
-        """Add rows [n, d], which are overwritten; those that are not of the subset, `others` [n], must be 0."""
-        self._others.append(others)
+    def add(self, wide: Float, counted: NDArray[np.bool_]) -> None:
+        """Add the rows of wide [n, d] that are `counted` [n]; the others must be 0. All are overwritten."""
         self._moments[0].append(wide.sum(axis=0))
-        self._squares.append(np.vecdot(wide, wide))
+        self._squares.append(np.vecdot(wide, wide)[counted])
         np.square(wide, out=wide)
         self._moments[1].append(wide.sum(axis=0))
         self._largest = max(self._largest, math.sqrt(wide.max(initial=0.0)))  # exact: float64 holds float32's squares
 
     def total(self) -> Total:
         """(moments [2, d], norms [4], histogram [N_BINS])."""
-        counted = ~np.concatenate([np.zeros(0, dtype=bool), *self._others])
-        squares = np.concatenate([np.zeros(0), *self._squares])[counted]
+        squares = np.concatenate([np.zeros(0), *self._squares])
         norms = np.sqrt(squares)
         histogram = np.bincount(np.searchsorted(bin_edges(), norms, side="right"), minlength=N_BINS)
         moments = np.stack([np.sum(parts, axis=0) for parts in self._moments])

@@ -14,6 +14,12 @@ def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x, rng.random(n) < 0.2
 
 
+def check_same(found: stats.NormStats, expected: stats.NormStats) -> None:
+    assert np.allclose(found.moments, expected.moments, rtol=1e-12)
+    assert np.allclose(found.norms, expected.norms, rtol=1e-12)
+    assert np.array_equal(found.histogram, expected.histogram)
+
+
 def test_moments_and_norms_agree_with_numpy_in_float64() -> None:
     x, first = rows(1000, 0)
     found = stats.measure(x, first)
@@ -35,9 +41,7 @@ def test_parts_in_any_cut_merge_to_the_whole(cuts: list[int], seed: int) -> None
     whole = stats.measure(x, first)
     pieces = np.split(np.arange(300), sorted(cuts))
     merged = stats.merge((stats.measure(x[p], first[p]) for p in pieces if len(p)), 6)
-    assert np.allclose(merged.moments, whole.moments, rtol=1e-12)
-    assert np.allclose(merged.norms, whole.norms, rtol=1e-12)
-    assert np.array_equal(merged.histogram, whole.histogram)
+    check_same(merged, whole)
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
@@ -46,10 +50,7 @@ def test_a_tally_of_any_parts_is_that_of_the_whole(cuts: list[int], seed: int) -
     whole, tally = stats.measure(x, first), stats.Tally(6)
     for p in np.split(np.arange(300), sorted(cuts)):
         tally.add(x[p], first[p])
-    found = tally.stats()
-    assert np.allclose(found.moments, whole.moments, rtol=1e-12)
-    assert np.allclose(found.norms, whole.norms, rtol=1e-12)
-    assert np.array_equal(found.histogram, whole.histogram)
+    check_same(tally.stats(), whole)
 
 
 def test_every_finite_float16_counts_with_its_value() -> None:
