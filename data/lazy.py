@@ -1,6 +1,7 @@
-"""A package's names that are imported when they are asked for, as PEP 562 allows.
+"""Import a package's public names when they are first used (PEP 562).
 
-PyTorch takes two seconds to import: a command's --help, or a mistake in its options, needs none of it.
+PyTorch takes two seconds of CPU to import. The --help of a command, or an option that cannot be parsed, does not
+import it.
 """
 
 from __future__ import annotations

@@ -15,15 +15,17 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from fsspec.registry import known_implementations
-from numpy.typing import NDArray
 from upath import UPath
 
 from data.errors import InputError
 from data.limits import disk_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Location = Path | UPath  # a UPath is not a Path
 
@@ -87,6 +89,8 @@ def is_occupied(location: Location) -> bool:
 
 def file_bytes(location: Location) -> NDArray[np.uint8]:
     """A file's bytes: a private map on a disk, so writing to it would change no file; else a copy in memory."""
+    import numpy as np
+
     if isinstance(location, Path):
         return np.memmap(location, dtype=np.uint8, mode="c")
     return np.frombuffer(bytearray(driver(location).cat_file(location.path)), dtype=np.uint8)

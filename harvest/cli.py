@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from data.cli import Count, StoppableCommand, StoreLocation, choose_device, parse_layers
 from data.errors import InputError
@@ -178,6 +177,7 @@ def show_plan(request: Request, facts: ModelFacts, out: Location, device: Any, a
 
 def measure_rate(request: Request, facts: ModelFacts, device: Any) -> float:
     """Tokens a second of the forward pass, on random tokens."""
+    import numpy as np
     import torch
 
     from harvest.run import load_for

@@ -10,23 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.allocator import keep_large_blocks
 from data.cli import BAD_INPUT, Count, StoppableCommand, StoreLocation, choose_device
 from data.errors import InputError, Stopped
 from data.json_text import json_text
-from data.reader import open_store
 from data.stop import StopRequest
 from train.options import NAMES, NUMBERS, WHOLES, command_line, given_values, load_defaults, make_experiment
-from train.outputs import Outputs, check_existing, failures, final_records, remove
-from train.plan import check_memory, make_plan
-from train.records import check_logs
-from train.runs import Run, make_runs, presets
-from train.sae import ARCHITECTURES
-from train.trainer import Trainer, table
+from train.presets import presets
+
+# PyTorch takes seconds to import, so functions import it, after the options are parsed.
+if TYPE_CHECKING:
+    from train.runs import Run
 
 SHARED = presets()["shared"]  # Table A2
 Command = Callable[..., None]
@@ -108,6 +105,14 @@ def main(stopping: StopRequest, /, **options: Any) -> None:
 
     A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
+    from data.allocator import keep_large_blocks
+    from data.reader import open_store
+    from train.outputs import Outputs, check_existing, remove
+    from train.plan import check_memory, make_plan
+    from train.records import check_logs
+    from train.runs import make_runs
+    from train.trainer import Trainer
+
     runs = make_runs(options["preset"] or (), given_values(options))
     if options["show"]:
         show_runs(runs, options)
@@ -142,6 +147,8 @@ def main(stopping: StopRequest, /, **options: Any) -> None:
 
 def end(out: Path, runs: Sequence[Run], options: Mapping[str, Any]) -> None:
     """Print the results; runs that were given up are named, and make the exit code 2."""
+    from train.outputs import failures
+
     show_results(out, runs, as_json=options["as_json"], noise=options["eval_noise"])
     failed = failures(out, runs)
     if failed:
@@ -160,6 +167,10 @@ def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) 
 
     `noise`: the table shows those measured with noise, of the runs that have it.
     """
+    from train.outputs import final_records
+    from train.sae import ARCHITECTURES
+    from train.trainer import table
+
     found = final_records(out, runs)
     if as_json:
         click.echo(json_text(found))

@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +17,11 @@ from data.cli import parse_layers
 from data.errors import InputError
 from data.hooks import layer_of
 from data.location import Location
-from data.reader import Store
-from train.objective import Objective
-from train.resample import Resampling
-from train.runs import PER_RUN, Experiment, Reports, Run
-from train.schedule import Schedule
+
+# PyTorch takes seconds to import, so functions import it, after the options are parsed.
+if TYPE_CHECKING:
+    from data.reader import Store
+    from train.runs import Experiment, Run
 
 NOT_RECORDED = ("resume", "overwrite", "show", "as_json")  # they are of one call, not of the experiment
 
@@ -69,6 +69,8 @@ def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None
 
 def given_values(options: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Those of the options that make runs, as far as they were given."""
+    from train.runs import PER_RUN
+
     given = {name: options[name] for name in PER_RUN if options[name]}
     unknown = set(given.get("input_scale", ())) - {"none", "mean-norm"}
     if unknown:
@@ -103,6 +105,11 @@ def choose_hooks(store: Store, layers: str, hook: str | None) -> tuple[str, ...]
 
 def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any], device: str) -> Experiment:
     """The experiment that the options describe. Raises InputError where they cannot go together."""
+    from train.objective import Objective
+    from train.resample import Resampling
+    from train.runs import Experiment, Reports
+    from train.schedule import Schedule
+
     if not store.complete or store.fingerprint is None:
         raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
     if options["batch_size"] > store.n_rows("train"):

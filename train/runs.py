@@ -1,4 +1,4 @@
-"""What an experiment is: the runs, and everything else that decides their numbers. Facts only; no I/O but presets.
+"""What an experiment is: the runs, and everything else that decides their numbers. Facts only; no I/O.
 
 An experiment is a set of runs that are fed with the same batches. A run is one SAE a layer, with its own architecture,
 coefficient, learning rate and seed. Values given in the plural (`--l1 1e-5,4e-5`) make the product of them.
@@ -7,15 +7,14 @@ coefficient, learning rate and seed. Values given in the plural (`--l1 1e-5,4e-5
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from itertools import product
 from typing import Any, Literal
 
 from data.errors import InputError
 from train.objective import Objective
+from train.presets import presets
 from train.resample import Resampling
 from train.sae import ARCHITECTURES
 from train.schedule import Schedule
@@ -92,11 +91,6 @@ class Experiment:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def presets() -> dict[str, dict[str, Any]]:
-    """Tables A1 and A2 of the post, as in presets.toml."""
-    return tomllib.loads(files("train").joinpath("presets.toml").read_text())
 
 
 def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:

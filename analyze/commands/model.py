@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from analyze import evaluate
 from analyze.commands.shared import (
     about,
     command,
@@ -26,9 +25,6 @@ from analyze.commands.shared import (
     store_option,
     write_csv,
 )
-from analyze.estimates import lines as as_lines
-from analyze.fitted import hooks_of
-from analyze.heldout import Heldout
 from analyze.tables import Row
 from data.cli import Count, choose_device
 from data.location import Location, write_file
@@ -51,6 +47,9 @@ def patch_command(
 ) -> None:  # fmt: skip
     """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
     from analyze import patching
+    from analyze.estimates import lines as as_lines
+    from analyze.fitted import hooks_of
+    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
     heldout, where = Heldout(store, contexts), choose_device(device)
@@ -80,7 +79,9 @@ def pareto_command(
     out: Path | None, seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
-    from analyze import pareto
+    from analyze import evaluate, pareto
+    from analyze.fitted import hooks_of
+    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
     heldout, where = Heldout(store, contexts), choose_device(device)

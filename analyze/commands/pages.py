@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from analyze import evaluate
 from analyze.commands.shared import (
     choose_hooks,
     command,
@@ -26,8 +25,6 @@ from analyze.commands.shared import (
     store_option,
     threshold_options,
 )  # fmt: skip
-from analyze.fitted import FittedRun, hooks_of
-from analyze.heldout import Heldout
 from data.cli import Count, choose_device
 from data.errors import InputError
 from data.location import Location
@@ -35,6 +32,7 @@ from data.location import Location
 if TYPE_CHECKING:
     from analyze.dictionary import Thresholds
     from analyze.evaluate import Fires
+    from analyze.fitted import FittedRun
 
 without_model_option = click.option(
     "--without-model", is_flag=True, help="Leave out what needs the language model; tokens are then numbers."
@@ -71,6 +69,7 @@ def report_command(
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
     from analyze import feature_page, report
+    from analyze.fitted import hooks_of
     from analyze.kept import Kept
     from analyze.results import Scope, gather
 
@@ -113,7 +112,8 @@ def features_command(
 
     Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
     """
-    from analyze import feature_page
+    from analyze import evaluate, feature_page
+    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
     hooks, numbers = choose_hooks(fitted, layers), parse_features(wanted)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from analyze import evaluate, runs
 from analyze.commands.shared import (
     about,
     choose_hooks,
@@ -25,9 +24,6 @@ from analyze.commands.shared import (
     threshold_options,
     write_csv,
 )
-from analyze.estimates import lines as as_lines
-from analyze.fitted import find_runs
-from analyze.heldout import Heldout
 from data.cli import choose_device
 from data.errors import InputError
 from data.location import Location
@@ -42,6 +38,9 @@ if TYPE_CHECKING:
 @csv_option
 def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
     """What runs came to on the held-out split, by layer; for NSAE with noise off / on."""
+    from analyze import runs
+    from analyze.fitted import find_runs
+
     rows = [row for run in find_runs(paths) for row in runs.last_measures(run)]
     show(rows, rows, runs.as_table(rows), as_json, as_csv_)
 
@@ -58,6 +57,10 @@ def measures_command(
     path: Location, paths: tuple[Path, ...], contexts: int | None, seed: int, device: str, as_json: bool, as_csv_: bool
 ) -> None:
     """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
+    from analyze import evaluate
+    from analyze.estimates import lines as as_lines
+    from analyze.heldout import Heldout
+
     store, fitted = opened(path, paths)
     heldout = Heldout(store, contexts)
     estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
@@ -80,7 +83,8 @@ def dictionary_command(
     out: Path | None, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
-    from analyze import portrait
+    from analyze import evaluate, portrait
+    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
     tallies = evaluate.tallied(Heldout(store, contexts), fitted, noises=(False,), device=choose_device(device))
@@ -105,7 +109,8 @@ def stability_command(
     as_csv_: bool,
 ) -> None:  # fmt: skip
     """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
-    from analyze import stability
+    from analyze import evaluate, stability
+    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
     if len(fitted) < 2:

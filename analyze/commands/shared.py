@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyze.fitted import FittedRun, check_store, find_runs, hooks_of
-from analyze.heldout import Heldout
 from analyze.tables import Row, as_csv
 from data.cli import Count, InterruptibleCommand, StoreLocation, parse_layers
 from data.errors import InputError
 from data.hooks import layer_of
 from data.json_text import json_text
 from data.location import Location, write_file
-from data.reader import Store, open_store
 
+# PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
 if TYPE_CHECKING:
     import torch
 
+    from analyze.fitted import FittedRun
+    from analyze.heldout import Heldout
     from analyze.lens import Lens
     from analyze.lm import PatchableModel
+    from data.reader import Store
 
 store_option = click.option(
     "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
@@ -104,6 +105,9 @@ def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
 
 def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun]]:
     """A store, and runs that were trained on it. Raises InputError where they were not."""
+    from analyze.fitted import check_store, find_runs
+    from data.reader import open_store
+
     store, fitted = open_store(path), find_runs(paths)
     check_store(fitted, store)
     return store, fitted
@@ -111,6 +115,8 @@ def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun
 
 def choose_hooks(fitted: Sequence[FittedRun], layers: str) -> list[str]:
     """The runs' hooks in some layers. Raises InputError where they have none of one."""
+    from analyze.fitted import hooks_of
+
     hooks = hooks_of(fitted)
     if layers == "all":
         return hooks
@@ -128,13 +134,13 @@ def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: b
 
 
 def load_lens(store: Store, model: str | None) -> Lens:
-    from analyze import lens  # as below
+    from analyze import lens
 
     return lens.load_lens(store, model)
 
 
 def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:
-    from analyze.lm import load_for_store  # the model's libraries take seconds to import
+    from analyze.lm import load_for_store
 
     return load_for_store(store, hooks, model=model, device=device)
 

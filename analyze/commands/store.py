@@ -9,12 +9,8 @@ from typing import Any
 import click
 
 from analyze.commands.shared import command, csv_option, json_option, out_option, show, store_option, write_csv
-from data.facts import describe, store_facts
 from data.json_text import json_text
 from data.location import Location, write_file
-from data.progress import Bar
-from data.reader import open_store
-from data.verify import verify
 
 
 @command("store", "store --store data/demo.zarr")
@@ -22,6 +18,9 @@ from data.verify import verify
 @json_option
 def store_command(path: Location, as_json: bool) -> None:
     """What a store holds: sizes, norms by hook, how well its stream mixes."""
+    from data.facts import describe, store_facts
+    from data.reader import open_store
+
     facts = store_facts(open_store(path))
     click.echo(json_text(facts) if as_json else describe(facts))
 
@@ -35,6 +34,7 @@ def store_command(path: Location, as_json: bool) -> None:
 def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, as_csv_: bool) -> None:
     """How the activations' norms are distributed, layer by layer: Figs. 3 and 4 of the post, for any store."""
     from analyze import norms
+    from data.reader import open_store
 
     store = open_store(path)
     found = norms.Norms.of(store, split)
@@ -54,6 +54,10 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
 @json_option
 def verify_command(path: Location, as_json: bool) -> None:
     """Compare every file of a store with its checksum; exit 1 where one fails, naming it."""
+    from data.progress import Bar
+    from data.reader import open_store
+    from data.verify import verify
+
     problems, checked = [], 0
     for problem in Bar(verify(open_store(path)), desc="verifying", unit="file"):
         checked += 1

@@ -1,0 +1,12 @@
+"""The presets of presets.toml: Tables A1 and A2 of the post."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Name of the preset → its values; `shared` is Table A2, the others are the runs of Table A1."""
+    return tomllib.loads(files("train").joinpath("presets.toml").read_text(encoding="utf-8"))
