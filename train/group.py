@@ -68,9 +68,8 @@ class Group:
             blocks=blocks, out=gradient,
         )  # fmt: skip
         self.adam = StackAdam(self.sae, gradient, [m.run.lr for m in members], fused=blocks.fused)
-        counted = experiment.resampling.interval < experiment.schedule.total
         self.counts = FireCounts(len(members), d_sae, window=experiment.reports.window, device=device)
-        self.since = FireCounts(len(members), d_sae, window=None, device=device) if counted else None
+        self.since = FireCounts(len(members), d_sae, window=None, device=device) if experiment.restarts else None
 
     def initialise(self) -> None:
         """Set all SAEs to their start, drawn on the CPU, so that it is the same on every device."""

@@ -75,6 +75,16 @@ class Experiment:
     def n_steps(self) -> int:
         return self.schedule.total // self.batch_size
 
+    @property
+    def restarts(self) -> bool:
+        """Whether dead features are ever restarted: in some step but the last, which trains nothing afterwards."""
+        return self.resampling.at_most > 0 and -(-self.resampling.interval // self.batch_size) < self.n_steps
+
+    def restarts_after(self, step: int) -> bool:
+        """Whether dead features are restarted after so many steps."""
+        seen, now = (step - 1) * self.batch_size, step * self.batch_size
+        return step < self.n_steps and self.resampling.due(seen, now)
+
     def validation_steps(self) -> list[int]:
         """After how many steps the held-out split is measured: every `validate_every` rows, and at the end."""
         every, size = self.reports.validate_every, self.batch_size

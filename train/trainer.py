@@ -120,7 +120,7 @@ class Trainer:
     def _due(self, seen: int, now: int) -> list[str]:
         """What comes after the step that brings the rows seen from `seen` to `now`, in order."""
         due = {
-            "restart": self.experiment.resampling.due(seen, now),
+            "restart": self.experiment.restarts_after(self.step),
             "count": self.experiment.resampling.window_begins(seen, now),
             "validation": self.step in self._validations,
             "snapshot": self.step in self._snapshots,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import data.stream
+import train.trainer
 from data import InputError
 from data.stream import READ_AHEAD
 from train import NSAE, BaselineSAE, load_sae
@@ -266,6 +268,26 @@ def test_several_runs_json_alone_is_on_standard_output_and_eval_noise_shows_the_
         l0 = [record["l0"] for record in found["nsae"] if record["noise"] == noise]
         assert float(lines[2].split()[2]) == pytest.approx(sum(l0) / len(l0), rel=1e-3)
     assert quiet[1] == noisy[1]
+
+
+@pytest.mark.parametrize("interval", ["4096", "2048"])
+def test_no_feature_is_restarted_after_the_last_step(
+    store, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
+) -> None:
+    steps: list[int] = []
+    whole = train.trainer.restart_dead
+
+    def restart_dead(*arguments: Any, step: int, **more: Any) -> bool:
+        steps.append(step)
+        return whole(*arguments, step=step, **more)
+
+    monkeypatch.setattr(train.trainer, "restart_dead", restart_dead)
+    done = command(
+        "train", "--store", store.path, "--variant", "nsae", *SMALL, "--activations", "4096", "--resample-interval",
+        interval, "--resample-window", "1k", "--resample-rows", "512", "--out", tmp_path / "runs",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert steps == [step for step in range(int(interval) // 64, 64, int(interval) // 64)]
 
 
 def test_what_a_kill_leaves_of_the_first_file_is_no_hindrance(store, train_small, tmp_path: Path) -> None:
