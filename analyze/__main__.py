@@ -1,10 +1,12 @@
 """The command `analyze`, which a signal ends in order from its start on: its imports take seconds."""
 
+from data.console import print_in_any_locale
 from data.stop import exit_on_signals
 
 
 def main() -> None:
     exit_on_signals()
+    print_in_any_locale()
     from analyze.cli import main as command
 
     command(prog_name="analyze")

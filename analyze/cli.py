@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from analyze.commands import model, pages, runs, store
+from data.cli import HelpfulGroup
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def main() -> None:
     """Look at activation stores, and at runs trained on them."""
 

@@ -44,7 +44,9 @@ def page(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    style, script = (Markup((files("analyze") / "templates" / name).read_text()) for name in ("style.css", "page.js"))
+    style, script = (
+        Markup((files("analyze") / "templates" / name).read_text(encoding="utf-8")) for name in ("style.css", "page.js")
+    )
     return environment.get_template(template).render(style=style, script=script, **content)
 
 

@@ -48,7 +48,7 @@ def curves(runs: Sequence[FittedRun]) -> list[Curve]:
 def records(run: FittedRun) -> Iterator[Row]:
     """The lines of a run's metrics.jsonl; none where it has none yet."""
     if run.folder.metrics.is_file():
-        for line in run.folder.metrics.read_text().splitlines(keepends=True):
+        for line in run.folder.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("\n"):  # a kill may leave the last one half-written
                 yield json.loads(line)
 

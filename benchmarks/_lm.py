@@ -44,7 +44,7 @@ def make_model(path: Path, layers: int, family: str = "gpt2") -> None:
 def make_tokens(path: Path, n_tokens: int) -> np.ndarray:
     """At least so many, as contexts in JSON lines."""
     tokens = np.random.default_rng(0).integers(0, VOCABULARY, (n_tokens // CONTEXT + 2, CONTEXT))
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         for row in tokens.tolist():
             file.write(json.dumps({"input_ids": row}) + "\n")
     return tokens
@@ -65,7 +65,7 @@ def watched(process: subprocess.Popen[str]) -> dict[str, float]:
         nonlocal peak
         while process.poll() is None:
             try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
+                status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
                 peak = max(peak, *(int(x.split()[1]) for x in status.splitlines() if x.startswith("RssAnon")))
             except (OSError, TypeError):
                 pass

@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
     cpu = next(
         (
             line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
             if line.startswith("model name")
         ),
         platform.machine(),
@@ -116,6 +116,6 @@ def report(result: dict[str, Any], rows: list[dict[str, Any]], out: Path | None)
     print("\nthe machine's limits: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items()))
     text = json.dumps({"machine": {**machine(), "limits": found}, **result, "rows": rows}, indent=2)
     if out:
-        out.write_text(text + "\n")
+        out.write_text(text + "\n", encoding="utf-8")
     else:
         print(text)

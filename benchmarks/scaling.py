@@ -78,7 +78,7 @@ def run_seconds(folder: Path, n_steps: int, options: argparse.Namespace, seeds: 
          "--seed", seeds, "--snapshots", "0", "--device", "cpu", "--json"],
         check=True, stdout=subprocess.DEVNULL, cwd=folder,
     )  # fmt: skip
-    lines = [json.loads(line) for line in (out / "timing.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (out / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
     shutil.rmtree(out)
     return {line["step"]: line["seconds"] for line in lines}
 

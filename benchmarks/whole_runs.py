@@ -43,8 +43,11 @@ def main() -> None:
             "--log-every", str(int(options.activations) // (4 * QUARTERS)), "--device", options.device,
         ]  # fmt: skip
         whole = seconds(lambda: subprocess.run(command, check=True, stdout=sys.stderr, cwd=ROOT))
-        lines = [json.loads(line) for line in (out / "timing.jsonl").read_text().splitlines()]
-        last = [json.loads(metrics.read_text().splitlines()[-1]) for metrics in sorted(out.glob("*/metrics.jsonl"))]
+        lines = [json.loads(line) for line in (out / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
+        last = [
+            json.loads(metrics.read_text(encoding="utf-8").splitlines()[-1])
+            for metrics in sorted(out.glob("*/metrics.jsonl"))
+        ]
     rows = quarters(lines)
     n_steps = lines[-1]["step"]
     scaled = options.scaled_to / BATCH * rows[-1]["ms a step"] / 1000 / 3600

@@ -1,5 +1,5 @@
-"""What the project's commands share: counts such as `100M`, where a store lies, one clear sentence for a mistake of
-the user's, and what they do when they are stopped (stop.py).
+"""What the project's commands share: counts such as `100M`, where a store lies, where output goes, -h and --version,
+one clear sentence for a mistake of the user's, and what they do when they are stopped (stop.py).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,12 @@ from data.errors import InputError, Stopped
 from data.limits import cpus
 from data.location import Location, locate
 from data.stop import EXIT_CODES, StopRequest, on_signals
+from data.writable import check_writable
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BAD_INPUT = 2
+PACKAGE = "nsae-pipeline"
+NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +61,56 @@ class StoreLocation(click.ParamType[Location]):
             self.fail(str(error), param, ctx)
 
 
-class StoreCommand(click.Command):
-    """A command that shows InputError as one sentence and exits with 2; any other fault keeps its traceback."""
+class OutputFolder(click.ParamType[Path]):
+    """A local folder to write to, which need not exist yet. It is tried before any work."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        folder = Path(value)
+        if ctx is None or not ctx.resilient_parsing:  # as in shell completion
+            try:
+                check_writable(folder)
+            except InputError as error:
+                raise click.UsageError(str(error), ctx) from error
+        return folder
+
+
+def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        try:
+            click.echo(f"{PACKAGE} {version(PACKAGE)}")
+        except PackageNotFoundError as error:
+            raise click.UsageError(f"{PACKAGE} is not installed, so it has no version; pip install it") from error
+        ctx.exit()
+
+
+VERSION = click.Option(
+    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=print_version,
+    help="Show the version and exit.",
+)  # fmt: skip
+
+
+class HelpfulCommand(click.Command):
+    """A command that answers -h, --help and --version."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), VERSION]
+
+
+class HelpfulGroup(HelpfulCommand, click.Group):
+    """A group of commands that answers -h, --help and --version."""
+
+
+class StoreCommand(HelpfulCommand):
+    """A command that shows InputError, a full disk, and a file without rights as one sentence, and exits with 2.
+
+    Any other fault keeps its traceback.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -66,6 +119,9 @@ class StoreCommand(click.Command):
             click.echo(f"Error: {error}", err=True)
             sys.exit(BAD_INPUT)
         except OSError as error:
+            if error.errno in NO_RIGHTS and error.filename is not None:
+                click.echo(f"Error: {error.filename}: {error.strerror}; change its rights, or choose another", err=True)
+                sys.exit(BAD_INPUT)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             click.echo(f"Error: the disk is full ({error}); free some space, and the same command continues", err=True)

@@ -40,7 +40,7 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
     """The group of this process and all above it, as far as they can be seen from inside a container."""
     groups = root / "sys/fs/cgroup"
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
@@ -63,7 +63,7 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
 def _number(file: Path) -> float | None:
     """A file's first number; None where there is none, or `max`."""
     try:
-        word = file.read_text().split()[0]
+        word = file.read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError):
         return None
     return float(word) if word.lstrip("-").isdecimal() else None
@@ -72,7 +72,7 @@ def _number(file: Path) -> float | None:
 def _quota(folder: Path) -> float | None:
     """Cores' worth of time in a second."""
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
+        quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
     except (OSError, ValueError):
         old, length = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
         return old / length if old and old > 0 and length else None
@@ -92,7 +92,7 @@ def _left(folder: Path) -> int | None:
 
 def _stat(file: Path, name: str) -> int:
     try:
-        pairs = (line.split() for line in file.read_text().splitlines())
+        pairs = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
         return next((int(pair[1]) for pair in pairs if pair[0] == name), 0)
     except OSError:
         return 0

@@ -92,6 +92,7 @@ def main(
         Request,
         check_existing,
         check_free_space,
+        check_out,
         check_request,
         expected_schema,
     )
@@ -101,6 +102,7 @@ def main(
     facts = find_model(model, revision)
     dataset = dataset or ("demo" if model == "demo" else THE_PILE)
     out = out or Path("data") / f"{facts.label.split('/')[-1]}.zarr"
+    check_out(out, overwrite=overwrite)
     request = Request(
         model=model, revision=revision, n_tokens=tokens,
         dataset=DatasetChoice(dataset, dataset_config, dataset_split, text_column),

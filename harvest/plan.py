@@ -20,6 +20,7 @@ from data.errors import InputError, StoreError
 from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
 from data.schema import Compression, Schema
+from data.writable import check_writable
 from data.writer import is_remains, staging_path
 from harvest.compute import Compute
 from harvest.documents import DatasetChoice
@@ -136,6 +137,28 @@ def needed_bytes(out: Location, schema: Schema) -> int:
     stream = 4 * layout.n_contexts * schema.context_size
     windows = min(2 * layout.shards_per_window, layout.n_shards) * schema.shard_bytes()
     return int(RESERVE * (stream + (schema.total_bytes() if is_local(out) else max(windows, 2 * stream))))
+
+
+def check_out(out: Location, *, overwrite: bool) -> None:
+    """Raise InputError where the store, or its unfinished parts, cannot be written; a finished store need not be.
+
+    An object store is tried later, by `data.writer.begin`.
+    """
+    if not overwrite and _is_complete(out):
+        return
+    if isinstance(out, Path):
+        check_writable(out)
+        check_writable(staging_path(out))
+    else:
+        here = "start the command in a folder that can be written"
+        check_writable(staging_path(out), f"--out {out}: its unfinished parts lie in", remedy=here)
+
+
+def _is_complete(out: Location) -> bool:
+    try:
+        return open_store(out).complete
+    except StoreError:
+        return False
 
 
 def check_free_space(out: Location, schema: Schema) -> None:

@@ -37,7 +37,7 @@ def locked(out: Location, worker: Worker) -> Iterator[None]:
 
     Raises InputError where another process on this disk holds it: an object store has no locks.
     """
-    with open(staging_path(out) / f"lock.{worker.rank}", "w") as file:
+    with open(staging_path(out) / f"lock.{worker.rank}", "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

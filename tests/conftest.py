@@ -70,7 +70,7 @@ def token_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pre-tokenised dataset for `random_gpt2`: 400 documents of 20 to 120 token ids."""
     path = tmp_path_factory.mktemp("text") / "tokens.jsonl"
     rng = np.random.default_rng(0)
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         for _ in range(400):
             ids = rng.integers(0, 211, rng.integers(20, 120)).tolist()
             file.write(json.dumps({"input_ids": ids}) + "\n")

@@ -18,6 +18,7 @@ from data.cli import BAD_INPUT, Count, StoppableCommand, StoreLocation, choose_d
 from data.errors import InputError, Stopped
 from data.json_text import json_text
 from data.stop import StopRequest
+from data.writable import check_writable
 from train.options import NAMES, NUMBERS, WHOLES, command_line, given_values, load_defaults, make_experiment
 from train.presets import presets
 
@@ -127,6 +128,7 @@ def main(stopping: StopRequest, /, **options: Any) -> None:
         click.echo(f"{out} is finished; nothing to do", err=True)
         end(out, experiment.runs, options)
         return
+    check_writable(out, "--resume" if options["resume"] else "--out")
     check_logs(options["log"] or ())
     plan = make_plan(experiment, store.d(experiment.hooks[0]), device)
     check_memory(plan, experiment, store, device)

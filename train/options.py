@@ -50,7 +50,7 @@ def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None
         return None
     file = value / "experiment.json" if param.name == "resume" else value
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         found = json.loads(text)["command"] if param.name == "resume" else tomllib.loads(text)
     except OSError as error:
         raise click.BadParameter(f"{value} cannot be read ({error.strerror})") from error

@@ -27,7 +27,7 @@ def read_experiment(out: Path) -> dict[str, Any] | None:
     """What OUT/experiment.json says: `settings` and `command`; None where there is none."""
     try:
         return dict(json.loads((out / EXPERIMENT).read_bytes()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -68,7 +68,7 @@ def final_records(out: Path, runs: Sequence[Run]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for run in runs:
         folder = RunFolder(out / run.name)
-        lines = folder.metrics.read_text().splitlines() if folder.metrics.exists() else []
+        lines = folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.exists() else []
         records = [record for record in map(json.loads, lines) if record["split"] == "heldout"]
         found[run.name] = [record for record in records if record["step"] == records[-1]["step"]]
     return found

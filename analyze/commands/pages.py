@@ -25,7 +25,7 @@ from analyze.commands.shared import (
     store_option,
     threshold_options,
 )  # fmt: skip
-from data.cli import Count, choose_device
+from data.cli import Count, OutputFolder, choose_device
 from data.errors import InputError
 from data.location import Location
 
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 without_model_option = click.option(
     "--without-model", is_flag=True, help="Leave out what needs the language model; tokens are then numbers."
 )
-folder_option = click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write."
-)
+folder_option = click.option("--out", type=OutputFolder(), required=True, help="The folder to write.")
 
 
 @command("report", "report --store data/demo.zarr --model demo runs/demo --out report")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyze.tables import Row, as_csv
-from data.cli import Count, InterruptibleCommand, StoreLocation, parse_layers
+from data.cli import Count, InterruptibleCommand, OutputFolder, StoreLocation, parse_layers
 from data.errors import InputError
 from data.hooks import layer_of
 from data.json_text import json_text
@@ -53,7 +53,7 @@ seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-out_option = click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder for CSV and PNG.")
+out_option = click.option("--out", type=OutputFolder(), help="A folder for CSV and PNG.")
 csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
 
 

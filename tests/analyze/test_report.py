@@ -54,7 +54,7 @@ def test_every_table_is_also_csv(metrics: dict[str, Any], report: Path) -> None:
     tables = [key for key, value in metrics.items() if isinstance(value, list)]
     assert len(tables) == 12
     for name in tables:
-        with open(report / "csv" / f"{name}.csv") as file:
+        with open(report / "csv" / f"{name}.csv", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == len(metrics[name])
         assert not rows or list(rows[0]) == list(metrics[name][0])

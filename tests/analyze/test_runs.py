@@ -64,7 +64,7 @@ def test_a_half_written_last_measure_is_left_out_and_damaged_settings_are_one_se
     command, experiment: Path
 ) -> None:
     rows = command("analyze", "runs", experiment, "--json").stdout
-    with open(experiment / "nsae" / "metrics.jsonl", "a") as file:
+    with open(experiment / "nsae" / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"step": 6')
     assert command("analyze", "runs", experiment, "--json").stdout == rows
     (experiment / "nsae" / "run.json").write_text("{")

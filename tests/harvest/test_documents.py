@@ -63,7 +63,7 @@ def test_the_fingerprint_follows_the_content_not_the_folder(tmp_path: Path) -> N
         write(tmp_path / name, "jsonl")
     one, two = (open_source(DatasetChoice(str(tmp_path / n / "texts.jsonl"))).fingerprint for n in ("a", "b"))
     assert one == two
-    with open(tmp_path / "b" / "texts.jsonl", "a") as file:
+    with open(tmp_path / "b" / "texts.jsonl", "a", encoding="utf-8") as file:
         file.write('{"text": "more"}\n')
     assert open_source(DatasetChoice(str(tmp_path / "b" / "texts.jsonl"))).fingerprint != one
 

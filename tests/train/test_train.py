@@ -33,7 +33,7 @@ def store(make_store):
 
 
 def records(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_no_feature_is_restarted_after_the_last_step(
         interval, "--resample-window", "1k", "--resample-rows", "512", "--out", tmp_path / "runs",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert steps == [step for step in range(int(interval) // 64, 64, int(interval) // 64)]
+    assert steps == list(range(int(interval) // 64, 64, int(interval) // 64))
 
 
 def test_what_a_kill_leaves_of_the_first_file_is_no_hindrance(store, train_small, tmp_path: Path) -> None:
