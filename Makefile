@@ -15,7 +15,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
 DEMO_ACTIVATIONS ?= 300k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
-	--lr 1e-3 --validate-every 50k --log-every 20k
+	--lr 1e-3
 
 .PHONY: demo test test-kernels test-tl3 test-values container clean
 

@@ -1,16 +1,14 @@
-"""What the project's commands share: counts such as `100M`, where a store lies, where output goes, -h and --version,
-one clear sentence for a mistake of the user's, and what they do when they are stopped (stop.py).
+"""What the project's commands share: -h and --version, one clear sentence for a mistake of the user's, and what they
+do when they are stopped (stop.py). The types of their options are in options.py.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -18,62 +16,14 @@ import click
 
 from data.errors import InputError, Stopped
 from data.limits import cpus
-from data.location import Location, locate
 from data.stop import EXIT_CODES, StopRequest, on_signals
-from data.writable import check_writable
 
-FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BAD_INPUT = 2
 PACKAGE = "nsae-pipeline"
 NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 if TYPE_CHECKING:
     import torch
-
-
-class Count(click.ParamType[int]):
-    """A positive whole number: `100M`, `1.5k`, `2_000_000`."""
-
-    name = "count"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)([kmbgt]?)", str(value).strip(), re.IGNORECASE)
-        if found:
-            whole, _, fraction = found[1].replace("_", "").partition(".")
-            scaled = int(whole + fraction) * FACTORS[found[2].lower()]
-            count, rest = divmod(scaled, 10 ** len(fraction))
-            if count > 0 and not rest:
-                return count
-        self.fail(f"{value!r} is not a positive whole number; write 100M, 1.5k or 2_000_000", param, ctx)
-
-
-class StoreLocation(click.ParamType[Location]):
-    """A store: a folder, or an address such as `s3://bucket/gpt2.zarr`."""
-
-    name = "store"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
-        try:
-            return locate(value)
-        except InputError as error:
-            self.fail(str(error), param, ctx)
-
-
-class OutputFolder(click.ParamType[Path]):
-    """A local folder to write to, which need not exist yet. It is tried before any work."""
-
-    name = "folder"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        folder = Path(value)
-        if ctx is None or not ctx.resilient_parsing:  # as in shell completion
-            try:
-                check_writable(folder)
-            except InputError as error:
-                raise click.UsageError(str(error), ctx) from error
-        return folder
 
 
 def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
@@ -176,19 +126,3 @@ def choose_device(name: str) -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)  # Triton's kernels run on the current one, wherever their tensors are
     return device
-
-
-def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
-    """`all`, or `0,5,8-11`: sorted, without repetition. Raises InputError where it is neither."""
-    if text == "all":
-        return tuple(range(n_layers))
-    layers: set[int] = set()
-    try:
-        for part in text.split(","):
-            low, _, high = part.strip().partition("-")
-            layers |= set(range(int(low), int(high or low) + 1))
-    except ValueError as error:
-        raise InputError(f"--layers {text}: give `all`, or numbers and ranges such as 0,5,8-11") from error
-    if not layers:
-        raise InputError(f"--layers {text}: names no layer")
-    return tuple(sorted(layers))

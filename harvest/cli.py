@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.cli import Count, StoppableCommand, StoreLocation, choose_device, parse_layers
+from data.cli import StoppableCommand, choose_device
 from data.errors import InputError
 from data.json_text import json_text
 from data.location import Location
+from data.options import NAME, SEED, Count, LayerChoice, Layers, Several, StoreLocation
 from data.stop import StopRequest
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
     from harvest.plan import Request
 
 TIMED_BATCHES = 3
+
+
+class Token(click.ParamType[str]):
+    """A token that is put between texts: `none`, `bos`, `eos` or an id."""
+
+    name = "token"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in ("none", "bos", "eos") and not re.fullmatch("[0-9]{1,18}", str(value)):
+            self.fail(f"{value!r} is no token; give none, bos, eos or a token's number", param, ctx)
+        return str(value)
+
 
 EXAMPLES = """\b
 Examples:
@@ -32,19 +46,22 @@ Examples:
 
 
 @click.command(cls=StoppableCommand, epilog=EXAMPLES)
-@click.option("--model", required=True, help="Hub name, local directory in hub format, or `demo`.")
-@click.option("--revision", help="Branch, tag or commit of the model on the hub.")
+@click.option("--model", type=NAME, required=True, help="Hub name, local directory in hub format, or `demo`.")
+@click.option("--revision", type=NAME, help="Branch, tag or commit of the model on the hub.")
 @click.option("--tokens", type=Count(), default="100M", show_default=True, help="Rounded down to whole contexts.")
 @click.option(
     "--dataset",
+    type=NAME,
     help="Hub name, local file or folder, or `demo`. [default: monology/pile-uncopyrighted; for demo, demo]",
 )
-@click.option("--dataset-config", help="Configuration of a hub dataset.")
-@click.option("--dataset-split", default="train", show_default=True, help="Split of a hub dataset.")
-@click.option("--text-column", help="Column of text, or of token ids. [default: text, else input_ids]")
+@click.option("--dataset-config", type=NAME, help="Configuration of a hub dataset.")
+@click.option("--dataset-split", type=NAME, default="train", show_default=True, help="Split of a hub dataset.")
+@click.option("--text-column", type=NAME, help="Column of text, or of token ids. [default: text, else input_ids]")
 @click.option("--out", type=StoreLocation(), help="The store: a folder, or s3://… [default: data/MODEL.zarr]")
-@click.option("--layers", default="all", show_default=True, help="`all`, or numbers and ranges: 0,5,8-11.")
-@click.option("--hook", default="mlp_out", show_default=True, help="mlp_out, resid_pre, resid_post, attn_out or any "
+@click.option("--layers", type=LayerChoice(), default="all", show_default=True,
+              help="`all`, or numbers and ranges: 0,5,8-11; 3- is 3 to the end.")  # fmt: skip
+@click.option("--hook", type=Several(NAME, "name"), default="mlp_out", show_default=True,
+              help="mlp_out, resid_pre, resid_post, attn_out or any "
               "hook of the model's (TransformerLens's names); several with commas.")  # fmt: skip
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16", "bfloat16", "int8"]), default="float16", show_default=True
@@ -52,12 +69,12 @@ Examples:
 @click.option("--compress", type=click.Choice(["none", "zstd", "blosc"]), default="none", show_default=True)
 @click.option("--context-size", type=Count(), default="256", show_default=True, help="Tokens a context.")
 @click.option("--batch-size", type=Count(), default="16", show_default=True, help="Contexts a forward pass.")
-@click.option("--skip-positions", type=click.IntRange(min=0), default=0, show_default=True,
+@click.option("--skip-positions", type=Count(zero=True), default=0, show_default=True,
               help="How many first positions of each context are not stored.")  # fmt: skip
-@click.option("--prefix-token", default="none", show_default=True, help="Before each context: none, bos, eos or an id.")
-@click.option(
-    "--separator-token", default="eos", show_default=True, help="After each document: eos, bos, none or an id."
-)
+@click.option("--prefix-token", type=Token(), default="none", show_default=True,
+              help="Before each context: none, bos, eos or an id.")  # fmt: skip
+@click.option("--separator-token", type=Token(), default="eos", show_default=True,
+              help="After each document: eos, bos, none or an id.")  # fmt: skip
 @click.option("--processing", type=click.Choice(["centred", "none"]), default="centred", show_default=True,
               help="Centre the weights that write to the residual stream, as the post's library does.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "tf32", "bfloat16"]), default="float32", show_default=True,
@@ -65,15 +82,15 @@ Examples:
 @click.option("--compile", "compiling", type=click.Choice(["auto", "yes", "no"]), default="auto", show_default=True,
               help="Compile the forward pass (auto: on a GPU, from 20M tokens on, where a compiler is).")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffle that deals rows to shards.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the shuffle that deals rows to shards.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written and how long it would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 @click.pass_obj
 def main(
     stopping: StopRequest, model: str, revision: str | None, tokens: int, dataset: str | None,
-    dataset_config: str | None, dataset_split: str, text_column: str | None, out: Location | None, layers: str,
-    hook: str, dtype: Any, compress: Any, context_size: int, batch_size: int, skip_positions: int,
+    dataset_config: str | None, dataset_split: str, text_column: str | None, out: Location | None, layers: Layers,
+    hook: tuple[str, ...], dtype: Any, compress: Any, context_size: int, batch_size: int, skip_positions: int,
     prefix_token: str, separator_token: str, processing: Any, precision: Any, compiling: Any, device: str, seed: int,
     overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -106,9 +123,9 @@ def main(
     request = Request(
         model=model, revision=revision, n_tokens=tokens,
         dataset=DatasetChoice(dataset, dataset_config, dataset_split, text_column),
-        layers=parse_layers(layers, facts.n_layers), hooks=parse_hooks(hook), dtype=dtype, compression=compress,
-        context_size=context_size, batch_size=batch_size, skip_positions=skip_positions, prefix=prefix_token,
-        separator=separator_token, processing=processing, seed=seed,
+        layers=layers.choose(range(facts.n_layers), facts.label), hooks=short_names(hook), dtype=dtype,
+        compression=compress, context_size=context_size, batch_size=batch_size, skip_positions=skip_positions,
+        prefix=prefix_token, separator=separator_token, processing=processing, seed=seed,
         compute=Compute(precision, compiling),
     )  # fmt: skip
     torch_device = choose_device(device)
@@ -116,12 +133,12 @@ def main(
     request.compute.check(torch_device)
     schema = expected_schema(request, facts)
     check_free_space(out, schema)
-    if dry_run:
-        show_plan(request, facts, out, torch_device, as_json)
-        return
     source = open_source(request.dataset)
     settings = request.settings(facts, source.label, source.fingerprint)
     finished = check_existing(out, settings, overwrite=overwrite)
+    if dry_run:
+        show_plan(request, facts, out, torch_device, as_json)
+        return
     if finished is not None:
         click.echo(f"{out} is complete; nothing to do", err=True)
         show(store_facts(finished), as_json)
@@ -197,8 +214,6 @@ def measure_rate(request: Request, facts: ModelFacts, device: Any) -> float:
     return float(tokens.numel() / min(seconds))
 
 
-def parse_hooks(text: str) -> tuple[str, ...]:
-    hooks = tuple(dict.fromkeys(part.strip().removeprefix("hook_") for part in text.split(",") if part.strip()))
-    if not hooks:
-        raise InputError("--hook: names no hook")
-    return hooks
+def short_names(hooks: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of hooks without TransformerLens's `hook_`, each once."""
+    return tuple(dict.fromkeys(name.removeprefix("hook_") for name in hooks))

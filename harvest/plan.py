@@ -97,9 +97,6 @@ def check_request(request: Request, facts: ModelFacts) -> None:
         raise InputError(
             f"--skip-positions {request.skip_positions}: leaves nothing of a context of {request.context_size}"
         )
-    outside = [layer for layer in request.layers if not 0 <= layer < facts.n_layers]
-    if outside:
-        raise InputError(f"--layers {outside[0]}: {facts.label} has layers 0 to {facts.n_layers - 1}")
 
 
 def make_schema(request: Request, widths: dict[str, int], n_contexts: int, n_heldout: int) -> Schema:

@@ -5,18 +5,17 @@ Not here: the options themselves (cli.py), what runs are (runs.py).
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from data.cli import parse_layers
 from data.errors import InputError
 from data.hooks import layer_of
 from data.location import Location
+from data.options import Layers, check_no_effect, flag_of, is_given
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
@@ -24,67 +23,45 @@ if TYPE_CHECKING:
     from train.runs import Experiment, Run
 
 NOT_RECORDED = ("resume", "overwrite", "show", "as_json")  # they are of one call, not of the experiment
+FIXED_BY_PRESETS = ("variant", "l1", "lr", "sigma")
+MOST_VALIDATIONS = 100_000
 
 
-class Several(click.ParamType[tuple[Any, ...]]):
-    """One value or several, with commas between them; in a TOML file also a list."""
+def settled(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, where the command line's `--preset` or `--variant` overrides what a file says in its place.
 
-    def __init__(self, kind: type, name: str) -> None:
-        self.kind, self.name = kind, name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(self.kind(part.strip()) for part in str(value).split(",") if part.strip())
-        except ValueError:
-            self.fail(f"{value!r} is not a {self.name}, or several with commas between them", param, ctx)
-
-
-NUMBERS, WHOLES, NAMES = Several(float, "number"), Several(int, "whole number"), Several(str, "name")
-
-
-def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Take what the command line leaves open from a TOML file (--config) or a recorded command (--resume)."""
-    if value is None:
-        return None
-    file = value / "experiment.json" if param.name == "resume" else value
-    try:
-        text = file.read_text(encoding="utf-8")
-        found = json.loads(text)["command"] if param.name == "resume" else tomllib.loads(text)
-    except OSError as error:
-        raise click.BadParameter(f"{value} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError) as error:
-        raise click.BadParameter(f"{value} is not what `train` can read ({error})") from error
-    known = {parameter.name for parameter in ctx.command.params}
-    by_option = {option.lstrip("-"): p.name for p in ctx.command.params for option in p.opts}
-    defaults = {by_option.get(key.replace("_", "-"), key): setting for key, setting in found.items()}
-    unknown = sorted(set(defaults) - known)
-    if unknown:
-        raise click.BadParameter(f"{value}: `train` has no option {', '.join(unknown)}; see train --help")
-    texts = {key: ",".join(map(str, v)) if isinstance(v, list) else v for key, v in defaults.items()}
-    ctx.default_map = {**(ctx.default_map or {}), **texts}
-    return value
+    Raises InputError where `--resume` comes with an option that contradicts it.
+    """
+    from_line = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if "resume" in from_line:
+        for name in ("out", "overwrite"):
+            if name in from_line and options[name]:
+                raise InputError(f"--resume and {flag_of(ctx, name)} exclude each other; give one of them")
+    overridden: tuple[str, ...] = ()
+    if "preset" in from_line:
+        overridden = FIXED_BY_PRESETS
+    elif "variant" in from_line:
+        overridden = ("preset",)
+    return {name: None if name in overridden and name not in from_line else v for name, v in options.items()}
 
 
 def given_values(options: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Those of the options that make runs, as far as they were given."""
     from train.runs import PER_RUN
 
-    given = {name: options[name] for name in PER_RUN if options[name]}
-    unknown = set(given.get("input_scale", ())) - {"none", "mean-norm"}
-    if unknown:
-        raise InputError(f"--input-scale {unknown.pop()}: give none or mean-norm")
-    return given
+    return {name: options[name] for name in PER_RUN if options[name] is not None}
 
 
 def command_line(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options as an experiment records them, for --resume: what was given or is default, in JSON's types."""
     found = {key: value for key, value in options.items() if key not in NOT_RECORDED and value is not None}
-    return {k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Location) else v for k, v in found.items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, (Location, Layers)) else value
+        for key, value in found.items()
+    }
 
 
-def choose_hooks(store: Store, layers: str, hook: str | None) -> tuple[str, ...]:
+def choose_hooks(store: Store, layers: Layers, hook: str | None) -> tuple[str, ...]:
     """The store's hooks of some layers. Raises InputError where it lacks one, or has several a layer and none named."""
     by_layer: dict[int, list[str]] = {}  # −1: outside the blocks
     for name in store.hooks:
@@ -94,36 +71,54 @@ def choose_hooks(store: Store, layers: str, hook: str | None) -> tuple[str, ...]
         raise InputError(f"--hook {hook}: the store has none of this name; it has {', '.join(store.hooks)}")
     if any(len(names) > 1 for names in by_layer.values()):
         raise InputError(f"--hook: the store has several hooks a layer; name one of {', '.join(store.hooks)}")
-    wanted = sorted(by_layer) if layers == "all" else parse_layers(layers, 0)
-    missing = [layer for layer in wanted if layer not in by_layer]
-    if missing:
+    return tuple(by_layer[layer][0] for layer in layers.choose(by_layer, "the store"))
+
+
+def check_effects(ctx: click.Context, options: Mapping[str, Any], runs: Sequence[Run]) -> None:
+    """Raise InputError where an option that is given has no effect on these runs, or contradicts another.
+
+    `options` have all their defaults.
+    """
+    from train.sae import ARCHITECTURES
+
+    if not any(ARCHITECTURES[run.variant].noisy for run in runs):
+        check_no_effect(ctx, "without a run whose variant has noise (nsae)", "sigma", "eval_noise")
+    if options["norm"] != "batch" and not any(run.l1_power for run in runs):
+        check_no_effect(ctx, "where --l1-power is 0 for every run", "norm")
+    if not is_given(ctx, "resample_interval"):
+        resampling = ("resample_window", "resample_threshold", "resample_at_most", "resample_rows")
+        check_no_effect(ctx, "without --resample-interval", *resampling)
+    total = options["activations"]
+    for name in ("window", "lr_warmup", "l1_warmup", "lr_decay"):
+        if is_given(ctx, name) and (options[name] or 0) > total:
+            raise InputError(
+                f"{flag_of(ctx, name)} {options[name]:,}: is longer than --activations {total:,}; give at most that"
+            )
+    interval, window = options["resample_interval"], options["resample_window"]
+    if is_given(ctx, "resample_interval") and interval >= total:
         raise InputError(
-            f"--layers {layers}: the store has no layer {missing[0]}; it has {', '.join(map(str, sorted(by_layer)))}"
+            f"--resample-interval {interval:,}: no restart comes before the end of --activations {total:,}; give less, "
+            "or leave it out"
         )
-    return tuple(by_layer[layer][0] for layer in wanted)
+    if is_given(ctx, "resample_window") and window > interval:
+        raise InputError(
+            f"--resample-window {window:,}: is longer than --resample-interval {interval:,}; give at most that"
+        )
+    if total // options["validate_every"] > MOST_VALIDATIONS:
+        raise InputError(
+            f"--validate-every {options['validate_every']:,}: makes {total // options['validate_every']:,} validations "
+            f"of --activations {total:,}; give {-(-total // MOST_VALIDATIONS):,} or more"
+        )
 
 
 def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any], device: str) -> Experiment:
-    """The experiment that the options describe. Raises InputError where they cannot go together."""
+    """The experiment that the options describe, on a complete store. Raises InputError where it lacks a hook."""
     from train.objective import Objective
     from train.resample import Resampling
     from train.runs import Experiment, Reports
     from train.schedule import Schedule
 
-    if not store.complete or store.fingerprint is None:
-        raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
-    if options["batch_size"] > store.n_rows("train"):
-        raise InputError(
-            f"--batch-size {options['batch_size']}: the store has {store.n_rows('train')} training rows; give less, or "
-            "harvest more tokens"
-        )
-    if options["activations"] < options["batch_size"]:
-        raise InputError(
-            f"--activations {options['activations']}: not one batch of {options['batch_size']}; give more, or a "
-            "smaller --batch-size"
-        )
-    if options["clip"] is not None and options["clip"] <= 0:
-        raise InputError(f"--clip {options['clip']:g}: a norm to clip to is greater than 0")
+    assert store.fingerprint is not None
     precision = options["precision"]
     return Experiment(
         store=store.fingerprint,
@@ -149,3 +144,24 @@ def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any
             validate_rows=options["validate_rows"], window=options["window"], snapshots=options["snapshots"],
         ),
     )  # fmt: skip
+
+
+def check_rows(options: Mapping[str, Any], n_rows: int | None) -> None:
+    """Raise InputError where the store's training rows (None: unknown) or --activations are too few."""
+    batch, total = options["batch_size"], options["activations"]
+    if n_rows is not None and batch > n_rows:
+        raise InputError(
+            f"--batch-size {batch}: the store has {n_rows} training rows; give less, or harvest more tokens"
+        )
+    if total < batch:
+        raise InputError(f"--activations {total}: not one batch of {batch}; give more, or a smaller --batch-size")
+    if n_rows is not None and options["resample_rows"] > n_rows:
+        raise InputError(
+            f"--resample-rows {options['resample_rows']:,}: the store has {n_rows:,} training rows; give at most that"
+        )
+
+
+def folder_of(options: Mapping[str, Any]) -> Path:
+    """The experiment's folder: as given, or named after the store."""
+    given: Path | None = options["resume"] or options["out"]
+    return given or Path("runs") / options["store"].name.removesuffix(".zarr")

@@ -24,6 +24,8 @@ Init = Literal["scaled", "code"]
 Precision = Literal["float32", "bfloat16"]
 
 POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
+SHORT = {"input_scale": "input"}  # names of values in a run's name, where they differ from the option's
+SMALLEST = 1e-37  # smaller numbers are 0 in float32, or lose digits there
 PER_RUN = ("variant", "l1", "lr", "sigma", "seed", "l1_power", "input_scale")
 
 
@@ -88,6 +90,8 @@ class Experiment:
     def validation_steps(self) -> list[int]:
         """After how many steps the held-out split is measured: every `validate_every` rows, and at the end."""
         every, size = self.reports.validate_every, self.batch_size
+        if every <= size:
+            return list(range(1, self.n_steps + 1))
         crossings = range(every, self.n_steps * size + 1, every)
         return sorted({-(-row // size) for row in crossings} | {self.n_steps})
 
@@ -111,6 +115,8 @@ def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
         for one in POST if name == "post" else (name,):
             if one not in POST:
                 raise InputError(f"--preset {name}: there is none of this name; give {', '.join(POST)} or post")
+            if one in found:
+                raise InputError(f"--preset {','.join(names)}: names {one} twice; name each once")
             found[one] = known[one]
     return found
 
@@ -138,16 +144,22 @@ def make_runs(named: Sequence[str], given: Mapping[str, Sequence[Any]]) -> tuple
     for label, fixed in starts:
         architecture = ARCHITECTURES.get(fixed["variant"])
         own = [name for name in others if name != "sigma" or architecture is None or architecture.noisy]
+        varying = [name for name in own if len(given[name]) > 1]
         for values in product(*(given[name] for name in own)):
             chosen = dict(zip(own, values, strict=True))
-            varying = [f"{name}={chosen[name]:g}" for name in own if len(given[name]) > 1 and name != "input_scale"]
-            varying += [f"input={chosen[name]}" for name in own if len(given[name]) > 1 and name == "input_scale"]
-            runs.append(_make_run("_".join([label, *varying]), {**fixed, **chosen}))
-    names = [run.name for run in runs]
-    twice = next((name for name in names if names.count(name) > 1), None)
+            parts = [f"{SHORT.get(name, name)}={_short(chosen[name])}" for name in varying]
+            runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}))
+    twice = next((run for run in runs if runs.count(run) > 1), None)
     if twice:
-        raise InputError(f"the run {twice} is asked for twice; give each value once")
+        raise InputError(f"the run {twice.name} is asked for twice; give each value once")
     return tuple(runs)
+
+
+def _short(value: Any) -> str:
+    """A value in a run's name: of a number the fewest digits that tell it from every other."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def _make_run(name: str, values: Mapping[str, Any]) -> Run:
@@ -164,10 +176,9 @@ def _make_run(name: str, values: Mapping[str, Any]) -> Run:
         name, variant, float(whole["l1"]), float(whole["lr"]), sigma, int(whole["seed"]), int(whole["l1_power"]),
         whole["input_scale"],
     )  # fmt: skip
-    if not 0 < run.l1 < math.inf:
-        raise InputError(f"--l1 {run.l1:g}: the sparsity coefficient must be greater than 0")
-    if not 0 < run.lr < math.inf:
-        raise InputError(f"--lr {run.lr:g}: the learning rate must be greater than 0")
+    for option, value in (("--l1", run.l1), ("--lr", run.lr)):
+        if not SMALLEST <= value < math.inf:
+            raise InputError(f"{option} {value:g}: give a number greater than 0, at least {SMALLEST:g}")
     if not 0 <= run.sigma < math.inf:
         raise InputError(f"--sigma {run.sigma:g}: the noise's standard deviation must be 0 or more")
     return run

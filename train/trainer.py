@@ -106,7 +106,7 @@ class Trainer:
                 if log:
                     self.outputs.record(records)
                     self.outputs.timing(self.step, now)
-                    bar.set_postfix_str(figures([record for _, record in records]), refresh=False)
+                    bar.set_postfix_str(figures([record for _, record in records], len(self.going)), refresh=False)
                 bar.update(size)
                 self._settle(bar, stop)
                 if self.outputs.checkpoint_is_due():
@@ -234,10 +234,14 @@ def mean_over_layers(records: list[Record], name: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def figures(records: list[Record]) -> str:
-    """The bar's: loss and L0, over runs and layers."""
+def figures(records: list[Record], n_runs: int) -> str:
+    """The bar's: loss and L0 of the batch logged last, means over the runs and layers that have a value."""
     loss, l0 = (mean_over_layers(records, name) for name in ("loss", "l0"))
-    return "" if loss is None or l0 is None else f"loss {loss:.4g}, L0 {l0:.1f}"
+    if loss is None or l0 is None:
+        return ""
+    n_layers = len(records) // max(n_runs, 1)
+    mean = f", mean over {n_runs} × {n_layers} SAEs (runs × layers)" if len(records) > 1 else ""
+    return f"last logged batch{mean}: loss {loss:.4g}, L0 {l0:.1f}"
 
 
 def table(runs: Mapping[str, list[Record]]) -> str:

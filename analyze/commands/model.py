@@ -26,8 +26,9 @@ from analyze.commands.shared import (
     write_csv,
 )
 from analyze.tables import Row
-from data.cli import Count, choose_device
+from data.cli import choose_device
 from data.location import Location, write_file
+from data.options import Count
 
 
 @command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")

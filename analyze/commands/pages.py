@@ -15,6 +15,7 @@ from analyze.commands.shared import (
     command,
     device_option,
     keep_first_option,
+    layers_option,
     load_lens,
     load_lm,
     model_option,
@@ -25,9 +26,10 @@ from analyze.commands.shared import (
     store_option,
     threshold_options,
 )  # fmt: skip
-from data.cli import Count, OutputFolder, choose_device
+from data.cli import choose_device
 from data.errors import InputError
 from data.location import Location
+from data.options import Count, Layers, OutputFolder, Text
 
 if TYPE_CHECKING:
     from analyze.dictionary import Thresholds
@@ -48,11 +50,11 @@ folder_option = click.option("--out", type=OutputFolder(), required=True, help="
 @some_contexts_option(", for measures without the model", "--held-out")
 @click.option("--contexts", type=Count(), default="100", show_default=True, help="And for those with it.")
 @click.option(
-    "--snapshot-contexts", type=click.IntRange(min=0), default=12, show_default=True,
+    "--snapshot-contexts", type=Count(zero=True), default=12, show_default=True,
     help="And for those over training, of all snapshots; 0 leaves them out.",
 )  # fmt: skip
 @click.option(
-    "--features", type=click.IntRange(min=0), default=5, show_default=True,
+    "--features", type=Count(zero=True), default=5, show_default=True,
     help="Features of each kind to show, of a run of each family in its middle layer; 0: no page of them.",
 )  # fmt: skip
 @without_model_option
@@ -94,17 +96,17 @@ def report_command(
 @runs_argument
 @model_option
 @folder_option
-@click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
+@layers_option
 @click.option("--each", type=Count(), default="5", show_default=True, help="Features of each kind.")
-@click.option("--features", "wanted", help="These features instead, by number: 3,17,255.")
+@click.option("--features", "wanted", type=Text("numbers"), help="These features instead, by number: 3,17,255.")
 @some_contexts_option(", to look through")
 @without_model_option
 @threshold_options
 @seed_option
 @device_option
 def features_command(
-    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, layers: str, each: int, wanted: str | None,
-    contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
+    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, layers: Layers, each: int,
+    wanted: str | None, contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """A page of features: where each is most active, samples, neighbours, and the tokens it raises and lowers.
 

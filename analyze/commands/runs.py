@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from analyze.commands.shared import (
     about,
     choose_hooks,
@@ -14,6 +12,7 @@ from analyze.commands.shared import (
     csv_option,
     device_option,
     json_option,
+    layers_option,
     opened,
     out_option,
     runs_argument,
@@ -27,6 +26,7 @@ from analyze.commands.shared import (
 from data.cli import choose_device
 from data.errors import InputError
 from data.location import Location
+from data.options import Layers
 
 if TYPE_CHECKING:
     from analyze.dictionary import Thresholds
@@ -99,13 +99,13 @@ def dictionary_command(
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
 @store_option
 @runs_argument
-@click.option("--layers", default="all", show_default=True, help="Of these layers: `all`, or such as 0,5,8-11.")
+@layers_option
 @some_contexts_option(", that tell live from dead")
 @device_option
 @json_option
 @csv_option
 def stability_command(
-    path: Location, paths: tuple[Path, ...], layers: str, contexts: int | None, device: str, as_json: bool,
+    path: Location, paths: tuple[Path, ...], layers: Layers, contexts: int | None, device: str, as_json: bool,
     as_csv_: bool,
 ) -> None:  # fmt: skip
     """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyze.tables import Row, as_csv
-from data.cli import Count, InterruptibleCommand, OutputFolder, StoreLocation, parse_layers
-from data.errors import InputError
+from data.cli import InterruptibleCommand
 from data.hooks import layer_of
 from data.json_text import json_text
 from data.location import Location, write_file
+from data.options import NAME, SEED, Count, LayerChoice, Layers, LocalPath, Number, OutputFolder, StoreLocation
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
 if TYPE_CHECKING:
@@ -30,14 +29,22 @@ if TYPE_CHECKING:
 store_option = click.option(
     "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
 )
-runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=LocalPath())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 model_option = click.option(
-    "--model", help="The language model, as `harvest --model` took it.  [default: its name in the store]"
+    "--model",
+    type=NAME,
+    help="The language model, as `harvest --model` took it.  [default: its name in the store]",
 )
 contexts_option = click.option(
     "--contexts", type=Count(), default="100", show_default=True, help="So many held-out contexts, evenly spaced."
 )
+
+
+layers_option = click.option(
+    "--layers", type=LayerChoice(), default="all", show_default=True,
+    help="Of these layers: `all`, or such as 0,5,8-11; 3- is 3 to the end.",
+)  # fmt: skip
 
 
 def some_contexts_option(purpose: str = "", name: str = "--contexts") -> Callable[[Any], Any]:
@@ -50,7 +57,7 @@ keep_first_option = click.option(
     "--keep-first", is_flag=True, help="With the model: leave position 0 of each context as it is."
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
+    "--seed", type=SEED, default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 out_option = click.option("--out", type=OutputFolder(), help="A folder for CSV and PNG.")
@@ -62,24 +69,18 @@ def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Co
     return click.command(name, cls=InterruptibleCommand, epilog=f"Example: analyze {example}")
 
 
-def finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
-        raise click.BadParameter("give a number")
-    return value
-
-
 THRESHOLDS = (
     click.option("--pillars", type=Count(), default="100", show_default=True, help="How many of the largest norms."),
     click.option(
-        "--correction-norm", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True, callback=finite,
+        "--correction-norm", type=Number(0, above=True), default=0.5, show_default=True,
         help="Corrections have norms below.",
     ),
     click.option(
-        "--direction-cosine", type=click.FloatRange(-1, 1), default=0.9, show_default=True, callback=finite,
+        "--direction-cosine", type=Number(-1, 1), default=0.9, show_default=True,
         help="Directions have a twin so alike,",
     ),
     click.option(
-        "--direction-ratio", type=click.FloatRange(1), default=1.5, show_default=True, callback=finite,
+        "--direction-ratio", type=Number(1), default=1.5, show_default=True,
         help="and so much longer or shorter.",
     ),
 )  # fmt: skip
@@ -113,19 +114,16 @@ def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun
     return store, fitted
 
 
-def choose_hooks(fitted: Sequence[FittedRun], layers: str) -> list[str]:
+def choose_hooks(fitted: Sequence[FittedRun], layers: Layers) -> list[str]:
     """The runs' hooks in some layers. Raises InputError where they have none of one."""
     from analyze.fitted import hooks_of
 
     hooks = hooks_of(fitted)
-    if layers == "all":
+    if not layers.ranges:
         return hooks
-    wanted, there = parse_layers(layers, 0), {layer: hook for hook in hooks if (layer := layer_of(hook)) is not None}
-    missing = [layer for layer in wanted if layer not in there]
-    if missing:
-        known = ", ".join(map(str, sorted(there)))
-        raise InputError(f"--layers {layers}: the runs have no layer {missing[0]}; they have {known}")
-    return [there[layer] for layer in wanted]
+    known = {layer for hook in hooks if (layer := layer_of(hook)) is not None}
+    chosen = layers.choose(known, "the runs")
+    return [hook for hook in hooks if layer_of(hook) in chosen]
 
 
 def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from data.cli import parse_layers
+from data.options import LayerChoice
 from harvest.cli import main
 
 BASE = ["--model", "demo", "--tokens", "10k"]
@@ -20,16 +20,16 @@ BASE = ["--model", "demo", "--tokens", "10k"]
         (["--model", "demo", "--tokens", "many"], "'many' is not a positive whole number; write 100M, 1.5k"),
         (["--model", "demo", "--tokens", "0"], "not a positive whole number"),
         (["--model", "demo", "--tokens", "100"], "not one context of 256 tokens"),
-        ([*BASE, "--layers", "0,6"], "--layers 6: demo has layers 0 to 5"),
-        ([*BASE, "--layers", "a"], "--layers a: give `all`, or numbers and ranges"),
+        ([*BASE, "--layers", "0,6"], "--layers 0,6: demo has no layer 6; it has 0, 1, 2, 3, 4, 5"),
+        ([*BASE, "--layers", "a"], "'a': give `all`, or numbers and ranges"),
         ([*BASE, "--context-size", "512"], "--context-size 512: demo takes 256 at most"),
         ([*BASE, "--skip-positions", "256"], "leaves nothing of a context of 256"),
-        ([*BASE, "--hook", ","], "--hook: names no hook"),
+        ([*BASE, "--hook", ","], "',' has an empty part"),
         ([*BASE, "--dataset", "/nowhere/at/all.txt"], "--dataset /nowhere/at/all.txt: there is no such file or folder"),
-        ([*BASE, "--prefix-token", "sep"], "--prefix-token sep: the tokenizer has no such token"),
+        ([*BASE, "--prefix-token", "sep"], "'sep' is no token; give none, bos, eos or a token's number"),
         ([*BASE, "--separator-token", "999999"], "--separator-token 999999: the model's vocabulary has 4096 tokens"),
         ([*BASE, "--hook", "nonsense"], "--hook nonsense: the model has no such hook at layer 0"),
-        ([*BASE, "--out", "/dev/null/s.zarr"], "--out /dev/null/s.zarr: cannot be written there"),
+        ([*BASE, "--out", "/dev/null/s.zarr"], "--out /dev/null/s.zarr: /dev/null is not a folder"),
         ([*BASE, "--dtype", "float8"], "'float8' is not one of"),
         ([*BASE, "--device", "cpu", "--precision", "tf32"], "--precision tf32: only GPUs have it"),
         ([*BASE, "--hook", "mlp.hook_post", "--compile", "yes"], "--compile yes: demo runs in TransformerLens"),
@@ -83,7 +83,12 @@ def test_a_dry_run_tells_sizes_and_time_and_writes_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "layers"), [("all", (0, 1, 2, 3)), ("2", (2,)), ("0,3", (0, 3)), ("1-3", (1, 2, 3)), ("3,0-1", (0, 1, 3))]
+    ("text", "layers"),
+    [("all", (0, 1, 2, 3)), ("2", (2,)), ("0,3", (0, 3)), ("1-3", (1, 2, 3)), ("3,0-1", (0, 1, 3)), ("2-", (2, 3))],
 )
 def test_layers_are_numbers_and_ranges(text: str, layers: tuple[int, ...]) -> None:
-    assert parse_layers(text, 4) == layers
+    assert LayerChoice()(text).choose(range(4), "the model") == layers
+
+
+def test_an_open_range_of_layers_takes_those_that_are_stored() -> None:
+    assert LayerChoice()("2-").choose([0, 2, 5], "the store") == (2, 5)

@@ -175,15 +175,15 @@ def test_a_toml_file_holds_what_the_command_line_holds(store, command, tmp_path:
         (["--variant", "nsae", "--batch-size", "3k"], "--batch-size 3000: the store has 2240 training rows"),
         (["--variant", "nsae", "--activations", "10"], "--activations 10: not one batch of 64"),
         (["--variant", "nsae", "--expansion", "1000000000"], "needs"),
-        (["--variant", "nsae", "--l1", "0"], "--l1 0: the sparsity coefficient must be greater than 0"),
-        (["--variant", "nsae", "--l1", "nan"], "--l1 nan: the sparsity coefficient must be greater than 0"),
-        (["--variant", "nsae", "--l1", "x"], "'x' is not a number, or several"),
-        (["--variant", "nsae", "--log", "paper"], "--log paper"),
+        (["--variant", "nsae", "--l1", "0"], "'0' is not a number; give one that is greater than 0"),
+        (["--variant", "nsae", "--l1", "nan"], "'nan' is not a number; give one that is greater than 0"),
+        (["--variant", "nsae", "--l1", "x"], "'x' is not a number; give one that is greater than 0"),
+        (["--variant", "nsae", "--log", "paper"], "'paper' is not one of"),
         (["--config", "none.toml"], "none.toml cannot be read"),
     ],
 )
 def test_options_work_and_bad_input_is_one_sentence(store, command, tmp_path: Path, options, message) -> None:
-    short = ["--activations", "512", "--validate-every", "512"]
+    short = ["--activations", "1k", "--validate-every", "512"]
     done = command("train", "--store", store.path, *SMALL, *short, *options, "--out", tmp_path / "runs")
     if message is None:
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,151 @@
+"""Options from a TOML file or a recorded command pass the checks of the command line, and give way to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from train.cli import main
+
+
+def show(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments), "--show"])
+
+
+def shown(*arguments: str | Path) -> dict:
+    done = show(*arguments)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "sweep.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("l1-warmup = -5", "l1-warmup: -5 is not a whole number; write 100M"),
+        ("activations = 0", "activations: 0 is not a positive whole number"),
+        ("batch-size = 0", "batch-size: 0 is not a positive whole number"),
+        ("validate-every = 0", "validate-every: 0 is not a positive whole number"),
+        ("log-every = 0", "log-every: 0 is not a positive whole number"),
+        ("window = 0", "window: 0 is not a positive whole number"),
+        ("resample-interval = 0", "resample-interval: 0 is not a positive whole number"),
+        ("batch-size = 2.5", "batch-size: 2.5 is not a positive whole number"),
+        ("batch-size = true", "batch-size: True is no value of this option"),
+        ("snapshots = 1_000_000_000", "snapshots: 1000000000 is too much; give at most 10,000"),
+        ("expansion = nan", "expansion: nan is not a number; give one that is greater than 0"),
+        ("clip = -1.0", "clip: -1.0 is not a number; give one that is greater than 0"),
+        ("l1 = [1e-5, -1e-5]", "l1: -1e-05 is not a number; give one that is greater than 0"),
+        ("l1 = []", "l1: [] has an empty part"),
+        ("l1 = [1e-5, 1e-5]", "has 1e-05 twice; give each once"),
+        ('l1 = ""', "l1: '' has an empty part"),
+        ("l1 = [true]", "l1: True is not a number"),
+        ("l1 = {x = 1}", "l1: {'x': 1} is no value of this option"),
+        ("seed = 2020-01-01", "is no value of this option"),
+        ("init = 5", "init: 5 is not a text; give one of scaled, code"),
+        ('init = "random"', "init: 'random' is not one of 'scaled', 'code'"),
+        ('init = ["code"]', "init: ['code'] is a list; give one value"),
+        ('no-decoder-bias = "maybe"', "no-decoder-bias: 'maybe' is neither true nor false"),
+        ('store = ""', "store: the value is empty"),
+        ("store = 5", "store: 5 is not a text"),
+        ('out = "a\\u0000b"', "out: the value has a zero byte"),
+        ('layers = "5-3"', "layers: '5-3': 5-3 is an empty range; write 3-5"),
+        ("layers = [0, -1]", "give `all`, or numbers and ranges"),
+        ('config = "b.toml"', "config is for the command line only"),
+        ("overwrite = true", "overwrite is for the command line only"),
+        ("learning-rate = 1", "`train` has no option learning-rate"),
+        ("help = true", "`train` has no option help"),
+        ("[train]\nl1 = 1", "`train` has no option train"),
+        ("l1-warmup = 5\nl1-warmup = 6", "is not what `train` can read (Cannot overwrite a value"),
+        ("l1-warmup = 5\nl1_warmup = 6", "l1_warmup is given twice, with dashes and with underscores"),
+        ("l1 =", "is not what `train` can read (Invalid value"),
+    ],
+)
+def test_a_value_in_a_file_is_refused_as_on_the_command_line(line: str, sentence: str, tmp_path: Path) -> None:
+    file = toml(tmp_path, line)
+    done = show("--config", file, "--variant", "nsae")
+    assert done.exit_code == 2, done.output
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: Invalid value for '--config': {file}")
+    assert sentence in last
+
+
+def test_a_file_takes_all_the_forms_of_a_value(tmp_path: Path) -> None:
+    file = toml(
+        tmp_path,
+        'variant = ["baseline", "nsae"]\nl1 = [1e-5, "2e-5"]\nseed = 3\nactivations = 1e6\nl1_warmup = "100k"\n'
+        "lr-decay = 0\nno-decoder-bias = true\nlayers = [0, 2]\nclip = 1\n",
+    )
+    found = shown("--config", file)
+    assert [(run["name"], run["l1"], run["seed"]) for run in found["runs"]] == [
+        ("baseline_l1=1e-05", 1e-5, 3), ("baseline_l1=2e-05", 2e-5, 3), ("nsae_l1=1e-05", 1e-5, 3),
+        ("nsae_l1=2e-05", 2e-5, 3),
+    ]  # fmt: skip
+    shared = found["shared"]
+    assert (shared["activations"], shared["l1_warmup"], shared["lr_decay"], shared["clip"]) == (10**6, 100_000, 0, 1)
+    assert (shared["layers"], shared["no_decoder_bias"]) == ("0,2", True)
+
+
+def test_the_command_line_overrides_the_file_also_in_preset_and_variant(tmp_path: Path) -> None:
+    file = toml(tmp_path, 'variant = "nsae"\nl1 = 0.5\nseed = 7\n')
+    (run,) = shown("--config", file, "--l1", "0.25")["runs"]
+    assert (run["variant"], run["l1"], run["seed"]) == ("nsae", 0.25, 7)
+    (run,) = shown("--config", file, "--preset", "baseline_1")["runs"]
+    assert (run["name"], run["l1"], run["seed"]) == ("baseline_1", 0.001073, 7)
+    file = toml(tmp_path, 'preset = "post"\n')
+    (run,) = shown("--config", file, "--variant", "nsae")["runs"]
+    assert run["name"] == "nsae"
+    both = show("--config", toml(tmp_path, 'preset = "post"\nvariant = "nsae"\n'))
+    assert both.exit_code == 2
+    assert "a --preset has its variant already" in both.stderr
+
+
+@pytest.mark.parametrize(
+    ("recorded", "sentence"),
+    [
+        ('{"command": {"variant": ["nsae"], "l1_warmup": -5}}', "l1_warmup: -5 is not a whole number"),
+        ('{"command": {"variant": ["nsae"], "variant": ["baseline"]}}', "the key variant is given twice"),
+        ('{"command": {"variant": null}}', "variant: None is no value"),
+        ('{"command": [1, 2]}', "is not what `train` can read"),
+        ("[]", "is not what `train` can read"),
+        ('{"settings": {}}', "is not what `train` can read ('command')"),
+        ("{", "is not what `train` can read"),
+        ("[" * 100_000, "is not what `train` can read"),
+        (" " * (2 << 20), "has more than 1,048,576 bytes"),
+    ],
+)
+def test_a_recorded_command_is_checked_as_a_file_is(recorded: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment.json").write_text(recorded, encoding="utf-8")
+    done = show("--resume", tmp_path)
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config", "FILE", "--resume", "FOLDER"], "--config and --resume exclude each other"),
+        (["--resume", "FOLDER", "--out", "other"], "--resume and --out exclude each other"),
+        (["--resume", "FOLDER", "--overwrite"], "--resume and --overwrite exclude each other"),
+        (["--config", "FOLDER"], "cannot be read (Is a directory)"),
+        (["--config", "FILE/x"], "cannot be read (Not a directory)"),
+        (["--config", ""], "the value is empty"),
+        (["--config", "/dev/zero"], "has more than 1,048,576 bytes"),
+        (["--resume", "FILE"], "cannot be read (Not a directory)"),
+        (["--resume", "nowhere"], "nowhere/experiment.json cannot be read (No such file or directory)"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    file = toml(tmp_path, 'variant = "nsae"\n')
+    (tmp_path / "experiment.json").write_text('{"command": {"variant": ["nsae"]}}')
+    places = {"FILE": str(file), "FOLDER": str(tmp_path), "FILE/x": f"{file}/x"}
+    done = show(*[places.get(argument, argument) for argument in arguments])
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr.splitlines()[-1]
