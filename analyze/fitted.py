@@ -5,7 +5,6 @@ Not here: how a run's folder is laid out (train/checkpoint.py).
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import torch
 from data.errors import InputError
 from data.reader import Store
 from train.checkpoint import RunFolder
+from train.existing import read_settings
 from train.load import find_weights, load_sae
 from train.objective import Objective
 from train.sae import ARCHITECTURES, SAE
@@ -85,7 +85,7 @@ def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
             raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
         folders |= {folder.path.resolve(): folder for folder in here}
     names = short_names(list(folders))
-    return [FittedRun(names[path], folder, _settings(folder)) for path, folder in folders.items()]
+    return [FittedRun(names[path], folder, read_settings(folder)) for path, folder in folders.items()]
 
 
 def short_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -98,13 +98,6 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
         if not longer:
             return names
         n |= {path: n[path] + 1 for path in longer}
-
-
-def _settings(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return dict(json.loads(folder.settings.read_bytes()))
-    except ValueError as error:
-        raise InputError(f"{folder.settings} is damaged ({error}); train this run again") from error
 
 
 def check_store(runs: Sequence[FittedRun], store: Store) -> None:

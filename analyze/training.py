@@ -6,12 +6,12 @@ the language model (snapshots.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from analyze.fitted import FittedRun
 from analyze.tables import Row
+from train.metrics_file import read_records
 
 MEASURES = ("l0", "l1", "l2", "explained_variance", "suppression", "gamma", "silent", "dead")
 NEAR = 0.1  # within 10 % of the last L2 is near it
@@ -46,11 +46,8 @@ def curves(runs: Sequence[FittedRun]) -> list[Curve]:
 
 
 def records(run: FittedRun) -> Iterator[Row]:
-    """The lines of a run's metrics.jsonl; none where it has none yet."""
-    if run.folder.metrics.is_file():
-        for line in run.folder.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):  # a kill may leave the last one half-written
-                yield json.loads(line)
+    """The lines of a run's metrics.jsonl; none where it has none yet. Raises DamagedRunError."""
+    return read_records(run.folder)
 
 
 def curve_lines(found: Sequence[Curve]) -> list[Row]:

@@ -154,7 +154,8 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     """
     from data.allocator import keep_large_blocks
     from data.reader import open_store
-    from train.outputs import Outputs, check_existing, remove
+    from train.existing import check_existing, remove, remove_checkpoints
+    from train.outputs import Outputs
     from train.plan import check_memory, make_plan
     from train.records import check_logs
     from train.runs import make_runs
@@ -181,6 +182,7 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     out = folder_of(options)
     finished = check_existing(out, experiment, overwrite=options["overwrite"])
     if finished and not options["show"]:
+        remove_checkpoints(out, experiment.runs)  # a kill may have left them
         click.echo(f"{out} is finished; nothing to do", err=True)
         end(out, experiment.runs, options)
         return
@@ -207,7 +209,7 @@ def main(ctx: click.Context, /, **given: Any) -> None:
 
 def end(out: Path, runs: Sequence[Run], options: Mapping[str, Any]) -> None:
     """Print the results; runs that were given up are named, and make the exit code 2."""
-    from train.outputs import failures
+    from train.existing import failures
 
     show_results(out, runs, as_json=options["as_json"], noise=options["eval_noise"])
     failed = failures(out, runs)
@@ -227,7 +229,7 @@ def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) 
 
     `noise`: the table shows those measured with noise, of the runs that have it.
     """
-    from train.outputs import final_records
+    from train.existing import final_records
     from train.sae import ARCHITECTURES
     from train.trainer import table
 

@@ -52,8 +52,10 @@ def parsed(file: Path, parse: Any) -> dict[str, Any]:
 
 
 def read_command(data: bytes) -> dict[str, Any]:
-    """The command that an experiment.json records; a key given twice is an error."""
-    return dict(json.loads(data, object_pairs_hook=once)["command"])
+    """The command that an experiment.json records. Raises ValueError where the file is damaged."""
+    from train.checked import checked_body
+
+    return dict(json.loads(checked_body(data), object_pairs_hook=once)["command"])
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,10 +9,8 @@ Not here: what is measured (measures.py), when (trainer.py).
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,8 +21,7 @@ from torch import Tensor
 from data.errors import InputError
 from train.group import Group
 from train.measures import Sums, measures
-
-Record = dict[str, Any]
+from train.metrics_file import Record
 
 
 def group_records(
@@ -57,29 +54,6 @@ def group_records(
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-class JsonLines:
-    """A file of JSON objects, one a line, that can be cut back to what it was at a checkpoint."""
-
-    def __init__(self, path: Path, *, size: int | None = None) -> None:
-        """Open for appending, after cutting to `size` bytes if given."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "ab")  # noqa: SIM115
-        if size is not None:
-            self._file.truncate(size)
-
-    def write(self, records: Iterable[Record]) -> None:
-        self._file.write("".join(json.dumps(record) + "\n" for record in records).encode())
-        self._file.flush()
-
-    def sync(self) -> int:
-        """Make durable what was written; returns the size in bytes."""
-        os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Sink(Protocol):

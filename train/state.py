@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from train.checkpoint import Saved
+from train.checked import DamagedRunError, Extent
+from train.checkpoint import SAE_FILE, STATE_FILE, STATE_JSON, Facts, Saved
 from train.counts import FireCounts
 from train.group import Group
 from train.runs import Run
@@ -37,8 +38,8 @@ class RunState:
                 return layer
         return None
 
-    def save(self, step: int, **facts: Any) -> Saved:
-        """Everything that the next step depends on."""
+    def save(self, step: int, *, metrics: Extent) -> Saved:
+        """Everything that the next step depends on; `metrics` is the run's metrics.jsonl as it is."""
         moments = {
             name: _gather([group.adam.moments[name][i] for group, i in self.places])
             for name in self.places[0][0].adam.moments
@@ -48,22 +49,40 @@ class RunState:
             for part in ("current", "last"):
                 values = [getattr(c, part)[i] for c, (_, i) in zip(counted, self.places, strict=True)]
                 counts[f"{label}.{part}"] = _gather(values)
-            rows[label] = [counted[0].rows, counted[0].last_rows]
-        return Saved(self.sae_tensors(), {**moments, **counts}, {"step": step, "counted_rows": rows, **facts})
+            rows[label] = (counted[0].rows, counted[0].last_rows)
+        return Saved(self.sae_tensors(), {**moments, **counts}, Facts(step, rows, metrics))
 
-    def restore(self, saved: Saved) -> None:
-        """Put back what `save` gave."""
+    def restore(self, saved: Saved, *, where: Path) -> None:
+        """Put back what `save` gave. Raises DamagedRunError, which names the folder, where it is of other SAEs."""
+        self._check(saved, where)
         for layer, (group, i) in enumerate(self.places):
             for name, tensor in group.sae.tensors().items():
                 tensor[i].copy_(saved.sae[name][layer])
             for name, tensor in group.adam.moments.items():
                 tensor[i].copy_(saved.state[name][layer])
-            group.adam.set_step(saved.facts["step"])
+            group.adam.set_step(saved.facts.step)
         for label, counted in self._counts().items():
             for layer, (c, (_, i)) in enumerate(zip(counted, self.places, strict=True)):
-                c.rows, c.last_rows = saved.facts["counted_rows"][label]
+                c.rows, c.last_rows = saved.facts.counted_rows[label]
                 for part in ("current", "last"):
                     getattr(c, part)[i].copy_(saved.state[f"{label}.{part}"][layer])
+
+    def _check(self, saved: Saved, where: Path) -> None:
+        group = self.places[0][0]
+        state = dict(group.adam.moments)
+        for label, (counted, *_) in self._counts().items():
+            state |= {f"{label}.current": counted.current, f"{label}.last": counted.last}
+        for file, tensors, expected in (
+            (SAE_FILE, saved.sae, group.sae.tensors()),
+            (STATE_FILE, saved.state, state),
+        ):
+            for name, tensor in expected.items():
+                shape = (len(self.places), *tensor.shape[1:])
+                found = tensors.get(name)
+                if found is None or found.shape != shape or found.dtype != tensor.dtype:
+                    raise DamagedRunError(f"{where / file} is damaged: {name} is not {tensor.dtype} {list(shape)}")
+        if saved.facts.counted_rows.keys() != self._counts().keys():
+            raise DamagedRunError(f"{where / STATE_JSON} is damaged: it lacks the rows over which firing was counted")
 
     def _counts(self) -> dict[str, list[FireCounts]]:
         groups = [group for group, _ in self.places]

@@ -25,11 +25,13 @@ from data.stream import ShuffledStream
 from train import crossing
 from train.group import Group
 from train.inputs import Inputs, inputs
+from train.marks import TASKS
+from train.metrics_file import Record
 from train.noise import Noise
 from train.outputs import Outputs
 from train.passes import restart_dead, validate
 from train.plan import Plan
-from train.records import Record, group_records
+from train.records import group_records
 from train.runs import Experiment
 from train.sae import Gradients
 from train.state import RunState, run_states
@@ -114,18 +116,18 @@ class Trainer:
         self._save()
         finished = not self.owed and (self.step == experiment.n_steps or not self.going)
         if finished:
-            self.outputs.finish(self.step, self.going)
+            self.outputs.finish(self.going)
         return finished
 
     def _due(self, seen: int, now: int) -> list[str]:
         """What comes after the step that brings the rows seen from `seen` to `now`, in order."""
-        due = {
+        due: dict[str, bool] = {
             "restart": self.experiment.restarts_after(self.step),
             "count": self.experiment.resampling.window_begins(seen, now),
             "validation": self.step in self._validations,
             "snapshot": self.step in self._snapshots,
         }
-        return [name for name, is_due in due.items() if is_due]
+        return [name for name in TASKS if due[name]]
 
     def _settle(self, bar: Bar, stop: threading.Event) -> None:
         """Do what is owed; what a stop interrupts, and what comes after it, stays owed."""

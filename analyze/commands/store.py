@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from analyze.commands.shared import command, csv_option, json_option, out_option, show, store_option, write_csv
+from data.errors import InputError
 from data.json_text import json_text
 from data.location import Location, write_file
+from data.options import StoreLocation
+
+if TYPE_CHECKING:
+    from data.verify import Problem
 
 
 @command("store", "store --store data/demo.zarr")
@@ -49,17 +55,18 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
     show(facts, lines, norms.as_table(lines), as_json, as_csv_)
 
 
-@command("verify", "verify --store data/demo.zarr")
-@store_option
+@command("verify", "verify --store data/demo.zarr runs/demo")
+@click.argument("paths", metavar="[RUNS]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--store", "path", type=StoreLocation(), help="The store, such as data/gpt2.zarr.")
 @json_option
-def verify_command(path: Location, as_json: bool) -> None:
-    """Compare every file of a store with its checksum; exit 1 where one fails, naming it."""
+def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool) -> None:
+    """Compare every file of a store, and of runs, with its checksum; exit 1 where one fails, naming it."""
     from data.progress import Bar
-    from data.reader import open_store
-    from data.verify import verify
 
+    if path is None and not paths:
+        raise InputError("verify: name what to check: --store, or the folders of runs")
     problems, checked = [], 0
-    for problem in Bar(verify(open_store(path)), desc="verifying", unit="file"):
+    for problem in Bar(_problems(path, paths), desc="verifying", unit="file"):
         checked += 1
         if problem is not None:
             problems.append(problem)
@@ -71,3 +78,16 @@ def verify_command(path: Location, as_json: bool) -> None:
             click.echo(f"{problem.file}: {problem.what}")
         click.echo(f"{checked} files checked, {len(problems)} damaged")
     sys.exit(1 if problems else 0)
+
+
+def _problems(path: Location | None, runs: Sequence[Path]) -> Iterator[Problem | None]:
+    from data import verify as stores
+    from data.reader import open_store
+
+    if path is not None:
+        yield from stores.verify(open_store(path))
+    if runs:
+        from train import verify
+
+        for run in runs:
+            yield from verify.verify(run)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, expe
         done = command("analyze", "runs", path)
         assert done.returncode == 2
         assert done.stderr.startswith(f"Error: {path} has no run; give a folder")
+    shutil.rmtree(experiment / "nsae" / "final")
     (experiment / "nsae" / "metrics.jsonl").unlink()
     done = command("analyze", "runs", experiment)
     assert done.returncode == 2

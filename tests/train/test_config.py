@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from data.chunks import crc32c
 from train.cli import main
 
 
@@ -107,6 +108,12 @@ def test_the_command_line_overrides_the_file_also_in_preset_and_variant(tmp_path
     assert "a --preset has its variant already" in both.stderr
 
 
+def with_checksum(text: str) -> bytes:
+    """A JSON object as `train` writes it: with the checksum of its bytes at its end."""
+    body = text.removesuffix("}").encode()
+    return body + b',\n  "crc32c": "%08x"\n}\n' % crc32c(body)
+
+
 @pytest.mark.parametrize(
     ("recorded", "sentence"),
     [
@@ -122,7 +129,7 @@ def test_the_command_line_overrides_the_file_also_in_preset_and_variant(tmp_path
     ],
 )
 def test_a_recorded_command_is_checked_as_a_file_is(recorded: str, sentence: str, tmp_path: Path) -> None:
-    (tmp_path / "experiment.json").write_text(recorded, encoding="utf-8")
+    (tmp_path / "experiment.json").write_bytes(with_checksum(recorded) if recorded[:2] == '{"' else recorded.encode())
     done = show("--resume", tmp_path)
     assert done.exit_code == 2, done.output
     assert sentence in done.stderr.splitlines()[-1]
@@ -144,7 +151,7 @@ def test_a_recorded_command_is_checked_as_a_file_is(recorded: str, sentence: str
 )
 def test_files_that_cannot_be_used_are_named(arguments: list[str], sentence: str, tmp_path: Path) -> None:
     file = toml(tmp_path, 'variant = "nsae"\n')
-    (tmp_path / "experiment.json").write_text('{"command": {"variant": ["nsae"]}}')
+    (tmp_path / "experiment.json").write_bytes(with_checksum('{"command": {"variant": ["nsae"]}}'))
     places = {"FILE": str(file), "FOLDER": str(tmp_path), "FILE/x": f"{file}/x"}
     done = show(*[places.get(argument, argument) for argument in arguments])
     assert done.exit_code == 2, done.output

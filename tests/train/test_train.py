@@ -290,7 +290,7 @@ def test_no_feature_is_restarted_after_the_last_step(
     assert steps == list(range(int(interval) // 64, 64, int(interval) // 64))
 
 
-def test_what_a_kill_leaves_of_the_first_file_is_no_hindrance(store, train_small, tmp_path: Path) -> None:
+def test_leftover_partial_experiment_json_is_ignored(store, train_small, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     out.mkdir()
     (out / "experiment.json.partial").write_text("{")
