@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import zarr
 from _measure import report, seconds, summary
-from _store import PROVENANCE, D, empty_store, filled_window
+from _store import D, empty_store, filled_window
 
 from data import ShuffledStream, Store, open_store
 from data.facts import store_mixing
@@ -35,7 +35,7 @@ def write_store(path: Path, n_layers: int, gigabytes: float) -> Store:
     schema = empty_store(path, n_layers, gigabytes)
     for window in range(schema.layout.n_windows):
         filled_window(path, schema, window).seal()
-    finish(path, schema, PROVENANCE)
+    finish(path)
     return open_store(path)
 
 

@@ -26,37 +26,43 @@ N_LAYERS = 12
 
 def make_store(path: Path, gigabytes: float) -> None:
     """Every row of it is zero; its statistics say that each has norm 1."""
-    from _store import PROVENANCE, D, empty_store
+    from _store import D, empty_store
 
     from data import stats
-    from data.chunks import ArrayFile, write_chunk
+    from data.chunks import checksum_of, crc32c, trailer, write_chunk
     from data.deal import SPLITS
-    from data.schema import COMMIT
+    from data.schema import COMMIT, N_COMMIT_FACTS, STATS_FIELDS, stats_name
     from data.writer import finish
 
     schema = empty_store(path, N_LAYERS, gigabytes)
     layout = schema.layout
-    shard_bytes = layout.rows_per_shard * 2 * D + 4
+    shard_bytes = layout.rows_per_shard * 2 * D
+    checksum = crc32c(bytes(shard_bytes))
     row = stats.measure(np.full((1, D), D**-0.5), np.zeros(1, dtype=bool))
     per_chunk = min(layout.shards_per_window, layout.n_shards)
     for window in range(layout.n_windows):
         table = np.zeros((per_chunk, len(schema.commit_columns)), dtype=np.int64)
         lines = [(n, SPLITS.index(deal.split), window) for deal in layout.deals(window) for n in deal.shard_rows()]
         table[: len(lines), :3] = lines
+        table[: len(lines), N_COMMIT_FACTS:] = checksum
         small = {COMMIT: table}
         for hook in schema.hooks:
-            for field in ("moments", "norms", "histogram"):
+            parts = {}
+            for field in STATS_FIELDS:
                 value = getattr(row, field)
-                small[f"stats/{hook}/{field}"] = np.multiply.outer(table[:, 0], value).astype(value.dtype)
+                parts[field] = np.multiply.outer(table[:, 0], value).astype(value.dtype)
+                small[stats_name(hook, field)] = parts[field]
+            column = schema.commit_columns.index(f"crc32c:{stats_name(hook)}")
+            for line in range(len(lines)):
+                table[line, column] = checksum_of(*(part[line] for part in parts.values()))
             for deal in layout.deals(window):
                 for shard in range(deal.first_shard, deal.first_shard + deal.n_shards):
-                    sparse = ArrayFile(path / hook).chunk_path(shard)
-                    sparse.parent.mkdir(parents=True, exist_ok=True)
-                    sparse.touch()
-                    os.truncate(sparse, shard_bytes)
+                    with open(path / hook / schema.arrays[hook].chunk_key(shard), "wb") as sparse:
+                        sparse.seek(shard_bytes)
+                        sparse.write(trailer(checksum))
         for name, values in small.items():
-            write_chunk(ArrayFile(path / name).chunk_path(window), values)
-    finish(path, schema, PROVENANCE)
+            write_chunk(path / name / schema.arrays[name].chunk_key(window), values)
+    finish(path)
 
 
 def train_once(store: str, out: str) -> None:

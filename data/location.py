@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.registry import known_implementations
 from upath import UPath
 
-from data.errors import InputError
+from data.errors import InputError, StoreError
 from data.limits import disk_threads
 
 if TYPE_CHECKING:
@@ -88,12 +89,46 @@ def is_occupied(location: Location) -> bool:
 
 
 def file_bytes(location: Location) -> NDArray[np.uint8]:
-    """A file's bytes: a private map on a disk, so writing to it would change no file; else a copy in memory."""
-    import numpy as np
+    """A file's bytes: a private map on a disk, so writing to it would change no file; else a copy in memory.
 
-    if isinstance(location, Path):
-        return np.memmap(location, dtype=np.uint8, mode="c")
-    return np.frombuffer(bytearray(driver(location).cat_file(location.path)), dtype=np.uint8)
+    The map holds no file descriptor. Raises FileNotFoundError, or another OSError where there is no ordinary file.
+    """
+    import numpy as np  # it and torch take long to import, which commands that read nothing are spared
+
+    if not isinstance(location, Path):
+        return np.frombuffer(bytearray(driver(location).cat_file(location.path)), dtype=np.uint8)
+    size = file_size(location)
+    if not size:
+        return np.empty(0, dtype=np.uint8)
+    import torch
+
+    try:
+        return torch.from_file(str(location), shared=False, size=size, dtype=torch.uint8).numpy()
+    except RuntimeError as error:
+        raise OSError(str(error).splitlines()[0]) from error
+
+
+def file_size(location: Path) -> int:
+    """An ordinary file's size in bytes. Raises FileNotFoundError, or another OSError where there is no such file."""
+    about = location.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("it is no ordinary file")
+    return about.st_size
+
+
+def read_bytes(location: Location, *, at_most: int) -> bytes:
+    """A small file's bytes. Raises FileNotFoundError, or StoreError where it is no file, or larger."""
+    try:
+        if not isinstance(location, Path):
+            return bytes(driver(location).cat_file(location.path))
+        if file_size(location) > at_most:
+            raise StoreError(f"{location} is damaged: it has more than {at_most} bytes")
+        with open(location, "rb") as file:
+            return file.read(at_most)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(str(location)) from error
+    except OSError as error:
+        raise StoreError(f"{location} cannot be read ({error.strerror or error})") from error
 
 
 def total_bytes(location: Location) -> int:

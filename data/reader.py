@@ -10,7 +10,7 @@ Needs neither zarr nor the language model's libraries. Not here: the shuffled st
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -19,24 +19,40 @@ import torch
 from numpy.typing import NDArray
 
 from data import stats
-from data.chunks import ArrayFile
+from data.chunks import ArrayFile, checksum_of, growing_array
 from data.deal import SPLITS, Layout, Split
 from data.dtypes import DType, as_float, as_torch, decode_int8
-from data.errors import StoreError
+from data.errors import DamagedError, StoreError
 from data.location import Location, is_local, locate
 from data.permute import Int
-from data.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, TOKENS, VERSION, Schema, channel_scale_name, row_scale_name
+from data.root import Root, read_root
+from data.schema import (
+    COMMIT,
+    CONTEXT,
+    DOCUMENT,
+    N_COMMIT_FACTS,
+    POSITION,
+    STATS_FIELDS,
+    TOKENS,
+    Schema,
+    channel_scale_name,
+    row_scale_name,
+    stats_name,
+)
 
 
 class Store:
-    """A store opened for reading; what it holds at this moment, where a harvest is still filling it."""
+    """A store opened for reading; what it holds at this moment, where a harvest is still filling it.
 
-    def __init__(self, path: Location, attributes: dict[str, Any]) -> None:
-        self.path = path
-        self.schema = Schema.from_json(attributes["schema"])
-        self.provenance: dict[str, Any] = attributes["provenance"]
-        self.complete: bool = attributes["complete"]
-        self.fingerprint: str | None = attributes.get("fingerprint")
+    Every file is compared with its recorded checksum the first time that it is read. What reads rows, tokens or
+    statistics raises DamagedError, naming the file, where one is missing or is not what was written.
+    """
+
+    def __init__(self, path: Location, root: Root) -> None:
+        self.path, self.root = path, root
+        self.schema, self.provenance = root.schema, root.provenance
+        self.complete, self.fingerprint = root.complete, root.fingerprint
+        self._checked: set[tuple[str, int]] = set()  # array and chunk
 
     @property
     def hooks(self) -> list[str]:
@@ -64,7 +80,10 @@ class Store:
     @cached_property
     def commit(self) -> Int:
         """The commit table, int64 [n_shards, columns]: see `Schema.commit_columns`."""
-        return np.asarray(ArrayFile(self.path / COMMIT).read(), dtype=np.int64)
+        array = self.array(COMMIT)
+        table = np.asarray(array.read() if self.complete else array.read_present(), dtype=np.int64)
+        check_commit(table, self.schema, complete=self.complete, file=array.chunk_path(0))
+        return table
 
     def shards(self, split: Split) -> list[int]:
         """Committed shards of a split."""
@@ -81,13 +100,10 @@ class Store:
     def stored(self, hook: str, shard: int) -> NDArray[Any]:
         """A shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes.
 
-        A private memory map where the store is `mapped`. Raises StoreError where it is missing.
+        A private memory map where the store is `mapped`. Raises StoreError where the shard is not committed.
         """
         self._known(hook)
-        n_rows = self.shard_rows(shard)
-        if not n_rows:
-            raise StoreError(f"shard {shard} of {self.path} is not committed; continue the harvest with its command")
-        return self.array(hook).chunk(shard)[:n_rows]
+        return self._of_shard(hook, shard)
 
     def rows(self, hook: str, shard: int, index: NDArray[np.int64] | slice = slice(None)) -> NDArray[Any]:
         """Rows of a shard as NumPy values, [rows, d]: a view of the map for float16 and float32, else float32."""
@@ -108,12 +124,15 @@ class Store:
 
     def scales(self, hook: str, shard: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """int8's scales: by row float32 [rows], by channel float32 [d]."""
-        return self.array(row_scale_name(hook)).chunk(shard)[: self.shard_rows(shard)], self._channel_scale(hook)
+        return self._of_shard(row_scale_name(hook), shard), self.channel_scale(hook)
+
+    def channel_scale(self, hook: str) -> NDArray[np.float32]:
+        """int8's scale of each channel, float32 [d]."""
+        return self._whole_chunk(channel_scale_name(hook), 0)
 
     def origin(self, shard: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
         """Where each row of a shard comes from: context int32 [rows], position in it int16 [rows]."""
-        n_rows = self.shard_rows(shard)
-        return self.array(CONTEXT).chunk(shard)[:n_rows], self.array(POSITION).chunk(shard)[:n_rows]
+        return self._of_shard(CONTEXT, shard), self._of_shard(POSITION, shard)
 
     def tokens(self, contexts: Int | None = None) -> NDArray[np.int32]:
         """Token ids of contexts (all, if not told), int32 [n, context_size]. Held-out contexts come first."""
@@ -125,46 +144,119 @@ class Store:
 
     def statistics(self, hook: str, split: Split = "train") -> stats.NormStats:
         """Statistics over the committed rows of a split, merged from the shards'."""
-        d, shards = self.d(hook), self.shards(split)
-        fields = [self._stats(hook, field)[shards] for field in ("moments", "norms", "histogram")]
-        return stats.merge((stats.NormStats(*part) for part in zip(*fields, strict=True)), d)
+        return stats.merge(self.shard_statistics(hook, self.shards(split)), self.d(hook))
 
-    def _stats(self, hook: str, field: str) -> NDArray[Any]:
-        return ArrayFile(self.path / "stats" / hook / field).read()
-
-    def _known(self, hook: str) -> None:
-        if hook not in self.schema.widths:
-            raise StoreError(f"{self.path} has no hook {hook!r}; it has {', '.join(self.hooks)}")
+    def shard_statistics(self, hook: str, shards: Iterable[int]) -> Iterator[stats.NormStats]:
+        """Statistics of committed shards of a hook, one by one."""
+        arrays = [self.array(stats_name(hook, field)) for field in STATS_FIELDS]
+        chunks: dict[str, tuple[int, NDArray[Any]]] = {}  # the one in use of each array
+        for shard in shards:
+            lines = []
+            for array in arrays:
+                number, line = divmod(shard, array.spec.chunk_rows)
+                if chunks.get(array.spec.name, (-1,))[0] != number:
+                    chunks[array.spec.name] = number, array.chunk(number)
+                lines.append(chunks[array.spec.name][1][line])
+            if checksum_of(*lines) != self.committed(stats_name(hook), shard):
+                raise DamagedError(
+                    f"{self.path / stats_name(hook)} is damaged: the statistics of shard {shard} have another checksum "
+                    "than the commit table says"
+                )
+            yield stats.NormStats(*lines)
 
     def array(self, name: str) -> ArrayFile:
+        """An array, whose metadata is compared with the schema the first time."""
         if name not in self._arrays:
-            self._arrays[name] = ArrayFile(self.path / name)
+            spec = self.schema.arrays[name]
+            if name in self.schema.growing:
+                array = growing_array(self.path, spec)
+                if self.complete and array.spec != spec.in_one_chunk():
+                    raise DamagedError(f"{array.path / 'zarr.json'} is damaged: it is not that of a complete store")
+            else:
+                array = ArrayFile(self.path / name, spec)
+                array.check_metadata()
+            if name in self.schema.growing and not self.complete:
+                return array  # a harvest may rewrite it meanwhile
+            self._arrays[name] = array
         return self._arrays[name]
+
+    def committed(self, name: str, shard: int) -> int:
+        """The checksum that the commit table has for a shard's chunk of an array."""
+        return int(self.commit[shard, self._columns[f"crc32c:{name}"]])
 
     @cached_property
     def _arrays(self) -> dict[str, ArrayFile]:
         return {}
 
-    def _channel_scale(self, hook: str) -> NDArray[np.float32]:
-        return self.array(channel_scale_name(hook)).chunk(0)
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        return {name: column for column, name in enumerate(self.schema.commit_columns)}
+
+    def _known(self, hook: str) -> None:
+        if hook not in self.schema.widths:
+            raise StoreError(f"{self.path} has no hook {hook!r}; it has {', '.join(self.hooks)}")
+
+    def _of_shard(self, name: str, shard: int) -> NDArray[Any]:
+        """The rows of a shard in an array with one chunk a shard."""
+        n_rows = self.shard_rows(shard)
+        if not n_rows:
+            raise StoreError(f"shard {shard} of {self.path} is not committed; continue the harvest with its command")
+        try:
+            return self._chunk(name, shard, self.committed(name, shard))[:n_rows]
+        except DamagedError as error:
+            raise DamagedError(f"shard {shard}: {error}; `analyze verify` lists all that is damaged") from error
+
+    def _whole_chunk(self, name: str, index: int) -> NDArray[Any]:
+        return self._chunk(name, index, self.root.checksums[name][index])
+
+    def _chunk(self, name: str, index: int, checksum: int) -> NDArray[Any]:
+        array = self.array(name)
+        stored = array.stored_bytes(index)
+        if (name, index) not in self._checked or not is_local(self.path):  # from afar each copy may differ
+            array.check(stored, index, checksum)
+            self._checked.add((name, index))
+        return array.decode(stored, index)
 
     def _contexts(self, name: str, contexts: Int | None) -> NDArray[np.int32]:
-        array = self.array(name)
-        return array.read() if contexts is None else array.rows(np.asarray(contexts, dtype=np.int64))
+        spec = self.schema.arrays[name]
+        if contexts is None:
+            parts = [self._whole_chunk(name, chunk) for chunk in range(spec.n_chunks)]
+            return np.concatenate(parts)[: spec.shape[0]]
+        contexts = np.asarray(contexts, dtype=np.int64)
+        out = np.empty((len(contexts), *spec.shape[1:]), dtype=np.int32)
+        which = contexts // spec.chunk_rows
+        for chunk in np.unique(which):
+            here = which == chunk
+            out[here] = self._whole_chunk(name, int(chunk))[contexts[here] % spec.chunk_rows]
+        return out
+
+
+def check_commit(table: Int, schema: Schema, *, complete: bool, file: Location) -> None:
+    """Raise DamagedError where a commit table, int64 [n_shards, columns], contradicts the schema."""
+    layout = schema.layout
+    number = np.arange(layout.n_shards)
+    rows, there = table[:, 0], table[:, 0] != 0
+    expected = np.stack([number >= layout.n_heldout_shards, number // layout.shards_per_window], axis=1)
+    fits = [
+        bool((rows >= 0).all() and (rows <= layout.rows_per_shard).all()),
+        bool((table[there, 1:N_COMMIT_FACTS] == expected[there]).all()),
+        bool((table[:, N_COMMIT_FACTS:] >> 32 == 0).all()),
+    ]
+    if complete:
+        of_split = [int(rows[expected[:, 0] == i].sum()) for i in range(len(SPLITS))]
+        fits.append(bool(there.all()) and of_split == [layout.split_rows(split) for split in SPLITS])
+    if not all(fits):
+        raise DamagedError(f"{file} is damaged: it contradicts the store's schema")
 
 
 def open_store(path: str | Location) -> Store:
     """Open a store for reading: a folder, or the address of an object store such as s3://bucket/gpt2.zarr.
 
-    Raises StoreError where there is none, or it has a format that this version does not know.
+    Raises StoreError where there is none, or it has a format that this version does not know; DamagedError where its
+    attributes or its commit table are not what was written.
     """
     path = locate(path)
-    try:
-        attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-    except FileNotFoundError as error:
-        raise StoreError(f"there is no store at {path}; make one with `harvest --model … --out {path}`") from error
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} is not an activation store ({error})") from error
-    if attributes.get("format") != "activation-store" or attributes.get("version") != VERSION:
-        raise StoreError(f"{path} is not an activation store of format version {VERSION}; FORMAT.md describes that one")
-    return Store(path, attributes)
+    store = Store(path, read_root(path))
+    if store.complete and store.fingerprint != store.root.fingerprint_of(store.commit):
+        raise DamagedError(f"{path / COMMIT} is damaged: the commit table does not fit the fingerprint in zarr.json")
+    return store

@@ -1,28 +1,33 @@
-"""What a store's arrays are called, and their shapes, types and attributes: FORMAT.md in code.
+"""What fixes the bytes of a store, and the arrays that follow from it: FORMAT.md in code.
 
-Not here: making them (skeleton.py), bytes (chunks.py), filling them (writer.py), reading them (reader.py).
+Not here: the group's attributes (root.py), bytes (chunks.py), filling them (writer.py), reading them (reader.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import re
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data import stats
-from data.deal import Layout
-from data.dtypes import DType, stored_dtype
-
-VERSION = 1
-Compression = Literal["none", "zstd", "blosc"]
+from data.arrays import COMPRESSIONS, ArraySpec, Compression
+from data.deal import SPLITS, Layout
+from data.dtypes import DTYPES, DType, fill_value, stored_dtype
+from data.errors import StoreError
 
 CONTEXT, POSITION = "context", "position"
 TOKENS, DOCUMENT, COMMIT = "tokens", "document", "commit"
-N_COMMIT_FACTS = 3  # rows, split, window; then one checksum an array
+N_COMMIT_FACTS = 3  # rows, split, window; then the checksums
+STATS_FIELDS = ("moments", "norms", "histogram")
+
+TOKEN_CHUNK_BYTES = 4 << 20
+MOST_COMMIT_BYTES = 1 << 29
+MOST = 2**53  # of any number in a schema
+RESERVED = {"stats", "zarr.json"}
+HOOK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
 
 def row_scale_name(hook: str) -> str:
@@ -33,9 +38,16 @@ def channel_scale_name(hook: str) -> str:
     return f"{hook}.channel_scale"
 
 
+def stats_name(hook: str, field: str = "") -> str:
+    return f"stats/{hook}/{field}".rstrip("/")
+
+
 @dataclass(frozen=True)
 class Schema:
-    """Everything that fixes the bytes of a store but the activations and tokens themselves."""
+    """Everything that fixes the bytes of a store but the activations and tokens themselves.
+
+    Raises StoreError where no store can be so.
+    """
 
     layout: Layout
     widths: dict[str, int]  # hook name → d
@@ -43,6 +55,32 @@ class Schema:
     compression: Compression
     context_size: int
     skip_positions: int  # first positions of each context that are not stored
+
+    def __post_init__(self) -> None:
+        layout = self.layout
+        for name, low in (
+            ("n_contexts", 1), ("n_heldout_contexts", 0), ("rows_per_context", 1), ("rows_per_shard", 1),
+            ("shards_per_window", 1), ("seed", -(2**63)),
+        ):  # fmt: skip
+            _check_whole(name, getattr(layout, name), low)
+        for hook, d in self.widths.items():
+            if not isinstance(hook, str) or not HOOK_NAME.fullmatch(hook):
+                raise StoreError(f"its schema has a hook named {hook!r}; names have letters, digits, _, . and - only")
+            _check_whole(f"the width of {hook}", d, 1)
+        if not self.widths:
+            raise StoreError("its schema has no hook")
+        if self.dtype not in DTYPES or self.compression not in COMPRESSIONS:
+            raise StoreError(f"its schema has type {self.dtype!r} and compression {self.compression!r}; see FORMAT.md")
+        _check_whole("context_size", self.context_size, 1)
+        _check_whole("skip_positions", self.skip_positions, 0)
+        if layout.rows_per_context != self.context_size - self.skip_positions:
+            raise StoreError("its schema has rows_per_context other than context_size − skip_positions")
+        if layout.n_heldout_contexts > layout.n_contexts:
+            raise StoreError("its schema has more held-out contexts than contexts")
+        if len(self._specs) != len(self.arrays) or RESERVED & set(self.arrays):
+            raise StoreError("its schema has two arrays of one name")
+        if layout.n_shards * len(self.commit_columns) * 8 > MOST_COMMIT_BYTES:
+            raise StoreError(f"its schema has {layout.n_shards} shards, more than a store can have")
 
     @property
     def hooks(self) -> list[str]:
@@ -63,20 +101,118 @@ class Schema:
 
     @property
     def commit_columns(self) -> list[str]:
-        return ["rows", "split", "window", *(f"crc32c:{name}" for name in self.checked)]
+        checked = [*self.checked, *(stats_name(hook) for hook in self.widths)]
+        return ["rows", "split", "window", *(f"crc32c:{name}" for name in checked)]
+
+    @property
+    def whole(self) -> list[str]:
+        """Arrays that are complete as the store appears; the group's attributes have their chunks' checksums."""
+        scales = [channel_scale_name(hook) for hook in self.widths] if self.dtype == "int8" else []
+        return [TOKENS, DOCUMENT, *scales]
+
+    @property
+    def growing(self) -> list[str]:
+        """Arrays with one chunk a window until the store is complete, then one in all."""
+        return [*(stats_name(hook, field) for hook in self.widths for field in STATS_FIELDS), COMMIT]
+
+    @cached_property
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Every array by its name, as it is while the store is unfinished."""
+        return {spec.name: spec for spec in self._specs}
+
+    @cached_property
+    def _specs(self) -> list[ArraySpec]:
+        return [*self._row_arrays(), *self._context_arrays(), *self._shard_arrays()]
+
+    def _row_arrays(self) -> list[ArraySpec]:
+        layout = self.layout
+        n_rows, by_shard = layout.n_shards * layout.rows_per_shard, layout.rows_per_shard
+        specs = []
+        for hook, d in self.widths.items():
+            about = {"activation_dtype": self.dtype, "hook": hook}
+            dtype, channel = stored_dtype(self.dtype), f"channel_{d}"
+            specs.append(
+                ArraySpec(
+                    hook,
+                    (n_rows, d),
+                    by_shard,
+                    dtype,
+                    fill_value(self.dtype),
+                    ("row", channel),
+                    self.compression,
+                    about,
+                )
+            )
+            if self.dtype == "int8":
+                scale, nan = np.dtype("<f4"), float("nan")
+                specs.append(ArraySpec(row_scale_name(hook), (n_rows,), by_shard, scale, nan, ("row",)))
+                specs.append(ArraySpec(channel_scale_name(hook), (d,), d, scale, nan, (channel,)))
+        specs.append(ArraySpec(CONTEXT, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
+        specs.append(ArraySpec(POSITION, (n_rows,), by_shard, np.dtype("<i2"), -1, ("row",)))
+        return specs
+
+    def _context_arrays(self) -> list[ArraySpec]:
+        n, size = self.layout.n_contexts, self.context_size
+        by = min(max(TOKEN_CHUNK_BYTES // (4 * size), 1), n)
+        return [
+            ArraySpec(name, (n, size), by, np.dtype("<i4"), -1, ("context_number", "token"))
+            for name in (TOKENS, DOCUMENT)
+        ]
+
+    def _shard_arrays(self) -> list[ArraySpec]:
+        layout, columns = self.layout, self.commit_columns
+        n, by_window = layout.n_shards, min(layout.shards_per_window, layout.n_shards)
+        about: dict[str, Any] = {"columns": columns, "splits": list(SPLITS)}
+        whole, real = np.dtype("<i8"), np.dtype("<f8")
+        specs = []
+        subsets = {"subsets": ["all", "without position 0"]}
+        moments = {"entries": ["sum x", "sum x^2"], **subsets}
+        norms = {"entries": ["count", "sum |x|_2", "sum |x|_2^2", "largest |entry|"], **subsets}
+        edges = {"first_edge_log2": stats.LOWEST_OCTAVE, "bins_per_octave": stats.BINS_PER_OCTAVE, **subsets}
+        for hook, d in self.widths.items():
+            for field, shape, dtype, dimensions, attributes in (
+                ("moments", (2, d), real, ("moment", f"channel_{d}"), moments),
+                ("norms", (4,), real, ("norm_entry",), norms),
+                ("histogram", (stats.N_BINS,), whole, ("norm_bin",), edges),
+            ):
+                specs.append(
+                    ArraySpec(
+                        stats_name(hook, field),
+                        (n, 2, *shape),
+                        by_window,
+                        dtype,
+                        0,
+                        ("shard", "subset", *dimensions),
+                        attributes=attributes,
+                        separator="/",
+                    )
+                )
+        specs.append(
+            ArraySpec(
+                COMMIT, (n, len(columns)), by_window, whole, 0, ("shard", "column"), attributes=about, separator="/"
+            )
+        )
+        return specs
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; `widths` as pairs, because their order is the hooks' and JSON objects have none."""
         return {**asdict(self), "widths": [[hook, d] for hook, d in self.widths.items()]}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Schema:
-        return cls(**{**value, "layout": Layout(**value["layout"]), "widths": dict(value["widths"])})
+    def from_json(cls, value: Any) -> Schema:
+        """The schema that JSON describes. Raises StoreError where it describes none."""
+        layout = _members(value, cls).pop("layout")
+        pairs = value["widths"]
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            raise StoreError("its schema's widths are no pairs of a hook and a width")
+        names = [hook for hook, _ in pairs]
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise StoreError("its schema's widths name a hook twice, or one that is no text")
+        return cls(**{**value, "layout": Layout(**_members(layout, Layout)), "widths": dict(pairs)})
 
     def shard_bytes(self) -> int:
         """Bytes of one shard of all arrays, uncompressed, with trailers."""
-        staged = sum(dtype.itemsize * d for dtype, d in self.staged.values())
-        return (staged + 4 + 2) * self.layout.rows_per_shard + 4 * len(self.checked)
+        return sum(self.arrays[name].chunk_bytes for name in self.checked) + 4 * len(self.checked)
 
     def total_bytes(self) -> int:
         """Bytes of the finished store, uncompressed; small metadata left out."""
@@ -87,49 +223,14 @@ class Schema:
         return self.layout.n_shards * len(self.checked) + 8 * len(self.widths) + 16
 
 
-def codecs(compression: Compression, itemsize: int) -> list[dict[str, Any]]:
-    """Codecs of an activation array, as Zarr v3 metadata: bytes, perhaps a compressor, crc32c."""
-    middle: list[dict[str, Any]] = []
-    if compression == "zstd":
-        middle = [{"name": "zstd", "configuration": {"level": 1, "checksum": False}}]
-    elif compression == "blosc":
-        settings = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "typesize": itemsize, "blocksize": 0}
-        middle = [{"name": "blosc", "configuration": settings}]
-    return [{"name": "bytes", "configuration": {"endian": "little"}}, *middle, {"name": "crc32c"}]
+def _check_whole(name: str, value: Any, low: int) -> None:
+    if type(value) is not int or not low <= value < MOST:
+        raise StoreError(f"its schema has {str(value)[:40]!r} for {name}, where a whole number from {low} on belongs")
 
 
-def stats_arrays(schema: Schema) -> list[tuple[str, tuple[int, ...], np.dtype[Any], dict[str, Any]]]:
-    """(name, shape, type, attributes) of the statistics arrays; axis 0 is the shard, axis 1 the subset."""
-    n = schema.layout.n_shards
-    subsets = {"subsets": ["all", "without position 0"]}
-    edges = {"first_edge_log2": stats.LOWEST_OCTAVE, "bins_per_octave": stats.BINS_PER_OCTAVE, **subsets}
-    found: list[tuple[str, tuple[int, ...], np.dtype[Any], dict[str, Any]]] = []
-    for hook, d in schema.widths.items():
-        moments = {"entries": ["sum x", "sum x^2"], **subsets}
-        norms = {"entries": ["count", "sum |x|_2", "sum |x|_2^2", "largest |entry|"], **subsets}
-        found.append((f"stats/{hook}/moments", (n, 2, 2, d), np.dtype("<f8"), moments))
-        found.append((f"stats/{hook}/norms", (n, 2, 4), np.dtype("<f8"), norms))
-        found.append((f"stats/{hook}/histogram", (n, 2, stats.N_BINS), np.dtype("<i8"), edges))
-    return found
-
-
-def group(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-
-
-def root_attributes(schema: Schema, provenance: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "format": "activation-store", "version": VERSION, "complete": False,
-        "schema": schema.to_json(), "provenance": provenance,
-    }  # fmt: skip
-
-
-def finish_attributes(schema: Schema, provenance: dict[str, Any], fingerprint: str) -> dict[str, Any]:
-    return group({**root_attributes(schema, provenance), "complete": True, "fingerprint": fingerprint})
-
-
-def fingerprint(commit: NDArray[np.int64], provenance: dict[str, Any]) -> str:
-    """What identifies a store's content: SHA-256 of its commit table and its provenance, in hexadecimal."""
-    digest = hashlib.sha256(np.ascontiguousarray(commit, dtype="<i8").tobytes())
-    digest.update(json.dumps(provenance, sort_keys=True).encode())
-    return digest.hexdigest()
+def _members(value: Any, kind: type) -> dict[str, Any]:
+    """A JSON object's members, which must be the fields of a dataclass."""
+    names = {field.name for field in fields(kind)}
+    if not isinstance(value, dict) or set(value) != names:
+        raise StoreError(f"its schema does not have the members {', '.join(sorted(names))} that FORMAT.md lists")
+    return dict(value)

@@ -30,6 +30,7 @@ from data.chunks import (
     TRAILER_BYTES,
     ArrayFile,
     blocks,
+    checksum_of,
     crc32c,
     trailer,
     write_chunk,
@@ -43,9 +44,11 @@ from data.schema import (
     COMMIT,
     CONTEXT,
     POSITION,
+    STATS_FIELDS,
     Schema,
     channel_scale_name,
     row_scale_name,
+    stats_name,
 )
 
 SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
@@ -106,10 +109,10 @@ class WindowStaging:
         for name in self.schema.checked:
             sync_directory(self.store / name)
         for hook in self.schema.hooks:
-            for field in ("moments", "norms", "histogram"):
+            for field in STATS_FIELDS:
                 values = np.stack([getattr(parts[hook], field) for parts in found])
                 padding = [(0, self.shards_per_chunk - len(values))] + [(0, 0)] * (values.ndim - 1)
-                self._write_small(f"stats/{hook}/{field}", np.pad(values, padding))
+                self._write_small(stats_name(hook, field), np.pad(values, padding))
         self._write_small(COMMIT, table)
         shutil.rmtree(self.folder)
 
@@ -118,7 +121,7 @@ class WindowStaging:
         return min(self.schema.layout.shards_per_window, self.schema.layout.n_shards)
 
     def _array(self, name: str) -> ArrayFile:
-        return self._arrays.setdefault(name, ArrayFile(self.store / name))
+        return self._arrays.setdefault(name, ArrayFile(self.store / name, self.schema.arrays[name]))
 
     def _write_small(self, name: str, values: NDArray[Any]) -> None:
         write_chunk(self._array(name).chunk_path(self.window), values, scratch=self.folder)
@@ -147,7 +150,8 @@ class WindowStaging:
             whole[: len(values)] = values
             checksums[name] = write_chunk(self._array(name).chunk_path(shard), whole, scratch=self.folder)
         facts = [len(rows), SPLITS.index(deal.split), self.window]
-        return np.array([*facts, *(checksums[name] for name in schema.checked)], dtype=np.int64), parts
+        tallies = (checksum_of(*(getattr(parts[hook], field) for field in STATS_FIELDS)) for hook in schema.hooks)
+        return np.array([*facts, *(checksums[name] for name in schema.checked), *tallies], dtype=np.int64), parts
 
     def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
         """Seal one shard of one hook, reading it once: its statistics, and the checksums of its arrays."""
@@ -158,7 +162,7 @@ class WindowStaging:
             name = row_scale_name(hook)
             source = self._raw(name, shard, n_rows)
             scale = np.array(source[:n_rows, 0])
-            channel = self._array(channel_scale_name(hook)).read()
+            channel = self._array(channel_scale_name(hook)).chunk(0)
             checksums[name] = self._place(name, shard, source, crc32c(source))
         source = self._raw(hook, shard, n_rows)
         checksum, tally, begin = 0, stats.Tally(schema.widths[hook]), 0
@@ -185,9 +189,9 @@ class WindowStaging:
         dtype, d = self.schema.staged[name]
         aside, rows_per_shard = self._aside(name, shard), self.schema.layout.rows_per_shard
         if not aside.exists():
-            return array.chunk(shard, check=True).reshape(rows_per_shard, d)
+            return array.chunk(shard).reshape(rows_per_shard, d)
         if n_rows < rows_per_shard:
-            padding = np.full((rows_per_shard - n_rows, d), array.fill_value, dtype=dtype)
+            padding = np.full((rows_per_shard - n_rows, d), array.spec.fill, dtype=dtype)
             _pwrite(aside, as_bytes(padding), n_rows * d * dtype.itemsize)
         return np.memmap(aside, dtype=dtype, mode="r", shape=(rows_per_shard, d))
 
@@ -197,8 +201,9 @@ class WindowStaging:
         aside, target = self._aside(name, shard), array.chunk_path(shard)
         if not aside.exists():
             return int.from_bytes(array.stored_bytes(shard)[-TRAILER_BYTES:].tobytes(), "little")
-        if array.compressor is not None:
-            data = array.compressor.encode(np.ascontiguousarray(source))
+        compressor = array.spec.compressor()
+        if compressor is not None:
+            data = compressor.encode(np.ascontiguousarray(source))
             checksum = crc32c(data)
             write_file(target, data, trailer(checksum), scratch=self.folder)
             if is_local(self.store):

@@ -1,20 +1,26 @@
-"""Check every byte of a store against its checksums.
+"""Check every byte of a store against what was recorded of it.
 
-Each chunk file carries a CRC-32C trailer; the commit table repeats those of the shards, so a file that was replaced
-by another valid one is found too. The fingerprint covers the commit table and the provenance.
+Each chunk file carries a CRC-32C trailer; the commit table repeats those of the shards, and the group's attributes
+those of the other chunks, so a file that was replaced by another valid one is told. The fingerprint covers the commit
+table and the attributes, and every zarr.json follows from the schema among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-from data.chunks import file_checksums
+from data.arrays import group
+from data.chunks import ArrayFile
 from data.errors import DamagedError, StoreError
-from data.location import exists, transfers
+from data.location import Location, locate, transfers
 from data.reader import Store
-from data.schema import COMMIT, DOCUMENT, N_COMMIT_FACTS, TOKENS, channel_scale_name, fingerprint, stats_arrays
+from data.root import read_root
+from data.schema import COMMIT, STATS_FIELDS, stats_name
+from data.sealed import read_json
+from data.skeleton import group_folders
 
 
 @dataclass(frozen=True)
@@ -25,49 +31,91 @@ class Problem:
     what: str
 
 
-def verify(store: Store) -> Iterator[Problem | None]:
-    """Check each file in turn: yields None where it is whole, a Problem where it is not.
+Check = tuple[str, Callable[[], object]]  # the file, and what raises StoreError where it is damaged
 
-    Without the commit table, which says what must be there, nothing else can be checked.
+
+def verify(path: str | Location) -> Iterator[Problem | None]:
+    """Check each file of a store in turn: yields None where it is whole, a Problem where it is not.
+
+    Without the group's attributes and the commit table, which say what must be there, the rest cannot be checked.
+    Raises StoreError where there is no store.
     """
+    path = locate(path)
+    is_whole = True
     try:
-        store.commit  # noqa: B018
+        root = read_root(path)
     except DamagedError as error:
+        is_whole = False
+        yield Problem("zarr.json", str(error))
+        try:
+            root = read_root(path, check=False)
+        except DamagedError:
+            return
+    else:
+        yield None
+    store = Store(path, root)
+    try:
+        commit = store.commit
+    except StoreError as error:
         yield Problem(COMMIT, str(error))
         return
-    with ThreadPoolExecutor(transfers(store.path)) as pool:
-        yield from pool.map(lambda file: _check(store, *file), _files(store))
-    if store.complete and store.fingerprint != fingerprint(store.commit, store.provenance):
-        yield Problem("zarr.json", "the fingerprint does not fit the commit table and the provenance")
+    fits = not (store.complete and is_whole) or store.fingerprint == root.fingerprint_of(commit)
+    yield None if fits else Problem(COMMIT, "the commit table does not fit the fingerprint in zarr.json")
+    with ThreadPoolExecutor(transfers(path)) as pool:
+        yield from pool.map(_checked, _checks(store))
 
 
-def _files(store: Store) -> Iterator[tuple[str, int, int | None]]:
-    """The chunks that must be there: array, number, and the checksum that is committed for it, if any."""
-    for shard, line in enumerate(store.commit):
-        for column, name in enumerate(store.schema.checked):
-            if line[0]:
-                yield name, shard, int(line[N_COMMIT_FACTS + column])
-    small = [TOKENS, DOCUMENT, COMMIT, *(name for name, *_ in stats_arrays(store.schema))]
-    if store.dtype == "int8":
-        small += [channel_scale_name(hook) for hook in store.hooks]
-    for name in small:
-        array = store.array(name)
-        for chunk in range(array.n_chunks):
-            if store.complete or name in (TOKENS, DOCUMENT) or exists(array.chunk_path(chunk)):
-                yield name, chunk, None
-
-
-def _check(store: Store, name: str, chunk: int, committed: int | None) -> Problem | None:
-    array = store.array(name)
-    file = f"{name}/{array.chunk_key(chunk)}"
+def _checked(check: Check) -> Problem | None:
+    file, work = check
     try:
-        stored = array.stored_bytes(chunk)
-        found, recorded = file_checksums(stored)
-        array.decode(stored, chunk)
-    except (OSError, ValueError, StoreError) as error:
+        work()
+    except StoreError as error:
         return Problem(file, str(error))
-    if found != recorded:
-        return Problem(file, f"its checksum is {found:08x}, its trailer says {recorded:08x}")
-    if committed is not None and found != committed:
-        return Problem(file, f"its checksum is {found:08x}, the commit table says {committed:08x}")
     return None
+
+
+def _checks(store: Store) -> Iterator[Check]:
+    schema = store.schema
+    for name in group_folders(schema):
+        yield f"{name}/zarr.json", partial(_check_group, store.path / name / "zarr.json")
+    for name in schema.arrays:
+        yield f"{name}/zarr.json", partial(store.array, name)
+    shards = [int(shard) for shard in store.commit[:, 0].nonzero()[0]]
+    for name in schema.checked:
+        for shard in shards:
+            yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), shard, store.committed(name, shard))
+    for name in schema.whole:
+        for chunk, checksum in enumerate(store.root.checksums[name]):
+            yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), chunk, checksum)
+    for hook in schema.hooks:
+        yield from _statistics(store, hook, shards)
+
+
+def _chunk(array: ArrayFile, index: int, checksum: int | None = None) -> Check:
+    return f"{array.spec.name}/{array.spec.chunk_key(index)}", partial(array.chunk, index, checksum=checksum)
+
+
+def _statistics(store: Store, hook: str, shards: list[int]) -> Iterator[Check]:
+    """The chunks of a hook's statistics; and each shard's part, where the chunks are whole."""
+    arrays = []
+    for field in STATS_FIELDS:
+        try:
+            arrays.append(store.array(stats_name(hook, field)))
+        except DamagedError:  # told of its zarr.json
+            spec = store.schema.arrays[stats_name(hook, field)]
+            arrays.append(ArrayFile(store.path / spec.name, spec.in_one_chunk() if store.complete else spec))
+    chunks = [
+        _chunk(array, number) for array in arrays for number in sorted({n // array.spec.chunk_rows for n in shards})
+    ]
+    yield from chunks
+    if not any(_checked(chunk) for chunk in chunks):
+        yield stats_name(hook), lambda: list(store.shard_statistics(hook, shards))
+
+
+def _check_group(file: Location) -> None:
+    try:
+        found = read_json(file)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{file} is missing") from error
+    if found != group({}):
+        raise DamagedError(f"{file} is damaged: it is not that of a group without attributes")

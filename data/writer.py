@@ -20,19 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.chunks import ArrayFile, write_chunk, write_json
+from data.arrays import ArraySpec, group
+from data.chunks import ArrayFile, chunk_bytes, growing_array, write_chunk, write_json
 from data.errors import InputError, StoreError
 from data.location import Location, exists, is_local, publish_folder, remove
-from data.schema import (
-    COMMIT,
-    Schema,
-    channel_scale_name,
-    fingerprint,
-    finish_attributes,
-    group,
-    stats_arrays,
-)
-from data.skeleton import create_skeleton, create_token_arrays
+from data.reader import open_store
+from data.root import Checksums, Root, read_root
+from data.schema import COMMIT, DOCUMENT, TOKENS, Schema, channel_scale_name
+from data.skeleton import write_skeleton
 
 MARK = "stats/zarr.json"  # the first file that is put, and the last that is removed
 
@@ -93,61 +88,72 @@ def create(
     aside = staging_path(store) / "store"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    tokens, document = create_token_arrays(aside, schema.layout.n_contexts, schema.context_size)
-    begin, n_chunk = 0, tokens.chunks[0]
-    for token_part, document_part in _regroup(contexts(), n_chunk):
-        tokens[begin : begin + len(token_part)] = token_part
-        document[begin : begin + len(token_part)] = document_part
-        begin += len(token_part)
-    if begin != schema.layout.n_contexts:
-        raise AssertionError(f"{begin} contexts were packed where {schema.layout.n_contexts} were announced")
-    create_skeleton(aside, schema, provenance())
+    checksums: Checksums = {name: [] for name in schema.whole}
+
+    def put(name: str, values: NDArray[Any]) -> None:
+        spec = schema.arrays[name]
+        chunk = np.full(spec.chunk_shape, spec.fill, dtype=spec.dtype)
+        chunk[: len(values)] = values
+        data, checksum = chunk_bytes(chunk)
+        path = aside / name / spec.chunk_key(len(checksums[name]))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        checksums[name].append(checksum)
+
+    count = 0
+    for tokens, document in _regroup(contexts(), schema.arrays[TOKENS].chunk_rows):
+        put(TOKENS, tokens)
+        put(DOCUMENT, document)
+        count += len(tokens)
+    if count != schema.layout.n_contexts:
+        raise AssertionError(f"{count} contexts were packed where {schema.layout.n_contexts} were announced")
     for hook, scale in channel_scales.items():
-        write_chunk(ArrayFile(aside / channel_scale_name(hook)).chunk_path(0), scale.astype("<f4"))
+        put(channel_scale_name(hook), scale)
+    write_skeleton(aside, Root(schema, provenance(), checksums))
     publish_folder(aside, store, last="zarr.json")
 
 
 def committed_windows(store: Location, schema: Schema) -> set[int]:
     """The windows whose shards exist."""
-    commit = ArrayFile(store / COMMIT).read()
+    commit = growing_array(store, schema.arrays[COMMIT]).read_present()
     per_window = schema.layout.shards_per_window
     return {int(shard) // per_window for shard in np.flatnonzero(commit[:, 0])}
 
 
-def finish(store: Location, schema: Schema, provenance: dict[str, Any]) -> str:
+def finish(store: Location) -> str:
     """Compact and complete a store whose windows are all committed; returns its fingerprint.
 
     Raises StoreError where windows are missing. May be called again after a kill.
     """
+    root = read_root(store)
+    schema, scratch = root.schema, staging_path(store)
     missing = set(range(schema.layout.n_windows)) - committed_windows(store, schema)
     if missing:
         raise StoreError(f"{store} lacks {len(missing)} of its {schema.layout.n_windows} windows; continue the harvest")
-    for name in [*(name for name, *_ in stats_arrays(schema)), COMMIT]:
-        compact(store / name, staging_path(store))
-    identity = fingerprint(ArrayFile(store / COMMIT).read(), provenance)
-    write_json(store / "zarr.json", finish_attributes(schema, provenance, identity), scratch=staging_path(store))
-    shutil.rmtree(staging_path(store))
-    return identity
+    unfinished = open_store(store)
+    for hook in schema.hooks:
+        unfinished.statistics(hook)  # raises where they are damaged
+    for name in schema.growing:
+        compact(store, schema.arrays[name], scratch)
+    commit = ArrayFile(store / COMMIT, schema.arrays[COMMIT].in_one_chunk()).chunk(0)
+    done = root.finished(commit)
+    write_json(store / "zarr.json", done.to_json(), scratch=scratch)
+    shutil.rmtree(scratch)
+    return str(done.fingerprint)
 
 
-def compact(array: Location, scratch: Path) -> None:
+def compact(store: Location, spec: ArraySpec, scratch: Path) -> None:
     """Rewrite an array as one chunk, readable at every moment.
 
-    The single chunk is written under a name that only the new metadata gives it (separator "." in place of "/"), so
-    replacing zarr.json switches from the old chunks to the new one at once.
+    The single chunk is written under a name that only the new metadata gives it, so replacing zarr.json switches from
+    the old chunks to the new one at once.
     """
-    old = ArrayFile(array)
-    encoding = old.metadata["chunk_key_encoding"]
-    if encoding["configuration"]["separator"] == "/":
-        metadata = {
-            **old.metadata,
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(old.shape)}},
-        }
-        name = ".".join(["c", *["0"] * len(old.shape)])
-        write_chunk(array / name, old.read(), scratch=scratch)
-        write_json(array / "zarr.json", metadata, scratch=scratch)
-    remove(array / "c")
+    old, whole = growing_array(store, spec), spec.in_one_chunk()
+    if old.spec != whole:
+        new = ArrayFile(store / spec.name, whole)
+        write_chunk(new.chunk_path(0), old.read(), scratch=scratch)
+        write_json(new.path / "zarr.json", whole.metadata(), scratch=scratch)
+    remove(old.path / "c")
 
 
 def _regroup(contexts: Contexts, n: int) -> Contexts:

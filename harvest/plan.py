@@ -14,12 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from data.arrays import Compression
 from data.deal import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
 from data.dtypes import DType, stored_dtype
 from data.errors import InputError, StoreError
 from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
-from data.schema import Compression, Schema
+from data.schema import Schema
 from data.writable import check_writable
 from data.writer import is_remains, staging_path
 from harvest.compute import Compute
@@ -27,7 +28,7 @@ from harvest.documents import DatasetChoice
 from harvest.lm import STANDARD_HOOKS, ModelFacts, Processing, full_names
 from harvest.packing import heldout_target
 
-SOFTWARE = ("torch", "transformers", "transformer-lens", "tokenizers", "datasets", "zarr", "numcodecs", "numpy")
+SOFTWARE = ("torch", "transformers", "transformer-lens", "tokenizers", "datasets", "numcodecs", "numpy")
 RESERVE = 1.02  # free space asked for, over what is counted
 
 

@@ -91,7 +91,7 @@ def _run(
         if worker.rank == 0:
             windows = set(range(store.layout.n_windows))
             wait_for(lambda: committed_windows(out, store.schema) == windows, stop)
-            finish(out, store.schema, store.provenance)
+            finish(out)
         store = open_store(out)
         if store.complete:  # a worker that came after the end has made the folder anew
             shutil.rmtree(staging, ignore_errors=True)
@@ -207,7 +207,7 @@ def fill(
     todo = [w for w in worker_windows(layout, worker.rank, worker.world_size) if w not in committed]
     scales = {}
     if schema.dtype == "int8":
-        scales = {hook: torch.from_numpy(np.array(store._channel_scale(hook))).to(device) for hook in schema.hooks}
+        scales = {hook: torch.from_numpy(np.array(store.channel_scale(hook))).to(device) for hook in schema.hooks}
     tokens_per_row = schema.context_size / layout.rows_per_context
     total = sum(deal.n_rows for w in worker_windows(layout, worker.rank, worker.world_size) for deal in layout.deals(w))
     pending = sum(deal.n_rows for w in todo for deal in layout.deals(w))

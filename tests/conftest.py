@@ -134,7 +134,7 @@ def make_store_in() -> MakeStore:
             staging.sync(last)
             staging.seal()
         if windows is None:
-            finish(path, schema, provenance)
+            finish(path)
         return open_store(path), values, tokens
 
     return make

@@ -82,10 +82,9 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
 
 def _problems(path: Location | None, runs: Sequence[Path]) -> Iterator[Problem | None]:
     from data import verify as stores
-    from data.reader import open_store
 
     if path is not None:
-        yield from stores.verify(open_store(path))
+        yield from stores.verify(path)
     if runs:
         from train import verify
 

@@ -14,8 +14,10 @@ import torch
 import zarr
 
 from data import Store, StoreError, open_store, stats
+from data.arrays import group
 from data.dtypes import decode_int8
 from data.schema import channel_scale_name, row_scale_name
+from data.sealed import DIGEST, sealed
 from data.verify import verify
 
 FORMATS = [
@@ -97,10 +99,11 @@ def test_every_row_comes_from_where_its_origin_says(make_store) -> None:
 def test_rows_are_mapped_not_copied(make_store) -> None:
     store, _, _ = make_store()
     rows = store.rows("blocks.0.hook_mlp_out", 3)
-    base = rows
-    while base is not None and not isinstance(base, np.memmap):
-        base = base.base
-    assert isinstance(base, np.memmap)
+    address = rows.__array_interface__["data"][0]
+    ranges = (line.split() for line in Path("/proc/self/maps").read_text().splitlines())
+    files = {words[5]: words[0].split("-") for words in ranges if len(words) > 5}
+    low, high = files[str(store.path / "blocks.0.hook_mlp_out" / "c.3.0")]
+    assert int(low, 16) <= address < int(high, 16)
     tensor = store.tensor("blocks.0.hook_mlp_out", 3)
     assert tensor.dtype == torch.float16
     assert tensor.data_ptr() == store.stored("blocks.0.hook_mlp_out", 3).__array_interface__["data"][0] or len(tensor)
@@ -136,7 +139,7 @@ def test_an_unfinished_store_opens_and_shows_only_whole_windows(make_store) -> N
     assert not store.complete
     assert store.shards("train") + store.shards("heldout") != []
     assert max(store.shards("train")) == 7
-    assert all(problem is None for problem in verify(store))
+    assert all(problem is None for problem in verify(store.path))
     found = read_zarr(store, "blocks.0.hook_mlp_out")
     assert np.isnan(found[8 * 128 :]).all()
     with pytest.raises(StoreError, match="not committed"):
@@ -167,7 +170,7 @@ def test_verify_names_a_file_with_one_flipped_bit(make_store, name: str) -> None
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    (problem,) = (problem for problem in verify(open_store(store.path)) if problem)
+    (problem,) = (problem for problem in verify(store.path) if problem)
     assert name in f"{problem.file} {problem.what}"
 
 
@@ -177,16 +180,19 @@ def test_verify_notices_a_shard_replaced_by_another_whole_one_and_missing_or_sho
     (folder / "c.5.0").write_bytes((folder / "c.6.0").read_bytes())
     (folder / "c.7.0").unlink()
     (folder / "c.8.0").write_bytes((folder / "c.8.0").read_bytes()[:-100])
-    problems = {problem.file.split("/")[1] for problem in verify(store) if problem}
+    problems = {problem.file.split("/")[1] for problem in verify(store.path) if problem}
     assert problems == {"c.5.0", "c.7.0", "c.8.0"}
 
 
 def test_changed_provenance_breaks_the_fingerprint(make_store) -> None:
     store, _, _ = make_store()
     metadata = json.loads((store.path / "zarr.json").read_text())
-    metadata["attributes"]["provenance"]["model"]["name"] = "another"
-    (store.path / "zarr.json").write_text(json.dumps(metadata))
-    assert [p.file for p in verify(open_store(store.path)) if p] == ["zarr.json"]
+    attributes = {name: value for name, value in metadata["attributes"].items() if name != DIGEST}
+    attributes["provenance"]["model"]["name"] = "another"
+    (store.path / "zarr.json").write_text(json.dumps(group(sealed(attributes))))
+    assert [p.file for p in verify(store.path) if p] == ["commit"]
+    with pytest.raises(StoreError, match="does not fit the fingerprint"):
+        open_store(store.path)
 
 
 def test_what_is_no_store_is_refused_with_a_sentence(tmp_path: Path) -> None:

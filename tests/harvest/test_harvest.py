@@ -40,7 +40,7 @@ def test_stored_rows_equal_a_fresh_forward_pass_within_the_types_rounding(
     command, random_gpt2: Path, token_file: Path, tmp_path: Path, dtype: str
 ) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", "--dtype", dtype, "--skip-positions", "1")
-    assert all(problem is None for problem in verify(store))
+    assert all(problem is None for problem in verify(store.path))
     assert store.n_rows("train") + store.n_rows("heldout") == (20_000 // 32) * 31
     error = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 6e-3, "int8": 2e-2}[dtype]
     for hook in store.hooks:

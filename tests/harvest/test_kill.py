@@ -86,7 +86,7 @@ def test_killed_at_random_moments_it_ends_as_the_uninterrupted_store(
         records = [p.stat().st_mtime for p in staging_path(out).glob("window-*/progress.json")]
         lost.append(time.time() - max([began, *records]))
         if out.exists():
-            assert [problem for problem in verify(open_store(out)) if problem] == []
+            assert [problem for problem in verify(out) if problem] == []
     process = start(out)
     assert process.wait() == 0, process.stderr.read()
     assert files_of(out) == uninterrupted

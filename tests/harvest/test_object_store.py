@@ -174,7 +174,7 @@ def test_killed_at_several_moments_it_ends_as_an_uninterrupted_local_store(
         process.join()
         if exists(out / "zarr.json"):
             store = open_store(out)
-            assert [problem for problem in verify(store) if problem] == []
+            assert [problem for problem in verify(store.path) if problem] == []
             seen.append(len(store.shards("heldout") + store.shards("train")))
         if is_lost:
             shutil.rmtree(tmp_path / staging_path(out))
@@ -182,7 +182,7 @@ def test_killed_at_several_moments_it_ends_as_an_uninterrupted_local_store(
     process.join()
     assert process.exitcode == 0
     assert files_of(out) == whole
-    assert [problem for problem in verify(open_store(str(out))) if problem] == []
+    assert [problem for problem in verify(str(out)) if problem] == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "whole.zarr"]
     assert list((tmp_path / "data").iterdir()) == []
     with capsys.disabled():
