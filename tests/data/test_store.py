@@ -100,7 +100,7 @@ def test_rows_are_mapped_not_copied(make_store) -> None:
     store, _, _ = make_store()
     rows = store.rows("blocks.0.hook_mlp_out", 3)
     address = rows.__array_interface__["data"][0]
-    ranges = (line.split() for line in Path("/proc/self/maps").read_text().splitlines())
+    ranges = (line.split() for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines())
     files = {words[5]: words[0].split("-") for words in ranges if len(words) > 5}
     low, high = files[str(store.path / "blocks.0.hook_mlp_out" / "c.3.0")]
     assert int(low, 16) <= address < int(high, 16)
