@@ -23,6 +23,7 @@ from data.writable import check_writable
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 MOST = 10**15  # tokens or rows: more than any disk holds
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, as file systems have it
 LARGEST_SEED = 2**63 - 1
 LARGEST_FLOAT = 1e30  # a float32 holds its square root's square, and products with a norm
 
@@ -208,6 +209,12 @@ def checked_text(
         kind.fail("the value is empty; give one, or leave the option out", param, ctx)
     if "\0" in value:
         kind.fail("the value has a zero byte, which no name may have", param, ctx)
+    try:
+        longest = max(len(part.encode()) for part in value.split("/"))
+    except UnicodeEncodeError:
+        kind.fail(f"{shown(value)} is not UTF-8; give a name that is", param, ctx)
+    if longest > LONGEST_NAME or len(value) > LONGEST_PATH:
+        kind.fail(f"{shown(value)} is longer than a file's name may be; give a shorter one", param, ctx)
     return value
 
 

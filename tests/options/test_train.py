@@ -1,0 +1,178 @@
+"""Each option of `train` with each kind of bad value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.options.table import (
+    LONG,
+    Kind,
+    Table,
+    check,
+    choice,
+    count,
+    flag,
+    layers,
+    number,
+    refused,
+    several,
+    text,
+    valued,
+    works,
+)
+from train.cli import main
+
+ZERO, NEGATIVE, HUGE, NAN = Kind.ZERO, Kind.NEGATIVE, Kind.HUGE, Kind.NAN
+WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
+    Kind.WRONG_TYPE, Kind.WRONG_KIND, Kind.NO_RIGHTS, Kind.CONTRADICTION,
+)  # fmt: skip
+NONE = "cannot be read (No such file or directory)"
+LONGER = "is longer than a file's name may be"
+
+SEED = {ZERO: ("0", None), HUGE: ("1e30", "'1e30' is too much")}
+NEVER = "has no effect without --resample-interval; leave it out"
+
+TABLE = Table(
+    main,
+    [
+        "--store", "{store}", "--variant", "nsae", "--out", "{new}", "--device", "cpu", "--activations", "1k",
+        "--batch-size", "64", "--expansion", "2",
+    ],
+    {
+        "config": valued("--config", {
+            WRONG_TYPE: ("{file}", "is not what `train` can read"), Kind.EMPTY: ("", "the value is empty"),
+            ZERO: ("0", NONE), NEGATIVE: ("-1", NONE), HUGE: ("/dev/zero", "has more than 1,048,576 bytes"),
+            NAN: ("nan", NONE), WRONG_KIND: ("{folder}", "cannot be read (Is a directory)"),
+            NO_RIGHTS: ("{file}/x", "cannot be read (Not a directory)"),
+            CONTRADICTION: refused("--config", "{toml}", "--resume", "{runs}", sentence="exclude each other"),
+        }),
+        "resume": valued("--resume", {
+            WRONG_TYPE: ("{file}", "cannot be read (Not a directory)"), Kind.EMPTY: ("", "the value is empty"),
+            ZERO: ("0", NONE), NEGATIVE: ("-1", NONE), HUGE: (LONG, LONGER), NAN: ("nan", NONE),
+            WRONG_KIND: ("{store}", NONE), NO_RIGHTS: ("{file}/x", "cannot be read (Not a directory)"),
+            CONTRADICTION: ("{runs}", "--resume and --out exclude each other; give one of them"),
+        }),
+        "store": valued("--store", {
+            WRONG_TYPE: ("nowhere://x", "nowhere"), Kind.EMPTY: ("", "the value is empty"),
+            ZERO: ("0", "there is no store at 0"), NEGATIVE: ("-1", "there is no store at -1"), HUGE: (LONG, LONGER),
+            NAN: ("nan", "there is no store at nan"), WRONG_KIND: ("{runs}", "there is no store at {runs}"),
+            NO_RIGHTS: ("{file}/x", "{file}/x"),
+            CONTRADICTION: refused(
+                "--store", "{other}", "--resume", "{runs}", alone=True, sentence="store (there: ",
+            ),
+        }),
+        "variant": several(text("--variant", "there is none of this name; give baseline, nsae"), "--variant", "nsae"),
+        "preset": {
+            **text("--preset", "there is none of this name; give baseline_1"),
+            Kind.EMPTY: refused("--preset", "", sentence="'' has an empty part"),
+            CONTRADICTION: refused("--preset", "post", sentence="a --preset has its variant already"),
+        },
+        "l1": several(number("--l1", {HUGE: ("1e31", "at most 1e+30")}), "--l1", "1e-5"),
+        "lr": several(number("--lr", {WRONG_KIND: ("1e-50", "--lr 1e-50: give a number")}), "--lr", "1e-3"),
+        "sigma": {
+            **several(number("--sigma", {ZERO: ("0", None)}), "--sigma", "1"),
+            CONTRADICTION: refused(
+                "--variant", "baseline", "--sigma", "0.5", sentence="--sigma: has no effect without a run whose variant"
+            ),
+        },
+        "seed": several(count("--seed", SEED), "--seed", "5"),
+        "l1_power": several(
+            count("--l1-power", {ZERO: ("0", None), HUGE: ("5", "is too much; give at most 4")}), "--l1-power", "1"
+        ),
+        "input_scale": several(choice("--input-scale"), "--input-scale", "none"),
+        "layers": layers("the store"),
+        "hook": text("--hook", "the store has none of this name; it has blocks.0.hook_mlp_out"),
+        "out": valued("--out", {
+            WRONG_TYPE: ("s3://bucket/x", "is an address; give a local path"), Kind.EMPTY: ("", "the value is empty"),
+            ZERO: ("0", None), NEGATIVE: ("-1", None), HUGE: (LONG, LONGER), NAN: ("nan", None),
+            WRONG_KIND: ("{folder}", "exists and holds no experiment of `train`; choose another --out"),
+            NO_RIGHTS: ("{file}/x", "{file} is not a folder; choose another --out"),
+            CONTRADICTION: ("{runs}", "holds an experiment with other settings: "),
+        }),
+        "expansion": number("--expansion", {
+            WRONG_KIND: ("0.01", "leaves no feature at d_model 8; give more"),
+            CONTRADICTION: ("1e9", "of memory"),
+        }),
+        "activations": count("--activations", {
+            CONTRADICTION: ("10", "--activations 10: not one batch of 64; give more, or a smaller --batch-size"),
+        }),
+        "batch_size": count("--batch-size", {
+            HUGE: ("1M", "--batch-size 1000000: the store has"), CONTRADICTION: ("1025", "not one batch of 1025"),
+        }),
+        "l2": choice("--l2"),
+        "norm": choice("--norm", {
+            CONTRADICTION: refused(
+                "--variant", "baseline", "--norm", "store",
+                sentence="--norm: has no effect where --l1-power is 0 for every run; leave it out",
+            ),
+        }),
+        "no_decoder_bias": flag("--no-decoder-bias"),
+        "init": choice("--init"),
+        "lr_warmup": count("--lr-warmup", {
+            ZERO: ("0", None), CONTRADICTION: ("2k", "--lr-warmup 2,000: is longer than --activations 1,000"),
+        }),
+        "l1_warmup": count("--l1-warmup", {
+            ZERO: ("0", None), CONTRADICTION: ("2k", "--l1-warmup 2,000: is longer than --activations 1,000"),
+        }),
+        "lr_decay": count("--lr-decay", {
+            ZERO: ("0", None), CONTRADICTION: ("2k", "--lr-decay 2,000: is longer than --activations 1,000"),
+        }),
+        "clip": number("--clip"),
+        "precision": choice("--precision"),
+        "resample_interval": count("--resample-interval", {
+            CONTRADICTION: ("1k", "--resample-interval 1,000: no restart comes before the end of --activations 1,000"),
+        }),
+        "resample_window": count("--resample-window", {
+            HUGE: ("100", NEVER),
+            CONTRADICTION: refused(
+                "--resample-interval", "500", "--resample-window", "600", sentence="is longer than --resample-interval"
+            ),
+        }),
+        "resample_threshold": number("--resample-threshold", {
+            ZERO: refused("--resample-threshold", "0", sentence=NEVER), HUGE: ("1.5", "at most 1"),
+            CONTRADICTION: ("0.5", NEVER), WRONG_KIND: works("--resample-interval", "500", "--resample-threshold", "0"),
+        }),
+        "resample_at_most": count("--resample-at-most", {
+            ZERO: works("--resample-interval", "500", "--resample-at-most", "0"), CONTRADICTION: ("3", NEVER),
+        }),
+        "resample_rows": count("--resample-rows", {
+            HUGE: refused("--resample-interval", "500", "--resample-rows", "1T", sentence="training rows; give at"),
+            CONTRADICTION: ("10", NEVER),
+        }),
+        "validate_every": count("--validate-every", {
+            CONTRADICTION: refused(
+                "--activations", "1T", "--validate-every", "1k", "--window", "1k",
+                sentence="--validate-every 1,000: makes 1,000,000,000 validations of --activations 1,000,000,000,000",
+            ),
+        }),
+        "validate_rows": count("--validate-rows"),
+        "log_every": count("--log-every"),
+        "window": count("--window", {CONTRADICTION: ("2k", "--window 2,000: is longer than --activations 1,000")}),
+        "snapshots": count("--snapshots", {ZERO: ("0", None), HUGE: ("1000000000", "give at most 10,000")}),
+        "eval_noise": flag("--eval-noise", refused(
+            "--variant", "baseline", "--eval-noise", sentence="--eval-noise: has no effect without a run whose variant"
+        )),
+        "checkpoint_minutes": number("--checkpoint-minutes", {ZERO: ("0", None)}),
+        "log": several(choice("--log"), "--log", "tensorboard"),
+        "data_seed": count("--data-seed", SEED),
+        "device": choice("--device"),
+        "overwrite": flag("--overwrite", refused("--resume", "{runs}", "--overwrite", alone=True,
+            sentence="--resume and --overwrite exclude each other")),
+        "show": flag("--show"),
+        "as_json": flag("--json"),
+    },
+    trial="--show",
+)  # fmt: skip
+
+
+def test_every_option_has_a_row_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not TABLE.missing()
+    with capsys.disabled():
+        print(f"\ntrain: {len(list(TABLE.cases()))} cases of options")
+
+
+@pytest.mark.parametrize(("name", "kind"), TABLE.cases())
+def test_bad_values_are_refused_in_one_sentence(name: str, kind: Kind, places: dict[str, str], world: Path) -> None:
+    check(TABLE, name, kind, places, world)
