@@ -18,6 +18,7 @@ from analyze.evaluate import Fires
 from analyze.heldout import Heldout
 from analyze.lens import Lens
 from analyze.tables import Row, short
+from analyze.token_text import ContextText
 from data.hooks import in_residual_stream
 from data.json_text import json_text
 from data.location import write_file
@@ -48,13 +49,14 @@ def describe(
     active = features.activations(heldout, fires.hook, sae, list(kinds))
     near, cosines = nearest(W, fires.all.live, NEIGHBOURS)
     tokens = heldout.tokens()
+    text = ContextText(lens.tokenizer, heldout.store, heldout.contexts) if lens is not None else None
     found = []
     for (number, its), c in zip(kinds.items(), active, strict=True):
         raised, lowered = lens.moved(W[number]) if lens is not None and in_residual_stream(fires.hook) else ([], [])
         top = features.strongest(c, amount.top)
         largest = top[0].activation if top else 0.0
         edges, counts = features.histogram(c)
-        examples = _Examples(heldout.contexts, tokens, c, largest, lens)
+        examples = _Examples(heldout.contexts, tokens, c, largest, text)
         found.append({
             "id": _identity(fires, number), "hook": fires.hook, "run": fires.run.name, "number": number,
             "kinds": [kind for kind in its if kind],
@@ -78,21 +80,20 @@ def describe(
 @dataclass(frozen=True)
 class _Examples:
     """Of one feature: contexts' numbers in the store int64 [contexts], their tokens int32 [contexts, positions], its
-    activations there, and the largest of them.
+    activations there, the largest of them, and the tokens' text, if it is known.
     """
 
     contexts: NDArray[np.int64]
     tokens: NDArray[np.int32]
     c: features.Floats
     largest: float
-    lens: Lens | None
+    text: ContextText | None
 
     def at(self, place: features.Place) -> Row:
         """The tokens around a place, each with its share of the largest activation."""
-        begin = max(0, place.position - WINDOW)
-        here = slice(begin, place.position + WINDOW + 1)
-        ids, c = self.tokens[place.context, here].tolist(), self.c[place.context, here].tolist()
-        text = self.lens.text(ids) if self.lens else [f"{i} " for i in ids]
+        begin, end = max(0, place.position - WINDOW), min(place.position + WINDOW + 1, self.tokens.shape[1])
+        ids, c = self.tokens[place.context, begin:end].tolist(), self.c[place.context, begin:end].tolist()
+        text = self.text.parts(place.context, begin, end) if self.text else [f"{i} " for i in ids]
         shown = [
             {"text": token, "c": value, "a": value / self.largest if self.largest else 0.0}
             for token, value in zip(text, c, strict=True)

@@ -1,6 +1,6 @@
 """Features to look at: which of them, where they are active, and what stands around them.
 
-Not here: the page (feature_page.py), tokens as text (lens.py).
+Not here: the page (feature_page.py), tokens as text (token_text.py).
 """
 
 from __future__ import annotations

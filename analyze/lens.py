@@ -1,26 +1,27 @@
-"""Tokens as text, and which of them a direction in the residual stream raises and lowers most in the model's output.
+"""Which tokens a direction in the residual stream raises and lowers most in the model's output.
 
-The direction goes through the final norm's gain and the unembedding alone; how far the norm divides it, and what later
-layers do with it, is left out: so logits are known up to a factor.
-
-Not here: patching (lm.py).
+The direction passes the final norm's gain and the unembedding. How far the norm divides it, what later layers do with
+it, and a cap of the logits are left out, so logits are known up to a positive factor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from analyze.lm import check_weights, model_of_store
+from analyze.token_text import alone
+from data.errors import InputError
 from data.reader import Store
-from harvest.fast import FAMILIES
 from harvest.lm import load_transformers, weights_fingerprint
 from harvest.tokens import HubTokenizer
 
 Moved = list[tuple[str, float]]  # tokens and logits, most first
+
+PROBE_SCALE = 1e4  # large, so a norm's ε is nothing beside it
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,15 @@ class Lens:
     tokenizer: Any
     unembedding: Tensor
 
-    def text(self, ids: Sequence[int]) -> list[str]:
-        """Each token by itself, spaces kept, ends of lines as a sign."""
-        return [self.tokenizer.decode([i]).replace("\n", "↵") for i in ids]
-
     def moved(self, direction: Tensor, n: int = 10) -> tuple[Moved, Moved]:
         """The n tokens whose logits a direction [d_model] of unit length raises most, and those it lowers most."""
         logits = self.unembedding @ nn.functional.normalize(direction, dim=0)
-        found = []
+        extremes = []
         for sign in (1, -1):
             best = (sign * logits).topk(n)
-            found.append(list(zip(self.text(best.indices.tolist()), (sign * best.values).tolist(), strict=True)))
-        return found[0], found[1]
+            tokens = [alone(self.tokenizer, i) for i in best.indices.tolist()]
+            extremes.append(list(zip(tokens, (sign * best.values).tolist(), strict=True)))
+        return extremes[0], extremes[1]
 
 
 def load_lens(store: Store, model: str | None) -> Lens:
@@ -49,16 +47,66 @@ def load_lens(store: Store, model: str | None) -> Lens:
     facts = model_of_store(store, model)
     loaded = load_transformers(facts, attention="sdpa")
     check_weights(store, facts, weights_fingerprint(loaded))
-    head = loaded.get_output_embeddings().weight.detach().float()
-    tokenizer = HubTokenizer(facts, separator="none").tokenizer
-    family = FAMILIES.get(type(loaded.base_model).__name__)
-    return Lens(tokenizer, head if family is None else with_gain(head, getattr(loaded.base_model, family.final_norm)))
+    return Lens(HubTokenizer(facts, separator="none").tokenizer, unembedding(loaded))
 
 
-def with_gain(head: Tensor, norm: nn.Module) -> Tensor:
-    """The unembedding [vocabulary, d_model] behind a norm's gain; LayerNorm removes the mean of what it is given."""
-    gain = norm.weight.detach().float()  # type: ignore[operator]
-    if type(norm).__name__.startswith("Gemma"):
-        gain = 1 + gain
-    unembedding = head * gain
-    return unembedding - unembedding.mean(dim=1, keepdim=True) if isinstance(norm, nn.LayerNorm) else unembedding
+@torch.inference_mode()
+def unembedding(model: Any) -> Tensor:
+    """The linear map from the residual stream after the last block to logits, float32 [vocabulary, d_model].
+
+    The modules between the two are found by a run over a token: the head's input is the output of one of them, up to a
+    factor. They are the final norm, of which the gain counts, and in few models a projection. Raises InputError where
+    the model has no unembedding.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        raise InputError("--model: it has no unembedding; give --without-model")
+    runs = _run_outside_blocks(model)
+    weight, wanted = head.weight.detach().float(), runs.pop(head)[0]
+    for module, (given, output) in reversed(runs.items()):
+        if _are_proportional(output, wanted):
+            weight = weight @ module.weight.float() if isinstance(module, nn.Linear) else behind_norm(weight, module)
+            wanted = given
+    return weight
+
+
+def behind_norm(weight: Tensor, norm: nn.Module) -> Tensor:
+    """A linear map [n, d] behind a norm's gain, and behind its subtraction of the mean if it does that.
+
+    The gain is measured on a vector, because norms keep it in different ways: Gemma's is 1 + weight.
+    """
+    d = weight.shape[1]
+    probe = torch.linspace(1, 2, d)
+    probe = torch.where(torch.arange(d) % 2 == 0, probe, -probe)
+    probe = PROBE_SCALE * (probe - probe.mean())
+    odd = (norm(probe) - norm(-probe)).float() / 2  # without a bias
+    gained = weight * (odd / probe * probe.square().mean().sqrt())
+    subtracts_mean = torch.allclose(norm(probe + PROBE_SCALE), norm(probe), rtol=1e-3, atol=1e-3)
+    return gained - gained.mean(dim=1, keepdim=True) if subtracts_mean else gained
+
+
+def _run_outside_blocks(model: Any) -> dict[nn.Module, tuple[Tensor, Tensor]]:
+    """Input and output of each module that has no parts and is in no block, in a run over one token, in order."""
+    runs: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
+            runs[module] = args[0].float(), output.float()
+
+    handles = [
+        module.register_forward_hook(record)
+        for name, module in model.named_modules()
+        if not any(module.children()) and not isinstance(module, nn.Identity | nn.Dropout)
+        and not any(part.isdecimal() for part in name.split("."))
+    ]  # fmt: skip
+    try:
+        model(input_ids=torch.zeros(1, 1, dtype=torch.int64), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return runs
+
+
+def _are_proportional(a: Tensor, b: Tensor) -> bool:
+    normal = nn.functional.normalize
+    return a.shape == b.shape and torch.allclose(normal(a, dim=-1), normal(b, dim=-1), atol=1e-5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from analyze.features import activations, by_quantile, choose, histogram, strong
 from analyze.fitted import find_runs
 from analyze.heldout import Heldout
 from analyze.lens import load_lens
+from analyze.token_text import alone
 from data import open_store
 from harvest.demo import MODEL as DEMO
 from train import load_sae
@@ -105,8 +108,8 @@ def test_a_direction_raises_what_a_final_norm_and_unembedding_make_of_it(demo_ru
     raised, lowered = lens.moved(direction, 5)
     best = logits.argsort(descending=True)[:5].tolist()
     worst = logits.argsort()[:5].tolist()
-    assert [token for token, _ in raised] == [tokenizer.decode([i]).replace("\n", "↵") for i in best]
-    assert [token for token, _ in lowered] == [tokenizer.decode([i]).replace("\n", "↵") for i in worst]
+    assert [token for token, _ in raised] == [alone(tokenizer, i) for i in best]
+    assert [token for token, _ in lowered] == [alone(tokenizer, i) for i in worst]
     ratio = raised[0][1] / float(logits[best[0]])
     assert lowered[0][1] / float(logits[worst[0]]) == pytest.approx(ratio, rel=1e-4)
 
@@ -134,8 +137,9 @@ def test_the_command_writes_a_page_of_the_features_asked_for(
         top = feature["top"][0]
         shown = [token["text"] for token in top["tokens"]]
         begin = max(0, top["position"] - 20)
-        ids = tokens[top["context"], begin : top["position"] + 21]
-        assert shown == [tokenizer.decode([i]).replace("\n", "↵") for i in ids.tolist()]
+        assert len(shown) == len(tokens[top["context"], begin : top["position"] + 21])
+        assert "".join(shown) in tokenizer.decode(tokens[top["context"]])
+        assert "".join(shown[-3:]).replace("\n", "↵") in unescape(re.sub("<.*?>", "", page))
         assert max(token["a"] for token in top["tokens"]) == pytest.approx(1)
 
 
