@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data.errors import InputError, Stopped
-from data.limits import cpus
+from data.limits import cpus, raise_open_files
 from data.stop import EXIT_CODES, StopRequest, on_signals
 
 BAD_INPUT = 2
@@ -63,6 +63,7 @@ class StoreCommand(HelpfulCommand):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
+        raise_open_files()
         try:
             return super().invoke(ctx)
         except InputError as error:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 ROOT = Path("/")
+MOST_OPEN_FILES = 1 << 16
 
 
 def cpus(root: Path = ROOT) -> int:
@@ -34,6 +36,19 @@ def available_memory(root: Path = ROOT) -> int:
     """
     left = [_left(folder) for folder in _folders(root, "memory")]
     return max(0, min([psutil.virtual_memory().available, *(bytes_ for bytes_ in left if bytes_ is not None)]))
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files at a time as it may, up to 65536: the default is often 1024."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS may refuse what it says it allows
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:

@@ -10,7 +10,8 @@ Needs neither zarr nor the language model's libraries. Not here: the shuffled st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from data import stats
-from data.chunks import ArrayFile, checksum_of, growing_array
+from data.chunks import TRAILER_BYTES, ArrayFile, checksum_of, growing_array
 from data.deal import SPLITS, Layout, Split
 from data.dtypes import DType, as_float, as_torch, decode_int8
 from data.errors import DamagedError, StoreError
@@ -163,6 +164,26 @@ class Store:
                     "than the commit table says"
                 )
             yield stats.NormStats(*lines)
+
+    def size_check(self, hook: str, shard: int) -> Callable[[], None]:
+        """What raises DamagedError where a mapped shard's file has not its size any more.
+
+        Reading a map beyond its file's end ends the process (SIGBUS), so whoever keeps one asks before each use.
+        """
+        if not self.mapped:
+            return lambda: None
+        array = self.array(hook)
+        path, size = str(array.chunk_path(shard)), array.spec.chunk_bytes + TRAILER_BYTES
+
+        def check() -> None:
+            try:
+                found = os.stat(path).st_size
+            except OSError as error:
+                raise DamagedError(f"shard {shard}: {path} cannot be read any more ({error.strerror})") from error
+            if found != size:
+                raise DamagedError(f"shard {shard}: {path} has changed while it was read: it has {found} bytes now")
+
+        return check
 
     def array(self, name: str) -> ArrayFile:
         """An array, whose metadata is compared with the schema the first time."""

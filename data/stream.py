@@ -10,7 +10,7 @@ Not here: the order (order.py), which is pure.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.dtypes import as_torch, stored_dtype
-from data.errors import InputError
+from data.errors import DamagedError, InputError
 from data.limits import available_memory, cpus, disk_threads
 from data.location import transfers
 from data.order import Order, Shards, Span
@@ -36,10 +36,14 @@ PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Shard:
-    """One hook's rows of a shard in memory, [rows, d], and for int8 their scales: by row [rows], by channel [d]."""
+    """One hook's rows of a shard in memory, [rows, d], and for int8 their scales: by row [rows], by channel [d].
+
+    `check` raises DamagedError where the mapped file has become shorter, which would end the process.
+    """
 
     rows: NDArray[np.generic]
     scales: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    check: Callable[[], None]
 
 
 Map = Future[Shard]
@@ -93,11 +97,11 @@ class ShuffledStream:
         self._readers = ThreadPoolExecutor(read_threads(), thread_name_prefix="read")
         self._group: tuple[int, int] | None = None
         self._held: Buffer | None = None
-        self._pending: deque[Future[Buffer]] = deque()
+        self._pending: deque[tuple[Future[None], Buffer]] = deque()  # the next batches, in order
         self._buffers = [self._allocate(widths.pop(), pin)]
         self._buffers += [self._allocate(self._buffers[0].array.shape[2], pin) for _ in range(read_ahead)]
-        for buffer in self._buffers:
-            self._request(buffer)
+        self._free = deque(self._buffers)
+        self._request_all()
 
     @property
     def memory_bytes(self) -> int:
@@ -110,16 +114,24 @@ class ShuffledStream:
 
     def __next__(self) -> torch.Tensor:
         if self._held is not None:
-            self._request(self._held)
+            self._free.append(self._held)
+            self._held = None
+        self._request_all()
         if not self._pending:
             raise StopIteration
-        self._held = self._pending.popleft().result()
+        try:
+            self._pending[0][0].result()
+        except Exception:
+            self._take_back()
+            raise
+        self._held = self._pending.popleft()[1]
         self.step += 1
         return self._held.tensor.transpose(0, 1)
 
     def close(self) -> None:
         """Stop the background threads and let go of the maps."""
         self._pending.clear()
+        self._free.clear()
         self._held = None
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._shards.close()
@@ -140,12 +152,22 @@ class ShuffledStream:
             array = torch.zeros(array.nbytes, dtype=torch.uint8, pin_memory=True).numpy().view(dtype).reshape(shape)
         return Buffer(array, as_torch(array, "float32" if self.store.dtype == "int8" else self.store.dtype))
 
-    def _request(self, buffer: Buffer) -> None:
-        """Have the next batch that nobody has asked for yet gathered into a buffer."""
-        step = self.step + len(self._pending)
-        spans = self.order.spans(step, self.batch_size)
-        parts = [(span, self._enter(span.epoch, span.group)) for span in spans]
-        self._pending.append(self._readers.submit(self._fill, buffer, parts))
+    def _request_all(self) -> None:
+        """Have the next batches that nobody has asked for yet gathered into the free buffers."""
+        while self._free:
+            spans = self.order.spans(self.step + len(self._pending), self.batch_size)
+            parts = [(span, self._enter(span.epoch, span.group)) for span in spans]
+            buffer = self._free.popleft()
+            self._pending.append((self._readers.submit(self._fill, buffer, parts), buffer))
+
+    def _take_back(self) -> None:
+        """Forget what was asked for, since it failed: the next call asks for the same batches again."""
+        for future, buffer in self._pending:
+            future.exception()  # waits: nobody may write to the buffer any more
+            self._free.append(buffer)
+        self._pending.clear()
+        self._group = None
+        self._shards.forget_failed()
 
     def _enter(self, epoch: int, group: int) -> dict[int, list[Map]]:
         """Hold this group's shards and the next one's; returns this group's maps, by their place in the order."""
@@ -158,7 +180,7 @@ class ShuffledStream:
             self._shards.warmer.submit(self.order.prepare, *following)
         return {i: self._shards.maps[self._members[i]] for i in members}
 
-    def _fill(self, buffer: Buffer, parts: list[tuple[Span, dict[int, list[Map]]]]) -> Buffer:
+    def _fill(self, buffer: Buffer, parts: list[tuple[Span, dict[int, list[Map]]]]) -> None:
         begin = 0
         for span, maps in parts:
             segment = self.order.segment(span)
@@ -169,7 +191,6 @@ class ShuffledStream:
                     out = buffer.array[layer, begin : begin + hi - lo]
                     gather(source.result(), segment.rows[lo:hi], out)
                 begin += hi - lo
-        return buffer
 
 
 class _Shards:
@@ -193,6 +214,11 @@ class _Shards:
             held = self.maps.pop(shard, None)
             self.maps[shard] = held or [self.warmer.submit(warm, self.store, hook, shard) for hook in self.hooks]
 
+    def forget_failed(self) -> None:
+        """Let go of the shards of which something could not be read, or was damaged since."""
+        for shard in [shard for shard, maps in self.maps.items() if any(map(failed, maps))]:
+            del self.maps[shard]
+
     def close(self) -> None:
         self.maps.clear()
         self.warmer.shutdown(wait=True, cancel_futures=True)
@@ -202,13 +228,30 @@ def warm(store: Store, hook: str, shard: int) -> Shard:
     """Map a shard (or fetch it) and touch each page, so that gathering from it waits neither for disk nor faults."""
     rows = store.stored(hook, shard)
     rows.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
-    return Shard(rows, store.scales(hook, shard) if store.dtype == "int8" else None)
+    scales = None
+    if store.dtype == "int8":
+        by_row, by_channel = store.scales(hook, shard)
+        scales = by_row.copy(), by_channel.copy()
+    return Shard(rows, scales, store.size_check(hook, shard))
+
+
+def failed(source: Map) -> bool:
+    """Whether a shard could not be read, or what was mapped is not there any more."""
+    if not source.done():
+        return False
+    if source.exception() is None:
+        try:
+            source.result().check()
+        except DamagedError:
+            return True
+    return source.exception() is not None
 
 
 def gather(shard: Shard, rows: NDArray[np.int64], out: NDArray[np.generic]) -> None:
     """Copy rows of a shard, sorted, into out [len(rows), d]; int8 is decoded on the way."""
     if int(rows[-1]) >= len(shard.rows):  # "clip" below would hide it
         raise IndexError(f"row {int(rows[-1])} of a shard that has {len(shard.rows)}")
+    shard.check()
     if shard.scales is None:
         shard.rows.take(rows, axis=0, out=out, mode="clip")
         return

@@ -23,8 +23,11 @@ def walk(
     left = store.n_rows(split) if n_rows is None else n_rows
     for shard in store.shards(split):
         rows = [store.tensor(hook, shard) for hook in hooks]
+        checks = [store.size_check(hook, shard) for hook in hooks]
         size = min(store.shard_rows(shard), left)
         for begin in range(0, size, batch_size):
+            for check in checks:
+                check()
             yield torch.stack([x[begin : min(begin + batch_size, size)] for x in rows])
         left -= size
         if not left:

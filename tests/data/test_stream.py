@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 import torch
 
-from data import InputError, ShuffledStream
+from data import InputError, ShuffledStream, StoreError, open_store
+from data.errors import DamagedError
 from data.stream import training_order
 
 
@@ -122,6 +126,104 @@ def test_a_shard_that_vanishes_raises_in_the_caller(make_store) -> None:
     stream = ShuffledStream(store, batch_size=64)
     with pytest.raises((OSError, InputError)):
         next(stream)
+
+
+def take(batches: list[torch.Tensor], stream: ShuffledStream, n: int) -> list[torch.Tensor]:
+    """Add the next batches to those taken before, as far as they come."""
+    for _ in range(n):
+        batches.append(next(stream).clone())
+    return batches
+
+
+def expected_batches(store, n: int) -> list[torch.Tensor]:
+    with ShuffledStream(store, batch_size=64, pool=3) as stream:
+        return take([], stream, n)
+
+
+def test_after_a_failure_that_passes_it_goes_on_with_the_batch_that_failed(make_store) -> None:
+    store, _ = labelled(make_store)
+    batches = expected_batches(store, 60)
+    away = store.path.with_name("away")
+    with ShuffledStream(store, batch_size=64, pool=3) as stream:
+        given, failures = [], 0
+        while len(given) < 60:
+            if len(given) == 5 and not failures and not away.exists():
+                (store.path / "blocks.1.hook_mlp_out").rename(away)
+            try:
+                given.append(next(stream).clone())
+            except StoreError:
+                failures += 1
+                if failures == 3:
+                    away.rename(store.path / "blocks.1.hook_mlp_out")
+    assert failures >= 3
+    assert all(torch.equal(one, other) for one, other in zip(given, batches, strict=True))
+
+
+def test_a_failure_that_lasts_is_raised_again_and_again(make_store) -> None:
+    store, _ = labelled(make_store)
+    batches = expected_batches(store, 60)
+    damaged = store.path / "blocks.0.hook_mlp_out" / f"c.{store.shards('train')[5]}.0"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    given = []
+    with ShuffledStream(open_store(store.path), batch_size=64, pool=3) as stream:
+        with pytest.raises(DamagedError, match=str(damaged)):
+            take(given, stream, 60)
+        for _ in range(3):
+            with pytest.raises(DamagedError, match=str(damaged)):
+                next(stream)
+    assert all(torch.equal(one, other) for one, other in zip(given, batches, strict=False))
+
+
+@pytest.mark.parametrize("change", ["flipped", "zeroed", "swapped", "foreign", "truncated", "emptied", "a folder"])
+def test_a_damaged_shard_is_named_and_never_part_of_a_batch(make_store, change: str) -> None:
+    store, _ = labelled(make_store)
+    other, _ = labelled(make_store, name="other.zarr", seed=1)
+    folder = store.path / "blocks.1.hook_mlp_out"
+    file, neighbour = folder / "c.7.0", folder / "c.8.0"
+    whole, beside = file.read_bytes(), neighbour.read_bytes()
+    new = {
+        "flipped": bytes([whole[0] ^ 1, *whole[1:]]),
+        "zeroed": bytes(len(whole)),
+        "swapped": beside,
+        "foreign": (other.path / folder.name / file.name).read_bytes(),
+        "truncated": whole[:-100],
+        "emptied": b"",
+    }.get(change)
+    file.unlink()
+    if new is None:
+        file.mkdir()
+    else:
+        file.write_bytes(new)
+    if change == "swapped":
+        neighbour.write_bytes(whole)
+    named = pytest.raises(DamagedError, match=r"shard [78]: .*c\.[78]\.0")
+    with ShuffledStream(store, batch_size=64, pool=3) as stream, named:
+        take([], stream, 30)
+
+
+def test_a_shard_truncated_under_a_running_stream_is_an_error_not_the_end_of_the_process(make_store) -> None:
+    store, _ = labelled(make_store)
+    with ShuffledStream(store, batch_size=64, pool=3) as stream:
+        next(stream)
+        for future, _ in stream._pending:
+            future.result()
+        for file in (store.path / "blocks.1.hook_mlp_out").glob("c.*"):
+            os.truncate(file, 100)
+        with pytest.raises(DamagedError, match="it has 100 bytes now"):
+            take([], stream, 10)
+
+
+def test_more_shards_are_read_than_files_may_be_open(make_store) -> None:
+    store, _, _ = make_store(widths={f"blocks.{i}.hook_mlp_out": 4 for i in range(8)}, dtype="int8")
+    code = (
+        "import resource, sys; from data import ShuffledStream, open_store; "
+        "store = open_store(sys.argv[1]); "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48)); "
+        "stream = ShuffledStream(store, batch_size=64); "
+        "[next(stream) for _ in range(40)]; print(len(stream._shards.maps) * len(store.hooks))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, store.path], capture_output=True, text=True)
+    assert int(done.stdout) > 48, done.stderr
 
 
 def test_unequal_widths_and_small_stores_are_refused_with_a_sentence(make_store) -> None:
