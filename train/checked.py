@@ -42,6 +42,10 @@ class Extent:
     bytes: int
     crc32c: str
 
+    def __post_init__(self) -> None:
+        if self.bytes < 0:
+            raise ValueError(f"{self.bytes} is no size of a file")
+
 
 def write_checked(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object and its checksum, durably, in place of the file that there may be."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data.cli import BAD_INPUT, StoppableCommand, choose_device
-from data.errors import InputError, Stopped
+from data.errors import InputError
 from data.json_text import json_text
 from data.options import NAME, SEED, Count, LayerChoice, LocalPath, Number, Several, StoreLocation
 from data.stop import StopRequest
@@ -152,14 +151,12 @@ def main(ctx: click.Context, /, **given: Any) -> None:
 
     A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
-    from data.allocator import keep_large_blocks
     from data.reader import open_store
-    from train.existing import check_existing, remove, remove_checkpoints
-    from train.outputs import Outputs
+    from train.existing import check_existing, remove_checkpoints
     from train.plan import check_memory, make_plan
     from train.records import check_logs
+    from train.run import run
     from train.runs import make_runs
-    from train.trainer import Trainer
 
     stopping: StopRequest = ctx.obj
     given = settled(ctx, given)
@@ -192,18 +189,11 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     if options["show"]:
         show_runs(runs, {**options, "out": out})
         return
-    if options["overwrite"]:
-        remove(out)
-    outputs = Outputs(
-        out, experiment, command=command_line(given), provenance=store.provenance, logs=options["log"] or (),
-        checkpoint_seconds=60 * options["checkpoint_minutes"],
+    run(
+        experiment, plan, store, out, device, command=command_line(given), logs=options["log"] or (),
+        checkpoint_seconds=60 * options["checkpoint_minutes"], overwrite=options["overwrite"],
+        eval_noise=options["eval_noise"], stop=stopping.event,
     )  # fmt: skip
-    with closing(outputs):
-        trainer = Trainer(experiment, plan, store, outputs, device, eval_noise=options["eval_noise"])
-        if device.type == "cpu":
-            keep_large_blocks()
-        if not trainer.train(stopping.event):
-            raise Stopped
     end(out, experiment.runs, options)
 
 

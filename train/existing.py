@@ -30,6 +30,7 @@ class Recorded:
     settings: dict[str, Any]
     command: dict[str, Any]
     measured: dict[str, float] = field(default_factory=dict)
+    overwrites: bool = False  # begun with --overwrite: the same command continues it
 
     def write(self, out: Path) -> None:
         write_checked(out / EXPERIMENT, asdict(self))
@@ -113,15 +114,6 @@ def remove_checkpoints(out: Path, runs: Sequence[Run]) -> None:
         if folder.final.exists():
             shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-
-
-def remove(out: Path) -> None:
-    """Delete an experiment; what says that there is one goes last, so that a kill leaves no half of it unnoticed."""
-    if out.exists():
-        for path in out.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-        shutil.rmtree(out)
 
 
 def final_records(out: Path, runs: Sequence[Run]) -> dict[str, list[Record]]:

@@ -5,31 +5,25 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from data.chunks import crc32c
 from train.checked import MOST_JSON, DamagedRunError, Extent, check_extent, extent, parse_json
 from train.checkpoint import RunFolder, read_facts
-from train.typed import typed
 
 Record = dict[str, Any]
 
-ABOUT = ("step", "rows", "split", "hook", "noise")
+# What each record says of itself: its type, and the values that it may have, where these are few.
+ABOUT: dict[str, tuple[type, tuple[str, ...] | None]] = {
+    "step": (int, None), "rows": (int, None), "split": (str, ("train", "heldout")), "hook": (str, None),
+    "noise": (bool, None),
+}  # fmt: skip
 MEASURED = (
     "loss", "l0", "l1", "l2", "explained_variance", "suppression", "suppression_mean", "gamma", "silent", "dead",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _About:
-    step: int
-    rows: int
-    split: Literal["train", "heldout"]
-    hook: str
-    noise: bool
 
 
 class JsonLines:
@@ -83,10 +77,16 @@ def _record(line: bytes, where: str) -> Record:
     lacking = [name for name in (*ABOUT, *MEASURED) if name not in record]
     if lacking:
         raise DamagedRunError(f"{where} is damaged: it lacks {lacking[0]}")
-    try:
-        typed(_About, {name: record[name] for name in ABOUT})
-        for name in record.keys() - set(ABOUT):
-            typed(float | None, record[name], name)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise DamagedRunError(f"{where} is damaged: {error}") from error
+    wrong = next((name for name, value in record.items() if not _fits(name, value)), None)
+    if wrong is not None:
+        raise DamagedRunError(f"{where} is damaged: {wrong} cannot be {str(record[wrong])[:80]!r}")
     return record
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in ABOUT:
+        kind, allowed = ABOUT[name]
+        if type(value) is not kind:
+            return False
+        return value in allowed if allowed is not None else not isinstance(value, int) or 0 <= value < 2**63
+    return value is None or (isinstance(value, (int, float)) and abs(value) <= sys.float_info.max)

@@ -10,17 +10,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from data.errors import InputError
 from data.progress import Bar
+from data.replace import take_place
 from train.checked import DamagedRunError, check_extent, write_checked
 from train.checkpoint import METADATA, RunFolder, check_folder, read_folder
 from train.existing import CHECKPOINTS, Failure, Recorded, read_experiment, remove_checkpoints
 from train.marks import KEPT, Mark, Marks
 from train.metrics_file import JsonLines, Record
-from train.records import open_sinks
+from train.records import Sink, open_sinks
 from train.runs import Experiment
 from train.state import RunState
 
 START = Mark(0, (), ())
+FIRST_STEPS = 2  # the second one's loss shows what the first has done to the weights
 
 
 class Outputs:
@@ -28,28 +31,42 @@ class Outputs:
 
     def __init__(
         self, out: Path, experiment: Experiment, *, command: Mapping[str, Any], provenance: Mapping[str, Any],
-        logs: Sequence[str], checkpoint_seconds: float,
+        logs: Sequence[str], checkpoint_seconds: float, overwrites: bool = False, replaces: Path | None = None,
     ) -> None:  # fmt: skip
-        self.experiment = experiment
-        self.folders = {run.name: RunFolder(out / run.name) for run in experiment.runs}
+        """Create or continue the experiment in `out`; with its first checkpoint it takes the place of `replaces`."""
+        self.experiment, self._replaces = experiment, replaces
+        self._move_to(out)
         self.failed = {name for name, folder in self.folders.items() if folder.failure.exists()}
         self._checkpoint_seconds = checkpoint_seconds
         settings = experiment.to_json()
         found = read_experiment(out)
-        self._recorded = found or Recorded(settings, dict(command))
+        self._recorded = found or Recorded(settings, dict(command), overwrites=overwrites)
         if found is None:
             self._recorded.write(out)
         shared = {name: value for name, value in settings.items() if name != "runs"}
         for run in experiment.runs:
             own = {**shared, "run": asdict(run), "provenance": dict(provenance)}
             write_checked(self.folders[run.name].settings, own)
-        self._out, self._marks = out, Marks(out / CHECKPOINTS)
-        self._sinks = open_sinks(logs, out, settings)
+        self._logs, self._sinks, self._unsent = logs, list[Sink](), list[tuple[str, list[Record]]]()
+        if replaces is None:
+            self._open_sinks()
         self._timing = JsonLines(out / "timing.jsonl")
         self._metrics: dict[str, JsonLines] = {}
         self._saved = START  # the newest checkpoint
         self._since, self._saved_at = time.perf_counter(), time.monotonic()
         self._rows, self._waited = 0, 0.0
+
+    def _move_to(self, out: Path) -> None:
+        self._out, self._marks = out, Marks(out / CHECKPOINTS)
+        self.folders = {run.name: RunFolder(out / run.name) for run in self.experiment.runs}
+
+    def _open_sinks(self) -> None:
+        """Some open their files by name again and again, so not before the experiment has its place."""
+        self._sinks = open_sinks(self._logs, self._out, self.experiment.to_json())
+        for name, records in self._unsent:
+            for sink in self._sinks:
+                sink.write(name, records)
+        self._unsent = []
 
     def once(self, name: str, measure: Callable[[], float]) -> float:
         """A figure measured as the experiment begins, and kept: where it continues it is the same."""
@@ -117,6 +134,8 @@ class Outputs:
             own = [record for run, record in records if run == name and name not in self.failed]
             if own:
                 self._metrics[name].write(own)
+                if self._replaces is not None:
+                    self._unsent.append((name, own))
                 for sink in self._sinks:
                     sink.write(name, own)
 
@@ -148,7 +167,10 @@ class Outputs:
         for state in runs:
             self.folders[state.run.name].save_snapshot(step, state.sae_tensors(), self._metadata(state))
 
-    def checkpoint_is_due(self) -> bool:
+    def checkpoint_is_due(self, step: int) -> bool:
+        """Whether it is time for one; an experiment that replaces another has its first after FIRST_STEPS."""
+        if self._replaces is not None:
+            return step >= FIRST_STEPS
         return time.monotonic() - self._saved_at > self._checkpoint_seconds
 
     def checkpoint(self, step: int, owed: Sequence[str], runs: Sequence[RunState]) -> None:
@@ -170,9 +192,18 @@ class Outputs:
             self.folders[state.run.name].keep(kept)
         self._saved = mark
         self._saved_at = time.monotonic()
+        if self._replaces is not None:
+            take_place(self._replaces)
+            self._move_to(self._replaces)
+            self._replaces = None
+            self._open_sinks()
 
     def finish(self, runs: Sequence[RunState]) -> None:
         """Make the newest checkpoint, which is of the last step, the final one."""
+        if self._replaces is not None:
+            raise InputError(
+                f"no run had a finite loss in its first steps, so {self._replaces} stays as it is; give a smaller --lr"
+            )
         for state in runs:
             self.folders[state.run.name].finish(self._saved.name)
         remove_checkpoints(self._out, self.experiment.runs)

@@ -111,7 +111,7 @@ class Trainer:
                     bar.set_postfix_str(figures([record for _, record in records], len(self.going)), refresh=False)
                 bar.update(size)
                 self._settle(bar, stop)
-                if self.outputs.checkpoint_is_due():
+                if self.outputs.checkpoint_is_due(self.step):
                     self._save()
         self._save()
         finished = not self.owed and (self.step == experiment.n_steps or not self.going)

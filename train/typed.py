@@ -6,6 +6,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
 def _dataclass(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} is not an object")
-    hints, prefix = get_type_hints(kind), "" if name == "it" else f"{name}."
+    hints, prefix = _hints(kind), "" if name == "it" else f"{name}."
     found = {}
     for field in fields(kind):
         if field.name in value:
@@ -63,6 +64,11 @@ def _dataclass(kind: Any, value: Any, name: str) -> Any:
     if unknown:
         raise ValueError(f"it has an unknown entry {prefix}{min(unknown)}")
     return kind(**found)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _scalar(kind: Any, value: Any, name: str) -> Any:

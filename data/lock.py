@@ -1,0 +1,99 @@
+"""Locks that keep two processes from writing the same output.
+
+A lock is a file beside the output. The kernel frees it when its process ends, however that ends; the file is removed in
+an orderly end, and a leftover one is no hindrance.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data.errors import InputError
+
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+TRIES, TRY_SECONDS = 10, 0.1  # a look at a lock (`is_held`) holds it for a moment
+
+
+def lock_path(out: Path) -> Path:
+    """The lock of an output: beside it."""
+    return out.with_name(out.name + ".lock")
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock; `what` names the output and the option that gave it, such as `--out runs/demo`.
+
+    Where the file system has no locks a warning says so. Raises InputError where another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = _take(path, what)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process on this machine, or any that shares the file system's locks, holds a lock."""
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in HELD
+    finally:
+        os.close(fd)
+    return False
+
+
+def _take(path: Path, what: str) -> int:
+    """The lock's file descriptor."""
+    for attempt in range(TRIES):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                print(
+                    f"{path.parent} is on a file system without locks ({error.strerror}): make sure that no other "
+                    f"process writes to {what.partition(' ')[2]}",
+                    file=sys.stderr,
+                )
+                return fd
+            holder = os.pread(fd, 200, 0).decode(errors="replace").strip()
+            os.close(fd)
+            if error.errno not in HELD:
+                raise
+            if attempt == TRIES - 1:
+                raise InputError(
+                    f"{what}: another process is writing there ({holder or 'it has not said which'}); wait for it, or "
+                    "give another --out"
+                ) from error
+        else:
+            if _is_at(path, fd):
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return fd
+            os.close(fd)  # its holder has removed it, meanwhile
+            continue
+        time.sleep(TRY_SECONDS)
+    raise InputError(f"{what}: other processes keep taking its lock, {path}; wait for them, or give another --out")
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
