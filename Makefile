@@ -1,5 +1,5 @@
 # make demo   harvest the embedded model and text, train on it, report; in a virtual environment made for it
-# make test   lint, types and tests
+# make test   lint, types and tests, on two cores
 # Both need Python 3.11 or newer and a package registry, nothing else.
 # make container   build the image and run it, without a Docker engine (docs/batch.md)
 
@@ -17,7 +17,11 @@ DEMO_ACTIVATIONS ?= 300k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
 	--lr 1e-3
 
-.PHONY: demo test test-kernels test-tl3 test-values container clean
+# Half of the tests' files in each of two processes: a file's own fixtures are made once.
+JOBS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope
+
+.PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast container clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
@@ -31,7 +35,7 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(PYTEST)
 
 # The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
 test-kernels: $(VENV)/.installed-dev
@@ -44,6 +48,14 @@ test-tl3:
 
 test-values: $(VENV)/.installed-dev
 	$(VENV)/bin/pytest tests/harvest/test_values.py
+
+# The fast part with the lowest versions that pyproject.toml allows, in an environment of its own.
+test-lowest:
+	$(MAKE) test-fast CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest
+
+test-fast: $(VENV)/.installed-dev
+	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/test_documents.py tests/harvest/test_values.py \
+		tests/train/test_train.py tests/train/test_runs.py tests/analyze/test_kept.py tests/analyze/test_report.py
 
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
