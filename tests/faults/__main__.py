@@ -1,0 +1,159 @@
+"""`python -m tests.faults`: run trials, keep a line for each, and print their table (docs/reliability.md)."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import importlib
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tests.faults import disk, flips, kills, writers
+from tests.faults.bench import CASES, Bench
+from tests.faults.zygote import Zygote
+
+# part → (what it is done to, trials of each in a short run, and in a full one)
+PARTS: dict[str, tuple[tuple[str, ...], int, int]] = {
+    "kills": (tuple(CASES), 2, 60),
+    "disk": (tuple(CASES), 6, 60),
+    "tmpfs": (("harvest", "train"), 1, 10),
+    "flips": (flips.WHERE, 10, 250),
+    "writers": (("harvest", "train"), 1, 20),
+    "fuzz": (("store", "run"), 500, 50_000),
+}
+Trial = tuple[str, str, int]
+
+
+def main() -> None:
+    options = arguments()
+    log = options.log
+    done = {(line["part"], line["case"], line["seed"]) for line in lines_of(log)}
+    todo = [trial for trial in trials(options) if trial not in done]
+    print(f"{len(done)} trials are in {log}, {len(todo)} are to be done", file=sys.stderr)
+    run_all(todo, log, options.jobs)
+    failed = [line for line in lines_of(log) if line["problems"]]
+    print(table(lines_of(log)))
+    for line in failed[:20]:
+        print(
+            f"\n{line['part']} {line['case']} seed {line['seed']} ({line['how']}):", *line["problems"][:5], sep="\n  "
+        )
+    sys.exit(bool(failed))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="as many trials as the documented figures are of")
+    parser.add_argument("--only", help=f"parts, with commas: {', '.join(PARTS)}")
+    parser.add_argument("--case", help="only this one, such as 'train --overwrite'")
+    parser.add_argument("--count", type=int, help="trials of each case")
+    parser.add_argument("--seed", type=int, default=0, help="of the first trial; each is a function of its seed")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--log", type=Path, default=Path("faults.jsonl"), help="a line a trial; those in it are not repeated"
+    )
+    return parser.parse_args()
+
+
+def trials(options: argparse.Namespace) -> Iterator[Trial]:
+    only = options.only.split(",") if options.only else list(PARTS)
+    for part in only:
+        cases, few, many = PARTS[part]
+        count = options.count or (many if options.full else few)
+        for case in cases:
+            if part == "fuzz":
+                yield part, case, count
+            elif options.case in (None, case):
+                yield from ((part, case, seed) for seed in range(options.seed, options.seed + count))
+
+
+def run_all(todo: Iterable[Trial], log: Path, jobs: int) -> None:
+    """Each job has a warm process; trials are taken from one list."""
+    pending: queue.SimpleQueue[Trial] = queue.SimpleQueue()
+    ordered = sorted(todo, key=lambda trial: (list(PARTS).index(trial[0]), trial[2]))
+    for trial in ordered:
+        pending.put(trial)
+    lock = threading.Lock()
+    with TemporaryDirectory(prefix="faults-") as folder:
+        threads = []
+        for job in range(min(jobs, len(ordered))):
+            own = Path(folder).resolve() / str(job)
+            own.mkdir()
+            threads.append(threading.Thread(target=work, args=(pending, own, log, lock)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+
+
+def work(pending: queue.SimpleQueue[Trial], folder: Path, log: Path, lock: threading.Lock) -> None:
+    with Zygote() as zygote:
+        bench = Bench(folder, zygote)
+        while True:
+            try:
+                trial = pending.get_nowait()
+            except queue.Empty:
+                return
+            began = time.monotonic()
+            how, n, problems = run_one(bench, zygote, trial)
+            part, case, seed = trial
+            line = {
+                "part": part, "case": case, "seed": seed, "how": how, "n": n, "problems": problems,
+                "seconds": round(time.monotonic() - began, 2),
+            }  # fmt: skip
+            with lock, open(log, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def run_one(bench: Bench, zygote: Zygote, trial: Trial) -> tuple[str, Any, list[str]]:
+    part, case, seed = trial
+    one: dict[str, Callable[..., tuple[str, Any, list[str]]]] = {
+        "kills": kills.trial, "disk": disk.trial, "writers": writers.trial,
+    }  # fmt: skip
+    if part in one:
+        return one[part](bench, zygote, CASES[case], seed)
+    if part == "tmpfs":
+        if not disk.can_mount(bench.folder / "old"):
+            return "nothing can be mounted here", 0, []
+        return disk.tmpfs_trial(bench, zygote, CASES[case], seed)
+    if part == "flips":
+        return flips.trial(bench, zygote, case, seed)
+    return "fuzzed", importlib.import_module(f"tests.faults.fuzz_{case}").fuzz(seed), []
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Markdown: a line for each part, case and way."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = collections.defaultdict(list)
+    for line in lines:
+        how = line["case"] if line["part"] == "flips" else line["how"]
+        groups[line["part"], line["case"], how].append(line)
+    rows = ["| part | what | how | trials | of them | wrong |", "|---|---|---|---|---|---|"]
+    for (part, case, how), own in sorted(groups.items(), key=lambda item: list(PARTS).index(item[0][0])):
+        if part == "flips":
+            counts = collections.Counter(line["n"] for line in own)
+            of_them = ", ".join(f"{n} {word}" for word, n in sorted(counts.items()))
+        else:
+            words = {
+                "kills": "kills",
+                "disk": "with a failed call",
+                "tmpfs": "filled",
+                "writers": "refused",
+                "fuzz": "inputs",
+            }
+            of_them = f"{sum(line['n'] for line in own)} {words[part]}"
+        wrong = sum(bool(line["problems"]) for line in own)
+        rows.append(f"| {part} | {case} | {how} | {len(own)} | {of_them} | {wrong} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Killed at any call that changes a file, in the middle of a write, or at any moment; also with the power cut.
+
+Each trial kills a command, often several times, and looks at what is left: nothing of it may be damaged, and nothing
+that was counted is done again. Then the same command runs to its end, and every file must be as if it had never been
+killed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from tests.faults.bench import Bench, Case, differences, files_of
+from tests.faults.zygote import Ended, Fault, Zygote
+
+MODES = ("before", "after", "torn", "any moment", "power cut")
+KILLED = -9
+
+
+def trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[str, int, list[str]]:
+    """The way of killing, how many kills, and what was wrong."""
+    rng = random.Random(f"{case.name} {seed}")
+    mode = MODES[seed % len(MODES)]
+    expected, calls = bench.expected(zygote, case), bench.calls(zygote, case)
+    problems: list[str] = []
+    kills = 0
+    with bench.space(case) as space:
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            before = counted(space, case)
+            ended = kill_once(bench, zygote, case, space, mode, rng, len(calls))
+            problems += redone(before, ended)
+            if ended.code == 0:  # it had less to do than was left of the calls
+                break
+            if ended.code != KILLED:
+                return mode, kills, [f"ended with {ended.code}: {ended.stderr[-2000:]}"]
+            kills += 1
+            if mode == "power cut":
+                lose_unsynced(space, ended.dirty)
+            problems += damage(zygote, space, case)
+        before = counted(space, case)
+        ended = bench.run(zygote, case, space)
+        problems += redone(before, ended)
+        if ended.code != 0:
+            return mode, kills, [*problems, f"then ended with {ended.code}: {ended.stderr[-2000:]}"]
+        return mode, kills, problems + differences(files_of(space), expected)
+
+
+def kill_once(
+    bench: Bench, zygote: Zygote, case: Case, space: Path, mode: str, rng: random.Random, n_calls: int
+) -> Ended:
+    if mode == "any moment":
+        running = bench.start(zygote, case, space)
+        time.sleep(rng.uniform(0, bench.seconds(case)))
+        running.kill()
+        return running.wait()
+    how = rng.choice(("before", "after", "torn")) if mode == "power cut" else mode
+    return bench.run(zygote, case, space, Fault(how, at=int(n_calls * rng.random() ** 1.5)))
+
+
+def lose_unsynced(space: Path, dirty: list[tuple[int, int, int]]) -> None:
+    """Zero what was written and not synced, as a disk may have it after a power cut; names stay."""
+    by_inode = {path.stat().st_ino: path for path in space.rglob("*") if path.is_file()}
+    for inode, begin, end in dirty:
+        path = by_inode.get(inode)
+        if path is not None:
+            with open(path, "rb+") as file:
+                file.seek(begin)
+                file.write(bytes(max(min(end, path.stat().st_size) - begin, 0)))
+
+
+def counted(space: Path, case: Case) -> set[str]:
+    """What is done for good: lines of the commit table, by window; marks of checkpoints of all runs."""
+    if "--overwrite" in case.more:  # which may begin again
+        return set()
+    pattern = "commit/c/**/*" if case.module == "harvest" else "checkpoints/*.json"
+    return {"/" + str(path.relative_to(space)) for path in (space / case.out).glob(pattern) if path.is_file()}
+
+
+def redone(before: set[str], ended: Ended) -> list[str]:
+    return [
+        f"{path} was counted, and is done again" for what, path in ended.calls if what == "rename" and path in before
+    ]
+
+
+def damage(zygote: Zygote, space: Path, case: Case) -> list[str]:
+    """What `analyze verify` says of a store or an experiment, if there is one."""
+    if case.module == "harvest":
+        present, arguments = (space / case.out / "zarr.json").exists(), ["--store", case.out]
+    else:
+        present, arguments = (space / case.out / "experiment.json").exists(), [case.out]
+    if not present:
+        return []
+    ended = zygote.run("analyze", "verify", *arguments, folder=space)
+    return [] if ended.code == 0 else [f"analyze verify, after a kill: {ended.code} {ended.stdout}{ended.stderr}"]

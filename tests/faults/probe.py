@@ -1,0 +1,77 @@
+"""Read all that a store or an experiment holds, by the doors that users have, and print what was read.
+
+Prints one line of JSON: `told`, the sentence of our own error where one was raised; or `read`, a digest by what was
+read. Anything else that is raised leaves as a traceback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def store(path: str) -> None:
+    _report(lambda: _store(Path(path)))
+
+
+def runs(path: str) -> None:
+    _report(lambda: _runs(Path(path)))
+
+
+def _report(read: Any) -> None:
+    from data.errors import InputError
+
+    try:
+        print(json.dumps({"read": read()}))
+    except InputError as error:
+        print(json.dumps({"told": str(error)}))
+
+
+def _digest(*values: Any) -> str:
+    digest = hashlib.sha256()
+    for value in values:
+        array = (
+            value.contiguous().view(torch.uint8).numpy()
+            if isinstance(value, torch.Tensor)
+            else np.ascontiguousarray(value)
+        )
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _store(path: Path) -> dict[str, str]:
+    from data import ShuffledStream, open_store
+    from data.facts import store_facts
+
+    opened = open_store(path)
+    both = [shard for split in ("heldout", "train") for shard in opened.shards(split)]
+    read = {
+        "tokens": _digest(opened.tokens()), "document": _digest(opened.document()),
+        "origin": _digest(*(part for shard in both for part in opened.origin(shard))),
+        "facts": hashlib.sha256(json.dumps(store_facts(opened), sort_keys=True, default=str).encode()).hexdigest()[:16],
+    }  # fmt: skip
+    for hook in opened.hooks:
+        read[hook] = _digest(*(opened.rows(hook, shard) for shard in both))
+    with ShuffledStream(opened, batch_size=64, seed=0) as stream:
+        n_batches = sum(opened.shard_rows(shard) for shard in opened.shards("train")) // 64
+        read["stream"] = _digest(*(next(stream).clone() for _ in range(n_batches)))
+    return read
+
+
+def _runs(path: Path) -> dict[str, str]:
+    """The weights by `load_sae`, of the final ones and of snapshots; the curves by `analyze runs`' reader."""
+    from train import load_sae
+
+    read = {}
+    for run in sorted(folder.parent for folder in path.glob("*/final")):
+        for where in [run, *sorted((run / "snapshots").iterdir())]:
+            saes = [load_sae(where, layer=layer) for layer in (0, 1)]
+            read[str(where.relative_to(path))] = _digest(
+                *(p.detach() for sae in saes for p in sae.state_dict().values())
+            )
+    return read

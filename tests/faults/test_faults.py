@@ -1,0 +1,39 @@
+"""A few trials of each kind; `python -m tests.faults --full` does as many as docs/reliability.md has figures of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults import kills, writers
+from tests.faults.bench import CASES, Bench
+from tests.faults.zygote import Zygote
+
+pytestmark = pytest.mark.skipif(not shutil.which("cc") and not shutil.which("gcc"), reason="needs a C compiler")
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    with Zygote() as warm:
+        yield warm
+
+
+@pytest.fixture(scope="module")
+def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("faults"), zygote)
+
+
+@pytest.mark.parametrize("seed", range(len(kills.MODES)), ids=kills.MODES)
+@pytest.mark.parametrize("case", ["harvest", "train"])
+def test_a_killed_command_ends_with_the_same_files_when_it_is_run_again(
+    bench: Bench, zygote: Zygote, case: str, seed: int
+) -> None:
+    _, _, problems = kills.trial(bench, zygote, CASES[case], seed)
+    assert problems == []
+
+
+def test_two_harvests_into_one_store_leave_what_one_leaves(bench: Bench, zygote: Zygote) -> None:
+    _, _, problems = writers.trial(bench, zygote, CASES["harvest"], 0)
+    assert problems == []
