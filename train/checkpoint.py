@@ -104,15 +104,15 @@ class RunFolder:
 
     def keep(self, names: set[str]) -> None:
         """Remove all checkpoints but those named."""
-        for path in self.path.glob("checkpoints/*"):
+        for path in list(self.path.glob("checkpoints/*")):
             if path.name not in names:
-                shutil.rmtree(path)
+                remove_folder(path)
 
     def keep_snapshots(self, before: int) -> None:
         """Remove the snapshots of a step and all later ones."""
-        for path in self.path.glob("snapshots/*"):
+        for path in list(self.path.glob("snapshots/*")):
             if not path.name.isdecimal() or int(path.name) >= before:
-                shutil.rmtree(path)
+                remove_folder(path)
 
     def finish(self, name: str) -> None:
         """Make a checkpoint the final one, unless a killed process has done it."""
@@ -155,10 +155,18 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise DamagedRunError(f"{file} is damaged ({error})") from error
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder under a name that nothing reads: a kill leaves no half of it that looks damaged."""
+    aside = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _write_folder(target: Path, saved: Saved, metadata: Mapping[str, str]) -> None:
     aside = target.with_name(target.name + ".partial")
-    for path in (aside, target):
-        shutil.rmtree(path, ignore_errors=True)
+    remove_folder(target)
     aside.mkdir(parents=True)
     save_file({k: v.contiguous() for k, v in saved.sae.items()}, aside / SAE_FILE, metadata=dict(metadata))
     if saved.state:

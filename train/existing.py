@@ -12,7 +12,7 @@ from typing import Any
 
 from data.errors import InputError
 from train.checked import DamagedRunError, read_checked, write_checked
-from train.checkpoint import RunFolder
+from train.checkpoint import RunFolder, remove_folder
 from train.metrics_file import Record, read_records
 from train.runs import Experiment, Run, differences
 from train.sae import ARCHITECTURES
@@ -112,7 +112,7 @@ def remove_checkpoints(out: Path, runs: Sequence[Run]) -> None:
     for run in runs:
         folder = RunFolder(out / run.name)
         if folder.final.exists():
-            shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+            remove_folder(folder.path / "checkpoints")
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
