@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analyze.lm import check_weights, model_of_store
+from analyze.lm import check_model, model_of_store
 from analyze.token_text import alone
 from data.errors import InputError
 from data.reader import Store
-from harvest.lm import load_transformers, weights_fingerprint
-from harvest.tokens import HubTokenizer
+from harvest.checkpoint import load_transformers
+from harvest.tokenizer import HubTokenizer
 
 Moved = list[tuple[str, float]]  # tokens and logits, most first
 
@@ -45,9 +45,10 @@ class Lens:
 def load_lens(store: Store, model: str | None) -> Lens:
     """Of the model that a store was harvested with. Raises InputError where that is not at hand, or another."""
     facts = model_of_store(store, model)
+    check_model(store, facts)
     loaded = load_transformers(facts, attention="sdpa")
-    check_weights(store, facts, weights_fingerprint(loaded))
-    return Lens(HubTokenizer(facts, separator="none").tokenizer, unembedding(loaded))
+    tokenizer = HubTokenizer(facts, separator="none", special_tokens="text").tokenizer
+    return Lens(tokenizer, unembedding(loaded))
 
 
 @torch.inference_mode()

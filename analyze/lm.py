@@ -20,8 +20,9 @@ from data.errors import InputError
 from data.hooks import layer_of
 from data.reader import Store
 from harvest.bridge import BridgeModel
+from harvest.checkpoint import load_transformers, model_fingerprint
 from harvest.fast import FAMILIES, FastModel
-from harvest.lm import ModelFacts, Processing, find_model, load_transformers, weights_fingerprint
+from harvest.lm import ModelFacts, Processing, find_model
 
 RESUMABLE = ("mlp_out", "resid_post", "resid_pre")
 
@@ -38,15 +39,13 @@ class PatchableModel(Protocol):
 
 def load_patchable(
     facts: ModelFacts, names: Sequence[str], *, processing: Processing, device: torch.device
-) -> tuple[PatchableModel, str]:
-    """A model for patching at hooks of full names, in the form that a store's `processing` says; and its weights'
-    fingerprint."""
+) -> PatchableModel:
+    """A model for patching at hooks of full names, in the form that a store's `processing` says."""
     model = load_transformers(facts, attention="sdpa")
-    weights = weights_fingerprint(model)
     kinds = {name.rsplit(".hook_", 1)[-1] for name in names}
     if type(model.base_model).__name__ in FAMILIES and kinds <= set(RESUMABLE):
-        return ResumedModel(model, names, facts, processing=processing, device=device), weights
-    return ReplayedModel(facts, names, processing=processing, device=device), weights
+        return ResumedModel(model, names, facts, processing=processing, device=device)
+    return ReplayedModel(facts, names, processing=processing, device=device)
 
 
 def load_for_store(store: Store, names: Sequence[str], *, model: str | None, device: torch.device) -> PatchableModel:
@@ -55,9 +54,8 @@ def load_for_store(store: Store, names: Sequence[str], *, model: str | None, dev
     Raises InputError where it cannot be loaded, or its weights are not those of the store.
     """
     facts = model_of_store(store, model)
-    found, weights = load_patchable(facts, names, processing=store.provenance["model"]["processing"], device=device)
-    check_weights(store, facts, weights)
-    return found
+    check_model(store, facts)
+    return load_patchable(facts, names, processing=store.provenance["model"]["processing"], device=device)
 
 
 def model_of_store(store: Store, model: str | None) -> ModelFacts:
@@ -76,11 +74,13 @@ def model_of_store(store: Store, model: str | None) -> ModelFacts:
     return facts
 
 
-def check_weights(store: Store, facts: ModelFacts, weights: str) -> None:
-    """Raise InputError where a model's weights, by their fingerprint, are not those that the store was made with."""
-    there = store.provenance["model"]["weights_sha256"]
-    if weights != there:
-        raise InputError(f"{_another(store, facts)} (weights: {weights[:12]}, there {there[:12]}); give that one")
+def check_model(store: Store, facts: ModelFacts) -> None:
+    """Raise InputError if a model's weights and configuration are not those that the store was made with."""
+    recorded, now = store.provenance["model"]["sha256"], model_fingerprint(facts)
+    if now != recorded:
+        raise InputError(
+            f"{_another(store, facts)} (weights or configuration: {now[:12]}, there {recorded[:12]}); give that one"
+        )
 
 
 def _another(store: Store, facts: ModelFacts) -> str:

@@ -22,7 +22,8 @@ sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 from data.dtypes import DTYPES, as_float, channel_scales, decode_int8, encode, is_finite, stored_dtype
 from harvest.compute import Compute
 from harvest.contexts import tokens_to_contexts
-from harvest.documents import DatasetChoice, open_source
+from harvest.documents import DatasetChoice
+from harvest.inputs import open_inputs
 from harvest.lm import find_model, load
 from harvest.plan import Request
 from harvest.run import CALIBRATION_CONTEXTS
@@ -36,11 +37,12 @@ def contexts(model: str, dataset: str, n: int) -> np.ndarray:
     request = Request(
         model=model, revision=None, n_tokens=n * 256, dataset=DatasetChoice(dataset), layers=(0,), hooks=("mlp_out",),
         dtype="float32", compression="none", context_size=256, batch_size=16, skip_positions=0, prefix="none",
-        separator="eos", processing="centred", seed=0, compute=Compute(),
+        separator=None, special_tokens=None, heldout=None, processing="centred", seed=0, compute=Compute(),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        source = open_source(request.dataset)
-        packed = tokens_to_contexts(request, facts, source, Path(folder), stop=threading.Event(), quiet=True)
+        packed = tokens_to_contexts(
+            request, open_inputs(request, facts), Path(folder), stop=threading.Event(), quiet=True
+        )
         return np.concatenate([tokens for tokens, _ in packed.contexts()]).astype(np.int64)
 
 
@@ -68,7 +70,7 @@ def main() -> None:
     args = parser.parse_args()
     tokens = torch.from_numpy(contexts(args.model, args.dataset, CALIBRATION_CONTEXTS + args.contexts))
     facts = find_model(args.model, None)
-    lm, _ = load(facts, ["mlp_out"], range(facts.n_layers), processing="centred", device=CPU)
+    lm = load(facts, ["mlp_out"], range(facts.n_layers), processing="centred", device=CPU)
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in lm.widths}
     for batch in tokens.split(16):
         lm.capture(batch, lambda name, value: rows[name].append(value.flatten(0, 1).clone()))

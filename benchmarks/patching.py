@@ -39,7 +39,7 @@ class Problem:
         make_model(folder, N_LAYERS)
         facts = find_model(str(folder), None)
         self.names = [f"blocks.{layer}.hook_mlp_out" for layer in range(N_LAYERS)]
-        model, _ = load_patchable(facts, self.names, processing="centred", device=torch.device("cpu"))
+        model = load_patchable(facts, self.names, processing="centred", device=torch.device("cpu"))
         assert isinstance(model, ResumedModel)
         self.model = model
         generator = torch.Generator().manual_seed(0)

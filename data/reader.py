@@ -131,8 +131,8 @@ class Store:
         """int8's scale of each channel, float32 [d]."""
         return self._whole_chunk(channel_scale_name(hook), 0)
 
-    def origin(self, shard: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
-        """Where each row of a shard comes from: context int32 [rows], position in it int16 [rows]."""
+    def origin(self, shard: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Where each row of a shard comes from: context int32 [rows], position in it int32 [rows]."""
         return self._of_shard(CONTEXT, shard), self._of_shard(POSITION, shard)
 
     def tokens(self, contexts: Int | None = None) -> NDArray[np.int32]:

@@ -148,7 +148,7 @@ class Schema:
                 specs.append(ArraySpec(row_scale_name(hook), (n_rows,), by_shard, scale, nan, ("row",)))
                 specs.append(ArraySpec(channel_scale_name(hook), (d,), d, scale, nan, (channel,)))
         specs.append(ArraySpec(CONTEXT, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
-        specs.append(ArraySpec(POSITION, (n_rows,), by_shard, np.dtype("<i2"), -1, ("row",)))
+        specs.append(ArraySpec(POSITION, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
         return specs
 
     def _context_arrays(self) -> list[ArraySpec]:

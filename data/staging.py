@@ -145,7 +145,7 @@ class WindowStaging:
         for hook in schema.hooks:
             parts[hook], sealed = self._seal_hook(hook, shard, first)
             checksums |= sealed
-        for name, values, dtype in ((CONTEXT, context, "<i4"), (POSITION, position, "<i2")):
+        for name, values, dtype in ((CONTEXT, context, "<i4"), (POSITION, position, "<i4")):
             whole = np.full(schema.layout.rows_per_shard, -1, dtype=dtype)
             whole[: len(values)] = values
             checksums[name] = write_chunk(self._array(name).chunk_path(shard), whole, scratch=self.folder)

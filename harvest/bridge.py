@@ -14,8 +14,10 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data.errors import InputError
 from data.hooks import layer_of
@@ -34,8 +36,9 @@ class BridgeModel:
     ) -> None:  # fmt: skip
         try:
             self.bridge: Any = TransformerBridge.boot_transformers(
-                facts.name, hf_model=model.to(device), device=str(device), revision=facts.revision
-            )
+                facts.name, hf_model=model.to(device), device=str(device), revision=facts.revision,
+                tokenizer=_stand_in(), trust_remote_code=False,
+            )  # fmt: skip
             self.bridge.enable_compatibility_mode(disable_warnings=True, no_processing=processing == "none")
         except (ValueError, OSError, KeyError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
             reason = str(error).strip().split("\n")[0][:200]
@@ -68,6 +71,13 @@ class BridgeModel:
         )
 
     capture_uncompiled = capture
+
+
+def _stand_in() -> PreTrainedTokenizerFast:
+    """A tokenizer for TransformerLens, which wants one though only token ids are given to it."""
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    words = Tokenizer(WordLevel({token: i for i, token in enumerate(special.values())}, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, name_or_path="", add_bos_token=True, **special)
 
 
 def resolve(hooks: Sequence[str], layers: Sequence[int], known: Sequence[str]) -> list[str]:

@@ -35,6 +35,21 @@ class Token(click.ParamType[str]):
         return str(value)
 
 
+class HeldOutContexts(click.ParamType[float | int]):
+    """A share with a percent sign (float), or a number of contexts (int)."""
+
+    name = "share or count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | int:
+        if isinstance(value, int | float):
+            return value
+        if re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}%", str(value)):
+            return float(value[:-1]) / 100
+        if str(value).endswith("%"):
+            self.fail(f"{value!r} is no share; give a number and a percent sign, such as 1%", param, ctx)
+        return Count(zero=True).convert(value, param, ctx)
+
+
 EXAMPLES = """\b
 Examples:
   harvest --model demo --tokens 200k                      no network, no GPU: the embedded model and text
@@ -55,7 +70,8 @@ Examples:
     help="Hub name, local file or folder, or `demo`. [default: monology/pile-uncopyrighted; for demo, demo]",
 )
 @click.option("--dataset-config", type=NAME, help="Configuration of a hub dataset.")
-@click.option("--dataset-split", type=NAME, default="train", show_default=True, help="Split of a hub dataset.")
+@click.option("--dataset-split", type=NAME, help="Split of a hub dataset, a saved DatasetDict, or a folder whose files "
+              "are named after splits. [default: train]")  # fmt: skip
 @click.option("--text-column", type=NAME, help="Column of text, or of token ids. [default: text, else input_ids]")
 @click.option("--out", type=StoreLocation(), help="The store: a folder, or s3://… [default: data/MODEL.zarr]")
 @click.option("--layers", type=LayerChoice(), default="all", show_default=True,
@@ -73,8 +89,12 @@ Examples:
               help="How many first positions of each context are not stored.")  # fmt: skip
 @click.option("--prefix-token", type=Token(), default="none", show_default=True,
               help="Before each context: none, bos, eos or an id.")  # fmt: skip
-@click.option("--separator-token", type=Token(), default="eos", show_default=True,
-              help="After each document: eos, bos, none or an id.")  # fmt: skip
+@click.option("--separator-token", type=Token(),
+              help="After each document of text: eos, bos, none or an id. [default: eos]")  # fmt: skip
+@click.option("--special-tokens", type=click.Choice(["text", "parse"]), help="Text that spells a special token, such "
+              "as </s>: ordinary text, or that token. [default: text]")  # fmt: skip
+@click.option("--held-out", "heldout", type=HeldOutContexts(), help="Contexts for validation: a share (1%) or a "
+              "number. [default: 1%, at least 200, at most a tenth]")  # fmt: skip
 @click.option("--processing", type=click.Choice(["centred", "none"]), default="centred", show_default=True,
               help="Centre the weights that write to the residual stream, as the post's library does.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "tf32", "bfloat16"]), default="float32", show_default=True,
@@ -89,9 +109,10 @@ Examples:
 @click.pass_obj
 def main(
     stopping: StopRequest, model: str, revision: str | None, tokens: int, dataset: str | None,
-    dataset_config: str | None, dataset_split: str, text_column: str | None, out: Location | None, layers: Layers,
-    hook: tuple[str, ...], dtype: Any, compress: Any, context_size: int, batch_size: int, skip_positions: int,
-    prefix_token: str, separator_token: str, processing: Any, precision: Any, compiling: Any, device: str, seed: int,
+    dataset_config: str | None, dataset_split: str | None, text_column: str | None, out: Location | None,
+    layers: Layers, hook: tuple[str, ...], dtype: Any, compress: Any, context_size: int, batch_size: int,
+    skip_positions: int, prefix_token: str, separator_token: str | None, special_tokens: Any, heldout: Any,
+    processing: Any, precision: Any, compiling: Any, device: str, seed: int,
     overwrite: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a language model once and store its activations, for training SAEs on them as often as you like.
@@ -103,7 +124,8 @@ def main(
     from data.location import remove
     from data.writer import remove_store, staging_path
     from harvest.compute import Compute
-    from harvest.documents import THE_PILE, DatasetChoice, open_source
+    from harvest.documents import THE_PILE, DatasetChoice
+    from harvest.inputs import open_inputs
     from harvest.lm import find_model
     from harvest.plan import (
         Request,
@@ -125,7 +147,8 @@ def main(
         dataset=DatasetChoice(dataset, dataset_config, dataset_split, text_column),
         layers=layers.choose(range(facts.n_layers), facts.label), hooks=short_names(hook), dtype=dtype,
         compression=compress, context_size=context_size, batch_size=batch_size, skip_positions=skip_positions,
-        prefix=prefix_token, separator=separator_token, processing=processing, seed=seed,
+        prefix=prefix_token, separator=separator_token, special_tokens=special_tokens, heldout=heldout,
+        processing=processing, seed=seed,
         compute=Compute(precision, compiling),
     )  # fmt: skip
     torch_device = choose_device(device)
@@ -133,8 +156,8 @@ def main(
     request.compute.check(torch_device)
     schema = expected_schema(request, facts)
     check_free_space(out, schema)
-    source = open_source(request.dataset)
-    settings = request.settings(facts, source.label, source.fingerprint)
+    inputs = open_inputs(request, facts)
+    settings = inputs.settings(request)
     finished = check_existing(out, settings, overwrite=overwrite)
     if dry_run:
         show_plan(request, facts, out, torch_device, as_json)
@@ -152,7 +175,7 @@ def main(
 
     if torch_device.type == "cpu":
         keep_large_blocks()
-    outcome = run(request, facts, source, settings, out, device=torch_device, worker=worker, stop=stopping.event)
+    outcome = run(request, inputs, settings, out, device=torch_device, worker=worker, stop=stopping.event)
     if outcome.text_ended:
         have = outcome.store.layout.n_contexts * context_size
         click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)
@@ -201,7 +224,7 @@ def measure_rate(request: Request, facts: ModelFacts, device: Any) -> float:
 
     from harvest.run import load_for
 
-    model, _ = load_for(request, facts, device)
+    model = load_for(request, facts, device)
     shape = (request.batch_size, request.context_size)
     tokens = torch.from_numpy(np.random.default_rng(0).integers(0, facts.vocab_size, shape)).to(device)
     seconds = []

@@ -1,7 +1,4 @@
-"""A dataset as contexts, ready for the model: tokenised, split, and packed on demand.
-
-Not here: where text comes from (documents.py), the token stream on disk (tokens.py), the arithmetic (packing.py).
-"""
+"""A dataset as contexts, ready for the model: tokenised, split, and packed on demand."""
 
 from __future__ import annotations
 
@@ -15,11 +12,10 @@ from numpy.typing import NDArray
 
 from data.errors import InputError, Stopped
 from data.progress import Bar
-from harvest.documents import Source
-from harvest.lm import ModelFacts
+from harvest.inputs import Inputs
 from harvest.packing import choose_heldout, heldout_target, pack
 from harvest.plan import Request
-from harvest.tokens import HubTokenizer, Pretokenized, TokenStream, special_token, tokenise
+from harvest.tokens import TokenStream, tokenise
 
 
 @dataclass(frozen=True)
@@ -27,13 +23,11 @@ class Packed:
     """The text as contexts: how many, and how to make them."""
 
     stream: TokenStream
-    heldout: NDArray[np.bool_]
-    n_heldout: int
+    heldout: NDArray[np.bool_]  # [n_documents]
+    n_heldout: int  # contexts
     n_train: int
     prefix: int | None
-    separator: int | None
-    payload: int
-    tokenizer: str | None
+    payload: int  # tokens of the text in a context
 
     @property
     def n_contexts(self) -> int:
@@ -46,25 +40,28 @@ class Packed:
                 self.stream.tokens, self.stream.lengths, wanted, payload=self.payload, prefix=self.prefix, n_contexts=n
             )
 
+    def notes(self) -> list[str]:
+        """What a user should know of the text, a sentence each."""
+        notes = []
+        if self.stream.n_null:
+            notes.append(f"null rows of the dataset, counted as empty documents: {self.stream.n_null:,}")
+        if self.n_heldout:
+            share = self.n_heldout / self.n_contexts
+            documents = f"from {int(self.heldout.sum()):,} of {len(self.heldout):,} documents"
+            notes.append(f"held out: {self.n_heldout:,} of {self.n_contexts:,} contexts ({share:.1%}), {documents}")
+        else:
+            notes.append(
+                f"no context is held out (documents: {len(self.heldout):,}): train cannot validate on this store, nor "
+                "analyze measure; for that give more documents, or a larger --held-out"
+            )
+        return notes
+
 
 def tokens_to_contexts(
-    request: Request, facts: ModelFacts, source: Source, staging: Path, *, stop: threading.Event, quiet: bool
+    request: Request, inputs: Inputs, staging: Path, *, stop: threading.Event, quiet: bool
 ) -> Packed:
     """Tokenise (or continue to), and decide which documents are held out."""
-    tokenizer: HubTokenizer | Pretokenized = Pretokenized()
-    prefix = separator = None
-    if source.kind == "text":
-        tokenizer = HubTokenizer(facts, separator=request.separator)
-        prefix = special_token(tokenizer.tokenizer, request.prefix, option="--prefix-token")
-        separator = tokenizer.separator
-    elif request.prefix != "none":
-        if not request.prefix.isdecimal():
-            raise InputError(f"--prefix-token {request.prefix}: give a token's number for a dataset of token ids")
-        prefix = int(request.prefix)
-    for option, token in (("--prefix-token", prefix), ("--separator-token", separator)):
-        if token is not None and token >= facts.vocab_size:
-            raise InputError(f"{option} {token}: the model's vocabulary has {facts.vocab_size} tokens; give less")
-    payload = request.context_size - (prefix is not None)
+    payload = request.context_size - (inputs.prefix is not None)
     wanted = request.n_contexts * payload
     with Bar(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:
 
@@ -73,23 +70,18 @@ def tokens_to_contexts(
             if stop.is_set():
                 raise Stopped
 
-        stream = tokenise(
-            staging,
-            source,
-            tokenizer,
-            n_tokens=wanted,
-            slack=2 * payload,
-            vocab_size=facts.vocab_size,
-            progress=progress,
-        )
+        # Each split loses less than a context at its end.
+        stream = tokenise(staging, inputs.source, inputs.tokenizer, n_tokens=wanted + 2 * payload, progress=progress)
     available = min(request.n_contexts, int(stream.lengths.sum()) // payload)
-    target = heldout_target(available)
-    heldout = choose_heldout(stream.lengths, stream.hashes, target * payload)
-    n_heldout = min(int(stream.lengths[heldout].sum()) // payload, target)
+    target = heldout_target(available, request.heldout)
+    heldout = choose_heldout(stream.lengths, stream.hashes, target * payload, most=available // 2 * payload)
+    n_heldout = int(stream.lengths[heldout].sum()) // payload
+    if not n_heldout:
+        heldout[:] = False
     n_train = min(int(stream.lengths[~heldout].sum()) // payload, request.n_contexts - n_heldout)
     if n_train < 1:
         raise InputError(
-            f"--dataset {source.label}: its {int(stream.lengths.sum())} tokens do not fill one context of "
+            f"--dataset {inputs.source.label}: its {int(stream.lengths.sum())} tokens do not fill one context of "
             f"{request.context_size}; give more text or a smaller --context-size"
         )
-    return Packed(stream, heldout, n_heldout, n_train, prefix, separator, payload, tokenizer.fingerprint)
+    return Packed(stream, heldout, n_heldout, n_train, inputs.prefix, payload)

@@ -1,8 +1,6 @@
 """Where text comes from: the hub (streamed), local files, or the demo; each as batches of documents with a cursor.
 
 A batch comes with the state that continues after it, so an interrupted run goes on where its last batch ended.
-
-Not here: tokenising (tokens.py).
 """
 
 from __future__ import annotations
@@ -10,51 +8,73 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import datasets
+from typing import Literal, Protocol
 
 from data.errors import InputError
+from harvest.columns import Document, choose_column
 from harvest.demo import text as demo_text
+from harvest.file_rows import BadRow
+from harvest.local_files import has_known_format
+from harvest.rows import HubRows, Rows, State, open_local
 
 THE_PILE = "monology/pile-uncopyrighted"  # the post's data
 BATCH_DOCUMENTS = 256
-FINGERPRINT_BYTES = 1 << 20
+BATCH_SIZE = 1 << 22  # characters or token ids, after which a batch ends early
 
-# By file name ending, compressed ones included (datasets decompresses them).
-FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text", ".md": "text"}
-COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
 
-State = dict[str, Any]
-Batch = list[str] | list[list[int]]
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive documents: texts, or token ids int64 [n] each; `places` names the row of each in messages."""
+
+    documents: list[Document]
+    places: list[str]
+    n_null: int  # rows without a document, among those of the batch
+    state: State  # continues after the batch
 
 
 class Source(Protocol):
     """Documents in a fixed order."""
 
     label: str  # as provenance records it
-    fingerprint: str | None  # of the content; None where the hub gives none
+    fingerprint: str | None  # of the content; None if the hub gives none
     kind: Literal["text", "tokens"]
+    split: str | None  # None if there are no splits
 
-    def batches(self, state: State | None) -> Iterator[tuple[Batch, State]]:
-        """Batches of documents, each with the state after it; from the start, or from after a batch."""
+    def batches(self, state: State | None) -> Iterator[Batch]:
+        """Batches of documents, from the start or from after a batch. Raises InputError at a row that has none."""
 
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """The options that name a dataset."""
+    """The options that name a dataset; None: not given."""
 
     name: str
     config: str | None = None
-    split: str = "train"
+    split: str | None = None
     column: str | None = None
 
 
 def open_source(choice: DatasetChoice) -> Source:
-    """Open `--dataset`. Raises InputError where it cannot be found or has no text."""
-    return DemoSource() if choice.name == "demo" else DatasetSource(choice)
+    """Open `--dataset`. Raises InputError if it cannot be found, has no text, or an option does not apply to it."""
+    if choice.name == "demo":
+        _refuse(choice, "demo", config=choice.config, split=choice.split, column=choice.column)
+        return DemoSource()
+    path = Path(choice.name)
+    if path.exists():
+        _refuse(choice, "local files", config=choice.config)
+        return DatasetSource(choice, open_local(path, option=f"--dataset {choice.name}", split=choice.split))
+    if choice.name.startswith((".", "/", "~")) or has_known_format(choice.name):
+        raise InputError(f"--dataset {choice.name}: there is no such file or folder")
+    return DatasetSource(choice, HubRows(choice.name, choice.config, choice.split))
+
+
+def _refuse(choice: DatasetChoice, what: str, **options: str | None) -> None:
+    names = {"config": "--dataset-config", "split": "--dataset-split", "column": "--text-column"}
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(f"--dataset {choice.name}: {names[option]} {value} does not apply to {what}; leave it out")
 
 
 class DemoSource:
@@ -63,119 +83,58 @@ class DemoSource:
     kind: Literal["text", "tokens"] = "text"
     label = "demo"
     fingerprint: str | None
+    split: str | None = None
 
     def __init__(self) -> None:
-        self._documents = list(dict.fromkeys(demo_text.documents()))
-        self.fingerprint = hashlib.sha256("\0".join(self._documents).encode()).hexdigest()
+        self._documents: list[Document] = list(dict.fromkeys(demo_text.documents()))
+        self.fingerprint = hashlib.sha256("\0".join(map(str, self._documents)).encode()).hexdigest()
 
-    def batches(self, state: State | None) -> Iterator[tuple[Batch, State]]:
+    def batches(self, state: State | None) -> Iterator[Batch]:
         begin = state["documents"] if state else 0
         for i in range(begin, len(self._documents), BATCH_DOCUMENTS):
             batch = self._documents[i : i + BATCH_DOCUMENTS]
-            yield batch, {"documents": i + len(batch)}
+            places = [f"document {i + 1 + k}" for k in range(len(batch))]
+            yield Batch(batch, places, 0, {"documents": i + len(batch)})
 
 
 class DatasetSource:
-    """A dataset read through the library `datasets`, streamed: nothing is copied to its cache."""
+    """The documents in one column of a dataset's rows."""
 
-    fingerprint: str | None
-    kind: Literal["text", "tokens"]
-
-    def __init__(self, choice: DatasetChoice) -> None:
-        path = Path(choice.name)
-        self.label = path.resolve().name if path.exists() else choice.name
-        try:
-            if path.exists():
-                self._data, self.fingerprint = _open_local(path, choice)
-            else:
-                self._data = datasets.load_dataset(choice.name, choice.config, split=choice.split, streaming=True)
-                self.fingerprint = _hub_revision(choice.name)
-            example = next(iter(self._data), None)
-        except InputError:
-            raise
-        except StopIteration:  # what `datasets` does with an empty file
-            example = None
-        except Exception as error:  # the transports' and formats' errors have no base class in common
-            reason = str(error).strip().split("\n")[0][:200]
-            if path.exists():
-                raise InputError(f"--dataset {choice.name}: cannot be read; is it damaged? ({reason})") from error
-            if choice.name.startswith((".", "/", "~")) or _format(path):
-                raise InputError(f"--dataset {choice.name}: there is no such file or folder") from error
+    def __init__(self, choice: DatasetChoice, rows: Rows) -> None:
+        self.label, self.fingerprint, self.split = rows.label, rows.fingerprint, rows.split
+        self._option = f"--dataset {choice.name}"
+        beginning = rows.read(None)
+        first = next(beginning, None)
+        if first is None:
+            raise InputError(f"{self._option}: it has no documents")
+        column = choose_column(chain([first], beginning), choice.column)
+        if column is None:
+            names = ", ".join(f"{name} ({type(value).__name__})" for name, value in first.items())
             raise InputError(
-                f"--dataset {choice.name}: neither a local text, JSON-lines or parquet file or folder, nor a dataset "
-                f"on the hub ({reason})"
-            ) from error
-        if example is None:
-            raise InputError(f"--dataset {choice.name}: it has no documents")
-        self.column, self.kind = _choose_column(choice, example)
-        self._data = self._data.select_columns([self.column])
+                f"{self._option}: no column {choice.column or 'text or input_ids'} of text or token ids; it has "
+                f"{names or 'no columns'}; name one with --text-column"
+            )
+        self.kind: Literal["text", "tokens"] = column.kind
+        self._column, self._rows = column, rows
+        rows.select(column.names)
 
-    def batches(self, state: State | None) -> Iterator[tuple[Batch, State]]:
-        if state:
-            self._data.load_state_dict(state)
-        rows = iter(self._data)
-        while batch := [row[self.column] or "" for row in islice(rows, BATCH_DOCUMENTS)]:
-            yield batch, self._data.state_dict()
-
-
-def _choose_column(choice: DatasetChoice, example: dict[str, Any]) -> tuple[str, Literal["text", "tokens"]]:
-    column = choice.column or next((name for name in ("text", "input_ids") if name in example), None)
-    value = example.get(column or "")
-    if column is not None and isinstance(value, str):
-        return column, "text"
-    if column is not None and isinstance(value, list) and all(isinstance(i, int) for i in value):
-        return column, "tokens"
-    found = ", ".join(f"{name} ({type(content).__name__})" for name, content in example.items())
-    raise InputError(
-        f"--dataset {choice.name}: no column {column or 'text or input_ids'} of text or token ids; it has {found}; "
-        "name one with --text-column"
-    )
-
-
-def _open_local(path: Path, choice: DatasetChoice) -> tuple[Any, str]:
-    """A file, a folder of files of one format, or a folder that `save_to_disk` wrote."""
-    if (path / "state.json").exists():
-        return datasets.load_from_disk(str(path)).to_iterable_dataset(), _fingerprint(sorted(path.glob("*.arrow")))
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and _format(p))
-    formats = {_format(p) for p in files}
-    if len(formats) != 1 or None in formats:
-        found = ", ".join(sorted(f for f in formats if f)) or "none"
-        raise InputError(
-            f"--dataset {choice.name}: expected files of one format ({', '.join(FORMATS)}, plain or compressed); "
-            f"found {found}"
-        )
-    kind = str(formats.pop())
-    options: dict[str, Any] = {"sample_by": "document"} if kind == "text" else {}
-    data = datasets.load_dataset(kind, data_files=[str(p) for p in files], split="train", streaming=True, **options)
-    return data, _fingerprint(files)
-
-
-def _format(path: Path) -> str | None:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return FORMATS.get(suffixes[-1]) if suffixes else None
-
-
-def _fingerprint(files: list[Path]) -> str:
-    """SHA-256 over the names, sizes, first and last mebibyte of files: enough to notice that they changed."""
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with open(path, "rb") as file:
-            digest.update(file.read(FINGERPRINT_BYTES))
-            file.seek(max(size - FINGERPRINT_BYTES, 0))
-            digest.update(file.read(FINGERPRINT_BYTES))
-    return digest.hexdigest()
-
-
-def _hub_revision(name: str) -> str | None:
-    """The commit that the hub's dataset is at."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return HfApi().dataset_info(name).sha
-    except (HfHubHTTPError, OSError):
-        return None
+    def batches(self, state: State | None) -> Iterator[Batch]:
+        documents: list[Document] = []
+        places: list[str] = []
+        size = n_null = 0
+        for row in self._rows.read(state):
+            try:
+                document = self._column.document(row)
+            except BadRow as error:
+                raise InputError(f"{self._option}: {self._rows.place} {error}") from error
+            if document is None:
+                n_null += 1
+            else:
+                documents.append(document)
+                places.append(self._rows.place)
+                size += len(document)
+            if len(documents) + n_null >= BATCH_DOCUMENTS or size >= BATCH_SIZE:
+                yield Batch(documents, places, n_null, self._rows.state())
+                documents, places, size, n_null = [], [], 0, 0
+        if documents or n_null:
+            yield Batch(documents, places, n_null, self._rows.state())

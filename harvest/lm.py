@@ -3,32 +3,31 @@
 TransformerLens names the hooks and defines their values. For the families in fast.py the same values are computed by
 the model's own `transformers` code, which may use fused attention; any other model or hook runs in TransformerLens's
 TransformerBridge (bridge.py). The path taken is part of the store's provenance.
-
-Not here: batching, storing (run.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
 from harvest.demo import MODEL as DEMO_MODEL
 
 Processing = Literal["centred", "none"]
+SpecialTokens = Literal["text", "parse"]
 Receive = Callable[[str, torch.Tensor], None]
 
 STANDARD_HOOKS = ("mlp_out", "resid_pre", "resid_post", "attn_out")
 transformers_logging.disable_progress_bar()  # one bar at a time: ours
+transformers_logging.set_verbosity_error()  # harvest/checkpoint.py says what is wrong with weights
 
 HUB_ERRORS = (OSError, ValueError, KeyError, ImportError, SafetensorError)
 
@@ -80,6 +79,8 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
     Raises InputError where it cannot be found or is no causal language model.
     """
     label = name
+    if revision is not None and (name == "demo" or Path(name).is_dir()):
+        raise InputError(f"--revision {revision}: does not apply to {name}, which is no model on the hub; leave it out")
     if name == "demo":
         name = str(DEMO_MODEL)
     elif Path(name).is_dir():
@@ -87,12 +88,12 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
     else:
         name = label = official_name(name)
     try:
-        config = AutoConfig.from_pretrained(name, revision=revision).get_text_config()
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).get_text_config()
     except HUB_ERRORS as error:
         if label.startswith((".", "/", "~")):
             raise InputError(f"--model {label}: there is no such folder") from error
         raise InputError(
-            f"--model {label}: neither a local directory in hub format nor a model on the hub ({_first_line(error)})"
+            f"--model {label}: neither a local directory in hub format nor a model on the hub ({first_line(error)})"
         ) from error
     try:
         return ModelFacts(
@@ -124,24 +125,24 @@ def official_name(alias: str) -> str:
 def load(
     facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *, processing: Processing, device: torch.device,
     compiled: bool = False,
-) -> tuple[LoadedModel, str]:  # fmt: skip
-    """Load the weights in float32; returns the model and its weights' fingerprint (SHA-256).
+) -> LoadedModel:  # fmt: skip
+    """Load the weights in float32.
 
     Only fast.py's models are compiled. Raises InputError where a hook does not exist, with the names that come close.
     """
+    from harvest.checkpoint import load_transformers
     from harvest.fast import FAMILIES, FastModel
 
     model = load_transformers(facts, attention="sdpa")
-    weights = weights_fingerprint(model)
     base = model.base_model
     if type(base).__name__ in FAMILIES and set(hooks) <= set(STANDARD_HOOKS):
         names = full_names(hooks, layers)
-        return FastModel(base, names, facts.d_model, processing=processing, device=device, compiled=compiled), weights
+        return FastModel(base, names, facts.d_model, processing=processing, device=device, compiled=compiled)
     from harvest.bridge import BridgeModel  # TransformerLens is slow to import: only where it is needed
 
     if getattr(model.config, "_attn_implementation", None) != "eager":
         model = load_transformers(facts, attention="eager")  # TransformerLens computes with attention patterns
-    return BridgeModel(model, facts, hooks, layers, processing=processing, device=device), weights
+    return BridgeModel(model, facts, hooks, layers, processing=processing, device=device)
 
 
 def full_names(hooks: Sequence[str], layers: Sequence[int]) -> list[str]:
@@ -149,26 +150,5 @@ def full_names(hooks: Sequence[str], layers: Sequence[int]) -> list[str]:
     return [f"blocks.{layer}.hook_{hook}" for layer in layers for hook in hooks]
 
 
-def weights_fingerprint(model: PreTrainedModel) -> str:
-    """SHA-256 over the names, types, shapes and bytes of the base model's parameters, as loaded."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.base_model.named_parameters()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(memoryview(value.detach().cpu().contiguous().view(torch.uint8).numpy()).cast("B"))
-    return digest.hexdigest()
-
-
-def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
-    settings: dict[str, Any] = {"dtype": torch.float32, "revision": facts.revision}
-    try:
-        try:
-            model = AutoModelForCausalLM.from_pretrained(facts.name, attn_implementation=attention, **settings)
-        except ValueError:  # architectures without that kind of attention
-            model = AutoModelForCausalLM.from_pretrained(facts.name, **settings)
-    except HUB_ERRORS as error:
-        raise InputError(f"--model {facts.label}: its weights cannot be loaded ({_first_line(error)})") from error
-    return model.eval().requires_grad_(False)
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0][:200]

@@ -3,8 +3,6 @@
 Documents follow one another (each with its separator) and are cut every `payload` tokens: no padding, and no token
 lost but those after the last whole context of a split. Whole documents are held out, those with the smallest hashes,
 and packed into contexts of their own, so no context mixes the splits.
-
-Not here: tokenising (tokens.py).
 """
 
 from __future__ import annotations
@@ -17,25 +15,35 @@ from numpy.typing import NDArray
 
 Int = NDArray[np.int64]
 
-HELDOUT_FRACTION = 0.01
-MIN_HELDOUT_CONTEXTS = 200
+DEFAULT_SHARE = 0.01
+DEFAULT_LEAST = 200  # contexts
+DEFAULT_MOST = 0.1
 BLOCK_TOKENS = 1 << 20
 
-
-def heldout_target(n_contexts: int) -> int:
-    """How many contexts to hold out: 1 %, at least 200, but never more than half."""
-    return min(max(round(HELDOUT_FRACTION * n_contexts), MIN_HELDOUT_CONTEXTS), n_contexts // 2)
+HeldOut = float | int | None  # a share of the contexts (float), a number of contexts (int), or the default
 
 
-def choose_heldout(lengths: Int, hashes: NDArray[np.uint64], n_tokens: int) -> NDArray[np.bool_]:
+def heldout_target(n_contexts: int, asked: HeldOut) -> int:
+    """How many contexts to hold out, at most half.
+
+    The default is 1 %, at least 200 contexts, but at most a tenth (at least one context).
+    """
+    if asked is None:
+        target = min(max(round(DEFAULT_SHARE * n_contexts), DEFAULT_LEAST), max(int(DEFAULT_MOST * n_contexts), 1))
+    else:
+        target = asked if isinstance(asked, int) else round(asked * n_contexts)
+    return min(target, n_contexts // 2)
+
+
+def choose_heldout(lengths: Int, hashes: NDArray[np.uint64], n_tokens: int, most: int) -> NDArray[np.bool_]:
     """The documents with the smallest hashes, until they have `n_tokens` tokens: bool [n_documents].
 
-    Equal hashes (the same text twice) stay together. Documents that would take the held-out tokens over half of all
-    are passed over, so that a corpus of few documents keeps a training split.
+    Equal hashes (the same text twice) stay together. Documents that would take the held-out tokens over `most` are
+    passed over, so a corpus of few documents keeps a training split.
     """
     chosen = np.zeros(len(lengths), dtype=np.bool_)
-    total, have, half = int(lengths.sum()), 0, int(lengths.sum()) // 2
-    if total == 0 or n_tokens <= 0:
+    have = 0
+    if not len(lengths) or n_tokens <= 0:
         return chosen
     _, groups = np.unique(hashes, return_inverse=True)  # groups are numbered in the order of their hashes
     order = np.argsort(groups, kind="stable")
@@ -43,7 +51,7 @@ def choose_heldout(lengths: Int, hashes: NDArray[np.uint64], n_tokens: int) -> N
     for lo, hi in pairwise(bounds):
         members = order[lo:hi]
         size = int(lengths[members].sum())
-        if have + size <= half:
+        if have + size <= most:
             chosen[members] = True
             have += size
         if have >= n_tokens:

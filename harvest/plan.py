@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ from data.writable import check_writable
 from data.writer import is_remains, staging_path
 from harvest.compute import Compute
 from harvest.documents import DatasetChoice
-from harvest.lm import STANDARD_HOOKS, ModelFacts, Processing, full_names
-from harvest.packing import heldout_target
+from harvest.lm import STANDARD_HOOKS, ModelFacts, Processing, SpecialTokens, full_names
+from harvest.packing import HeldOut, heldout_target
 
 SOFTWARE = ("torch", "transformers", "transformer-lens", "tokenizers", "datasets", "numcodecs", "numpy")
+SHOWN_OF_HASH = 12  # digits
 RESERVE = 1.02  # free space asked for, over what is counted
 
 
@@ -48,7 +50,9 @@ class Request:
     batch_size: int  # contexts
     skip_positions: int
     prefix: str
-    separator: str
+    separator: str | None  # None: not given
+    special_tokens: SpecialTokens | None
+    heldout: HeldOut
     processing: Processing
     seed: int
     compute: Compute
@@ -57,17 +61,15 @@ class Request:
     def n_contexts(self) -> int:
         return self.n_tokens // self.context_size
 
-    def settings(self, facts: ModelFacts, dataset_label: str, dataset_fingerprint: str | None) -> dict[str, Any]:
-        """The request as the store records it and a resumed harvest compares it: option → value."""
+    def settings(self, facts: ModelFacts) -> dict[str, Any]:
+        """The request as the store records it and a resumed harvest compares it, inputs left out: option → value."""
         return {
             "--model": facts.label,
             "--revision": facts.revision,
             "--tokens": self.n_tokens,
-            "--dataset": dataset_label,
             "--dataset-config": self.dataset.config,
-            "--dataset-split": self.dataset.split,
             "--text-column": self.dataset.column,
-            "the dataset's content": dataset_fingerprint,
+            "--held-out": f"{100 * self.heldout:g}%" if isinstance(self.heldout, float) else self.heldout,
             "--layers": list(self.layers),
             "--hook": list(self.hooks),
             "--dtype": self.dtype,
@@ -76,7 +78,6 @@ class Request:
             "--batch-size": self.batch_size,
             "--skip-positions": self.skip_positions,
             "--prefix-token": self.prefix,
-            "--separator-token": self.separator,
             "--processing": self.processing,
             "--precision": self.compute.precision,
             "--compile": self.compute.compiling,
@@ -97,6 +98,12 @@ def check_request(request: Request, facts: ModelFacts) -> None:
     if request.skip_positions >= request.context_size:
         raise InputError(
             f"--skip-positions {request.skip_positions}: leaves nothing of a context of {request.context_size}"
+        )
+    asked = request.heldout
+    if asked is not None and not 0 <= asked <= (0.5 if isinstance(asked, float) else request.n_contexts // 2):
+        raise InputError(
+            f"--held-out: at most half of the {request.n_contexts:,} contexts (50% or {request.n_contexts // 2}) can "
+            "be held out; give less"
         )
 
 
@@ -119,7 +126,7 @@ def expected_schema(request: Request, facts: ModelFacts) -> Schema:
     """
     hooks = full_names(request.hooks, request.layers)
     widths = dict.fromkeys(hooks, facts.d_model)
-    return make_schema(request, widths, request.n_contexts, heldout_target(request.n_contexts))
+    return make_schema(request, widths, request.n_contexts, heldout_target(request.n_contexts, request.heldout))
 
 
 def widths_are_known(request: Request) -> bool:
@@ -205,27 +212,35 @@ def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) 
 
     Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
     """
-    found = existing_settings(out)
-    if found is None or overwrite:
+    if overwrite:
+        existing_settings(out)
         return None
+    check_settings(out, settings)
+    store = open_store(out) if exists(out / "zarr.json") else None
+    return store if store is not None and store.complete else None
+
+
+def check_settings(out: Location, settings: dict[str, Any]) -> None:
+    """Raise InputError, naming what differs, if an existing output was begun with other settings."""
+    recorded = existing_settings(out)
+    if recorded is None:
+        return
     differing = [
-        f"{name} (there: {_show(found.get(name))}, now: {_show(settings.get(name))})"
-        for name in {**found, **settings}
-        if found.get(name) != settings.get(name)
+        f"{name} (there: {_show(recorded.get(name))}, now: {_show(settings.get(name))})"
+        for name in {**recorded, **settings}
+        if recorded.get(name) != settings.get(name)
     ]
     if differing:
         raise InputError(
             f"--out {out}: holds a harvest with other settings: {'; '.join(differing)}; "
             "give the same settings to continue it, --overwrite to replace it, or another --out"
         )
-    store = open_store(out) if exists(out / "zarr.json") else None
-    return store if store is not None and store.complete else None
 
 
 def _show(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(map(str, value))
-    return str(value)
+    return str(value)[:SHOWN_OF_HASH] if re.fullmatch("[0-9a-f]{40,}", str(value)) else str(value)
 
 
 def human_bytes(n: float) -> str:

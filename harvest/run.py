@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,10 +29,11 @@ from data.staging import WindowStaging
 from data.writer import begin, committed_windows, create, finish, staging_path
 from harvest.compute import AtPrecision, relative_errors
 from harvest.contexts import Packed, tokens_to_contexts
-from harvest.documents import Source
+from harvest.inputs import Inputs
 from harvest.lm import LanguageModel, ModelFacts, load
 from harvest.pipeline import Pipeline
-from harvest.plan import Request, check_free_space, human_bytes, make_schema
+from harvest.plan import Request, check_free_space, check_settings, human_bytes, make_schema
+from harvest.rows import ReadingStopped
 from harvest.worker import Worker, locked, wait_for
 
 CALIBRATION_CONTEXTS = 64  # for int8's channel scales
@@ -49,7 +51,7 @@ class Outcome:
 
 
 def run(
-    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Location, *,
+    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, *,
     device: torch.device, worker: Worker, stop: threading.Event, quiet: bool = False,
 ) -> Outcome:  # fmt: skip
     """Harvest into `out`, or continue there. Raises InputError, or Stopped once `stop` is set."""
@@ -62,7 +64,9 @@ def run(
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written there ({error.strerror}); choose another --out") from error
     try:
-        return _run(request, facts, source, settings, out, device=device, worker=worker, stop=stop, quiet=quiet)
+        return _run(request, inputs, settings, out, device=device, worker=worker, stop=stop, quiet=quiet)
+    except ReadingStopped:
+        raise
     except InputError:
         # A mistake noticed late leaves nothing in the way.
         if not begun and worker.rank == 0 and not exists(out / "zarr.json"):
@@ -71,7 +75,7 @@ def run(
 
 
 def _run(
-    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Location, *,
+    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, *,
     device: torch.device, worker: Worker, stop: threading.Event, quiet: bool,
 ) -> Outcome:  # fmt: skip
     staging = staging_path(out)
@@ -79,14 +83,18 @@ def _run(
         if worker.rank == 0 and not exists(out / "zarr.json"):
             write_json(staging / "settings.json", settings)
             begin(out)
-            model, weights = load_for(request, facts, device)
-            packed = tokens_to_contexts(request, facts, source, staging, stop=stop, quiet=quiet)
-            create_store(request, facts, source, settings, out, packed, model, weights, device)
+            model = load_for(request, inputs.facts, device)
+            packed = tokens_to_contexts(request, inputs, staging, stop=stop, quiet=quiet)
+            create_store(request, inputs, settings, out, packed, model, device)
+            if not quiet:
+                for note in packed.notes():
+                    click.echo(note, err=True)
         else:
             wait_for(lambda: exists(out / "zarr.json"), stop)
-            model, weights = load_for(request, facts, device)
+            check_settings(out, settings)  # which a worker that was the first to start could not compare before
+            model = load_for(request, inputs.facts, device)
         store = open_store(out)
-        check_same_model(store, model, weights)
+        check_same_path(store, model)
         speed = fill(store, model, request, device=device, worker=worker, stop=stop, quiet=quiet)
         if worker.rank == 0:
             windows = set(range(store.layout.n_windows))
@@ -98,25 +106,26 @@ def _run(
         return Outcome(store, speed, model.compile_seconds, store.layout.n_contexts < request.n_contexts)
 
 
-def load_for(request: Request, facts: ModelFacts, device: torch.device) -> tuple[LanguageModel, str]:
-    """The model, computed as the request says, and its weights' fingerprint. Raises InputError where it cannot be."""
+def load_for(request: Request, facts: ModelFacts, device: torch.device) -> LanguageModel:
+    """The model, computed as the request says. Raises InputError where it cannot be."""
     compute = request.compute
-    model, weights = load(
+    model = load(
         facts, request.hooks, request.layers, processing=request.processing, device=device,
         compiled=compute.compiled(request.n_tokens, device),
     )  # fmt: skip
     if compute.compiling == "yes" and not model.compiled:
         raise InputError(f"--compile yes: {facts.label} runs in TransformerLens with these hooks; give --compile no")
-    return (model if compute.precision == "float32" else AtPrecision(model, compute.precision, device)), weights
+    return model if compute.precision == "float32" else AtPrecision(model, compute.precision, device)
 
 
 def create_store(
-    request: Request, facts: ModelFacts, source: Source, settings: dict[str, Any], out: Location, packed: Packed,
-    model: LanguageModel, weights: str, device: torch.device,
+    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, packed: Packed, model: LanguageModel,
+    device: torch.device,
 ) -> None:  # fmt: skip
     """Make the store appear, with tokens and provenance, and no rows yet."""
     schema = make_schema(request, model.widths, packed.n_contexts, packed.n_heldout)
     check_free_space(out, schema)
+    facts, source = inputs.facts, inputs.source
     digest = hashlib.sha256()
 
     def contexts() -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
@@ -128,14 +137,15 @@ def create_store(
         return {
             "settings": settings,
             "model": {
-                "name": facts.label, "revision": facts.revision, "weights_sha256": weights,
+                "name": facts.label, "revision": facts.revision, "sha256": inputs.model_fingerprint,
                 "processing": request.processing, "forward_path": model.path, "precision": request.compute.precision,
                 "compiled": model.compiled, "relative_error": errors,
                 "n_layers": facts.n_layers, "d_model": facts.d_model,
             },
             "tokens": {
                 "dataset": source.label, "dataset_fingerprint": source.fingerprint, "sha256": digest.hexdigest(),
-                "tokenizer_sha256": packed.tokenizer, "separator_token": packed.separator,
+                "tokenizer_sha256": inputs.tokenizer.fingerprint, "separator_token": inputs.tokenizer.separator,
+                "special_tokens": settings["--special-tokens"], "null_rows": packed.stream.n_null,
                 "prefix_token": packed.prefix, "context_size": request.context_size, "n_contexts": packed.n_contexts,
                 "text_ended": packed.n_contexts < request.n_contexts,
             },
@@ -166,18 +176,14 @@ def calibrate(model: LanguageModel, tokens: torch.Tensor) -> dict[str, NDArray[n
     return scales
 
 
-def check_same_model(store: Store, model: LanguageModel, weights: str) -> None:
-    """Raise InputError where a store was begun with other weights, or another forward path."""
-    found = store.provenance["model"]
-    for what, there, now in (
-        ("weights", found["weights_sha256"], weights),
-        ("forward path", found["forward_path"], model.path),
-    ):
-        if there != now:
-            raise InputError(
-                f"--model: the {what} differ from those {store.path} was begun with ({there[:12]}, now {now[:12]}); "
-                "give the same model to continue, or --overwrite"
-            )
+def check_same_path(store: Store, model: LanguageModel) -> None:
+    """Raise InputError where a store was begun with another forward path."""
+    recorded = store.provenance["model"]["forward_path"]
+    if recorded != model.path:
+        raise InputError(
+            f"--model: {store.path} was begun with the forward path {recorded}, which now is {model.path}; continue it "
+            "with the same version, or give --overwrite"
+        )
 
 
 def window_batches(layout: Layout, window: int, batch_size: int, done: int) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from analyze.bootstrap import weights
 from analyze.fitted import find_runs
@@ -34,6 +35,14 @@ def some_tokens(facts) -> torch.Tensor:
     return torch.randint(0, facts.vocab_size, (2, 24), generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture
+def llama_without_tokenizer(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 120}
+    LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4)).save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
 def names_of(facts, kind: str) -> list[str]:
     return [f"blocks.{layer}.hook_{kind}" for layer in range(facts.n_layers)]
 
@@ -43,7 +52,7 @@ def names_of(facts, kind: str) -> list[str]:
 def test_a_pass_from_the_patched_place_equals_one_from_the_tokens(model_dir: Path, kind: str, processing: str) -> None:
     facts = find_model(str(model_dir), None)
     names, tokens = names_of(facts, kind), some_tokens(facts)
-    resumed, _ = load_patchable(facts, names, processing=processing, device=CPU)
+    resumed = load_patchable(facts, names, processing=processing, device=CPU)
     assert isinstance(resumed, ResumedModel)
     replayed = ReplayedModel(facts, names, processing=processing, device=CPU)
     (logits, found), (expected_logits, expected) = resumed.clean(tokens), replayed.clean(tokens)
@@ -60,10 +69,19 @@ def test_a_pass_from_the_patched_place_equals_one_from_the_tokens(model_dir: Pat
         torch.testing.assert_close(centred(ours), centred(theirs), rtol=1e-4, atol=2e-4)
 
 
+def test_a_folder_without_a_tokenizer_is_patched_in_the_attention(llama_without_tokenizer: Path) -> None:
+    facts = find_model(str(llama_without_tokenizer), None)
+    name, tokens = "blocks.1.hook_attn_out", some_tokens(facts)
+    model = load_patchable(facts, [name], processing="centred", device=CPU)
+    logits, activations = model.clean(tokens)
+    torch.testing.assert_close(model.patched(name, activations[name]), logits, rtol=1e-4, atol=2e-4)
+    assert not torch.allclose(model.patched(name, activations[name] * 0), logits, atol=1e-3)
+
+
 def test_blocks_before_the_patched_place_are_not_run_again(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     names = names_of(facts, "mlp_out")
-    model, _ = load_patchable(facts, names, processing="centred", device=CPU)
+    model = load_patchable(facts, names, processing="centred", device=CPU)
     assert isinstance(model, ResumedModel)
     ran: list[int] = []
     for i, block in enumerate(model._blocks):
@@ -94,7 +112,7 @@ def test_loss_divergence_and_agreement_equal_float64_ones() -> None:
 def test_the_identity_scores_one_without_divergence_and_zero_scores_zero(layer: int) -> None:
     facts = find_model("demo", None)
     name = f"blocks.{layer}.hook_mlp_out"
-    model, _ = load_patchable(facts, [name], processing="centred", device=CPU)
+    model = load_patchable(facts, [name], processing="centred", device=CPU)
     tokens = some_tokens(facts)
     logits, found = model.clean(tokens)
     reference = Reference(logits, tokens)
@@ -168,7 +186,7 @@ def test_losses_equal_transformers_own_and_a_patched_forward_hook(patched) -> No
     store, hook = open_store(path), "blocks.4.hook_mlp_out"
     heldout = Heldout(store, 6)
     facts = find_model("demo", None)
-    model, _ = load_patchable(facts, [hook], processing="none", device=CPU)
+    model = load_patchable(facts, [hook], processing="none", device=CPU)
     fitted = [run for run in find_runs([runs]) if run.name == "baseline"]
     estimates = patch(model, heldout, fitted, hooks=[hook], keep_first=True)
     lines = {key.measure: estimate.value for key, estimate in estimates.items()}

@@ -28,7 +28,7 @@ def harvest(command, model: Path | str, dataset: Path | str, out: Path, *more: s
 def fresh_rows(store, model: str, contexts: np.ndarray, hook: str, layers: list[int]) -> np.ndarray:
     """The hook's values for whole contexts, [n, context, d], by a model loaded anew."""
     facts = find_model(model, None)
-    lm, _ = load(facts, ["mlp_out"], layers, processing="centred", device=torch.device("cpu"))
+    lm = load(facts, ["mlp_out"], layers, processing="centred", device=torch.device("cpu"))
     found = {}
     tokens = torch.from_numpy(store.tokens(contexts).astype(np.int64))
     lm.capture(tokens, lambda name, value: found.update({name: value.clone().numpy()}))
@@ -66,9 +66,10 @@ def test_contexts_hold_the_text_in_order_with_separators(command, tmp_path: Path
         stream = [t for i in kept for t in [*tokenizer(texts[i])["input_ids"], tokenizer.eos_token_id]]
         found = tokens[part].ravel().tolist()
         assert found == stream[: len(found)]
-    held, train = (set(documents[p].ravel().tolist()) for p in (slice(0, 200), slice(200, None)))
+    n_held = store.layout.n_heldout_contexts
+    held, train = (set(documents[p].ravel().tolist()) for p in (slice(0, n_held), slice(n_held, None)))
     assert not held & train
-    assert store.layout.n_heldout_contexts == heldout_target(store.layout.n_contexts) == 200
+    assert n_held == heldout_target(store.layout.n_contexts, None) == 62
 
 
 def test_the_stream_of_a_harvested_store_gives_training_rows(command, random_gpt2, token_file, tmp_path) -> None:

@@ -214,7 +214,7 @@ def test_all_of_a_model_is_loaded_at_its_revision(hub: Hub, folder: Path, first:
     assert done.returncode == 0, done.stderr
     store = open_store(out)
     assert_holds_the_texts(store)
-    assert store.provenance["model"]["weights_sha256"] != first.provenance["model"]["weights_sha256"]
+    assert store.provenance["model"]["sha256"] != first.provenance["model"]["sha256"]
     assert store.provenance["model"]["revision"] == other
     asked = [request for request in hub.requests if MODEL in request]
     assert [request for request in asked if other not in request and "/other" not in request] == []

@@ -37,7 +37,7 @@ def test_every_token_of_the_wanted_documents_is_packed_in_order_but_the_last_few
 @given(documents=lengths_and_hashes, target=st.integers(0, 2000))
 def test_whole_documents_are_held_out_and_never_more_than_half(documents, target) -> None:
     lengths, hashes = (np.array(x) for x in zip(*documents, strict=True))
-    chosen = choose_heldout(lengths, hashes.astype(np.uint64), target)
+    chosen = choose_heldout(lengths, hashes.astype(np.uint64), target, most=int(lengths.sum()) // 2)
     assert lengths[chosen].sum() <= lengths.sum() / 2
     for value in np.unique(hashes):
         assert len(set(chosen[hashes == value].tolist())) == 1  # the same text twice stays in one split
@@ -45,7 +45,7 @@ def test_whole_documents_are_held_out_and_never_more_than_half(documents, target
 
 def test_the_smallest_hashes_are_held_out_until_there_are_enough_tokens() -> None:
     hashes = np.array([5, 1, 9, 3, 7], dtype=np.uint64)
-    chosen = choose_heldout(np.full(5, 10), hashes, 15)
+    chosen = choose_heldout(np.full(5, 10), hashes, 15, most=25)
     assert chosen.tolist() == [False, True, False, True, False]
 
 
@@ -56,7 +56,12 @@ def test_a_prefix_stands_before_each_context_and_belongs_to_what_follows() -> No
 
 
 @pytest.mark.parametrize(
-    ("n_contexts", "expected"), [(1, 0), (2, 1), (300, 150), (400, 200), (10_000, 200), (390_625, 3906)]
+    ("n_contexts", "expected"), [(1, 0), (2, 1), (9, 1), (300, 30), (2000, 200), (10_000, 200), (390_625, 3906)]
 )
-def test_one_percent_is_held_out_at_least_200_contexts_at_most_half(n_contexts: int, expected: int) -> None:
-    assert heldout_target(n_contexts) == expected
+def test_one_percent_is_held_out_at_least_200_contexts_at_most_a_tenth(n_contexts: int, expected: int) -> None:
+    assert heldout_target(n_contexts, None) == expected
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(0.01, 10), (0.25, 250), (37, 37), (0, 0), (800, 500)])
+def test_the_held_out_share_or_number_is_the_one_asked_for_at_most_half(asked: float | int, expected: int) -> None:
+    assert heldout_target(1000, asked) == expected
