@@ -55,7 +55,7 @@ def test_a_mistake_is_answered_with_one_sentence(
 
 def test_too_little_space_is_told_with_the_figures_before_the_model_loads(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("harvest.lm.load", lambda *a, **k: pytest.fail("the model was loaded"))
-    found = CliRunner().invoke(main, ["--model", "demo", "--tokens", "1000B", "--out", str(tmp_path / "s.zarr")])
+    found = CliRunner().invoke(main, ["--model", "demo", "--tokens", "60B", "--out", str(tmp_path / "s.zarr")])
     assert found.exit_code == 2
     assert "needs" in found.output
     assert "TB" in found.output
