@@ -4,7 +4,6 @@ do when they are stopped (stop.py). The types of their options are in options.py
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -16,11 +15,11 @@ import click
 
 from data.errors import InputError, Stopped
 from data.limits import cpus, raise_open_files
-from data.stop import EXIT_CODES, StopRequest, on_signals
+from data.os_errors import FULL, NO_RIGHTS, cause_of
+from data.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 
 BAD_INPUT = 2
 PACKAGE = "nsae-pipeline"
-NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 if TYPE_CHECKING:
     import torch
@@ -57,26 +56,35 @@ class HelpfulGroup(HelpfulCommand, click.Group):
 
 
 class StoreCommand(HelpfulCommand):
-    """A command that shows InputError, a full disk, and a file without rights as one sentence, and exits with 2.
+    """A command that shows InputError, a full disk, and a file without rights as one sentence.
 
-    Any other fault keeps its traceback.
+    It exits with 2, or with TRY_AGAIN where the disk is full: the same command continues once there is room. Any other
+    fault keeps its traceback.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
         raise_open_files()
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(BAD_INPUT)
-        except OSError as error:
-            if error.errno in NO_RIGHTS and error.filename is not None:
-                click.echo(f"Error: {error.filename}: {error.strerror}; change its rights, or choose another", err=True)
-                sys.exit(BAD_INPUT)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except Exception as error:
+            sentence, code = explanation(error)
+            if sentence is None:
                 raise
-            click.echo(f"Error: the disk is full ({error}); free some space, and the same command continues", err=True)
-            sys.exit(BAD_INPUT)
+            click.echo(f"Error: {sentence}", err=True)
+            sys.exit(code)
+
+
+def explanation(error: Exception) -> tuple[str | None, int]:
+    """A sentence for an error that the user can mend, and the exit code; None for any other error."""
+    cause = cause_of(error)
+    if cause is not None and cause.errno in FULL:
+        told = error if isinstance(error, InputError) else cause
+        return f"the disk is full ({told}); free some space, and the same command continues", TRY_AGAIN
+    if isinstance(error, InputError):
+        return str(error), BAD_INPUT
+    if cause is not None and cause.errno in NO_RIGHTS and (cause is not error or cause.filename is not None):
+        return f"{cause.filename or error}: {cause.strerror}; change its rights, or choose another", BAD_INPUT
+    return None, BAD_INPUT
 
 
 class StoppableCommand(StoreCommand):
@@ -96,19 +104,18 @@ class StoppableCommand(StoreCommand):
 
 
 class InterruptibleCommand(StoreCommand):
-    """A command that writes whole files at its end: Ctrl-C and SIGTERM stop it at once, wherever it is."""
+    """A command that writes whole files at its end: Ctrl-C and SIGTERM end it at once, wherever it is.
+
+    The process ends in the handler: an exception raised there may be swallowed by whatever code it meets.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         def stop(number: int, frame: FrameType | None) -> None:
-            signal.signal(number, signal.SIG_DFL)
-            raise Stopped(EXIT_CODES[signal.Signals(number)])
+            os.write(2, b"\nstopped; nothing is half-written, and the same command does it\n")
+            os._exit(EXIT_CODES[signal.Signals(number)])
 
         with on_signals(stop):
-            try:
-                return super().invoke(ctx)
-            except Stopped as stopped:
-                click.echo("stopped; nothing is half-written, and the same command does it", err=True)
-                sys.exit(stopped.args[0])
+            return super().invoke(ctx)
 
 
 def choose_device(name: str) -> torch.device:

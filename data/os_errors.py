@@ -1,0 +1,25 @@
+"""Errors of the operating system, also where a library raises another error in their place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+IN_WORDS = re.compile(r"\(os error (\d+)\)")  # as libraries written in Rust say it, such as safetensors
+
+
+def cause_of(error: BaseException) -> OSError | None:
+    """The operating system's error that an error is, was raised from, or tells of; None where there is none."""
+    one: BaseException | None = error
+    while one is not None:
+        if isinstance(one, OSError):
+            return one
+        told = IN_WORDS.search(str(one))
+        if told:
+            return OSError(int(told[1]), os.strerror(int(told[1])))
+        one = one.__cause__
+    return None
