@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -234,11 +234,22 @@ def flag_of(ctx: click.Context, name: str) -> str:
     return next(max(param.opts, key=len) for param in ctx.command.params if param.name == name)
 
 
-def check_not_both(ctx: click.Context, *names: str) -> None:
-    """Raise InputError where more than one of some options is given."""
-    both = [flag_of(ctx, name) for name in names if is_given(ctx, name) and ctx.params.get(name) is not False]
-    if len(both) > 1:
-        raise InputError(f"{both[0]} and {both[1]} exclude each other; give one of them")
+def excludes(*others: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback for an option that cannot go with some others, which need it as well. Raises click.UsageError.
+
+    Where both are given, it is called last for the one that the command line names last.
+    """
+
+    def check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        name = str(param.name)
+        if is_given(ctx, name) and value is not False:
+            for other in others:
+                if is_given(ctx, other) and ctx.params.get(other) not in (None, False):
+                    both = f"{flag_of(ctx, other)} and {flag_of(ctx, name)}"
+                    raise click.UsageError(f"{both} exclude each other; give one of them", ctx)
+        return value
+
+    return check
 
 
 def check_no_effect(ctx: click.Context, because: str, *names: str) -> None:

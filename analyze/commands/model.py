@@ -13,6 +13,7 @@ from analyze.commands.shared import (
     contexts_option,
     csv_option,
     device_option,
+    heldout_contexts,
     json_option,
     keep_first_option,
     load_lm,
@@ -27,8 +28,9 @@ from analyze.commands.shared import (
 )
 from analyze.tables import Row
 from data.cli import choose_device
+from data.errors import InputError
 from data.location import Location, write_file
-from data.options import Count
+from data.options import Count, excludes, is_given
 
 
 @command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")
@@ -50,10 +52,11 @@ def patch_command(
     from analyze import patching
     from analyze.estimates import lines as as_lines
     from analyze.fitted import hooks_of
-    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
-    heldout, where = Heldout(store, contexts), choose_device(device)
+    heldout, where = heldout_contexts(store, contexts), choose_device(device)
+    if is_given(click.get_current_context(), "batch_size") and batch_size > heldout.n_contexts:
+        raise InputError(f"--batch-size {batch_size:,}: is more than the {heldout.n_contexts} contexts; give less")
     lm = load_lm(store, hooks_of(fitted), model, where)
     estimates = patching.patch(
         lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
@@ -68,7 +71,10 @@ def patch_command(
 @runs_argument
 @model_option
 @contexts_option
-@click.option("--without-model", is_flag=True, help="Leave out what needs the language model: nats lost, KL, score.")
+@click.option(
+    "--without-model", is_flag=True, callback=excludes("model", "keep_first"),
+    help="Leave out what needs the language model: nats lost, KL, score.",
+)  # fmt: skip
 @keep_first_option
 @out_option
 @seed_option
@@ -82,10 +88,9 @@ def pareto_command(
     """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
     from analyze import evaluate, pareto
     from analyze.fitted import hooks_of
-    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
-    heldout, where = Heldout(store, contexts), choose_device(device)
+    heldout, where = heldout_contexts(store, contexts), choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
     found = [evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]]
     if lm is not None:

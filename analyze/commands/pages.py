@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from analyze.commands.shared import (
+    check_contexts,
+    check_features,
     choose_hooks,
     command,
     device_option,
+    heldout_contexts,
     keep_first_option,
     layers_option,
     load_lens,
@@ -27,17 +30,21 @@ from analyze.commands.shared import (
     threshold_options,
 )  # fmt: skip
 from data.cli import choose_device
-from data.errors import InputError
 from data.location import Location
-from data.options import Count, Layers, OutputFolder, Text
+from data.options import Count, Layers, OutputFolder, Several, excludes
 
 if TYPE_CHECKING:
     from analyze.dictionary import Thresholds
     from analyze.evaluate import Fires
     from analyze.fitted import FittedRun
 
+MOST_SHOWN = 10_000  # features of a kind on one page
+
 without_model_option = click.option(
-    "--without-model", is_flag=True, help="Leave out what needs the language model; tokens are then numbers."
+    "--without-model",
+    is_flag=True,
+    callback=excludes("model", "keep_first", "contexts_with_model", "snapshot_contexts"),
+    help="Leave out what needs the language model; tokens are then numbers.",
 )
 folder_option = click.option("--out", type=OutputFolder(), required=True, help="The folder to write.")
 
@@ -48,13 +55,16 @@ folder_option = click.option("--out", type=OutputFolder(), required=True, help="
 @model_option
 @folder_option
 @some_contexts_option(", for measures without the model", "--held-out")
-@click.option("--contexts", type=Count(), default="100", show_default=True, help="And for those with it.")
 @click.option(
-    "--snapshot-contexts", type=Count(zero=True), default=12, show_default=True,
+    "--contexts", "contexts_with_model", type=Count(), default="100", show_default=True,
+    callback=excludes("without_model"), help="And for those with it.",
+)  # fmt: skip
+@click.option(
+    "--snapshot-contexts", type=Count(zero=True), default=12, show_default=True, callback=excludes("without_model"),
     help="And for those over training, of all snapshots; 0 leaves them out.",
 )  # fmt: skip
 @click.option(
-    "--features", type=Count(zero=True), default=5, show_default=True,
+    "--features", type=Count(zero=True, most=MOST_SHOWN), default=5, show_default=True,
     help="Features of each kind to show, of a run of each family in its middle layer; 0: no page of them.",
 )  # fmt: skip
 @without_model_option
@@ -63,9 +73,9 @@ folder_option = click.option("--out", type=OutputFolder(), required=True, help="
 @seed_option
 @device_option
 def report_command(
-    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, held_out: int | None, contexts: int,
-    snapshot_contexts: int, features: int, without_model: bool, keep_first: bool, thresholds: Thresholds, seed: int,
-    device: str,
+    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, held_out: int | None,
+    contexts_with_model: int, snapshot_contexts: int, features: int, without_model: bool, keep_first: bool,
+    thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
     from analyze import feature_page, report
@@ -75,11 +85,16 @@ def report_command(
 
     store, fitted = opened(path, paths)
     fitted.sort(key=lambda run: (run.variant, run.l1))
+    for name, contexts in (
+        ("held_out", held_out), ("contexts_with_model", contexts_with_model), ("snapshot_contexts", snapshot_contexts),
+    ):  # fmt: skip
+        check_contexts(store, contexts, name)
+    check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
     where = choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
     lens = None if without_model or not features else load_lens(store, model)
     kept = Kept(out / "measured")
-    scope = Scope(held_out, contexts, snapshot_contexts, seed, keep_first)
+    scope = Scope(held_out, contexts_with_model, snapshot_contexts, seed, keep_first)
     results = gather(store, fitted, lm, scope, thresholds=thresholds, device=where, kept=kept)
     if features:
         several = representatives(results.fires, results.evidence.families)
@@ -97,8 +112,15 @@ def report_command(
 @model_option
 @folder_option
 @layers_option
-@click.option("--each", type=Count(), default="5", show_default=True, help="Features of each kind.")
-@click.option("--features", "wanted", type=Text("numbers"), help="These features instead, by number: 3,17,255.")
+@click.option(
+    "--each", type=Count(most=MOST_SHOWN), default="5", show_default=True, callback=excludes("wanted"),
+    help="Features of each kind.",
+)  # fmt: skip
+@click.option(
+    "--features", "wanted", type=Several(Count(zero=True), "feature's number"),
+    callback=excludes("each", "pillars", "correction_norm", "direction_cosine", "direction_ratio"),
+    help="These features instead, by number: 3,17,255.",
+)  # fmt: skip
 @some_contexts_option(", to look through")
 @without_model_option
 @threshold_options
@@ -106,35 +128,24 @@ def report_command(
 @device_option
 def features_command(
     path: Location, paths: tuple[Path, ...], model: str | None, out: Path, layers: Layers, each: int,
-    wanted: str | None, contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
+    wanted: tuple[int, ...] | None, contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int,
+    device: str,
 ) -> None:  # fmt: skip
     """A page of features: where each is most active, samples, neighbours, and the tokens it raises and lowers.
 
     Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
     """
     from analyze import evaluate, feature_page
-    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
-    hooks, numbers = choose_hooks(fitted, layers), parse_features(wanted)
-    heldout, lens = Heldout(store, contexts), None if without_model else load_lens(store, model)
+    hooks = choose_hooks(fitted, layers)
+    check_features(store, fitted, hooks, "pillars", thresholds.pillars)
+    check_features(store, fitted, hooks, "wanted", max(wanted or (0,)) + 1)
+    heldout, lens = heldout_contexts(store, contexts), None if without_model else load_lens(store, model)
     tallies = evaluate.tallied(heldout, fitted, hooks=hooks, noises=(False,), device=choose_device(device))
     several = [fires for fires, _, _ in tallies]
-    for one in several:
-        if numbers and max(numbers) >= len(one.all.count):
-            raise InputError(f"--features {wanted}: {one.run.name} has {len(one.all.count)} features, from 0 on")
-    feature_page.write(out, heldout, several, lens, thresholds, feature_page.Amount(each), numbers, seed=seed)
+    feature_page.write(out, heldout, several, lens, thresholds, feature_page.Amount(each), wanted, seed=seed)
     click.echo(f"{out / 'features.html'}")
-
-
-def parse_features(text: str | None) -> list[int] | None:
-    """`3,17,255`. Raises InputError."""
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise InputError(f"--features {text}: give numbers with commas between them, such as 3,17,255")
-    return [int(part) for part in parts]
 
 
 def representatives(fires: Sequence[Fires], families: Mapping[str, Sequence[FittedRun]]) -> list[Fires]:

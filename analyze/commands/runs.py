@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from analyze.commands.shared import (
     about,
+    check_features,
     choose_hooks,
     command,
     csv_option,
     device_option,
+    heldout_contexts,
     json_option,
     layers_option,
     opened,
@@ -59,10 +61,9 @@ def measures_command(
     """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
     from analyze import evaluate
     from analyze.estimates import lines as as_lines
-    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
-    heldout = Heldout(store, contexts)
+    heldout = heldout_contexts(store, contexts)
     estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
     lines, features = as_lines(estimates, fitted), [line for one in fires for line in one.lines()]
     facts = {**about(heldout), "measures": lines, "features": features}
@@ -84,10 +85,10 @@ def dictionary_command(
 ) -> None:  # fmt: skip
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
     from analyze import evaluate, portrait
-    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
-    tallies = evaluate.tallied(Heldout(store, contexts), fitted, noises=(False,), device=choose_device(device))
+    check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
+    tallies = evaluate.tallied(heldout_contexts(store, contexts), fitted, noises=(False,), device=choose_device(device))
     portraits = [portrait.of(fires, store, thresholds) for fires, _, _ in tallies]
     lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]
     if out is not None:
@@ -110,14 +111,13 @@ def stability_command(
 ) -> None:  # fmt: skip
     """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
     from analyze import evaluate, stability
-    from analyze.heldout import Heldout
 
     store, fitted = opened(path, paths)
     if len(fitted) < 2:
         raise InputError(f"{paths[0]} is one run; give two or more to compare")
     hooks = choose_hooks(fitted, layers)
     tallies = evaluate.tallied(
-        Heldout(store, contexts), fitted, hooks=hooks, noises=(False,), device=choose_device(device)
+        heldout_contexts(store, contexts), fitted, hooks=hooks, noises=(False,), device=choose_device(device)
     )
     lines = stability.stability([fires for fires, _, _ in tallies])
     show({"store": store.fingerprint, "stability": lines}, lines, stability.as_table(lines), as_json, as_csv_)

@@ -11,10 +11,24 @@ import click
 
 from analyze.tables import Row, as_csv
 from data.cli import InterruptibleCommand
+from data.errors import InputError
 from data.hooks import layer_of
 from data.json_text import json_text
 from data.location import Location, write_file
-from data.options import NAME, SEED, Count, LayerChoice, Layers, LocalPath, Number, OutputFolder, StoreLocation
+from data.options import (
+    NAME,
+    SEED,
+    Count,
+    LayerChoice,
+    Layers,
+    LocalPath,
+    Number,
+    OutputFolder,
+    StoreLocation,
+    excludes,
+    flag_of,
+    is_given,
+)
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
 if TYPE_CHECKING:
@@ -30,10 +44,11 @@ store_option = click.option(
     "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
 )
 runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=LocalPath())
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, callback=excludes("as_csv_"), help="Print JSON.")
 model_option = click.option(
     "--model",
     type=NAME,
+    callback=excludes("without_model"),
     help="The language model, as `harvest --model` took it.  [default: its name in the store]",
 )
 contexts_option = click.option(
@@ -54,14 +69,17 @@ def some_contexts_option(purpose: str = "", name: str = "--contexts") -> Callabl
 
 
 keep_first_option = click.option(
-    "--keep-first", is_flag=True, help="With the model: leave position 0 of each context as it is."
+    "--keep-first",
+    is_flag=True,
+    callback=excludes("without_model"),
+    help="With the model: leave position 0 of each context as it is.",
 )
 seed_option = click.option(
     "--seed", type=SEED, default=0, show_default=True, help="Of the resampling, and of NSAE's noise."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 out_option = click.option("--out", type=OutputFolder(), help="A folder for CSV and PNG.")
-csv_option = click.option("--csv", "as_csv_", is_flag=True, help="Print CSV.")
+csv_option = click.option("--csv", "as_csv_", is_flag=True, callback=excludes("as_json"), help="Print CSV.")
 
 
 def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -70,17 +88,20 @@ def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Co
 
 
 THRESHOLDS = (
-    click.option("--pillars", type=Count(), default="100", show_default=True, help="How many of the largest norms."),
     click.option(
-        "--correction-norm", type=Number(0, above=True), default=0.5, show_default=True,
+        "--pillars", type=Count(), default="100", show_default=True, callback=excludes("wanted"),
+        help="How many of the largest norms.",
+    ),
+    click.option(
+        "--correction-norm", type=Number(0, above=True), default=0.5, show_default=True, callback=excludes("wanted"),
         help="Corrections have norms below.",
     ),
     click.option(
-        "--direction-cosine", type=Number(-1, 1), default=0.9, show_default=True,
+        "--direction-cosine", type=Number(-1, 1), default=0.9, show_default=True, callback=excludes("wanted"),
         help="Directions have a twin so alike,",
     ),
     click.option(
-        "--direction-ratio", type=Number(1), default=1.5, show_default=True,
+        "--direction-ratio", type=Number(1), default=1.5, show_default=True, callback=excludes("wanted"),
         help="and so much longer or shorter.",
     ),
 )  # fmt: skip
@@ -112,6 +133,33 @@ def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun
     store, fitted = open_store(path), find_runs(paths)
     check_store(fitted, store)
     return store, fitted
+
+
+def heldout_contexts(store: Store, contexts: int | None, name: str = "contexts") -> Heldout:
+    """So many of a store's held-out contexts. Raises InputError where it has fewer than the option `name` gives."""
+    from analyze.heldout import Heldout
+
+    check_contexts(store, contexts, name)
+    return Heldout(store, contexts)
+
+
+def check_contexts(store: Store, contexts: int | None, name: str) -> None:
+    """Raise InputError where the option `name` is given and the store has fewer held-out contexts."""
+    ctx, there = click.get_current_context(), store.layout.n_heldout_contexts
+    if is_given(ctx, name) and (contexts or 0) > there:
+        raise InputError(
+            f"{flag_of(ctx, name)} {contexts:,}: the store has {there:,} held-out contexts; give at most that"
+        )
+
+
+def check_features(store: Store, fitted: Sequence[FittedRun], hooks: Sequence[str], name: str, most: int) -> None:
+    """Raise InputError where the option `name` is given and some SAE has fewer than `most` features."""
+    ctx = click.get_current_context()
+    for run in fitted if is_given(ctx, name) else ():
+        for hook in set(run.hooks) & set(hooks):
+            there = round(float(run.settings["expansion"]) * store.d(hook))
+            if most > there:
+                raise InputError(f"{flag_of(ctx, name)}: {run.name} has {there:,} features; give less")
 
 
 def choose_hooks(fitted: Sequence[FittedRun], layers: Layers) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from analyze.commands.shared import command, csv_option, json_option, out_option
 from data.errors import InputError
 from data.json_text import json_text
 from data.location import Location, write_file
-from data.options import StoreLocation
+from data.options import LocalPath, StoreLocation
 
 if TYPE_CHECKING:
     from data.verify import Problem
@@ -56,7 +57,7 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
 
 
 @command("verify", "verify --store data/demo.zarr runs/demo")
-@click.argument("paths", metavar="[RUNS]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[RUNS]...", nargs=-1, type=LocalPath())
 @click.option("--store", "path", type=StoreLocation(), help="The store, such as data/gpt2.zarr.")
 @json_option
 def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool) -> None:
@@ -65,8 +66,9 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
 
     if path is None and not paths:
         raise InputError("verify: name what to check: --store, or the folders of runs")
+    results = _problems(path, paths)
     problems, checked = [], 0
-    for problem in Bar(_problems(path, paths), desc="verifying", unit="file"):
+    for problem in Bar(results, desc="verifying", unit="file"):
         checked += 1
         if problem is not None:
             problems.append(problem)
@@ -81,12 +83,10 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
 
 
 def _problems(path: Location | None, runs: Sequence[Path]) -> Iterator[Problem | None]:
+    """What is found in a store and in runs. Raises InputError at once where one of them is not there."""
     from data import verify as stores
+    from train import verify
 
-    if path is not None:
-        yield from stores.verify(path)
-    if runs:
-        from train import verify
-
-        for run in runs:
-            yield from verify.verify(run)
+    parts = [*([] if path is None else [stores.verify(path)]), *(verify.verify(run) for run in runs)]
+    begun = [(list(islice(part, 1)), part) for part in parts]  # the first file of each, before the rest of any
+    return chain.from_iterable(chain(first, rest) for first, rest in begun)

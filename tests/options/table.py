@@ -204,8 +204,14 @@ def check(table: Table, name: str, kind: Kind, places: Mapping[str, str], folder
         done = run(table, row, places, trial=True)
         assert done.exception is None, (done.stderr, done.exception)
     else:
-        option = next(max(param.opts, key=len) for param in table.command.params if param.name == name)
-        named = [option, name, *(argument for argument in filled(row.arguments, places) if argument)]
+        param = next(param for param in table.command.params if param.name == name)
+        option = str(param.metavar) if isinstance(param, click.Argument) else max(param.opts, key=len)
+        named = [
+            option,
+            name,
+            "the folders of runs",
+            *(argument for argument in filled(row.arguments, places) if argument),
+        ]
         for trial in (True, False) if table.trial else (False,):
             check_refused(run(table, row, places, trial=trial), named, filled([row.sentence], places)[0])
     assert snapshot(folder) == before
