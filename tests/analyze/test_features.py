@@ -145,7 +145,7 @@ def test_the_command_writes_a_page_of_the_features_asked_for(
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [(("--features", "3,x"), "give numbers"), (("--features", "999"), "has 512 features"),
+    [(("--features", "3,x"), "whole number; write"), (("--features", "999"), "has 512 features"),
      (("--layers", "0"), "no layer 0"), (("--model", "nowhere/at-all"), "nowhere/at-all")],
 )  # fmt: skip
 def test_features_that_are_not_there_are_refused(
