@@ -38,7 +38,7 @@ class Norms:
 def norm_lines(norms: Norms) -> list[Row]:
     """One line for each hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
 
-    Quantiles are read off a histogram of 8 bins an octave, in the middle of the bin.
+    Quantiles are read off a histogram of 8 bins per octave: see `histogram_quantiles`.
     """
     lines = []
     for hook, found in norms.by_hook.items():
@@ -67,18 +67,28 @@ def histogram_lines(norms: Norms) -> list[Row]:
 
 
 def histogram_quantiles(counts: np.ndarray, quantiles: Sequence[float]) -> Float:
-    """Quantiles of norms from counts int64 [N_BINS]: the geometric middle of the bin they fall in; NaN without rows."""
+    """Quantiles of norms from counts int64 [N_BINS]; NaN without rows.
+
+    Within a bin, the logarithms of the norms are taken to be spread evenly. The lowest bin (below 2^-16) counts from 0
+    and is linear; the highest (2^20 and above) has no upper edge and gives its lower one. The error is under 0.6 %
+    where the norms' logarithms have a standard deviation of 0.3 or more, and at most the width of a bin (9 %).
+    """
     if not counts.sum():
         return np.full(len(quantiles), np.nan)
     edges = stats.bin_edges()
-    step = edges[1] / edges[0]
-    middles = np.concatenate([[edges[0] / step**0.5], edges * step**0.5])
+    low, high = np.concatenate([[0.0], edges]), np.append(edges, edges[-1])
     total = np.cumsum(counts)
-    return np.asarray(middles[np.searchsorted(total, np.asarray(quantiles) * total[-1])])
+    rank = np.maximum(np.asarray(quantiles) * total[-1], np.finfo(float).tiny)  # a quantile 0 is in the first bin used
+    place = np.searchsorted(total, rank)
+    share = (rank - (total[place] - counts[place])) / counts[place]
+    low, high = low[place], high[place]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(low > 0, low * (high / low) ** share, high * share)
 
 
 def as_table(lines: Sequence[Row]) -> str:
     """Markdown: a row for each hook, all positions and without position 0."""
     names = ("mean", "variance", *(f"q{round(100 * q):02}" for q in QUANTILES), "largest_entry")
     rows = [[li["model"], li["hook"], li["subset"], f"{li['rows']:,}", *(short(li[n]) for n in names)] for li in lines]
-    return markdown(["model", "hook", "positions", "rows", *names], rows)
+    heads = ["mean ‖x‖₂", "its variance", *names[2:-1], "largest |entry|"]
+    return markdown(["model", "hook", "positions", "rows", *heads], rows)

@@ -77,13 +77,14 @@ def describe(facts: dict[str, Any]) -> str:
         *_precision(facts),
         *_speed(facts),
         "",
-        f"{'hook':<28}{'d':>6}{'mean norm':>12}{'variance':>12}{'… without position 0':>26}{'largest':>10}",
+        f"{'':<28}{'':>6}{'norm ‖x‖₂':>24}{'… without position 0':>24}{'entry |xᵢ|':>12}",
+        f"{'hook':<28}{'d':>6}{'mean':>12}{'variance':>12}{'mean':>12}{'variance':>12}{'largest':>12}",
     ]
     for hook in facts["hooks"]:
         lines.append(
             f"{hook['hook']:<28}{hook['d']:>6}{hook['mean_norm']:>12.3f}{hook['norm_variance']:>12.3f}"
-            f"{hook['mean_norm_without_position_0']:>14.3f}{hook['norm_variance_without_position_0']:>12.3f}"
-            f"{hook['largest_entry']:>10.3f}"
+            f"{hook['mean_norm_without_position_0']:>12.3f}{hook['norm_variance_without_position_0']:>12.3f}"
+            f"{hook['largest_entry']:>12.3f}"
         )
     return "\n".join(lines)
 
