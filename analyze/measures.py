@@ -2,7 +2,7 @@
 
     l0, l1                mean count of c ≠ 0; mean ‖c‖₁
     l2                    mean ‖x − x̂‖² / d_model (times d_model, where the run's loss has the sum)
-    explained_variance    1 − Σ‖x − x̂‖² / Σ‖x − μ‖², μ the mean of the same rows
+    explained_variance    1 − Σ‖x − x̂‖² / Σ‖x − μ‖², μ the mean of the same rows; NaN where these rows do not vary
     suppression           Σ‖x̂‖ / Σ‖x‖, a ratio of sums; suppression_mean: the mean of ‖x̂‖/‖x‖
     gamma                 Σ‖x̂‖² / Σ⟨x̂, x⟩: 1 is unbiased, less is shrunk
     l1_over_norm          Σ‖c‖₁ / Σ‖x̂‖₂, x̂ as the SAE sees it (before `input_scale` is put back)
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analyze.bootstrap import Float
+from train.measures import NO_VARIANCE
 
 COLUMNS = ("rows", "l0", "l1", "squared_error", "square", "norm", "norm_out", "ratio", "dot", "square_out",
            "norm_out_seen", "cosine")  # fmt: skip
@@ -59,7 +60,8 @@ def row_columns(x: Tensor, c: Tensor, reconstruction: Tensor, input_scale: float
 def measures(sums: Float, x_sum: Float, *, l2_weight: float) -> dict[str, Float]:
     """The measures by name, [...] each, of sums of COLUMNS [..., columns] and of x [..., d_model].
 
-    l2_weight is what one entry's squared error counts: 1/d_model, or 1. NaN where there are no rows.
+    l2_weight is what one entry's squared error counts: 1/d_model, or 1. NaN where a measure is undefined, as all are
+    without rows.
     """
     s = dict(zip(COLUMNS, np.moveaxis(sums, -1, 0), strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -68,7 +70,9 @@ def measures(sums: Float, x_sum: Float, *, l2_weight: float) -> dict[str, Float]
             "l0": s["l0"] / s["rows"],
             "l1": s["l1"] / s["rows"],
             "l2": s["squared_error"] * l2_weight / s["rows"],
-            "explained_variance": 1 - s["squared_error"] / centred,
+            "explained_variance": np.where(
+                centred > NO_VARIANCE * s["square"], 1 - s["squared_error"] / centred, np.nan
+            ),
             "suppression": s["norm_out"] / s["norm"],
             "suppression_mean": s["ratio"] / s["rows"],
             "gamma": s["square_out"] / s["dot"],

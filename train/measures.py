@@ -6,7 +6,7 @@ All are per SAE, of a stack of n; sums are float64. Definitions:
     l1                    mean ‖c‖₁
     l2                    mean ‖x − x̂‖²/d_model, or the sum over d_model (objective.py)
     loss                  mean loss as trained: with its β, and in the scale that the SAE sees
-    explained_variance    1 − Σ‖x − x̂‖² / Σ‖x − μ‖², μ the mean of the same rows
+    explained_variance    1 − Σ‖x − x̂‖² / Σ‖x − μ‖², μ the mean of the same rows; NaN where these rows do not vary
     suppression           Σ‖x̂‖ / Σ‖x‖, a ratio of sums (the author's code)
     suppression_mean      mean of ‖x̂‖/‖x‖ (the post, Fig. 6)
     gamma                 Σ‖x̂‖² / Σ⟨x̂, x⟩: 1 is unbiased, less is shrunk (SAEBench's relative reconstruction bias)
@@ -25,6 +25,7 @@ from torch import Tensor
 from train.objective import Objective
 
 SUMMED_ROWS = 256  # of x at once, of which a sum in float64 makes a copy
+NO_VARIANCE = 1e-12  # Σ‖x − μ‖² up to this share of Σ‖x‖² is rounding: the rows are all the same, or one
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def sums(x: Tensor, reconstruction: Tensor, *, l1: Tensor, fires: Tensor, loss: 
         loss=_total(loss),
         squared_error=_total(torch.linalg.vector_norm(x - reconstruction, dim=-1).double().square()),
         x=torch.stack([rows.sum(dim=1, dtype=torch.float64) for rows in torch.split(x, SUMMED_ROWS, dim=1)]).sum(dim=0),
-        square=norm.square().sum(-1),
+        square=torch.stack([r.double().square().sum(dim=(1, 2)) for r in torch.split(x, SUMMED_ROWS, dim=1)]).sum(
+            dim=0
+        ),
         norm=norm.sum(-1),
         norm_out=norm_out.sum(-1),
         ratio=torch.where(norm > 0, norm_out / norm, 1.0).sum(-1),
@@ -68,7 +71,7 @@ def sums(x: Tensor, reconstruction: Tensor, *, l1: Tensor, fires: Tensor, loss: 
 
 
 def measures(s: Sums, objective: Objective) -> dict[str, Tensor]:
-    """The measures by name, float64 [n] each."""
+    """The measures by name, float64 [n] each; NaN where one is undefined."""
     d_model = s.x.shape[-1]
     l2 = s.squared_error * objective.l2_weight(d_model) / s.rows
     centred = s.square - s.x.square().sum(-1) / s.rows
@@ -77,7 +80,7 @@ def measures(s: Sums, objective: Objective) -> dict[str, Tensor]:
         "l0": s.fires.sum(-1).double() / s.rows,
         "l1": s.l1 / s.rows,
         "l2": l2,
-        "explained_variance": 1 - s.squared_error / centred,
+        "explained_variance": torch.where(centred > NO_VARIANCE * s.square, 1 - s.squared_error / centred, torch.nan),
         "suppression": s.norm_out / s.norm,
         "suppression_mean": s.ratio / s.rows,
         "gamma": s.square_out / s.dot,

@@ -47,6 +47,19 @@ def test_measures_of_rows_equal_independent_ones() -> None:
         assert found[name] == pytest.approx(value, rel=1e-12), name
 
 
+@pytest.mark.parametrize("n", [1, 2, 500])
+def test_explained_variance_of_rows_that_do_not_vary_is_undefined(n: int) -> None:
+    x = np.tile(np.random.default_rng(0).normal(size=7).astype(np.float32) * 1e3, (n, 1))
+    columns = row_columns(torch.from_numpy(x), torch.zeros(n, 4), torch.from_numpy(0.9 * x)).numpy().sum(axis=0)
+    assert np.isnan(measures(columns, x.sum(axis=0, dtype=np.float64), l2_weight=1)["explained_variance"])
+    x[-1, 0] *= 1.001  # a little variance is enough, of two rows
+    columns = row_columns(torch.from_numpy(x), torch.zeros(n, 4), torch.from_numpy(0.9 * x)).numpy().sum(axis=0)
+    found = measures(columns, x.sum(axis=0, dtype=np.float64), l2_weight=1)["explained_variance"]
+    wide = x.astype(np.float64)
+    expected = np.nan if n == 1 else 1 - np.square(wide - 0.9 * x).sum() / np.square(wide - wide.mean(axis=0)).sum()
+    assert found == pytest.approx(expected, rel=1e-3, nan_ok=True)
+
+
 @given(st.integers(1, 600))
 def test_bins_of_positions_cover_each_position_once_and_the_subsets_add_up(n: int) -> None:
     bins = position_bins(n)

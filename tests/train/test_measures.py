@@ -44,3 +44,16 @@ def test_measures_summed_over_batches_equal_numpy_over_all_rows(l2) -> None:
     assert set(found) == set(expected)
     for name, values in expected.items():
         assert found[name].numpy() == pytest.approx(values, rel=1e-10), name
+
+
+@pytest.mark.parametrize("rows", [1, 2, 300])
+def test_explained_variance_of_rows_that_do_not_vary_is_undefined(rows: int) -> None:
+    x = torch.randn(1, 1, 7, generator=torch.Generator().manual_seed(0)).mul(1e3).expand(2, rows, 7).clone()
+    x[1, -1, 0] *= 1.001  # a little variance is enough, of two rows
+    none = torch.zeros(2, rows)
+    found = measures(sums(x, 0.9 * x, l1=none, fires=torch.zeros(2, 3), loss=none), Objective("mean"))
+    wide = x[1].double()
+    expected = 1 - (wide - 0.9 * x[1]).square().sum() / (wide - wide.mean(dim=0)).square().sum()
+    explained = found["explained_variance"].tolist()
+    assert explained == pytest.approx([np.nan, np.nan if rows == 1 else float(expected)], rel=1e-3, nan_ok=True)
+    assert found["l2"].isfinite().all()
