@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from analyze import patching
+from analyze import evaluate as evaluating
+from analyze import kept, patching
 from analyze.evaluate import evaluate
 from analyze.fitted import find_runs, hooks_of
 from analyze.heldout import Heldout
@@ -100,3 +101,43 @@ def test_a_damaged_piece_is_measured_again(tmp_path: Path) -> None:
     kept.clear()
     assert not tmp_path.exists()
     assert Kept().load("anything") is None
+
+
+def test_a_piece_of_another_format_version_or_device_is_never_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Kept(tmp_path)
+    folder.save("a", {"x": np.arange(3)})
+    for module, name, value in ((kept, "FORMAT", 99), (torch, "__version__", "0.0"), (np, "__version__", "0.0")):
+        with monkeypatch.context() as other:
+            other.setattr(module, name, value)
+            assert folder.load("a") is None
+    assert folder.load("a") is not None
+    assert kept.device_identity("cpu") != kept.device_identity("meta")
+
+
+def test_rows_measured_on_another_device_are_measured_again(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folders = demo_runs
+    heldout, runs, folder = Heldout(open_store(path), 2), find_runs(folders)[:1], Kept(tmp_path)
+    model = load_for_store(heldout.store, hooks_of(runs), model="demo", device=torch.device("cpu"))
+
+    def measure() -> None:
+        evaluate(heldout, runs, kept=folder)
+        patch(model, heldout, runs, kept=folder)
+
+    measure()
+    pieces = len(list(tmp_path.iterdir()))
+    measure()
+    assert len(list(tmp_path.iterdir())) == pieces
+    for module in (evaluating, patching):
+        monkeypatch.setattr(module, "device_identity", lambda device: ["cuda", "another"])
+    measure()
+    assert len(list(tmp_path.iterdir())) == 2 * pieces
+
+
+def test_an_array_of_objects_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        Kept(tmp_path).save("a", {"x": np.array([{}])})
+    assert not list(tmp_path.iterdir())
