@@ -9,6 +9,9 @@
 A claim of no difference in several places (layers, runs) holds where it holds in each, and does not where it does not
 in one: in their mean, differences would cancel.
 
+Where a run is not trained to its end, there is no verdict, and the note names the run: what it measures is of an SAE
+that is not done.
+
 One seed hides how much training itself varies; intervals are over documents, or over layers where it is said.
 
 Not here: what the post claims, and the statistic of each (post/).
@@ -28,9 +31,12 @@ from scipy.stats import spearmanr
 from analyze import bootstrap
 from analyze.bootstrap import Float
 from analyze.estimates import Estimate
+from analyze.fitted import FittedRun
+from analyze.progress import unfinished
 from analyze.tables import Row, layer
 
-Verdict = Literal["holds", "does not hold", "not enough data"]
+UNFINISHED: Literal["no verdict: unfinished runs"] = "no verdict: unfinished runs"
+Verdict = Literal["holds", "does not hold", "not enough data", "no verdict: unfinished runs"]
 
 FEWEST_GROUPS = 10  # documents or layers, for an interval to decide anything
 FEWEST_TO_FIT = 3  # of a line through them, whatever it is worth
@@ -58,11 +64,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a claim says, and of what."""
+    """What a claim says, of which families, and all runs that its statistic is made of."""
 
     number: int
     claim: str
     of: str
+    runs: Sequence[FittedRun]
     hook: str = "all"
 
 
@@ -90,16 +97,24 @@ def decided(
     """
     sign = f"{'each ' * bool(parts)}within ±{margin:g}" if none else f"more than {margin:g}"
     about = (subject.number, subject.claim, subject.of, subject.hook, statistic, sign)
+    value = None if found is None else found.value
     if found is None or not np.isfinite(found.replicates).all():
-        return Claim(*about, None if found is None else found.value, None, None, "not enough data", note)
-    low, high = found.interval
+        low, high = None, None
+    else:
+        low, high = found.interval
+    missing = unfinished(subject.runs)
+    if missing:
+        note = "; ".join(filter(None, (f"unfinished: {missing}", note)))
+        return Claim(*about, value, low, high, UNFINISHED, note)
+    if found is None or low is None or high is None:
+        return Claim(*about, value, low, high, "not enough data", note)
     verdict: Verdict = "not enough data"
     if found.groups >= FEWEST_GROUPS:
         verdicts = [(within if none else beyond)(*part.interval, margin) for part in parts or (found,)]
         verdict = next((v for v in ("does not hold", "not enough data") if v in verdicts), "holds")
     else:
         note = "; ".join(filter(None, (note, f"an interval over {found.groups:g} groups decides nothing")))
-    return Claim(*about, found.value, low, high, verdict, note)
+    return Claim(*about, value, low, high, verdict, note)
 
 
 def by_layer(each: Sequence[Claim]) -> str:
@@ -107,6 +122,7 @@ def by_layer(each: Sequence[Claim]) -> str:
     counts = Counter(claim.verdict for claim in each)
     says: dict[Verdict, str] = {
         "holds": "holds in", "does not hold": "does not in", "not enough data": "undecided in",
+        UNFINISHED: "no verdict in",
     }  # fmt: skip
     return "by layer: " + ", ".join(f"{words} {counts[v]}" for v, words in says.items() if counts[v]) if each else ""
 

@@ -18,9 +18,9 @@ from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout
-from analyze.kept import NOTHING, Kept
+from analyze.kept import NOTHING, Kept, device_identity
 from analyze.measures import ALL, COLUMNS, density_histogram, measures, row_columns, subsets
-from analyze.tables import Row, markdown, short, with_interval
+from analyze.tables import Row, markdown, short, trained_on, with_interval
 from data.progress import Bar
 from train.noise import torch_seed
 from train.sae import SAE
@@ -123,7 +123,8 @@ def tallied(
             here = [run for run in runs if hook in run.hooks]
             saes = [run.sae(hook, device) for run in here]
             kinds = [(i, noise) for i, run in enumerate(here) for noise in noises if noise in run.noises]
-            about = ["rows by position", heldout.identity(), hook, seed, [run.identity() for run in here], kinds]
+            about = ["rows by position", device_identity(device), heldout.identity(), hook, seed,
+                     [run.identity() for run in here], kinds]  # fmt: skip
             found = kept.load(about)
             if found is None:
                 found = _tally(heldout, hook, saes, kinds, seed, device, bar)
@@ -221,6 +222,7 @@ def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
     rows = []
     for about in (line for line in features if line["subset"] == ALL):
         key = (about["hook"], about["run"], about["noise"])
-        cells = [with_interval(of[*key, name]) for name in SHOWN]
+        lines_of = [of[*key, name] for name in SHOWN]
+        cells = [trained_on(lines_of[0]), *map(with_interval, lines_of)]
         rows.append([*key[:2], "on" if about["noise"] else "off", *cells, short(about["dead"])])
-    return markdown(["hook", "run", "noise", *SHOWN.values(), "dead"], rows)
+    return markdown(["hook", "run", "noise", "trained on", *SHOWN.values(), "dead"], rows)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import torch
 
 from data.errors import InputError
 from data.reader import Store
-from train.checkpoint import RunFolder
-from train.existing import read_settings
-from train.load import find_weights, load_sae
+from train.checked import read_checked
+from train.checkpoint import SAE_FILE, RunFolder, read_facts
+from train.existing import Failure, read_settings
+from train.load import load_sae
 from train.objective import Objective
 from train.sae import ARCHITECTURES, SAE
 
@@ -29,7 +30,9 @@ class FittedRun:
     name: str
     folder: RunFolder
     settings: dict[str, Any]  # of run.json
-    step: int | None = None  # of the snapshot that is meant, where it is not the run's end
+    weights: Path | None = None  # sae.safetensors: the final ones, else the last checkpoint's; None: not saved yet
+    trained: int = 0  # rows (activations) that these weights have been trained on
+    failure: Failure | None = None  # the run diverged
 
     @property
     def hooks(self) -> list[str]:
@@ -53,22 +56,43 @@ class FittedRun:
     def l2_weight(self, d_model: int) -> float:
         return Objective(**self.settings["objective"]).l2_weight(d_model)
 
-    def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
-        """The SAE of a hook, of its final weights or else the last checkpoint. Raises InputError where it has none."""
-        return load_sae(self._weights, hook=hook, device=device)
+    @property
+    def planned(self) -> int:
+        """Rows (activations) of the whole training: whole batches of --activations."""
+        size = int(self.settings["batch_size"])
+        return int(self.settings["schedule"]["total"]) // size * size
 
     @property
-    def _weights(self) -> Path:
-        return find_weights(self.folder.path if self.step is None else self.folder.snapshot(self.step))
+    def finished(self) -> bool:
+        return self.trained >= self.planned
+
+    def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
+        """Load the SAE of a hook from `weights`. Raises InputError if there are none, or training has replaced them."""
+        return load_sae(self._weights_file(), hook=hook, device=device)
+
+    def _weights_file(self) -> Path:
+        if self.weights is None:
+            raise InputError(f"there is no trained SAE at {self.folder.path}; let it train to its first checkpoint")
+        if not self.weights.is_file():
+            raise InputError(
+                f"{self.weights} was replaced by a newer checkpoint: {self.name} is still training; "
+                "give the same command again, or wait for the end of the training"
+            )
+        return self.weights
 
     def identity(self) -> list[Any]:
-        """What its measures depend on, in JSON's types: settings, and the file of its weights as it is."""
-        about = self._weights.stat()
-        return [self.name, self.settings, self.step, about.st_size, about.st_mtime_ns]
+        """What its measures depend on, in JSON's types: settings, and the file of its weights with its checksum."""
+        file = self._weights_file()
+        recorded = asdict(read_facts(file.parent).files[SAE_FILE])
+        return [self.name, self.settings, self.trained, recorded, file.stat().st_mtime_ns]
 
     def snapshots(self) -> list[FittedRun]:
         """The run as it was over the course of training, from its earliest snapshot on."""
-        return [replace(self, step=step) for step in self.folder.snapshot_steps()]
+        size = int(self.settings["batch_size"])
+        return [
+            replace(self, weights=self.folder.snapshot(step) / SAE_FILE, trained=step * size)
+            for step in self.folder.snapshot_steps()
+        ]
 
 
 def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
@@ -85,7 +109,16 @@ def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
             raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
         folders |= {folder.path.resolve(): folder for folder in here}
     names = short_names(list(folders))
-    return [FittedRun(names[path], folder, read_settings(folder)) for path, folder in folders.items()]
+    return [_read(names[path], folder) for path, folder in folders.items()]
+
+
+def _read(name: str, folder: RunFolder) -> FittedRun:
+    failure = read_checked(Failure, folder.failure) if folder.failure.exists() else None
+    run, newest = FittedRun(name, folder, read_settings(folder), failure=failure), folder.newest()
+    if newest is None or failure is not None:
+        return run
+    trained = read_facts(newest).step * int(run.settings["batch_size"])
+    return replace(run, weights=newest / SAE_FILE, trained=trained)
 
 
 def short_names(paths: Sequence[Path]) -> dict[Path, str]:

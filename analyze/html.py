@@ -57,11 +57,17 @@ def table(lines: Iterable[Row], columns: Mapping[str, str]) -> Table:
 
 
 def wide(lines: Sequence[Row], by: Mapping[str, str], measures: Mapping[str, str]) -> Table:
-    """Of lines with one `measure` and its `value` each: a row for each combination of `by`, a column a measure."""
+    """Of lines with one `measure` and its `value` each: a row for each combination of `by`, a column a measure.
+
+    Raises ValueError if two lines belong into one cell, as lines of two samples would.
+    """
     rows: dict[tuple[Any, ...], dict[str, Row]] = {}
     for line in lines:
         if line["measure"] in measures:
-            rows.setdefault(tuple(line[key] for key in by), {})[line["measure"]] = line
+            row, measure = rows.setdefault(tuple(line[key] for key in by), {}), line["measure"]
+            if measure in row:
+                raise ValueError(f"two values of {measure} in one cell: {row[measure]} and {line}")
+            row[measure] = line
     shown = [
         [*(plain(part) for part in key), *(_value(found[name]) if name in found else Cell("–") for name in measures)]
         for key, found in rows.items()

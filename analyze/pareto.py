@@ -18,10 +18,11 @@ from analyze.bootstrap import Float
 from analyze.estimates import Estimate, Estimates, Key, difference, fewest_groups
 from analyze.fitted import FittedRun
 from analyze.measures import ALL
-from analyze.tables import Row, markdown, short, with_interval
+from analyze.tables import Row, markdown, short, trained_on, with_interval
 
 MEASURES = ("l2", "explained_variance", "suppression", "gamma", "nats_lost", "score", "kl", "agreement")
 PLACES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
+HELD_OUT, PATCHED = "held_out", "patched"  # what was measured: stored rows, or positions that were patched
 
 
 def families(runs: Sequence[FittedRun]) -> dict[str, list[FittedRun]]:
@@ -92,33 +93,38 @@ def curves(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Curve]:
     return found
 
 
-def curve_lines(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Row]:
-    """One line for each point of each curve."""
+def curve_lines(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> list[Row]:
+    """One line for each point of each curve; `sample` (HELD_OUT, PATCHED) says on what all its numbers, L0 too, were
+    measured."""
     lines = []
     for curve in curves(estimates, runs):
         for measure in _measured(estimates):
             for run, l0, point in zip(curve.runs, curve.l0, curve.points(estimates, measure), strict=True):
                 low, high = point.interval
                 lines.append({
-                    "family": curve.family, "hook": curve.hook, "noise": curve.noise, "run": run, "l0": l0.value,
-                    "measure": measure, "value": point.value, "low": low, "high": high,
+                    "sample": sample, "family": curve.family, "hook": curve.hook, "noise": curve.noise, "run": run,
+                    "l0": l0.value, "measure": measure, "value": point.value, "low": low, "high": high,
                 })  # fmt: skip
     return lines
 
 
-def matched(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Row]:
+def matched(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> list[Row]:
     """Each two families at each hook, without noise, at three L0 in their overlap: the difference, second less first.
 
-    A line without figures (`l0` None) where they do not overlap.
+    A line without figures (`l0` None) where they do not overlap. `unfinished` names the runs of the two curves that
+    have not been trained to their end.
     """
     lines: list[Row] = []
+    unfinished = {run.name for run in runs if not run.finished}
     off = [curve for curve in curves(estimates, runs) if not curve.noise]
     for hook in dict.fromkeys(curve.hook for curve in off):
         for one, other in combinations([curve for curve in off if curve.hook == hook], 2):
             overlap: list[float | None] = [*places(one, other)]
             for l0 in overlap or [None]:
                 for measure in _measured(estimates):
-                    lines.append(_compared(estimates, one, other, measure, l0))
+                    line = _compared(estimates, one, other, measure, l0)
+                    names = [run for run in (*one.runs, *other.runs) if run in unfinished]
+                    lines.append({"sample": sample, **line, "unfinished": names})
     return lines
 
 
@@ -146,14 +152,16 @@ def _compared(estimates: Estimates, one: Curve, other: Curve, measure: str, l0: 
 
 
 def ahead(lines: Sequence[Row]) -> list[Row]:
-    """Of `matched`'s lines, a line for each pair and measure: in which layers the second is higher, lower, or neither.
+    """Of `matched`'s lines, a line for each sample, pair and measure: in which layers the second is higher, lower, or
+    neither.
 
     A layer counts where the intervals at all its places lie on one side of 0.
     """
-    sides: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-    of: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
+    sides: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    of: dict[tuple[str, ...], dict[str, list[Row]]] = {}
+    names = ("sample", "first", "second", "measure")
     for line in lines:
-        of.setdefault((line["first"], line["second"], line["measure"]), {}).setdefault(line["hook"], []).append(line)
+        of.setdefault(tuple(line[name] for name in names), {}).setdefault(line["hook"], []).append(line)
     for key, by_hook in of.items():
         found = sides.setdefault(key, {side: [] for side in ("higher", "lower", "undecided", "no_overlap")})
         for hook, places in by_hook.items():
@@ -164,23 +172,20 @@ def ahead(lines: Sequence[Row]) -> list[Row]:
             else:
                 side = "lower" if all(place["high"] < 0 for place in places) else "undecided"
             found[side].append(hook)
-    return [
-        {"first": first, "second": second, "measure": measure, **found}
-        for (first, second, measure), found in sides.items()
-    ]
+    return [{**dict(zip(names, key, strict=True)), **found} for key, found in sides.items()]
 
 
 def points_table(lines: Sequence[Row]) -> str:
-    """Markdown of `curve_lines`: a row for each run and hook, noise off or on, a column a measure."""
+    """Markdown of `curve_lines` of one sample: a row for each run and hook, noise off or on, a column a measure."""
     measured = list(dict.fromkeys(line["measure"] for line in lines))
     of = {(li["hook"], li["family"], li["run"], li["noise"], li["measure"]): li for li in lines}
-    l0 = {key[:4]: line["l0"] for key, line in of.items()}
+    some = {key[:4]: line for key, line in of.items()}
     rows = [
-        [key[0], key[2], "on" if key[3] else "off", short(l0[key]),
-         *(with_interval(line) if (line := of.get((*key, name))) else "" for name in measured)]
-        for key in l0
+        [key[0], key[2], "on" if key[3] else "off", trained_on(line), short(line["l0"]),
+         *(with_interval(of[*key, name]) if (*key, name) in of else "" for name in measured)]
+        for key, line in some.items()
     ]  # fmt: skip
-    return markdown(["hook", "run", "noise", "L0", *measured], rows)
+    return markdown(["hook", "run", "noise", "trained on", "L0", *measured], rows)
 
 
 def as_table(lines: Sequence[Row]) -> str:
@@ -188,8 +193,8 @@ def as_table(lines: Sequence[Row]) -> str:
     measured = list(dict.fromkeys(line["measure"] for line in lines))
     of = {(li["hook"], li["first"], li["second"], li["l0"], li["measure"]): li for li in lines}
     rows = []
-    for hook, first, second, l0 in dict.fromkeys(key[:4] for key in of):
+    for (hook, first, second, l0), line in {key[:4]: line for key, line in of.items()}.items():
         cells = [with_interval(of[hook, first, second, l0, measure]) for measure in measured] if l0 else []
         cells = cells or ["no overlap", *[""] * (len(measured) - 1)]
-        rows.append([hook, f"{second} − {first}", short(l0), *cells])
-    return markdown(["hook", "difference", "at L0", *measured], rows)
+        rows.append([hook, f"{second} − {first}", ", ".join(line["unfinished"]) or "–", short(l0), *cells])
+    return markdown(["hook", "difference", "unfinished runs", "at L0", *measured], rows)

@@ -5,10 +5,13 @@
     nats_lost                                 loss − loss_clean
     score                                     (Σ loss_zero − Σ loss) / (Σ loss_zero − Σ loss_clean)
     kl, kl_zero, kl_mean                      mean KL(clean ‖ patched) over the positions' distributions, in nats
-    l0                                        mean count of active features at those positions
+    l0                                        mean count of active features
     agreement                                 share of positions where the likeliest next token is the clean pass's
 
 All on the same positions (context − 1) of the same contexts, whatever the run and layer, so that intervals are paired.
+The first positions of a context that the store skips (--skip-positions) were never seen by an SAE: every pass, also the
+zeroed one, leaves them clean, and so it does position 0 with keep_first. They count in the losses, KL and agreement,
+where they differ in nothing from the clean pass, but not in L0.
 Activations are the model's own, float32, in the form that the store's processing gave them.
 
 Not here: the model (lm.py), intervals (bootstrap.py).
@@ -32,18 +35,33 @@ from analyze import bootstrap
 from analyze.estimates import Estimates, of_one
 from analyze.fitted import FittedRun, hooks_of
 from analyze.heldout import Heldout, Ints
-from analyze.kept import NOTHING, Kept
+from analyze.kept import NOTHING, Kept, device_identity
 from analyze.lm import PatchableModel
 from analyze.measures import ALL
-from analyze.tables import Row, markdown, with_interval
+from analyze.tables import Row, markdown, trained_on, with_interval
+from data.errors import InputError
 from data.progress import Bar
+from data.reader import Store
 from train.noise import torch_seed
 from train.sae import SAE
 
 SUMS = ("positions", "loss", "kl", "agreement", "l0")  # the first four are compared
+POSITIONS = SUMS.index("positions")  # those that the pass replaced; the clean pass counts all
 CONTEXTS_AT_ONCE = 4
 KEEP_SECONDS = 30.0
 DONE = "contexts done"
+
+
+def clean_positions(store: Store, *, keep_first: bool) -> int:
+    """How many first positions of each context are left as they are. Raises InputError if none is left to patch."""
+    context = store.schema.context_size
+    first = max(store.schema.skip_positions, int(keep_first))
+    if first >= context - 1:
+        raise InputError(
+            f"{store.path} has contexts of {context} positions, of which the first {first} stay as they are and the "
+            "last predicts nothing: no position is left to patch; harvest with a smaller --skip-positions"
+        )
+    return first
 
 
 class Reference:
@@ -148,8 +166,10 @@ def patch(
 ) -> Estimates:  # fmt: skip
     """The measures of each run and hook, NSAE with noise off and on; `keep_first` leaves position 0 clean.
 
-    The clean pass is run once for all, and the ablated ones once for all runs.
+    The clean pass is run once for all, and the ablated ones once for all runs. Raises InputError if the store leaves no
+    position to patch.
     """
+    first = clean_positions(heldout.store, keep_first=keep_first)
     chosen = [
         Patched(
             hook, torch.from_numpy(heldout.store.statistics(hook).mean()).float().to(device),
@@ -158,7 +178,7 @@ def patch(
         for hook in hooks_of(runs) if not hooks or hook in hooks
     ]  # fmt: skip
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
-    about = ["patched", heldout.identity(), seed, keep_first, contexts_at_once,
+    about = ["patched", device_identity(device), heldout.identity(), seed, first, contexts_at_once,
              [[one.hook, *(run.identity() for run, _ in one.saes)] for one in chosen]]  # fmt: skip
     tallies, done = Tallies.restored(heldout.n_groups, kept.load(about))
     saved = time.monotonic()
@@ -172,9 +192,11 @@ def patch(
             for one in chosen:
                 x = activations[one.hook]
                 for what, value, l0 in one.replacements(x, torch_seed(seed, crc32(one.hook.encode()), begin)):
-                    if keep_first:
-                        value[:, 0] = x[:, 0]
+                    value[:, :first] = x[:, :first]
                     terms = reference.compare(model.patched(one.hook, value))
+                    terms[:, :first, POSITIONS] = 0
+                    if l0 is not None:
+                        l0[:, :first] = 0
                     tallies.add(what, terms, group, None if l0 is None else l0[:, :-1])
             bar.update(len(here))
             if time.monotonic() - saved > KEEP_SECONDS or begin + len(here) == len(tokens):
@@ -194,7 +216,7 @@ def patch_measures(
     clean: bootstrap.Float, zero: bootstrap.Float, mean: bootstrap.Float, patched: bootstrap.Float
 ) -> dict[str, bootstrap.Float]:
     """The measures by name, [...] each, of SUMS [..., 5] over the same positions."""
-    n, loss_clean = clean[..., 0], clean[..., 1]
+    n, loss_clean = clean[..., POSITIONS], clean[..., 1]
     loss_zero, kl_zero = zero[..., 1], zero[..., 2]
     loss, kl, agreement = patched[..., 1], patched[..., 2], patched[..., 3]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -210,7 +232,7 @@ def patch_measures(
             "kl_zero": kl_zero / n,
             "kl_mean": mean[..., 2] / n,
             "agreement": agreement / n,
-            "l0": patched[..., 4] / n,
+            "l0": patched[..., 4] / patched[..., POSITIONS],
         }
 
 
@@ -238,6 +260,7 @@ def as_table(lines: Sequence[Row]) -> str:
         if of[hook, run, noise, "nats_lost_zero"]["low"] <= NEEDED:
             cells["score"] += " *"
             marked = True
-        rows.append([hook, run, "on" if noise else "off", *cells.values()])
-    table = markdown(["hook", "run", "noise", *SHOWN.values()], rows)
+        about = [hook, run, "on" if noise else "off", trained_on(of[hook, run, noise, "score"])]
+        rows.append([*about, *cells.values()])
+    table = markdown(["hook", "run", "noise", "trained on", *SHOWN.values()], rows)
     return f"{table}\n\n* zeroing the layer may cost {NEEDED} nats or less: the score says little" * marked or table

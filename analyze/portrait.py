@@ -13,7 +13,7 @@ import torch
 
 from analyze.dictionary import COSINE_EDGES, Thresholds, cosine_histogram, kinds, nearest
 from analyze.evaluate import Fires
-from analyze.tables import Row, markdown, short
+from analyze.tables import Row, markdown, short, trained_on
 from data.reader import Store
 
 # 1, the norm of all of a baseline's features, is in the middle of a bin
@@ -103,7 +103,12 @@ SHOWN = {
 def as_table(lines: Sequence[Row]) -> str:
     """Markdown: a row for each run and hook."""
     rows = [
-        [line["hook"], line["run"], *(str(v) if isinstance(v := line[name], int) else short(v) for name in SHOWN)]
+        [
+            line["hook"],
+            line["run"],
+            trained_on(line),
+            *(str(v) if isinstance(v := line[name], int) else short(v) for name in SHOWN),
+        ]
         for line in sorted(lines, key=lambda line: [li["hook"] for li in lines].index(line["hook"]))
     ]
-    return markdown(["hook", "run", *SHOWN.values()], rows)
+    return markdown(["hook", "run", "trained on", *SHOWN.values()], rows)

@@ -21,7 +21,7 @@ from analyze.heldout import Heldout
 from analyze.kept import NOTHING, Kept
 from analyze.lm import PatchableModel
 from analyze.norms import Norms
-from analyze.patching import patch
+from analyze.patching import clean_positions, patch
 from analyze.snapshots import OverTraining, over_training
 from analyze.stability import seeds_of_one, stability
 from analyze.tables import Row
@@ -55,6 +55,8 @@ class Results:
     norms: Norms
     stability: list[Row]
     thresholds: Thresholds
+    clean_positions: int  # first positions of each context that patching leaves as they are
+    left_out: list[Row]  # runs that could not be measured, and why
 
     @property
     def runs(self) -> Sequence[FittedRun]:
@@ -63,7 +65,8 @@ class Results:
 
 def gather(
     store: Store, runs: Sequence[FittedRun], model: PatchableModel | None, scope: Scope, *,
-    thresholds: Thresholds = DEFAULTS, device: torch.device | str = "cpu", kept: Kept = NOTHING,
+    left_out: Sequence[Row] = (), thresholds: Thresholds = DEFAULTS, device: torch.device | str = "cpu",
+    kept: Kept = NOTHING,
 ) -> Results:  # fmt: skip
     """Measure everything; without a model, what needs none. What was `kept` of a call before is not measured again."""
     there = store.layout.n_heldout_contexts
@@ -81,4 +84,5 @@ def gather(
         [portrait.of(one, store, thresholds) for one in fires if not one.noise],
     )  # fmt: skip
     alike = stability(fires, seeds_of_one(runs))
-    return Results(store, scope, heldout, evidence, fires, Norms.of(store), alike, thresholds)
+    clean = clean_positions(store, keep_first=scope.keep_first) if model is not None else 0
+    return Results(store, scope, heldout, evidence, fires, Norms.of(store), alike, thresholds, clean, list(left_out))

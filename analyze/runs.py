@@ -10,7 +10,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from analyze.fitted import FittedRun
-from analyze.tables import Row, markdown, short
+from analyze.progress import Usable
+from analyze.tables import Row, how_far, markdown, short
 from analyze.training import records
 from data.errors import InputError
 
@@ -22,21 +23,29 @@ SHOWN = {"l0": "L0", "l2": "L2", "explained_variance": "explained variance", "su
 def last_measures(run: FittedRun) -> list[Row]:
     """The last held-out records of a run, one for each layer and, for noisy architectures, noise off and on.
 
-    Raises InputError where it has none yet.
+    `rows` is how many the run had been trained on when it was measured. Empty before the first validation.
     """
     last: dict[str, dict[bool, Row]] = {}
     for record in records(run):
         if record["split"] == "heldout":
             last.setdefault(record["hook"], {})[record["noise"]] = record
-    if not last:
-        raise InputError(
-            f"{run.folder.path} has no measure on the held-out split yet; let it train to its first validation"
-        )
     return [
-        {"run": run.name, **{name: several[noise][name] for name in ("hook", "noise", "rows", *MEASURES)}}
+        {"run": run.name, "hook": record["hook"], "noise": record["noise"], "rows": record["rows"],
+         "planned": run.planned, "finished": record["rows"] >= run.planned,
+         **{name: record[name] for name in MEASURES}}
         for several in last.values()
-        for noise in sorted(several)
-    ]
+        for _, record in sorted(several.items())
+    ]  # fmt: skip
+
+
+def validated(chosen: Usable) -> Usable:
+    """Leave out the runs without a measure on the held-out split. Raises InputError if no run has one."""
+    why = "has no measure on the held-out split yet; let it train to its first validation"
+    without = [run for run in chosen.runs if not last_measures(run)]
+    if len(without) == len(chosen.runs):
+        raise InputError(f"{without[0].folder.path} {why}")
+    left_out = [{"run": run.name, "why": why} for run in without]
+    return Usable([run for run in chosen.runs if run not in without], chosen.left_out + left_out)
 
 
 def as_table(rows: Sequence[Row]) -> str:
@@ -48,5 +57,6 @@ def as_table(rows: Sequence[Row]) -> str:
     ):
         several = list(off_on)
         cells = [" / ".join(dict.fromkeys(short(row[name]) for row in several)) for name in SHOWN]
-        lines.append([hook, run, *cells])
-    return markdown(["hook", "run", *SHOWN.values()], lines)
+        trained = dict.fromkeys(how_far(row["rows"], row["planned"]) for row in several)
+        lines.append([hook, run, " / ".join(trained), *cells])
+    return markdown(["hook", "run", "trained on", *SHOWN.values()], lines)

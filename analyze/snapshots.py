@@ -1,6 +1,6 @@
 """What reconstructions cost the language model over the course of training, from the weights that runs kept (Fig. 10).
 
-Snapshots of one step are patched together, on the same contexts as all others, so that everything is paired.
+Snapshots of as many rows are patched together, on the same contexts as all others, so that everything is paired.
 
 Not here: patching (patching.py), when snapshots are taken (train/runs.py).
 """
@@ -30,17 +30,16 @@ def over_training(
     keep_first: bool = False, device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> OverTraining:  # fmt: skip
     """MEASURES of each SAE at each of its run's snapshots, NSAE with noise off and on; empty where there is none."""
-    at_step: dict[int, list[FittedRun]] = {}
+    at_rows: dict[int, list[FittedRun]] = {}
     for run in runs:
         for snapshot in run.snapshots():
-            at_step.setdefault(snapshot.step or 0, []).append(snapshot)
+            at_rows.setdefault(snapshot.trained, []).append(snapshot)
     found: OverTraining = {}
-    for step, several in sorted(at_step.items()):
-        batch_size = {run.name: int(run.settings["batch_size"]) for run in several}
+    for rows, several in sorted(at_rows.items()):
         patched = patch(model, heldout, several, seed=seed, keep_first=keep_first, device=device, kept=kept)
         for key, estimate in patched.items():
             if key.measure in MEASURES:
-                found.setdefault(key, []).append((step * batch_size[key.run], estimate))
+                found.setdefault(key, []).append((rows, estimate))
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from analyze.dictionary import matched_cosines
 from analyze.evaluate import Fires
 from analyze.fitted import FittedRun
-from analyze.tables import Row, markdown, short
+from analyze.tables import Row, markdown, short, trained_on
 from data.progress import Bar
 
 ALIKE = (0.7, 0.9)  # cosines that count as the same feature, loosely and strictly
@@ -67,10 +67,11 @@ def _line(hook: str, first: Fires, second: Fires) -> Row:
 def as_table(lines: Sequence[Row]) -> str:
     """Markdown: a row for each two runs and hook."""
     names = ("cosine_mean", "cosine_median", *(f"share_{alike}" for alike in ALIKE))
-    header = ["hook", "runs", "live", "mean cosine", "median", *(f"≥ {alike}" for alike in ALIKE)]
+    header = ["hook", "runs", "trained on", "live", "mean cosine", "median", *(f"≥ {alike}" for alike in ALIKE)]
     rows = [
-        [line["hook"], f"{line['first']}, {line['second']}", f"{line['live_first']}, {line['live_second']}",
-         *(short(line[name]) for name in names)]
+        [line["hook"], f"{line['first']}, {line['second']}",
+         "; ".join(trained_on(line, side) for side in ("_first", "_second")),
+         f"{line['live_first']}, {line['live_second']}", *(short(line[name]) for name in names)]
         for line in lines
     ]  # fmt: skip
     return markdown(header, rows)

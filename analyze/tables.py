@@ -17,12 +17,21 @@ Row = dict[str, Any]
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """CSV with a header, of rows that all have the first one's keys."""
+    """CSV with a header, of rows that all have the first one's keys.
+
+    A cell is empty if its value is None or no finite number, and a list has spaces between its parts.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _in_csv(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _in_csv(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(str(_in_csv(part)) for part in value)
+    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -40,6 +49,17 @@ def layer(hook: str) -> str:
 def short(value: float | None) -> str:
     """Three digits; – for what is not known."""
     return "–" if value is None or math.isnan(value) else f"{value:.3g}"
+
+
+def how_far(trained: int, planned: int) -> str:
+    """`500,000 of 500,000 rows`, or `200,704 of 500,000 rows, unfinished`."""
+    return f"{trained:,} of {planned:,} rows{', unfinished' * (trained < planned)}"
+
+
+def trained_on(line: Mapping[str, Any], suffix: str = "") -> str:
+    """How far the run of a line was trained, from its columns `trained` and `planned`; – if it has none."""
+    trained, planned = (line.get(f"{name}{suffix}") for name in ("trained", "planned"))
+    return "–" if trained is None or planned is None else how_far(trained, planned)
 
 
 def with_interval(line: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from analyze.commands.shared import (
     about,
+    about_runs,
     command,
     contexts_option,
     csv_option,
@@ -26,6 +27,7 @@ from analyze.commands.shared import (
     store_option,
     write_csv,
 )
+from analyze.progress import with_progress
 from analyze.tables import Row
 from data.cli import choose_device
 from data.errors import InputError
@@ -53,7 +55,8 @@ def patch_command(
     from analyze.estimates import lines as as_lines
     from analyze.fitted import hooks_of
 
-    store, fitted = opened(path, paths)
+    store, chosen = opened(path, paths)
+    fitted = chosen.runs
     heldout, where = heldout_contexts(store, contexts), choose_device(device)
     if is_given(click.get_current_context(), "batch_size") and batch_size > heldout.n_contexts:
         raise InputError(f"--batch-size {batch_size:,}: is more than the {heldout.n_contexts} contexts; give less")
@@ -62,8 +65,10 @@ def patch_command(
         lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
     )
     lines = as_lines(estimates, fitted)
-    facts = {**about(heldout), "position_0": "clean" if keep_first else "patched", "measures": lines}
-    show(facts, lines, patching.as_table(lines), as_json, as_csv_)
+    clean = patching.clean_positions(store, keep_first=keep_first)
+    facts = {**about(heldout), **about_runs(chosen), "clean_positions": clean, "measures": lines}
+    rows = with_progress(lines, fitted)
+    show(facts, rows, patching.as_table(rows), as_json, as_csv_)
 
 
 @command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")
@@ -89,23 +94,26 @@ def pareto_command(
     from analyze import evaluate, pareto
     from analyze.fitted import hooks_of
 
-    store, fitted = opened(path, paths)
+    store, chosen = opened(path, paths)
+    fitted = chosen.runs
     heldout, where = heldout_contexts(store, contexts), choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
-    found = [evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]]
+    found = {pareto.HELD_OUT: evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]}
+    scope = {**about(heldout), **about_runs(chosen)}
     if lm is not None:
         from analyze import patching
 
-        found.append(patching.patch(lm, heldout, fitted, seed=seed, keep_first=keep_first, device=where))
-    points = [line for estimates in found for line in pareto.curve_lines(estimates, fitted)]
-    matched = [pareto.matched(estimates, fitted) for estimates in found]
-    compared = [line for lines in matched for line in lines]
+        scope["clean_positions"] = patching.clean_positions(store, keep_first=keep_first)
+        found[pareto.PATCHED] = patching.patch(lm, heldout, fitted, seed=seed, keep_first=keep_first, device=where)
+    points = {sample: pareto.curve_lines(estimates, fitted, sample) for sample, estimates in found.items()}
+    matched = {sample: pareto.matched(estimates, fitted, sample) for sample, estimates in found.items()}
+    of_all = [with_progress(lines, fitted) for lines in points.values()]
+    whole, compared = ([line for lines in several for line in lines] for several in (of_all, matched.values()))
     if out is not None:
-        write_pareto(out, points, compared)
-    scope = {**about(heldout), "position_0": "clean" if keep_first else "patched"}
-    facts = {**scope, "points": points, "matched": compared}
-    tables = [pareto.points_table(points), *map(pareto.as_table, matched)]
-    show(facts, compared or points, "\n\n".join(tables), as_json, as_csv_)
+        write_pareto(out, whole, compared)
+    facts = {**scope, "points": [line for lines in points.values() for line in lines], "matched": compared}
+    tables = [*map(pareto.points_table, of_all), *map(pareto.as_table, matched.values())]
+    show(facts, compared or whole, "\n\n".join(tables), as_json, as_csv_)
 
 
 def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> None:

@@ -83,7 +83,8 @@ def report_command(
     from analyze.kept import Kept
     from analyze.results import Scope, gather
 
-    store, fitted = opened(path, paths)
+    store, chosen = opened(path, paths)
+    fitted = chosen.runs
     fitted.sort(key=lambda run: (run.variant, run.l1))
     for name, contexts in (
         ("held_out", held_out), ("contexts_with_model", contexts_with_model), ("snapshot_contexts", snapshot_contexts),
@@ -95,7 +96,7 @@ def report_command(
     lens = None if without_model or not features else load_lens(store, model)
     kept = Kept(out / "measured")
     scope = Scope(held_out, contexts_with_model, snapshot_contexts, seed, keep_first)
-    results = gather(store, fitted, lm, scope, thresholds=thresholds, device=where, kept=kept)
+    results = gather(store, fitted, lm, scope, left_out=chosen.left_out, thresholds=thresholds, device=where, kept=kept)
     if features:
         several = representatives(results.fires, results.evidence.families)
         feature_page.write(
@@ -137,7 +138,8 @@ def features_command(
     """
     from analyze import evaluate, feature_page
 
-    store, fitted = opened(path, paths)
+    store, chosen = opened(path, paths)
+    fitted = chosen.runs
     hooks = choose_hooks(fitted, layers)
     check_features(store, fitted, hooks, "pillars", thresholds.pillars)
     check_features(store, fitted, hooks, "wanted", max(wanted or (0,)) + 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyze.commands.shared import (
     about,
+    about_runs,
     check_features,
     choose_hooks,
     command,
@@ -23,8 +24,10 @@ from analyze.commands.shared import (
     some_contexts_option,
     store_option,
     threshold_options,
+    told,
     write_csv,
 )
+from analyze.progress import usable, with_progress
 from data.cli import choose_device
 from data.errors import InputError
 from data.location import Location
@@ -43,7 +46,8 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
     from analyze import runs
     from analyze.fitted import find_runs
 
-    rows = [row for run in find_runs(paths) for row in runs.last_measures(run)]
+    chosen = told(runs.validated(usable(find_runs(paths), weights=False)))
+    rows = [row for run in chosen.runs for row in runs.last_measures(run)]
     show(rows, rows, runs.as_table(rows), as_json, as_csv_)
 
 
@@ -62,12 +66,14 @@ def measures_command(
     from analyze import evaluate
     from analyze.estimates import lines as as_lines
 
-    store, fitted = opened(path, paths)
+    store, chosen = opened(path, paths)
+    fitted = chosen.runs
     heldout = heldout_contexts(store, contexts)
     estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
     lines, features = as_lines(estimates, fitted), [line for one in fires for line in one.lines()]
-    facts = {**about(heldout), "measures": lines, "features": features}
-    show(facts, lines, evaluate.as_table(lines, features), as_json, as_csv_)
+    facts = {**about(heldout), **about_runs(chosen), "measures": lines, "features": features}
+    rows = with_progress(lines, fitted)
+    show(facts, rows, evaluate.as_table(rows, features), as_json, as_csv_)
 
 
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")
@@ -86,15 +92,17 @@ def dictionary_command(
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
     from analyze import evaluate, portrait
 
-    store, fitted = opened(path, paths)
+    store, chosen = opened(path, paths)
+    fitted = chosen.runs
     check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
     tallies = evaluate.tallied(heldout_contexts(store, contexts), fitted, noises=(False,), device=choose_device(device))
     portraits = [portrait.of(fires, store, thresholds) for fires, _, _ in tallies]
     lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]
+    rows = with_progress(lines, fitted)
     if out is not None:
-        write_csv(out, {"dictionary": lines, "histograms": histograms})
-    facts = {"store": store.fingerprint, "dictionary": lines, "histograms": histograms}
-    show(facts, lines, portrait.as_table(lines), as_json, as_csv_)
+        write_csv(out, {"dictionary": rows, "histograms": histograms})
+    facts = {"store": store.fingerprint, **about_runs(chosen), "dictionary": lines, "histograms": histograms}
+    show(facts, rows, portrait.as_table(rows), as_json, as_csv_)
 
 
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
@@ -112,12 +120,15 @@ def stability_command(
     """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
     from analyze import evaluate, stability
 
-    store, fitted = opened(path, paths)
+    store, chosen = opened(path, paths)
+    fitted = chosen.runs
     if len(fitted) < 2:
-        raise InputError(f"{paths[0]} is one run; give two or more to compare")
+        raise InputError(f"{fitted[0].folder.path} is one run; give two or more to compare")
     hooks = choose_hooks(fitted, layers)
     tallies = evaluate.tallied(
         heldout_contexts(store, contexts), fitted, hooks=hooks, noises=(False,), device=choose_device(device)
     )
     lines = stability.stability([fires for fires, _, _ in tallies])
-    show({"store": store.fingerprint, "stability": lines}, lines, stability.as_table(lines), as_json, as_csv_)
+    facts = {"store": store.fingerprint, **about_runs(chosen), "stability": lines}
+    rows = with_progress(lines, fitted)
+    show(facts, rows, stability.as_table(rows), as_json, as_csv_)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analyze.progress import Usable, notes, progress_lines, unfinished_notes, usable
 from analyze.tables import Row, as_csv
 from data.cli import InterruptibleCommand
 from data.errors import InputError
@@ -125,14 +126,29 @@ def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, list[FittedRun]]:
-    """A store, and runs that were trained on it. Raises InputError where they were not."""
+def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, Usable]:
+    """Open a store and the runs that were trained on it.
+
+    Standard error names those that are unfinished, and those that cannot be measured and are left out.
+
+    Raises InputError if a run was trained on another store, or no run can be measured.
+    """
     from analyze.fitted import check_store, find_runs
     from data.reader import open_store
 
-    store, fitted = open_store(path), find_runs(paths)
-    check_store(fitted, store)
-    return store, fitted
+    store, runs = open_store(path), find_runs(paths)
+    check_store(runs, store)
+    chosen = told(usable(runs))
+    for note in unfinished_notes(chosen.runs):
+        click.echo(f"Note: {note}", err=True)
+    return store, chosen
+
+
+def told(chosen: Usable) -> Usable:
+    """The same runs; the notes on those that are left out go to standard error."""
+    for note in notes(chosen.left_out):
+        click.echo(f"Note: {note}", err=True)
+    return chosen
 
 
 def heldout_contexts(store: Store, contexts: int | None, name: str = "contexts") -> Heldout:
@@ -163,7 +179,7 @@ def check_features(store: Store, fitted: Sequence[FittedRun], hooks: Sequence[st
 
 
 def choose_hooks(fitted: Sequence[FittedRun], layers: Layers) -> list[str]:
-    """The runs' hooks in some layers. Raises InputError where they have none of one."""
+    """All of the runs' hooks in some layers. Raises InputError where they have none of one."""
     from analyze.fitted import hooks_of
 
     hooks = hooks_of(fitted)
@@ -195,6 +211,11 @@ def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
     """NAME.csv for each table, in a folder that is made."""
     for name, lines in tables.items():
         write_file(out / f"{name}.csv", as_csv(lines).encode())
+
+
+def about_runs(chosen: Usable) -> dict[str, Any]:
+    """How far the runs of a JSON answer were trained, and which runs are left out."""
+    return {"runs": progress_lines(chosen.runs), "left_out": chosen.left_out}
 
 
 def about(heldout: Heldout) -> dict[str, Any]:

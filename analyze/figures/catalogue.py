@@ -56,6 +56,16 @@ def draw(results: Results) -> Iterator[Drawn]:
 Families = dict[str, list[str]]
 
 
+def noisy(evidence: Evidence) -> bool:
+    """Whether a run was trained with noise, so that it is measured with noise off and on."""
+    return any(len(run.noises) > 1 for run in evidence.runs)
+
+
+def has(evidence: Evidence, variant: str) -> bool:
+    """Whether a run of this architecture is in the report."""
+    return any(run.variant == variant for run in evidence.runs)
+
+
 def _norms(results: Results) -> Iterator[Drawn]:
     lines, histogram = norm_lines(results.norms), histogram_lines(results.norms)
     yield Drawn(
@@ -64,13 +74,14 @@ def _norms(results: Results) -> Iterator[Drawn]:
         "range from its 5 % to its 95 % quantile, with and without position 0 of each context.",
         norms.norms(lines, histogram), histogram,
     )  # fmt: skip
-    sigmas = [sigma for run in results.runs if (sigma := float(run.settings["run"]["sigma"]))]
-    lines = activation.activation_lines()
-    yield Drawn(
-        "figure_05_activation", "Figure 5. NSAE's activation",
-        "Noise of size σ moves a small feature a lot, and one near 1 hardly at all.",
-        activation.activation(lines, max(sigmas, default=1.0)), lines,
-    )  # fmt: skip
+    sigmas = [float(run.settings["run"]["sigma"]) for run in results.runs if run.variant == "nsae"]
+    if any(sigmas):
+        lines = activation.activation_lines()
+        yield Drawn(
+            "figure_05_activation", "Figure 5. NSAE's activation",
+            "Noise of size σ moves a small feature a lot, and one near 1 hardly at all.",
+            activation.activation(lines, max(sigmas)), lines,
+        )  # fmt: skip
 
 
 def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
@@ -82,7 +93,7 @@ def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
             where = "training batches" if here[0]["split"] == "train" else "the held-out split"
             yield Drawn(
                 f"figure_{number:02}_{measure}", f"Figure {number}. {NAMES[measure]} over training, by layer",
-                f"On {where}, NSAE with its noise; a line a layer, a panel a run.",
+                f"On {where}{', NSAE with its noise' * noisy(evidence)}; a line a layer, a panel a run.",
                 training_figure.by_layer(here, measure), here,
             )  # fmt: skip
     for name, title, measures in (
@@ -92,8 +103,9 @@ def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
         here = [line for line in held_out if line["measure"] in measures]
         if here:
             yield Drawn(
-                name, title, "Held-out split, mean over the layers that all runs have. NSAE with noise off (solid) and "
-                "on (dotted). Runs differ in L0, so that heights alone rank no architecture.",
+                name, title, "Held-out split, mean over the layers that all runs have. "
+                f"{'NSAE with noise off (solid) and on (dotted). ' * noisy(evidence)}Runs differ in L0, so heights "
+                "alone rank no architecture.",
                 training_figure.means(here, families, measures, log=("l2",)), here,
             )  # fmt: skip
 
@@ -138,14 +150,15 @@ def _layers(results: Results, families: Families) -> Iterator[Drawn]:
     only_l0 = [line for line in lines if line["measure"] == "l0"]
     if only_l0:
         yield Drawn(
-            "figure_08_l0", "Figure 8. L0 over the layers", "Held-out split; NSAE with noise off (solid) and on.",
+            "figure_08_l0", "Figure 8. L0 over the layers",
+            f"Held-out split{'; NSAE with noise off (solid) and on' * noisy(evidence)}.",
             layers.over_layers(only_l0, families, ["l0"]), only_l0,
         )  # fmt: skip
         off = [line for line in lines if not line["noise"]]
         yield Drawn(
             "figure_09_l1_beside_l0", "Figure 9. L1 beside L0",
-            "L1 solid, L0 dashed. The baseline's L1 has the activations' units, so how steady their ratio is over the "
-            "layers says more than how near they are.",
+            "L1 solid, L0 dashed." + " The baseline's L1 has the activations' units, so how steady their ratio is over "
+            "the layers says more than how near they are." * has(evidence, "baseline"),
             layers.l1_beside_l0(off, families), off,
         )  # fmt: skip
     batch, judged = results.fires[0].all.batch, results.fires[0].all.rows
@@ -224,7 +237,8 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
         here = [line for line in lines if line["of"] == of]
         if here:
             yield Drawn(
-                name, title, "A panel a run, a line a layer. The baseline's features have norm 1 by construction.",
+                name, title, "A panel a run, a line a layer."
+                + " The baseline's features have norm 1 by construction." * has(results.evidence, "baseline"),
                 dictionary.histograms(here, label, log_x=log_x, log_y=log_y), here,
             )  # fmt: skip
     density = [
@@ -243,11 +257,11 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
 
 
 def _pareto(evidence: Evidence) -> Iterator[Drawn]:
-    for estimates, measures in (
-        (evidence.held_out, ("l2", "explained_variance", "suppression", "gamma")),
-        (evidence.patched, ("nats_lost", "kl", "score")),
+    for sample, estimates, measures in (
+        (pareto.HELD_OUT, evidence.held_out, ("l2", "explained_variance", "suppression", "gamma")),
+        (pareto.PATCHED, evidence.patched, ("nats_lost", "kl", "score")),
     ):
-        lines = pareto.curve_lines(estimates, evidence.runs) if estimates else []
+        lines = pareto.curve_lines(estimates, evidence.runs, sample) if estimates else []
         for measure in measures:
             here = [line for line in lines if line["measure"] == measure]
             if here:

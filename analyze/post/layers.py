@@ -31,17 +31,19 @@ def l0_over_layers(evidence: Evidence) -> Iterator[Claim]:
             found = [r for r in (relation_of(evidence, run) for run in runs) if r is not None]
             slopes[family] = mean_of([r.slope for r in found])
             note = f"p {_range([r.p for r in found])}, ρ {_range([r.rho for r in found])}" if found else ""
-            subject = Subject(2, claim, family)
+            subject = Subject(2, claim, family, runs)
             parts = [r.slope for r in found] if none else []
             yield decided(subject, slope, slopes[family], MARGIN, none=none, parts=parts, note=note)
-    for (first, _), (second, _) in product(evidence.of_kind("baseline").items(), evidence.of_kind("nsae").items()):
+    for (first, ones), (second, others) in product(
+        evidence.of_kind("baseline").items(), evidence.of_kind("nsae").items()
+    ):
         one, other = slopes[first], slopes[second]
         found_difference = None if one is None or other is None else difference(one, other)
-        subject = Subject(2, "the baseline's slope is above NSAE's", f"{first} − {second}")
+        subject = Subject(2, "the baseline's slope is above NSAE's", f"{first} − {second}", [*ones, *others])
         yield decided(subject, f"difference of the {slope}", found_difference, MARGIN)
     for family, runs in evidence.of_kind("nsae").items():
         bends = [bend for bend in (_bend(_l0(evidence, run)) for run in runs) if bend is not None]
-        subject = Subject(2, "NSAE's L0 rises over depth, then falls", family)
+        subject = Subject(2, "NSAE's L0 rises over depth, then falls", family, runs)
         statistic = "a parabola through log L0: its middle over its higher end"
         yield decided(subject, statistic, mean_of(bends), 0)
 
@@ -82,7 +84,8 @@ def agreement(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iter
     found = None if one is None or other is None else difference(one, other)
     statistic = "the baseline's coefficient of variation of L1/L0 over layers, less NSAE's"
     note = "" if one is None or other is None else f"baseline {short(one.value)}, NSAE {short(other.value)}"
-    yield decided(Subject(3, "L1/L0 varies less over layers for NSAE", name), statistic, found, 0, note=note)
+    subject = Subject(3, "L1/L0 varies less over layers for NSAE", name, [*baseline, *nsae])
+    yield decided(subject, statistic, found, 0, note=note)
 
 
 def _variation(evidence: Evidence, run: FittedRun) -> Estimate | None:

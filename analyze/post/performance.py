@@ -26,18 +26,18 @@ Runs = list[FittedRun]
 def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
     claim, statistic = "the reconstruction score is no different at the same L0", "difference of the score at equal L0"
     by_hook = at_equal_l0(evidence.patched, evidence, baseline, nsae, "score", difference)
-    parts = list(by_hook.values())
+    parts, runs = list(by_hook.values()), [*baseline, *nsae]
     each = [
         decided(
-            Subject(4, claim, name, hook), statistic, estimate, MARGIN, none=True,
+            Subject(4, claim, name, runs, hook), statistic, estimate, MARGIN, none=True,
             note=_says_little(evidence, hook, baseline),
         )
         for hook, estimate in by_hook.items()
     ]  # fmt: skip
     known = "; ".join(filter(None, (by_layer(each), _overlap(evidence, by_hook))))
     yield decided(
-        Subject(4, claim, name), f"mean over layers of the {statistic}", mean_of(parts), MARGIN, none=True, parts=parts,
-        note=known if evidence.patched else NO_MODEL,
+        Subject(4, claim, name, runs), f"mean over layers of the {statistic}", mean_of(parts), MARGIN, none=True,
+        parts=parts, note=known if evidence.patched else NO_MODEL,
     )  # fmt: skip
     yield from each
 
@@ -90,18 +90,19 @@ def steadiness(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Ite
     found = None if one is None or other is None else difference(one, other)
     statistic = "standard deviation of the score over the later snapshots, the baseline's less NSAE's"
     note = "" if evidence.over_training else f"{NO_MODEL}, on snapshots"
-    yield decided(Subject(4, "NSAE's score is steadier in training", name), statistic, found, 0, note=note)
+    subject = Subject(4, "NSAE's score is steadier in training", name, [*baseline, *nsae])
+    yield decided(subject, statistic, found, 0, note=note)
 
 
 def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
-    by_hook = at_equal_l0(evidence.held_out, evidence, baseline, nsae, "l2", log_ratio)
+    by_hook, runs = at_equal_l0(evidence.held_out, evidence, baseline, nsae, "l2", log_ratio), [*baseline, *nsae]
     yield from _l2(
-        "NSAE's L2 is higher at the same L0", "L2 over the baseline's at equal L0, less 1", name, by_hook,
+        "NSAE's L2 is higher at the same L0", "L2 over the baseline's at equal L0, less 1", name, runs, by_hook,
         _overlap(evidence, by_hook),
     )  # fmt: skip
     ends = {hook: log_ratio(*pair) for hook in evidence.hooks if (pair := _last_l2(evidence, hook, nsae, baseline))}
     yield from _l2(
-        "NSAE ends with the higher L2, whatever the L0", "last L2 over the baseline's, less 1", name, ends,
+        "NSAE ends with the higher L2, whatever the L0", "last L2 over the baseline's, less 1", name, runs, ends,
         "depends on the α that were run",
     )  # fmt: skip
 
@@ -116,15 +117,15 @@ def error(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
         if one and other:
             shares.append(float(np.mean(np.log(other)) - np.mean(np.log(one))))
     statistic = "log of the rows to come within 10 % of the last L2, over the baseline's; interval over layers"
-    yield decided(Subject(5, "NSAE's L2 converges more slowly", name), statistic, _over_layers(shares), 0)
+    yield decided(Subject(5, "NSAE's L2 converges more slowly", name, runs), statistic, _over_layers(shares), 0)
 
 
-def _l2(claim: str, statistic: str, name: str, logs: dict[str, Estimate], note: str) -> Iterator[Claim]:
+def _l2(claim: str, statistic: str, name: str, runs: Runs, logs: dict[str, Estimate], note: str) -> Iterator[Claim]:
     """That a ratio, of which there is the logarithm by hook, is above 1: in the geometric mean, and by layer."""
     mean = mean_of(list(logs.values()))
-    each = [decided(Subject(5, claim, name, hook), statistic, excess(log), 0) for hook, log in logs.items()]
+    each = [decided(Subject(5, claim, name, runs, hook), statistic, excess(log), 0) for hook, log in logs.items()]
     yield decided(
-        Subject(5, claim, name), f"geometric mean over layers of {statistic}", mean and excess(mean), 0,
+        Subject(5, claim, name, runs), f"geometric mean over layers of {statistic}", mean and excess(mean), 0,
         note="; ".join(filter(None, (by_layer(each), note))),
     )  # fmt: skip
     yield from each

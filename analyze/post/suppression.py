@@ -17,6 +17,7 @@ Runs = list[FittedRun]
 
 
 def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
+    runs = [*baseline, *nsae]
     closest = {hook: _closest(evidence, hook, baseline, nsae) for hook in evidence.hooks}
     for measure, sign in (("suppression", "Σ‖x̂‖/Σ‖x‖"), ("gamma", "γ")):
         claim = f"{sign} of NSAE is above the baseline's"
@@ -34,13 +35,13 @@ def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> It
                     by_hook[hook] = difference(second, first), note
         mean = mean_of([estimate for estimate, _ in by_hook.values()])
         each = [
-            decided(Subject(1, claim, name, hook), statistic, estimate, MARGIN, note=note)
+            decided(Subject(1, claim, name, runs, hook), statistic, estimate, MARGIN, note=note)
             for hook, (estimate, note) in by_hook.items()
         ]
         missing = [hook for hook in closest if hook not in by_hook]
         apart = f"no runs within {GAP} of explained variance: {named(missing)}" if missing else ""
         note = "; ".join(filter(None, (by_layer(each), apart)))
-        yield decided(Subject(1, claim, name), f"mean over layers of the {statistic}", mean, MARGIN, note=note)
+        yield decided(Subject(1, claim, name, runs), f"mean over layers of the {statistic}", mean, MARGIN, note=note)
         yield from each
 
 

@@ -13,7 +13,7 @@ from scipy.stats import linregress
 from analyze.claims import FEWEST_GROUPS, FEWEST_TO_FIT, Subject, beyond, decided, relation, within
 from analyze.estimates import Estimate, difference, mean_of
 
-SUBJECT = Subject(1, "a claim", "two families")
+SUBJECT = Subject(1, "a claim", "two families", [])
 
 
 def spread(value: float, width: float) -> Estimate:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from analyze.estimates import Estimate, Estimates, Key
 from analyze.fitted import FittedRun
-from analyze.pareto import PLACES, ahead, as_table, curve_lines, curves, families, matched
+from analyze.pareto import HELD_OUT, PLACES, ahead, as_table, curve_lines, curves, families, matched
 from train.checkpoint import RunFolder
 
 HOOK = "blocks.0.hook_mlp_out"
@@ -24,7 +24,7 @@ def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, 
     own = {"name": name, "variant": variant, "l1": l1, "seed": seed, "lr": lr, "l1_power": 0, "sigma": 1.0}
     objective, schedule = {"l2": "mean", "norm": "batch"}, {"total": 100, "l1_warmup": l1_warmup}
     settings = {"run": own, "objective": objective, "schedule": schedule, **COMMON}
-    return FittedRun(name, RunFolder(Path(name)), settings)
+    return FittedRun(name, RunFolder(Path(name)), settings, trained=96)
 
 
 def estimates_of(points: dict[str, list[tuple[float, float]]], noise: float = 0.0) -> tuple[Estimates, list[FittedRun]]:
@@ -56,7 +56,7 @@ def test_a_family_is_what_differs_in_alpha_and_seed_alone() -> None:
 def test_measures_that_are_linear_in_log_l0_are_compared_exactly(slope: float, offset: float) -> None:
     a = [(l0, 1 + slope * np.log(l0)) for l0 in (2.0, 9.0, 30.0)]
     b = [(l0, 1 + offset + slope * np.log(l0)) for l0 in (50.0, 11.0, 5.0)]
-    lines = [line for line in matched(*estimates_of({"baseline": a, "nsae": b})) if line["measure"] == "l2"]
+    lines = [line for line in matched(*estimates_of({"baseline": a, "nsae": b}), HELD_OUT) if line["measure"] == "l2"]
     assert [line["l0"] for line in lines] == pytest.approx([5 * 6**place for place in PLACES])
     for line in lines:
         assert line["value"] == pytest.approx(offset, abs=1e-9)
@@ -64,7 +64,7 @@ def test_measures_that_are_linear_in_log_l0_are_compared_exactly(slope: float, o
 
 
 def test_runs_that_do_not_overlap_are_never_extrapolated() -> None:
-    found = matched(*estimates_of({"baseline": [(1.0, 1.0), (2.0, 2.0)], "nsae": [(3.0, 1.0), (9.0, 2.0)]}))
+    found = matched(*estimates_of({"baseline": [(1.0, 1.0), (2.0, 2.0)], "nsae": [(3.0, 1.0), (9.0, 2.0)]}), HELD_OUT)
     assert {line["l0"] for line in found} == {None}
     assert {line["value"] for line in found} == {None}
     assert "no overlap" in as_table(found)
@@ -73,7 +73,7 @@ def test_runs_that_do_not_overlap_are_never_extrapolated() -> None:
 def test_what_two_runs_share_in_each_resample_leaves_their_difference() -> None:
     points = {"baseline": [(1.0, 1.0), (9.0, 2.0)], "nsae": [(2.0, 1.0), (8.0, 2.0)]}
     estimates, runs = estimates_of(points, noise=10.0)
-    line = next(line for line in matched(estimates, runs) if line["measure"] == "l2")
+    line = next(line for line in matched(estimates, runs, HELD_OUT) if line["measure"] == "l2")
     assert line["high"] - line["low"] < 1e-9
     low, high = estimates[Key("nsae0", HOOK, False, "all", "l2")].interval
     assert high - low > 10
@@ -85,7 +85,7 @@ def test_curves_are_in_the_order_of_l0_and_leave_out_what_never_fires() -> None:
     estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0, np.zeros(500)) for m in ("l0", "l2")}
     (curve,) = curves(estimates, runs)
     assert curve.runs == ["baseline1", "baseline0"]
-    assert [line["l0"] for line in curve_lines(estimates, runs)] == [2.0, 5.0]
+    assert [line["l0"] for line in curve_lines(estimates, runs, HELD_OUT)] == [2.0, 5.0]
 
 
 @pytest.fixture
@@ -128,15 +128,25 @@ def test_a_run_that_never_fires_in_a_resample_has_no_place_on_that_resamples_cur
 
 def test_who_is_ahead_is_said_by_layer_where_all_its_places_agree() -> None:
     def line(hook: str, low: float, high: float, *, l0: float | None = 10.0, measure: str = "l2") -> dict[str, Any]:
-        return {"first": "a", "second": "b", "measure": measure, "hook": hook, "l0": l0, "low": low, "high": high}
+        return {
+            "sample": HELD_OUT,
+            "first": "a",
+            "second": "b",
+            "measure": measure,
+            "hook": hook,
+            "l0": l0,
+            "low": low,
+            "high": high,
+        }
 
     lines = [
         line("h0", 0.1, 0.2), line("h0", 0.3, 0.4), line("h1", -0.2, -0.1), line("h1", -0.1, 0.1),
         line("h2", -0.2, -0.1), line("h2", -0.3, -0.2), line("h3", 0, 0, l0=None), line("h3", 1, 2, measure="kl"),
     ]  # fmt: skip
+    pair = {"sample": HELD_OUT, "first": "a", "second": "b"}
     assert ahead(lines) == [
-        {"first": "a", "second": "b", "measure": "l2", "higher": ["h0"], "lower": ["h2"], "undecided": ["h1"],
+        {**pair, "measure": "l2", "higher": ["h0"], "lower": ["h2"], "undecided": ["h1"],
          "no_overlap": ["h3"]},
-        {"first": "a", "second": "b", "measure": "kl", "higher": ["h3"], "lower": [], "undecided": [],
+        {**pair, "measure": "kl", "higher": ["h3"], "lower": [], "undecided": [],
          "no_overlap": []},
     ]  # fmt: skip

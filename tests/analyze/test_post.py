@@ -33,7 +33,7 @@ def run(name: str, variant: str, l1: float, *, l1_power: int = 0, sigma: float =
         "run": own, "hooks": HOOKS, "objective": {"l2": "mean", "norm": "batch"}, "schedule": {"total": 100},
         "init": "scaled", "decoder_bias": True, "expansion": 4, "batch_size": 8, "clip": None,
     }  # fmt: skip
-    return FittedRun(name, RunFolder(Path(name)), settings)
+    return FittedRun(name, RunFolder(Path(name)), settings, trained=96)
 
 
 BASELINES = [run("b0", "baseline", 1.0), run("b1", "baseline", 0.1)]

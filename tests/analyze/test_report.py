@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from analyze import html
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = ("--contexts", "4", "--snapshot-contexts", "2", "--held-out", "12", "--features", "2", "--device", "cpu")
@@ -50,9 +54,42 @@ def test_metrics_agree_with_the_commands(
     assert metrics["scope"]["held_out"] == 12
 
 
+def test_each_table_of_the_page_shows_numbers_of_one_sample(metrics: dict[str, Any], report: Path) -> None:
+    """The held-out measures and those of the few patched contexts both have an L0."""
+    page = (report / "index.html").read_text()
+    hook = "blocks.4.hook_mlp_out"
+    for heading, key in (("Measures by layer and run", "measures"), ("With the language model", "patching")):
+        table = re.search(rf">{heading}<.*?<table.*?</table>", page, re.S)
+        assert table is not None
+        head = [re.sub("<.*?>", "", cell).strip() for cell in re.findall("<th.*?</th>", table[0], re.S)]
+        column = next(i for i, name in enumerate(head) if name.startswith("L0"))
+        values = {
+            float(value)
+            for row in re.findall("<tr>(.*?)</tr>", table[0], re.S)
+            for cell in re.findall("<td.*?</td>", row, re.S)[column : column + 1]
+            for value in re.findall('data-value="([^"]*)"', cell)
+        }
+        expected = {
+            li["value"] for li in metrics[key] if li["measure"] == "l0" and li["subset"] in ("all", "without 0")
+        }
+        assert values == expected
+    both = [{"run": "r", "hook": hook, "measure": "l0", "value": v, "low": v, "high": v} for v in (1.0, 2.0)]
+    with pytest.raises(ValueError, match="two values of l0 in one cell"):
+        html.wide(both, {"hook": "hook", "run": "run"}, {"l0": "L0"})
+    for key in ("points", "matched"):
+        assert {line["sample"] for line in metrics[key]} == {"held_out", "patched"}
+    of_points = {(p["sample"], p["run"], p["hook"], p["noise"]): p["l0"] for p in metrics["points"]}
+    for sample, key in (("held_out", "measures"), ("patched", "patching")):
+        for line in metrics[key]:
+            about = (sample, line["run"], line["hook"], line["noise"])
+            if line["measure"] == "l0" and line["subset"] == "all" and about in of_points:
+                assert of_points[about] == line["value"]
+
+
 def test_every_table_is_also_csv(metrics: dict[str, Any], report: Path) -> None:
     tables = [key for key, value in metrics.items() if isinstance(value, list)]
-    assert len(tables) == 12
+    assert len(tables) == 13
+    tables.remove("left_out")
     for name in tables:
         with open(report / "csv" / f"{name}.csv", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -72,6 +109,25 @@ def test_every_figure_of_the_post_is_drawn_and_has_its_data(report: Path) -> Non
     for name in names:
         assert (report / "csv" / f"{name}.csv").stat().st_size > 50
         assert (report / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def printed_commands(report: Path) -> list[list[str]]:
+    """The commands under "How to repeat it", parsed as a shell does."""
+    printed = re.search(r'id="repeat".*?<pre>(.*?)</pre>', (report / "index.html").read_text(), re.S)
+    assert printed is not None
+    return [shlex.split(unescape(line)) for line in printed[1].splitlines()]
+
+
+def test_the_printed_commands_are_those_that_made_the_store_and_the_runs(
+    report: Path, demo_runs: tuple[Path, list[Path]], command
+) -> None:
+    """Each command, executed, recognises what is there as its own: other settings would be refused by name."""
+    lines = printed_commands(report)
+    assert [line[0] for line in lines] == ["harvest", "train", "train", "analyze"]
+    for line in lines[:3]:
+        done = command(*line, "--device", "cpu") if line[0] == "harvest" else command(*line)
+        assert done.returncode == 0, done.stderr
+        assert "nothing to do" in done.stdout + done.stderr
 
 
 def test_the_page_stands_alone(report: Path) -> None:
@@ -101,11 +157,27 @@ def test_the_report_without_the_model_leaves_out_what_needs_it(
     )
     done = command(*arguments, "--device", "cpu")
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "r" / "figures" / "figure_05_activation.png").exists()
     found = json.loads((tmp_path / "r" / "metrics.json").read_text())
     assert found["patching"] == found["over_training"] == []
     assert found["measures"]
     assert not (tmp_path / "r" / "figures" / "figure_10_score.png").exists()
     assert "figure_08_l0" in (tmp_path / "r" / "index.html").read_text()
+
+
+def test_a_report_on_baselines_alone_shows_nothing_of_nsae(
+    demo_runs: tuple[Path, list[Path]], command, tmp_path: Path
+) -> None:
+    path, folders = demo_runs
+    arguments = ("--store", path, folders[0], "--out", tmp_path / "r", "--without-model", "--held-out", "3")
+    done = command("analyze", "report", *arguments, "--features", "0", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    page = re.sub("<pre>.*?</pre>", "", (tmp_path / "r" / "index.html").read_text(), flags=re.S)
+    assert "NSAE" not in page
+    assert "nsae" not in page
+    assert not (tmp_path / "r" / "figures" / "figure_05_activation.png").exists()
+    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    assert {claim["number"] for claim in found["claims"]} == {2}
 
 
 @pytest.fixture(scope="module")

@@ -47,9 +47,13 @@ def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, expe
         assert done.stderr.startswith(f"Error: {path} has no run; give a folder")
     shutil.rmtree(experiment / "nsae" / "final")
     (experiment / "nsae" / "metrics.jsonl").unlink()
-    done = command("analyze", "runs", experiment)
+    done = command("analyze", "runs", experiment / "nsae")
     assert done.returncode == 2
     assert "has no measure on the held-out split yet" in done.stderr
+    done = command("analyze", "runs", experiment)
+    assert done.returncode == 0
+    assert "Note: run nsae is left out: it has no measure on the held-out split yet" in done.stderr
+    assert "nsae" not in done.stdout
 
 
 def test_a_folder_of_experiments_has_the_runs_of_all_of_them(command, experiment: Path) -> None:

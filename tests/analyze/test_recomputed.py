@@ -1,0 +1,217 @@
+"""What `analyze` prints, recomputed in float64 from a store's rows and the weights' files, by other code."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from scipy.optimize import linear_sum_assignment
+
+from data import Store, open_store
+
+HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
+Floats = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def trained(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
+    """A store, and runs of three families, of which two overlap in L0."""
+    root = tmp_path_factory.mktemp("recomputed")
+    store = make_store_in(root=root, n_contexts=120, n_heldout=40, widths=dict.fromkeys(HOOKS, 12))[0]
+    for name, more in (
+        ("baseline", ("--l1", "1e-4,1e-2", "--lr", "1e-3,3e-3", "--input-scale", "mean-norm")),
+        ("nsae", ("--lr", "1e-3")),
+    ):  # fmt: skip
+        done = command(
+            "train", "--store", store.path, "--expansion", "4", "--batch-size", "64", "--activations", "8k",
+            "--device", "cpu", "--variant", name, "--out", root / name, *more,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    return open_store(store.path), root
+
+
+def measure(command, trained: tuple[Store, Path], name: str, *more: str) -> dict[str, Any]:
+    store, root = trained
+    done = command(
+        "analyze", name, "--store", store.path, root / "baseline", root / "nsae", "--device", "cpu", "--json", *more
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def heldout(store: Store, hook: str) -> Floats:
+    return np.concatenate([store.rows(hook, shard) for shard in store.shards("heldout")]).astype(np.float64)
+
+
+def weights(trained: tuple[Store, Path], run: str, hook: str) -> dict[str, Floats]:
+    """A run's parameters of one hook, from its file."""
+    whole = load_file(trained[1] / run.split("_")[0] / run / "final" / "sae.safetensors")
+    return {name: tensor[HOOKS.index(hook)].astype(np.float64) for name, tensor in whole.items()}
+
+
+def passed(w: dict[str, Floats], run: str, x: Floats) -> tuple[Floats, Floats]:
+    """(c, x̂) without noise."""
+    c = np.maximum((x / w["input_scale"] - w["b_dec"]) @ w["W_enc"].T + w["b_enc"], 0)
+    c = np.tanh(c) if run.startswith("nsae") else c
+    return c, (c @ w["W_dec"] + w["b_dec"]) * w["input_scale"]
+
+
+def test_every_measure_without_the_model(trained, command) -> None:
+    found = measure(command, trained, "measures")
+    for run, hook in {(line["run"], line["hook"]) for line in found["measures"]}:
+        x, w = heldout(trained[0], hook), weights(trained, run, hook)
+        c, x_hat = passed(w, run, x)
+        norm, norm_hat = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1)
+        error, dot = np.square(x - x_hat).sum(axis=1), (x * x_hat).sum(axis=1)
+        expected = {
+            "l0": (c > 0).sum(axis=1).mean(),
+            "l1": c.sum(axis=1).mean(),
+            "l2": error.mean() / 12,
+            "explained_variance": 1 - error.sum() / np.square(x - x.mean(axis=0)).sum(),
+            "suppression": norm_hat.sum() / norm.sum(),
+            "suppression_mean": (norm_hat / norm).mean(),
+            "gamma": np.square(norm_hat).sum() / dot.sum(),
+            "l1_over_norm": c.sum() * float(w["input_scale"]) / norm_hat.sum(),
+            "cosine": (dot / norm / norm_hat).mean(),
+        }
+        values = {
+            li["measure"]: li["value"] for li in found["measures"]
+            if (li["run"], li["hook"], li["subset"], li["noise"]) == (run, hook, "all", False)
+        }  # fmt: skip
+        assert values == pytest.approx(expected, rel=1e-5)
+        (features,) = (
+            line for line in found["features"]
+            if (line["run"], line["hook"], line["subset"], line["noise"]) == (run, hook, "all", False)
+        )  # fmt: skip
+        fires = (c > 0).sum(axis=0)
+        assert features["dead"] == (fires == 0).mean()
+        edges = np.array(features["density_log10_edges"])
+        assert features["density_features"] == np.histogram(np.log10(fires[fires > 0] / len(x)), edges)[0].tolist()
+
+
+def test_intervals_are_those_of_resampled_documents(trained, command) -> None:
+    found, store = measure(command, trained, "measures"), trained[0]
+    context, position = (
+        np.concatenate(parts).astype(int) for parts in zip(*map(store.origin, store.shards("heldout")), strict=True)
+    )
+    document = store.documents(np.arange(40))[context, position]
+    rng, hook, run = np.random.default_rng(7), HOOKS[1], "baseline_l1=0.0001_lr=0.001"
+    active = (passed(weights(trained, run, hook), run, heldout(store, hook))[0] > 0).sum(axis=1)
+    groups = [active[document == number] for number in np.unique(document)]
+    means = []
+    for _ in range(1000):
+        picked = rng.integers(len(groups), size=len(groups))
+        means.append(np.concatenate([groups[i] for i in picked]).mean())
+    (line,) = (
+        li for li in found["measures"]
+        if (li["run"], li["hook"], li["subset"], li["measure"]) == (run, hook, "all", "l0")
+    )  # fmt: skip
+    width = np.ptp(np.quantile(means, [0.025, 0.975]))
+    assert (line["low"], line["high"]) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.15 * width)
+
+
+def live(trained: tuple[Store, Path], run: str, hook: str) -> NDArray[np.bool_]:
+    return np.asarray((passed(weights(trained, run, hook), run, heldout(trained[0], hook))[0] > 0).any(axis=0))
+
+
+def test_every_figure_of_a_dictionary(trained, command) -> None:
+    options = ("--pillars", "6", "--correction-norm", "0.4", "--direction-cosine", "0.6", "--direction-ratio", "1.05")
+    found, store = measure(command, trained, "dictionary", *options), trained[0]
+    for line in found["dictionary"]:
+        run, hook = line["run"], line["hook"]
+        w, alive = weights(trained, run, hook), live(trained, run, hook)
+        norms, W = np.linalg.norm(w["W_dec"], axis=1), w["W_dec"][alive]
+        unit = W / norms[alive, None]
+        cosines, ratio = unit @ unit.T, norms[alive, None] / norms[alive]
+        pairs = cosines[np.triu_indices(len(W), k=1)]
+        other = np.where(np.eye(len(W), dtype=bool), -2, cosines)
+        numbers = np.flatnonzero(alive)
+        pillars = set(numbers[np.argsort(-norms[alive])[:6]])
+        corrections = set(numbers[norms[alive] < 0.4])
+        twins = (other >= 0.6) & (np.maximum(ratio, 1 / ratio) >= 1.05)
+        directions = set(numbers[twins.any(axis=1)])
+        mean_norm = np.mean(
+            [np.linalg.norm(row.astype(np.float64)) for s in store.shards("train") for row in store.rows(hook, s)]
+        )
+        lower = lambda values: np.sort(values)[(len(values) - 1) // 2] if len(values) else None  # noqa: E731
+        expected = {
+            "live": len(W), "dead": len(alive) - len(W),
+            "norm_median": lower(norms[alive]), "norm_median_dead": lower(norms[~alive]),
+            "norm_max": norms[alive].max(),
+            "norm_over_input_norm_median": lower(norms[alive]) * float(w["input_scale"]) / mean_norm,
+            "small_norm_share": (norms[alive] < 0.5).mean(),
+            "pairs_within_0.2": (np.abs(pairs) < 0.2).mean(), "pairs_above_0.9": (pairs > 0.9).mean(),
+            "nearest_cosine_median": lower(other.max(axis=1)), "near_twin_share": (other.max(axis=1) > 0.9).mean(),
+            "pillars": 6, "corrections": len(corrections), "directions": len(directions),
+            "pillars and corrections": len(pillars & corrections),
+            "pillars and directions": len(pillars & directions),
+            "corrections and directions": len(corrections & directions),
+            "pillars_that_are_directions": len(pillars & directions) / 6 if directions else None,
+        }  # fmt: skip
+        values = {name: line[name] for name in expected}
+        unknown = {name for name, value in expected.items() if value is None}
+        assert {name for name, value in values.items() if value is None} == unknown
+        known = set(expected) - unknown
+        assert {n: values[n] for n in known} == pytest.approx({n: expected[n] for n in known}, rel=1e-4, abs=1e-4)
+        assert set(line) == {"run", "variant", "hook", *expected}
+
+
+def test_every_figure_of_stability(trained, command) -> None:
+    found = measure(command, trained, "stability")["stability"]
+    assert len(found) == 2 * 10
+    for line in found:
+        one, other = (
+            w["W_dec"][alive] / np.linalg.norm(w["W_dec"][alive], axis=1, keepdims=True)
+            for run in (line["first"], line["second"])
+            for w, alive in [(weights(trained, run, line["hook"]), live(trained, run, line["hook"]))]
+        )
+        cosines = one @ other.T
+        best = np.sort(cosines[linear_sum_assignment(-cosines)])
+        expected = {
+            "live_first": len(one), "live_second": len(other), "matched": min(len(one), len(other)),
+            "cosine_mean": best.mean(), "cosine_median": np.median(best), "share_0.7": (best >= 0.7).mean(),
+            "share_0.9": (best >= 0.9).mean(),
+        }  # fmt: skip
+        assert {name: line[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_every_figure_at_the_same_l0(trained, command) -> None:
+    """Linear in log L0 between two runs of a family, at a quarter, half and three quarters of the overlap."""
+    found = measure(command, trained, "pareto", "--without-model")
+    of = {(p["family"], p["hook"], p["measure"], p["run"]): p for p in found["points"] if not p["noise"]}
+    families = list(dict.fromkeys(key[0] for key in of))
+    compared = {(li["hook"], li["first"], li["second"], li["measure"], li["l0"]) for li in found["matched"]}
+    assert len(families) == 3
+    overlapping = 0
+    for hook in HOOKS:
+        for first, second in combinations(families, 2):
+            curves = [
+                {m: sorted((p["l0"], p["value"]) for key, p in of.items() if key[:3] == (family, hook, m))
+                 for m in ("l2", "explained_variance", "suppression", "gamma")}
+                for family in (first, second)
+            ]  # fmt: skip
+            ends = [[l0 for l0, _ in curve["l2"]] for curve in curves]
+            low, high = max(min(end) for end in ends), min(max(end) for end in ends)
+            if low >= high:
+                assert (hook, first, second, "l2", None) in compared
+                continue
+            overlapping += 1
+            pair = [li for li in found["matched"] if (li["hook"], li["first"], li["second"]) == (hook, first, second)]
+            for line in pair:
+                if line["measure"] in curves[0]:
+                    at = []
+                    for curve in curves:
+                        (x0, y0), (x1, y1) = curve[line["measure"]]
+                        share = (np.log(line["l0"]) - np.log(x0)) / (np.log(x1) - np.log(x0))
+                        at.append(y0 + share * (y1 - y0))
+                    assert (line["at_first"], line["at_second"]) == pytest.approx(at, rel=1e-9)
+                    assert line["value"] == pytest.approx(at[1] - at[0], abs=1e-9)
+            places = sorted({line["l0"] for line in pair})
+            assert places == pytest.approx([low ** (1 - share) * high**share for share in (0.25, 0.5, 0.75)])
+    assert overlapping == 2
