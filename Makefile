@@ -21,7 +21,7 @@ DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIV
 JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope
 
-.PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast container clean
+.PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast test-readme container clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
@@ -56,6 +56,12 @@ test-lowest:
 test-fast: $(VENV)/.installed-dev
 	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/test_documents.py tests/harvest/test_values.py \
 		tests/train/test_train.py tests/train/test_runs.py tests/analyze/test_kept.py tests/analyze/test_report.py
+
+# The documentation's commands, in an environment made by `pip install .` alone.
+test-readme: $(VENV)/.installed-dev
+	$(MAKE) VENV=.venv-readme .venv-readme/.torch
+	.venv-readme/bin/python -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS) .
+	README_VENV=.venv-readme $(VENV)/bin/pytest -m slow tests/test_documents.py
 
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ OF_THE_CLOCK = {"timing.jsonl"}
 
 # Resampling, noise, validation, snapshots and several epochs all happen within these steps; checkpoints come often.
 TRAINING = (
-    "--variant", "baseline,nsae", "--l1", "0.01", "--expansion", "2", "--batch-size", "64", "--activations", "2k",
+    "--variant", "baseline,nsae", "--l1", "0.01", "--expansion", "2", "--batch-size", "128", "--activations", "2k",
     "--validate-every", "700", "--validate-rows", "500", "--log-every", "128", "--window", "500",
     "--resample-interval", "700", "--resample-window", "300", "--resample-threshold", "0.02", "--resample-rows", "128",
     "--snapshots", "3", "--checkpoint-minutes", "1e-6", "--device", "cpu",
@@ -67,6 +68,7 @@ class Bench:
     def __init__(self, folder: Path, zygote: Zygote) -> None:
         self.folder = folder
         self._references: dict[str, Reference] = {}
+        self.lock = threading.RLock()  # several threads have trials with one bench
         make_model(folder / "model")
         make_tokens(folder / "tokens.jsonl")
         zygote.warm(folder / "model")
@@ -92,7 +94,14 @@ class Bench:
         if case.module == "train":
             return ["--store", str(self.folder / "store.zarr"), *TRAINING, *common]
         sizes = ["--tokens", "3k", "--context-size", "32", "--batch-size", "8", "--device", "cpu"]
-        return ["--model", str(self.folder / "model"), "--dataset", str(self.folder / "tokens.jsonl"), *sizes, *common]
+        return [
+            "--model",
+            str(self.folder / "model"),
+            "--dataset",
+            str(self.folder / "tokens.jsonl"),
+            *sizes,
+            *common,
+        ]
 
     def start(self, zygote: Zygote, case: Case, space: Path, fault: Fault | None = None) -> Running:
         return zygote.start(case.module, *self.arguments(case), folder=space, fault=fault, patches=PATCHES)
@@ -113,9 +122,10 @@ class Bench:
         return self._references[case.name].seconds
 
     def _reference(self, zygote: Zygote, case: Case) -> Reference:
-        if case.name not in self._references:
-            with self.space(case) as space:
-                self._keep_reference(zygote, case, space)
+        with self.lock:
+            if case.name not in self._references:
+                with self.space(case) as space:
+                    self._keep_reference(zygote, case, space)
         return self._references[case.name]
 
     @contextmanager

@@ -90,18 +90,23 @@ def _probe(zygote: Zygote, where: str, folder: Path) -> Ended:
 def _original(bench: Bench, zygote: Zygote, where: str) -> Path:
     """A folder with what is to be damaged, made once."""
     folder = bench.folder / where
-    if not folder.exists():
-        making = bench.folder / f"{where} making"
-        making.mkdir()
-        if where in ("store", "int8 store", "training on a store"):
-            case = CASES["harvest int8" if where == "int8 store" else "harvest"]
-            assert bench.run(zygote, case, making).code == 0
-        elif where == "runs":
-            assert bench.run(zygote, CASES["train"], making).code == 0
-        else:
-            _stop_half_way(bench, zygote, CASES["harvest" if where == "half a store" else "train"], making)
-        making.rename(folder)
+    with bench.lock:
+        if not folder.exists():
+            _make_original(bench, zygote, where, folder)
     return folder
+
+
+def _make_original(bench: Bench, zygote: Zygote, where: str, folder: Path) -> None:
+    making = folder.with_name(f"{where} making")
+    making.mkdir()
+    if where in ("store", "int8 store", "training on a store"):
+        case = CASES["harvest int8" if where == "int8 store" else "harvest"]
+        assert bench.run(zygote, case, making).code == 0
+    elif where == "runs":
+        assert bench.run(zygote, CASES["train"], making).code == 0
+    else:
+        _stop_half_way(bench, zygote, CASES["harvest" if where == "half a store" else "train"], making)
+    making.rename(folder)
 
 
 def _stop_half_way(bench: Bench, zygote: Zygote, case: Case, space: Path) -> None:

@@ -37,7 +37,7 @@ def trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[str, int
             kills += 1
             if mode == "power cut":
                 lose_unsynced(space, ended.dirty)
-            problems += damage(zygote, space, case)
+        problems += damage(zygote, space, case)
         before = counted(space, case)
         ended = bench.run(zygote, case, space)
         problems += redone(before, ended)

@@ -75,3 +75,10 @@ def _runs(path: Path) -> dict[str, str]:
                 *(p.detach() for sae in saes for p in sae.state_dict().values())
             )
     return read
+
+
+def fuzz(what: str, inputs: str, seed: str) -> None:
+    """Give `inputs` hostile files to the readers of a store or a run; prints how many were refused."""
+    import importlib
+
+    print(importlib.import_module(f"tests.faults.fuzz_{what}").fuzz(int(inputs), int(seed)))

@@ -4,7 +4,7 @@
     zygote.start(module, …)     forks; the child is the command, below a folder of its own
     running.wait()              its exit code (negative: the signal), what it printed, the calls that it made
 
-Several commands may run at once.
+Several commands may run at once, started by several threads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +31,8 @@ from typing import Any
 SOURCE = Path(__file__).with_name("fault.c")
 REPOSITORY = Path(__file__).resolve().parents[2]
 WARM = ("torch", "datasets", "transformers", "harvest.cli", "train.cli", "analyze.cli")
-COMMAND_SECONDS = 120.0
+COMMAND_SECONDS = 600.0  # then it is killed by SIGABRT
+RUNNING = "running"
 
 MODES = {"none": 0, "before": 1, "after": 2, "torn": 3, "fail": 4}
 KINDS = {"create": 1, "write": 2, "sync": 4, "rename": 8, "remove": 16, "resize": 32, "link": 64}
@@ -85,6 +88,8 @@ class Zygote:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY
         )
 
+        self._lock = threading.Lock()
+
     def __enter__(self) -> Zygote:
         return self
 
@@ -125,12 +130,13 @@ class Zygote:
     def ask(self, order: dict[str, Any]) -> str:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("the zygote has died")
-        return line
+        return line.strip()
 
 
 @dataclass
@@ -145,7 +151,12 @@ class Running:
             os.kill(self.pid, number)
 
     def wait(self) -> Ended:
-        code = int(self.zygote.ask({"pid": self.pid, "log": str(self.log)}))
+        end = time.monotonic() + COMMAND_SECONDS
+        while (answer := self.zygote.ask({"pid": self.pid, "log": str(self.log)})) == RUNNING:
+            if time.monotonic() > end:
+                self.kill(signal.SIGABRT)
+            time.sleep(0.01)
+        code = int(answer)
         trace = (self.log / "calls").read_text(errors="replace").splitlines()
         parts = [line.split(" ") for line in trace]
         dirty = [(int(p[2]), int(p[3]), int(p[4])) for p in parts if p[0] == "dirty"]
@@ -169,11 +180,14 @@ def serve() -> None:
             from transformers import AutoModelForCausalLM
 
             AutoModelForCausalLM.from_pretrained(order["model"])
-            answer = 0
+            answer: int | str = 0
         elif "pid" in order:
-            answer = wait(order["pid"])
-            learn(Path(order["log"]) / "modules")
+            ended, status = os.waitpid(order["pid"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if ended else RUNNING
+            if ended:
+                learn(Path(order["log"]) / "modules")
         else:
+            gc.freeze()  # a collection in the child would copy every page
             answer = os.fork()
             if answer == 0:
                 be_command(order, library)
@@ -186,19 +200,6 @@ def learn(modules: Path) -> None:
         for name in modules.read_text(encoding="utf-8").split():
             with contextlib.suppress(Exception):  # parts of a package that cannot be imported by themselves
                 importlib.import_module(name)
-
-
-def wait(pid: int) -> int:
-    """Its exit code, or minus the signal's number. A command that does not end is killed by SIGABRT."""
-    end = time.monotonic() + COMMAND_SECONDS
-    while time.monotonic() < end:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(pid, signal.SIGABRT)
-    os.waitpid(pid, 0)
-    return -signal.SIGABRT
 
 
 def be_command(order: dict[str, Any], library: ctypes.CDLL) -> None:

@@ -1,0 +1,47 @@
+"""The commands and snippets of the documentation, as they stand in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), "data/FORMAT.md"]
+COMMAND = re.compile(r"(harvest|train|analyze|make|python3?|torchrun|pip|docker|sudo|tests/\S+|\$J|[A-Z]+=\S+) \S")
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`([^`\n]+)`")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A command of one line, or a whole block of `language` python, toml or yaml."""
+
+    document: str
+    language: str
+    text: str
+
+    @property
+    def title(self) -> str:
+        """What a table names it by: a command itself, a block's first line."""
+        return self.text if self.language == "sh" else self.text.strip().split("\n")[0]
+
+
+def snippets(document: str) -> Iterator[Snippet]:
+    """In the document's order, each once."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    at: list[tuple[int, Snippet]] = []
+    for block in FENCE.finditer(text):
+        language, content = block.groups()
+        if language:
+            at.append((block.start(), Snippet(document, language, content)))
+            continue
+        lines = content.replace("\\\n", " ").split("\n")
+        commands = (re.sub(r"\s+", " ", re.split(r"\s+#", line)[0]).strip() for line in lines)
+        at += [(block.start() + i, Snippet(document, "sh", c)) for i, c in enumerate(commands) if COMMAND.match(c)]
+    prose = FENCE.sub(lambda block: " " * len(block[0]), text)
+    for code in INLINE.finditer(prose):
+        if COMMAND.match(code[1]):
+            at.append((code.start(), Snippet(document, "sh", code[1])))
+    yield from dict.fromkeys(snippet for _, snippet in sorted(at, key=lambda pair: pair[0]))

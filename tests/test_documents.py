@@ -1,0 +1,166 @@
+"""Every command and snippet of the documentation runs, in an environment that `pip install .` made, or says why not.
+
+The first tests are quick: they fail where a command is in neither table. `make test-readme` makes the environment and
+runs the last one (marked slow), which gives the commands as they stand, with sizes that two cores do in a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harvest.demo import MODEL as DEMO
+from tests.documents import DOCUMENTS, ROOT, Snippet, snippets
+from tests.harvest.test_hub import Hub, write_jsonl
+
+ENVIRONMENT = os.environ.get("README_VENV")  # what `pip install .` made, and nothing else
+SMALL = "--activations 20k --batch-size 64 --expansion 2"
+
+# command, or a block's first line → what is appended to it: sizes, and places where two would be in each other's way
+RUN = {
+    "make demo": "DEMO_TOKENS=60k DEMO_ACTIVATIONS=40k",
+    "harvest --help": "",
+    "harvest --model gpt2 --tokens 100M": "--tokens 60k",
+    "harvest --model gpt2 --tokens 10M --layers 0,5,11": "--tokens 20k --out data/layers.zarr",
+    "harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run": "",
+    "from data import open_store, ShuffledStream": "",
+    "analyze store --store data/demo.zarr": "",
+    "train --help": "",
+    "train --preset post --show": "",
+    "train --store data/gpt2.zarr --preset post": SMALL,
+    "train --store data/gpt2.zarr --variant baseline,nsae --l1 1e-5,4e-5": f"{SMALL} --layers 5 --out runs/product",
+    "train --store data/gpt2.zarr --variant baseline --l1-power 0,1": f"{SMALL} --layers 5 --out runs/control",
+    'store = "data/gpt2.zarr"': "",
+    "train --config sweep.toml": f"{SMALL} --l1-warmup 4k --layers 5 --out runs/sweep",
+    "from train import load_sae": "",
+    "analyze runs runs/demo": "",
+    "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 40",
+    "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
+    "analyze measures --store data/gpt2.zarr runs/gpt2": "",
+    "analyze patch --store data/gpt2.zarr runs/gpt2 --contexts 200": "--contexts 8",
+    "analyze pareto --store data/gpt2.zarr runs/gpt2 --out pareto": "--contexts 8",
+    "analyze dictionary --store data/gpt2.zarr runs/gpt2": "",
+    "analyze stability --store data/gpt2.zarr runs/seeds": "",
+    "analyze norms --store data/gpt2.zarr --out norms": "",
+}
+
+# of a command, or a block's first line → why it is not run here
+NOT_RUN = {
+    r".* → .*|analyze measures, figures, report the post's.*": "says what the stages do",
+    r"(analyze|train) (verify|report|patch|pareto|stability)": "names the command",
+    r"analyze store --json|harvest --dry-run|harvest --compile yes": "names an option",
+    r"analyze (report|verify) --store STORE .*|(train --resume|analyze verify) runs/NAME": "names stand for others",
+    r"make test|make test-(tl3|kernels|lowest|readme)|python -m tests\.faults.*": "tests themselves",
+    r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
+    r"torchrun .*": "several GPUs; tests/harvest/test_kill.py runs two workers",
+    r"python benchmarks/.*|python -m harvest\.demo\.train": "minutes to hours",
+    r"docker .*|J=\"docker .*|\$J .*|MODEL=gpt2 .*": "needs Docker; tests/container.sh does the same with buildah",
+    r"spec:": "Kubernetes",
+    r".*(stories15M|smollm2|runs/baseline).*": "models and texts of a hub, hours",
+    r'"""TopK .*|ARCHITECTURES\["topk"\] .*': "tests/train/test_third_architecture.py trains it",
+}
+
+EVERY = [snippet for document in DOCUMENTS for snippet in snippets(document)]
+
+
+@pytest.mark.parametrize("snippet", EVERY, ids=lambda s: f"{s.document}: {s.title}")
+def test_each_command_of_the_documents_is_run_or_has_a_reason_why_not(snippet: Snippet) -> None:
+    reasons = [reason for pattern, reason in NOT_RUN.items() if re.fullmatch(pattern, snippet.title)]
+    assert len(reasons) + (snippet.title in RUN) == 1
+
+
+def test_no_table_names_a_command_that_is_gone() -> None:
+    titles = {snippet.title for snippet in EVERY}
+    assert set(RUN) - titles == set()
+    assert [p for p in NOT_RUN if not any(re.fullmatch(p, title) for title in titles)] == []
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A user's folder, with what the documents take for granted there."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    write_jsonl(tmp_path / "texts" / "a.jsonl", [f"text {i}" for i in range(100)])
+    make_gpt2(tmp_path / "my-model")
+    return tmp_path
+
+
+@pytest.fixture
+def hub(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """GPT-2's name for a model of its depth with random weights, and the Pile's for texts in its files' names."""
+    import zstandard
+
+    pile = tmp_path_factory.mktemp("hub") / "pile"
+    for split, n in (("train", 6000), ("val", 50), ("test", 50)):
+        path = write_jsonl(pile / split / "00.jsonl", [f"The {i}th text of {split} says {i * i}." for i in range(n)])
+        path.with_suffix(".jsonl.zst").write_bytes(zstandard.compress(path.read_bytes()))
+        path.unlink()
+    (pile / "README.md").write_text("---\nlicense: other\n---\n", encoding="utf-8")
+    with Hub() as server:
+        for name in ("gpt2", "openai-community/gpt2"):
+            server.add("models", name, work / "my-model")
+        server.add("datasets", "monology/pile-uncopyrighted", pile)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def make_gpt2(folder: Path) -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    shape = {"n_layer": 12, "n_embd": 32, "n_head": 2, "n_positions": 128, "vocab_size": 4096}
+    GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(DEMO / name, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ENVIRONMENT is None, reason="`make test-readme` makes the environment")
+def test_the_documents_commands_run_in_an_environment_made_by_pip_install(work: Path, hub: Hub) -> None:
+    assert ENVIRONMENT is not None
+    folder = Path(ENVIRONMENT).resolve() / "bin"
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_", "PYTHON"))
+    }
+    environment = {
+        **clean, "PATH": f"{folder}:{os.environ['PATH']}", "HF_HOME": str(work / "home"), "HF_HUB_DISABLE_XET": "1",
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+    for name in (".torch", ".installed"):  # so make demo installs nothing
+        (folder.parent / name).touch()
+
+    def run(command: str) -> str:
+        done = subprocess.run(["bash", "-ec", command], cwd=work, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done.stdout
+
+    assert str(ROOT) not in run("python -c 'import data, sys; print(data.__file__, sys.path)'")
+    python = ["import torch", "x = torch.randn(5, 128)"]  # what the snippets take for granted
+    done = set()
+    for snippet in EVERY:
+        if snippet.title not in RUN or (snippet.language == "sh" and snippet in done):
+            continue
+        done.add(snippet)
+        if snippet.title == "analyze stability --store data/gpt2.zarr runs/seeds":
+            run(f"train --store data/gpt2.zarr --variant baseline --seed 0,1 {SMALL} --layers 5 --out runs/seeds")
+        if snippet.language == "python":
+            (work / "snippet.py").write_text("\n".join([*python, snippet.text]), encoding="utf-8")
+            run("python snippet.py")
+        elif snippet.language == "toml":
+            (work / "sweep.toml").write_text(snippet.text, encoding="utf-8")
+        else:
+            more = f"{RUN[snippet.title]} VENV={folder.parent}" if snippet.title == "make demo" else RUN[snippet.title]
+            run(f"{snippet.text} {more}")
+            if snippet.title == "harvest --model gpt2 --tokens 100M":
+                assert '"dataset": "monology/pile-uncopyrighted"' in (work / "data/gpt2.zarr/zarr.json").read_text(
+                    "utf-8"
+                )
