@@ -220,16 +220,42 @@ def test_all_of_a_model_is_loaded_at_its_revision(hub: Hub, folder: Path, first:
     assert [request for request in asked if other not in request and "/other" not in request] == []
 
 
-def test_a_prepared_cache_is_enough_where_there_is_no_network(hub: Hub, folder: Path, first: Store) -> None:
+@pytest.mark.parametrize("switches", [{"HF_HUB_OFFLINE": "1"}, {}], ids=["told so", "not told"])
+def test_a_prepared_cache_is_enough_where_there_is_no_network(
+    folder: Path, first: Store, switches: dict[str, str]
+) -> None:
     texts = write_jsonl(folder / "local.jsonl", TEXTS)
     with Hub() as closed:
         pass
-    arguments = ("--model", MODEL, "--dataset", texts, "--out", folder / "offline.zarr")
-    done = harvest(closed, folder, *arguments, HF_HUB_OFFLINE="1")
+    out = folder / f"offline-{len(switches)}.zarr"
+    done = harvest(closed, folder, "--model", MODEL, "--dataset", texts, "--out", out, **switches)
     assert done.returncode == 0, done.stderr
-    store = open_store(folder / "offline.zarr")
+    assert "Retry" not in done.stderr
+    store = open_store(out)
     assert_holds_the_texts(store)
     assert store.provenance["model"] == first.provenance["model"]
+
+
+@pytest.mark.parametrize(
+    ("option", "switches", "reason"),
+    [
+        ("--model", {}, "127.0.0.1 cannot be reached (Connection refused)"),
+        ("--dataset", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+    ],
+    ids=["not told", "told so"],
+)
+def test_a_missing_network_is_named_without_retries(
+    option: str, switches: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    with Hub() as closed:
+        pass
+    names = {"--model": "demo", "--dataset": "demo", option: "someone/unknown"}
+    done = harvest(closed, tmp_path, *(word for pair in names.items() for word in pair), "--out", tmp_path / "s.zarr",
+                   **switches)  # fmt: skip
+    assert done.returncode == 2
+    says = f"Error: {option} someone/unknown: {reason}, and the {option[2:]} is not in the hub's cache; give a local "
+    assert done.stderr.splitlines()[-1].startswith(says)
+    assert "Retry" not in done.stderr
 
 
 @pytest.mark.parametrize(
