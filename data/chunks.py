@@ -30,7 +30,7 @@ LARGEST_HEADER = 1 << 16  # that a compressor may add to what it cannot compress
 BLOCK_ENTRIES = 512 << 10  # with fewer, threads wait for the interpreter; with more, float64 leaves the caches
 
 
-def crc32c(data: NDArray[Any] | bytes, value: int = 0) -> int:
+def crc32c(data: NDArray[Any] | bytes | memoryview, value: int = 0) -> int:
     """CRC-32C (Castagnoli) of the bytes of a contiguous array, continuing from `value`."""
     return int(extend_crc32c(np.frombuffer(data, dtype=np.uint8).data, value))
 

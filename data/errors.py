@@ -15,5 +15,9 @@ class DamagedError(StoreError):
     """A file of a store is missing, or not what was written; the message names it."""
 
 
+class WindowDamagedError(DamagedError):
+    """What a stopped harvest left of a window is not what was written; the window can be harvested again."""
+
+
 class Stopped(Exception):
     """A signal asked a long command to stop; what is done is kept, and the same command continues."""

@@ -1,9 +1,13 @@
 """One window of the store being filled: files aside, synced and counted as it goes, then sealed.
 
-    pwrite rows into OUT.partial/window-W/ARRAY.SHARD        (any order; nobody reads them)
-    every few seconds: sync the files, then record how many contexts they hold          (progress.json)
+    pwrite rows into OUT.partial/window-W/ARRAY.SHARD        (each file from front to back; nobody reads them)
+    every few seconds: sync the files, then record how many contexts they hold, and the checksum of each file's rows
+                       (progress.json)
     at the end, a file at a time: pad, checksum, statistics, sync, rename into the store (or put, into an object store);
     then the window's statistics, and last its rows of the commit table, which make the shards exist.
+
+Checksums are taken of the rows as they are written, and compared as they are sealed: what changed on the disk between a
+kill and the next start is not sealed as good, but harvested again.
 
 A kill at any point loses what came after the last record; sealing starts again where files still lie aside. Those of
 an object store all do until their window is committed.
@@ -14,7 +18,6 @@ Not here: which row goes where (deal.py), the store as a whole (writer.py).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -38,7 +41,18 @@ from data.chunks import (
 )
 from data.deal import SPLITS, Deal, Run
 from data.dtypes import as_float, decode_int8
-from data.location import Location, is_local, publish_file, sync_directory, transfers, write_file
+from data.errors import DamagedError, StoreError, WindowDamagedError
+from data.location import (
+    Location,
+    exists,
+    file_size,
+    is_local,
+    publish_file,
+    remove,
+    sync_directory,
+    transfers,
+    write_file,
+)
 from data.permute import Int
 from data.schema import (
     COMMIT,
@@ -50,6 +64,7 @@ from data.schema import (
     row_scale_name,
     stats_name,
 )
+from data.sealed import read_sealed, sealed
 
 SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
 
@@ -65,14 +80,26 @@ class WindowStaging:
         self.folder = staging / f"window-{window}-{identity[:16]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._touched: set[Path] = set()
+        self._written: dict[str, list[int]] = {}  # by file: how many rows it has from its front on, and their CRC-32C
 
-    @property
-    def contexts_done(self) -> int:
-        """How many of the window's contexts are certain to be in its files."""
+    def resume(self) -> int:
+        """Take up what a stopped harvest left; returns the context before which all are certain to be in the files.
+
+        Raises WindowDamagedError, having discarded the window, where the files are not what was recorded of them.
+        """
         try:
-            return int(json.loads((self.folder / "progress.json").read_bytes())["contexts"])
+            progress = read_sealed(self.folder / "progress.json")
         except FileNotFoundError:
             return 0
+        except StoreError as error:
+            raise self._discarded(error) from error
+        for name, (n_rows, _) in progress["written"].items():
+            try:
+                self._check_file(self.folder / name, n_rows)
+            except DamagedError as error:
+                raise self._discarded(error) from error
+        self._written = progress["written"]
+        return int(progress["contexts"])
 
     def write(self, runs: list[Run], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
         """Write rows that `Deal.place` ordered: arrays maps each staged array to its rows [n, d]. Returns bytes."""
@@ -85,7 +112,12 @@ class WindowStaging:
         begin = 0
         for run in runs:
             path = self._aside(name, run.shard)
-            _pwrite(path, data[begin : begin + run.count * size], run.offset * size)
+            n_rows, checksum = self._written.get(path.name, (0, 0))
+            if run.offset != n_rows:
+                raise AssertionError(f"row {run.offset} of {path.name} is written, after {n_rows}")
+            part = data[begin : begin + run.count * size]
+            _pwrite(path, part, run.offset * size)
+            self._written[path.name] = [n_rows + run.count, crc32c(part, checksum)]
             self._touched.add(path)
             begin += run.count * size
         return begin
@@ -96,16 +128,22 @@ class WindowStaging:
             list(pool.map(_fdatasync, self._touched))
         self._touched.clear()
         sync_directory(self.folder)
-        write_json(self.folder / "progress.json", {"contexts": contexts_done})
+        write_json(self.folder / "progress.json", sealed({"contexts": contexts_done, "written": self._written}))
 
     def seal(self) -> None:
-        """Turn the full window into committed shards of the store. May be called again after a kill."""
+        """Turn the full window into committed shards of the store. May be called again after a kill.
+
+        Raises WindowDamagedError, having discarded the window, where its rows are not those that were written.
+        """
         table = np.zeros((self.shards_per_chunk, len(self.schema.commit_columns)), dtype=np.int64)
         found: list[dict[str, stats.NormStats]] = []
-        with ThreadPoolExecutor(transfers(self.store)) as pool:
-            for i, (line, parts) in enumerate(pool.map(lambda shard: self._seal_shard(*shard), self._shards())):
-                table[i] = line
-                found.append(parts)
+        try:
+            with ThreadPoolExecutor(transfers(self.store)) as pool:
+                for i, (line, parts) in enumerate(pool.map(lambda shard: self._seal_shard(*shard), self._shards())):
+                    table[i] = line
+                    found.append(parts)
+        except WindowDamagedError as error:
+            raise self._discarded(error) from error
         for name in self.schema.checked:
             sync_directory(self.store / name)
         for hook in self.schema.hooks:
@@ -161,23 +199,23 @@ class WindowStaging:
         if schema.dtype == "int8":
             name = row_scale_name(hook)
             source = self._raw(name, shard, n_rows)
+            self._compare(name, shard, n_rows, crc32c(source[:n_rows]))
             scale = np.array(source[:n_rows, 0])
             channel = self._array(channel_scale_name(hook)).chunk(0)
             checksums[name] = self._place(name, shard, source, crc32c(source))
         source = self._raw(hook, shard, n_rows)
         checksum, tally, begin = 0, stats.Tally(schema.widths[hook]), 0
-        for block in blocks(source):
+        for block in blocks(source[:n_rows]):
             checksum = crc32c(block, checksum)
-            stored = block[: max(n_rows - begin, 0)]
-            here = slice(begin, begin + len(stored))
-            if len(stored):
-                if scale is None or channel is None:
-                    values = as_float(stored, schema.dtype)
-                else:
-                    values = decode_int8(stored, scale[here], channel)
-                tally.add(values, first[here])
+            here = slice(begin, begin + len(block))
+            if scale is None or channel is None:
+                values = as_float(block, schema.dtype)
+            else:
+                values = decode_int8(block, scale[here], channel)
+            tally.add(values, first[here])
             begin += len(block)
-        checksums[hook] = self._place(hook, shard, source, checksum)
+        self._compare(hook, shard, n_rows, checksum)
+        checksums[hook] = self._place(hook, shard, source, crc32c(source[n_rows:], checksum))
         return tally.stats(), checksums
 
     def _aside(self, name: str, shard: int) -> Path:
@@ -188,12 +226,44 @@ class WindowStaging:
         array = self._array(name)
         dtype, d = self.schema.staged[name]
         aside, rows_per_shard = self._aside(name, shard), self.schema.layout.rows_per_shard
-        if not aside.exists():
-            return array.chunk(shard).reshape(rows_per_shard, d)
+        try:
+            if not os.path.lexists(aside):  # sealed before a kill
+                return array.chunk(shard).reshape(rows_per_shard, d)
+            self._check_file(aside, n_rows)
+        except DamagedError as error:
+            raise WindowDamagedError(str(error)) from error
         if n_rows < rows_per_shard:
             padding = np.full((rows_per_shard - n_rows, d), array.spec.fill, dtype=dtype)
             _pwrite(aside, as_bytes(padding), n_rows * d * dtype.itemsize)
         return np.memmap(aside, dtype=dtype, mode="r", shape=(rows_per_shard, d))
+
+    def _compare(self, name: str, shard: int, n_rows: int, checksum: int) -> None:
+        path = self._aside(name, shard)
+        if self._written.get(path.name) != [n_rows, checksum]:
+            raise WindowDamagedError(f"{path} is damaged: its rows are not those that were written")
+
+    def _check_file(self, path: Path, n_rows: int) -> None:
+        """Raise DamagedError where a file aside is not an ordinary one with so many rows, or more."""
+        dtype, d = self.schema.staged[path.name.rpartition(".")[0]]
+        try:
+            size = -1 if path.is_symlink() else file_size(path)
+        except FileNotFoundError as error:
+            if self._is_sealed(path.name):
+                return
+            raise DamagedError(f"{path} is missing") from error
+        except OSError as error:
+            raise DamagedError(f"{path} cannot be read ({error.strerror or error})") from error
+        if size < n_rows * d * dtype.itemsize:
+            raise DamagedError(f"{path} is damaged: it does not have the rows that were written to it")
+
+    def _is_sealed(self, name: str) -> bool:
+        """Whether a file that was aside lies in the store already."""
+        array, _, shard = name.rpartition(".")
+        return exists(self._array(array).chunk_path(int(shard)))
+
+    def _discarded(self, why: StoreError) -> WindowDamagedError:
+        remove(self.folder)
+        return WindowDamagedError(f"{why}; window {self.window} is harvested again")
 
     def _place(self, name: str, shard: int, source: NDArray[Any], checksum: int) -> int:
         """Bring a shard that lies aside into the store, compressing it if asked; returns the chunk's checksum."""
@@ -219,7 +289,7 @@ def as_bytes(array: NDArray[Any]) -> memoryview:
 
 
 def _pwrite(path: Path, data: memoryview, offset: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         while data:
             done = os.pwrite(fd, data, offset)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from data.deal import Run
 from data.dtypes import encode, is_finite, largest, torch_dtype
-from data.errors import InputError
+from data.errors import InputError, WindowDamagedError
 from data.limits import disk_threads
 from data.schema import Schema, row_scale_name
 from data.staging import WindowStaging
@@ -86,6 +86,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
         self._seals: list[Future[None]] = []
+        self.damaged: dict[int, str] = {}  # windows that could not be sealed, and why
         self._hands = ThreadPoolExecutor(disk_threads(), thread_name_prefix="write")
         self._writer = threading.Thread(target=self._write, name="writer")
         self._writer.start()
@@ -195,15 +196,19 @@ class Pipeline:
         except BaseException as error:  # raised by the next submit, or on leaving
             self._failure = error
 
+    def seal(self, staging: WindowStaging) -> None:
+        """Seal a window, in this thread; one whose rows are not those that were written is added to `damaged`."""
+        with self.clock.time("seal"):
+            try:
+                staging.seal()
+            except WindowDamagedError as error:
+                self.damaged[staging.window] = str(error)
+
     def _seal(self, staging: WindowStaging) -> None:
         for seal in self._seals:
             seal.result()  # at most one window is being sealed while another fills
 
-        def work() -> None:
-            with self.clock.time("seal"):
-                staging.seal()
-
-        self._seals.append(self._sealer.submit(work))
+        self._seals.append(self._sealer.submit(self.seal, staging))
 
     def _as_stored(self, buffer: Buffer) -> dict[str, NDArray[Any]]:
         assert buffer.rows is not None

@@ -5,7 +5,6 @@ Not here: doing it (run.py).
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from data.errors import InputError, StoreError
 from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
 from data.schema import Schema
+from data.sealed import read_sealed
 from data.writable import check_writable
 from data.writer import is_remains, staging_path
 from harvest.compute import Compute
@@ -204,7 +204,7 @@ def existing_settings(out: Location) -> dict[str, Any] | None:
             return dict(open_store(out).provenance["settings"])
         except StoreError as error:
             raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
-    return dict(json.loads(started.read_bytes())) if started.exists() else None
+    return read_sealed(started) if started.exists() else None
 
 
 def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Store | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 from data.chunks import write_json
 from data.deal import Layout, Run, worker_windows
 from data.dtypes import channel_scales, is_finite
-from data.errors import InputError, Stopped
+from data.errors import InputError, Stopped, StoreError, WindowDamagedError
 from data.location import Location, exists
 from data.progress import Bar
 from data.reader import Store, open_store
+from data.sealed import sealed
 from data.staging import WindowStaging
 from data.writer import begin, committed_windows, create, finish, staging_path
 from harvest.compute import AtPrecision, relative_errors
@@ -81,7 +83,7 @@ def _run(
     staging = staging_path(out)
     with locked(out, worker):
         if worker.rank == 0 and not exists(out / "zarr.json"):
-            write_json(staging / "settings.json", settings)
+            write_json(staging / "settings.json", sealed(settings))
             begin(out)
             model = load_for(request, inputs.facts, device)
             packed = tokens_to_contexts(request, inputs, staging, stop=stop, quiet=quiet)
@@ -231,32 +233,52 @@ def fill(
         bar.set_postfix_str(f"{human_bytes(written)} written, bottleneck {pipeline.clock.bottleneck}", refresh=False)
         marks.append((time.perf_counter(), rows))
 
-    batch_size = request.batch_size
-    with (
-        bar,
-        Pipeline(model, schema, batch_size=batch_size, device=device, channel_scales=scales, wrote=wrote) as pipeline,
-    ):
-        for window in todo:
-            staging = WindowStaging(store.path, staging_path(store.path), schema, window)
-            done = staging.contexts_done
-            begin, end = layout.window_contexts(window)
-            bar.update(round(max(done - begin, 0) * schema.context_size))
-            if done >= end:  # stopped while it was being sealed
-                staging.seal()
-                continue
-            batches = list(window_batches(layout, window, batch_size, done))
-            offset = batches[0][0]
-            tokens = store.tokens(np.arange(offset, batches[-1][1]))  # at once: an object store answers slowly
-            for first, last in batches:
-                if stop.is_set():
-                    raise Stopped
-                first_row = first * layout.rows_per_context
-                rows, runs = place(layout, window, first_row, last * layout.rows_per_context)
-                pipeline.submit(
-                    tokens[first - offset : last - offset], first_row, rows, runs, staging,
-                    contexts_done=min(last, end), last=last >= end,
-                )  # fmt: skip
+    again: set[int] = set()
+    with bar:
+        while todo:
+            with Pipeline(
+                model, schema, batch_size=request.batch_size, device=device, channel_scales=scales, wrote=wrote
+            ) as pipeline:
+                for window in todo:
+                    fill_window(store, window, request.batch_size, pipeline, bar, stop)
+            for window, why in pipeline.damaged.items():
+                if window in again:
+                    raise StoreError(f"{why}; it was before: check the disk")
+                Bar.write(why, file=sys.stderr)
+                bar.update(-round(sum(deal.n_rows for deal in layout.deals(window)) * tokens_per_row))
+            todo = sorted(pipeline.damaged)
+            again |= set(todo)
     if len(marks) < 2:
         return None
     rows_after_first = sum(rows for _, rows in marks[1:])
     return rows_after_first * tokens_per_row / (time.perf_counter() - marks[0][0])
+
+
+def fill_window(
+    store: Store, window: int, batch_size: int, pipeline: Pipeline, bar: Bar, stop: threading.Event
+) -> None:
+    """Run a window's contexts that are not done, and seal it. Raises Stopped once `stop` is set."""
+    layout = store.layout
+    staging = WindowStaging(store.path, staging_path(store.path), store.schema, window)
+    begin, end = layout.window_contexts(window)
+    try:
+        done = staging.resume()
+    except WindowDamagedError as error:
+        Bar.write(str(error), file=sys.stderr)
+        staging, done = WindowStaging(store.path, staging_path(store.path), store.schema, window), 0
+    bar.update(round(max(done - begin, 0) * store.schema.context_size))
+    if done >= end:  # stopped while it was being sealed
+        pipeline.seal(staging)
+        return
+    batches = list(window_batches(layout, window, batch_size, done))
+    offset = batches[0][0]
+    tokens = store.tokens(np.arange(offset, batches[-1][1]))  # at once: an object store answers slowly
+    for first, last in batches:
+        if stop.is_set():
+            raise Stopped
+        first_row = first * layout.rows_per_context
+        rows, runs = place(layout, window, first_row, last * layout.rows_per_context)
+        pipeline.submit(
+            tokens[first - offset : last - offset], first_row, rows, runs, staging,
+            contexts_done=min(last, end), last=last >= end,
+        )  # fmt: skip

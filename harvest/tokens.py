@@ -2,14 +2,14 @@
 
 OUT.partial/tokens.bin      int32, all documents one after another, each with its separator
 OUT.partial/documents.bin   a record a document: its length and a hash of its tokens
-OUT.partial/cursor.json     how much of both is certain, and the dataset's state after it; written last
+OUT.partial/cursor.json     how much of both is certain, their checksums, and the dataset's state after it; written last
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.chunks import write_json
+from data.chunks import crc32c, write_json
+from data.errors import DamagedError, StoreError
+from data.location import file_bytes
+from data.sealed import read_sealed, sealed
 from harvest.documents import Source
 from harvest.tokenizer import Tokenizer
 
@@ -46,12 +49,10 @@ class Progress(Protocol):
 def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: int, progress: Progress) -> TokenStream:
     """Tokenise until there are `n_tokens`, or no text is left.
 
-    Continues the work that a stopped run left in `folder`. Raises InputError if a document cannot be tokenised.
+    Continues the work that a stopped run left in `folder`; if its files were changed since, it says so and begins
+    again. Raises InputError if a document cannot be tokenised.
     """
-    cursor_path = folder / "cursor.json"
-    cursor: dict[str, Any] = {"documents": 0, "tokens": 0, "null_rows": 0, "state": None, "exhausted": False}
-    if cursor_path.exists():
-        cursor = json.loads(cursor_path.read_bytes())
+    cursor = read_cursor(folder)
     if cursor["tokens"] < n_tokens and not cursor["exhausted"]:
         with open(folder / "tokens.bin", "ab") as tokens, open(folder / "documents.bin", "ab") as documents:
             tokens.truncate(4 * cursor["tokens"])
@@ -61,13 +62,16 @@ def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: in
                 for file in (tokens, documents):
                     file.flush()
                     os.fsync(file.fileno())
-                write_json(cursor_path, cursor)
+                write_json(folder / "cursor.json", sealed(cursor))
 
             synced = time.monotonic()
             for batch in source.batches(cursor["state"]):
                 for piece in tokenizer.encode(batch):
+                    facts = np.array([(len(piece), _hash(piece))], dtype=DOCUMENT)
                     tokens.write(piece.tobytes())
-                    documents.write(np.array((len(piece), _hash(piece)), dtype=DOCUMENT).tobytes())
+                    documents.write(facts.tobytes())
+                    cursor["tokens_crc32c"] = crc32c(piece.tobytes(), cursor["tokens_crc32c"])
+                    cursor["documents_crc32c"] = crc32c(facts.tobytes(), cursor["documents_crc32c"])
                     cursor["documents"] += 1
                     cursor["tokens"] += len(piece)
                     progress(cursor["tokens"])
@@ -87,6 +91,27 @@ def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: in
     return TokenStream(
         stream, records["length"].copy(), records["hash"].copy(), cursor["null_rows"], bool(cursor["exhausted"])
     )
+
+
+def read_cursor(folder: Path) -> dict[str, Any]:
+    """How far a stopped run came; the beginning if there was none, or if its files changed since, which is said."""
+    nothing = {
+        "documents": 0, "tokens": 0, "null_rows": 0, "state": None, "exhausted": False,
+        "tokens_crc32c": 0, "documents_crc32c": 0,
+    }  # fmt: skip
+    try:
+        cursor = read_sealed(folder / "cursor.json")
+        for name, itemsize in (("tokens", 4), ("documents", DOCUMENT.itemsize)):
+            file, size = folder / f"{name}.bin", itemsize * cursor[name]
+            stored = file_bytes(file)
+            if stored.nbytes < size or crc32c(stored[:size]) != cursor[f"{name}_crc32c"]:
+                raise DamagedError(f"{file} is damaged: it does not have the {name} that were written to it")
+    except FileNotFoundError:
+        return nothing
+    except (OSError, StoreError) as error:
+        print(f"{error}; the text is tokenised again", file=sys.stderr)
+        return nothing
+    return cursor
 
 
 def _hash(piece: NDArray[np.int32]) -> int:

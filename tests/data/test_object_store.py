@@ -130,10 +130,10 @@ def test_rows_left_by_a_harvest_of_another_store_of_that_address_are_not_taken(m
     schema = store.schema
     staging = staging_path(store.path)
     WindowStaging(store.path, staging, schema, 0).sync(10)
-    assert WindowStaging(store.path, staging, schema, 0).contexts_done == 10
+    assert WindowStaging(store.path, staging, schema, 0).resume() == 10
     other = {**store.provenance, "model": {"name": "another"}}
     create(store.path, schema, lambda: [(tokens, tokens)], lambda: other, {})
-    assert WindowStaging(store.path, staging, schema, 0).contexts_done == 0
+    assert WindowStaging(store.path, staging, schema, 0).resume() == 0
 
 
 def test_two_addresses_of_one_name_are_staged_apart() -> None:

@@ -138,3 +138,23 @@ def test_a_second_harvest_into_the_same_store_is_refused(tmp_path: Path) -> None
     first.wait()
     assert second.returncode == 2
     assert "another harvest is writing" in errors
+
+
+def test_a_bit_flipped_between_a_stop_and_the_next_start_is_noticed_and_its_window_harvested_again(
+    tmp_path: Path, uninterrupted: dict[Path, bytes]
+) -> None:
+    out = tmp_path / "demo.zarr"
+    process = start(out, sync=60)
+    wait_for_rows(out, process, set())
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    (folder,) = staging_path(out).glob("window-*")
+    file = max(folder.glob("*.hook_mlp_out.*"))
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    file.write_bytes(data)
+    process = start(out)
+    _, errors = process.communicate()
+    assert process.returncode == 0
+    assert f"{file} is damaged: its rows are not those that were written; window 0 is harvested again" in errors
+    assert files_of(out) == uninterrupted

@@ -54,6 +54,34 @@ def test_an_interrupted_tokenisation_continues_to_the_same_stream(tmp_path: Path
     assert len(whole[0]) // 4 >= 15_100
 
 
+@pytest.mark.parametrize("file", ["tokens.bin", "documents.bin", "cursor.json"])
+def test_text_is_tokenised_again_where_a_stopped_runs_files_changed_since(
+    tmp_path: Path, monkeypatch, capsys, file: str
+) -> None:
+    monkeypatch.setattr("harvest.tokens.SYNC_SECONDS", 0.0)  # record after each batch
+    rng = np.random.default_rng(0)
+    path = write_ids(tmp_path, [rng.integers(0, 50, rng.integers(1, 30)).tolist() for _ in range(1500)])
+
+    def run(progress) -> tuple:
+        source = open_source(DatasetChoice(str(path)))
+        stream = tokenise(tmp_path, source, Pretokenized("ids", 50), n_tokens=15_100, progress=progress)
+        found = stream.tokens.tobytes(), stream.lengths.tolist(), stream.hashes.tolist()
+        flip()
+        return found
+
+    def flip() -> None:
+        data = bytearray((tmp_path / file).read_bytes())
+        data[len(data) // 3] ^= 2
+        (tmp_path / file).write_bytes(data)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_after(600))
+    flip()
+    assert run(lambda n: None) == run(lambda n: None)
+    errors = capsys.readouterr().err
+    assert errors.count(f"{tmp_path / file} is damaged") == errors.count("tokenised again") == 2
+
+
 def test_very_long_documents_are_numbered_in_pieces(tmp_path: Path) -> None:
     path = write_ids(tmp_path, [[1] * 10, [2] * (2 * PIECE_TOKENS + 5), [3] * PIECE_TOKENS])
     source = open_source(DatasetChoice(str(path)))
