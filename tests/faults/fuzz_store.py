@@ -1,0 +1,139 @@
+"""Hostile JSON in a store: it reads as it did, or is refused by StoreError with its name; nothing else happens.
+
+Some inputs are changed in their bytes. Others are changed in their values, with digests and a fingerprint that fit: as
+by someone who knows the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from data import ShuffledStream, StoreError, open_store
+from data.arrays import group
+from data.deal import Layout
+from data.dtypes import channel_scales, encode
+from data.root import FORMAT
+from data.schema import Schema, row_scale_name
+from data.sealed import DIGEST, canonical, sealed
+from data.staging import WindowStaging
+from data.verify import verify
+from data.writer import create, finish, staging_path
+from tests.faults.fuzz_run import MOST_MEMORY, STRANGE, _changed, _memory, _nothing_else_is_read, change_bytes
+
+HOOKS = {"blocks.0.hook_mlp_out": 4, "blocks.1.hook_mlp_out": 4}
+
+
+def fuzz(n: int, seed: int = 0) -> int:
+    """Try so many inputs; returns how many were refused.
+
+    Raises AssertionError where one did anything but read as before or be refused.
+    """
+    rng, refused = random.Random(seed), 0
+    with TemporaryDirectory() as folder:
+        stores = [Path(folder).resolve() / name for name in ("whole.zarr", "growing.zarr")]
+        for store in stores:
+            make_store(store, whole=store.name == "whole.zarr")
+        expected = {store: everything(store) for store in stores}
+        files = {path: path.read_bytes() for store in stores for path in sorted(store.rglob("zarr.json"))}
+        before = _memory()
+        with _nothing_else_is_read(Path(folder).resolve()):
+            for number in range(n):
+                store = rng.choice(stores)
+                path = (
+                    store / "zarr.json" if rng.random() < 0.5 else rng.choice([p for p in files if store in p.parents])
+                )
+                if rng.random() < 0.5:
+                    forged, content = False, change_bytes(path, files[path], rng)[path]
+                else:
+                    forged, content = True, change_values(store, files[path], rng)
+                path.write_bytes(content)
+                what = f"input {number} of seed {seed}, {path.relative_to(folder)}: {content[:2000]!r}"
+                refused += _read(store, None if forged else expected[store], what, with_verify=not number % 8)
+                path.write_bytes(files[path])
+        used = _memory() - before
+        assert used < MOST_MEMORY, f"{used / 1e9:.2f} GB were taken"
+    return refused
+
+
+def make_store(path: Path, *, whole: bool) -> None:
+    """Write a small store in int8; if it is not to be `whole`, its last window is missing."""
+    layout = Layout(12, 3, 8, 16, 2, 0)
+    schema = Schema(layout, HOOKS, "int8", "none", 8, 0)
+    ids = np.arange(12 * 8, dtype=np.int32).reshape(12, 8)
+    values = torch.rand(layout.n_rows, 4, generator=torch.Generator().manual_seed(0))
+    scale = channel_scales(values)
+    about = {"model": {"name": "made-up"}, "tokens": {"dataset": "made-up"}, "settings": {"--seed": 0}}
+    create(path, schema, lambda: [(ids, ids)], lambda: about, dict.fromkeys(HOOKS, scale.numpy()))
+    for window in range(layout.n_windows if whole else layout.n_windows - 1):
+        staging = WindowStaging(path, staging_path(path), schema, window)
+        for deal in layout.deals(window):
+            rows, runs = deal.place(deal.first_row, deal.first_row + deal.n_rows)
+            codes, row_scale = encode(values[rows], "int8", scale)
+            assert row_scale is not None
+            for hook in HOOKS:
+                staging.write(runs, {hook: codes.numpy(), row_scale_name(hook): row_scale[:, None].numpy()})
+        staging.sync(layout.window_contexts(window)[1])
+        staging.seal()
+    if whole:
+        finish(path)
+
+
+def everything(path: Path) -> str:
+    """A digest of all that a store's readers return."""
+    store, digest = open_store(path), hashlib.sha256()
+    facts = [store.schema.to_json(), store.provenance, store.complete, store.fingerprint]
+    digest.update(canonical(facts))
+    for array in (store.commit, store.tokens(), store.documents()):
+        digest.update(array.tobytes())
+    for split in ("heldout", "train"):
+        for hook in store.hooks:
+            digest.update(store.statistics(hook, split).moments.tobytes())
+            for shard in store.shards(split):
+                digest.update(store.rows(hook, shard).tobytes())
+        for shard in store.shards(split):
+            for origin in store.origin(shard):
+                digest.update(origin.tobytes())
+    if store.n_rows("train") >= 8:
+        with ShuffledStream(store, store.hooks[:1], batch_size=8, read_ahead=1) as stream:
+            digest.update(next(stream).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def change_values(store: Path, content: bytes, rng: random.Random) -> bytes:
+    """Change values of a JSON file, and make the digest and perhaps the fingerprint fit again."""
+    document = json.loads(content)
+    attributes = document["attributes"]
+    if document["node_type"] != "group" or attributes.get("format") != FORMAT or rng.random() < 0.1:
+        return json.dumps(_changed(document, rng)).encode()
+    part = rng.choice([name for name in attributes if name != DIGEST])
+    changed = {name: value for name, value in attributes.items() if name != DIGEST}
+    changed[part] = _changed(attributes[part], rng) if rng.random() < 0.9 else rng.choice(STRANGE)
+    if changed.get("complete") is True and rng.random() < 0.7:
+        table = (store / "commit" / "c.0.0").read_bytes()[:-4] if (store / "commit" / "c.0.0").exists() else b""
+        identity = {name: value for name, value in changed.items() if name not in ("complete", "fingerprint")}
+        changed["fingerprint"] = hashlib.sha256(table + canonical(identity)).hexdigest()
+    return json.dumps(group(sealed(changed))).encode()
+
+
+def _read(store: Path, expected: str | None, what: str, *, with_verify: bool) -> bool:
+    """Read all of a store; returns whether it was refused. `expected` is its digest, if it must be as it was."""
+    try:
+        if with_verify:
+            list(verify(store))
+        found: Any = everything(store)
+    except StoreError as error:
+        if str(store) not in str(error):
+            raise AssertionError(f"{what}: the message names no file: {error}") from error
+        return True
+    except BaseException as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+    assert expected is None or found == expected, f"{what}: it was read as if nothing were"
+    return False
