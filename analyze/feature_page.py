@@ -17,7 +17,8 @@ from analyze.dictionary import Thresholds, nearest
 from analyze.evaluate import Fires
 from analyze.heldout import Heldout
 from analyze.lens import Lens
-from analyze.tables import Row, short
+from analyze.progress import progress
+from analyze.tables import Row, how_far, short
 from analyze.token_text import ContextText
 from data.hooks import in_residual_stream
 from data.json_text import json_text
@@ -58,8 +59,8 @@ def describe(
         edges, counts = features.histogram(c)
         examples = _Examples(heldout.contexts, tokens, c, largest, text)
         found.append({
-            "id": _identity(fires, number), "hook": fires.hook, "run": fires.run.name, "number": number,
-            "kinds": [kind for kind in its if kind],
+            "id": _identity(fires, number), "hook": fires.hook, "run": fires.run.name, **progress(fires.run),
+            "number": number, "kinds": [kind for kind in its if kind],
             "density": short(float(fires.all.count[number]) / fires.all.rows), "norm": short(float(W[number].norm())),
             "largest": short(largest), "edges": edges, "counts": counts,
             "bars": [round(100 * count / max(max(counts), 1), 1) for count in counts],
@@ -137,5 +138,7 @@ def _index(found: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     groups: dict[str, dict[str, list[Row]]] = {}
     for feature in found:
         for kind in feature["kinds"] or ["chosen"]:
-            groups.setdefault(f"{feature['hook']}, {feature['run']}", {}).setdefault(kind, []).append(feature)
+            trained = f"trained on {how_far(feature['trained'], feature['planned'])}"
+            sae = f"{feature['hook']}, {feature['run']}, {trained}"
+            groups.setdefault(sae, {}).setdefault(kind, []).append(feature)
     return groups

@@ -94,11 +94,14 @@ def test_every_command_says_how_far_each_run_was_trained(name: str, trained, com
         assert ("baseline_l1=0.01", str(PLANNED), str(PLANNED), "True") in progress
 
 
-def test_a_page_of_features_is_written_with_a_note_on_unfinished_runs(trained, command, tmp_path: Path) -> None:
+def test_a_page_of_features_says_how_far_each_run_was_trained(trained, command, tmp_path: Path) -> None:
     store, _, stopped, _ = trained
     done = command(*measuring("features", store, tmp_path / "f"), stopped)
     assert done.returncode == 0, done.stderr
     assert f"Note: run nsae was trained on {UNFINISHED}" in done.stderr
+    assert f"nsae, trained on {UNFINISHED}" in (tmp_path / "f" / "features.html").read_text()
+    for feature in json.loads((tmp_path / "f" / "features.json").read_text()):
+        assert (feature["trained"], feature["planned"], feature["finished"]) == (ROWS, PLANNED, False)
 
 
 def test_the_report_marks_unfinished_runs_gives_no_verdict_on_them_and_leaves_out_diverged_ones(

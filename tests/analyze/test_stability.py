@@ -64,3 +64,18 @@ def test_one_run_or_a_layer_that_is_not_there_is_refused(
     done = command("analyze", "stability", "--store", path, *several, *options)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_a_layer_has_all_hooks_of_the_runs(make_store, train_small, command, tmp_path: Path) -> None:
+    hooks = ["blocks.0.hook_mlp_out", "blocks.0.hook_resid_post", "blocks.1.hook_mlp_out", "blocks.1.hook_resid_post"]
+    store, _, _ = make_store(n_contexts=80, widths=dict.fromkeys(hooks, 8))
+    for kind in ("mlp_out", "resid_post"):
+        train_small(store, "--variant", "baseline", "--seed", "0,1", "--hook", kind).rename(tmp_path / kind)
+    common = ("--store", store.path, tmp_path / "mlp_out", tmp_path / "resid_post", "--layers", "1", "--device", "cpu")
+    done = command("analyze", "stability", *common, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [line["hook"] for line in json.loads(done.stdout)["stability"]] == hooks[2:]
+    done = command("analyze", "features", *common, "--each", "1", "--without-model", "--out", tmp_path / "features")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "features" / "features.json").read_text())
+    assert {feature["hook"] for feature in found} == set(hooks[2:])
