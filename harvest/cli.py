@@ -13,7 +13,7 @@ from data.cli import StoppableCommand, choose_device
 from data.errors import InputError
 from data.json_text import json_text
 from data.location import Location
-from data.options import NAME, SEED, Count, LayerChoice, Layers, Several, StoreLocation
+from data.options import NAME, SEED, Count, LayerChoice, Layers, Several, StoreLocation, shown
 from data.stop import StopRequest
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harvest.lm import ModelFacts
     from harvest.plan import Request
 
+CONTEXT_SIZE = 256  # the post's
 TIMED_BATCHES = 3
 
 
@@ -32,6 +33,17 @@ class Token(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in ("none", "bos", "eos") and not re.fullmatch("[0-9]{1,18}", str(value)):
             self.fail(f"{value!r} is no token; give none, bos, eos or a token's number", param, ctx)
+        return str(value)
+
+
+class HookName(click.ParamType[str]):
+    """The name of a hook, short (`mlp_out`) or within its block (`attn.hook_z`)."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", str(value)):
+            self.fail(f"{shown(value)} is no name of a hook; give mlp_out, resid_post or another", param, ctx)
         return str(value)
 
 
@@ -76,14 +88,15 @@ Examples:
 @click.option("--out", type=StoreLocation(), help="The store: a folder, or s3://… [default: data/MODEL.zarr]")
 @click.option("--layers", type=LayerChoice(), default="all", show_default=True,
               help="`all`, or numbers and ranges: 0,5,8-11; 3- is 3 to the end.")  # fmt: skip
-@click.option("--hook", type=Several(NAME, "name"), default="mlp_out", show_default=True,
+@click.option("--hook", type=Several(HookName(), "name"), default="mlp_out", show_default=True,
               help="mlp_out, resid_pre, resid_post, attn_out or any "
               "hook of the model's (TransformerLens's names); several with commas.")  # fmt: skip
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16", "bfloat16", "int8"]), default="float16", show_default=True
 )
 @click.option("--compress", type=click.Choice(["none", "zstd", "blosc"]), default="none", show_default=True)
-@click.option("--context-size", type=Count(), default="256", show_default=True, help="Tokens a context.")
+@click.option("--context-size", type=Count(),
+              help="Tokens per context. [default: 256, or as many as the model takes where that is fewer]")  # fmt: skip
 @click.option("--batch-size", type=Count(), default="16", show_default=True, help="Contexts a forward pass.")
 @click.option("--skip-positions", type=Count(zero=True), default=0, show_default=True,
               help="How many first positions of each context are not stored.")  # fmt: skip
@@ -110,7 +123,7 @@ Examples:
 def main(
     stopping: StopRequest, model: str, revision: str | None, tokens: int, dataset: str | None,
     dataset_config: str | None, dataset_split: str | None, text_column: str | None, out: Location | None,
-    layers: Layers, hook: tuple[str, ...], dtype: Any, compress: Any, context_size: int, batch_size: int,
+    layers: Layers, hook: tuple[str, ...], dtype: Any, compress: Any, context_size: int | None, batch_size: int,
     skip_positions: int, prefix_token: str, separator_token: str | None, special_tokens: Any, heldout: Any,
     processing: Any, precision: Any, compiling: Any, device: str, seed: int,
     overwrite: bool, dry_run: bool, as_json: bool,
@@ -127,6 +140,7 @@ def main(
     from harvest.documents import THE_PILE, DatasetChoice
     from harvest.inputs import open_inputs
     from harvest.lm import find_model
+    from harvest.memory import check_batch
     from harvest.plan import (
         Request,
         check_existing,
@@ -142,6 +156,7 @@ def main(
     dataset = dataset or ("demo" if model == "demo" else THE_PILE)
     out = out or Path("data") / f"{facts.label.split('/')[-1]}.zarr"
     check_out(out, overwrite=overwrite)
+    context_size = context_size or min(CONTEXT_SIZE, facts.max_context or CONTEXT_SIZE)
     request = Request(
         model=model, revision=revision, n_tokens=tokens,
         dataset=DatasetChoice(dataset, dataset_config, dataset_split, text_column),
@@ -154,6 +169,7 @@ def main(
     torch_device = choose_device(device)
     check_request(request, facts)
     request.compute.check(torch_device)
+    check_batch(request, facts, torch_device)
     schema = expected_schema(request, facts)
     check_free_space(out, schema)
     inputs = open_inputs(request, facts)

@@ -122,11 +122,14 @@ def make_schema(request: Request, widths: dict[str, int], n_contexts: int, n_hel
 def expected_schema(request: Request, facts: ModelFacts) -> Schema:
     """The store as far as it is known before the text is read and the weights are loaded.
 
-    Hooks other than the standard ones are counted as d_model wide.
+    Hooks other than the standard ones are counted as d_model wide. Raises InputError where no store can be so large.
     """
     hooks = full_names(request.hooks, request.layers)
     widths = dict.fromkeys(hooks, facts.d_model)
-    return make_schema(request, widths, request.n_contexts, heldout_target(request.n_contexts, request.heldout))
+    try:
+        return make_schema(request, widths, request.n_contexts, heldout_target(request.n_contexts, request.heldout))
+    except StoreError as error:
+        raise InputError(f"--tokens {request.n_tokens:,}: {error}; give fewer") from error
 
 
 def widths_are_known(request: Request) -> bool:

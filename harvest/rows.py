@@ -149,8 +149,8 @@ class HubRows:
     def __init__(self, name: str, config: str | None, split: str | None) -> None:
         self.label, self.split, self._option = name, split or "train", f"--dataset {name}"
         offline = why_offline()
-        self.fingerprint = _commit(name)
         try:
+            self.fingerprint = _commit(name)
             self._data = datasets.load_dataset(
                 name, config, split=self.split, streaming=True, revision=self.fingerprint
             )

@@ -25,6 +25,9 @@ def world(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) -> P
     (root / "folder" / "notes.txt").write_text("words", encoding="utf-8")
     (root / "file").write_text("words", encoding="utf-8")
     (root / "good.toml").write_text('variant = "nsae"\n', encoding="utf-8")
+    ids = "\n".join(f'{{"input_ids": {list(range(50))}}}' for _ in range(60))
+    (root / "ids.jsonl").write_text(ids, encoding="utf-8")
+    (root / "words.txt").write_text("Some words. " * 2000, encoding="utf-8")
     return root
 
 
@@ -35,6 +38,6 @@ def places(world: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.chdir(world / "folder")
     names = {
         "store": "store.zarr", "other": "other.zarr", "part": "part.zarr", "runs": "runs", "run": "runs/nsae",
-        "file": "file", "folder": "folder", "toml": "good.toml", "new": "new",
+        "file": "file", "folder": "folder", "toml": "good.toml", "ids": "ids.jsonl", "text": "words.txt", "new": "new",
     }  # fmt: skip
     return {name: str(world / path) for name, path in names.items()}

@@ -158,14 +158,14 @@ def text(flag: str, unknown: str, more: Mapping[Kind, More] | None = None) -> Ro
     )  # fmt: skip
 
 
-def layers(owner: str) -> Rows:
-    """Rows of `--layers`, of an owner with layers 0 and 1."""
+def layers(owner: str, n: int = 2) -> Rows:
+    """Rows of `--layers`, of an owner with n layers."""
     no = "give `all`, or numbers and ranges such as 0,5,8-11 or 3-"
     return valued(
         "--layers",
         {
             Kind.WRONG_TYPE: ("a", no), Kind.EMPTY: ("", no), Kind.ZERO: ("0", None), Kind.NEGATIVE: ("-1", no),
-            Kind.HUGE: ("0-999999999999", f"--layers 0-999999999999: {owner} has no layer 2"), Kind.NAN: ("nan", no),
+            Kind.HUGE: ("0-999999999999", f"--layers 0-999999999999: {owner} has no layer {n}"), Kind.NAN: ("nan", no),
             Kind.WRONG_KIND: ("7-", f"--layers 7-: {owner} has no layer 7"),
             Kind.CONTRADICTION: ("1-0", "1-0 is an empty range; write 0-1"),
         },

@@ -1,0 +1,33 @@
+"""Whether a batch of a harvest fits in memory, told before the model is loaded."""
+
+from __future__ import annotations
+
+import torch
+
+from data.dtypes import stored_dtype
+from data.errors import InputError
+from data.limits import available_memory
+from harvest.lm import ModelFacts
+from harvest.pipeline import N_BUFFERS
+from harvest.plan import Request, human_bytes
+
+WIDTHS_OF_PASS = 4  # float32 values per token and d_model that a forward pass holds at once, at the very least
+
+
+def check_batch(request: Request, facts: ModelFacts, device: torch.device) -> None:
+    """Raise InputError where a batch does not fit: the pipeline's buffers, and on a CPU the forward pass.
+
+    A lower bound: it refuses no batch that fits.
+    """
+    contexts = min(request.batch_size, request.n_contexts)
+    n_hooks = len(request.hooks) * len(request.layers)
+    per_row = n_hooks * facts.d_model * stored_dtype(request.dtype).itemsize
+    need = N_BUFFERS * request.batch_size * (request.context_size - request.skip_positions) * per_row
+    if device.type == "cpu":
+        need += WIDTHS_OF_PASS * 4 * contexts * request.context_size * facts.d_model
+    free = available_memory()
+    if need > free:
+        raise InputError(
+            f"--batch-size {request.batch_size}: batches of so many contexts of {request.context_size} tokens need "
+            f"{human_bytes(need)} of memory, and {human_bytes(free)} are free; give less"
+        )

@@ -1,0 +1,128 @@
+"""Each option of `harvest` with each kind of bad value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harvest.cli import main
+from tests.options.table import LONG, Kind, Table, check, choice, count, flag, layers, refused, several, text, valued
+
+ZERO, NEGATIVE, HUGE, NAN, EMPTY = Kind.ZERO, Kind.NEGATIVE, Kind.HUGE, Kind.NAN, Kind.EMPTY
+WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
+    Kind.WRONG_TYPE, Kind.WRONG_KIND, Kind.NO_RIGHTS, Kind.CONTRADICTION,
+)  # fmt: skip
+LONGER = "is longer than a file's name may be"
+NO_MODEL = "neither a local directory in hub format nor a model on the hub"
+NO_DATA = "nor a dataset on the hub"
+NO_TOKEN = "is no token; give none, bos, eos or a token's number"
+FEW = "the model's vocabulary has 4096 tokens; give less"
+NO_NAME = "is no name of a hook; give mlp_out, resid_post or another"
+NOT_OF_FILES = "does not apply to local files; leave it out"
+OF_IDS = "does not apply to a dataset of token ids; leave it out"
+HALF = "--held-out: at most half of the 31 contexts (50% or 15) can be held out; give less"
+
+TABLE = Table(
+    main,
+    [
+        "--model", "demo", "--dataset", "{text}", "--tokens", "1k", "--context-size", "32", "--out", "{new}.zarr",
+        "--device", "cpu",
+    ],
+    {
+        "model": text("--model", NO_MODEL, {
+            WRONG_KIND: ("{file}", "there is no such folder"), NO_RIGHTS: ("{file}/x", "there is no such folder"),
+            CONTRADICTION: ("{folder}", f"--model folder: {NO_MODEL}"),
+        }),
+        "revision": text("--revision", "does not apply to demo, which is no model on the hub; leave it out"),
+        "tokens": count("--tokens", {
+            HUGE: ("1000B", "more than a store can have; give fewer"),
+            CONTRADICTION: ("10", "--tokens 10: not one context of 32 tokens; give more, or a smaller --context-size"),
+        }),
+        "dataset": text("--dataset", NO_DATA, {
+            WRONG_KIND: ("{folder}/x.txt", "there is no such file or folder"),
+            NO_RIGHTS: ("{file}/x", "there is no such file or folder"), CONTRADICTION: ("{store}", "--dataset {store}"),
+        }),
+        "dataset_config": text("--dataset-config", NOT_OF_FILES),
+        "dataset_split": text("--dataset-split", "--dataset-split"),
+        "text_column": text("--text-column", "of text or token ids; it has", {
+            CONTRADICTION: refused("--dataset", "{ids}", "--text-column", "words", sentence="no column words of text"),
+        }),
+        "out": valued("--out", {
+            WRONG_TYPE: ("nowhere://x", "nowhere"), EMPTY: ("", "the value is empty"), ZERO: ("0", None),
+            HUGE: (LONG, LONGER), WRONG_KIND: ("{folder}", "is not an activation store; choose another --out"),
+            NO_RIGHTS: ("{file}/x", "{file} is not a folder; choose another --out"),
+            CONTRADICTION: ("{store}", "holds a harvest with other settings: "),
+        }),
+        "layers": layers("demo", 6),
+        "hook": several(
+            valued("--hook", {
+                WRONG_TYPE: ("a b", NO_NAME), ZERO: ("0", NO_NAME), NEGATIVE: ("-1", NO_NAME), HUGE: (LONG, NO_NAME),
+                NAN: ("nan", "the model has no such hook at layer 0"), WRONG_KIND: ("{file}", NO_NAME),
+            }),
+            "--hook", "mlp_out",
+        ),
+        "dtype": choice("--dtype"),
+        "compress": choice("--compress"),
+        "context_size": count("--context-size", {
+            HUGE: ("1025", "not one context of 1025 tokens"),
+            CONTRADICTION: ("512", "--context-size 512: demo takes 256 at most"),
+        }),
+        "batch_size": count("--batch-size", {CONTRADICTION: ("1T", "are free; give less")}),
+        "skip_positions": count("--skip-positions", {
+            ZERO: ("0", None), CONTRADICTION: ("32", "--skip-positions 32: leaves nothing of a context of 32"),
+        }),
+        "prefix_token": valued("--prefix-token", {
+            WRONG_TYPE: ("sep", NO_TOKEN), EMPTY: ("", NO_TOKEN), ZERO: ("0", None), NEGATIVE: ("-1", NO_TOKEN),
+            HUGE: ("999999", FEW), NAN: ("nan", NO_TOKEN), WRONG_KIND: ("1.5", NO_TOKEN),
+            CONTRADICTION: refused(
+                "--dataset", "{ids}", "--prefix-token", "bos", sentence="give a token's number for a dataset of token"
+            ),
+        }),
+        "separator_token": valued("--separator-token", {
+            WRONG_TYPE: ("sep", NO_TOKEN), EMPTY: ("", NO_TOKEN), ZERO: ("0", None), NEGATIVE: ("-1", NO_TOKEN),
+            HUGE: ("999999", FEW), NAN: ("nan", NO_TOKEN), WRONG_KIND: ("1.5", NO_TOKEN),
+            CONTRADICTION: refused("--dataset", "{ids}", "--separator-token", "eos", sentence=OF_IDS),
+        }),
+        "special_tokens": choice("--special-tokens", {
+            CONTRADICTION: refused("--dataset", "{ids}", "--special-tokens", "parse", sentence=OF_IDS),
+        }),
+        "heldout": count("--held-out", {
+            ZERO: ("0", None), HUGE: ("60%", HALF), NAN: ("nan%", "is no share; give a number and a percent sign"),
+            CONTRADICTION: ("16", HALF),
+        }),
+        "processing": choice("--processing"),
+        "precision": choice("--precision", {CONTRADICTION: ("tf32", "--precision tf32: only GPUs have it")}),
+        "compiling": choice("--compile"),
+        "device": choice("--device"),
+        "seed": count("--seed", {ZERO: ("0", None)}),
+        "overwrite": flag("--overwrite", refused(
+            "--overwrite", "--out", "{folder}", sentence="is not an activation store; choose another --out"
+        )),
+        "dry_run": flag("--dry-run"),
+        "as_json": flag("--json"),
+    },
+    trial="--dry-run",
+)  # fmt: skip
+
+
+def test_every_option_has_a_row_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not TABLE.missing()
+    with capsys.disabled():
+        print(f"\nharvest: {len(list(TABLE.cases()))} cases of options")
+
+
+@pytest.mark.parametrize(("name", "kind"), TABLE.cases())
+def test_bad_values_are_refused_in_one_sentence(name: str, kind: Kind, places: dict[str, str], world: Path) -> None:
+    check(TABLE, name, kind, places, world)
+
+
+def test_the_default_context_is_never_longer_than_the_model_takes(
+    random_gpt2: Path, token_file: Path, command, tmp_path: Path
+) -> None:
+    done = command(
+        "harvest", "--model", random_gpt2, "--dataset", token_file, "--tokens", "1k", "--out", tmp_path / "s.zarr",
+        "--device", "cpu", "--json", "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert '"rows": 960' in done.stdout  # 15 contexts of 64
