@@ -34,7 +34,7 @@ WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
 )  # fmt: skip
 LONGER = "is longer than a file's name may be"
 NO_RUN = "has no run; give a folder that `train --out` wrote"
-NO_MODEL = "neither a local directory in hub format nor a model on the hub"
+NO_MODEL = "the model is not in the hub's cache; give a local directory in hub"
 FEW = "held-out contexts; give at most that"
 
 STORE = valued("--store", {
@@ -102,7 +102,7 @@ def thresholds(contradict: bool) -> dict[str, Rows]:
 
 
 MODEL = text("--model", NO_MODEL, {
-    WRONG_KIND: ("{folder}", f"--model folder: {NO_MODEL}"), NO_RIGHTS: ("{file}/x", "{file}/x"),
+    WRONG_KIND: ("{folder}", "--model folder: neither a local directory in hub format nor a model"), NO_RIGHTS: ("{file}/x", "{file}/x"),
 })  # fmt: skip
 
 

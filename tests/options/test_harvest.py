@@ -14,8 +14,8 @@ WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
     Kind.WRONG_TYPE, Kind.WRONG_KIND, Kind.NO_RIGHTS, Kind.CONTRADICTION,
 )  # fmt: skip
 LONGER = "is longer than a file's name may be"
-NO_MODEL = "neither a local directory in hub format nor a model on the hub"
-NO_DATA = "nor a dataset on the hub"
+NO_MODEL = "the model is not in the hub's cache; give a local directory in hub"
+NO_DATA = "the dataset is not in the hub's cache; give a local file"
 NO_TOKEN = "is no token; give none, bos, eos or a token's number"
 FEW = "the model's vocabulary has 4096 tokens; give less"
 NO_NAME = "is no name of a hook; give mlp_out, resid_post or another"
@@ -32,7 +32,7 @@ TABLE = Table(
     {
         "model": text("--model", NO_MODEL, {
             WRONG_KIND: ("{file}", "there is no such folder"), NO_RIGHTS: ("{file}/x", "there is no such folder"),
-            CONTRADICTION: ("{folder}", f"--model folder: {NO_MODEL}"),
+            CONTRADICTION: ("{folder}", "--model folder: neither a local directory in hub format nor a model"),
         }),
         "revision": text("--revision", "does not apply to demo, which is no model on the hub; leave it out"),
         "tokens": count("--tokens", {
