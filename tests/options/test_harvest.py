@@ -32,7 +32,7 @@ TABLE = Table(
     {
         "model": text("--model", NO_MODEL, {
             WRONG_KIND: ("{file}", "there is no such folder"), NO_RIGHTS: ("{file}/x", "there is no such folder"),
-            CONTRADICTION: ("{folder}", "--model folder: neither a local directory in hub format nor a model"),
+            CONTRADICTION: ("{folder}", "--model folder: neither a local directory in hub format"),
         }),
         "revision": text("--revision", "does not apply to demo, which is no model on the hub; leave it out"),
         "tokens": count("--tokens", {
