@@ -102,7 +102,8 @@ def thresholds(contradict: bool) -> dict[str, Rows]:
 
 
 MODEL = text("--model", NO_MODEL, {
-    WRONG_KIND: ("{folder}", "--model folder: neither a local directory in hub format"), NO_RIGHTS: ("{file}/x", "{file}/x"),
+    WRONG_KIND: ("{folder}", "--model folder: neither a local directory in hub format"),
+    NO_RIGHTS: ("{file}/x", "{file}/x"),
 })  # fmt: skip
 
 
