@@ -33,7 +33,7 @@ from analyze.bootstrap import Float
 from analyze.estimates import Estimate
 from analyze.fitted import FittedRun
 from analyze.progress import unfinished
-from analyze.tables import Row, layer
+from analyze.tables import Row, layers
 
 UNFINISHED: Literal["no verdict: unfinished runs"] = "no verdict: unfinished runs"
 Verdict = Literal["holds", "does not hold", "not enough data", "no verdict: unfinished runs"]
@@ -129,7 +129,7 @@ def by_layer(each: Sequence[Claim]) -> str:
 
 def named(hooks: Sequence[str]) -> str:
     """Layers by their numbers: layers 2, 4."""
-    return f"layer{'s' * (len(hooks) > 1)} {', '.join(map(layer, hooks))}"
+    return f"layer{'s' * (len(hooks) > 1)} {', '.join(layers(hooks))}"
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,13 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def layer(hook: str) -> str:
-    """How a hook is called beside others of its kind: by its block's number."""
-    number = layer_of(hook)
-    return hook if number is None else str(number)
+def layers(hooks: Sequence[str]) -> list[str]:
+    """What to call hooks that are shown together: their blocks' numbers, or full names if two are of one block."""
+    numbers = [layer_of(hook) for hook in hooks]
+    known = [number for number in numbers if number is not None]
+    if len(set(known)) < len(known):
+        return list(hooks)
+    return [hook if number is None else str(number) for hook, number in zip(hooks, numbers, strict=True)]
 
 
 def short(value: float | None) -> str:

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from analyze.figures.style import layer_colour, legend, log_axis, panels, unique
-from analyze.tables import Row, layer
+from analyze.tables import Row, layers
 
 
 def histograms(lines: Sequence[Row], label: str, *, log_x: bool = False, log_y: bool = False) -> Figure:
     """A panel for each run, a line for each layer; lines have run, hook, low, high, count, for bins that have any."""
     runs, hooks = unique(li["run"] for li in lines), unique(li["hook"] for li in lines)
+    names = layers(hooks)
     figure, axes = panels(runs, columns=4, share_y=False)
     for panel, run in zip(axes, runs, strict=True):
         for i, hook in enumerate(hooks):
             bins = [li for li in lines if (li["run"], li["hook"]) == (run, hook)]
             if bins:
                 x, y = _outline(bins)
-                panel.plot(x, y, color=layer_colour(i, len(hooks)), linewidth=1, label=layer(hook))
+                panel.plot(x, y, color=layer_colour(i, len(hooks)), linewidth=1, label=names[i])
         if log_x:
             log_axis(panel, "x")
         if log_y:

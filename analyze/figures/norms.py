@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analyze.figures.style import COLOURS, MARKERS, layer_axis, layer_colour, log_axis, unique
 from analyze.measures import ALL
-from analyze.tables import Row, layer
+from analyze.tables import Row, layers
 
 
 def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
@@ -18,19 +18,28 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
     `lines` and `histogram` are norms.norm_lines's and histogram_lines's, of one model.
     """
     hooks = unique(line["hook"] for line in lines)
+    names = layers(hooks)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for i, hook in enumerate(hooks):
         bins = [b for b in histogram if b["hook"] == hook and b["subset"] == ALL and b["low"] > 0]
         total = sum(b["rows"] for b in bins)
         left.plot(
             [(b["low"] * b["high"]) ** 0.5 for b in bins], [b["rows"] / total for b in bins], drawstyle="steps-mid",
-            color=layer_colour(i, len(hooks)), linewidth=1.2, label=layer(hook),
+            color=layer_colour(i, len(hooks)), linewidth=1.2, label=names[i],
         )  # fmt: skip
     log_axis(left, "x")
     left.set_xlabel("‖x‖₂")
     left.set_ylabel("share of rows (bins of ⅛ octave)")
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", title="layer", ncols=12, fontsize=8, frameon=False)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        title="layer",
+        ncols=12 if max(map(len, names)) < 4 else 3,
+        fontsize=8,
+        frameon=False,
+    )
     for i, subset in enumerate(unique(line["subset"] for line in lines)):
         here = [line for line in lines if line["subset"] == subset]
         right.errorbar(

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analyze.tables import layer
+from analyze.tables import layers
 
 # Okabe and Ito 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -122,7 +122,7 @@ def log_axis(panel: Axes, which: Literal["x", "y"]) -> None:
 
 
 def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:
-    panel.set_xticks(range(len(hooks)), [layer(hook) for hook in hooks], fontsize=8 if len(hooks) < 20 else 6)
+    panel.set_xticks(range(len(hooks)), layers(hooks), fontsize=8 if len(hooks) < 20 else 6)
     panel.set_xlabel("layer")
 
 

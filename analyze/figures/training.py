@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from analyze.figures.style import NAMES, Style, layer_colour, legend, log_axis, panels, run_styles, unique
-from analyze.tables import Row, layer
+from analyze.tables import Row, layers
 
 Families = Mapping[str, Sequence[str]]
 
@@ -18,11 +18,12 @@ Families = Mapping[str, Sequence[str]]
 def by_layer(lines: Sequence[Row], measure: str) -> Figure:
     """A panel for each run, a line for each layer; `lines` are training.curve_lines's, of one split."""
     runs, hooks = unique(li["run"] for li in lines), unique(li["hook"] for li in lines)
+    names = layers(hooks)
     figure, axes = panels(runs, columns=4, share_y=True)
     for panel, run in zip(axes, runs, strict=True):
         for i, hook in enumerate(hooks):
             rows, values = _points(lines, run, hook)
-            panel.plot(rows, values, color=layer_colour(i, len(hooks)), linewidth=1, label=layer(hook))
+            panel.plot(rows, values, color=layer_colour(i, len(hooks)), linewidth=1, label=names[i])
         log_axis(panel, "y")
         _rows_axis(panel)
     figure.supylabel(NAMES[measure])

@@ -1,8 +1,8 @@
-"""CSV cells."""
+"""CSV cells, and what hooks are called."""
 
 from __future__ import annotations
 
-from analyze.tables import as_csv
+from analyze.tables import as_csv, layers
 
 
 def test_unknown_and_not_finite_values_are_empty_cells_and_lists_have_spaces() -> None:
@@ -12,3 +12,10 @@ def test_unknown_and_not_finite_values_are_empty_cells_and_lists_have_spaces() -
     ]
     assert as_csv(rows).splitlines() == ["a,b,c,d,e", ",,,1   x,False", '0,0.5,"x, y",,True']
     assert as_csv([]) == "\n"
+
+
+def test_hooks_of_one_block_are_called_by_their_full_names() -> None:
+    one_kind = ["blocks.0.hook_mlp_out", "blocks.11.hook_mlp_out", "ln_final.hook_normalized"]
+    assert layers(one_kind) == ["0", "11", "ln_final.hook_normalized"]
+    two_kinds = ["blocks.0.hook_mlp_out", "blocks.0.hook_resid_post", "blocks.1.hook_mlp_out"]
+    assert layers(two_kinds) == two_kinds
