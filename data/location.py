@@ -169,7 +169,7 @@ def publish_file(aside: Path, location: Location) -> None:
         write_file(location, aside.read_bytes())
         return
     with open(aside, "rb+") as file:
-        os.fdatasync(file.fileno())
+        sync_data(file.fileno())
     os.replace(aside, location)
 
 
@@ -200,6 +200,11 @@ def remove(location: Location) -> None:
         shutil.rmtree(location)
     else:
         location.unlink(missing_ok=True)
+
+
+def sync_data(fd: int) -> None:
+    """Make a file's bytes durable, and its size; macOS has no fdatasync."""
+    getattr(os, "fdatasync", os.fsync)(fd)
 
 
 def sync_directory(location: Location) -> None:

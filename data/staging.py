@@ -49,6 +49,7 @@ from data.location import (
     is_local,
     publish_file,
     remove,
+    sync_data,
     sync_directory,
     transfers,
     write_file,
@@ -301,6 +302,6 @@ def _pwrite(path: Path, data: memoryview, offset: int) -> None:
 def _fdatasync(path: Path) -> None:
     fd = os.open(path, os.O_WRONLY)
     try:
-        os.fdatasync(fd)
+        sync_data(fd)
     finally:
         os.close(fd)

@@ -134,13 +134,13 @@ def main(
     """
     from data.allocator import keep_large_blocks
     from data.facts import store_facts
-    from data.location import remove
-    from data.writer import remove_store, staging_path
+    from data.writer import staging_path
     from harvest.compute import Compute
     from harvest.documents import THE_PILE, DatasetChoice
     from harvest.inputs import open_inputs
     from harvest.lm import find_model
     from harvest.memory import check_batch
+    from harvest.overwrite import tidy
     from harvest.plan import (
         Request,
         check_existing,
@@ -179,19 +179,18 @@ def main(
         show_plan(request, facts, out, torch_device, as_json)
         return
     if finished is not None:
+        tidy(finished)
         click.echo(f"{out} is complete; nothing to do", err=True)
         show(store_facts(finished), as_json)
         return
     worker = Worker.from_environment()
-    if overwrite:
-        if worker.world_size > 1:
-            raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
-        remove_store(out)
-        remove(staging_path(out))
-
+    if overwrite and worker.world_size > 1:
+        raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
     if torch_device.type == "cpu":
         keep_large_blocks()
-    outcome = run(request, inputs, settings, out, device=torch_device, worker=worker, stop=stopping.event)
+    outcome = run(
+        request, inputs, settings, out, device=torch_device, worker=worker, stop=stopping.event, overwrite=overwrite
+    )
     if outcome.text_ended:
         have = outcome.store.layout.n_contexts * context_size
         click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)

@@ -20,6 +20,7 @@ from data.dtypes import DType, stored_dtype
 from data.errors import InputError, StoreError
 from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
+from data.replace import beside
 from data.schema import Schema
 from data.sealed import read_sealed
 from data.writable import check_writable
@@ -181,6 +182,19 @@ def check_free_space(out: Location, schema: Schema) -> None:
         )
 
 
+def check_space_beside(out: Path, schema: Schema) -> None:
+    """Raise InputError where the disk cannot hold a store's first window beside the store that it is to replace."""
+    layout, place = schema.layout, beside(out)
+    window = min(layout.shards_per_window, layout.n_shards) * schema.shard_bytes()
+    need = int(RESERVE * (2 * 4 * layout.n_contexts * schema.context_size + window))
+    free = free_bytes(out) + used_bytes(place, staging_path(place))
+    if need > free:
+        raise InputError(
+            f"--overwrite: {human_bytes(need)} are needed beside {out}, until the new store can take its place, and "
+            f"{human_bytes(free)} are free; free some space, remove {out} first, or give another --out"
+        )
+
+
 def free_bytes(out: Location) -> int:
     """Bytes that are free on the disk of the store's unfinished parts."""
     existing = staging_path(out).absolute()
@@ -201,12 +215,17 @@ def existing_settings(out: Location) -> dict[str, Any] | None:
 
     Raises InputError where something else is in the way.
     """
-    started = staging_path(out) / "settings.json"
     if is_occupied(out) and not is_remains(out):
         try:
             return dict(open_store(out).provenance["settings"])
         except StoreError as error:
             raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
+    return begun_settings(out)
+
+
+def begun_settings(out: Location) -> dict[str, Any] | None:
+    """The settings in a harvest's unfinished parts; None where there are none."""
+    started = staging_path(out) / "settings.json"
     return read_sealed(started) if started.exists() else None
 
 

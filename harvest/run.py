@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from data.deal import Layout, Run, worker_windows
 from data.dtypes import channel_scales, is_finite
 from data.errors import InputError, Stopped, StoreError, WindowDamagedError
 from data.location import Location, exists
+from data.lock import locked
 from data.progress import Bar
 from data.reader import Store, open_store
 from data.sealed import sealed
@@ -33,10 +35,19 @@ from harvest.compute import AtPrecision, relative_errors
 from harvest.contexts import Packed, tokens_to_contexts
 from harvest.inputs import Inputs
 from harvest.lm import LanguageModel, ModelFacts, load
+from harvest.overwrite import discard, place_for, remove_old, replace, replaces_at_creation
 from harvest.pipeline import Pipeline
-from harvest.plan import Request, check_free_space, check_settings, human_bytes, make_schema
+from harvest.plan import (
+    Request,
+    check_free_space,
+    check_settings,
+    check_space_beside,
+    expected_schema,
+    human_bytes,
+    make_schema,
+)
 from harvest.rows import ReadingStopped
-from harvest.worker import Worker, locked, wait_for
+from harvest.worker import Worker, wait_for, worker_lock
 
 CALIBRATION_CONTEXTS = 64  # for int8's channel scales
 
@@ -53,59 +64,81 @@ class Outcome:
 
 
 def run(
-    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, *,
-    device: torch.device, worker: Worker, stop: threading.Event, quiet: bool = False,
+    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, *, device: torch.device, worker: Worker,
+    stop: threading.Event, overwrite: bool = False, quiet: bool = False,
 ) -> Outcome:  # fmt: skip
-    """Harvest into `out`, or continue there. Raises InputError, or Stopped once `stop` is set."""
-    staging = staging_path(out)
-    begun = False
-    try:
-        staging.mkdir(parents=True)
-    except FileExistsError:  # asked of mkdir, which only one of two harvests started at once can win
-        begun = True
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written there ({error.strerror}); choose another --out") from error
-    try:
-        return _run(request, inputs, settings, out, device=device, worker=worker, stop=stop, quiet=quiet)
-    except ReadingStopped:
-        raise
-    except InputError:
-        # A mistake noticed late leaves nothing in the way.
-        if not begun and worker.rank == 0 and not exists(out / "zarr.json"):
-            shutil.rmtree(staging, ignore_errors=True)
-        raise
+    """Harvest into `out`, or continue there. Raises InputError, or Stopped once `stop` is set.
+
+    With `overwrite` the store in `out` is replaced (overwrite.py).
+    """
+    with locked(worker_lock(out, worker.rank), f"--out {out}"):
+        place = place_for(out, settings, overwrite=overwrite)
+        if isinstance(out, Path) and place != out:
+            check_space_beside(out, expected_schema(request, inputs.facts))
+        staging = staging_path(place)
+        begun = staging.exists()
+        try:
+            staging.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--out {out}: cannot be written there ({error.strerror}); choose another --out"
+            ) from error
+        try:
+            return _run(
+                request, inputs, settings, place, out, device=device, worker=worker, stop=stop, quiet=quiet,
+                removes=place == out and replaces_at_creation(out, overwrite=overwrite),
+            )  # fmt: skip
+        except ReadingStopped:
+            raise
+        except InputError:
+            # A mistake noticed late leaves nothing in the way.
+            if place != out and exists(staging):
+                discard(place)
+            elif not begun and worker.rank == 0 and not exists(out / "zarr.json"):
+                shutil.rmtree(staging, ignore_errors=True)
+            raise
 
 
 def _run(
-    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, *,
-    device: torch.device, worker: Worker, stop: threading.Event, quiet: bool,
+    request: Request, inputs: Inputs, settings: dict[str, Any], place: Location, out: Location, *,
+    device: torch.device, worker: Worker, stop: threading.Event, quiet: bool, removes: bool,
 ) -> Outcome:  # fmt: skip
-    staging = staging_path(out)
-    with locked(out, worker):
-        if worker.rank == 0 and not exists(out / "zarr.json"):
-            write_json(staging / "settings.json", sealed(settings))
-            begin(out)
-            model = load_for(request, inputs.facts, device)
-            packed = tokens_to_contexts(request, inputs, staging, stop=stop, quiet=quiet)
-            create_store(request, inputs, settings, out, packed, model, device)
-            if not quiet:
-                for note in packed.notes():
-                    click.echo(note, err=True)
-        else:
-            wait_for(lambda: exists(out / "zarr.json"), stop)
-            check_settings(out, settings)  # which a worker that was the first to start could not compare before
-            model = load_for(request, inputs.facts, device)
+    """Harvest at `place`, which becomes `out` after the first window. `removes`: a store in `out` is in the way."""
+    staging = staging_path(place)
+    if worker.rank == 0 and (removes or not exists(place / "zarr.json")):
+        write_json(staging / "settings.json", sealed(settings))
+        begin(place)
+        model = load_for(request, inputs.facts, device)
+        packed = tokens_to_contexts(request, inputs, staging, stop=stop, quiet=quiet)
+        if removes:
+            remove_old(out)
+        create_store(request, inputs, settings, place, packed, model, device)
+        if not quiet:
+            for note in packed.notes():
+                click.echo(note, err=True)
+    else:
+        made = lambda: set() if exists(out / "zarr.json") else {0}  # noqa: E731
+        if worker.rank:
+            wait_for(made, f"rank 0 to tokenise the text and create {out}", out, worker, stop)
+        check_settings(place, settings)  # which a worker that was the first to start could not compare before
+        model = load_for(request, inputs.facts, device)
+    store = open_store(place)
+    check_same_path(store, model)
+    if place != out:
+        fill(store, model, request, device=device, worker=worker, stop=stop, quiet=quiet, most=1)
+        replace(place, out)
         store = open_store(out)
-        check_same_path(store, model)
-        speed = fill(store, model, request, device=device, worker=worker, stop=stop, quiet=quiet)
-        if worker.rank == 0:
-            windows = set(range(store.layout.n_windows))
-            wait_for(lambda: committed_windows(out, store.schema) == windows, stop)
-            finish(out)
-        store = open_store(out)
-        if store.complete:  # a worker that came after the end has made the folder anew
-            shutil.rmtree(staging, ignore_errors=True)
-        return Outcome(store, speed, model.compile_seconds, store.layout.n_contexts < request.n_contexts)
+    speed = fill(store, model, request, device=device, worker=worker, stop=stop, quiet=quiet)
+    if worker.rank == 0:
+        wait_for(lambda: lacking_ranks(store, worker.world_size), "the windows of other workers", out, worker, stop)
+        finish(out)
+    return Outcome(open_store(out), speed, model.compile_seconds, store.layout.n_contexts < request.n_contexts)
+
+
+def lacking_ranks(store: Store, world_size: int) -> set[int]:
+    """The workers whose windows are not all committed."""
+    committed = committed_windows(store.path, store.schema)
+    return {rank for rank in range(world_size) if set(worker_windows(store.layout, rank, world_size)) - committed}
 
 
 def load_for(request: Request, facts: ModelFacts, device: torch.device) -> LanguageModel:
@@ -207,12 +240,15 @@ def place(layout: Layout, window: int, first_row: int, last_row: int) -> tuple[N
 
 def fill(
     store: Store, model: LanguageModel, request: Request, *, device: torch.device, worker: Worker,
-    stop: threading.Event, quiet: bool,
+    stop: threading.Event, quiet: bool, most: int | None = None,
 ) -> float | None:  # fmt: skip
-    """Run this worker's windows; returns tokens a second, the first batch left out, the sealing included."""
+    """Run this worker's windows, or the first `most` of those that lack.
+
+    Returns tokens a second, the first batch left out, the sealing included.
+    """
     schema, layout = store.schema, store.layout
     committed = committed_windows(store.path, schema)
-    todo = [w for w in worker_windows(layout, worker.rank, worker.world_size) if w not in committed]
+    todo = [w for w in worker_windows(layout, worker.rank, worker.world_size) if w not in committed][:most]
     scales = {}
     if schema.dtype == "int8":
         scales = {hook: torch.from_numpy(np.array(store.channel_scale(hook))).to(device) for hook in schema.hooks}

@@ -137,7 +137,7 @@ def test_a_second_harvest_into_the_same_store_is_refused(tmp_path: Path) -> None
     first.kill()
     first.wait()
     assert second.returncode == 2
-    assert "another harvest is writing" in errors
+    assert "another process is writing there (process " in errors
 
 
 def test_a_bit_flipped_between_a_stop_and_the_next_start_is_noticed_and_its_window_harvested_again(

@@ -1,0 +1,110 @@
+"""Replacing a store: the new one is made beside the old, and takes its place once its first window is safe.
+
+An object store cannot rename: there the old one is removed when the new one's text is tokenised and its model is
+loaded, before its first window is computed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from data.location import Location, is_occupied, remove
+from data.lock import locked
+from data.reader import Store, open_store
+from data.replace import beside, check_replaceable, finish_replacing, take_place
+from data.writer import is_remains, remove_store, staging_path
+from harvest.plan import begun_settings, existing_settings
+from harvest.worker import worker_lock
+
+MARK = "overwrites"  # in a harvest's staging folder: it was begun with --overwrite, so the same command continues it
+
+
+def place_for(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Location:
+    """Where a harvest of these settings writes at first: `out`, or beside it where it is to replace a store.
+
+    What is there of other settings is removed; the store at `out` stays.
+    """
+    if isinstance(out, Path):
+        finish_replacing(out, *_parts(out))
+    if not overwrite or ((staging_path(out) / MARK).exists() and _is_of(out, settings)):
+        return out
+    if isinstance(out, Path) and is_occupied(out) and not is_remains(out):
+        check_replaceable(out)
+        place: Location = beside(out)
+        if not _is_of(place, settings):
+            discard(place)
+        _mark(place)
+        return place
+    if not is_occupied(out) or is_remains(out):
+        discard(out)
+        _mark(out)
+    elif not _has_begun(out, settings):
+        remove(staging_path(out))
+    return out
+
+
+def replaces_at_creation(out: Location, *, overwrite: bool) -> bool:
+    """Whether a store in an object store is still to be removed, before the new one is created."""
+    return overwrite and not (staging_path(out) / MARK).exists() and is_occupied(out)
+
+
+def remove_old(out: Location) -> None:
+    """Remove a store from an object store; the harvest that replaces it is continued from then on."""
+    _mark(out)
+    remove_store(out)
+
+
+def replace(place: Location, out: Location) -> None:
+    """Put the store at `place`, and its unfinished parts, where they belong."""
+    assert isinstance(out, Path)
+    assert place == beside(out)
+    take_place(out, *_parts(out))
+
+
+def discard(place: Location) -> None:
+    """Remove a store and its unfinished parts."""
+    remove_store(place)
+    remove(staging_path(place))
+
+
+def tidy(store: Store) -> None:
+    """Remove what a kill has left of a finished harvest, unless another process is at work there."""
+    staging = staging_path(store.path)
+    if staging.exists():
+        try:
+            with locked(worker_lock(store.path, 0), "--out"):
+                if open_store(store.path).complete:
+                    shutil.rmtree(staging, ignore_errors=True)
+        except (InputError, OSError):  # a finished store may lie where nothing can be written
+            return
+
+
+def _parts(out: Path) -> list[tuple[Path, Path]]:
+    return [(staging_path(beside(out)), staging_path(out))]
+
+
+def _mark(place: Location) -> None:
+    staging = staging_path(place)
+    staging.mkdir(parents=True, exist_ok=True)
+    (staging / MARK).touch()
+
+
+def _has_begun(out: Location, settings: dict[str, Any]) -> bool:
+    """Whether the unfinished parts are those of a harvest of these settings, which has not made its store yet."""
+    try:
+        return begun_settings(out) == settings
+    except InputError:
+        return False
+
+
+def _is_of(place: Location, settings: dict[str, Any]) -> bool:
+    """Whether there is an unfinished harvest of these settings."""
+    try:
+        if existing_settings(place) != settings:
+            return False
+        return not is_occupied(place) or not open_store(place).complete
+    except InputError:
+        return False

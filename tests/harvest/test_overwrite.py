@@ -1,0 +1,152 @@
+"""--overwrite keeps the old store until the new one's first window is safe, through mistakes and kills."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import data.deal
+import harvest.run
+import harvest.worker
+from data import open_store
+from data.errors import InputError, Stopped
+from data.lock import locked
+from data.writer import staging_path
+from harvest.pipeline import Pipeline
+from harvest.worker import Worker, wait_for, worker_lock
+
+SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layers", "0", "--device", "cpu")
+
+
+class Killed(BaseException):
+    """In place of SIGKILL: nothing catches it."""
+
+
+@pytest.fixture
+def start(command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Harvest into a small store of several windows; returns the exit code, and what was said."""
+    monkeypatch.setattr(data.deal, "MAX_ROWS_PER_SHARD", 128)
+
+    def run(*more: str, name: str = "s.zarr") -> tuple[int, str]:
+        done = command(
+            "harvest", "--model", random_gpt2, "--dataset", token_file, "--out", tmp_path / name, *SIZES, *more
+        )
+        return done.returncode, done.stderr
+
+    return run
+
+
+def files(store: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int) -> None:
+    whole, calls = getattr(owner, name), []
+
+    def function(*arguments: Any, **more: Any) -> Any:
+        calls.append(name)
+        if len(calls) == at_call:
+            monkeypatch.setattr(owner, name, whole)
+            raise Killed
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, function)
+
+
+def test_mistakes_noticed_up_to_the_first_window_cost_no_finished_store(
+    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert start()[0] == 0
+    assert open_store(tmp_path / "s.zarr").layout.n_windows > 1
+    before = files(tmp_path / "s.zarr")
+
+    def fail(*arguments: Any, **more: Any) -> None:
+        raise InputError("a mistake")
+
+    for owner, name in ((harvest.run, "load_for"), (harvest.run, "create_store"), (Pipeline, "_check_values")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, fail)
+            code, said = start("--overwrite", "--seed", "1")
+        assert (code, "Error: a mistake" in said) == (2, True)
+        assert files(tmp_path / "s.zarr") == before
+        assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "at_call"),
+    [(os, "rename", 1), (os, "rename", 2), (os, "rename", 3), (os, "rename", 4), (harvest.run, "fill", 1),
+     (harvest.run, "fill", 2), (harvest.run, "finish", 1)],
+)  # fmt: skip
+def test_a_kill_while_a_store_is_replaced_is_continued_by_the_same_command(
+    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
+) -> None:
+    """The new store appears, the old one is renamed, the new one, and its unfinished parts."""
+    assert start()[0] == 0
+    before = files(tmp_path / "s.zarr")
+    with monkeypatch.context() as patched:
+        kill_at(patched, owner, name, at_call)
+        with pytest.raises(Killed):
+            start("--overwrite", "--seed", "1")
+    if (name, at_call) in (("rename", 1), ("rename", 2), ("fill", 1)):
+        assert files(tmp_path / "s.zarr") == before
+    if (name, at_call) in (("fill", 2), ("finish", 1)):  # the new one has its place, and is not begun again
+        monkeypatch.setattr(harvest.run, "tokens_to_contexts", None)
+    code, said = start("--overwrite", "--seed", "1")
+    assert code == 0, said
+    monkeypatch.undo()
+    monkeypatch.setattr(data.deal, "MAX_ROWS_PER_SHARD", 128)
+    assert start("--seed", "1", name="fresh.zarr")[0] == 0
+    assert files(tmp_path / "s.zarr") == files(tmp_path / "fresh.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.zarr", "s.zarr"]
+
+
+def test_a_kill_in_the_end_leaves_no_unfinished_parts_for_good(start, tmp_path: Path) -> None:
+    assert start()[0] == 0
+    (staging_path(tmp_path / "s.zarr") / "window-0").mkdir(parents=True)
+    assert start()[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+
+def test_a_worker_says_what_it_waits_for_and_ends_when_the_first_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(harvest.worker, "WAIT_SECONDS", 0.01)
+    out, looks = tmp_path / "s.zarr", []
+
+    def lacking() -> set[int]:
+        looks.append(1)
+        if len(looks) == 3:
+            first.__exit__(None, None, None)
+        return {0}
+
+    first = locked(worker_lock(out, 0), "--out")
+    first.__enter__()
+    with pytest.raises(Stopped):
+        wait_for(lacking, "rank 0 to create it", out, Worker(1, 2), threading.Event())
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "rank 1 waits for rank 0 to create it",
+        "rank 1 waited for rank 0 to create it, but rank 0 has ended; start all again",
+    ]
+    assert len(looks) == 4
+
+
+def test_a_first_worker_that_never_began_is_waited_for_only_where_it_may_run_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harvest.worker, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(harvest.worker, "START_SECONDS", 0.0)
+    looks: list[int] = []
+
+    def lacking() -> set[int]:
+        looks.append(1)
+        return {0} if len(looks) < 4 else set()
+
+    wait_for(lacking, "it", tmp_path / "s.zarr", Worker(1, 2), threading.Event())
+    looks.clear()
+    with pytest.raises(Stopped):
+        wait_for(lacking, "it", tmp_path / "s.zarr", Worker(1, 2, one_machine=True), threading.Event())
