@@ -33,7 +33,10 @@ RESERVE = 1.1  # over what is counted: temporaries, the allocator
 
 @dataclass(frozen=True)
 class Plan:
-    """Groups of SAEs, how much of their features is in memory at once. `bytes_needed` is on the device that trains."""
+    """Groups of SAEs, how much of their features is in memory at once.
+
+    `bytes_needed` is on the device that trains, `restart_bytes` in main memory, if all features are dead at once.
+    """
 
     groups: tuple[tuple[Member, ...], ...]
     d_model: int
@@ -47,6 +50,7 @@ class Plan:
     sparse_below: float
     fused: bool  # see encode.Blocks
     bytes_needed: int = 0
+    restart_bytes: int = 0
 
     @property
     def largest_group(self) -> int:
@@ -92,7 +96,9 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Pla
         groups, d_model, d_sae, rows, piece_features, noise_rows, n_noises, compute, keep_slope, sparse_below, fused
     )
     most_sparse = SHARES[-1] if device.type == "cuda" else sparse_below
-    return replace(plan, bytes_needed=_needed(plan, experiment, most_sparse))
+    return replace(
+        plan, bytes_needed=_needed(plan, experiment, most_sparse), restart_bytes=_restart_bytes(plan, experiment)
+    )
 
 
 def check_memory(plan: Plan, experiment: Experiment, store: Store, device: torch.device) -> None:
@@ -100,10 +106,17 @@ def check_memory(plan: Plan, experiment: Experiment, store: Store, device: torch
 
     On a CPU that includes the stream's buffers, but not its maps, which the page cache may give up at any time.
     """
+    host = plan.restart_bytes + stream_buffers(store, experiment)
     if device.type == "cuda":
         need, free = plan.bytes_needed, torch.cuda.mem_get_info(device)[0]
+        if host > available_memory():
+            raise InputError(
+                f"{host / 1e9:.2f} GB of main memory are needed, of which restarting dead features may take "
+                f"{plan.restart_bytes / 1e9:.2f} GB; {available_memory() / 1e9:.2f} GB are free: give fewer --layers, "
+                "fewer runs, a smaller --expansion or --batch-size, or --resample-at-most 0"
+            )
     else:
-        need, free = plan.bytes_needed + stream_buffers(store, experiment), available_memory()
+        need, free = plan.bytes_needed + host, available_memory()
     if need > free:
         n = sum(len(group) for group in plan.groups)
         raise InputError(
@@ -140,7 +153,21 @@ def _needed(plan: Plan, experiment: Experiment, most_sparse: float) -> int:
     pairs = int(PAIR_BYTES * most_sparse * block_rows * plan.d_sae)
     noise = size * plan.kept_noises * plan.noise_rows * plan.d_sae
     rows = 4 * batch * plan.d_model * (2 * layers + 4 * (plan.largest_group + replayed))
-    return int(RESERVE * (state + product + counts + blocks + pairs + noise + rows))
+    losses = 2 * 4 * n * _drawn_rows(experiment) if experiment.restarts else 0  # by batch, and put together
+    return int(RESERVE * (state + product + counts + blocks + pairs + noise + rows + losses))
+
+
+def _restart_bytes(plan: Plan, experiment: Experiment) -> int:
+    """Main memory for restarting features: the inputs drawn for all SAEs, then one SAE's temporaries."""
+    if not experiment.restarts:
+        return 0
+    n = sum(len(group) for group in plan.groups)
+    inputs = plan.d_sae * (4 * plan.d_model + 8)  # and the rows that they come from
+    return int(RESERVE * (n * inputs + 4 * inputs + 5 * 8 * _drawn_rows(experiment)))
+
+
+def _drawn_rows(experiment: Experiment) -> int:
+    return -(-experiment.resampling.rows // experiment.batch_size) * experiment.batch_size
 
 
 def stream_buffers(store: Store, experiment: Experiment) -> int:

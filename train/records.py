@@ -10,6 +10,7 @@ Not here: what is measured (measures.py), when (trainer.py).
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from data.errors import InputError
+from data.location import write_file
 from train.group import Group
 from train.measures import Sums, measures
 from train.metrics_file import Record
@@ -107,13 +109,22 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """One W&B run for the experiment; a run's name leads its measures' names."""
+    """One W&B run for the experiment; a run's name leads its measures' names.
+
+    Its identity is kept in the experiment's folder: an experiment that continues, continues it.
+    """
 
     def __init__(self, out: Path, settings: Record) -> None:
         import wandb
 
         out.mkdir(parents=True, exist_ok=True)
-        self._run = wandb.init(project="nsae-pipeline", name=out.name, dir=str(out), config=settings)
+        kept = out / "wandb_run_id"
+        if not kept.exists():
+            write_file(kept, secrets.token_hex(4).encode())
+        self._run = wandb.init(
+            project="nsae-pipeline", name=out.name, dir=str(out), config=settings, id=kept.read_text(encoding="ascii"),
+            resume="allow",
+        )  # fmt: skip
         self._held: dict[str, float] = {}
         self._rows = 0
 

@@ -51,7 +51,12 @@ def draw_inputs(losses: Tensor, n: int, *, seed: int) -> Tensor:
     if not float(weights.sum()) > 0:
         weights = torch.ones_like(weights)
     generator = torch.Generator().manual_seed(seed)
-    return torch.multinomial(weights, n, replacement=n > int((weights > 0).sum()), generator=generator)
+    if n <= int((weights > 0).sum()):  # an exponential race; torch.multinomial does the same, for at most 2²⁴ rows
+        race = torch.empty_like(weights).exponential_(generator=generator)
+        return torch.topk(weights / race, n).indices
+    ends = weights.cumsum(0)
+    places = torch.rand(n, generator=generator, dtype=torch.float64) * ends[-1]
+    return torch.searchsorted(ends, places, right=True).clamp(max=len(weights) - 1)
 
 
 def restart(sae: SAE, dead: Tensor, x: Tensor) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from train.existing import check_existing
 from train.inputs import Inputs
 from train.objective import Objective
-from train.outputs import Outputs, check_existing
+from train.outputs import Outputs
 from train.plan import make_plan
 from train.resample import Resampling
 from train.runs import Experiment, Reports, make_runs
@@ -50,3 +51,12 @@ def test_what_is_measured_as_an_experiment_begins_stays_as_it_was(tmp_path: Path
     assert opened().once("sparse_below", lambda: 0.25) == 0.25
     assert opened().once("sparse_below", lambda: pytest.fail("measured again")) == 0.25
     assert not check_existing(tmp_path, experiment(), overwrite=False)  # and is no setting that a resume must repeat
+
+
+def test_restarting_dead_features_is_counted_in_the_memory_that_is_needed() -> None:
+    """The inputs of all features at once, if all are dead, and the losses of the rows that they are drawn from."""
+    never = experiment()
+    often = replace(never, resampling=Resampling(10**5, 10**4, 0.0, 4, 10**5))
+    assert make_plan(never, 24, CPU).restart_bytes == 0
+    assert make_plan(often, 24, CPU).restart_bytes > 2 * 96 * 24 * 4
+    assert make_plan(often, 24, CPU).bytes_needed > make_plan(never, 24, CPU).bytes_needed + 2 * 10**5 * 4

@@ -80,6 +80,13 @@ def test_drawing_repeats_no_input_while_there_are_enough_and_is_a_function_of_th
     assert len(draw_inputs(losses, 80, seed=1)) == 80
 
 
+def test_inputs_are_drawn_from_more_rows_than_torch_multinomial_takes() -> None:
+    losses = torch.zeros(2**24 + 2)
+    losses[[5, 2**24 + 1]] = 1.0
+    assert sorted(draw_inputs(losses, 2, seed=1).tolist()) == [5, 2**24 + 1]
+    assert set(draw_inputs(losses, 50, seed=1).tolist()) == {5, 2**24 + 1}
+
+
 def test_the_architectures_are_exported() -> None:
     import train
 

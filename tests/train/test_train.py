@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import uuid
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import fsspec
@@ -245,6 +247,35 @@ def test_four_runs_read_the_store_once(store, command, tmp_path: Path, monkeypat
     assert amounts[0] == pytest.approx(62 * 64 * 2 * 16 * 2, abs=ahead)
 
 
+def test_a_continued_experiment_continues_its_wandb_run(store, command, tmp_path: Path, monkeypatch) -> None:
+    begun: list[dict[str, Any]] = []
+
+    class Dashboard:
+        def log(self, measures: dict[str, float], step: int) -> None:
+            pass
+
+        def finish(self) -> None:
+            pass
+
+    def init(**given: Any) -> Dashboard:
+        begun.append(given)
+        return Dashboard()
+
+    module = ModuleType("wandb")
+    module.__spec__ = ModuleSpec("wandb", None)
+    module.init = init
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    given = ["--store", store.path, "--variant", "nsae", *SMALL, "--log", "wandb", "--out"]
+    with monkeypatch.context() as patched:
+        patched.setattr(train.trainer.Trainer, "_validate", lambda self, bar, stop: stop.set() or False)
+        assert command("train", *given, tmp_path / "runs").returncode == 75
+    assert command("train", *given, tmp_path / "runs").returncode == 0
+    assert command("train", *given, tmp_path / "others").returncode == 0
+    first, second, other = (one["id"] for one in begun)
+    assert first == second != other
+    assert {one["resume"] for one in begun} == {"allow"}
+
+
 @pytest.mark.parametrize("log", ["tensorboard", "wandb"])
 def test_measures_also_go_to_a_dashboard(store, command, tmp_path: Path, monkeypatch, log: str) -> None:
     pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
@@ -270,7 +301,7 @@ def test_several_runs_json_alone_is_on_standard_output_and_eval_noise_shows_the_
     assert quiet[1] == noisy[1]
 
 
-@pytest.mark.parametrize("interval", ["4096", "2048"])
+@pytest.mark.parametrize("interval", ["2048", "1024"])
 def test_no_feature_is_restarted_after_the_last_step(
     store, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
 ) -> None:
