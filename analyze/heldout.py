@@ -57,7 +57,8 @@ class Heldout:
 
     def identity(self) -> list[str | int | None]:
         """What it is, in JSON's types."""
-        return [self.store.fingerprint, self.n_contexts, int(self.contexts[-1])]
+        about = [self.store.fingerprint, self.n_contexts, int(self.contexts[-1])]
+        return [*about, *sorted(self.store.left_out)]
 
     @property
     def bins(self) -> list[tuple[str, int, int]]:
@@ -82,4 +83,7 @@ class Heldout:
                 yield Rows(x, self.group_of[context[index], position[index]], context[index], position[index])
 
     def n_rows(self) -> int:
-        return self.n_contexts * self.store.layout.rows_per_context
+        if not self.store.left_out:
+            return self.n_contexts * self.store.layout.rows_per_context
+        origins = (self.store.origin(shard)[0] for shard in self.store.shards("heldout"))
+        return sum(int(np.isin(context, self.contexts).sum()) for context in origins)

@@ -15,6 +15,10 @@ class DamagedError(StoreError):
     """A file of a store is missing, or not what was written; the message names it."""
 
 
+class OtherVersionError(StoreError):
+    """A store has another version of the format than this one reads; the message names it."""
+
+
 class WindowDamagedError(DamagedError):
     """What a stopped harvest left of a window is not what was written; the window can be harvested again."""
 

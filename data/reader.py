@@ -53,7 +53,14 @@ class Store:
         self.path, self.root = path, root
         self.schema, self.provenance = root.schema, root.provenance
         self.complete, self.fingerprint = root.complete, root.fingerprint
+        self.left_out: frozenset[int] = frozenset()  # shards
         self._checked: set[tuple[str, int]] = set()  # array and chunk
+
+    def without(self, shards: Iterable[int]) -> Store:
+        """The store without some shards: its splits, statistics and streams leave them out."""
+        rest = Store(self.path, self.root)
+        rest.left_out, rest._checked = self.left_out | frozenset(shards), self._checked
+        return rest
 
     @property
     def hooks(self) -> list[str]:
@@ -87,8 +94,9 @@ class Store:
         return table
 
     def shards(self, split: Split) -> list[int]:
-        """Committed shards of a split."""
-        return [int(i) for i in np.flatnonzero((self.commit[:, 0] > 0) & (self.commit[:, 1] == SPLITS.index(split)))]
+        """Committed shards of a split, but for those left out."""
+        there = np.flatnonzero((self.commit[:, 0] > 0) & (self.commit[:, 1] == SPLITS.index(split)))
+        return [int(i) for i in there if int(i) not in self.left_out]
 
     def n_rows(self, split: Split) -> int:
         """Committed rows of a split."""
@@ -225,7 +233,9 @@ class Store:
         try:
             return self._chunk(name, shard, self.committed(name, shard))[:n_rows]
         except DamagedError as error:
-            raise DamagedError(f"shard {shard}: {error}; `analyze verify` lists all that is damaged") from error
+            raise DamagedError(
+                f"shard {shard}: {error}; --skip-damaged leaves it out, and `analyze verify` lists all"
+            ) from error
 
     def _whole_chunk(self, name: str, index: int) -> NDArray[Any]:
         return self._chunk(name, index, self.root.checksums[name][index])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.arrays import group
-from data.errors import DamagedError, StoreError
+from data.errors import DamagedError, OtherVersionError, StoreError
 from data.location import Location
 from data.schema import Schema
 from data.sealed import DIGEST, canonical, is_whole, read_json, sealed
@@ -69,7 +69,7 @@ def read_root(store: Location, *, check: bool = True) -> Root:
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
         raise StoreError(f"{store} is not an activation store (its zarr.json does not say so)")
     if attributes.get("version") != VERSION:
-        raise StoreError(
+        raise OtherVersionError(
             f"{store} has version {str(attributes.get('version'))[:20]} of the store's format, and only version "
             f"{VERSION} is read; harvest it again, with --overwrite"
         )

@@ -7,15 +7,17 @@ table and the attributes, and every zarr.json follows from the schema among them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from data.arrays import group
 from data.chunks import ArrayFile
+from data.deal import SPLITS, Split
 from data.errors import DamagedError, StoreError
 from data.location import Location, locate, transfers
+from data.progress import Bar
 from data.reader import Store
 from data.root import read_root
 from data.schema import COMMIT, STATS_FIELDS, stats_name
@@ -32,6 +34,26 @@ class Problem:
 
 
 Check = tuple[str, Callable[[], object]]  # the file, and what raises StoreError where it is damaged
+
+
+def damaged_shards(store: Store, hooks: Sequence[str], splits: Sequence[Split] = SPLITS) -> dict[int, str]:
+    """The shards of which some hook's rows, or their origin, are not what was written: shard → what is wrong."""
+
+    def look(shard: int) -> str | None:
+        try:
+            for hook in hooks:
+                store.stored(hook, shard)
+                if store.dtype == "int8":
+                    store.scales(hook, shard)
+            store.origin(shard)
+        except DamagedError as error:
+            return str(error)
+        return None
+
+    shards = [shard for split in splits for shard in store.shards(split)]
+    with ThreadPoolExecutor(transfers(store.path)) as pool:
+        looked = Bar(zip(shards, pool.map(look, shards), strict=True), total=len(shards), desc="checking", unit="shard")
+        return {shard: why for shard, why in looked if why is not None}
 
 
 def verify(path: str | Location) -> Iterator[Problem | None]:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from data.arrays import Compression
 from data.deal import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
 from data.dtypes import DType, stored_dtype
-from data.errors import InputError, StoreError
+from data.errors import DamagedError, InputError, OtherVersionError, StoreError
 from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
 from data.replace import beside
@@ -213,11 +214,13 @@ def used_bytes(*locations: Location) -> int:
 def existing_settings(out: Location) -> dict[str, Any] | None:
     """The settings of a store, or of a harvest that has not made its store yet; None where there is neither.
 
-    Raises InputError where something else is in the way.
+    Raises InputError where something else is in the way; DamagedError where they are damaged; OtherVersionError.
     """
     if is_occupied(out) and not is_remains(out):
         try:
             return dict(open_store(out).provenance["settings"])
+        except (DamagedError, OtherVersionError):
+            raise
         except StoreError as error:
             raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
     return begun_settings(out)
@@ -235,7 +238,8 @@ def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) 
     Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
     """
     if overwrite:
-        existing_settings(out)
+        with suppress(DamagedError, OtherVersionError):  # it is to be replaced
+            existing_settings(out)
         return None
     check_settings(out, settings)
     store = open_store(out) if exists(out / "zarr.json") else None

@@ -24,6 +24,7 @@ from train.defaults import FOLLOWING, with_defaults
 from train.options import (
     check_effects,
     check_rows,
+    choose_hooks,
     command_line,
     folder_of,
     given_values,
@@ -34,6 +35,7 @@ from train.presets import presets
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
+    from data.reader import Store
     from train.runs import Run
 
 SHARED = presets()["shared"]  # Table A2
@@ -143,6 +145,7 @@ def option(name: str, flag: str | None = None, **more: Any) -> Callable[[Command
 @option("--data-seed", type=SEED, default=0, help="Of the order of the rows, which all runs share.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @option("--overwrite", is_flag=True, help="Replace an existing experiment.")
+@option("--skip-damaged", is_flag=True, help="Check all shards first, and leave damaged ones out of the experiment.")
 @option("--show", is_flag=True, help="Check all, print the runs and settings, and train nothing.")
 @option("--json", "as_json", is_flag=True, help="Print the final measures as JSON.")
 @click.pass_context
@@ -166,6 +169,8 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     store = open_store(given["store"]) if given["store"] is not None else None
     if store is not None and (not store.complete or store.fingerprint is None):
         raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
+    if store is not None and given["skip_damaged"]:
+        store = without_damaged(store, given)
     n_rows = None if store is None else store.n_rows("train")
     options = with_defaults(given, n_rows)
     check_rows(options, n_rows)
@@ -195,6 +200,27 @@ def main(ctx: click.Context, /, **given: Any) -> None:
         eval_noise=options["eval_noise"], stop=stopping.event,
     )  # fmt: skip
     end(out, experiment.runs, options)
+
+
+def without_damaged(store: Store, given: Mapping[str, Any]) -> Store:
+    """The store without its damaged shards, which are named; an experiment that goes on leaves out what it did before.
+
+    So it sees the same rows in the same order.
+    """
+    from data.verify import damaged_shards
+    from train.existing import read_experiment
+
+    recorded = None if given["overwrite"] else read_experiment(folder_of(given))
+    if recorded is not None and recorded.settings.get("store") == store.fingerprint:
+        left_out = [int(shard) for shard in recorded.settings.get("left_out", ())]
+        if left_out:
+            click.echo(f"shards {', '.join(map(str, left_out))} are left out, as before", err=True)
+    else:
+        damaged = damaged_shards(store, choose_hooks(store, given["layers"], given["hook"]))
+        for why in damaged.values():
+            click.echo(f"left out: {why}", err=True)
+        left_out = list(damaged)
+    return store.without(left_out)
 
 
 def end(out: Path, runs: Sequence[Run], options: Mapping[str, Any]) -> None:

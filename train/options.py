@@ -143,6 +143,7 @@ def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any
             log_every=options["log_every"], validate_every=options["validate_every"],
             validate_rows=options["validate_rows"], window=options["window"], snapshots=options["snapshots"],
         ),
+        left_out=tuple(sorted(store.left_out)),
     )  # fmt: skip
 
 

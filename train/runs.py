@@ -72,6 +72,7 @@ class Experiment:
     schedule: Schedule
     resampling: Resampling
     reports: Reports
+    left_out: tuple[int, ...] = ()  # the store's shards that were damaged as the experiment began
 
     @property
     def n_steps(self) -> int:

@@ -24,6 +24,7 @@ from analyze.commands.shared import (
     runs_argument,
     seed_option,
     show,
+    skip_option,
     store_option,
     write_csv,
 )
@@ -38,6 +39,7 @@ from data.options import Count, excludes, is_given
 @command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")
 @store_option
 @runs_argument
+@skip_option
 @model_option
 @contexts_option
 @click.option("--batch-size", type=Count(), default="4", show_default=True, help="Contexts a forward pass.")
@@ -47,7 +49,8 @@ from data.options import Count, excludes, is_given
 @json_option
 @csv_option
 def patch_command(
-    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, batch_size: int, keep_first: bool,
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    model: str | None, contexts: int, batch_size: int, keep_first: bool,
     seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
@@ -55,7 +58,7 @@ def patch_command(
     from analyze.estimates import lines as as_lines
     from analyze.fitted import hooks_of
 
-    store, chosen = opened(path, paths)
+    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     heldout, where = heldout_contexts(store, contexts), choose_device(device)
     if is_given(click.get_current_context(), "batch_size") and batch_size > heldout.n_contexts:
@@ -74,6 +77,7 @@ def patch_command(
 @command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")
 @store_option
 @runs_argument
+@skip_option
 @model_option
 @contexts_option
 @click.option(
@@ -87,14 +91,15 @@ def patch_command(
 @json_option
 @csv_option
 def pareto_command(
-    path: Location, paths: tuple[Path, ...], model: str | None, contexts: int, without_model: bool, keep_first: bool,
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    model: str | None, contexts: int, without_model: bool, keep_first: bool,
     out: Path | None, seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
     from analyze import evaluate, pareto
     from analyze.fitted import hooks_of
 
-    store, chosen = opened(path, paths)
+    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     heldout, where = heldout_contexts(store, contexts), choose_device(device)
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)

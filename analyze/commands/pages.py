@@ -25,6 +25,7 @@ from analyze.commands.shared import (
     opened,
     runs_argument,
     seed_option,
+    skip_option,
     some_contexts_option,
     store_option,
     threshold_options,
@@ -52,6 +53,7 @@ folder_option = click.option("--out", type=OutputFolder(), required=True, help="
 @command("report", "report --store data/demo.zarr --model demo runs/demo --out report")
 @store_option
 @runs_argument
+@skip_option
 @model_option
 @folder_option
 @some_contexts_option(", for measures without the model", "--held-out")
@@ -73,7 +75,8 @@ folder_option = click.option("--out", type=OutputFolder(), required=True, help="
 @seed_option
 @device_option
 def report_command(
-    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, held_out: int | None,
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    model: str | None, out: Path, held_out: int | None,
     contexts_with_model: int, snapshot_contexts: int, features: int, without_model: bool, keep_first: bool,
     thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
@@ -83,7 +86,7 @@ def report_command(
     from analyze.kept import Kept
     from analyze.results import Scope, gather
 
-    store, chosen = opened(path, paths)
+    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     fitted.sort(key=lambda run: (run.variant, run.l1))
     for name, contexts in (
@@ -110,6 +113,7 @@ def report_command(
 @command("features", "features --store data/demo.zarr --model demo runs/demo/nsae --layers 2 --out features")
 @store_option
 @runs_argument
+@skip_option
 @model_option
 @folder_option
 @layers_option
@@ -128,7 +132,8 @@ def report_command(
 @seed_option
 @device_option
 def features_command(
-    path: Location, paths: tuple[Path, ...], model: str | None, out: Path, layers: Layers, each: int,
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    model: str | None, out: Path, layers: Layers, each: int,
     wanted: tuple[int, ...] | None, contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int,
     device: str,
 ) -> None:  # fmt: skip
@@ -138,7 +143,7 @@ def features_command(
     """
     from analyze import evaluate, feature_page
 
-    store, chosen = opened(path, paths)
+    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     hooks = choose_hooks(fitted, layers)
     check_features(store, fitted, hooks, "pillars", thresholds.pillars)

@@ -21,6 +21,7 @@ from analyze.commands.shared import (
     runs_argument,
     seed_option,
     show,
+    skip_option,
     some_contexts_option,
     store_option,
     threshold_options,
@@ -54,19 +55,27 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 @command("measures", "measures --store data/demo.zarr runs/demo --contexts 200")
 @store_option
 @runs_argument
+@skip_option
 @some_contexts_option()
 @seed_option
 @device_option
 @json_option
 @csv_option
 def measures_command(
-    path: Location, paths: tuple[Path, ...], contexts: int | None, seed: int, device: str, as_json: bool, as_csv_: bool
+    path: Location,
+    paths: tuple[Path, ...],
+    skip_damaged: bool,
+    contexts: int | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+    as_csv_: bool,
 ) -> None:
     """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
     from analyze import evaluate
     from analyze.estimates import lines as as_lines
 
-    store, chosen = opened(path, paths)
+    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     heldout = heldout_contexts(store, contexts)
     estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
@@ -79,6 +88,7 @@ def measures_command(
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")
 @store_option
 @runs_argument
+@skip_option
 @some_contexts_option(", that tell live from dead")
 @threshold_options
 @device_option
@@ -86,13 +96,14 @@ def measures_command(
 @json_option
 @csv_option
 def dictionary_command(
-    path: Location, paths: tuple[Path, ...], contexts: int | None, thresholds: Thresholds, device: str,
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    contexts: int | None, thresholds: Thresholds, device: str,
     out: Path | None, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
     from analyze import evaluate, portrait
 
-    store, chosen = opened(path, paths)
+    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
     tallies = evaluate.tallied(heldout_contexts(store, contexts), fitted, noises=(False,), device=choose_device(device))
@@ -108,19 +119,21 @@ def dictionary_command(
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
 @store_option
 @runs_argument
+@skip_option
 @layers_option
 @some_contexts_option(", that tell live from dead")
 @device_option
 @json_option
 @csv_option
 def stability_command(
-    path: Location, paths: tuple[Path, ...], layers: Layers, contexts: int | None, device: str, as_json: bool,
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    layers: Layers, contexts: int | None, device: str, as_json: bool,
     as_csv_: bool,
 ) -> None:  # fmt: skip
     """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
     from analyze import evaluate, stability
 
-    store, chosen = opened(path, paths)
+    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     if len(fitted) < 2:
         raise InputError(f"{fitted[0].folder.path} is one run; give two or more to compare")

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 store_option = click.option(
     "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
 )
+skip_option = click.option(
+    "--skip-damaged", is_flag=True, help="Check the held-out shards first, and leave damaged ones out."
+)
 runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=LocalPath())
 json_option = click.option("--json", "as_json", is_flag=True, callback=excludes("as_csv_"), help="Print JSON.")
 model_option = click.option(
@@ -126,14 +129,14 @@ def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, Usable]:
-    """Open a store and the runs that were trained on it.
+def opened(path: Location, paths: Sequence[Path], *, skip_damaged: bool = False) -> tuple[Store, Usable]:
+    """Open a store and the runs that were trained on it; with `skip_damaged`, without its damaged held-out shards.
 
-    Standard error names those that are unfinished, and those that cannot be measured and are left out.
+    Standard error names those that are unfinished, those that cannot be measured and are left out, and such shards.
 
     Raises InputError if a run was trained on another store, or no run can be measured.
     """
-    from analyze.fitted import check_store, find_runs
+    from analyze.fitted import check_store, find_runs, hooks_of
     from data.reader import open_store
 
     store, runs = open_store(path), find_runs(paths)
@@ -141,6 +144,13 @@ def opened(path: Location, paths: Sequence[Path]) -> tuple[Store, Usable]:
     chosen = told(usable(runs))
     for note in unfinished_notes(chosen.runs):
         click.echo(f"Note: {note}", err=True)
+    if skip_damaged:
+        from data.verify import damaged_shards
+
+        damaged = damaged_shards(store, hooks_of(chosen.runs), ("heldout",))
+        for why in damaged.values():
+            click.echo(f"left out: {why}", err=True)
+        store = store.without(damaged)
     return store, chosen
 
 

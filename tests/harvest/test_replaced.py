@@ -1,0 +1,27 @@
+"""A damaged store, or one of another version, is refused by its name, and replaced if that is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data.arrays import group
+from data.errors import DamagedError, OtherVersionError
+from data.sealed import DIGEST, sealed
+from harvest.plan import check_existing
+
+
+@pytest.mark.parametrize("change", ["damaged", "version 1"])
+def test_such_a_store_is_refused_by_its_name_and_may_be_overwritten(make_store, change: str) -> None:
+    store, _, _ = make_store()
+    path: Path = store.path / "zarr.json"
+    if change == "damaged":
+        path.write_bytes(path.read_bytes().replace(b"made-up", b"Made-up"))
+    else:
+        attributes = {k: v for k, v in json.loads(path.read_bytes())["attributes"].items() if k != DIGEST}
+        path.write_text(json.dumps(group(sealed({**attributes, "version": 1}))), encoding="utf-8")
+    with pytest.raises(DamagedError if change == "damaged" else OtherVersionError, match=str(store.path)):
+        check_existing(store.path, {}, overwrite=False)
+    assert check_existing(store.path, {}, overwrite=True) is None
