@@ -41,7 +41,7 @@ RUN = {
     "train --config sweep.toml": f"{SMALL} --l1-warmup 4k --layers 5 --out runs/sweep",
     "from train import load_sae": "",
     "analyze runs runs/demo": "",
-    "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 40",
+    "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
     "analyze measures --store data/gpt2.zarr runs/gpt2": "",
     "analyze patch --store data/gpt2.zarr runs/gpt2 --contexts 200": "--contexts 8",

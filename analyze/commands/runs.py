@@ -52,7 +52,7 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
     show(rows, rows, runs.as_table(rows), as_json, as_csv_)
 
 
-@command("measures", "measures --store data/demo.zarr runs/demo --contexts 200")
+@command("measures", "measures --store data/demo.zarr runs/demo --contexts 50")
 @store_option
 @runs_argument
 @skip_option
