@@ -29,7 +29,7 @@ demo: $(VENV)/.installed
 	$(DEMO_TRAIN) --variant baseline --l1 1e-3,3e-3,1e-2 --out runs/demo/baseline
 	$(DEMO_TRAIN) --variant nsae --l1 5e-7,5e-6,3e-5 --out runs/demo/nsae
 	$(VENV)/bin/analyze report --store data/demo.zarr --model demo runs/demo --out report \
-		--contexts 32 --snapshot-contexts 4
+		--contexts 20 --snapshot-contexts 4
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
