@@ -98,7 +98,7 @@ harvest=(harvest --model demo --tokens 120k --out data/demo.zarr)
 train=(train --store data/demo.zarr --variant baseline,nsae --expansion 4 --activations 60k --batch-size 1024
   --validate-every 20k --log-every 20k --out runs/demo)
 analyze=(analyze report --store data/demo.zarr --model demo runs/demo --out runs/report --contexts 10
-  --snapshot-contexts 2 --held-out 50)
+  --snapshot-contexts 2 --held-out 40)
 
 stopped() {  # WORD-IN-LOG COMMAND…: SIGTERM once the log has the word, then to the end
   local word=$1 name=$2 log=$work/$2.log code=0
