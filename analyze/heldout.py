@@ -46,7 +46,12 @@ class Heldout:
         of_all = store.layout.n_heldout_contexts
         self.n_contexts = min(of_all, n_contexts or of_all)
         if not self.n_contexts or not store.shards("heldout"):
-            raise StoreError(f"{store.path} has no held-out rows yet; continue the harvest with its command")
+            raise StoreError(
+                f"{store.path} has no held-out rows yet; continue the harvest with its command"
+                if of_all and not store.complete
+                else f"{store.path} has no held-out rows, because its text has too few documents, or --held-out was 0; "
+                "harvest a store of more documents, or with a larger --held-out"
+            )
         self.contexts = np.arange(self.n_contexts) * of_all // self.n_contexts
         document = store.documents(self.contexts)
         self.unit = "document" if len(np.unique(document)) > 1 else "context"

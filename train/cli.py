@@ -194,6 +194,8 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     if options["show"]:
         show_runs(runs, {**options, "out": out})
         return
+    if not store.n_rows("heldout"):
+        click.echo(f"--store {store.path}: has no held-out rows, so no run is validated", err=True)
     run(
         experiment, plan, store, out, device, command=command_line(given), logs=options["log"] or (),
         checkpoint_seconds=60 * options["checkpoint_minutes"], overwrite=options["overwrite"],

@@ -214,3 +214,10 @@ def test_reading_needs_neither_zarr_nor_the_language_models_libraries() -> None:
     code = f"import sys, data; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_positions_beyond_16_bits_are_kept(make_store) -> None:
+    store, _, _ = make_store(n_contexts=2, n_heldout=1, context_size=40_000, skip=39_900)
+    for split in ("heldout", "train"):
+        _, position = store.origin(store.shards(split)[0])
+        assert sorted(position.tolist()) == list(range(39_900, 40_000))

@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import zstandard
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from data import Store, open_store
 from harvest.demo import MODEL as DEMO
+from harvest.documents import THE_PILE
 
 MODEL = "someone/tiny-gpt2"
 TEXTS = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(1200)]
@@ -279,3 +282,43 @@ def test_what_the_hub_does_not_give_is_told_in_one_sentence(
     assert done.returncode == 2, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith(f"Error: {option} {name}: ")]
     assert not out.exists()
+
+
+def test_the_default_dataset_is_harvested_from_its_compressed_train_split(hub: Hub, folder: Path) -> None:
+    for split, texts in (("train", TEXTS), ("val", ["validation"]), ("test", ["test"])):
+        path = folder / "pile" / split / "00.jsonl.zst"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps({"text": t, "meta": {"pile_set_name": "Pile-CC"}}) + "\n" for t in texts)
+        path.write_bytes(zstandard.compress("".join(lines).encode()))
+    hub.add("datasets", THE_PILE, folder / "pile")
+    done = harvest(hub, folder, "--model", MODEL, "--out", folder / "pile.zarr", "--layers", "0")
+    assert done.returncode == 0, done.stderr
+    store = open_store(folder / "pile.zarr")
+    assert_holds_the_texts(store)
+    assert store.provenance["tokens"]["dataset"] == THE_PILE
+
+
+def test_nulls_and_bad_rows_of_a_hub_dataset_are_counted_and_named(hub: Hub, folder: Path) -> None:
+    rows = [None, *TEXTS[:700], None, 7]
+    (folder / "rows").mkdir()
+    (folder / "rows" / "train.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows))
+    hub.add("datasets", "someone/rows", folder / "rows")
+    arguments = ("--model", MODEL, "--dataset", "someone/rows", "--layers", "0", "--out", folder / "rows.zarr")
+    done = harvest(hub, folder, *arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "Error: --dataset someone/rows: " in done.stderr
+    (folder / "rows" / "train.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows[:-1]))
+    done = harvest(hub, folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "null rows of the dataset, counted as empty documents: 2" in done.stderr
+
+
+def test_masked_token_ids_of_a_hub_dataset_are_left_out(hub: Hub, folder: Path) -> None:
+    ids = [[5, 6, 7, 0]] * 3000
+    (folder / "ids").mkdir()
+    columns = {"labels": [[-100] * 4] * 3000, "attention_mask": [[1, 1, 1, 0]] * 3000, "input_ids": ids}
+    pq.write_table(pa.table(columns), folder / "ids" / "train.parquet")
+    hub.add("datasets", "someone/ids", folder / "ids")
+    done = harvest(hub, folder, "--model", MODEL, "--dataset", "someone/ids", "--out", folder / "ids.zarr")
+    assert done.returncode == 0, done.stderr
+    assert set(np.unique(open_store(folder / "ids.zarr").tokens()).tolist()) == {5, 6, 7}

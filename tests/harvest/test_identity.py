@@ -1,0 +1,141 @@
+"""A store is continued, or called complete, only for the very model and text that it was begun with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from data import InputError, open_store
+from harvest.demo import MODEL as DEMO
+from harvest.worker import Worker
+
+SIZES = ("--tokens", "8k", "--context-size", "32", "--device", "cpu", "--layers", "0")
+
+
+def change_weights(path: Path) -> None:
+    weights = load_file(path / "model.safetensors")
+    weights["transformer.h.2.mlp.c_proj.bias"] += 1  # of a layer that is not even harvested
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
+
+
+def change_text(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2].replace(b"1", b"2") + content[len(content) // 2 :])
+
+
+@pytest.fixture
+def inputs(random_gpt2: Path, token_file: Path, tmp_path: Path) -> tuple[Path, Path]:
+    shutil.copytree(random_gpt2, tmp_path / "model")
+    shutil.copy(token_file, tmp_path / "ids.jsonl")
+    return tmp_path / "model", tmp_path / "ids.jsonl"
+
+
+@pytest.mark.parametrize(("change", "what"), [("model", "the model's content"), ("text", "the dataset's content")])
+def test_a_changed_input_is_noticed_before_a_store_is_called_complete(
+    command, inputs: tuple[Path, Path], tmp_path: Path, change: str, what: str
+) -> None:
+    model, text = inputs
+    arguments = ("harvest", "--model", model, "--dataset", text, "--out", tmp_path / "s.zarr", *SIZES)
+    assert command(*arguments).returncode == 0
+    assert "nothing to do" in command(*arguments).stderr
+    fingerprint = open_store(tmp_path / "s.zarr").fingerprint
+    if change == "model":
+        change_weights(model)
+    else:
+        change_text(text)
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert "nothing to do" not in done.stderr
+    assert f"{what} (there: " in done.stderr
+    assert open_store(tmp_path / "s.zarr").fingerprint == fingerprint
+
+
+def test_another_tokenizer_is_noticed(command, tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "model")
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"Text {i}. " * 30}) + "\n" for i in range(99)))
+    dataset = ("--dataset", tmp_path / "texts.jsonl", "--out", tmp_path / "s.zarr")
+    arguments = ("harvest", "--model", tmp_path / "model", *dataset, *SIZES)
+    assert command(*arguments).returncode == 0
+    tokenizer = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert "the tokenizer (there: " in done.stderr
+
+
+def test_a_second_worker_with_other_settings_is_refused_though_it_started_first(
+    random_gpt2: Path, token_file: Path, tmp_path: Path, make_store
+) -> None:
+    from harvest.run import run
+
+    store, _, _ = make_store(windows=0)  # what the first worker has made meanwhile
+    with pytest.raises(InputError, match=r"holds a harvest with other settings: --dtype \(there: None, now: int8\)"):
+        run(
+            None, None, {"--dtype": "int8"}, store.path, device=None, worker=Worker(1, 2), stop=threading.Event(),
+            quiet=True,
+        )  # fmt: skip
+
+
+def test_all_tokens_of_held_out_documents_are_held_out_up_to_the_last_context(
+    command, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, text = inputs
+    for name, more in (("default", ()), ("share", ("--held-out", "20%")), ("count", ("--held-out", "7"))):
+        out = tmp_path / f"{name}.zarr"
+        done = command("harvest", "--model", model, "--dataset", text, "--out", out, *SIZES, *more)
+        assert done.returncode == 0, done.stderr
+        store = open_store(out)
+        n_held = store.layout.n_heldout_contexts
+        assert f"held out: {n_held} of 250 contexts" in done.stderr
+        assert {"default": 25, "share": 50, "count": 7}[name] <= n_held <= 60
+        held = np.unique(store.documents(np.arange(n_held)))
+        lengths = [len(json.loads(line)["input_ids"]) for line in text.read_text().splitlines()]
+        assert 0 <= sum(lengths[i] for i in held) - 32 * n_held < 32
+
+
+def test_a_store_without_held_out_rows_says_so_at_harvest_and_later(command, inputs, tmp_path: Path) -> None:
+    model, _ = inputs
+    rng = np.random.default_rng(0)
+    (tmp_path / "one.jsonl").write_text(json.dumps({"input_ids": rng.integers(0, 211, 9000).tolist()}))
+    out = tmp_path / "one.zarr"
+    done = command("harvest", "--model", model, "--dataset", tmp_path / "one.jsonl", "--out", out, *SIZES)
+    assert done.returncode == 0, done.stderr
+    assert "no context is held out (documents: 1)" in done.stderr
+    assert open_store(out).n_rows("train") == 8000
+    runs = tmp_path / "runs"
+    options = ("--variant", "baseline", "--expansion", "2", "--batch-size", "64", "--activations", "1k")
+    done = command("train", "--store", out, *options, "--device", "cpu", "--out", runs)
+    assert done.returncode == 0, done.stderr
+    assert "has no held-out rows, so no run is validated" in done.stderr
+    done = command("analyze", "measures", "--store", out, runs)
+    assert done.returncode == 2
+    assert "has no held-out rows, because its text has too few documents" in done.stderr
+    assert "continue" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--separator-token", "eos"), "--separator-token eos: does not apply to a dataset of token ids"),
+        (("--special-tokens", "text"), "--special-tokens text: does not apply to a dataset of token ids"),
+        (("--revision", "main"), "--revision main: does not apply to"),
+        (("--dataset-split", "train"), "--dataset-split train does not apply"),
+        (("--dataset-config", "en"), "--dataset-config en does not apply"),
+        (("--held-out", "60%"), "--held-out: at most half of the 250 contexts"),
+        (("--held-out", "126"), "--held-out: at most half of the 250 contexts"),
+        (("--held-out", "a%"), "'a%' is no share"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused_at_once(command, inputs, tmp_path: Path, options, message: str) -> None:
+    model, text = inputs
+    done = command("harvest", "--model", model, "--dataset", text, "--out", tmp_path / "s.zarr", *SIZES, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not list(tmp_path.glob("s.zarr*"))
