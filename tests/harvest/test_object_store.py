@@ -106,7 +106,7 @@ def test_the_remains_of_a_killed_creation_or_removal_are_cleared(harvest, out, l
 
 
 def test_the_local_disk_needs_room_for_the_tokens_and_two_windows_only(harvest, out, monkeypatch) -> None:
-    done = harvest(out, "--tokens", "1000B")
+    done = harvest(out, "--tokens", "60B")
     assert done.returncode == 2
     assert "what is not yet put needs, in data/gpt2-" in done.stderr
     usage = shutil.disk_usage(".")
