@@ -117,6 +117,7 @@ def model(*others: str) -> Rows:
 WITHOUT = flag("--without-model", refused(
     "--model", "demo", "--without-model", sentence="--without-model and --model exclude each other"
 ))  # fmt: skip
+SKIP = flag("--skip-damaged")
 KEEP_FIRST = flag("--keep-first", refused(
     "--keep-first", sentence="--without-model and --keep-first exclude each other; give one of them"
 ))  # fmt: skip
@@ -140,15 +141,17 @@ TABLES = {
     }),
     "runs": Table(main.commands["runs"], ["{runs}"], {"paths": runs(), "as_json": JSON, "as_csv_": CSV}),
     "measures": Table(main.commands["measures"], [*ON, "--device", "cpu"], {
-        "path": STORE_OF_RUNS, "paths": runs("--store", "{store}"), "contexts": contexts(), "seed": SEED,
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "paths": runs("--store", "{store}"), "contexts": contexts(), "seed": SEED,
         "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "dictionary": Table(main.commands["dictionary"], [*ON, "--device", "cpu"], {
-        "path": STORE_OF_RUNS, "paths": runs("--store", "{store}"), "contexts": contexts(), "device": DEVICE,
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "paths": runs("--store", "{store}"), "contexts": contexts(), "device": DEVICE,
         **thresholds(contradict=False), "out": out(), "as_json": JSON, "as_csv_": CSV,
     }),
     "stability": Table(main.commands["stability"], [*ON, "--device", "cpu"], {
-        "path": STORE_OF_RUNS,
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
         "paths": {
             **runs("--store", "{store}"),
             CONTRADICTION: refused("--store", "{store}", "{run}", alone=True, sentence="is one run; give two or more"),
@@ -156,18 +159,21 @@ TABLES = {
         "layers": layers("the runs"), "contexts": contexts(), "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "patch": Table(main.commands["patch"], [*ON, "--device", "cpu", "--model", "{folder}"], {
-        "path": STORE_OF_RUNS, "paths": runs("--store", "{store}"), "model": MODEL, "contexts": contexts(),
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "paths": runs("--store", "{store}"), "model": MODEL, "contexts": contexts(),
         "batch_size": count("--batch-size", {CONTRADICTION: ("11", "--batch-size 11: is more than the 10 contexts")}),
         "keep_first": flag("--keep-first"), "seed": {**SEED, ZERO: None}, "device": DEVICE, "as_json": JSON,
         "as_csv_": CSV,
     }),
     "pareto": Table(main.commands["pareto"], [*ON, "--device", "cpu", "--without-model"], {
-        "path": STORE_OF_RUNS, "paths": runs("--store", "{store}"), "model": model(*ON), "contexts": contexts(),
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "paths": runs("--store", "{store}"), "model": model(*ON), "contexts": contexts(),
         "without_model": WITHOUT, "keep_first": KEEP_FIRST, "out": out(), "seed": {**SEED, ZERO: None},
         "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "report": Table(main.commands["report"], [*PAGE, "--device", "cpu", "--without-model"], {
-        "path": STORE_OF_RUNS, "paths": runs("--store", "{store}", "--out", "{new}"), "model": model(*PAGE),
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "paths": runs("--store", "{store}", "--out", "{new}"), "model": model(*PAGE),
         "out": out(), "held_out": contexts("--held-out"),
         "contexts_with_model": contexts(more={CONTRADICTION: (
             "5", "--without-model and --contexts exclude each other; give one of them"
@@ -183,7 +189,8 @@ TABLES = {
         "seed": {**SEED, ZERO: None}, "device": DEVICE,
     }),
     "features": Table(main.commands["features"], [*PAGE, "--device", "cpu", "--without-model"], {
-        "path": STORE_OF_RUNS, "paths": runs("--store", "{store}", "--out", "{new}"), "model": model(*PAGE),
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "paths": runs("--store", "{store}", "--out", "{new}"), "model": model(*PAGE),
         "out": out(), "layers": {**layers("the runs"), ZERO: None},
         "each": count("--each", {
             HUGE: ("1M", "is too much; give at most 10,000"),

@@ -160,6 +160,7 @@ TABLE = Table(
         "device": choice("--device"),
         "overwrite": flag("--overwrite", refused("--resume", "{runs}", "--overwrite", alone=True,
             sentence="--resume and --overwrite exclude each other")),
+        "skip_damaged": flag("--skip-damaged"),
         "show": flag("--show"),
         "as_json": flag("--json"),
     },
