@@ -47,7 +47,13 @@ def load_lens(store: Store, model: str | None) -> Lens:
     facts = model_of_store(store, model)
     check_model(store, facts)
     loaded = load_transformers(facts, attention="sdpa")
-    tokenizer = HubTokenizer(facts, separator="none", special_tokens="text").tokenizer
+    try:
+        tokenizer = HubTokenizer(facts, separator="none", special_tokens="text").tokenizer
+    except InputError as error:
+        raise InputError(
+            f"--model {facts.label}: it has no tokenizer to show tokens as text; add one to its folder, or give "
+            "--without-model"
+        ) from error
     return Lens(tokenizer, unembedding(loaded))
 
 

@@ -5,32 +5,39 @@ from __future__ import annotations
 import socket
 import sys
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from huggingface_hub import constants
 
+from data.writable import try_writing
+
 CONNECT_SECONDS = 5.0  # for each address of the host
 
 
 @cache
-def why_offline() -> str | None:
-    """Why only the hub's cache can be used, as part of a sentence; None where the hub can be asked.
+def why_only_cache() -> tuple[str, str] | None:
+    """Why only what is in the hub's cache can be used, and the remedy, as parts of a sentence; None if more can.
 
-    The host is tried once in a process. Where it cannot be reached, the libraries are put into their offline mode:
-    they would retry each file for a minute, though it is in the cache. A proxy is left to the libraries.
+    The host is tried once in a process. If it cannot be reached, the libraries are put into their offline mode: they
+    would retry each file for a minute, though it is in the cache. A proxy is left to the libraries.
     """
     if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
+        return "HF_HUB_OFFLINE is set", "unset it"
     address = urlsplit(constants.ENDPOINT)
     host, port = address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
-    if getproxies().keys() & {"http", "https", "all"} and not proxy_bypass(host):
-        return None
+    if not getproxies().keys() & {"http", "https", "all"} or proxy_bypass(host):
+        try:
+            socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            _go_offline()
+            return f"{host} cannot be reached ({error.strerror or error})", "check the network"
+    folder = Path(constants.HF_HUB_CACHE)
     try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+        try_writing(folder)
     except OSError as error:
-        _go_offline()
-        return f"{host} cannot be reached ({error.strerror or error})"
+        return f"in the hub's cache {folder}, {error.strerror}", "set HF_HOME to another folder"
     return None
 
 

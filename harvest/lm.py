@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
 from harvest.demo import MODEL as DEMO_MODEL
-from harvest.hub import why_offline
+from harvest.hub import why_only_cache
 
 Processing = Literal["centred", "none"]
 SpecialTokens = Literal["text", "parse"]
@@ -79,7 +79,7 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
 
     Raises InputError where it cannot be found or is no causal language model.
     """
-    label, offline = name, None
+    label, only_cache = name, None
     if revision is not None and (name == "demo" or Path(name).is_dir()):
         raise InputError(f"--revision {revision}: does not apply to {name}, which is no model on the hub; leave it out")
     if name == "demo":
@@ -88,16 +88,17 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
         label = Path(name).resolve().name
     else:
         name = label = official_name(name)
-        offline = why_offline()
+        only_cache = why_only_cache()
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).get_text_config()
     except HUB_ERRORS as error:
         if label.startswith((".", "/", "~")):
             raise InputError(f"--model {label}: there is no such folder") from error
-        if offline:
+        if only_cache:
+            reason, remedy = only_cache
             raise InputError(
-                f"--model {label}: {offline}, and the model is not in the hub's cache; give a local directory in hub "
-                "format, or a network"
+                f"--model {label}: {reason}, and the model is not in the hub's cache; {remedy}, or give a local "
+                "directory"
             ) from error
         raise InputError(
             f"--model {label}: neither a local directory in hub format nor a model on the hub ({first_line(error)})"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from data.errors import InputError
 from harvest.file_rows import READ_ERRORS, BadRow, Row, read_rows
-from harvest.hub import why_offline
+from harvest.hub import why_only_cache
 from harvest.local_files import DataFile, find_files, fingerprint
 
 State = dict[str, Any]
@@ -148,17 +148,18 @@ class HubRows:
 
     def __init__(self, name: str, config: str | None, split: str | None) -> None:
         self.label, self.split, self._option = name, split or "train", f"--dataset {name}"
-        offline = why_offline()
+        only_cache = why_only_cache()
         try:
             self.fingerprint = _commit(name)
             self._data = datasets.load_dataset(
                 name, config, split=self.split, streaming=True, revision=self.fingerprint
             )
         except Exception as error:  # the transports' and formats' errors have no base class in common
-            if offline:
+            if only_cache:
+                reason, remedy = only_cache
                 raise InputError(
-                    f"--dataset {name}: {offline}, and the dataset is not in the hub's cache; give a local file or "
-                    "folder, or a network"
+                    f"--dataset {name}: {reason}, and the dataset is not in the hub's cache; {remedy}, or give a local "
+                    "file or folder"
                 ) from error
             raise InputError(
                 f"--dataset {name}: neither a local text, JSON-lines or parquet file or folder, nor a dataset on the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from analyze.cli import main as analyze
-from data.cli import StoreCommand
+from data.cli import StoreCommand, explanation
 from data.errors import InputError
+from data.stop import TRY_AGAIN
 from data.writable import check_writable
 
 
@@ -113,3 +115,14 @@ def test_a_file_without_rights_is_named_in_one_sentence(read_only: Path) -> None
     done = CliRunner().invoke(write)
     assert done.exit_code == 2
     assert done.stderr == f"Error: {read_only / 'file'}: Permission denied; change its rights, or choose another\n"
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left on device") as caught:
+        check_writable(tmp_path)
+    assert explanation(caught.value)[1] == TRY_AGAIN
+    assert not list(tmp_path.iterdir())

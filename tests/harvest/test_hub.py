@@ -240,15 +240,15 @@ def test_a_prepared_cache_is_enough_where_there_is_no_network(
 
 
 @pytest.mark.parametrize(
-    ("option", "switches", "reason"),
+    ("option", "switches", "reason", "remedy"),
     [
-        ("--model", {}, "127.0.0.1 cannot be reached (Connection refused)"),
-        ("--dataset", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+        ("--model", {}, "127.0.0.1 cannot be reached (Connection refused)", "check the network"),
+        ("--dataset", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set", "unset it"),
     ],
     ids=["not told", "told so"],
 )
 def test_a_missing_network_is_named_without_retries(
-    option: str, switches: dict[str, str], reason: str, tmp_path: Path
+    option: str, switches: dict[str, str], reason: str, remedy: str, tmp_path: Path
 ) -> None:
     with Hub() as closed:
         pass
@@ -256,9 +256,20 @@ def test_a_missing_network_is_named_without_retries(
     done = harvest(closed, tmp_path, *(word for pair in names.items() for word in pair), "--out", tmp_path / "s.zarr",
                    **switches)  # fmt: skip
     assert done.returncode == 2
-    says = f"Error: {option} someone/unknown: {reason}, and the {option[2:]} is not in the hub's cache; give a local "
+    says = f"Error: {option} someone/unknown: {reason}, and the {option[2:]} is not in the hub's cache; {remedy}, or "
     assert done.stderr.splitlines()[-1].startswith(says)
     assert "Retry" not in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out, cache = tmp_path / "s.zarr", tmp_path / "file" / "hub"
+    done = harvest(hub, tmp_path, "--model", MODEL, "--dataset", "demo", "--out", out, HF_HOME=str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: --model {MODEL}: in the hub's cache {cache}, {tmp_path / 'file'} is not a folder, and "
+        "the model is not in the hub's cache; set HF_HOME to another folder, or give a local directory"
+    )
 
 
 @pytest.mark.parametrize(

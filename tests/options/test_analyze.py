@@ -34,7 +34,7 @@ WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
 )  # fmt: skip
 LONGER = "is longer than a file's name may be"
 NO_RUN = "has no run; give a folder that `train --out` wrote"
-NO_MODEL = "the model is not in the hub's cache; give a local directory in hub"
+NO_MODEL = "the model is not in the hub's cache; "
 FEW = "held-out contexts; give at most that"
 
 STORE = valued("--store", {

@@ -14,8 +14,8 @@ WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
     Kind.WRONG_TYPE, Kind.WRONG_KIND, Kind.NO_RIGHTS, Kind.CONTRADICTION,
 )  # fmt: skip
 LONGER = "is longer than a file's name may be"
-NO_MODEL = "the model is not in the hub's cache; give a local directory in hub"
-NO_DATA = "the dataset is not in the hub's cache; give a local file"
+NO_MODEL = "the model is not in the hub's cache; "
+NO_DATA = "the dataset is not in the hub's cache; "
 NO_TOKEN = "is no token; give none, bos, eos or a token's number"
 FEW = "the model's vocabulary has 4096 tokens; give less"
 NO_NAME = "is no name of a hook; give mlp_out, resid_post or another"
