@@ -178,4 +178,5 @@ def _write_folder(target: Path, saved: Saved, metadata: Mapping[str, str]) -> No
         files[path.name] = extent(path)
     write_checked(aside / STATE_JSON, asdict(replace(saved.facts, files=files)))
     os.rename(aside, target)
-    sync_directory(target.parent)
+    for folder in (target.parent, target.parent.parent):
+        sync_directory(folder)

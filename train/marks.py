@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from data.location import sync_directory
 from train.checked import read_checked, write_checked
 
 TASKS = ("restart", "count", "validation", "snapshot")  # what may follow a step, in this order
@@ -53,7 +54,9 @@ class Marks:
         return read_checked(Mark, self.folder / f"{name}.json")
 
     def write(self, mark: Mark) -> None:
+        """Make a checkpoint count; durable on return."""
         write_checked(self.folder / f"{mark.name}.json", asdict(mark))
+        sync_directory(self.folder.parent)
 
     def keep(self, names: set[str]) -> None:
         """Remove all marks but those named."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.location import sync_directory
 from data.progress import Bar
 from data.replace import take_place
 from train.checked import DamagedRunError, check_extent, write_checked
@@ -47,6 +48,8 @@ class Outputs:
         for run in experiment.runs:
             own = {**shared, "run": asdict(run), "provenance": dict(provenance)}
             write_checked(self.folders[run.name].settings, own)
+        for folder in (out, out.absolute().parent):
+            sync_directory(folder)
         self._logs, self._sinks, self._unsent = logs, list[Sink](), list[tuple[str, list[Record]]]()
         if replaces is None:
             self._open_sinks()
