@@ -74,7 +74,8 @@ def run_seconds(folder: Path, n_steps: int, options: argparse.Namespace, seeds: 
     subprocess.run(
         [sys.executable, "-m", "train", "--store", str(folder / "out.zarr"), "--layers", "0", "--out", str(out),
          "--variant", "baseline", "--l1", "1e-3", "--expansion", "4", "--batch-size", str(options.batch_size),
-         "--activations", str(n_steps * options.batch_size), "--log-every", str(5 * options.batch_size),
+         "--activations", str(n_steps * options.batch_size), "--validate-every", str(n_steps * options.batch_size),
+         "--log-every", str(5 * options.batch_size),
          "--seed", seeds, "--snapshots", "0", "--device", "cpu", "--json"],
         check=True, stdout=subprocess.DEVNULL, cwd=folder,
     )  # fmt: skip

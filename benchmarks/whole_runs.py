@@ -40,6 +40,7 @@ def main() -> None:
             sys.executable, "-m", "train", "--store", str(options.store.resolve()), "--out", str(out),
             "--variant", "baseline,nsae", "--l1", options.l1, "--expansion", str(options.expansion),
             "--batch-size", str(BATCH), "--activations", str(int(options.activations)), "--snapshots", "0",
+            "--validate-every", str(int(options.activations)),
             "--log-every", str(int(options.activations) // (4 * QUARTERS)), "--device", options.device,
         ]  # fmt: skip
         whole = seconds(lambda: subprocess.run(command, check=True, stdout=sys.stderr, cwd=ROOT))
