@@ -246,7 +246,7 @@ def test_positions_that_the_store_skips_stay_clean_and_are_not_counted_in_l0(ski
     path, runs = skipping
     store, hook = open_store(path), "blocks.4.hook_mlp_out"
     heldout = Heldout(store, 5)
-    model, _ = load_patchable(find_model("demo", None), [hook], processing="none", device=CPU)
+    model = load_patchable(find_model("demo", None), [hook], processing="none", device=CPU)
     lines = {key.measure: e.value for key, e in patch(model, heldout, find_runs([runs])).items() if not key.noise}
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
     lm = AutoModelForCausalLM.from_pretrained(DEMO, dtype=torch.float32).eval()
@@ -276,7 +276,7 @@ def test_positions_that_the_store_skips_stay_clean_and_are_not_counted_in_l0(ski
 def test_position_0_does_not_count_in_l0_if_it_is_kept(patched) -> None:
     path, runs = patched
     heldout, hook = Heldout(open_store(path), 4), "blocks.4.hook_mlp_out"
-    model, _ = load_patchable(find_model("demo", None), [hook], processing="none", device=CPU)
+    model = load_patchable(find_model("demo", None), [hook], processing="none", device=CPU)
     fitted = [run for run in find_runs([runs]) if run.name == "baseline"]
     _, activations = model.clean(torch.from_numpy(heldout.tokens().astype(np.int64)))
     active = (fitted[0].sae(hook).encode(activations[hook]) != 0).sum(dim=-1).double()
