@@ -42,6 +42,6 @@ def snippets(document: str) -> Iterator[Snippet]:
         at += [(block.start() + i, Snippet(document, "sh", c)) for i, c in enumerate(commands) if COMMAND.match(c)]
     prose = FENCE.sub(lambda block: " " * len(block[0]), text)
     for code in INLINE.finditer(prose):
-        if COMMAND.match(code[1]):
+        if COMMAND.match(code[1]) and code[1].count(" ") > 1:  # `harvest --overwrite` names an option
             at.append((code.start(), Snippet(document, "sh", code[1])))
     yield from dict.fromkeys(snippet for _, snippet in sorted(at, key=lambda pair: pair[0]))

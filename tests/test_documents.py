@@ -21,24 +21,22 @@ from tests.documents import DOCUMENTS, ROOT, Snippet, snippets
 from tests.harvest.test_hub import Hub, write_jsonl
 
 ENVIRONMENT = os.environ.get("README_VENV")  # what `pip install .` made, and nothing else
-SMALL = "--activations 20k --batch-size 64 --expansion 2"
+SMALL = "--activations 6k --batch-size 64 --expansion 2"
 
 # command, or a block's first line → what is appended to it: sizes, and places where two would be in each other's way
 RUN = {
-    "make demo": "DEMO_TOKENS=60k DEMO_ACTIVATIONS=40k",
-    "harvest --help": "",
-    "harvest --model gpt2 --tokens 100M": "--tokens 60k",
+    "make demo": "DEMO_TOKENS=50k DEMO_ACTIVATIONS=8k",
+    "harvest --model gpt2 --tokens 100M": "--tokens 40k",
     "harvest --model gpt2 --tokens 10M --layers 0,5,11": "--tokens 20k --out data/layers.zarr",
     "harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run": "",
     "from data import open_store, ShuffledStream": "",
     "analyze store --store data/demo.zarr": "",
-    "train --help": "",
     "train --preset post --show": "",
     "train --store data/gpt2.zarr --preset post": SMALL,
     "train --store data/gpt2.zarr --variant baseline,nsae --l1 1e-5,4e-5": f"{SMALL} --layers 5 --out runs/product",
     "train --store data/gpt2.zarr --variant baseline --l1-power 0,1": f"{SMALL} --layers 5 --out runs/control",
     'store = "data/gpt2.zarr"': "",
-    "train --config sweep.toml": f"{SMALL} --l1-warmup 4k --layers 5 --out runs/sweep",
+    "train --config sweep.toml": f"{SMALL} --l1-warmup 2k --layers 5 --out runs/sweep",
     "from train import load_sae": "",
     "analyze runs runs/demo": "",
     "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
@@ -54,8 +52,7 @@ RUN = {
 # of a command, or a block's first line → why it is not run here
 NOT_RUN = {
     r".* → .*|analyze measures, figures, report the post's.*": "says what the stages do",
-    r"(analyze|train) (verify|report|patch|pareto|stability)": "names the command",
-    r"analyze store --json|harvest --dry-run|harvest --compile yes": "names an option",
+    r"analyze store --json|harvest --compile yes": "names an option",
     r"analyze (report|verify) --store STORE .*|(train --resume|analyze verify) runs/NAME": "names stand for others",
     r"make test|make test-(tl3|kernels|lowest|readme)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
@@ -139,6 +136,7 @@ def test_the_documents_commands_run_in_an_environment_made_by_pip_install(work: 
         (folder.parent / name).touch()
 
     def run(command: str) -> str:
+        print(command)
         done = subprocess.run(["bash", "-ec", command], cwd=work, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout
@@ -159,7 +157,7 @@ def test_the_documents_commands_run_in_an_environment_made_by_pip_install(work: 
             (work / "sweep.toml").write_text(snippet.text, encoding="utf-8")
         else:
             more = f"{RUN[snippet.title]} VENV={folder.parent}" if snippet.title == "make demo" else RUN[snippet.title]
-            run(f"{snippet.text} {more}")
+            run(f"{snippet.text} {more}".strip())
             if snippet.title == "harvest --model gpt2 --tokens 100M":
                 assert '"dataset": "monology/pile-uncopyrighted"' in (work / "data/gpt2.zarr/zarr.json").read_text(
                     "utf-8"

@@ -54,7 +54,7 @@ CASES = {
     case.name: case
     for case in (
         Case("harvest", "harvest", "s.zarr"),
-        Case("harvest int8", "harvest", "s.zarr", ("--dtype", "int8", "--compression", "zstd")),
+        Case("harvest int8", "harvest", "s.zarr", ("--dtype", "int8", "--compress", "zstd")),
         Case("harvest --overwrite", "harvest", "s.zarr", ("--overwrite",), over=("--dtype", "float32")),
         Case("train", "train", "runs"),
         Case("train --overwrite", "train", "runs", ("--overwrite",), over=("--seed", "5")),

@@ -33,7 +33,8 @@ def trial(bench: Bench, zygote: Zygote, where: str, seed: int) -> tuple[str, str
     rng = random.Random(f"{where} {seed}")
     original = _original(bench, zygote, where)
     with bench.space(CASES["harvest"]) as space:
-        shutil.copytree(original, space, dirs_exist_ok=True, copy_function=os.link)
+        copy = os.link if where in READ else shutil.copyfile  # a command that continues writes into files
+        shutil.copytree(original, space, dirs_exist_ok=True, copy_function=copy)
         names = sorted(path.relative_to(space) for path in space.rglob("*") if path.is_file() and path.stat().st_size)
         names = [name for name in names if name.name != "timing.jsonl" and not name.name.startswith("lock")]
         kinds = sorted({kind_of(name) for name in names})
