@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 SOURCE = Path(__file__).with_name("fault.c")
 REPOSITORY = Path(__file__).resolve().parents[2]
 WARM = ("torch", "datasets", "transformers", "harvest.cli", "train.cli", "analyze.cli")
@@ -172,6 +174,7 @@ class Running:
 def serve() -> None:
     for name in WARM:
         __import__(name)
+    tqdm.monitor_interval = 0  # no thread of the zygote's own
     library = ctypes.CDLL(os.environ["LD_PRELOAD"])
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
@@ -209,6 +212,7 @@ def be_command(order: dict[str, Any], library: ctypes.CDLL) -> None:
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), number)
     trace = os.open(log / "calls", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.chdir(order["folder"])
+    tqdm.set_lock(threading.RLock())  # its own is shared with all that the zygote forks, also with those killed
     for name, value in order["patches"].items():
         module, _, attribute = name.rpartition(".")
         setattr(importlib.import_module(module), attribute, value)
