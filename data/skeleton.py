@@ -1,11 +1,14 @@
-"""The metadata of a store's arrays and groups, in files.
+"""Write the metadata of a store's arrays and groups, and check that zarr-python reads the store from it.
 
-Not here: what it says (schema.py, root.py), chunk files (chunks.py).
+The metadata comes from the schema and not from zarr-python, because a reader compares each zarr.json with the schema:
+it must be the same with every version of the library.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import zarr
 
 from data.arrays import group
 from data.chunks import json_bytes
@@ -25,3 +28,17 @@ def write_skeleton(path: Path, root: Root) -> None:
     for name, metadata in {**files, ".": root.to_json()}.items():
         (path / name).mkdir(parents=True, exist_ok=True)
         (path / name / "zarr.json").write_bytes(json_bytes(metadata))
+
+
+def check_with_zarr(path: Path, schema: Schema) -> None:
+    """Raise AssertionError if zarr-python opens a new store's arrays as anything else than the schema says.
+
+    An hour of harvesting must not end in a store that other programs cannot read.
+    """
+    store = zarr.open_group(path, mode="r")
+    for name, spec in schema.arrays.items():
+        array = store[name]
+        assert isinstance(array, zarr.Array), name
+        opened = (array.shape, array.chunks, array.dtype)
+        expected = (spec.shape, spec.chunk_shape, spec.dtype)
+        assert opened == expected, f"zarr {zarr.__version__} opens {name} as {opened}, not {expected}"

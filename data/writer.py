@@ -27,7 +27,7 @@ from data.location import Location, exists, is_local, publish_folder, remove
 from data.reader import open_store
 from data.root import Checksums, Root, read_root
 from data.schema import COMMIT, DOCUMENT, TOKENS, Schema, channel_scale_name
-from data.skeleton import write_skeleton
+from data.skeleton import check_with_zarr, write_skeleton
 
 MARK = "stats/zarr.json"  # the first file that is put, and the last that is removed
 
@@ -110,6 +110,7 @@ def create(
     for hook, scale in channel_scales.items():
         put(channel_scale_name(hook), scale)
     write_skeleton(aside, Root(schema, provenance(), checksums))
+    check_with_zarr(aside, schema)
     publish_folder(aside, store, last="zarr.json")
 
 
