@@ -63,7 +63,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_weights_and_metrics(
     store: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
-    while kills < 4:
+    while kills < 2:
         before = newest_checkpoint(out)
         process = start(store, out)
         while process.poll() is None and newest_checkpoint(out) == before:
