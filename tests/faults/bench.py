@@ -20,6 +20,7 @@ from tests.faults.zygote import Ended, Fault, Running, Zygote
 # Small shards make several windows of a small store, and rows are made durable often: all else is as users run it.
 PATCHES = {"data.deal.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.SYNC_SECONDS": 0.02}
 OF_THE_CLOCK = {"timing.jsonl"}
+LOCK = ".lock"  # a killed process leaves it, and it hinders nobody
 
 # Resampling, noise, validation, snapshots and several epochs all happen within these steps; checkpoints come often.
 TRAINING = (
@@ -145,7 +146,8 @@ def _space(folder: Path) -> Iterator[Path]:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     files = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in OF_THE_CLOCK}
+    kept = [path for path in files if path.name not in OF_THE_CLOCK and path.suffix != LOCK]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
 
 def differences(files: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
