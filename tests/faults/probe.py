@@ -36,7 +36,7 @@ def _digest(*values: Any) -> str:
     digest = hashlib.sha256()
     for value in values:
         array = (
-            value.contiguous().view(torch.uint8).numpy()
+            value.detach().reshape(-1).view(torch.uint8).numpy()
             if isinstance(value, torch.Tensor)
             else np.ascontiguousarray(value)
         )
@@ -51,7 +51,7 @@ def _store(path: Path) -> dict[str, str]:
     opened = open_store(path)
     both = [shard for split in ("heldout", "train") for shard in opened.shards(split)]
     read = {
-        "tokens": _digest(opened.tokens()), "document": _digest(opened.document()),
+        "tokens": _digest(opened.tokens()), "document": _digest(opened.documents()),
         "origin": _digest(*(part for shard in both for part in opened.origin(shard))),
         "facts": hashlib.sha256(json.dumps(store_facts(opened), sort_keys=True, default=str).encode()).hexdigest()[:16],
     }  # fmt: skip
