@@ -54,3 +54,15 @@ def without_encoding(path: Path) -> list[int]:
 def test_text_files_are_opened_with_an_encoding(room: str) -> None:
     for path in (ROOT / room).rglob("*.py"):
         assert not without_encoding(path), path.name
+
+
+def test_no_document_holds_a_merge_conflict() -> None:
+    for path in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *(path for room in ROOMS for path in (ROOT / room).glob("*.md")),
+    ):
+        marks = [
+            line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(("<<<<<<<", ">>>>>>>"))
+        ]
+        assert not marks, path.name
