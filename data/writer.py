@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.arrays import ArraySpec, group
+from data.arrays import ArraySpec
 from data.chunks import ArrayFile, chunk_bytes, growing_array, write_chunk, write_json
 from data.errors import InputError, StoreError
-from data.location import Location, exists, is_local, publish_folder, remove
+from data.location import Location, exists, is_local, publish_folder, remove, write_file
 from data.reader import open_store
 from data.root import Checksums, Root, read_root
 from data.schema import COMMIT, DOCUMENT, TOKENS, Schema, channel_scale_name
 from data.skeleton import check_with_zarr, write_skeleton
 
-MARK = "stats/zarr.json"  # the first file that is put, and the last that is removed
+MARK = "unfinished"  # in an object store: the first file that is put, and the last that is removed
 
 Contexts = Iterable[tuple[NDArray[np.int32], NDArray[np.int32]]]
 
@@ -46,17 +46,29 @@ def staging_path(store: Location) -> Path:
 
 
 def is_remains(store: Location) -> bool:
-    """Whether there is what a killed `create` or `remove_store` left: no store, and nothing of anybody else's."""
-    return exists(store / MARK) and not exists(store / "zarr.json")
+    """Whether there is what a killed `create` or `remove_store` left in an object store; a disk has only whole stores.
+
+    A store that has lost its zarr.json is none: it may be put back.
+    """
+    return not is_local(store) and exists(store / MARK) and not exists(store / "zarr.json")
 
 
 def remove_store(store: Location) -> None:
-    """Delete a store. Its metadata goes first, so that no half of it looks whole; last, what tells remains from it."""
-    remove(store / "zarr.json")
+    """Delete a store: on a disk it first loses its name; else its metadata first, so that no half of it looks whole."""
+    if isinstance(store, Path):
+        if store.exists():
+            aside = staging_path(store) / "removed"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            remove(aside)
+            store.rename(aside)
+            remove(aside)
+        return
     if exists(store):
-        for name in sorted((child.name for child in store.iterdir()), key=lambda name: name == "stats"):
+        write_file(store / MARK, b"")
+        remove(store / "zarr.json")
+        for name in sorted((child.name for child in store.iterdir()), key=lambda name: name == MARK):
             remove(store / name)
-    remove(store)
+        remove(store)
 
 
 def begin(store: Location) -> None:
@@ -68,7 +80,7 @@ def begin(store: Location) -> None:
         remove_store(store)
     if not is_local(store):
         try:
-            write_json(store / MARK, group({}))
+            write_file(store / MARK, b"")
         except Exception as error:  # drivers have families of their own
             raise InputError(f"{store} cannot be written ({error}); check the bucket and the credentials") from error
 
@@ -112,6 +124,8 @@ def create(
     write_skeleton(aside, Root(schema, provenance(), checksums))
     check_with_zarr(aside, schema)
     publish_folder(aside, store, last="zarr.json")
+    if not is_local(store):
+        remove(store / MARK)
 
 
 def committed_windows(store: Location, schema: Schema) -> set[int]:
@@ -139,6 +153,8 @@ def finish(store: Location) -> str:
     commit = ArrayFile(store / COMMIT, schema.arrays[COMMIT].in_one_chunk()).chunk(0)
     done = root.finished(commit)
     write_json(store / "zarr.json", done.to_json(), scratch=scratch)
+    if not is_local(store):
+        remove(store / MARK)  # which a kill in `create` may have left
     shutil.rmtree(scratch)
     return str(done.fingerprint)
 

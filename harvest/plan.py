@@ -22,7 +22,7 @@ from data.errors import DamagedError, InputError, OtherVersionError, StoreError
 from data.location import Location, exists, is_local, is_occupied
 from data.reader import Store, open_store
 from data.replace import beside
-from data.schema import Schema
+from data.schema import COMMIT, Schema
 from data.sealed import read_sealed
 from data.writable import check_writable
 from data.writer import is_remains, staging_path
@@ -222,6 +222,11 @@ def existing_settings(out: Location) -> dict[str, Any] | None:
         except (DamagedError, OtherVersionError):
             raise
         except StoreError as error:
+            if exists(out / COMMIT / "zarr.json") and not exists(out / "zarr.json"):
+                raise InputError(
+                    f"--out {out}: holds a store without its zarr.json; put that file back from a copy, remove the "
+                    "folder, or choose another --out"
+                ) from error
             raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
     return begun_settings(out)
 

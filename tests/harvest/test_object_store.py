@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 from data import open_store
 from data.location import Location, exists, locate
 from data.verify import verify
-from data.writer import staging_path
+from data.writer import MARK, staging_path
 
 SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
 
@@ -96,6 +96,7 @@ def test_what_is_in_the_way_is_never_deleted(harvest, out) -> None:
 def test_the_remains_of_a_killed_creation_or_removal_are_cleared(harvest, out, left: str, tmp_path: Path) -> None:
     assert harvest("local.zarr").returncode == 0
     kept = {"a creation": ("tokens/", "stats/zarr.json"), "a removal": ("blocks.0.", "commit/", "stats/")}[left]
+    out.fs.pipe_file(f"{out.path}/{MARK}", b"")
     for name, data in files_of(tmp_path / "local.zarr").items():
         if name.startswith(kept):
             out.fs.pipe_file(f"{out.path}/{name}", data)
@@ -103,6 +104,22 @@ def test_the_remains_of_a_killed_creation_or_removal_are_cleared(harvest, out, l
     done = harvest(out)
     assert done.returncode == 0, done.stderr
     assert files_of(out) == files_of(tmp_path / "local.zarr")
+
+
+@pytest.mark.parametrize("where", ["a disk", "an object store"])
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_store_that_has_lost_its_metadata_is_refused_and_kept(harvest, out, where: str, more: list[str]) -> None:
+    place = Path("local.zarr") if where == "a disk" else out
+    assert harvest(place).returncode == 0
+    lost = (place / "zarr.json").read_bytes()
+    (place / "zarr.json").unlink()
+    before = files_of(place)
+    done = harvest(place, *more)
+    assert done.returncode == 2
+    assert "holds a store without its zarr.json; put that file back" in done.stderr
+    assert files_of(place) == before
+    (place / "zarr.json").write_bytes(lost)
+    assert "nothing to do" in harvest(place).stderr
 
 
 def test_the_local_disk_needs_room_for_the_tokens_and_two_windows_only(harvest, out, monkeypatch) -> None:

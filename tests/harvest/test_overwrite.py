@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
         return whole(*arguments, **more)
 
     monkeypatch.setattr(owner, name, function)
+
+
+def test_a_copy_that_the_user_has_set_aside_is_neither_deleted_nor_put_back(start, tmp_path: Path) -> None:
+    assert start()[0] == 0
+    store, copies = tmp_path / "s.zarr", [tmp_path / name for name in ("s.zarr.old", "s.zarr.new")]
+    for copy in copies:
+        shutil.copytree(store, copy)
+    before = [files(copy) for copy in copies]
+    for more in ([], ["--overwrite"]):
+        assert start(*more)[0] == 0
+        assert [files(copy) for copy in copies] == before
 
 
 def test_mistakes_noticed_up_to_the_first_window_cost_no_finished_store(
