@@ -28,14 +28,16 @@ def verify(path: Path) -> Iterator[Problem | None]:
         yield from _run(RunFolder(path))
         return
     names = {folder.parent.name for folder in path.glob("*/run.json")}
+    marks = Marks(path / CHECKPOINTS)
+    # Until the first checkpoint, a killed command may have written the settings of some runs only.
+    all_written = bool(marks.names()) or any(RunFolder(path / name).final.exists() for name in names)
     try:
         recorded = read_experiment(path)
-        if recorded is not None:
+        if recorded is not None and all_written:
             names |= {run.name for run in typed(Experiment, recorded.settings).runs}
         yield None
     except (DamagedRunError, ValueError) as error:
         yield Problem(str(path / EXPERIMENT), str(error))
-    marks = Marks(path / CHECKPOINTS)
     for name in marks.names():
         yield _problem(marks.folder / f"{name}.json", partial(marks.read, name))
     for name in sorted(names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,10 +119,11 @@ def test_a_file_without_rights_is_named_in_one_sentence(read_only: Path) -> None
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, content: bytes) -> None:
+    def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)  # where the system has no files without names
     with pytest.raises(InputError, match="No space left on device") as caught:
         check_writable(tmp_path)
     assert explanation(caught.value)[1] == TRY_AGAIN

@@ -127,6 +127,27 @@ def test_verify_takes_runs_and_names_a_damaged_file(finished: Path, command, tmp
     assert f"{out / 'baseline' / 'run.json'} cannot be read" in done.stdout
 
 
+def test_verify_finds_no_damage_in_an_experiment_killed_before_all_its_runs_had_settings(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    out.mkdir()
+    shutil.copy(finished / "experiment.json", out)
+    assert list(verify(out)) == [None]
+    first = next(folder for folder in sorted(finished.iterdir()) if (folder / "run.json").exists())
+    (out / first.name).mkdir()
+    shutil.copy(first / "run.json", out / first.name)
+    assert [problem for problem in verify(out) if problem] == []
+
+
+def test_verify_names_a_run_that_is_missing_from_a_trained_experiment(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lost"
+    shutil.copytree(finished, out)
+    lost = next(folder for folder in sorted(out.iterdir()) if (folder / "run.json").exists())
+    shutil.rmtree(lost)
+    assert str(lost / "run.json") in {problem.file for problem in verify(out) if problem}
+
+
 def test_weights_of_another_run_are_refused(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "swapped"
     shutil.copytree(finished, out)
