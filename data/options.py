@@ -259,7 +259,7 @@ def check_no_effect(ctx: click.Context, because: str, *names: str) -> None:
     """
     for param in ctx.command.params:
         if param.name in names and is_given(ctx, param.name):
-            default = param.get_default(ctx)
+            default = param.default  # not that of a file of options, as `get_default` gives it
             value = ctx.params.get(param.name)
-            if value != (param.type_cast_value(ctx, default) if isinstance(default, str) else default):
+            if value and value != (param.type_cast_value(ctx, default) if isinstance(default, str) else default):
                 raise InputError(f"{flag_of(ctx, param.name)}: has no effect {because}; leave it out")

@@ -15,6 +15,7 @@ from transformers.utils.hub import cached_file
 
 from data.errors import InputError
 from harvest.lm import HUB_ERRORS, ModelFacts, first_line
+from harvest.local_files import is_pointer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -85,18 +86,32 @@ def weight_files(facts: ModelFacts) -> list[Path]:
     Raises InputError if there are none, or one of them is missing.
     """
     if whole := _file(facts, WEIGHTS):
-        return [whole]
+        return _no_pointers(facts, [whole])
     index = _file(facts, INDEX)
     if index is None:
         raise InputError(
             f"--model {facts.label}: it has no {WEIGHTS}; pickled weights (pytorch_model.bin) are not read, because "
             "they can run code; convert them: load the model with transformers, and save it with save_pretrained"
         )
-    names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--model {facts.label}: its {INDEX} is damaged; get the file again") from error
     files = {name: _file(facts, name) for name in names}
     if missing := [name for name, path in files.items() if path is None]:
         raise InputError(f"--model {facts.label}: it lacks {_some(missing)}, which its {INDEX} names")
-    return [path for path in files.values() if path is not None]
+    return _no_pointers(facts, [path for path in files.values() if path is not None])
+
+
+def _no_pointers(facts: ModelFacts, files: list[Path]) -> list[Path]:
+    """The files, none of which Git LFS has left out. Raises InputError."""
+    for path in files:
+        if is_pointer(path):
+            raise InputError(
+                f"--model {facts.label}: {path.name} is a Git LFS pointer, not the weights; run `git lfs pull` in its "
+                "folder"
+            )
+    return files
 
 
 def _file(facts: ModelFacts, name: str) -> Path | None:

@@ -20,16 +20,15 @@ LOOK_AT_ROWS = 10_000  # for a value that is not null
 
 @dataclass(frozen=True)
 class Column:
-    """A column of text, or of token ids; `mask`: with a column `attention_mask` beside it."""
+    """A column of text, or of token ids, which a column `attention_mask` may mask."""
 
     name: str
     kind: Literal["text", "tokens"]
-    mask: bool = False
 
     @property
-    def names(self) -> list[str]:
-        """The columns to read."""
-        return [self.name, MASK] if self.mask else [self.name]
+    def beside(self) -> tuple[str, ...]:
+        """The columns to read beside it, in the rows that have them."""
+        return (MASK,) if self.kind == "tokens" else ()
 
     def document(self, row: Row) -> Document | None:
         """The row's text, or its token ids int64 [n] without the masked ones; None if it is null.
@@ -42,7 +41,7 @@ class Column:
         if self.kind == "text":
             return self._text(value)
         ids = self._ids(value)
-        return ids[self._real(row.get(MASK), len(ids))] if self.mask else ids
+        return ids[self._real(row[MASK], len(ids))] if MASK in row else ids
 
     def _text(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -87,9 +86,9 @@ def choose_column(rows: Iterable[Row], wanted: str | None) -> Column | None:
             continue
         value = row[name]
         if value is None:
-            nulls_only = nulls_only or Column(name, "tokens" if name == "input_ids" else "text", MASK in row)
+            nulls_only = nulls_only or Column(name, "tokens" if name == "input_ids" else "text")
         elif isinstance(value, list):
-            return Column(name, "tokens", MASK in row)
+            return Column(name, "tokens")
         else:
             return Column(name, "text") if isinstance(value, str) or name == "text" else None
     return nulls_only

@@ -116,7 +116,7 @@ class DatasetSource:
             )
         self.kind: Literal["text", "tokens"] = column.kind
         self._column, self._rows = column, rows
-        rows.select(column.names)
+        rows.select(column.name, column.beside)
 
     def batches(self, state: State | None) -> Iterator[Batch]:
         documents: list[Document] = []

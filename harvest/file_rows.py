@@ -27,8 +27,9 @@ class BadRow(Exception):
     """A row is not what it must be; the message continues "row 3 …"."""
 
 
-def read_rows(file: DataFile, columns: Sequence[str] | None, skip: int) -> Iterator[Row]:
-    """The rows of a file from number `skip` on; parquet gives only `columns`, unless they are None.
+def read_rows(file: DataFile, columns: tuple[str, Sequence[str]] | None, skip: int) -> Iterator[Row]:
+    """The rows of a file from number `skip` on; parquet gives only `columns`, unless they are None: a column,
+    and those beside it that the file has.
 
     A text file is one row with the column `text`. Raises BadRow for the row after the last one given, and one of
     READ_ERRORS if the file is damaged.
@@ -102,15 +103,18 @@ def _decode(content: bytes) -> str:
         raise BadRow(f"is not UTF-8 (byte 0x{content[error.start]:02x} at {error.start}); convert the file") from error
 
 
-def _parquet_rows(opened: BinaryIO, columns: Sequence[str] | None, skip: int) -> Iterator[Row]:
+def _parquet_rows(opened: BinaryIO, columns: tuple[str, Sequence[str]] | None, skip: int) -> Iterator[Row]:
     file = pq.ParquetFile(opened)
-    if columns is not None and (absent := [name for name in columns if name not in file.schema_arrow.names]):
-        raise BadRow(f"has no column {absent[0]}, unlike the rows before it")
+    names = None
+    if columns is not None:
+        column, beside = columns
+        if column not in file.schema_arrow.names:
+            raise BadRow(f"has no column {column}, unlike the rows before it")
+        names = [column, *(name for name in beside if name in file.schema_arrow.names)]
     groups = range(file.num_row_groups)
     before = 0
     while groups and before + file.metadata.row_group(groups[0]).num_rows <= skip:
         before += file.metadata.row_group(groups[0]).num_rows
         groups = groups[1:]
-    names = None if columns is None else list(columns)
     batches = file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=names) if groups else ()
     yield from islice(chain.from_iterable(batch.to_pylist() for batch in batches), skip - before, None)

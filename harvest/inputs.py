@@ -60,6 +60,12 @@ def open_inputs(request: Request, facts: ModelFacts) -> Inputs:
             facts, separator=request.separator or "eos", special_tokens=request.special_tokens or "text"
         )
         prefix = special_token(text_tokenizer.tokenizer, request.prefix, option="--prefix-token")
+    last = tokenizer.separator
+    if request.separator is None and last is not None and last >= facts.vocab_size:
+        raise InputError(
+            f"--model {facts.label}: its tokenizer ends texts with token id {last}, outside its vocabulary of "
+            f"{facts.vocab_size}; it belongs to another model"
+        )
     for option, token in (("--prefix-token", prefix), ("--separator-token", tokenizer.separator)):
         if token is not None and token >= facts.vocab_size:
             raise InputError(f"{option} {token}: the model's vocabulary has {facts.vocab_size} tokens; give less")

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
@@ -31,6 +32,7 @@ transformers_logging.disable_progress_bar()  # one bar at a time: ours
 transformers_logging.set_verbosity_error()  # harvest/checkpoint.py says what is wrong with weights
 
 HUB_ERRORS = (OSError, ValueError, KeyError, ImportError, SafetensorError)
+CONFIG_ERRORS = (*HUB_ERRORS, TypeError, AttributeError, StrictDataclassError)  # the JSON is of another shape
 
 
 class LanguageModel(Protocol):
@@ -91,7 +93,7 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
         only_cache = why_only_cache()
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).get_text_config()
-    except HUB_ERRORS as error:
+    except CONFIG_ERRORS as error:
         if label.startswith((".", "/", "~")):
             raise InputError(f"--model {label}: there is no such folder") from error
         if only_cache:
@@ -108,7 +110,7 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
             name, label, _commit(name, revision) or revision, int(config.num_hidden_layers),
             int(config.hidden_size), getattr(config, "max_position_embeddings", None), int(config.vocab_size),
         )  # fmt: skip
-    except AttributeError as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"--model {label}: its configuration is not that of a transformer language model") from error
 
 

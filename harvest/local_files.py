@@ -88,8 +88,13 @@ def find_files(path: Path, *, option: str, split: str | None) -> tuple[list[Data
 
 
 def _files_below(folder: Path) -> Iterator[DataFile]:
-    """All files of known formats, links followed, hidden ones and those that describe a repository left out."""
+    """All files of known formats, links followed, hidden ones and those that describe a repository left out.
+
+    In folders of text, README.md may be a document, and is left out at the top only; if there is nothing else, it is
+    the text.
+    """
     files: list[DataFile] = []
+    others = False  # files of formats that are not known
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(parent)
@@ -100,10 +105,16 @@ def _files_below(folder: Path) -> Iterator[DataFile]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             path = Path(parent) / name
-            if not name.startswith(".") and name not in METADATA and has_known_format(name):
+            if name.startswith(".") or name in METADATA:
+                continue
+            if has_known_format(name):
                 files.append(DataFile(path, path.relative_to(folder).as_posix()))
+            else:
+                others = others or not CARDS.fullmatch(name)
     data = [file for file in files if not ("/" not in file.name and CARDS.fullmatch(file.name))]
-    yield from sorted(data or files, key=lambda file: file.name.split("/"))
+    if {file.format for file in data} - {"text"}:
+        data = [file for file in data if not CARDS.fullmatch(file.path.name)]
+    yield from sorted(data or ([] if others else files), key=lambda file: file.name.split("/"))
 
 
 def _raise(error: OSError) -> None:
@@ -127,12 +138,17 @@ def _of_split(files: list[DataFile], *, option: str, split: str | None) -> tuple
 
 def _check_readable(file: DataFile, option: str) -> None:
     try:
-        with open(file.path, "rb") as opened:
-            start = opened.read(len(POINTER))
+        pointer = is_pointer(file.path)
     except OSError as error:
         raise InputError(f"{option}: {file.name} cannot be read ({error.strerror})") from error
-    if start == POINTER:
+    if pointer:
         raise InputError(f"{option}: {file.name} is a Git LFS pointer, not the data; run `git lfs pull` in its folder")
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what Git LFS leaves in the place of a large file. Raises OSError if it cannot be read."""
+    with open(path, "rb") as opened:
+        return opened.read(len(POINTER)) == POINTER
 
 
 def fingerprint(files: Sequence[DataFile]) -> str:

@@ -71,7 +71,7 @@ class Request:
             "--tokens": self.n_tokens,
             "--dataset-config": self.dataset.config,
             "--text-column": self.dataset.column,
-            "--held-out": f"{100 * self.heldout:g}%" if isinstance(self.heldout, float) else self.heldout,
+            "--held-out": f"{100 * self.heldout:.12g}%" if isinstance(self.heldout, float) else self.heldout,
             "--layers": list(self.layers),
             "--hook": list(self.hooks),
             "--dtype": self.dtype,
@@ -101,6 +101,8 @@ def check_request(request: Request, facts: ModelFacts) -> None:
         raise InputError(
             f"--skip-positions {request.skip_positions}: leaves nothing of a context of {request.context_size}"
         )
+    if request.prefix != "none" and request.context_size == 1:
+        raise InputError(f"--prefix-token {request.prefix}: fills a context of 1 token; give a larger --context-size")
     asked = request.heldout
     if asked is not None and not 0 <= asked <= (0.5 if isinstance(asked, float) else request.n_contexts // 2):
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,8 +31,8 @@ class Rows(Protocol):
     fingerprint: str | None  # of the content; None if the hub gives none
     split: str | None  # None if there are no splits
 
-    def select(self, columns: Sequence[str]) -> None:
-        """Read only these columns from now on, where that saves work."""
+    def select(self, column: str, beside: Sequence[str]) -> None:
+        """Read only `column` from now on, and those of `beside` that there are, where that saves work."""
 
     def read(self, state: State | None) -> Iterator[Row]:
         """Rows from the start, or from after the row at which `state()` was asked for.
@@ -72,11 +73,11 @@ class FileRows:
     def __init__(self, files: Sequence[DataFile], *, label: str, option: str, split: str | None) -> None:
         self.label, self.split, self.fingerprint = label, split, fingerprint(files)
         self._files, self._option = files, option
-        self._columns: Sequence[str] | None = None
+        self._columns: tuple[str, Sequence[str]] | None = None
         self._file = self._row = 0  # rows of the file so far
 
-    def select(self, columns: Sequence[str]) -> None:
-        self._columns = columns
+    def select(self, column: str, beside: Sequence[str]) -> None:
+        self._columns = column, beside
 
     def read(self, state: State | None) -> Iterator[Row]:
         begin, skip = (state["file"], state["row"]) if state else (0, 0)
@@ -115,14 +116,16 @@ class SavedRows:
         self.label, self.split, self._option = label, split, option
         files = [DataFile(path, path.name) for path in sorted(folder.glob("*.arrow"))]
         try:
+            if _is_empty(folder):  # which `datasets` saves, and cannot load
+                raise InputError(f"{option}: it has no documents")
             self.fingerprint = fingerprint(files)
             self._data = datasets.load_from_disk(str(folder)).with_format(None)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise InputError(f"{option}: cannot be read; is it damaged? ({_reason(error)})") from error
         self._row = 0
 
-    def select(self, columns: Sequence[str]) -> None:
-        self._data = self._data.select_columns(list(columns))
+    def select(self, column: str, beside: Sequence[str]) -> None:
+        self._data = self._data.select_columns([column, *(set(beside) & set(self._data.column_names))])
 
     def read(self, state: State | None) -> Iterator[Row]:
         self._row = state["row"] if state else 0
@@ -167,8 +170,10 @@ class HubRows:
             ) from error
         self._row = 0
 
-    def select(self, columns: Sequence[str]) -> None:
-        self._data = self._data.select_columns(list(columns))
+    def select(self, column: str, beside: Sequence[str]) -> None:
+        names = self._data.column_names  # None where only the rows say
+        if names is not None:
+            self._data = self._data.select_columns([column, *(set(beside) & set(names))])
 
     def read(self, state: State | None) -> Iterator[Row]:
         self._row = 0
@@ -197,6 +202,12 @@ class HubRows:
     @property
     def place(self) -> str:
         return f"row {self._row} (counting from 1)"
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder that `save_to_disk` wrote has no data files, and says so."""
+    state = json.loads((folder / "state.json").read_bytes())
+    return isinstance(state, dict) and state.get("_data_files") == []
 
 
 def _reason(error: BaseException) -> str:

@@ -30,7 +30,7 @@ def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None
         settings = parsed(file, read_command)
     else:
         file = value
-        settings = parsed(file, lambda data: tomllib.loads(data.decode()))
+        settings = parsed(file, lambda data: tomllib.loads(data.decode("utf-8-sig")))
     ctx.default_map = checked(ctx, file, settings)
     return value
 

@@ -116,3 +116,26 @@ def test_the_fingerprint_covers_weights_unembedding_and_configuration(edited, ra
     assert fingerprint(same) == before
     (same / "config.json").write_text(json.dumps(config | {"layer_norm_epsilon": 1e-3}))
     assert fingerprint(same) != before
+
+
+def test_a_pointer_and_a_damaged_index_are_named_as_such(random_gpt2: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(random_gpt2, model)
+    weights = model / "model.safetensors"
+    weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+    with pytest.raises(InputError, match=r"model\.safetensors is a Git LFS pointer, .*; run `git lfs pull`"):
+        load(model)
+    weights.unlink()
+    for content in ("[]", "{", '{"weight_map": 3}'):
+        (model / "model.safetensors.index.json").write_text(content)
+        with pytest.raises(InputError, match=r"its model\.safetensors\.index\.json is damaged"):
+            load(model)
+
+
+@pytest.mark.parametrize("change", [None, {"n_layer": "two"}, {"n_head": 7}, {"vocab_size": None}])
+def test_a_configuration_that_is_none_is_refused(random_gpt2: Path, tmp_path: Path, change: dict | None) -> None:
+    shutil.copytree(random_gpt2, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps(change and json.loads(config.read_text()) | change))
+    with pytest.raises(InputError, match=r"^--model model: "):
+        load(tmp_path / "model")

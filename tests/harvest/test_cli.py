@@ -27,6 +27,7 @@ BASE = ["--model", "demo", "--tokens", "10k"]
         ([*BASE, "--hook", ","], "',' has an empty part"),
         ([*BASE, "--dataset", "/nowhere/at/all.txt"], "--dataset /nowhere/at/all.txt: there is no such file or folder"),
         ([*BASE, "--prefix-token", "sep"], "'sep' is no token; give none, bos, eos or a token's number"),
+        ([*BASE, "--prefix-token", "bos", "--context-size", "1"], "--prefix-token bos: fills a context of 1 token"),
         ([*BASE, "--separator-token", "999999"], "--separator-token 999999: the model's vocabulary has 4096 tokens"),
         ([*BASE, "--hook", "nonsense"], "--hook nonsense: the model has no such hook at layer 0"),
         ([*BASE, "--out", "/dev/null/s.zarr"], "--out /dev/null/s.zarr: /dev/null is not a folder"),

@@ -139,6 +139,7 @@ def test_a_clone_of_a_dataset_repository_gives_its_data_files(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("---\nlicense: mit\n---\n")
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").write_text("# Two files\n")
     (tmp_path / "data" / "b.jsonl").write_text('{"text": "b"}\n')
     (tmp_path / "data" / "a.jsonl").write_text('{"text": "a"}\n')
     assert read(open_path(tmp_path)) == ["a", "b"]
@@ -151,6 +152,9 @@ def test_a_text_repository_gives_its_texts_without_its_readme(tmp_path: Path) ->
     for name in ("one.txt", "two.md"):
         (tmp_path / name).unlink()
     assert read(open_path(tmp_path)) == ["README.md"]
+    (tmp_path / "texts.csv").write_text("text\n")
+    with pytest.raises(InputError, match="found none"):
+        open_path(tmp_path)
 
 
 def test_files_named_after_splits_are_read_by_split(tmp_path: Path) -> None:
@@ -197,6 +201,22 @@ def test_masked_tokens_are_left_out_and_labels_ignored(tmp_path: Path, mask: lis
     (tmp_path / "ids.jsonl").write_text(json.dumps(row) + "\n")
     (ids,) = read(open_path(tmp_path / "ids.jsonl"))
     assert ids.tolist() == [i for i, real in zip([5, 6, 7, 8], mask, strict=True) if real]
+
+
+def test_a_mask_applies_to_the_rows_that_have_one(tmp_path: Path) -> None:
+    rows = [{"input_ids": [5, 6]}, {"input_ids": [0, 7], "attention_mask": [0, 1]}]
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "files").mkdir()
+    for i, row in enumerate([*rows, rows[0]]):
+        pq.write_table(pa.Table.from_pylist([row | {"labels": [-100]}]), tmp_path / "files" / f"{i}.parquet")
+    assert [ids.tolist() for ids in read(open_path(tmp_path / "lines.jsonl"))] == [[5, 6], [7]]
+    assert [ids.tolist() for ids in read(open_path(tmp_path / "files"))] == [[5, 6], [7], [5, 6]]
+
+
+def test_an_empty_dataset_that_was_saved_has_no_documents(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"text": []}).save_to_disk(str(tmp_path / "empty"))
+    with pytest.raises(InputError, match="it has no documents"):
+        open_path(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
