@@ -261,5 +261,7 @@ def check_no_effect(ctx: click.Context, because: str, *names: str) -> None:
         if param.name in names and is_given(ctx, param.name):
             default = param.default  # not that of a file of options, as `get_default` gives it
             value = ctx.params.get(param.name)
-            if value and value != (param.type_cast_value(ctx, default) if isinstance(default, str) else default):
+            if value is not False and value != (
+                param.type_cast_value(ctx, default) if isinstance(default, str) else default
+            ):
                 raise InputError(f"{flag_of(ctx, param.name)}: has no effect {because}; leave it out")

@@ -156,3 +156,15 @@ def test_files_that_cannot_be_used_are_named(arguments: list[str], sentence: str
     done = show(*[places.get(argument, argument) for argument in arguments])
     assert done.exit_code == 2, done.output
     assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_options_of_a_file_that_have_no_effect_are_refused(tmp_path: Path) -> None:
+    found = show("--config", toml(tmp_path, 'variant = "nsae"\nresample-threshold = 0.5\n'))
+    assert (found.exit_code, "--resample-threshold: has no effect without" in found.output) == (2, True)
+    found = show("--config", toml(tmp_path, 'variant = "baseline"\nsigma = 2\n'))
+    assert (found.exit_code, "--sigma: has no effect without" in found.output) == (2, True)
+    shown("--config", toml(tmp_path, 'variant = "baseline"\nresample-at-most = 4\neval-noise = false\n'))
+
+
+def test_a_byte_order_mark_begins_no_option(tmp_path: Path) -> None:
+    assert shown("--config", toml(tmp_path, '\ufeffvariant = "nsae"\nl1 = 0.5\n'))["runs"][0]["l1"] == 0.5
