@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.errors import InputError, Stopped
+from data.errors import DamagedError, InputError, Stopped
 from data.limits import cpus, raise_open_files
-from data.os_errors import FULL, NO_RIGHTS, cause_of
+from data.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
 from data.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 
 BAD_INPUT = 2
@@ -58,8 +58,8 @@ class HelpfulGroup(HelpfulCommand, click.Group):
 class StoreCommand(HelpfulCommand):
     """A command that shows InputError, a full disk, and a file without rights as one sentence.
 
-    It exits with 2, or with TRY_AGAIN where the disk is full: the same command continues once there is room. Any other
-    fault keeps its traceback.
+    It exits with 2, or with TRY_AGAIN where the disk is full or a file may not become so large: the same command
+    continues once there is room. Any other fault keeps its traceback.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -80,6 +80,15 @@ def explanation(error: Exception) -> tuple[str | None, int]:
     if cause is not None and cause.errno in FULL:
         told = error if isinstance(error, InputError) else cause
         return f"the disk is full ({told}); free some space, and the same command continues", TRY_AGAIN
+    if cause is not None and cause.errno == TOO_LARGE:
+        told = error if isinstance(error, InputError) else cause
+        return (
+            f"a file would become larger than is allowed here ({told}); raise `ulimit -f`, or use another file system, "
+            "and the same command continues",
+            TRY_AGAIN,
+        )
+    if isinstance(error, DamagedError):
+        return f"{error}; {error.remedy}", BAD_INPUT
     if isinstance(error, InputError):
         return str(error), BAD_INPUT
     if cause is not None and cause.errno in NO_RIGHTS and (cause is not error or cause.filename is not None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+COPY_OR_AGAIN = "put the file back from a copy, or harvest the store again, with --overwrite"
+
 
 class InputError(Exception):
     """An option, a file or a value that the user gave cannot be used; the message names it and the remedy."""
@@ -12,7 +14,11 @@ class StoreError(InputError):
 
 
 class DamagedError(StoreError):
-    """A file of a store is missing, or not what was written; the message names it."""
+    """A file of a store is missing, or not what was written; the message names it, `remedy` says what to do."""
+
+    def __init__(self, message: str, *, remedy: str = COPY_OR_AGAIN) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class OtherVersionError(StoreError):

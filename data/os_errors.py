@@ -7,6 +7,7 @@ import os
 import re
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+TOO_LARGE = errno.EFBIG  # for `ulimit -f`, or for the file system
 NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 IN_WORDS = re.compile(r"\(os error (\d+)\)")  # as libraries written in Rust say it, such as safetensors

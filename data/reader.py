@@ -157,6 +157,25 @@ class Store:
 
     def shard_statistics(self, hook: str, shards: Iterable[int]) -> Iterator[stats.NormStats]:
         """Statistics of committed shards of a hook, one by one."""
+        for shard, found, is_whole in self._statistics(hook, shards):
+            if not is_whole:
+                raise self._other_statistics(hook, [shard])
+            yield found
+
+    def check_statistics(self, hook: str, shards: Iterable[int]) -> None:
+        """Raise DamagedError, naming all shards whose statistics of a hook are not those in the commit table."""
+        damaged = [shard for shard, _, is_whole in self._statistics(hook, shards) if not is_whole]
+        if damaged:
+            raise self._other_statistics(hook, damaged)
+
+    def _other_statistics(self, hook: str, shards: list[int]) -> DamagedError:
+        return DamagedError(
+            f"{self.path / stats_name(hook)} is damaged: the statistics of shard {', '.join(map(str, shards))} have "
+            "another checksum than the commit table says"
+        )
+
+    def _statistics(self, hook: str, shards: Iterable[int]) -> Iterator[tuple[int, stats.NormStats, bool]]:
+        """Of each shard its statistics, and whether they have the checksum that the commit table says."""
         arrays = [self.array(stats_name(hook, field)) for field in STATS_FIELDS]
         chunks: dict[str, tuple[int, NDArray[Any]]] = {}  # the one in use of each array
         for shard in shards:
@@ -166,12 +185,8 @@ class Store:
                 if chunks.get(array.spec.name, (-1,))[0] != number:
                     chunks[array.spec.name] = number, array.chunk(number)
                 lines.append(chunks[array.spec.name][1][line])
-            if checksum_of(*lines) != self.committed(stats_name(hook), shard):
-                raise DamagedError(
-                    f"{self.path / stats_name(hook)} is damaged: the statistics of shard {shard} have another checksum "
-                    "than the commit table says"
-                )
-            yield stats.NormStats(*lines)
+            is_whole = checksum_of(*lines) == self.committed(stats_name(hook), shard)
+            yield shard, stats.NormStats(*lines), is_whole
 
     def size_check(self, hook: str, shard: int) -> Callable[[], None]:
         """What raises DamagedError where a mapped shard's file has not its size any more.
@@ -230,11 +245,14 @@ class Store:
         n_rows = self.shard_rows(shard)
         if not n_rows:
             raise StoreError(f"shard {shard} of {self.path} is not committed; continue the harvest with its command")
+        self.array(name)  # where that is damaged, so are all shards
         try:
             return self._chunk(name, shard, self.committed(name, shard))[:n_rows]
         except DamagedError as error:
             raise DamagedError(
-                f"shard {shard}: {error}; --skip-damaged leaves it out, and `analyze verify` lists all"
+                f"shard {shard}: {error}",
+                remedy="`analyze verify` lists all that are damaged, and --skip-damaged leaves them out (`train` from "
+                "its start on, so with --overwrite)",
             ) from error
 
     def _whole_chunk(self, name: str, index: int) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from data.location import Location, locate, transfers
 from data.progress import Bar
 from data.reader import Store
 from data.root import read_root
-from data.schema import COMMIT, STATS_FIELDS, stats_name
+from data.schema import COMMIT, CONTEXT, POSITION, STATS_FIELDS, row_scale_name, stats_name
 from data.sealed import read_json
 from data.skeleton import group_folders
 
@@ -37,7 +37,10 @@ Check = tuple[str, Callable[[], object]]  # the file, and what raises StoreError
 
 
 def damaged_shards(store: Store, hooks: Sequence[str], splits: Sequence[Split] = SPLITS) -> dict[int, str]:
-    """The shards of which some hook's rows, or their origin, are not what was written: shard → what is wrong."""
+    """The shards of which some hook's rows, or their origin, are not what was written: shard → what is wrong.
+
+    Raises DamagedError where the metadata of an array are damaged, and so all shards.
+    """
 
     def look(shard: int) -> str | None:
         try:
@@ -50,6 +53,9 @@ def damaged_shards(store: Store, hooks: Sequence[str], splits: Sequence[Split] =
             return str(error)
         return None
 
+    names = [*hooks, *map(row_scale_name, hooks if store.dtype == "int8" else ()), CONTEXT, POSITION]
+    for name in names:
+        store.array(name)
     shards = [shard for split in splits for shard in store.shards(split)]
     with ThreadPoolExecutor(transfers(store.path)) as pool:
         looked = Bar(zip(shards, pool.map(look, shards), strict=True), total=len(shards), desc="checking", unit="shard")
@@ -131,7 +137,7 @@ def _statistics(store: Store, hook: str, shards: list[int]) -> Iterator[Check]:
     ]
     yield from chunks
     if not any(_checked(chunk) for chunk in chunks):
-        yield stats_name(hook), lambda: list(store.shard_statistics(hook, shards))
+        yield stats_name(hook), lambda: store.check_statistics(hook, shards)
 
 
 def _check_group(file: Location) -> None:

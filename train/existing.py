@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ def _check_values(experiment: Experiment) -> None:
 def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> bool:
     """Whether the experiment in `out` is this one and finished.
 
-    Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
+    Raises InputError, naming what differs, where it is another one and `overwrite` is not set; DamagedRunError where it
+    was finished and is not whole.
     """
     if not (out / EXPERIMENT).exists():
         begun = {EXPERIMENT + ".partial"}  # all that a kill may leave of the first file
@@ -103,8 +104,19 @@ def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> boo
             f"--out {out}: holds an experiment with other settings: {'; '.join(differences(found.settings, now))}; "
             "give the same settings to continue it, --overwrite to replace it, or another --out"
         )
+    lacking = missing_finals(out, [run.name for run in experiment.runs])
+    if lacking:
+        raise DamagedRunError(f"{lacking[0]} is missing; put it back from a copy, or --overwrite trains all runs again")
     folders = [RunFolder(out / run.name) for run in experiment.runs]
     return all(folder.final.exists() or folder.failure.exists() for folder in folders)
+
+
+def missing_finals(out: Path, names: Collection[str]) -> list[Path]:
+    """The final weights that a finished experiment has lost: its checkpoints are removed once all runs have them."""
+    folders = [RunFolder(out / name) for name in names]
+    if any((out / CHECKPOINTS).glob("*.json")) or not any(folder.final.exists() for folder in folders):
+        return []
+    return [folder.final for folder in folders if not (folder.final.exists() or folder.failure.exists())]
 
 
 def remove_checkpoints(out: Path, runs: Sequence[Run]) -> None:

@@ -10,7 +10,7 @@ from data.errors import InputError
 from data.verify import Problem
 from train.checked import DamagedRunError, check_extent, read_checked
 from train.checkpoint import STATE_JSON, RunFolder, read_facts
-from train.existing import CHECKPOINTS, EXPERIMENT, Failure, read_experiment, read_settings
+from train.existing import CHECKPOINTS, EXPERIMENT, Failure, missing_finals, read_experiment, read_settings
 from train.marks import Marks
 from train.metrics_file import read_records
 from train.runs import Experiment
@@ -41,11 +41,13 @@ def verify(path: Path) -> Iterator[Problem | None]:
     for name in marks.names():
         yield _problem(marks.folder / f"{name}.json", partial(marks.read, name))
     for name in sorted(names):
-        yield from _run(RunFolder(path / name))
+        yield from _run(RunFolder(path / name), name)
+    yield from (Problem(str(folder), f"{folder} is missing") for folder in missing_finals(path, names))
 
 
-def _run(folder: RunFolder) -> Iterator[Problem | None]:
-    yield _problem(folder.settings, lambda: read_settings(folder))
+def _run(folder: RunFolder, name: str | None = None) -> Iterator[Problem | None]:
+    """Check a run's files; `name` is what its experiment calls it."""
+    yield _problem(folder.settings, partial(_check_settings, folder, name))
     if folder.failure.exists():
         yield _problem(folder.failure, lambda: read_checked(Failure, folder.failure))
     yield _problem(folder.metrics, lambda: list(read_records(folder)))
@@ -60,6 +62,12 @@ def _run(folder: RunFolder) -> Iterator[Problem | None]:
         yield None
         for name, expected in facts.files.items():
             yield _problem(state / name, partial(check_extent, state / name, expected, whole=True))
+
+
+def _check_settings(folder: RunFolder, name: str | None) -> None:
+    own = read_settings(folder)["run"]["name"]
+    if name not in (None, own):
+        raise DamagedRunError(f"{folder.settings} is that of another run, {own}")
 
 
 def _problem(file: Path, check: Callable[[], object]) -> Problem | None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from safetensors import SafetensorError
 
 from data.cli import StoreCommand
-from data.errors import InputError
+from data.errors import DamagedError, InputError
 
 
 def outcome(error: Exception, cause: Exception | None = None) -> Result:
@@ -44,6 +44,20 @@ def test_a_full_disk_is_one_sentence_and_exits_with_75(error: Exception, cause: 
     assert done.exit_code == 75
     assert done.stderr.startswith("Error: the disk is full (")
     assert "the same command continues" in done.stderr
+
+
+def test_a_file_larger_than_allowed_is_one_sentence_and_exits_with_75() -> None:
+    for error in (SafetensorError("I/O error: File too large (os error 27)"), OSError(errno.EFBIG, "File too large")):
+        done = outcome(error)
+        assert done.exit_code == 75
+        assert done.stderr.startswith("Error: a file would become larger than is allowed here (")
+        assert "raise `ulimit -f`" in done.stderr
+
+
+def test_damage_says_what_to_do_about_it() -> None:
+    done = outcome(DamagedError("tokens/c.0.0 is missing"))
+    assert done.exit_code == 2
+    assert "tokens/c.0.0 is missing; put the file back from a copy, or harvest the store again" in done.stderr
 
 
 def test_missing_rights_exit_with_2_and_other_faults_keep_their_traceback() -> None:

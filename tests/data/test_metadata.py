@@ -12,7 +12,9 @@ import xarray
 
 from data import Store, StoreError, open_store
 from data.arrays import group
+from data.chunks import write_chunk
 from data.root import read_root
+from data.schema import stats_name
 from data.sealed import DIGEST, sealed
 from data.verify import verify
 
@@ -122,3 +124,16 @@ def test_verify_names_each_damaged_file(make_store) -> None:
     (store.path / "stats" / "zarr.json").unlink()
     problems = [problem.file for problem in verify(store.path) if problem]
     assert sorted(problems) == sorted(damaged)
+
+
+def test_verify_names_every_shard_whose_statistics_are_anothers(make_store) -> None:
+    store, _, _ = make_store()
+    hook = store.hooks[0]
+    array = store.array(stats_name(hook, "norms"))
+    values = np.array(array.read())
+    changed = [1, 3]
+    values[changed] += 1
+    write_chunk(array.chunk_path(0), values)  # with a checksum of its own that fits
+    (problem,) = [problem for problem in verify(store.path) if problem is not None]
+    assert problem.file == stats_name(hook)
+    assert "the statistics of shard 1, 3 have another checksum" in problem.what

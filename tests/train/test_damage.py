@@ -236,3 +236,27 @@ def test_settings_that_no_training_writes_are_refused(finished: Path, tmp_path: 
         with pytest.raises(DamagedRunError, match=r"run\.json is damaged"):
             find_runs([out])
         shutil.rmtree(out)
+
+
+def test_lost_final_weights_are_named_and_the_other_runs_are_kept(start, finished: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(finished, tmp_path / "lost")
+    lost = out / "nsae" / "final"
+    shutil.rmtree(lost)
+    assert [problem.file for problem in verify(out) if problem] == [str(lost)]
+    before = results(out)
+    code, said = start(out)
+    assert code == 2
+    assert f"{lost} is missing; put it back from a copy, or --overwrite trains all runs again" in said
+    assert results(out) == before
+    assert start(out, "--overwrite")[0] == 0
+    assert results(out) == results(finished)
+
+
+def test_folders_of_two_runs_that_were_exchanged_are_named(finished: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(finished, tmp_path / "exchanged")
+    (out / "nsae").rename(out / "aside")
+    (out / "baseline").rename(out / "nsae")
+    (out / "aside").rename(out / "baseline")
+    problems = [problem for problem in verify(out) if problem]
+    assert [problem.file for problem in problems] == [str(out / name / "run.json") for name in ("baseline", "nsae")]
+    assert "is that of another run, nsae" in problems[0].what
