@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from analyze.bootstrap import Float
 from analyze.measures import ALL, WITHOUT_FIRST
@@ -38,12 +40,12 @@ class Norms:
 def norm_lines(norms: Norms) -> list[Row]:
     """One line for each hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
 
-    Quantiles are read off a histogram of 8 bins per octave: see `histogram_quantiles`.
+    Quantiles are read off a histogram of 8 bins per octave: see `norm_quantiles`.
     """
     lines = []
     for hook, found in norms.by_hook.items():
         for name, subset in SUBSETS.items():
-            quantiles = histogram_quantiles(found.histogram[subset], QUANTILES)
+            quantiles = norm_quantiles(found, subset, QUANTILES)
             lines.append({
                 "model": norms.model, "hook": hook, "subset": name, "rows": found.count(subset),
                 "mean": found.mean_norm(subset), "variance": found.norm_variance(subset),
@@ -66,24 +68,75 @@ def histogram_lines(norms: Norms) -> list[Row]:
     ]  # fmt: skip
 
 
-def histogram_quantiles(counts: np.ndarray, quantiles: Sequence[float]) -> Float:
-    """Quantiles of norms from counts int64 [N_BINS]; NaN without rows.
+def norm_quantiles(found: stats.NormStats, subset: int, quantiles: Sequence[float]) -> Float:
+    """Quantiles of ‖x‖₂: float64, one for each of `quantiles`, rising with them; NaN without rows.
 
-    Within a bin, the logarithms of the norms are taken to be spread evenly. The lowest bin (below 2^-16) counts from 0
-    and is linear; the highest (2^20 and above) has no upper edge and gives its lower one. The error is under 0.6 %
-    where the norms' logarithms have a standard deviation of 0.3 or more, and at most the width of a bin (9 %).
+    The histogram says how many norms are in each bin. Within a bin they are spread as in the log-normal distribution
+    that has the norms' exact mean and variance. The norms at position 0, which are often outliers, have one of their
+    own. The error is under 1 % for smooth distributions, and under that of the bin's middle (4.4 %) for those with a
+    jump or two peaks.
     """
+    rest = _Norms.of(found.histogram[stats.WITHOUT_FIRST], found.norms[stats.WITHOUT_FIRST])
+    first = _Norms.of(
+        found.histogram[stats.ALL] - found.histogram[stats.WITHOUT_FIRST],
+        found.norms[stats.ALL] - found.norms[stats.WITHOUT_FIRST],
+    )
+    parts = [rest] if subset == stats.WITHOUT_FIRST else [rest, first]
+    counts = np.sum([part.counts for part in parts], axis=0)
     if not counts.sum():
         return np.full(len(quantiles), np.nan)
+    used = np.flatnonzero(counts)
+    places = _places(used)
+    below = (np.cumsum(counts) - counts)[used, None] + sum(part.within(used, places) for part in parts)
+    return np.interp(np.asarray(quantiles) * counts.sum(), below.ravel(), places.ravel())
+
+
+PLACES = 65  # in each bin: 0.14 % apart
+
+
+def _places(bins: NDArray[np.int64]) -> Float:
+    """Norms from each bin's lower edge to its upper one, evenly in the logarithm: float64 [len(bins), PLACES].
+
+    The lowest bin (below 2^-16) starts at 0 and is even in the norm; the highest (2^20 and above) has no upper edge
+    and has its lower one for all.
+    """
     edges = stats.bin_edges()
-    low, high = np.concatenate([[0.0], edges]), np.append(edges, edges[-1])
-    total = np.cumsum(counts)
-    rank = np.maximum(np.asarray(quantiles) * total[-1], np.finfo(float).tiny)  # a quantile 0 is in the first bin used
-    place = np.searchsorted(total, rank)
-    share = (rank - (total[place] - counts[place])) / counts[place]
-    low, high = low[place], high[place]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(low > 0, low * (high / low) ** share, high * share)
+    low, high = np.concatenate([[0.0], edges])[bins, None], np.append(edges, edges[-1])[bins, None]
+    share = np.linspace(0, 1, PLACES)
+    return np.where(low > 0, np.maximum(low, edges[0]) * (high / np.maximum(low, edges[0])) ** share, high * share)
+
+
+@dataclass(frozen=True)
+class _Norms:
+    """counts: int64 [N_BINS]. centre, spread: mean and standard deviation of log ‖x‖₂, were it normal."""
+
+    counts: NDArray[np.int64]
+    centre: float
+    spread: float
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64], norms: Float) -> _Norms:
+        """norms: float64 [4], as in `stats.NormStats`."""
+        if not (norms[[stats.NORM_SUM, stats.NORM_SQUARE_SUM]] > 0).all():
+            return cls(counts, 0.0, 1.0)  # no rows, or rows of zeros
+        mean, mean_square = norms[[stats.NORM_SUM, stats.NORM_SQUARE_SUM]] / norms[stats.COUNT]
+        variance = max(float(np.log(mean_square) - 2 * np.log(mean)), NARROWEST**2)
+        return cls(counts, float(np.log(mean)) - variance / 2, variance**0.5)
+
+    def within(self, bins: NDArray[np.int64], places: Float) -> Float:
+        """How many norms of each bin are below each of its `places` [len(bins), PLACES]: float64, the same shape."""
+        with np.errstate(divide="ignore"):
+            z = (np.log(places) - self.centre) / self.spread
+        probability = ndtr(np.where(z[:, :1] > 0, -z, z))  # of the upper tail where the lower one is nearly 1
+        below = np.abs(probability - probability[:, :1])
+        in_bin = below[:, -1:]
+        even = np.broadcast_to(np.linspace(0, 1, PLACES), places.shape)  # where the log-normal has next to nothing
+        share = np.divide(below, in_bin, out=even.copy(), where=in_bin > RAREST)
+        return np.asarray(self.counts[bins, None] * np.maximum.accumulate(share, axis=1))
+
+
+NARROWEST = 1e-5  # of a log-normal's standard deviation
+RAREST = 1e-12  # of a bin's probability: below that its shape means nothing
 
 
 def as_table(lines: Sequence[Row]) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analyze.norms import QUANTILES, histogram_quantiles
+from analyze.norms import QUANTILES, norm_quantiles
 from data import stats
 
 
@@ -39,28 +40,83 @@ def test_norms_are_those_of_the_rows_with_and_without_position_0(make_store, com
     assert len(read) == len(found["histogram"])
 
 
-@pytest.mark.parametrize(("spread", "error"), [(0.1, 0.02), (0.3, 0.006), (1.0, 0.003)])
-@pytest.mark.parametrize("centre", [0.01, 1.0, 21.7])
-def test_quantiles_are_interpolated_within_the_bins(centre: float, spread: float, error: float) -> None:
-    """The middles of the bins are up to 4.4 % off."""
-    norms = centre * np.exp(spread * np.random.default_rng(0).normal(size=200_000))
-    counts = np.bincount(np.searchsorted(stats.bin_edges(), norms, side="right"), minlength=stats.N_BINS)
-    assert histogram_quantiles(counts, QUANTILES) == pytest.approx(np.quantile(norms, QUANTILES), rel=error)
+def statistics(norms: np.ndarray, first: np.ndarray | None = None) -> stats.NormStats:
+    """Of rows with one channel: the norms at positions after 0, and those at position 0."""
+    first = np.zeros(0) if first is None else first
+    rows = np.concatenate([norms, first])[:, None]
+    return stats.measure(rows, np.arange(len(rows)) >= len(norms))
 
 
-def test_quantiles_of_norms_spread_evenly_within_bins_are_exact() -> None:
-    even = np.exp(np.random.default_rng(1).uniform(np.log(2), np.log(8), 200_000))
-    counts = np.bincount(np.searchsorted(stats.bin_edges(), even, side="right"), minlength=stats.N_BINS)
-    assert histogram_quantiles(counts, [0.05, 0.5, 0.95]) == pytest.approx(
-        np.quantile(even, [0.05, 0.5, 0.95]), rel=3e-3
-    )
+def off(values: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.abs(values / exact - 1).max())
+
+
+def middles(norms: np.ndarray) -> np.ndarray:
+    """The middles of the bins that the quantiles are in."""
+    k = np.searchsorted(stats.bin_edges(), np.quantile(norms, QUANTILES), side="right")
+    return np.sqrt(stats.bin_edges()[k - 1] * stats.bin_edges()[k])
+
+
+DRAWN = np.random.default_rng(0)
+NORMAL, PEAKS = DRAWN.normal(size=20_000), DRAWN.choice([-1.0, 1.0], size=20_000)
+SMOOTH = {
+    "log-normal": lambda spread: np.exp(spread * NORMAL),
+    "skewed to the right": lambda spread: DRAWN.gamma(spread**-2, spread**2, 20_000),
+    "skewed to the left": lambda spread: np.exp(spread * np.log(DRAWN.gamma(25, 0.04, 20_000)) / 0.2),
+    "heavy tails": lambda spread: np.exp(spread * DRAWN.standard_t(4, size=20_000) / 2**0.5),
+}
+ROUGH = {
+    "a jump on the left": lambda spread: np.exp(spread * DRAWN.exponential(size=20_000)),
+    "a jump on the right": lambda spread: np.exp(-spread * DRAWN.exponential(size=20_000)),
+    "two peaks": lambda spread: np.exp(spread * (PEAKS + 0.3 * NORMAL)),
+}
+
+
+def worst(shape: Callable[[float], np.ndarray], spread: float) -> tuple[float, float]:
+    """(error of the quantiles, error of the bins' middles), the largest over where in a bin the norms lie."""
+    drawn = shape(spread)
+    errors = []
+    for centre in 10 * 2 ** (np.arange(8) / 8 / stats.BINS_PER_OCTAVE):
+        exact = np.quantile(centre * drawn, QUANTILES)
+        found = norm_quantiles(statistics(centre * drawn), stats.ALL, QUANTILES)
+        errors.append((off(found, exact), off(middles(centre * drawn), exact)))
+    return max(error for error, _ in errors), max(error for _, error in errors)
+
+
+@pytest.mark.parametrize("spread", [0.005, 0.02, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize("shape", SMOOTH)
+def test_quantiles_of_a_smooth_distribution_are_within_a_percent(shape: str, spread: float) -> None:
+    assert worst(SMOOTH[shape], spread)[0] < 0.01
+
+
+@pytest.mark.parametrize("spread", [0.005, 0.02, 0.05, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("shape", ROUGH)
+def test_quantiles_are_no_worse_than_the_bins_middles(shape: str, spread: float) -> None:
+    error, of_middles = worst(ROUGH[shape], spread)
+    assert error <= of_middles
+
+
+def test_outliers_at_position_0_leave_the_other_norms_quantiles_as_they_are() -> None:
+    norms, first = 10 * np.exp(0.01 * NORMAL), np.full(100, 3000.0)
+    found = norm_quantiles(statistics(norms, first), stats.ALL, QUANTILES)
+    assert off(found, np.quantile(np.concatenate([norms, first]), QUANTILES)) < 0.002
+
+
+@pytest.mark.parametrize("norm", [2.0**-3, 1.0, 7.3])
+def test_norms_that_are_all_the_same_are_their_quantiles(norm: float) -> None:
+    assert off(norm_quantiles(statistics(np.full(1000, norm)), stats.ALL, QUANTILES), np.full(5, norm)) < 0.002
+
+
+def test_quantiles_rise() -> None:
+    norms = np.exp(0.1 * np.concatenate([NORMAL, 5 + 3 * NORMAL, np.full(1000, 9.0)]))
+    assert (np.diff(norm_quantiles(statistics(norms), stats.ALL, np.linspace(0, 1, 500).tolist())) >= 0).all()
 
 
 def test_the_open_bins_give_quantiles_within_them() -> None:
-    lowest, highest = np.zeros((2, stats.N_BINS), dtype=np.int64)
-    lowest[0], highest[-1] = 10, 10
-    assert histogram_quantiles(lowest, [0.5])[0] == pytest.approx(2.0**stats.LOWEST_OCTAVE / 2)
-    assert histogram_quantiles(highest, [0.0, 0.5]).tolist() == [2.0**stats.HIGHEST_OCTAVE] * 2
+    tiny, huge = statistics(np.full(10, 2.0**-18)), statistics(np.full(10, 2.0**22))
+    assert 0 < norm_quantiles(tiny, stats.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
+    assert norm_quantiles(huge, stats.ALL, [0.1, 0.5]).tolist() == [2.0**stats.HIGHEST_OCTAVE] * 2
+    assert norm_quantiles(statistics(np.zeros(10)), stats.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
 
 
 def test_the_store_command_says_of_what_its_figures_are(make_store, command) -> None:
@@ -72,4 +128,4 @@ def test_the_store_command_says_of_what_its_figures_are(make_store, command) -> 
 
 
 def test_quantiles_of_no_rows_are_no_numbers() -> None:
-    assert np.isnan(histogram_quantiles(np.zeros(stats.N_BINS, dtype=np.int64), [0.5])).all()
+    assert np.isnan(norm_quantiles(stats.empty(3), stats.ALL, [0.5])).all()
