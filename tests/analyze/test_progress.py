@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,22 @@ from train.trainer import Trainer
 STOPPED_AT = 20  # steps, of 62
 ROWS, PLANNED = STOPPED_AT * 64, 4000 // 64 * 64
 UNFINISHED, FINISHED = f"{ROWS:,} of {PLANNED:,} rows, unfinished", f"{PLANNED:,} of {PLANNED:,} rows"
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Trainings stop after STOPPED_AT steps, as after SIGTERM."""
+    events, train, step = list[Any](), Trainer.train, Group.step
+
+    def stepped(group: Group, *arguments: Any, **options: Any) -> Any:
+        if options["seen"] == ROWS - 64:
+            events[-1].set()
+        return step(group, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Trainer, "train", lambda self, stop: events.append(stop) or train(self, stop))
+        patched.setattr(Group, "step", stepped)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +49,7 @@ def trained(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) ->
     )  # fmt: skip
     done = command(*common, "--variant", "baseline", "--l1", "1e-4,1e-2", "--lr", "1e-3", "--out", root / "finished")
     assert done.returncode == 0, done.stderr
-    with pytest.MonkeyPatch.context() as patched:
-        events, train, step = list[Any](), Trainer.train, Group.step
-
-        def stopping(group: Group, *arguments: Any, **options: Any) -> Any:
-            if options["seen"] == ROWS - 64:
-                events[-1].set()
-            return step(group, *arguments, **options)
-
-        patched.setattr(Trainer, "train", lambda self, stop: events.append(stop) or train(self, stop))
-        patched.setattr(Group, "step", stopping)
+    with stopping():
         done = command(*common, "--variant", "nsae", "--lr", "1e-3", "--out", root / "stopped")
     assert "stopped" in done.stderr
     assert not (root / "stopped" / "nsae" / "final").exists()
@@ -151,6 +160,46 @@ def test_diverged_runs_alone_are_one_sentence(name: str, trained, command, tmp_p
         "--lr, or with --clip"
     ]
     assert not (tmp_path / "out" / "index.html").exists()
+
+
+@pytest.fixture(scope="module")
+def patchable(demo_store: Path, command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs on the demo model: an NSAE whose training was stopped, a finished baseline, and one that diverged."""
+    root = tmp_path_factory.mktemp("patchable")
+    common = ("train", "--store", demo_store, "--expansion", "1", "--batch-size", "64", "--activations", "4k",
+              "--device", "cpu")  # fmt: skip
+    with stopping():
+        command(*common, "--variant", "nsae", "--lr", "1e-3", "--out", root / "stopped")
+    command(*common, "--variant", "baseline", "--lr", "1e-3,1e30", "--out", root / "diverged")
+    return root
+
+
+def test_patching_marks_an_unfinished_run_and_leaves_out_a_diverged_one(demo_store: Path, patchable, command) -> None:
+    start = ("analyze", "patch", "--store", demo_store, patchable, "--contexts", "4", "--device", "cpu")
+    done = command(*start)
+    assert done.returncode == 0, done.stderr
+    assert f"Note: run nsae was trained on {UNFINISHED}" in done.stderr
+    assert "Note: run baseline_lr=1e+30 is left out: it diverged at step " in done.stderr
+    assert "baseline_lr=1e+30" not in done.stdout
+    lines = [line for line in done.stdout.splitlines() if "hook_mlp_out" in line]
+    assert len(lines) == 2 * 3
+    assert all(f" | {UNFINISHED if 'nsae' in line else FINISHED} | " in line for line in lines)
+    found = json.loads(command(*start, "--json").stdout)
+    assert [line["run"] for line in found["left_out"]] == ["baseline_lr=1e+30"]
+    assert {line["run"]: line["finished"] for line in found["runs"]} == {"nsae": False, "baseline_lr=0.001": True}
+    rows = list(csv.DictReader(io.StringIO(command(*start, "--csv").stdout)))
+    progress = {(li["run"], li["trained"], li["planned"], li["finished"]) for li in rows}
+    assert progress == {
+        ("nsae", str(ROWS), str(PLANNED), "False"),
+        ("baseline_lr=0.001", str(PLANNED), str(PLANNED), "True"),
+    }
+
+
+def test_patching_diverged_runs_alone_is_one_sentence(demo_store: Path, patchable, command) -> None:
+    bad = patchable / "diverged" / "baseline_lr=1e+30"
+    done = command("analyze", "patch", "--store", demo_store, bad, "--device", "cpu")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {bad} diverged (the loss is not finite)")
 
 
 def test_a_run_without_weights_is_left_out_with_a_note(trained, command, tmp_path: Path) -> None:
