@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.errors import DamagedError, InputError, Stopped
+from data.errors import InputError, Stopped
 from data.limits import cpus, raise_open_files
 from data.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
 from data.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
@@ -87,10 +87,8 @@ def explanation(error: Exception) -> tuple[str | None, int]:
             "and the same command continues",
             TRY_AGAIN,
         )
-    if isinstance(error, DamagedError):
-        return f"{error}; {error.remedy}", BAD_INPUT
     if isinstance(error, InputError):
-        return str(error), BAD_INPUT
+        return str(error) if error.remedy is None else f"{error}; {error.remedy}", BAD_INPUT
     if cause is not None and cause.errno in NO_RIGHTS and (cause is not error or cause.filename is not None):
         return f"{cause.filename or error}: {cause.strerror}; change its rights, or choose another", BAD_INPUT
     return None, BAD_INPUT

@@ -6,7 +6,12 @@ COPY_OR_AGAIN = "put the file back from a copy, or harvest the store again, with
 
 
 class InputError(Exception):
-    """An option, a file or a value that the user gave cannot be used; the message names it and the remedy."""
+    """An option, a file or a value that the user gave cannot be used; the message names it and the remedy.
+
+    The command line adds `remedy`, where there is one, to the message.
+    """
+
+    remedy: str | None = None
 
 
 class StoreError(InputError):

@@ -34,6 +34,8 @@ PIECE = 4 << 20  # bytes of a file in memory at once
 class DamagedRunError(InputError):
     """A file of a run is missing, or not as it was written; the message names it."""
 
+    remedy = "put it back from a copy, or train again, with --overwrite"
+
 
 @dataclass(frozen=True)
 class Extent:

@@ -106,7 +106,7 @@ def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> boo
         )
     lacking = missing_finals(out, [run.name for run in experiment.runs])
     if lacking:
-        raise DamagedRunError(f"{lacking[0]} is missing; put it back from a copy, or --overwrite trains all runs again")
+        raise DamagedRunError(f"{lacking[0]} is missing, and the other runs are finished")
     folders = [RunFolder(out / run.name) for run in experiment.runs]
     return all(folder.final.exists() or folder.failure.exists() for folder in folders)
 

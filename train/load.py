@@ -53,7 +53,7 @@ def load_sae(
             index = about.hooks.index(choose_hook(about.hooks, hook, layer, file))
             tensors = _tensors(opened, architecture, len(about.hooks), index, file)
     except SafetensorError as error:
-        raise DamagedRunError(f"{file} is damaged ({error}); train this run again, or give a checkpoint") from error
+        raise DamagedRunError(f"{file} is damaged ({error})") from error
     d_sae, d_model = tensors["W_enc"].shape
     sae = architecture(d_model=d_model, d_sae=d_sae).to(device)
     sae.load_state_dict(tensors)

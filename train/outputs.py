@@ -118,7 +118,7 @@ class Outputs:
             self._marks.keep(set(names))
             return mark
         if damage:
-            raise DamagedRunError(f"{damage[0]}; no other checkpoint is left: --overwrite begins again")
+            raise DamagedRunError(f"{damage[0]}; no other checkpoint is left")
         return START
 
     def _check(self, mark: Mark, name: str, runs: Sequence[str]) -> None:

@@ -188,7 +188,7 @@ def test_no_whole_checkpoint_is_an_error_and_overwrite_begins_again(
         path.write_bytes(b"")
     code, said = start(out)
     assert code == 2
-    assert "no other checkpoint is left: --overwrite begins again" in said
+    assert "no other checkpoint is left; put it back from a copy, or train again, with --overwrite" in said
     assert start(out, "--overwrite")[0] == 0
     assert results(out) == results(finished)
 
@@ -246,7 +246,7 @@ def test_lost_final_weights_are_named_and_the_other_runs_are_kept(start, finishe
     before = results(out)
     code, said = start(out)
     assert code == 2
-    assert f"{lost} is missing; put it back from a copy, or --overwrite trains all runs again" in said
+    assert f"{lost} is missing, and the other runs are finished; put it back from a copy" in said
     assert results(out) == before
     assert start(out, "--overwrite")[0] == 0
     assert results(out) == results(finished)
