@@ -43,6 +43,8 @@ def locate(address: str | Location) -> Location:
     protocol, separator, path = address.partition("://")
     if not separator:
         return Path(address)
+    if not path.strip("/"):
+        raise InputError(f"{address} names no bucket or folder; write an address such as s3://bucket/gpt2.zarr")
     if protocol in ("file", "local"):
         return Path(path)
     try:

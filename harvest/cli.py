@@ -57,8 +57,8 @@ class HeldOutContexts(click.ParamType[float | int]):
             return value
         if re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}%", str(value)):
             return float(value[:-1]) / 100
-        if str(value).endswith("%"):
-            self.fail(f"{value!r} is no share; give a number and a percent sign, such as 1%", param, ctx)
+        if "." in str(value) or str(value).endswith("%"):
+            self.fail(f"{shown(value)} is no share; give a number and a percent sign, such as 1%", param, ctx)
         return Count(zero=True).convert(value, param, ctx)
 
 
