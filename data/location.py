@@ -42,11 +42,11 @@ def locate(address: str | Location) -> Location:
         return address
     protocol, separator, path = address.partition("://")
     if not separator:
-        return Path(address)
+        return _place(address)
     if not path.strip("/"):
         raise InputError(f"{address} names no bucket or folder; write an address such as s3://bucket/gpt2.zarr")
     if protocol in ("file", "local"):
-        return Path(path)
+        return _place(path)
     try:
         location = UPath(address.rstrip("/"))
         exists(location)
@@ -57,6 +57,17 @@ def locate(address: str | Location) -> Location:
     except Exception as error:  # drivers have families of their own
         raise InputError(f"{address} cannot be reached ({error}); check the address and the credentials") from error
     return location
+
+
+def _place(path: str) -> Path:
+    if not (place := named(path)).name:
+        raise InputError(f"{path} is no place for a store; name a folder in it")
+    return place
+
+
+def named(path: str) -> Path:
+    """A path that ends in a name, beside which others can be made, if it is not the root folder."""
+    return Path(os.path.abspath(path)) if Path(path).name in ("", "..") else Path(path)
 
 
 def is_local(location: Location) -> bool:

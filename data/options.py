@@ -18,7 +18,7 @@ import click
 from click.core import ParameterSource
 
 from data.errors import InputError
-from data.location import Location, locate
+from data.location import Location, locate, named
 from data.writable import check_writable
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
@@ -177,7 +177,7 @@ class LocalPath(click.ParamType[Path]):
         text = str(value) if isinstance(value, Path) else checked_text(self, value, param, ctx)
         if "://" in text:
             self.fail(f"{shown(value)} is an address; give a local path", param, ctx)
-        return Path(text)
+        return named(text)
 
 
 class OutputFolder(LocalPath):

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from analyze.cli import main as analyze
 from data.cli import StoreCommand, explanation
 from data.errors import InputError
+from data.options import LocalPath, StoreLocation
 from data.stop import TRY_AGAIN
 from data.writable import check_writable
 
@@ -29,6 +31,14 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         os.seteuid(65534)
     yield folder
     os.seteuid(user)
+
+
+@pytest.mark.parametrize("kind", [LocalPath(), StoreLocation()])
+def test_the_working_directory_has_its_name(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock and unfinished parts lie beside it."""
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert [kind.convert(path, None, None) for path in (".", "./", "..")] == [Path.cwd()] * 2 + [tmp_path]
 
 
 @pytest.mark.parametrize("name", [".", "new", "new/deeper"])

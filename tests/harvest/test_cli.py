@@ -31,6 +31,7 @@ BASE = ["--model", "demo", "--tokens", "10k"]
         ([*BASE, "--separator-token", "999999"], "--separator-token 999999: the model's vocabulary has 4096 tokens"),
         ([*BASE, "--hook", "nonsense"], "--hook nonsense: the model has no such hook at layer 0"),
         ([*BASE, "--out", "/dev/null/s.zarr"], "--out /dev/null/s.zarr: /dev/null is not a folder"),
+        ([*BASE, "--out", "/"], "/ is no place for a store; name a folder in it"),
         ([*BASE, "--out", "s3://"], "s3:// names no bucket or folder; write an address such as s3://bucket/gpt2.zarr"),
         ([*BASE, "--held-out", "0.05"], "'0.05' is no share; give a number and a percent sign, such as 1%"),
         ([*BASE, "--dtype", "float8"], "'float8' is not one of"),

@@ -89,7 +89,7 @@ TABLE = Table(
         }),
         "heldout": count("--held-out", {
             ZERO: ("0", None), HUGE: ("60%", HALF), NAN: ("nan%", "is no share; give a number and a percent sign"),
-            CONTRADICTION: ("16", HALF),
+            WRONG_KIND: ("1.5", "is no share; give a number and a percent sign"), CONTRADICTION: ("16", HALF),
         }),
         "processing": choice("--processing"),
         "precision": choice("--precision", {CONTRADICTION: ("tf32", "--precision tf32: only GPUs have it")}),
