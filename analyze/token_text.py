@@ -21,6 +21,7 @@ from data.reader import Store
 
 UNDECODED = "\ufffd"  # what decoders print for bytes that are no character
 NEIGHBOURS = 8  # tokens: the end of a character that is cut, at most 3, a whole one, at most 4, and one that is known
+CONTINUATION = re.compile("<0x[89AB][0-9A-F]>")  # a SentencePiece token of a byte that begins no character
 BYTES = {character: byte for byte, character in bytes_to_unicode().items()}  # of byte-level BPE's vocabularies
 
 
@@ -30,8 +31,16 @@ def parts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     texts: list[str] = []
     for is_special, group in groupby(ids, special.__contains__):
         run = list(group)
-        texts += [_decode(tokenizer, [i]) for i in run] if is_special else _parts(tokenizer, run)
+        whole = len(run) if is_special else _first_whole(tokenizer, run)
+        texts += [_decode(tokenizer, [i]) for i in run[:whole]] + _parts(tokenizer, run[whole:])
     return texts
+
+
+def _first_whole(tokenizer: Any, ids: list[int]) -> int:
+    """Where the first whole character of tokens begins: SentencePiece tokenizers decode no byte of those after it that
+    are bytes too, if the first ones are the end of a character."""
+    pieces = tokenizer.convert_ids_to_tokens(ids[:NEIGHBOURS])
+    return next((k for k, piece in enumerate(pieces) if not CONTINUATION.fullmatch(piece or "")), len(pieces))
 
 
 def _parts(tokenizer: Any, ids: list[int]) -> list[str]:

@@ -69,6 +69,13 @@ def test_bytes_that_are_no_character_are_shown_where_the_text_ends_in_them() -> 
     assert set("".join(found[2:])) == {"\ufffd"}
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_characters_after_the_end_of_a_cut_one_are_whole(cut: int) -> None:
+    tokenizer = TOKENIZERS["SentencePiece"]
+    found = parts(tokenizer, ids_of(tokenizer, "🎉🎉🚀好 a")[1 + cut :])
+    assert "".join(found) == "\ufffd" * (4 - cut) + "🎉🚀好 a"
+
+
 def test_a_token_alone_keeps_its_space_and_shows_its_bytes() -> None:
     llama, gpt2 = TOKENIZERS["SentencePiece"], TOKENIZERS["byte-level BPE"]
     assert [alone(llama, llama.convert_tokens_to_ids(piece)) for piece in ("▁l", "s", "<0xF0>", "<0x0A>", "</s>")] == [
