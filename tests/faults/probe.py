@@ -50,10 +50,11 @@ def _store(path: Path) -> dict[str, str]:
 
     opened = open_store(path)
     both = [shard for split in ("heldout", "train") for shard in opened.shards(split)]
+    facts = {**store_facts(opened), "path": ""}  # each trial has a folder of its own
     read = {
         "tokens": _digest(opened.tokens()), "document": _digest(opened.documents()),
         "origin": _digest(*(part for shard in both for part in opened.origin(shard))),
-        "facts": hashlib.sha256(json.dumps(store_facts(opened), sort_keys=True, default=str).encode()).hexdigest()[:16],
+        "facts": hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16],
     }  # fmt: skip
     for hook in opened.hooks:
         read[hook] = _digest(*(opened.rows(hook, shard) for shard in both))
