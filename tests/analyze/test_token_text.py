@@ -108,6 +108,7 @@ def test_contexts_of_a_store_read_as_the_documents_they_were_cut_from(
     done = command(
         "harvest", "--model", model, "--dataset", tmp_path / "texts.jsonl", "--tokens", "3k", "--context-size", "13",
         "--prefix-token", prefix, "--out", tmp_path / "store.zarr", "--device", "cpu", "--dtype", "float32",
+        "--held-out", "50%",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     store, tokenizer = open_store(tmp_path / "store.zarr"), AutoTokenizer.from_pretrained(model)
@@ -121,7 +122,7 @@ def test_contexts_of_a_store_read_as_the_documents_they_were_cut_from(
     joined = "".join(part for own in whole for part in own[first:]).rstrip("\ufffd")
     documents = list(dict.fromkeys(store.documents(np.array(contexts)).ravel().tolist()))
     assert "".join(texts[i] + tokenizer.eos_token for i in documents).startswith(joined)
-    assert len(joined) > 1000
+    assert len(joined) > 800
     # A window of a context has the same parts as the whole of it.
     assert [text.parts(i, begin, begin + 5) for i in contexts[:20] for begin in range(8)] == [
         whole[i][begin : begin + 5] for i in contexts[:20] for begin in range(8)
