@@ -94,7 +94,7 @@ def make_store_in() -> MakeStore:
         *, root: Location, n_contexts: int = 60, context_size: int = 32, skip: int = 0,
         widths: dict[str, int] | None = None, n_heldout: int = 10, rows_per_shard: int = 128,
         shards_per_window: int = 4, dtype: str = "float16", compression: str = "none", name: str = "made.zarr",
-        windows: int | None = None, seed: int = 0,
+        windows: int | None = None, seed: int = 0, constant: float | None = None,
     ) -> tuple[Store, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
         widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
         per_context = context_size - skip
@@ -109,6 +109,8 @@ def make_store_in() -> MakeStore:
         }
         for rows in values.values():
             rows[::per_context] *= 30  # position 0 is an outlier, as in real models
+            if constant is not None:
+                rows[:] = constant
         scales = {h: channel_scales(torch.from_numpy(x)) for h, x in values.items()} if dtype == "int8" else {}
         path = root / name
         provenance = {

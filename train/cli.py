@@ -23,6 +23,7 @@ from train.config import load_defaults
 from train.defaults import FOLLOWING, with_defaults
 from train.options import (
     check_effects,
+    check_norms,
     check_rows,
     choose_hooks,
     command_line,
@@ -181,6 +182,7 @@ def main(ctx: click.Context, /, **given: Any) -> None:
         show_runs(runs, options)
         return
     experiment = make_experiment(store, runs, options, device.type)
+    check_norms(store, experiment.hooks)
     out = folder_of(options)
     finished = check_existing(out, experiment, overwrite=options["overwrite"])
     if finished and not options["show"]:

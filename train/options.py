@@ -111,6 +111,13 @@ def check_effects(ctx: click.Context, options: Mapping[str, Any], runs: Sequence
         )
 
 
+def check_norms(store: Store, hooks: Sequence[str]) -> None:
+    """Raise InputError where all training rows of a hook are zero: an SAE's start and L1 are scaled by their norm."""
+    for hook in hooks:
+        if store.statistics(hook).mean_norm() == 0:
+            raise InputError(f"--store {store.path}: all rows of {hook} are zero; leave its layer out with --layers")
+
+
 def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any], device: str) -> Experiment:
     """The experiment that the options describe, on a complete store. Raises InputError where it lacks a hook."""
     from train.objective import Objective
