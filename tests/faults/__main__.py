@@ -21,7 +21,7 @@ from tests.faults.zygote import Zygote
 
 # part → (what it is done to, trials of each in a short run, and in a full one)
 PARTS: dict[str, tuple[tuple[str, ...], int, int]] = {
-    "kills": (tuple(CASES), 2, 50),
+    "kills": (tuple(CASES), 2, 55),
     "disk": (tuple(CASES), 6, 30),
     "tmpfs": (("harvest", "train"), 1, 5),
     "flips": (flips.WHERE, 10, 170),
