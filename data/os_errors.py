@@ -10,7 +10,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 TOO_LARGE = errno.EFBIG  # for `ulimit -f`, or for the file system
 NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
-IN_WORDS = re.compile(r"\(os error (\d+)\)")  # as libraries written in Rust say it, such as safetensors
+# As libraries written in Rust print it, such as safetensors: the second is the form of its older versions.
+IN_WORDS = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")
 
 
 def cause_of(error: BaseException) -> OSError | None:
@@ -21,6 +22,7 @@ def cause_of(error: BaseException) -> OSError | None:
             return one
         told = IN_WORDS.search(str(one))
         if told:
-            return OSError(int(told[1]), os.strerror(int(told[1])))
+            code = int(told[1] or told[2])
+            return OSError(code, os.strerror(code))
         one = one.__cause__
     return None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data.cli import BAD_INPUT
 from data.stop import TRY_AGAIN
 from tests.faults.bench import Bench, Case, differences, files_of
 from tests.faults.kills import damage
@@ -66,7 +67,8 @@ def tmpfs_trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[st
     with bench.space(case) as space, mounted(space, int(size * random.Random(seed).uniform(0.05, 0.9))):
         ended = bench.run(zygote, case, space, Fault("none"))
         failed = int(ended.code != 0)
-        problems = complaints(ended, TRY_AGAIN) if failed else []
+        refused = " are free; " in ended.stderr  # `harvest` asks for the room before it begins
+        problems = complaints(ended, BAD_INPUT if refused else TRY_AGAIN) if failed else []
         _mount("-o", f"remount,size={16 * size + (64 << 20)}", space)
         ended = bench.run(zygote, case, space)
         if ended.code != 0:
