@@ -19,12 +19,9 @@ from data.lock import locked
 from data.writer import staging_path
 from harvest.pipeline import Pipeline
 from harvest.worker import Worker, wait_for, worker_lock
+from tests.killing import Killed, kill_at
 
 SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layers", "0", "--device", "cpu")
-
-
-class Killed(BaseException):
-    """In place of SIGKILL: nothing catches it."""
 
 
 @pytest.fixture
@@ -43,19 +40,6 @@ def start(command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypa
 
 def files(store: Path) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int) -> None:
-    whole, calls = getattr(owner, name), []
-
-    def function(*arguments: Any, **more: Any) -> Any:
-        calls.append(name)
-        if len(calls) == at_call:
-            monkeypatch.setattr(owner, name, whole)
-            raise Killed
-        return whole(*arguments, **more)
-
-    monkeypatch.setattr(owner, name, function)
 
 
 def test_a_copy_that_the_user_has_set_aside_is_neither_deleted_nor_put_back(start, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from analyze.fitted import find_runs
 from analyze.runs import last_measures
+from tests.killing import Killed, kill_at
 from train.checked import DamagedRunError, read_checked, write_checked
 from train.checkpoint import RunFolder
 from train.load import load_sae
@@ -23,10 +24,6 @@ SMALL = [
     "1k", "--log-every", "512", "--window", "1k", "--resample-interval", "1k", "--resample-window", "512",
     "--resample-threshold", "0.02", "--resample-rows", "512", "--snapshots", "2", "--device", "cpu",
 ]  # fmt: skip
-
-
-class Killed(BaseException):
-    """In place of SIGKILL: nothing catches it, and nothing is written after it."""
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +55,6 @@ def results(out: Path) -> dict[str, bytes]:
     """All files but those of the clock."""
     files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     return {name: content for name, content in files.items() if name not in ("timing.jsonl", "experiment.json")}
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int) -> None:
-    """End the next command at the n-th call of a function, before that does anything."""
-    whole, calls = getattr(owner, name), []
-
-    def function(*arguments: Any, **more: Any) -> Any:
-        calls.append(name)
-        if len(calls) == at_call:
-            monkeypatch.setattr(owner, name, whole)
-            raise Killed
-        return whole(*arguments, **more)
-
-    monkeypatch.setattr(owner, name, function)
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, stop_in: dict[str, int]) -> threading.Event:

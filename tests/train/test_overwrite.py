@@ -11,16 +11,13 @@ import pytest
 
 from data.errors import InputError
 from data.lock import lock_path, locked
+from tests.killing import Killed, kill_at
 from train.trainer import Trainer
 
 SMALL = [
     "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64", "--activations", "1k", "--validate-every",
     "512", "--log-every", "512", "--window", "512", "--snapshots", "2", "--device", "cpu",
 ]  # fmt: skip
-
-
-class Killed(BaseException):
-    """In place of SIGKILL: nothing catches it, and nothing is written after it."""
 
 
 @pytest.fixture
@@ -40,19 +37,6 @@ def start(store: Path, command, tmp_path: Path):
 def files(out: Path) -> dict[str, bytes]:
     found = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     return {name: content for name, content in found.items() if name not in ("timing.jsonl", "experiment.json")}
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int) -> None:
-    whole, calls = getattr(owner, name), []
-
-    def function(*arguments: Any, **more: Any) -> Any:
-        calls.append(name)
-        if len(calls) == at_call:
-            monkeypatch.setattr(owner, name, whole)
-            raise Killed
-        return whole(*arguments, **more)
-
-    monkeypatch.setattr(owner, name, function)
 
 
 def test_a_mistake_noticed_in_the_first_step_costs_no_finished_experiment(
