@@ -116,6 +116,8 @@ class Zygote:
         {"data.deal.MAX_ROWS_PER_SHARD": 64}, because stores of the usual size take too long.
         """
         log = Path(tempfile.mkdtemp(prefix="trial-"))
+        for name in ("stdout", "stderr", "calls"):
+            (log / name).touch()  # a command may be killed before it opens them
         order = {
             "module": module, "arguments": [str(a) for a in arguments], "folder": str(folder), "log": str(log),
             "fault": vars(fault or Fault()), "patches": patches or {},
