@@ -40,22 +40,22 @@ test: $(VENV)/.installed-dev
 # The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
 test-kernels: $(VENV)/.installed-dev
 	$(PIP) install -q 'triton==3.9.0'
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 tests/train/test_kernels.py
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 tests/train/step/test_kernels.py
 
 # The values also with TransformerLens 3.9, in an environment of its own.
 test-tl3:
 	$(MAKE) test-values CONSTRAINTS=constraints-tl3.txt VENV=.venv-tl3
 
 test-values: $(VENV)/.installed-dev
-	$(VENV)/bin/pytest tests/harvest/test_values.py
+	$(VENV)/bin/pytest tests/harvest/model/test_values.py
 
 # The fast part with the lowest versions that pyproject.toml allows, in an environment of its own.
 test-lowest:
 	$(MAKE) test-fast CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest
 
 test-fast: $(VENV)/.installed-dev
-	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/test_documents.py tests/harvest/test_values.py \
-		tests/train/test_train.py tests/train/test_runs.py tests/analyze/test_kept.py tests/analyze/test_report.py
+	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/model/test_values.py \
+		tests/train/loop/test_training.py tests/train/test_experiment.py tests/analyze/measure/test_cache.py tests/analyze/report/test_report.py
 
 # The documentation's commands, in an environment made by `pip install .` alone.
 test-readme: $(VENV)/.installed-dev

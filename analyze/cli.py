@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from analyze.commands import model, pages, runs, store
-from data.cli import HelpfulGroup
+from data.command.base import HelpfulGroup
 
 
 @click.group(cls=HelpfulGroup)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from train.objective import Objective
-from train.resample import Resampling
-from train.runs import Experiment, Precision, Reports, Run
-from train.schedule import Schedule
+from train.experiment import Experiment, Precision, Reports, Run
+from train.loss import Objective
+from train.optim.resample import Resampling
+from train.optim.schedule import Schedule
 
 
 def storeless(

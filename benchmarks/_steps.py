@@ -58,13 +58,13 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
     """A group's step as the trainer takes it; of n SAEs if n > 1, one after another or stacked."""
     from _experiment import storeless
 
-    from data.allocator import keep_large_blocks
-    from train import crossing
-    from train.inputs import Inputs
-    from train.plan import make_plan
-    from train.runs import make_runs
-    from train.schedule import Schedule
-    from train.trainer import make_groups, make_noise
+    from data.system.allocator import keep_large_blocks
+    from train.experiment import make_runs
+    from train.loop import tune_density
+    from train.loop.memory_plan import make_plan
+    from train.loop.trainer import make_groups, make_noise
+    from train.optim.schedule import Schedule
+    from train.step.inputs import Inputs
 
     total = 10**9
     experiment = storeless(
@@ -74,7 +74,7 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
     )  # fmt: skip
     plan = make_plan(experiment, p.d_model, p.device)
     if sparse_below is None and p.device.type == "cuda":
-        sparse_below = crossing.measured(plan, p.device)
+        sparse_below = tune_density.measured(plan, p.device)
     if sparse_below is not None:
         plan = replace(plan, sparse_below=sparse_below)
     groups = make_groups(plan, experiment, [p.d_model**0.5] * n, p.device)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.deal import Layout, choose_rows_per_shard
-from data.dtypes import DType, stored_dtype
-from data.schema import Schema
-from data.staging import WindowStaging
-from data.writer import create, staging_path
+from data.store.encodings import DType, stored_dtype
+from data.store.layout import Layout, choose_rows_per_shard
+from data.store.lifecycle import create, staging_path
+from data.store.schema import Schema
+from data.store.window_writer import WindowStaging
 
 CONTEXT, D = 256, 768
 PROVENANCE = {

@@ -21,7 +21,7 @@ from _measure import report
 from read import BATCH, write_store
 
 from data import ShuffledStream, open_store
-from data.chunks import ArrayFile
+from data.store.chunks import ArrayFile
 
 
 class Seconds(NamedTuple):

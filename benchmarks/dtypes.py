@@ -19,14 +19,15 @@ from _measure import report
 
 sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 
-from data.dtypes import DTYPES, as_float, channel_scales, decode_int8, encode, is_finite, stored_dtype
-from harvest.compute import Compute
-from harvest.contexts import tokens_to_contexts
-from harvest.documents import DatasetChoice
+from data.store.encodings import DTYPES, as_float, channel_scales, decode_int8, encode, is_finite, stored_dtype
+from harvest.harvest import CALIBRATION_CONTEXTS
 from harvest.inputs import open_inputs
-from harvest.lm import find_model, load
-from harvest.plan import Request
-from harvest.run import CALIBRATION_CONTEXTS
+from harvest.model.find import find_model
+from harvest.model.load import load
+from harvest.model.precision import Compute
+from harvest.packed_dataset import tokens_to_contexts
+from harvest.request import Request
+from harvest.text.sources import DatasetChoice
 
 CPU = torch.device("cpu")
 

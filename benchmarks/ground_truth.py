@@ -24,13 +24,13 @@ from _measure import table as markdown
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from train.group import Group, Member
-from train.inputs import Inputs
+from train.experiment import Experiment, Run, make_runs
+from train.loop.memory_plan import make_plan
+from train.loop.trainer import make_groups, make_noise
 from train.measures import measures
-from train.plan import make_plan
-from train.runs import Experiment, Run, make_runs
-from train.schedule import Schedule
-from train.trainer import make_groups, make_noise
+from train.optim.schedule import Schedule
+from train.step.inputs import Inputs
+from train.step.sae_stack import Group, Member
 
 D, N_FEATURES, BATCH, EXPANSION = 64, 256, 512, 8
 SCALES = (1.0, 3.0, 10.0)

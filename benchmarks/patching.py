@@ -1,7 +1,9 @@
 """What patching costs beside the plain way.  python benchmarks/patching.py
 
 The plain way runs four passes from the tokens for each run and layer: clean, zeroed, mean-ablated, reconstructed. Ours
-runs the clean pass once, the ablated ones once a layer, and each patched pass from behind its layer (analyze/lm.py).
+runs the clean pass once, the ablated ones once a layer, and each patched pass from behind its layer
+(analyze/measure/patched_model.py).
+
 GPT-2 small's shape with random weights, 12 layers × 4 baselines of 768 → 12 288. Multiplications are counted by PyTorch
 at the matrix products of both; the time is that of both in turn, the plain way's on a part of its passes, scaled.
 """
@@ -23,9 +25,9 @@ from _lm import make_model
 from _measure import report, summary
 from torch.utils.flop_counter import FlopCounterMode
 
-from analyze.lm import ResumedModel, load_patchable
-from analyze.patching import CLEAN, Patched, Reference, Tallies
-from harvest.lm import find_model
+from analyze.measure.patched_model import ResumedModel, load_patchable
+from analyze.measure.patching import CLEAN, Patched, Reference, Tallies
+from harvest.model.find import find_model
 from train import BaselineSAE
 
 N_LAYERS, N_RUNS, D, D_SAE = 12, 4, 768, 12288

@@ -22,9 +22,9 @@ from _measure import report, seconds, summary
 from _store import D, empty_store, filled_window
 
 from data import ShuffledStream, Store, open_store
-from data.facts import store_mixing
-from data.stream import DEFAULT_POOL, read_threads, training_order
-from data.writer import finish
+from data.shuffle.stream import DEFAULT_POOL, read_threads, training_order
+from data.store.lifecycle import finish
+from data.summary import store_mixing
 
 BATCH = 4096
 READ_THREADS = read_threads()

@@ -19,11 +19,11 @@ import numpy as np
 from _measure import report, seconds
 from _store import CONTEXT, D, empty_store, filled_window
 
-from data import staging
-from data.chunks import blocks, crc32c
-from data.dtypes import DType, stored_dtype
-from data.limits import cpus
-from data.stats import Tally
+from data.store import window_writer
+from data.store.chunks import blocks, crc32c
+from data.store.encodings import DType, stored_dtype
+from data.store.stats import Tally
+from data.system.limits import cpus
 
 LAYERS, PART_BYTES = 12, 256 << 20
 
@@ -36,7 +36,7 @@ def sealing(threads: int, shards: int, dtype: DType, folder: str | None) -> floa
     """GB/s of sealing a window of so many shards, each as large as in a store of 100 GB."""
     with (
         tempfile.TemporaryDirectory(dir=folder) as place,
-        mock.patch.object(staging, "transfers", return_value=threads),
+        mock.patch.object(window_writer, "transfers", return_value=threads),
     ):
         path = Path(place) / "store.zarr"
         schema = empty_store(path, LAYERS, 100, dtype, shards_per_window=shards)

@@ -28,11 +28,11 @@ def make_store(path: Path, gigabytes: float) -> None:
     """Every row of it is zero; its statistics say that each has norm 1."""
     from _store import D, empty_store
 
-    from data import stats
-    from data.chunks import checksum_of, crc32c, trailer, write_chunk
-    from data.deal import SPLITS
-    from data.schema import COMMIT, N_COMMIT_FACTS, STATS_FIELDS, stats_name
-    from data.writer import finish
+    from data.store import stats
+    from data.store.chunks import checksum_of, crc32c, trailer, write_chunk
+    from data.store.layout import SPLITS
+    from data.store.lifecycle import finish
+    from data.store.schema import COMMIT, N_COMMIT_FACTS, STATS_FIELDS, stats_name
 
     schema = empty_store(path, N_LAYERS, gigabytes)
     layout = schema.layout
@@ -72,7 +72,7 @@ def train_once(store: str, out: str) -> None:
 
     imported = time.time()
     from train.cli import main
-    from train.group import Group
+    from train.step.sae_stack import Group
 
     def first_step(*_: object, **__: object) -> None:
         print(json.dumps({"torch": imported - begin, "first step": time.time() - imported}), flush=True)

@@ -28,12 +28,12 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     import torch
     from _experiment import storeless
 
-    from data.allocator import keep_large_blocks
-    from train.inputs import Inputs
-    from train.plan import make_plan
-    from train.runs import make_runs
-    from train.schedule import Schedule
-    from train.trainer import make_groups, make_noise
+    from data.system.allocator import keep_large_blocks
+    from train.experiment import make_runs
+    from train.loop.memory_plan import make_plan
+    from train.loop.trainer import make_groups, make_noise
+    from train.optim.schedule import Schedule
+    from train.step.inputs import Inputs
 
     cpu, total = torch.device("cpu"), 10**6
     hooks = [f"blocks.{i}.hook_mlp_out" for i in range(n_layers)]

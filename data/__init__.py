@@ -9,14 +9,14 @@ Python from elsewhere, or rename yours.
 from typing import TYPE_CHECKING
 
 from data.errors import InputError, StoreError
-from data.lazy import attributes
+from data.system.lazy import attributes
 
 __all__ = ["InputError", "ShuffledStream", "Store", "StoreError", "open_store"]
 
 if TYPE_CHECKING:
-    from data.reader import Store, open_store
-    from data.stream import ShuffledStream
+    from data.shuffle.stream import ShuffledStream
+    from data.store.reader import Store, open_store
 
 __getattr__ = attributes(
-    __name__, {"Store": "data.reader", "open_store": "data.reader", "ShuffledStream": "data.stream"}
+    __name__, {"Store": "data.store.reader", "open_store": "data.store.reader", "ShuffledStream": "data.shuffle.stream"}
 )

@@ -1,8 +1,8 @@
 """The command `harvest`, which a signal ends in order from its start on: its imports take seconds."""
 
-from data.caches import keep_caches_writable
-from data.console import print_in_any_locale
-from data.stop import exit_on_signals
+from data.command.caches import keep_caches_writable
+from data.command.console import print_in_any_locale
+from data.command.stop import exit_on_signals
 
 
 def main() -> None:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.cli import StoppableCommand, choose_device
+from data.command.base import StoppableCommand, choose_device
+from data.command.json_text import json_text
+from data.command.option_types import NAME, SEED, Count, LayerChoice, Layers, Several, StoreLocation, shown
+from data.command.stop import StopRequest
 from data.errors import InputError
-from data.json_text import json_text
-from data.location import Location
-from data.options import NAME, SEED, Count, LayerChoice, Layers, Several, StoreLocation, shown
-from data.stop import StopRequest
+from data.system.location import Location
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
 if TYPE_CHECKING:
-    from harvest.lm import ModelFacts
-    from harvest.plan import Request
+    from harvest.model.base import ModelFacts
+    from harvest.request import Request
 
 CONTEXT_SIZE = 256  # the post's
 TIMED_BATCHES = 3
@@ -132,24 +132,19 @@ def main(
 
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
-    from data.allocator import keep_large_blocks
-    from data.facts import store_facts
-    from data.writer import staging_path
-    from harvest.compute import Compute
-    from harvest.documents import THE_PILE, DatasetChoice
+    from data.store.lifecycle import staging_path
+    from data.summary import store_facts
+    from data.system.allocator import keep_large_blocks
+    from harvest.disk_space import check_free_space
+    from harvest.harvest import run
     from harvest.inputs import open_inputs
-    from harvest.lm import find_model
     from harvest.memory import check_batch
+    from harvest.model.find import find_model
+    from harvest.model.precision import Compute
     from harvest.overwrite import tidy
-    from harvest.plan import (
-        Request,
-        check_existing,
-        check_free_space,
-        check_out,
-        check_request,
-        expected_schema,
-    )
-    from harvest.run import run
+    from harvest.request import Request, check_request, expected_schema
+    from harvest.resume import check_existing, check_out
+    from harvest.text.sources import THE_PILE, DatasetChoice
     from harvest.worker import Worker
 
     facts = find_model(model, revision)
@@ -201,14 +196,16 @@ def main(
 
 
 def show(facts: dict[str, Any], as_json: bool) -> None:
-    from data.facts import describe
+    from data.summary import describe
 
     click.echo(json_text(facts) if as_json else describe(facts))
 
 
 def show_plan(request: Request, facts: ModelFacts, out: Location, device: Any, as_json: bool) -> None:
     """Print what a harvest would write, and how long it would take at the speed of a few batches."""
-    from harvest.plan import expected_schema, free_bytes, human_bytes, needed_bytes, widths_are_known
+    from data.command.sizes import human_bytes
+    from harvest.disk_space import free_bytes, needed_bytes
+    from harvest.request import expected_schema, widths_are_known
 
     schema = expected_schema(request, facts)
     need, free = needed_bytes(out, schema), free_bytes(out)
@@ -237,7 +234,7 @@ def measure_rate(request: Request, facts: ModelFacts, device: Any) -> float:
     import numpy as np
     import torch
 
-    from harvest.run import load_for
+    from harvest.harvest import load_for
 
     model = load_for(request, facts, device)
     shape = (request.batch_size, request.context_size)

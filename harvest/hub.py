@@ -1,4 +1,4 @@
-"""Whether the model hub can be asked for models and datasets."""
+"""The model hub: whether it can be reached, and the pointer files that a clone of a repository may hold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from urllib.request import getproxies, proxy_bypass
 
 from huggingface_hub import constants
 
-from data.writable import try_writing
+from data.command.writable import try_writing
 
+POINTER = b"version https://git-lfs.github.com/spec/"
 CONNECT_SECONDS = 5.0  # for each address of the host
 
 
@@ -45,3 +46,9 @@ def _go_offline() -> None:
     constants.HF_HUB_OFFLINE = True
     if "datasets" in sys.modules:  # it has a copy, taken as it is imported
         sys.modules["datasets"].config.HF_HUB_OFFLINE = True
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what Git LFS leaves in the place of a large file. Raises OSError if it cannot be read."""
+    with open(path, "rb") as opened:
+        return opened.read(len(POINTER)) == POINTER

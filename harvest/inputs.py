@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from harvest.checkpoint import model_fingerprint
-from harvest.documents import Source, open_source
-from harvest.lm import ModelFacts
-from harvest.plan import Request
-from harvest.tokenizer import HubTokenizer, Pretokenized, Tokenizer, special_token
+from harvest.model.base import ModelFacts
+from harvest.model.weights import model_fingerprint
+from harvest.request import Request
+from harvest.text.sources import Source, open_source
+from harvest.text.tokenizer import HubTokenizer, Pretokenized, Tokenizer, special_token
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from data.dtypes import stored_dtype
+from data.command.sizes import human_bytes
 from data.errors import InputError
-from data.limits import available_memory
-from harvest.lm import ModelFacts
+from data.store.encodings import stored_dtype
+from data.system.limits import available_memory
+from harvest.model.base import ModelFacts
 from harvest.pipeline import N_BUFFERS
-from harvest.plan import Request, human_bytes
+from harvest.request import Request
 
 WIDTHS_OF_PASS = 4  # float32 values per token and d_model that a forward pass holds at once, at the very least
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from data.location import Location, is_occupied, remove
-from data.lock import locked
-from data.reader import Store, open_store
-from data.replace import beside, check_replaceable, finish_replacing, take_place
-from data.writer import is_remains, remove_store, staging_path
-from harvest.plan import begun_settings, existing_settings
+from data.store.lifecycle import is_remains, remove_store, staging_path
+from data.store.reader import Store, open_store
+from data.system.location import Location, is_occupied, remove
+from data.system.lock import locked
+from data.system.replace import beside, check_replaceable, finish_replacing, take_place
+from harvest.resume import begun_settings, existing_settings
 from harvest.worker import worker_lock
 
 MARK = "overwrites"  # in a harvest's staging folder: it was begun with --overwrite, so the same command continues it

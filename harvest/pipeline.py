@@ -6,7 +6,7 @@
 
 Buffers go round between the first two, so nothing is allocated per batch and memory is bounded.
 
-Not here: which batches there are (run.py), the files (data/staging.py).
+Not here: which batches there are (run.py), the files (data/store/window_writer.py).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.deal import Run
-from data.dtypes import encode, is_finite, largest, torch_dtype
 from data.errors import InputError, WindowDamagedError
-from data.limits import disk_threads
-from data.schema import Schema, row_scale_name
-from data.staging import WindowStaging
-from harvest.lm import LanguageModel
+from data.store.encodings import encode, is_finite, largest, torch_dtype
+from data.store.layout import Run
+from data.store.schema import Schema, row_scale_name
+from data.store.window_writer import WindowStaging
+from data.system.limits import disk_threads
+from harvest.model.base import LanguageModel
 
 SYNC_SECONDS = 5.0
 N_BUFFERS = 3

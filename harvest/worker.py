@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 from data.errors import Stopped
-from data.location import Location
-from data.lock import is_held
-from data.writer import staging_path
+from data.store.lifecycle import staging_path
+from data.system.location import Location
+from data.system.lock import is_held
 
 WAIT_SECONDS = 2.0
 START_SECONDS = 120.0  # which the workers of one machine may begin apart

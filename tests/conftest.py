@@ -23,13 +23,13 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # which Triton reads as it is first imported
 
 from data import Store, open_store
-from data.deal import Layout
-from data.dtypes import channel_scales, encode
-from data.location import Location
-from data.schema import Schema, row_scale_name
-from data.staging import WindowStaging
-from data.writer import begin, create, finish, staging_path
-from harvest.run import place
+from data.store.encodings import channel_scales, encode
+from data.store.layout import Layout
+from data.store.lifecycle import begin, create, finish, staging_path
+from data.store.schema import Schema, row_scale_name
+from data.store.window_writer import WindowStaging
+from data.system.location import Location
+from harvest.harvest import place
 
 settings.register_profile("ours", deadline=None, max_examples=50)
 settings.load_profile("ours")

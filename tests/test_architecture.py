@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,65 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_reading_and_training_never_import_the_language_models_libraries(room: str) -> None:
     for path in (ROOT / room).rglob("*.py"):
         assert not imports(path) & LM_LIBRARIES, path.name
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module → the modules of this project that it imports, also inside functions, but not for types alone."""
+    paths = {module_name(path): path for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    graph: dict[str, set[str]] = {name: set() for name in paths}
+    for name, path in paths.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = {
+            node
+            for branch in ast.walk(tree)
+            if isinstance(branch, ast.If) and getattr(branch.test, "id", "") == "TYPE_CHECKING"
+            for node in ast.walk(branch)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node not in for_types:
+                targets = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+                graph[name] |= targets & paths.keys() - {name}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[tuple[str, ...]]:
+    """Groups of nodes that reach one another."""
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        return [tuple(error.args[1])]
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(import_graph()) == []
+
+
+def folder_of(module: str, depth: int) -> str:
+    return ".".join(module.split(".")[:depth])
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_no_folders_import_each_other_in_a_circle(depth: int) -> None:
+    graph: dict[str, set[str]] = {}
+    for module, imported in import_graph().items():
+        own = folder_of(module, depth)
+        graph.setdefault(own, set()).update(folder_of(other, depth) for other in imported)
+        graph[own].discard(own)
+    assert circles(graph) == []
+
+
+def test_no_folder_lists_more_than_about_a_dozen_modules() -> None:
+    for room in ROOMS:
+        for folder in {path.parent for path in (ROOT / room).rglob("*.py")}:
+            modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]
+            assert len(modules) <= 15, f"{folder.relative_to(ROOT)}: {sorted(modules)}"
 
 
 def without_encoding(path: Path) -> list[int]:

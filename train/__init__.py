@@ -5,14 +5,14 @@ from train import load_sae, BaselineSAE, NSAE
 
 from typing import TYPE_CHECKING
 
-from data.lazy import attributes
+from data.system.lazy import attributes
 
 __all__ = ["NSAE", "SAE", "BaselineSAE", "load_sae"]
 
 if TYPE_CHECKING:
-    from train.load import load_sae
+    from train.output.load import load_sae
     from train.sae import NSAE, SAE, BaselineSAE
 
 __getattr__ = attributes(
-    __name__, {"NSAE": "train.sae", "SAE": "train.sae", "BaselineSAE": "train.sae", "load_sae": "train.load"}
+    __name__, {"NSAE": "train.sae", "SAE": "train.sae", "BaselineSAE": "train.sae", "load_sae": "train.output.load"}
 )

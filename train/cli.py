@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.cli import BAD_INPUT, StoppableCommand, choose_device
+from data.command.base import BAD_INPUT, StoppableCommand, choose_device
+from data.command.json_text import json_text
+from data.command.option_types import NAME, SEED, Count, LayerChoice, LocalPath, Number, Several, StoreLocation
+from data.command.stop import StopRequest
+from data.command.writable import check_writable
 from data.errors import InputError
-from data.json_text import json_text
-from data.options import NAME, SEED, Count, LayerChoice, LocalPath, Number, Several, StoreLocation
-from data.stop import StopRequest
-from data.writable import check_writable
 from train.config import load_defaults
 from train.defaults import FOLLOWING, with_defaults
 from train.options import (
@@ -36,8 +36,8 @@ from train.presets import presets
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
-    from data.reader import Store
-    from train.runs import Run
+    from data.store.reader import Store
+    from train.experiment import Run
 
 SHARED = presets()["shared"]  # Table A2
 Command = Callable[..., None]
@@ -155,12 +155,12 @@ def main(ctx: click.Context, /, **given: Any) -> None:
 
     A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
-    from data.reader import open_store
-    from train.existing import check_existing, remove_checkpoints
-    from train.plan import check_memory, make_plan
-    from train.records import check_logs
+    from data.store.reader import open_store
+    from train.experiment import make_runs
+    from train.loop.memory_plan import check_memory, make_plan
+    from train.output.existing import check_existing, remove_checkpoints
+    from train.output.records import check_logs
     from train.run import run
-    from train.runs import make_runs
 
     stopping: StopRequest = ctx.obj
     given = settled(ctx, given)
@@ -211,8 +211,8 @@ def without_damaged(store: Store, given: Mapping[str, Any]) -> Store:
 
     So it sees the same rows in the same order.
     """
-    from data.verify import damaged_shards
-    from train.existing import read_experiment
+    from data.store.verify import damaged_shards
+    from train.output.existing import read_experiment
 
     recorded = None if given["overwrite"] else read_experiment(folder_of(given))
     if recorded is not None and recorded.settings.get("store") == store.fingerprint:
@@ -229,7 +229,7 @@ def without_damaged(store: Store, given: Mapping[str, Any]) -> Store:
 
 def end(out: Path, runs: Sequence[Run], options: Mapping[str, Any]) -> None:
     """Print the results; runs that were given up are named, and make the exit code 2."""
-    from train.existing import failures
+    from train.output.existing import failures
 
     show_results(out, runs, as_json=options["as_json"], noise=options["eval_noise"])
     failed = failures(out, runs)
@@ -249,9 +249,9 @@ def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) 
 
     `noise`: the table shows those measured with noise, of the runs that have it.
     """
-    from train.existing import final_records
+    from train.loop.trainer import table
+    from train.output.existing import final_records
     from train.sae import ARCHITECTURES
-    from train.trainer import table
 
     found = final_records(out, runs)
     if as_json:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from data.options import LayerChoice, Several, shown
+from data.command.option_types import LayerChoice, Several, shown
 
 MOST_BYTES = 1 << 20
 OF_ONE_CALL = ("config", "resume", "overwrite", "show")  # given on the command line only
@@ -53,7 +53,7 @@ def parsed(file: Path, parse: Any) -> dict[str, Any]:
 
 def read_command(data: bytes) -> dict[str, Any]:
     """The command that an experiment.json records. Raises ValueError where the file is damaged."""
-    from train.checked import checked_body
+    from train.output.checked import checked_body
 
     return dict(json.loads(checked_body(data), object_pairs_hook=once)["command"])
 

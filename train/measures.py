@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from train.objective import Objective
+from train.loss import Objective
 
 SUMMED_ROWS = 256  # of x at once, of which a sum in float64 makes a copy
 NO_VARIANCE = 1e-12  # Σ‖x − μ‖² up to this share of Σ‖x‖² is rounding: the rows are all the same, or one

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from data.command.option_types import Layers, check_no_effect, flag_of, is_given
 from data.errors import InputError
 from data.hooks import layer_of
-from data.location import Location
-from data.options import Layers, check_no_effect, flag_of, is_given
+from data.system.location import Location
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
-    from data.reader import Store
-    from train.runs import Experiment, Run
+    from data.store.reader import Store
+    from train.experiment import Experiment, Run
 
 NOT_RECORDED = ("resume", "overwrite", "show", "as_json")  # they are of one call, not of the experiment
 FIXED_BY_PRESETS = ("variant", "l1", "lr", "sigma")
@@ -47,7 +47,7 @@ def settled(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def given_values(options: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Those of the options that make runs, as far as they were given."""
-    from train.runs import PER_RUN
+    from train.experiment import PER_RUN
 
     return {name: options[name] for name in PER_RUN if options[name] is not None}
 
@@ -120,10 +120,10 @@ def check_norms(store: Store, hooks: Sequence[str]) -> None:
 
 def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any], device: str) -> Experiment:
     """The experiment that the options describe, on a complete store. Raises InputError where it lacks a hook."""
-    from train.objective import Objective
-    from train.resample import Resampling
-    from train.runs import Experiment, Reports
-    from train.schedule import Schedule
+    from train.experiment import Experiment, Reports
+    from train.loss import Objective
+    from train.optim.resample import Resampling
+    from train.optim.schedule import Schedule
 
     assert store.fingerprint is not None
     precision = options["precision"]

@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
-from data.allocator import keep_large_blocks
 from data.errors import InputError, Stopped
-from data.lock import lock_path, locked
-from data.reader import Store
-from data.replace import beside, check_replaceable, finish_replacing
-from train.checked import DamagedRunError
-from train.existing import EXPERIMENT, check_existing, read_experiment
-from train.outputs import Outputs
-from train.plan import Plan
-from train.runs import Experiment
-from train.trainer import Trainer
+from data.store.reader import Store
+from data.system.allocator import keep_large_blocks
+from data.system.lock import lock_path, locked
+from data.system.replace import beside, check_replaceable, finish_replacing
+from train.experiment import Experiment
+from train.loop.memory_plan import Plan
+from train.loop.trainer import Trainer
+from train.output.checked import DamagedRunError
+from train.output.existing import EXPERIMENT, check_existing, read_experiment
+from train.output.experiment_folder import Outputs
 
 
 def run(

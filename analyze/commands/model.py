@@ -28,12 +28,12 @@ from analyze.commands.shared import (
     store_option,
     write_csv,
 )
-from analyze.progress import with_progress
+from analyze.runs.progress import with_progress
 from analyze.tables import Row
-from data.cli import choose_device
+from data.command.base import choose_device
+from data.command.option_types import Count, excludes, is_given
 from data.errors import InputError
-from data.location import Location, write_file
-from data.options import Count, excludes, is_given
+from data.system.location import Location, write_file
 
 
 @command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")
@@ -54,9 +54,9 @@ def patch_command(
     seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
-    from analyze import patching
-    from analyze.estimates import lines as as_lines
-    from analyze.fitted import hooks_of
+    from analyze.measure import patching
+    from analyze.runs.trained_run import hooks_of
+    from analyze.statistics.estimates import lines as as_lines
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
@@ -96,8 +96,9 @@ def pareto_command(
     out: Path | None, seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
-    from analyze import evaluate, pareto
-    from analyze.fitted import hooks_of
+    from analyze.compare import pareto
+    from analyze.measure import evaluate
+    from analyze.runs.trained_run import hooks_of
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
@@ -106,7 +107,7 @@ def pareto_command(
     found = {pareto.HELD_OUT: evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]}
     scope = {**about(heldout), **about_runs(chosen)}
     if lm is not None:
-        from analyze import patching
+        from analyze.measure import patching
 
         scope["clean_positions"] = patching.clean_positions(store, keep_first=keep_first)
         found[pareto.PATCHED] = patching.patch(lm, heldout, fitted, seed=seed, keep_first=keep_first, device=where)
@@ -123,8 +124,8 @@ def pareto_command(
 
 def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> None:
     """points.csv, matched.csv, and a PNG for each measure."""
-    from analyze.figures.pareto import pareto as drawn
-    from analyze.figures.style import as_png
+    from analyze.report.figures.pareto import pareto as drawn
+    from analyze.report.figures.style import as_png
 
     write_csv(out, {"points": points, "matched": compared})
     for measure in dict.fromkeys(line["measure"] for line in points):

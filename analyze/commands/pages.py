@@ -30,14 +30,14 @@ from analyze.commands.shared import (
     store_option,
     threshold_options,
 )  # fmt: skip
-from data.cli import choose_device
-from data.location import Location
-from data.options import Count, Layers, OutputFolder, Several, excludes
+from data.command.base import choose_device
+from data.command.option_types import Count, Layers, OutputFolder, Several, excludes
+from data.system.location import Location
 
 if TYPE_CHECKING:
-    from analyze.dictionary import Thresholds
-    from analyze.evaluate import Fires
-    from analyze.fitted import FittedRun
+    from analyze.measure.dictionary import Thresholds
+    from analyze.measure.evaluate import Fires
+    from analyze.runs.trained_run import FittedRun
 
 MOST_SHOWN = 10_000  # features of a kind on one page
 
@@ -81,10 +81,11 @@ def report_command(
     thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
-    from analyze import feature_page, report
-    from analyze.fitted import hooks_of
-    from analyze.kept import Kept
-    from analyze.results import Scope, gather
+    from analyze.measure.cache import Kept
+    from analyze.report import write
+    from analyze.report.features import page
+    from analyze.report.results import Scope, gather
+    from analyze.runs.trained_run import hooks_of
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
@@ -102,10 +103,8 @@ def report_command(
     results = gather(store, fitted, lm, scope, left_out=chosen.left_out, thresholds=thresholds, device=where, kept=kept)
     if features:
         several = representatives(results.fires, results.evidence.families)
-        feature_page.write(
-            out, results.heldout, several, lens, thresholds, feature_page.Amount(features), seed=seed, report=True
-        )
-    report.write(results, out, command_line(), features=features > 0)
+        page.write(out, results.heldout, several, lens, thresholds, page.Amount(features), seed=seed, report=True)
+    write.write(results, out, command_line(), features=features > 0)
     kept.clear()
     click.echo(f"{out / 'index.html'}")
 
@@ -141,7 +140,8 @@ def features_command(
 
     Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
     """
-    from analyze import evaluate, feature_page
+    from analyze.measure import evaluate
+    from analyze.report.features import page
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
@@ -151,7 +151,7 @@ def features_command(
     heldout, lens = heldout_contexts(store, contexts), None if without_model else load_lens(store, model)
     tallies = evaluate.tallied(heldout, fitted, hooks=hooks, noises=(False,), device=choose_device(device))
     several = [fires for fires, _, _ in tallies]
-    feature_page.write(out, heldout, several, lens, thresholds, feature_page.Amount(each), wanted, seed=seed)
+    page.write(out, heldout, several, lens, thresholds, page.Amount(each), wanted, seed=seed)
     click.echo(f"{out / 'features.html'}")
 
 

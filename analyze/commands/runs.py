@@ -28,14 +28,14 @@ from analyze.commands.shared import (
     told,
     write_csv,
 )
-from analyze.progress import usable, with_progress
-from data.cli import choose_device
+from analyze.runs.progress import usable, with_progress
+from data.command.base import choose_device
+from data.command.option_types import Layers
 from data.errors import InputError
-from data.location import Location
-from data.options import Layers
+from data.system.location import Location
 
 if TYPE_CHECKING:
-    from analyze.dictionary import Thresholds
+    from analyze.measure.dictionary import Thresholds
 
 
 @command("runs", "runs runs/demo")
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 @csv_option
 def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
     """What runs came to on the held-out split, by layer; for NSAE with noise off / on."""
-    from analyze import runs
-    from analyze.fitted import find_runs
+    from analyze.runs import recorded
+    from analyze.runs.trained_run import find_runs
 
-    chosen = told(runs.validated(usable(find_runs(paths), weights=False)))
-    rows = [row for run in chosen.runs for row in runs.last_measures(run)]
-    show(rows, rows, runs.as_table(rows), as_json, as_csv_)
+    chosen = told(recorded.validated(usable(find_runs(paths), weights=False)))
+    rows = [row for run in chosen.runs for row in recorded.last_measures(run)]
+    show(rows, rows, recorded.as_table(rows), as_json, as_csv_)
 
 
 @command("measures", "measures --store data/demo.zarr runs/demo --contexts 50")
@@ -72,8 +72,8 @@ def measures_command(
     as_csv_: bool,
 ) -> None:
     """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
-    from analyze import evaluate
-    from analyze.estimates import lines as as_lines
+    from analyze.measure import evaluate
+    from analyze.statistics.estimates import lines as as_lines
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
@@ -101,19 +101,19 @@ def dictionary_command(
     out: Path | None, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
-    from analyze import evaluate, portrait
+    from analyze.measure import dictionary_summary, evaluate
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
     tallies = evaluate.tallied(heldout_contexts(store, contexts), fitted, noises=(False,), device=choose_device(device))
-    portraits = [portrait.of(fires, store, thresholds) for fires, _, _ in tallies]
+    portraits = [dictionary_summary.of(fires, store, thresholds) for fires, _, _ in tallies]
     lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]
     rows = with_progress(lines, fitted)
     if out is not None:
         write_csv(out, {"dictionary": rows, "histograms": histograms})
     facts = {"store": store.fingerprint, **about_runs(chosen), "dictionary": lines, "histograms": histograms}
-    show(facts, rows, portrait.as_table(rows), as_json, as_csv_)
+    show(facts, rows, dictionary_summary.as_table(rows), as_json, as_csv_)
 
 
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
@@ -131,7 +131,7 @@ def stability_command(
     as_csv_: bool,
 ) -> None:  # fmt: skip
     """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
-    from analyze import evaluate, stability
+    from analyze.measure import evaluate, stability
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs

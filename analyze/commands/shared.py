@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyze.progress import Usable, notes, progress_lines, unfinished_notes, usable
+from analyze.runs.progress import Usable, notes, progress_lines, unfinished_notes, usable
 from analyze.tables import Row, as_csv
-from data.cli import InterruptibleCommand
-from data.errors import InputError
-from data.hooks import layer_of
-from data.json_text import json_text
-from data.location import Location, write_file
-from data.options import (
+from data.command.base import InterruptibleCommand
+from data.command.json_text import json_text
+from data.command.option_types import (
     NAME,
     SEED,
     Count,
@@ -30,16 +27,19 @@ from data.options import (
     flag_of,
     is_given,
 )
+from data.errors import InputError
+from data.hooks import layer_of
+from data.system.location import Location, write_file
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
 if TYPE_CHECKING:
     import torch
 
-    from analyze.fitted import FittedRun
-    from analyze.heldout import Heldout
-    from analyze.lens import Lens
-    from analyze.lm import PatchableModel
-    from data.reader import Store
+    from analyze.measure.heldout import Heldout
+    from analyze.measure.patched_model import PatchableModel
+    from analyze.report.features.unembedding import Lens
+    from analyze.runs.trained_run import FittedRun
+    from data.store.reader import Store
 
 store_option = click.option(
     "--store", "path", type=StoreLocation(), required=True, help="The store, such as data/gpt2.zarr."
@@ -118,7 +118,7 @@ def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
     def with_thresholds(
         *, pillars: int, correction_norm: float, direction_cosine: float, direction_ratio: float, **others: Any
     ) -> None:
-        from analyze.dictionary import Thresholds
+        from analyze.measure.dictionary import Thresholds
 
         thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
         function(**others, thresholds=thresholds)
@@ -136,8 +136,8 @@ def opened(path: Location, paths: Sequence[Path], *, skip_damaged: bool = False)
 
     Raises InputError if a run was trained on another store, or no run can be measured.
     """
-    from analyze.fitted import check_store, find_runs, hooks_of
-    from data.reader import open_store
+    from analyze.runs.trained_run import check_store, find_runs, hooks_of
+    from data.store.reader import open_store
 
     store, runs = open_store(path), find_runs(paths)
     check_store(runs, store)
@@ -145,7 +145,7 @@ def opened(path: Location, paths: Sequence[Path], *, skip_damaged: bool = False)
     for note in unfinished_notes(chosen.runs):
         click.echo(f"Note: {note}", err=True)
     if skip_damaged:
-        from data.verify import damaged_shards
+        from data.store.verify import damaged_shards
 
         damaged = damaged_shards(store, hooks_of(chosen.runs), ("heldout",))
         for why in damaged.values():
@@ -163,7 +163,7 @@ def told(chosen: Usable) -> Usable:
 
 def heldout_contexts(store: Store, contexts: int | None, name: str = "contexts") -> Heldout:
     """So many of a store's held-out contexts. Raises InputError where it has fewer than the option `name` gives."""
-    from analyze.heldout import Heldout
+    from analyze.measure.heldout import Heldout
 
     check_contexts(store, contexts, name)
     return Heldout(store, contexts)
@@ -190,7 +190,7 @@ def check_features(store: Store, fitted: Sequence[FittedRun], hooks: Sequence[st
 
 def choose_hooks(fitted: Sequence[FittedRun], layers: Layers) -> list[str]:
     """All of the runs' hooks in some layers. Raises InputError where they have none of one."""
-    from analyze.fitted import hooks_of
+    from analyze.runs.trained_run import hooks_of
 
     hooks = hooks_of(fitted)
     if not layers.ranges:
@@ -206,13 +206,13 @@ def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: b
 
 
 def load_lens(store: Store, model: str | None) -> Lens:
-    from analyze import lens
+    from analyze.report.features import unembedding
 
-    return lens.load_lens(store, model)
+    return unembedding.load_lens(store, model)
 
 
 def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:
-    from analyze.lm import load_for_store
+    from analyze.measure.patched_model import load_for_store
 
     return load_for_store(store, hooks, model=model, device=device)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyze.commands.shared import command, csv_option, json_option, out_option, show, store_option, write_csv
+from data.command.json_text import json_text
+from data.command.option_types import LocalPath, StoreLocation
 from data.errors import InputError
-from data.json_text import json_text
-from data.location import Location, write_file
-from data.options import LocalPath, StoreLocation
+from data.system.location import Location, write_file
 
 if TYPE_CHECKING:
-    from data.verify import Problem
+    from data.store.verify import Problem
 
 
 @command("store", "store --store data/demo.zarr")
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @json_option
 def store_command(path: Location, as_json: bool) -> None:
     """What a store holds: sizes, norms by hook, how well its stream mixes."""
-    from data.facts import describe, store_facts
-    from data.reader import open_store
+    from data.store.reader import open_store
+    from data.summary import describe, store_facts
 
     facts = store_facts(open_store(path))
     click.echo(json_text(facts) if as_json else describe(facts))
@@ -40,15 +40,15 @@ def store_command(path: Location, as_json: bool) -> None:
 @csv_option
 def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, as_csv_: bool) -> None:
     """How the activations' norms are distributed, layer by layer: Figs. 3 and 4 of the post, for any store."""
-    from analyze import norms
-    from data.reader import open_store
+    from analyze.measure import norms
+    from data.store.reader import open_store
 
     store = open_store(path)
     found = norms.Norms.of(store, split)
     lines, histogram = norms.norm_lines(found), norms.histogram_lines(found)
     if out is not None:
-        from analyze.figures import norms as drawn
-        from analyze.figures.style import as_png
+        from analyze.report.figures import norms as drawn
+        from analyze.report.figures.style import as_png
 
         write_csv(out, {"norms": lines, "histogram": histogram})
         write_file(out / "norms.png", as_png(drawn.norms(lines, histogram)))
@@ -62,7 +62,7 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
 @json_option
 def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool) -> None:
     """Compare every file of a store, and of runs, with its checksum; exit 1 where one fails, naming it."""
-    from data.progress import Bar
+    from data.command.progress import Bar
 
     if path is None and not paths:
         raise InputError("verify: name what to check: --store, or the folders of runs")
@@ -84,8 +84,8 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
 
 def _problems(path: Location | None, runs: Sequence[Path]) -> Iterator[Problem | None]:
     """What is found in a store and in runs. Raises InputError at once where one of them is not there."""
-    from data import verify as stores
-    from train import verify
+    from data.store import verify as stores
+    from train.output import verify
 
     parts = [*([] if path is None else [stores.verify(path)]), *(verify.verify(run) for run in runs)]
     begun = [(list(islice(part, 1)), part) for part in parts]  # the first file of each, before the rest of any

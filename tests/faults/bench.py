@@ -18,7 +18,7 @@ import numpy as np
 from tests.faults.zygote import Ended, Fault, Running, Zygote
 
 # Small shards make several windows of a small store, and rows are made durable often: all else is as users run it.
-PATCHES = {"data.deal.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.SYNC_SECONDS": 0.02}
+PATCHES = {"data.store.layout.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.SYNC_SECONDS": 0.02}
 OF_THE_CLOCK = {"timing.jsonl"}
 LOCK = ".lock"  # a killed process leaves it, and it hinders nobody
 

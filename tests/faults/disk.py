@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.cli import BAD_INPUT
-from data.stop import TRY_AGAIN
+from data.command.base import BAD_INPUT
+from data.command.stop import TRY_AGAIN
 from tests.faults.bench import Bench, Case, differences, files_of
 from tests.faults.kills import damage
 from tests.faults.zygote import Ended, Fault, Zygote

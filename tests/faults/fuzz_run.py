@@ -20,22 +20,22 @@ from typing import Any
 
 import torch
 
-from analyze.fitted import find_runs
-from analyze.runs import as_table, last_measures
-from analyze.training import curves
-from data.chunks import crc32c
+from analyze.runs.recorded import as_table, last_measures
+from analyze.runs.trained_run import find_runs
+from analyze.runs.training_curves import curves
 from data.errors import InputError
-from train.checked import checked_body
-from train.checkpoint import METADATA, STATE_JSON, Facts, RunFolder, Saved, read_folder
-from train.existing import Failure, Recorded, failures, final_records, read_experiment
-from train.load import load_sae
-from train.marks import Mark, Marks
-from train.metrics_file import MEASURED, JsonLines
-from train.objective import Objective
-from train.resample import Resampling
-from train.runs import Experiment, Reports, Run
-from train.schedule import Schedule
-from train.verify import verify
+from data.store.chunks import crc32c
+from train.experiment import Experiment, Reports, Run
+from train.loss import Objective
+from train.optim.resample import Resampling
+from train.optim.schedule import Schedule
+from train.output.checked import checked_body
+from train.output.existing import Failure, Recorded, failures, final_records, read_experiment
+from train.output.load import load_sae
+from train.output.marks import Mark, Marks
+from train.output.metrics_file import MEASURED, JsonLines
+from train.output.run_folder import METADATA, STATE_JSON, Facts, RunFolder, Saved, read_folder
+from train.output.verify import verify
 
 MOST_MEMORY = 1 << 30
 HOOKS = ("blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out")

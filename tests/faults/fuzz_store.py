@@ -17,15 +17,15 @@ import numpy as np
 import torch
 
 from data import ShuffledStream, StoreError, open_store
-from data.arrays import group
-from data.deal import Layout
-from data.dtypes import channel_scales, encode
-from data.root import FORMAT
-from data.schema import Schema, row_scale_name
-from data.sealed import DIGEST, canonical, sealed
-from data.staging import WindowStaging
-from data.verify import verify
-from data.writer import create, finish, staging_path
+from data.store.arrays import group
+from data.store.encodings import channel_scales, encode
+from data.store.group_metadata import FORMAT
+from data.store.layout import Layout
+from data.store.lifecycle import create, finish, staging_path
+from data.store.schema import Schema, row_scale_name
+from data.store.sealed import DIGEST, canonical, sealed
+from data.store.verify import verify
+from data.store.window_writer import WindowStaging
 from tests.faults.fuzz_run import MOST_MEMORY, STRANGE, _changed, _memory, _nothing_else_is_read, change_bytes
 
 HOOKS = {"blocks.0.hook_mlp_out": 4, "blocks.1.hook_mlp_out": 4}

@@ -46,7 +46,7 @@ def _digest(*values: Any) -> str:
 
 def _store(path: Path) -> dict[str, str]:
     from data import ShuffledStream, open_store
-    from data.facts import store_facts
+    from data.summary import store_facts
 
     opened = open_store(path)
     both = [shard for split in ("heldout", "train") for shard in opened.shards(split)]

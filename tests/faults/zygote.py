@@ -113,7 +113,7 @@ class Zygote:
         """Fork, and be `python -m module arguments` in the working directory `folder`, which `fault` concerns.
 
         `module` may be a function, as module:name, that takes the arguments. `patches` sets values of modules, as
-        {"data.deal.MAX_ROWS_PER_SHARD": 64}, because stores of the usual size take too long.
+        {"data.store.layout.MAX_ROWS_PER_SHARD": 64}, because stores of the usual size take too long.
         """
         log = Path(tempfile.mkdtemp(prefix="trial-"))
         for name in ("stdout", "stderr", "calls"):

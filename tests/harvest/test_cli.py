@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from data.options import LayerChoice
+from data.command.option_types import LayerChoice
 from harvest.cli import main
 
 BASE = ["--model", "demo", "--tokens", "10k"]
@@ -58,7 +58,7 @@ def test_a_mistake_is_answered_with_one_sentence(
 
 
 def test_too_little_space_is_told_with_the_figures_before_the_model_loads(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("harvest.lm.load", lambda *a, **k: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("harvest.model.load.load", lambda *a, **k: pytest.fail("the model was loaded"))
     found = CliRunner().invoke(main, ["--model", "demo", "--tokens", "60B", "--out", str(tmp_path / "s.zarr")])
     assert found.exit_code == 2
     assert "needs" in found.output

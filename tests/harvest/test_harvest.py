@@ -11,10 +11,11 @@ import torch
 from transformers import AutoTokenizer
 
 from data import ShuffledStream, open_store
-from data.verify import verify
+from data.store.verify import verify
 from harvest.demo import MODEL as DEMO
-from harvest.lm import find_model, load
-from harvest.packing import heldout_target
+from harvest.model.find import find_model
+from harvest.model.load import load
+from harvest.text.packing import heldout_target
 
 SIZES = ("--tokens", "20k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
 

@@ -73,7 +73,7 @@ def test_another_tokenizer_is_noticed(command, tmp_path: Path) -> None:
 def test_a_second_worker_with_other_settings_is_refused_though_it_started_first(
     random_gpt2: Path, token_file: Path, tmp_path: Path, make_store
 ) -> None:
-    from harvest.run import run
+    from harvest.harvest import run
 
     store, _, _ = make_store(windows=0)  # what the first worker has made meanwhile
     with pytest.raises(InputError, match=r"holds a harvest with other settings: --dtype \(there: None, now: int8\)"):

@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 
 from data import open_store
-from data.verify import verify
-from data.writer import staging_path
+from data.store.lifecycle import staging_path
+from data.store.verify import verify
 
 KILLS = int(os.environ.get("HARVEST_KILLS", 3))
 TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "50k")
 
 # Small shards make several windows of a small store; all else is the command as users run it.
 PROGRAM = """
-import sys, data.deal, harvest.pipeline
-data.deal.MAX_ROWS_PER_SHARD = 512
+import sys, data.store.layout, harvest.pipeline
+data.store.layout.MAX_ROWS_PER_SHARD = 512
 harvest.pipeline.SYNC_SECONDS = {sync}
 from harvest.cli import main
 main(sys.argv[1:])

@@ -17,18 +17,18 @@ import s3fs
 from moto.server import ThreadedMotoServer
 
 from data import open_store
-from data.location import Location, exists, locate
-from data.verify import verify
-from data.writer import MARK, staging_path
+from data.store.lifecycle import MARK, staging_path
+from data.store.verify import verify
+from data.system.location import Location, exists, locate
 
 SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
 
 # Small windows make several of a small store; all else is the command as users run it.
 PROGRAM = """
-import os, harvest.pipeline, harvest.plan
+import os, harvest.pipeline, harvest.request
 from harvest.cli import main
 os.chdir(folder)
-harvest.plan.SHARDS_PER_WINDOW = 8
+harvest.request.SHARDS_PER_WINDOW = 8
 harvest.pipeline.SYNC_SECONDS = 0.5
 main(arguments)
 """
@@ -155,7 +155,7 @@ def s3() -> Iterator[s3fs.S3FileSystem]:
 def start(out: Location, folder: Path) -> BaseProcess:
     """The command in a process of its own, forked from one that has imported what takes seconds to import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harvest.run", "s3fs"])
+    context.set_forkserver_preload(["harvest.harvest", "s3fs"])
     process = context.Process(
         target=exec, args=(PROGRAM, {"folder": str(folder), "arguments": [*DEMO, "--out", str(out)]})
     )
@@ -174,7 +174,7 @@ MOMENTS = [
 def test_killed_at_several_moments_it_ends_as_an_uninterrupted_local_store(
     s3: s3fs.S3FileSystem, command, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("harvest.plan.SHARDS_PER_WINDOW", 8)  # as in PROGRAM
+    monkeypatch.setattr("harvest.request.SHARDS_PER_WINDOW", 8)  # as in PROGRAM
     assert command("harvest", *DEMO, "--out", tmp_path / "whole.zarr").returncode == 0
     whole = files_of(tmp_path / "whole.zarr")
     assert open_store(tmp_path / "whole.zarr").layout.n_windows >= 3
@@ -207,7 +207,7 @@ def test_killed_at_several_moments_it_ends_as_an_uninterrupted_local_store(
 
 
 def test_a_bucket_that_is_not_there_is_told_before_the_model_loads(s3, harvest, monkeypatch) -> None:
-    monkeypatch.setattr("harvest.run.load", lambda *a, **k: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("harvest.harvest.load", lambda *a, **k: pytest.fail("the model was loaded"))
     done = harvest("s3://no-such-bucket/demo.zarr")
     assert done.returncode == 2
     assert "s3://no-such-bucket/demo.zarr cannot be written" in done.stderr

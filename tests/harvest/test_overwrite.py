@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-import data.deal
-import harvest.run
+import data.store.layout
+import harvest.harvest
 import harvest.worker
 from data import open_store
 from data.errors import InputError, Stopped
-from data.lock import locked
-from data.writer import staging_path
+from data.store.lifecycle import staging_path
+from data.system.lock import locked
 from harvest.pipeline import Pipeline
 from harvest.worker import Worker, wait_for, worker_lock
 from tests.killing import Killed, kill_at
@@ -27,7 +27,7 @@ SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layer
 @pytest.fixture
 def start(command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Harvest into a small store of several windows; returns the exit code, and what was said."""
-    monkeypatch.setattr(data.deal, "MAX_ROWS_PER_SHARD", 128)
+    monkeypatch.setattr(data.store.layout, "MAX_ROWS_PER_SHARD", 128)
 
     def run(*more: str, name: str = "s.zarr") -> tuple[int, str]:
         done = command(
@@ -63,7 +63,7 @@ def test_mistakes_noticed_up_to_the_first_window_cost_no_finished_store(
     def fail(*arguments: Any, **more: Any) -> None:
         raise InputError("a mistake")
 
-    for owner, name in ((harvest.run, "load_for"), (harvest.run, "create_store"), (Pipeline, "_check_values")):
+    for owner, name in ((harvest.harvest, "load_for"), (harvest.harvest, "create_store"), (Pipeline, "_check_values")):
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, fail)
             code, said = start("--overwrite", "--seed", "1")
@@ -74,8 +74,8 @@ def test_mistakes_noticed_up_to_the_first_window_cost_no_finished_store(
 
 @pytest.mark.parametrize(
     ("owner", "name", "at_call"),
-    [(os, "rename", 1), (os, "rename", 2), (os, "rename", 3), (os, "rename", 4), (harvest.run, "fill", 1),
-     (harvest.run, "fill", 2), (harvest.run, "finish", 1)],
+    [(os, "rename", 1), (os, "rename", 2), (os, "rename", 3), (os, "rename", 4), (harvest.harvest, "fill", 1),
+     (harvest.harvest, "fill", 2), (harvest.harvest, "finish", 1)],
 )  # fmt: skip
 def test_a_kill_while_a_store_is_replaced_is_continued_by_the_same_command(
     start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
@@ -90,11 +90,11 @@ def test_a_kill_while_a_store_is_replaced_is_continued_by_the_same_command(
     if (name, at_call) in (("rename", 1), ("rename", 2), ("fill", 1)):
         assert files(tmp_path / "s.zarr") == before
     if (name, at_call) in (("fill", 2), ("finish", 1)):  # the new one has its place, and is not begun again
-        monkeypatch.setattr(harvest.run, "tokens_to_contexts", None)
+        monkeypatch.setattr(harvest.harvest, "tokens_to_contexts", None)
     code, said = start("--overwrite", "--seed", "1")
     assert code == 0, said
     monkeypatch.undo()
-    monkeypatch.setattr(data.deal, "MAX_ROWS_PER_SHARD", 128)
+    monkeypatch.setattr(data.store.layout, "MAX_ROWS_PER_SHARD", 128)
     assert start("--seed", "1", name="fresh.zarr")[0] == 0
     assert files(tmp_path / "s.zarr") == files(tmp_path / "fresh.zarr")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.zarr", "s.zarr"]

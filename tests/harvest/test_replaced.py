@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from data.arrays import group
 from data.errors import DamagedError, OtherVersionError
-from data.sealed import DIGEST, sealed
-from harvest.plan import check_existing
+from data.store.arrays import group
+from data.store.sealed import DIGEST, sealed
+from harvest.resume import check_existing
 
 
 @pytest.mark.parametrize("change", ["damaged", "version 1"])

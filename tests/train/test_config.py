@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from data.chunks import crc32c
+from data.store.chunks import crc32c
 from train.cli import main
 
 

@@ -1,0 +1,1 @@
+"""Comparisons of runs: Pareto curves, checks of the derivation, and the claims of the post."""

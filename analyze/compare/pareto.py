@@ -1,0 +1,200 @@
+"""Runs that differ in α alone are one family, a curve: measures against L0. Families compared at the same L0.
+
+Between two runs of a family a measure is taken to be linear in log L0. Families are compared only where their ranges of
+L0 overlap, at three places; never by extrapolation.
+
+Pure arithmetic. Not here: measuring (evaluate.py, patching.py), drawing (figures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from analyze.measure.definitions import ALL
+from analyze.runs.trained_run import FittedRun
+from analyze.statistics.bootstrap import Float
+from analyze.statistics.estimates import Estimate, Estimates, Key, difference, fewest_groups
+from analyze.tables import Row, markdown, short, trained_on, with_interval
+
+MEASURES = ("l2", "explained_variance", "suppression", "gamma", "nats_lost", "score", "kl", "agreement")
+PLACES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
+HELD_OUT, PATCHED = "held_out", "patched"  # what was measured: stored rows, or positions that were patched
+
+
+def families(runs: Sequence[FittedRun]) -> dict[str, list[FittedRun]]:
+    """Runs by what they share but for α and the seed, called by the variant and what tells families of it apart."""
+    facts = {run.name: _facts(run) for run in runs}
+    found: dict[str, list[FittedRun]] = {}
+    for run in runs:
+        mine = facts[run.name]
+        others = [facts[other.name] for other in runs if other.variant == run.variant]
+        telling = [f"{key} {value}" for key, value in mine.items() if any(other[key] != value for other in others)]
+        found.setdefault(", ".join([run.variant, *telling]), []).append(run)
+    return found
+
+
+def _facts(run: FittedRun) -> Row:
+    settings = run.settings
+    own = {key: value for key, value in settings["run"].items() if key not in ("name", "variant", "l1", "seed")}
+    shared = {key: settings[key] for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}
+    return own | shared | dict(settings["objective"]) | dict(settings["schedule"])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A family's runs at one hook in the order of their L0, with noise or without."""
+
+    family: str
+    hook: str
+    noise: bool
+    runs: list[str]
+    l0: list[Estimate]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return self.l0[0].value, self.l0[-1].value
+
+    def points(self, estimates: Estimates, measure: str) -> list[Estimate]:
+        """The measure at each run."""
+        return [estimates[Key(run, self.hook, self.noise, ALL, measure)] for run in self.runs]
+
+    def at(self, l0: float, values: Sequence[Estimate]) -> Estimate:
+        """The measure at an L0 within the range, interpolated; in each replicate between that replicate's points."""
+        x, y = (np.stack([estimate.replicates for estimate in several], axis=1) for several in (self.l0, values))
+        replicates = np.array([_interpolated(l0, *pair) for pair in zip(x, y, strict=True)])
+        x0, y0 = (np.array([estimate.value for estimate in several]) for several in (self.l0, values))
+        return Estimate(_interpolated(l0, x0, y0), replicates, fewest_groups([*self.l0, *values]))
+
+
+def _interpolated(l0: float, x: Float, y: Float) -> float:
+    """Of y at points x, linear in log x. A point that never fires in a resample (x = 0) has no place on the curve."""
+    order = np.argsort(x)[np.count_nonzero(x == 0) :]
+    if not len(order):
+        return float("nan")
+    return float(np.interp(np.log(l0), np.log(x[order]), y[order]))
+
+
+def curves(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Curve]:
+    """All families' curves; runs that never fire (L0 = 0) are left out."""
+    found = []
+    hooks = list(dict.fromkeys(key.hook for key in estimates))
+    for family, members in families(runs).items():
+        for hook in hooks:
+            for noise in (False, True):
+                keys = [Key(run.name, hook, noise, ALL, "l0") for run in members]
+                l0 = {key.run: estimates[key] for key in keys if key in estimates and estimates[key].value > 0}
+                if l0:
+                    ordered = sorted(l0, key=lambda run: l0[run].value)
+                    found.append(Curve(family, hook, noise, ordered, [l0[run] for run in ordered]))
+    return found
+
+
+def curve_lines(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> list[Row]:
+    """One line for each point of each curve; `sample` (HELD_OUT, PATCHED) says on what all its numbers, L0 too, were
+    measured."""
+    lines = []
+    for curve in curves(estimates, runs):
+        for measure in _measured(estimates):
+            for run, l0, point in zip(curve.runs, curve.l0, curve.points(estimates, measure), strict=True):
+                low, high = point.interval
+                lines.append({
+                    "sample": sample, "family": curve.family, "hook": curve.hook, "noise": curve.noise, "run": run,
+                    "l0": l0.value, "measure": measure, "value": point.value, "low": low, "high": high,
+                })  # fmt: skip
+    return lines
+
+
+def matched(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> list[Row]:
+    """Each two families at each hook, without noise, at three L0 in their overlap: the difference, second less first.
+
+    A line without figures (`l0` None) where they do not overlap. `unfinished` names the runs of the two curves that
+    have not been trained to their end.
+    """
+    lines: list[Row] = []
+    unfinished = {run.name for run in runs if not run.finished}
+    off = [curve for curve in curves(estimates, runs) if not curve.noise]
+    for hook in dict.fromkeys(curve.hook for curve in off):
+        for one, other in combinations([curve for curve in off if curve.hook == hook], 2):
+            overlap: list[float | None] = [*places(one, other)]
+            for l0 in overlap or [None]:
+                for measure in _measured(estimates):
+                    line = _compared(estimates, one, other, measure, l0)
+                    names = [run for run in (*one.runs, *other.runs) if run in unfinished]
+                    lines.append({"sample": sample, **line, "unfinished": names})
+    return lines
+
+
+def _measured(estimates: Estimates) -> list[str]:
+    there = {key.measure for key in estimates}
+    return [measure for measure in MEASURES if measure in there]
+
+
+def places(one: Curve, other: Curve) -> Iterator[float]:
+    """L0 at which two curves are compared; none where they do not overlap."""
+    low, high = max(one.range[0], other.range[0]), min(one.range[1], other.range[1])
+    if low < high:
+        for share in PLACES:
+            yield float(low ** (1 - share) * high**share)
+
+
+def _compared(estimates: Estimates, one: Curve, other: Curve, measure: str, l0: float | None) -> Row:
+    line: Row = {"hook": one.hook, "first": one.family, "second": other.family, "measure": measure, "l0": l0}
+    if l0 is None:
+        return line | dict.fromkeys(("at_first", "at_second", "value", "low", "high"))
+    first, second = (curve.at(l0, curve.points(estimates, measure)) for curve in (one, other))
+    found = difference(second, first)
+    low, high = found.interval
+    return line | {"at_first": first.value, "at_second": second.value, "value": found.value, "low": low, "high": high}
+
+
+def ahead(lines: Sequence[Row]) -> list[Row]:
+    """Of `matched`'s lines, a line for each sample, pair and measure: in which layers the second is higher, lower, or
+    neither.
+
+    A layer counts where the intervals at all its places lie on one side of 0.
+    """
+    sides: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    of: dict[tuple[str, ...], dict[str, list[Row]]] = {}
+    names = ("sample", "first", "second", "measure")
+    for line in lines:
+        of.setdefault(tuple(line[name] for name in names), {}).setdefault(line["hook"], []).append(line)
+    for key, by_hook in of.items():
+        found = sides.setdefault(key, {side: [] for side in ("higher", "lower", "undecided", "no_overlap")})
+        for hook, places in by_hook.items():
+            if places[0]["l0"] is None:
+                side = "no_overlap"
+            elif all(place["low"] > 0 for place in places):
+                side = "higher"
+            else:
+                side = "lower" if all(place["high"] < 0 for place in places) else "undecided"
+            found[side].append(hook)
+    return [{**dict(zip(names, key, strict=True)), **found} for key, found in sides.items()]
+
+
+def points_table(lines: Sequence[Row]) -> str:
+    """Markdown of `curve_lines` of one sample: a row for each run and hook, noise off or on, a column a measure."""
+    measured = list(dict.fromkeys(line["measure"] for line in lines))
+    of = {(li["hook"], li["family"], li["run"], li["noise"], li["measure"]): li for li in lines}
+    some = {key[:4]: line for key, line in of.items()}
+    rows = [
+        [key[0], key[2], "on" if key[3] else "off", trained_on(line), short(line["l0"]),
+         *(with_interval(of[*key, name]) if (*key, name) in of else "" for name in measured)]
+        for key, line in some.items()
+    ]  # fmt: skip
+    return markdown(["hook", "run", "noise", "trained on", "L0", *measured], rows)
+
+
+def as_table(lines: Sequence[Row]) -> str:
+    """Markdown of `matched`'s lines: a row for each pair, hook and L0, a column a measure."""
+    measured = list(dict.fromkeys(line["measure"] for line in lines))
+    of = {(li["hook"], li["first"], li["second"], li["l0"], li["measure"]): li for li in lines}
+    rows = []
+    for (hook, first, second, l0), line in {key[:4]: line for key, line in of.items()}.items():
+        cells = [with_interval(of[hook, first, second, l0, measure]) for measure in measured] if l0 else []
+        cells = cells or ["no overlap", *[""] * (len(measured) - 1)]
+        rows.append([hook, f"{second} − {first}", ", ".join(line["unfinished"]) or "–", short(l0), *cells])
+    return markdown(["hook", "difference", "unfinished runs", "at L0", *measured], rows)

@@ -1,0 +1,147 @@
+"""How the norms of a store's activations are distributed, by layer: the post's Figs. 3 and 4, from a store alone.
+
+All is taken from the statistics that the store keeps (data/store/stats.py), so no row is read.
+
+Not here: drawing (figures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from analyze.measure.definitions import ALL, WITHOUT_FIRST
+from analyze.statistics.bootstrap import Float
+from analyze.tables import Row, markdown, short
+from data.store import stats
+from data.store.layout import Split
+from data.store.reader import Store
+
+SUBSETS = {ALL: stats.ALL, WITHOUT_FIRST: stats.WITHOUT_FIRST}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Norms:
+    """A split's statistics by hook."""
+
+    model: str
+    by_hook: dict[str, stats.NormStats]
+
+    @classmethod
+    def of(cls, store: Store, split: Split = "train") -> Norms:
+        return cls(store.provenance["model"]["name"], {hook: store.statistics(hook, split) for hook in store.hooks})
+
+
+def norm_lines(norms: Norms) -> list[Row]:
+    """One line for each hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
+
+    Quantiles are read off a histogram of 8 bins per octave: see `norm_quantiles`.
+    """
+    lines = []
+    for hook, found in norms.by_hook.items():
+        for name, subset in SUBSETS.items():
+            quantiles = norm_quantiles(found, subset, QUANTILES)
+            lines.append({
+                "model": norms.model, "hook": hook, "subset": name, "rows": found.count(subset),
+                "mean": found.mean_norm(subset), "variance": found.norm_variance(subset),
+                **{f"q{round(100 * q):02}": value for q, value in zip(QUANTILES, quantiles, strict=True)},
+                "largest_entry": found.largest(subset),
+            })  # fmt: skip
+    return lines
+
+
+def histogram_lines(norms: Norms) -> list[Row]:
+    """One line for each bin that has rows: the norms from `low` to `high`, and how many rows have them."""
+    edges = np.concatenate([[0.0], stats.bin_edges(), [np.inf]])
+    return [
+        {"model": norms.model, "hook": hook, "subset": name, "low": float(edges[i]), "high": float(edges[i + 1]),
+         "rows": int(counts[i])}
+        for hook, found in norms.by_hook.items()
+        for name, subset in SUBSETS.items()
+        for counts in [found.histogram[subset]]
+        for i in np.flatnonzero(counts)
+    ]  # fmt: skip
+
+
+def norm_quantiles(found: stats.NormStats, subset: int, quantiles: Sequence[float]) -> Float:
+    """Quantiles of ‖x‖₂: float64, one for each of `quantiles`, rising with them; NaN without rows.
+
+    The histogram says how many norms are in each bin. Within a bin they are spread as in the log-normal distribution
+    that has the norms' exact mean and variance. The norms at position 0, which are often outliers, have one of their
+    own. The error is under 1 % for smooth distributions, and under that of the bin's middle (4.4 %) for those with a
+    jump or two peaks.
+    """
+    rest = _Norms.of(found.histogram[stats.WITHOUT_FIRST], found.norms[stats.WITHOUT_FIRST])
+    first = _Norms.of(
+        found.histogram[stats.ALL] - found.histogram[stats.WITHOUT_FIRST],
+        found.norms[stats.ALL] - found.norms[stats.WITHOUT_FIRST],
+    )
+    parts = [rest] if subset == stats.WITHOUT_FIRST else [rest, first]
+    counts = np.sum([part.counts for part in parts], axis=0)
+    if not counts.sum():
+        return np.full(len(quantiles), np.nan)
+    used = np.flatnonzero(counts)
+    places = _places(used)
+    below = (np.cumsum(counts) - counts)[used, None] + sum(part.within(used, places) for part in parts)
+    return np.interp(np.asarray(quantiles) * counts.sum(), below.ravel(), places.ravel())
+
+
+PLACES = 65  # in each bin: 0.14 % apart
+
+
+def _places(bins: NDArray[np.int64]) -> Float:
+    """Norms from each bin's lower edge to its upper one, evenly in the logarithm: float64 [len(bins), PLACES].
+
+    The lowest bin (below 2^-16) starts at 0 and is even in the norm; the highest (2^20 and above) has no upper edge
+    and has its lower one for all.
+    """
+    edges = stats.bin_edges()
+    low, high = np.concatenate([[0.0], edges])[bins, None], np.append(edges, edges[-1])[bins, None]
+    share = np.linspace(0, 1, PLACES)
+    return np.where(low > 0, np.maximum(low, edges[0]) * (high / np.maximum(low, edges[0])) ** share, high * share)
+
+
+@dataclass(frozen=True)
+class _Norms:
+    """counts: int64 [N_BINS]. centre, spread: mean and standard deviation of log ‖x‖₂, were it normal."""
+
+    counts: NDArray[np.int64]
+    centre: float
+    spread: float
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64], norms: Float) -> _Norms:
+        """norms: float64 [4], as in `stats.NormStats`."""
+        if not (norms[[stats.NORM_SUM, stats.NORM_SQUARE_SUM]] > 0).all():
+            return cls(counts, 0.0, 1.0)  # no rows, or rows of zeros
+        mean, mean_square = norms[[stats.NORM_SUM, stats.NORM_SQUARE_SUM]] / norms[stats.COUNT]
+        variance = max(float(np.log(mean_square) - 2 * np.log(mean)), NARROWEST**2)
+        return cls(counts, float(np.log(mean)) - variance / 2, variance**0.5)
+
+    def within(self, bins: NDArray[np.int64], places: Float) -> Float:
+        """How many norms of each bin are below each of its `places` [len(bins), PLACES]: float64, the same shape."""
+        with np.errstate(divide="ignore"):
+            z = (np.log(places) - self.centre) / self.spread
+        probability = ndtr(np.where(z[:, :1] > 0, -z, z))  # of the upper tail where the lower one is nearly 1
+        below = np.abs(probability - probability[:, :1])
+        in_bin = below[:, -1:]
+        even = np.broadcast_to(np.linspace(0, 1, PLACES), places.shape)  # where the log-normal has next to nothing
+        share = np.divide(below, in_bin, out=even.copy(), where=in_bin > RAREST)
+        return np.asarray(self.counts[bins, None] * np.maximum.accumulate(share, axis=1))
+
+
+NARROWEST = 1e-5  # of a log-normal's standard deviation
+RAREST = 1e-12  # of a bin's probability: below that its shape means nothing
+
+
+def as_table(lines: Sequence[Row]) -> str:
+    """Markdown: a row for each hook, all positions and without position 0."""
+    names = ("mean", "variance", *(f"q{round(100 * q):02}" for q in QUANTILES), "largest_entry")
+    rows = [[li["model"], li["hook"], li["subset"], f"{li['rows']:,}", *(short(li[n]) for n in names)] for li in lines]
+    heads = ["mean ‖x‖₂", "its variance", *names[2:-1], "largest |entry|"]
+    return markdown(["model", "hook", "positions", "rows", *heads], rows)

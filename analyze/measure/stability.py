@@ -1,0 +1,77 @@
+"""Whether two runs find the same features: the best one-to-one matching of their live directions, by cosine.
+
+Not here: the matching (dictionary.py), which features are live (evaluate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from analyze.measure.dictionary import matched_cosines
+from analyze.measure.evaluate import Fires
+from analyze.runs.trained_run import FittedRun
+from analyze.tables import Row, markdown, short, trained_on
+from data.command.progress import Bar
+
+ALIKE = (0.7, 0.9)  # cosines that count as the same feature, loosely and strictly
+
+
+def seeds_of_one(runs: Sequence[FittedRun]) -> set[frozenset[str]]:
+    """Pairs of runs, by name, that differ in the seed alone."""
+    return {
+        frozenset((one.name, other.name))
+        for one, other in combinations(runs, 2)
+        if all(one.settings["run"][key] == other.settings["run"][key] for key in _but_seed(one))
+        and all(one.settings[key] == other.settings[key] for key in one.settings if key not in ("run", "data_seed"))
+    }
+
+
+def _but_seed(run: FittedRun) -> list[str]:
+    return [key for key in run.settings["run"] if key not in ("name", "seed")]
+
+
+def stability(fires: Iterable[Fires], only: set[frozenset[str]] | None = None) -> list[Row]:
+    """One line for each two runs at each hook (of `only` these, by name); noisy architectures' fires with noise off.
+
+    `share_0.9` is the share of the smaller dictionary's live features whose match has a cosine of at least that.
+    """
+    by_hook: dict[str, list[Fires]] = {}
+    for one in fires:
+        if not one.noise:
+            by_hook.setdefault(one.hook, []).append(one)
+    pairs = [
+        (hook, first, second)
+        for hook, several in by_hook.items()
+        for first, second in combinations(several, 2)
+        if only is None or frozenset((first.run.name, second.run.name)) in only
+    ]
+    return [_line(*pair) for pair in Bar(pairs, desc="matching dictionaries", unit="pair", disable=not pairs)]
+
+
+def _line(hook: str, first: Fires, second: Fires) -> Row:
+    one, other = (fires.run.sae(hook).W_dec.detach()[fires.all.live] for fires in (first, second))
+    cosines = matched_cosines(one, other)
+    known = len(cosines) > 0
+    return {
+        "hook": hook, "first": first.run.name, "second": second.run.name, "live_first": len(one),
+        "live_second": len(other), "matched": len(cosines),
+        "cosine_mean": float(cosines.mean()) if known else None,
+        "cosine_median": float(np.median(cosines)) if known else None,
+        **{f"share_{alike}": float((cosines >= alike).mean()) if known else None for alike in ALIKE},
+    }  # fmt: skip
+
+
+def as_table(lines: Sequence[Row]) -> str:
+    """Markdown: a row for each two runs and hook."""
+    names = ("cosine_mean", "cosine_median", *(f"share_{alike}" for alike in ALIKE))
+    header = ["hook", "runs", "trained on", "live", "mean cosine", "median", *(f"≥ {alike}" for alike in ALIKE)]
+    rows = [
+        [line["hook"], f"{line['first']}, {line['second']}",
+         "; ".join(trained_on(line, side) for side in ("_first", "_second")),
+         f"{line['live_first']}, {line['live_second']}", *(short(line[name]) for name in names)]
+        for line in lines
+    ]  # fmt: skip
+    return markdown(header, rows)

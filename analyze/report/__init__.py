@@ -1,0 +1,1 @@
+"""The report: tables, HTML pages, figures, and pages of features."""

@@ -1,0 +1,37 @@
+"""NSAE's activation, and what noise does to it: Fig. 5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analyze.report.figures.style import COLOURS, legend, panels
+from analyze.tables import Row
+
+SPREADS = (0.5, 2.0)  # pre-activations whose neighbourhood is shown
+
+
+def activation_lines() -> list[Row]:
+    """tanh(ReLU(x)) at x from −2 to 5."""
+    x = np.linspace(-2, 5, 141)
+    return [{"x": float(a), "c": float(b)} for a, b in zip(x, np.tanh(np.maximum(x, 0)), strict=True)]
+
+
+def activation(lines: Sequence[Row], sigma: float) -> Figure:
+    """The curve, and onto what two pre-activations ± σ are mapped."""
+    figure, (panel,) = panels([f"c = tanh(ReLU(x)), and x ± σ for σ = {sigma:g}"])
+    panel.plot(
+        [li["x"] for li in lines], [li["c"] for li in lines], color="black", linewidth=1.5, label="tanh(ReLU(x))"
+    )
+    for colour, middle in zip(COLOURS, SPREADS, strict=False):
+        low, high = middle - sigma, middle + sigma
+        to = np.tanh(np.maximum([low, high], 0))
+        panel.axvspan(low, high, ymax=0.02, color=colour, alpha=0.8, linewidth=0)
+        panel.axhspan(to[0], to[1], color=colour, alpha=0.2, linewidth=0,
+                      label=f"x = {middle:g} ± {sigma:g}: c from {to[0]:.2f} to {to[1]:.2f}")  # fmt: skip
+    panel.set_xlabel("pre-activation x")
+    panel.set_ylabel("c")
+    legend(figure, [panel], columns=1)
+    return figure

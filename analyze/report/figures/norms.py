@@ -1,0 +1,60 @@
+"""How the norms of the activations are distributed over layers: Figs. 3 and 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from analyze.measure.definitions import ALL
+from analyze.report.figures.style import COLOURS, MARKERS, layer_axis, layer_colour, log_axis, unique
+from analyze.tables import Row, layers
+
+
+def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
+    """Distributions of ‖x‖₂ by hook, and over the layers their means, with the range from 5 to 95 %.
+
+    `lines` and `histogram` are norms.norm_lines's and histogram_lines's, of one model.
+    """
+    hooks = unique(line["hook"] for line in lines)
+    names = layers(hooks)
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for i, hook in enumerate(hooks):
+        bins = [b for b in histogram if b["hook"] == hook and b["subset"] == ALL and b["low"] > 0]
+        total = sum(b["rows"] for b in bins)
+        left.plot(
+            [(b["low"] * b["high"]) ** 0.5 for b in bins], [b["rows"] / total for b in bins], drawstyle="steps-mid",
+            color=layer_colour(i, len(hooks)), linewidth=1.2, label=names[i],
+        )  # fmt: skip
+    log_axis(left, "x")
+    left.set_xlabel("‖x‖₂")
+    left.set_ylabel("share of rows (bins of ⅛ octave)")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        title="layer",
+        ncols=12 if max(map(len, names)) < 4 else 3,
+        fontsize=8,
+        frameon=False,
+    )
+    for i, subset in enumerate(unique(line["subset"] for line in lines)):
+        here = [line for line in lines if line["subset"] == subset]
+        right.errorbar(
+            [j + 0.12 * i for j in range(len(here))], [line["mean"] for line in here],
+            yerr=[
+                [max(line["mean"] - line["q05"], 0) for line in here],
+                [max(line["q95"] - line["mean"], 0) for line in here],
+            ], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
+            capsize=2, linewidth=1.2, label="all positions" if subset == ALL else "without position 0",
+        )  # fmt: skip
+    layer_axis(right, hooks)
+    log_axis(right, "y")
+    right.set_ylabel("‖x‖₂: mean, 5 % to 95 %")
+    right.legend(frameon=False)
+    for panel in (left, right):
+        panel.grid(alpha=0.25)
+    figure.suptitle(lines[0]["model"])
+    return figure

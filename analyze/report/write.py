@@ -1,0 +1,252 @@
+"""The report: one HTML file that stands alone, and beside it metrics.json, CSV and PNG.
+
+    OUT/index.html      everything to read; opens offline
+    OUT/metrics.json    everything to compute with (docs/report.md)
+    OUT/csv/*.csv       each table, and each figure's data
+    OUT/figures/*.png
+
+Not here: measuring (results.py), the rule of the claims (claims.py), drawing (figures/).
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from analyze.compare import pareto
+from analyze.compare.claims import claims
+from analyze.compare.claims.rule import UNFINISHED, named
+from analyze.compare.theory import theory_lines
+from analyze.measure import dictionary_summary
+from analyze.measure.definitions import ALL, WITHOUT_FIRST
+from analyze.measure.norms import norm_lines
+from analyze.measure.over_training import over_training_lines
+from analyze.report import html
+from analyze.report.figures.catalogue import draw
+from analyze.report.figures.style import NAMES, as_png
+from analyze.report.results import Results
+from analyze.runs.progress import notes, progress, unfinished
+from analyze.runs.repeat import commands
+from analyze.runs.trained_run import FittedRun, hooks_of
+from analyze.statistics.estimates import lines as as_lines
+from analyze.tables import Row, as_csv, how_far, short
+from data.command.json_text import json_text
+from data.command.progress import Bar
+from data.summary import store_facts
+from data.system.location import write_file
+
+SECTIONS = {
+    "claims": "Claims", "runs": "Runs", "matched": "At the same L0", "figures": "Figures", "measures": "Measures",
+    "dictionary": "Dictionaries", "theory": "Theory", "settings": "Settings", "repeat": "Repeat",
+}  # fmt: skip
+CLAIMS = {"number": "claim", "claim": "what it says", "verdict": "verdict", "value": "value", "margin": "must be",
+          "of": "of", "statistic": "statistic", "note": "note"}  # fmt: skip
+BY_LAYER = {"number": "claim", "claim": "what it says", "hook": "hook", "verdict": "verdict", "value": "value",
+            "margin": "must be", "of": "of", "note": "note"}  # fmt: skip
+MEASURES = {"l0": "L0", "l1": "L1", "l2": "L2", "explained_variance": "explained variance",
+            "suppression": "suppression", "gamma": "γ", "dead": "dead"}  # fmt: skip
+PATCHING = {"l0": "L0 of the patched positions", "nats_lost": "nats lost", "kl": "KL", "score": "score"}
+RUNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α", "lr": "lr", "layers": "layers",
+        "l0": "L0 over its layers", "explained_variance": "explained variance"}  # fmt: skip
+SAMPLES = {pareto.HELD_OUT: "On the held-out split", pareto.PATCHED: "On the patched positions"}
+AHEAD = {"pair": "pair", "measure": "measure", "higher": "higher in", "lower": "lower in", "undecided": "undecided in",
+         "no_overlap": "no overlap in L0"}  # fmt: skip
+RUN = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ", "l1_power": "α × norm to the",
+       "input_scale": "inputs over", "seed": "seed", "expansion": "expansion", "batch_size": "batch",
+       "trained": "rows trained", "planned": "rows planned",
+       "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up", "lr_decay": "lr decay"}  # fmt: skip
+
+
+def tables(results: Results) -> dict[str, list[Row]]:
+    """Every table by name: lines of one shape each, as in the CSV and in metrics.json."""
+    evidence, runs = results.evidence, results.runs
+    samples = {pareto.HELD_OUT: evidence.held_out, pareto.PATCHED: evidence.patched}
+    several = [(estimates, runs, sample) for sample, estimates in samples.items() if estimates]
+    return {
+        "claims": [claim.line() for claim in claims(evidence)],
+        "measures": as_lines(evidence.held_out, runs),
+        "patching": as_lines(evidence.patched, runs),
+        "over_training": over_training_lines(evidence.over_training),
+        "points": [line for measured in several for line in pareto.curve_lines(*measured)],
+        "matched": [line for measured in several for line in pareto.matched(*measured)],
+        "features": [line for fires in results.fires for line in fires.lines()],
+        "dictionary": [one.line for one in evidence.dictionary],
+        "norms": norm_lines(results.norms),
+        "stability": results.stability,
+        "theory": theory_lines(evidence),
+        "runs": [run_line(run) for run in runs],
+    }
+
+
+def run_line(run: FittedRun) -> Row:
+    """What a run was trained with, in a line."""
+    settings = run.settings
+    facts = {**settings["run"], **settings["schedule"], **settings["objective"], **settings, **progress(run)}
+    own = {key: facts[key] for key in RUN if key != "run"}
+    return {"run": run.name, **own, "precision": settings["precision"], "finished": run.finished}
+
+
+def write(results: Results, out: Path, command: str, *, features: bool) -> None:
+    """Write the report into a folder; `features` says that a page of features lies beside it."""
+    found = tables(results)
+    csv, pictures = out / "csv", out / "figures"
+    for name, lines in found.items():
+        write_file(csv / f"{name}.csv", as_csv(lines).encode())
+    figures = []
+    for drawn in Bar(draw(results), desc="drawing", unit="figure"):
+        png = as_png(drawn.figure)
+        write_file(pictures / f"{drawn.name}.png", png)
+        write_file(csv / f"{drawn.name}.csv", as_csv(drawn.lines).encode())
+        shown = {"name": drawn.name, "title": drawn.title, "caption": drawn.caption}
+        figures.append({**shown, "png": base64.b64encode(png).decode()})
+    write_file(out / "metrics.json", json_text(facts(results, found)).encode())
+    write_file(out / "index.html", render(results, found, figures, command, features).encode())
+
+
+def facts(results: Results, found: dict[str, list[Row]]) -> Row:
+    """metrics.json: the store, what was measured, and every table."""
+    heldout = results.heldout
+    return {
+        "schema": 1, "store": store_facts(results.store), "provenance": results.store.provenance,
+        "scope": {**asdict(results.scope), "held_out": heldout.n_contexts, "resampled": heldout.unit,
+                  "groups": heldout.n_groups, "clean_positions": results.clean_positions},
+        "left_out": results.left_out,
+        **found,
+    }  # fmt: skip
+
+
+def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row], command: str, features: bool) -> str:
+    """index.html."""
+    heldout, runs, scope = results.heldout, results.runs, results.scope
+    model = results.store.provenance["model"]["name"]
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    overall, by_layer = (
+        [line for line in found["claims"] if (line["hook"] == ALL) == whole] for whole in (True, False)
+    )
+    dead = [
+        {"run": f["run"], "hook": f["hook"], "noise": f["noise"], "subset": f["subset"], "measure": "dead",
+         "value": f["dead"], "low": None, "high": None}
+        for f in found["features"]
+    ]  # fmt: skip
+    measured = [li for li in (*found["measures"], *dead) if li["subset"] in (ALL, WITHOUT_FIRST)]
+    compared = [{**li, "pair": f"{li['second']} − {li['first']}"} for li in found["matched"] if li["l0"] is not None]
+    empty = {"matched": not compared, "claims": not found["claims"]}
+    sections = [(id_, name) for id_, name in SECTIONS.items() if not empty.get(id_)]
+    over = f"; over training on {scope.snapshots}" if found["over_training"] else ""
+    clean = results.clean_positions
+    left = f"; the first {clean} positions of each context are left clean and not counted in L0" if clean else ""
+    return html.page(
+        "report.html",
+        title=f"{' and '.join(variants)} on {model}",
+        subtitle=_subtitle(results),
+        variants=variants,
+        noisy=any(len(run.noises) > 1 for run in runs),
+        run_lines=html.table(_run_lines(results), RUNS),
+        sections=sections,
+        features=features,
+        summary=_summary(overall),
+        unit=heldout.unit,
+        seeds=_seeds(runs),
+        claims=html.table(overall, CLAIMS),
+        claims_by_layer=html.table(by_layer, BY_LAYER),
+        figures=figures,
+        unfinished=unfinished(runs),
+        left_out=notes(results.left_out),
+        scope=f"Held-out split, {heldout.n_contexts:,} contexts.",
+        scope_patched=f"{scope.patched:,} contexts of the held-out split, evenly spaced{over}{left}.",
+        l2=" or ".join(sorted({run.settings["objective"]["l2"] for run in runs})),
+        measures=html.wide(
+            measured,
+            {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions"},
+            _there(measured, MEASURES),
+        ),
+        patching=html.wide(found["patching"], {"hook": "hook", "run": "run", "noise": "noise"}, PATCHING),
+        ahead=html.table(_ahead(compared and found["matched"]), AHEAD),
+        matched=[
+            (title, html.wide(own, {"hook": "hook", "pair": "difference", "l0": "at L0"}, _there(own, NAMES)))
+            for sample, title in SAMPLES.items()
+            if (own := [li for li in compared if li["sample"] == sample])
+        ],
+        thresholds=results.thresholds,
+        dictionary=html.table(found["dictionary"], {"hook": "hook", "run": "run", **dictionary_summary.SHOWN}),
+        stability=html.table(found["stability"], {key: key for key in (found["stability"] or [{}])[0]}),
+        theory=html.table(found["theory"], {"step": "step", "run": "run", "hook": "hook", "value": "value"}),
+        settings=html.table(found["runs"], RUN),
+        provenance=json_text(results.store.provenance),
+        run_settings=[(run.name, json_text(run.settings)) for run in runs],
+        commands="\n".join([*commands(results.store, runs), command]),
+    )
+
+
+def _summary(overall: Sequence[Row]) -> str:
+    count = Counter(line["verdict"] for line in overall)
+    several = [f"{n} {'holds' if n == 1 else 'hold'}" for n in [count["holds"]]]
+    several += [f"{n} {'does' if n == 1 else 'do'} not hold" for n in [count["does not hold"]]]
+    if count[UNFINISHED]:
+        several.append(f"{count[UNFINISHED]} have no verdict, because runs are unfinished")
+    return f"Of {len(overall)} statements, {', '.join(several)}, and for {count['not enough data']} there is not " \
+        "enough data."  # fmt: skip
+
+
+def _seeds(runs: Sequence[FittedRun]) -> str:
+    seeds = {run.settings["run"]["seed"] for run in runs}
+    return f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed: how much training itself varies is not in them."
+
+
+def _subtitle(results: Results) -> str:
+    heldout, runs = results.heldout, results.runs
+    rows, seeds = results.store.n_rows("train"), {run.settings["run"]["seed"] for run in runs}
+    totals = sorted({run.trained for run in runs})
+    trained = " or ".join(f"{total:,} activations ({total / rows:.1f} epochs)" for total in totals)
+    n_unfinished = sum(not run.finished for run in runs)
+    trained += f", {n_unfinished} unfinished" if n_unfinished else ""
+    model = "" if results.evidence.patched else "; without the language model, so no loss, KL or score"
+    return (
+        f"{len(runs)} runs of {trained}, {len(hooks_of(runs))} layers, {len(seeds)} seed{'s' * (len(seeds) > 1)}; "
+        f"{results.store.provenance['tokens']['dataset']}, {heldout.n_rows():,} held-out rows of "
+        f"{heldout.n_contexts:,} contexts, {heldout.n_groups:,} {heldout.unit}s{model}"
+    )
+
+
+def _run_lines(results: Results) -> list[Row]:
+    """What each run is, and between what its layers lie."""
+    evidence = results.evidence
+
+    def spread(run: FittedRun, measure: str) -> str:
+        values = [found.value for hook in run.hooks if (found := evidence.value(run, hook, measure)) is not None]
+        values = [value for value in values if math.isfinite(value)]
+        return f"{short(min(values))} to {short(max(values))}" if values else "–"
+
+    return [
+        {"run": run.name, "family": family, "rows": how_far(run.trained, run.planned), "l1": run.l1,
+         "lr": run.settings["run"]["lr"], "layers": len(run.hooks), "l0": spread(run, "l0"),
+         "explained_variance": spread(run, "explained_variance")}
+        for family, several in evidence.families.items()
+        for run in sorted(several, key=lambda run: run.l1)
+    ]  # fmt: skip
+
+
+def _ahead(matched: Sequence[Row]) -> list[Row]:
+    """As people read it: in how many layers, and which; one line for a pair that overlaps in none."""
+
+    def which(hooks: Sequence[str]) -> str:
+        return f"{len(hooks)}: {named(hooks)}" if hooks else "–"
+
+    found: dict[tuple[str, ...], Row] = {}
+    for line in pareto.ahead(matched):
+        compared = line["higher"] or line["lower"] or line["undecided"]
+        measure = NAMES[line["measure"]] if compared else f"any {SAMPLES[line['sample']].lower()}"
+        sides = {side: which(line[side]) for side in ("higher", "lower", "undecided", "no_overlap")}
+        pair = f"{line['second']} against {line['first']}"
+        found[pair, measure] = {"pair": pair, "measure": measure, **sides}
+    return list(found.values())
+
+
+def _there(lines: Sequence[Row], names: dict[str, str]) -> dict[str, str]:
+    """Those of the measures that some line has."""
+    measured = {line["measure"] for line in lines}
+    return {measure: name for measure, name in names.items() if measure in measured}

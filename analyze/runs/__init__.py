@@ -1,0 +1,1 @@
+"""Trained runs, what they recorded during training, and how far each was trained."""

@@ -1,0 +1,44 @@
+"""The commands that made a store and the runs on it, from what both recorded; printed to be executed in a shell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from analyze.runs.trained_run import FittedRun
+from data.store.reader import Store
+from harvest.cli import main as harvest
+from train.cli import main as train
+from train.output.existing import read_experiment
+
+
+def commands(store: Store, runs: Sequence[FittedRun]) -> Iterator[str]:
+    """The harvest of the store, and one training for each experiment that the runs are of, as far as recorded.
+
+    Paths are those under which the store and the runs lie now. Raises DamagedRunError.
+    """
+    settings = store.provenance["settings"]
+    yield _line("harvest", harvest, {**settings, "--out": store.path})
+    for folder in dict.fromkeys(run.folder.path.parent for run in runs):
+        recorded = read_experiment(folder)
+        if recorded is not None:
+            yield _line("train", train, {**recorded.command, "store": store.path, "out": folder})
+
+
+def _line(name: str, command: click.Command, values: Mapping[str, Any]) -> str:
+    """A command line with the values, by parameter (`l1_power`) or option (`--l1-power`), that are no defaults."""
+    defaults = command.make_context(name, [], resilient_parsing=True).params
+    arguments = [name]
+    for parameter in command.params:
+        option = parameter.opts[0]
+        value = values.get(option, values.get(parameter.name or ""))
+        value = tuple(value) if isinstance(value, list) else value
+        if value is None or value == defaults.get(parameter.name or ""):
+            continue
+        arguments.append(option)
+        if not (isinstance(parameter, click.Option) and parameter.is_flag):
+            arguments.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    return shlex.join(arguments)

@@ -1,0 +1,148 @@
+"""Runs as they are analysed: what each is called, how it was trained, and its SAEs.
+
+Not here: how a run's folder is laid out (train/output/run_folder.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import InputError
+from data.store.reader import Store
+from train.loss import Objective
+from train.output.checked import read_checked
+from train.output.existing import Failure, read_settings
+from train.output.load import load_sae
+from train.output.run_folder import SAE_FILE, RunFolder, read_facts
+from train.sae import ARCHITECTURES, SAE
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """One run; `name` tells it from the others that are analysed with it."""
+
+    name: str
+    folder: RunFolder
+    settings: dict[str, Any]  # of run.json
+    weights: Path | None = None  # sae.safetensors: the final ones, else the last checkpoint's; None: not saved yet
+    trained: int = 0  # rows (activations) that these weights have been trained on
+    failure: Failure | None = None  # the run diverged
+
+    @property
+    def hooks(self) -> list[str]:
+        return list(self.settings["hooks"])
+
+    @property
+    def variant(self) -> str:
+        return str(self.settings["run"]["variant"])
+
+    @property
+    def l1(self) -> float:
+        """α."""
+        return float(self.settings["run"]["l1"])
+
+    @property
+    def noises(self) -> tuple[bool, ...]:
+        """What it is measured with: noise off, and on where it was trained with some."""
+        run = self.settings["run"]
+        return (False, True) if ARCHITECTURES[run["variant"]].noisy and run["sigma"] else (False,)
+
+    def l2_weight(self, d_model: int) -> float:
+        return Objective(**self.settings["objective"]).l2_weight(d_model)
+
+    @property
+    def planned(self) -> int:
+        """Rows (activations) of the whole training: whole batches of --activations."""
+        size = int(self.settings["batch_size"])
+        return int(self.settings["schedule"]["total"]) // size * size
+
+    @property
+    def finished(self) -> bool:
+        return self.trained >= self.planned
+
+    def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
+        """Load the SAE of a hook from `weights`. Raises InputError if there are none, or training has replaced them."""
+        return load_sae(self._weights_file(), hook=hook, device=device)
+
+    def _weights_file(self) -> Path:
+        if self.weights is None:
+            raise InputError(f"there is no trained SAE at {self.folder.path}; let it train to its first checkpoint")
+        if not self.weights.is_file():
+            raise InputError(
+                f"{self.weights} was replaced by a newer checkpoint: {self.name} is still training; "
+                "give the same command again, or wait for the end of the training"
+            )
+        return self.weights
+
+    def identity(self) -> list[Any]:
+        """What its measures depend on, in JSON's types: settings, and the file of its weights with its checksum."""
+        file = self._weights_file()
+        recorded = asdict(read_facts(file.parent).files[SAE_FILE])
+        return [self.name, self.settings, self.trained, recorded, file.stat().st_mtime_ns]
+
+    def snapshots(self) -> list[FittedRun]:
+        """The run as it was over the course of training, from its earliest snapshot on."""
+        size = int(self.settings["batch_size"])
+        return [
+            replace(self, weights=self.folder.snapshot(step) / SAE_FILE, trained=step * size)
+            for step in self.folder.snapshot_steps()
+        ]
+
+
+def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
+    """The runs given, and those in folders of experiments, or of several experiments.
+
+    A run is called by its folder's name, with those of the folders around it as far as it takes to tell them apart.
+    Raises InputError where a folder has none.
+    """
+    folders: dict[Path, RunFolder] = {}
+    for path in paths:
+        inside = (path, *sorted(path.glob("*")), *sorted(path.glob("*/*")))
+        here = [folder for folder in map(RunFolder, inside) if folder.settings.is_file()]
+        if not here:
+            raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
+        folders |= {folder.path.resolve(): folder for folder in here}
+    names = short_names(list(folders))
+    return [_read(names[path], folder) for path, folder in folders.items()]
+
+
+def _read(name: str, folder: RunFolder) -> FittedRun:
+    failure = read_checked(Failure, folder.failure) if folder.failure.exists() else None
+    run, newest = FittedRun(name, folder, read_settings(folder), failure=failure), folder.newest()
+    if newest is None or failure is not None:
+        return run
+    trained = read_facts(newest).step * int(run.settings["batch_size"])
+    return replace(run, weights=newest / SAE_FILE, trained=trained)
+
+
+def short_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The last parts of each path: one, or as many as it takes to be no other's name."""
+    n = dict.fromkeys(paths, 1)
+    while True:
+        names = {path: "/".join(path.parts[-n[path] :]) for path in paths}
+        count = Counter(names.values())
+        longer = [path for path in paths if count[names[path]] > 1 and n[path] < len(path.parts)]
+        if not longer:
+            return names
+        n |= {path: n[path] + 1 for path in longer}
+
+
+def check_store(runs: Sequence[FittedRun], store: Store) -> None:
+    """Raise InputError where a run was trained on another store."""
+    for run in runs:
+        if run.settings["store"] != store.fingerprint:
+            raise InputError(
+                f"{run.folder.path}: was trained on another store than {store.path} "
+                f"(fingerprint {str(run.settings['store'])[:12]}, not {str(store.fingerprint)[:12]}); give that one"
+            )
+
+
+def hooks_of(runs: Sequence[FittedRun]) -> list[str]:
+    """All hooks that some run has an SAE for, in the model's order."""
+    return list(dict.fromkeys(hook for run in runs for hook in run.hooks))

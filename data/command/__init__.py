@@ -1,0 +1,1 @@
+"""What the three command lines share: base classes of commands, option types, progress bars, stopping, output."""

@@ -1,0 +1,143 @@
+"""What the project's commands share: -h and --version, one clear sentence for a mistake of the user's, and what they
+do when they are stopped (stop.py). The types of their options are in options.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
+from data.errors import InputError, Stopped
+from data.system.limits import cpus, raise_open_files
+from data.system.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
+
+BAD_INPUT = 2
+PACKAGE = "nsae-pipeline"
+
+if TYPE_CHECKING:
+    import torch
+
+
+def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        try:
+            click.echo(f"{PACKAGE} {version(PACKAGE)}")
+        except PackageNotFoundError as error:
+            raise click.UsageError(f"{PACKAGE} is not installed, so it has no version; pip install it") from error
+        ctx.exit()
+
+
+VERSION = click.Option(
+    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=print_version,
+    help="Show the version and exit.",
+)  # fmt: skip
+
+
+class HelpfulCommand(click.Command):
+    """A command that answers -h, --help and --version."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), VERSION]
+
+
+class HelpfulGroup(HelpfulCommand, click.Group):
+    """A group of commands that answers -h, --help and --version."""
+
+
+class StoreCommand(HelpfulCommand):
+    """A command that shows InputError, a full disk, and a file without rights as one sentence.
+
+    It exits with 2, or with TRY_AGAIN where the disk is full or a file may not become so large: the same command
+    continues once there is room. Any other fault keeps its traceback.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        raise_open_files()
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            sentence, code = explanation(error)
+            if sentence is None:
+                raise
+            click.echo(f"Error: {sentence}", err=True)
+            sys.exit(code)
+
+
+def explanation(error: Exception) -> tuple[str | None, int]:
+    """A sentence for an error that the user can mend, and the exit code; None for any other error."""
+    cause = cause_of(error)
+    if cause is not None and cause.errno in FULL:
+        told = error if isinstance(error, InputError) else cause
+        return f"the disk is full ({told}); free some space, and the same command continues", TRY_AGAIN
+    if cause is not None and cause.errno == TOO_LARGE:
+        told = error if isinstance(error, InputError) else cause
+        return (
+            f"a file would become larger than is allowed here ({told}); raise `ulimit -f`, or use another file system, "
+            "and the same command continues",
+            TRY_AGAIN,
+        )
+    if isinstance(error, InputError):
+        return str(error) if error.remedy is None else f"{error}; {error.remedy}", BAD_INPUT
+    if cause is not None and cause.errno in NO_RIGHTS and (cause is not error or cause.filename is not None):
+        return f"{cause.filename or error}: {cause.strerror}; change its rights, or choose another", BAD_INPUT
+    return None, BAD_INPUT
+
+
+class StoppableCommand(StoreCommand):
+    """A long command: Ctrl-C and SIGTERM ask it to stop, from before its slow imports on.
+
+    Its context's `obj` is the StopRequest; it raises Stopped once what is done is safe.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.obj = StopRequest()
+        with on_signals(ctx.obj.receive):
+            try:
+                return super().invoke(ctx)
+            except Stopped:
+                click.echo("stopped; what is done is kept, and the same command continues", err=True)
+                sys.exit(ctx.obj.exit_code)
+
+
+class InterruptibleCommand(StoreCommand):
+    """A command that writes whole files at its end: Ctrl-C and SIGTERM end it at once, wherever it is.
+
+    The process ends in the handler: an exception raised there may be swallowed by whatever code it meets.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        def stop(number: int, frame: FrameType | None) -> None:
+            os.write(2, b"\nstopped; nothing is half-written, and the same command does it\n")
+            os._exit(EXIT_CODES[signal.Signals(number)])
+
+        with on_signals(stop):
+            return super().invoke(ctx)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one; under torchrun each process has its own. Raises InputError.
+
+    PyTorch's threads are brought down to the cores that the container may use.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), cpus()))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no GPU here; use --device cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)  # Triton's kernels run on the current one, wherever their tensors are
+    return device

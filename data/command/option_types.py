@@ -1,0 +1,267 @@
+"""The types of option values. Each refuses what cannot be used, with a sentence that says what can.
+
+A value comes from the command line as text. From a TOML file or a recorded command it may also be a number, a boolean
+or a list: the same checks apply.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from data.command.writable import check_writable
+from data.errors import InputError
+from data.system.location import Location, locate, named
+
+FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
+MOST = 10**15  # tokens or rows: more than any disk holds
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, as file systems have it
+LARGEST_SEED = 2**63 - 1
+LARGEST_FLOAT = 1e30  # a float32 holds its square root's square, and products with a norm
+
+T = TypeVar("T")
+
+
+class Text(click.ParamType[str]):
+    """A text that is not empty: an empty one is often an unset shell variable, not a wish for the default."""
+
+    name = "text"
+
+    def __init__(self, name: str = "text") -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return checked_text(self, value, param, ctx)
+
+
+class Count(click.ParamType[int]):
+    """A whole number from 1 (or from 0) to `most`: `100M`, `1.5k`, `1e6`, `2_000_000`."""
+
+    name = "count"
+
+    def __init__(self, *, zero: bool = False, most: int = MOST) -> None:
+        self.least, self.most = 0 if zero else 1, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        kind = "whole number" if self.least == 0 else "positive whole number"
+        text = "" if isinstance(value, bool) else str(value).strip()
+        match = re.fullmatch(
+            r"([0-9][0-9_]{0,60}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,3})?)([kmbgt]?)", text, re.IGNORECASE
+        )
+        if match is None:
+            self.fail(f"{shown(value)} is not a {kind}; write 100M, 1.5k, 1e6 or 2_000_000", param, ctx)
+        count = Decimal(match[1]) * FACTORS[match[2].lower()]
+        if count > self.most:
+            self.fail(f"{shown(value)} is too much; give at most {self.most:,}", param, ctx)
+        if count < self.least or count != count.to_integral_value():
+            self.fail(f"{shown(value)} is not a {kind}; write 100M, 1.5k, 1e6 or 2_000_000", param, ctx)
+        return int(count)
+
+
+class Number(click.ParamType[float]):
+    """A finite number from `least` to `most`; `above`: greater than `least`."""
+
+    name = "number"
+
+    def __init__(self, least: float, most: float = LARGEST_FLOAT, *, above: bool = False) -> None:
+        self.least, self.most, self.above = least, most, above
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        low_enough = number > self.least if self.above else number >= self.least
+        if not (low_enough and number <= self.most):
+            low = f"greater than {self.least:g}" if self.above else f"{self.least:g} or more"
+            self.fail(f"{shown(value)} is not a number; give one that is {low}, at most {self.most:g}", param, ctx)
+        return number + 0.0  # −0 becomes 0
+
+
+class Several(click.ParamType[tuple[T, ...]]):
+    """One value or several of a type, with commas between them; in a TOML file also a list. Each is given once."""
+
+    def __init__(self, one: click.ParamType[T], name: str) -> None:
+        self.one, self.name = one, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[T, ...]:
+        parts: Sequence[Any] = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        texts = [part.strip() if isinstance(part, str) else part for part in parts]
+        if not texts or "" in texts:
+            self.fail(f"{shown(value)} has an empty part; give a {self.name}, or several with commas", param, ctx)
+        values = tuple(self.one.convert(part, param, ctx) for part in texts)
+        twice = next((part for part, v in zip(texts, values, strict=True) if values.count(v) > 1), None)
+        if twice is not None:
+            self.fail(f"{shown(value)} has {twice} twice; give each once", param, ctx)
+        return values
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers as `--layers` names them: `all`, or ranges [low, high] of which the last may be open (high None)."""
+
+    text: str
+    ranges: tuple[tuple[int, int | None], ...]  # empty for `all`
+
+    def __str__(self) -> str:
+        return self.text
+
+    def choose(self, available: Iterable[int], owner: str) -> tuple[int, ...]:
+        """The layers named, sorted. Raises InputError where `owner` (a model, a store …) lacks one of them."""
+        known = sorted(set(available))
+        if not self.ranges:
+            return tuple(known)
+        layers: set[int] = set()
+        for low, high in self.ranges:
+            end = max(known, default=-1) if high is None else high
+            wanted = [layer for layer in known if low <= layer <= end]
+            missing = next((layer for layer in range(low, max(low, end) + 1) if layer not in known), None)
+            if missing is not None and not (high is None and wanted):
+                raise InputError(
+                    f"--layers {self.text}: {owner} has no layer {missing}; it has {', '.join(map(str, known))}"
+                )
+            layers |= set(wanted)
+        return tuple(sorted(layers))
+
+
+class LayerChoice(click.ParamType[Layers]):
+    """`all`, or numbers and ranges such as `0,5,8-11` and `3-` (to the end); in a TOML file also a list of numbers."""
+
+    name = "layers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Layers:
+        if isinstance(value, Layers):
+            return value
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value).strip()
+        if text == "all":
+            return Layers(text, ())
+        ranges: list[tuple[int, int | None]] = []
+        for part in text.split(","):
+            match = re.fullmatch(r"([0-9]{1,18})(?:(-)([0-9]{0,18}))?", part.strip())
+            if match is None:
+                self.fail(f"{shown(value)}: give `all`, or numbers and ranges such as 0,5,8-11 or 3-", param, ctx)
+            low = int(match[1])
+            high = low if match[2] is None else int(match[3]) if match[3] else None
+            if high is not None and high < low:
+                self.fail(f"{shown(value)}: {part.strip()} is an empty range; write {high}-{low}", param, ctx)
+            ranges.append((low, high))
+        return Layers(text, tuple(ranges))
+
+
+class StoreLocation(click.ParamType[Location]):
+    """A store: a folder, or an address such as `s3://bucket/gpt2.zarr`."""
+
+    name = "store"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+        try:
+            return locate(value if isinstance(value, Location) else checked_text(self, value, param, ctx))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+class LocalPath(click.ParamType[Path]):
+    """A file or folder on a local disk."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        text = str(value) if isinstance(value, Path) else checked_text(self, value, param, ctx)
+        if "://" in text:
+            self.fail(f"{shown(value)} is an address; give a local path", param, ctx)
+        return named(text)
+
+
+class OutputFolder(LocalPath):
+    """A local folder to write to, which need not exist yet. It is tried before any work."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        folder = super().convert(value, param, ctx)
+        if ctx is None or not ctx.resilient_parsing:  # as in shell completion
+            try:
+                check_writable(folder)
+            except InputError as error:
+                raise click.UsageError(str(error), ctx) from error
+        return folder
+
+
+NAME = Text("name")
+SEED = Count(zero=True, most=LARGEST_SEED)
+
+
+def checked_text(
+    kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None
+) -> str:
+    """The value if it is a text, not empty and printable; else fails as the option does."""
+    if not isinstance(value, str):
+        kind.fail(f"{shown(value)} is not a text", param, ctx)
+    if not value.strip():
+        kind.fail("the value is empty; give one, or leave the option out", param, ctx)
+    if "\0" in value:
+        kind.fail("the value has a zero byte, which no name may have", param, ctx)
+    try:
+        longest = max(len(part.encode()) for part in value.split("/"))
+    except UnicodeEncodeError:
+        kind.fail(f"{shown(value)} is not UTF-8; give a name that is", param, ctx)
+    if longest > LONGEST_NAME or len(value) > LONGEST_PATH:
+        kind.fail(f"{shown(value)} is longer than a file's name may be; give a shorter one", param, ctx)
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: a few words of it at most."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:60] + " … " + text[-10:]
+
+
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Whether a parameter was given, on the command line or in a file, rather than left at its default."""
+    return ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
+
+
+def flag_of(ctx: click.Context, name: str) -> str:
+    """The option as users write it: `as_json` → `--json`."""
+    return next(max(param.opts, key=len) for param in ctx.command.params if param.name == name)
+
+
+def excludes(*others: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback for an option that cannot go with some others, which need it as well. Raises click.UsageError.
+
+    Where both are given, it is called last for the one that the command line names last.
+    """
+
+    def check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        name = str(param.name)
+        if is_given(ctx, name) and value is not False:
+            for other in others:
+                if is_given(ctx, other) and ctx.params.get(other) not in (None, False):
+                    both = f"{flag_of(ctx, other)} and {flag_of(ctx, name)}"
+                    raise click.UsageError(f"{both} exclude each other; give one of them", ctx)
+        return value
+
+    return check
+
+
+def check_no_effect(ctx: click.Context, because: str, *names: str) -> None:
+    """Raise InputError where one of some options is given though it has no effect, for a reason.
+
+    An option at its default is not refused: a recorded command names these too.
+    """
+    for param in ctx.command.params:
+        if param.name in names and is_given(ctx, param.name):
+            default = param.default  # not that of a file of options, as `get_default` gives it
+            value = ctx.params.get(param.name)
+            if value is not False and value != (
+                param.type_cast_value(ctx, default) if isinstance(default, str) else default
+            ):
+                raise InputError(f"{flag_of(ctx, param.name)}: has no effect {because}; leave it out")

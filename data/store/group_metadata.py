@@ -1,0 +1,107 @@
+"""The zarr.json of a store's group: the attributes by which a store is known, and its fingerprint.
+
+Not here: the arrays (schema.py), their bytes (chunks.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import DamagedError, OtherVersionError, StoreError
+from data.store.arrays import group
+from data.store.schema import Schema
+from data.store.sealed import DIGEST, canonical, is_whole, read_json, sealed
+from data.system.location import Location
+
+FORMAT, VERSION = "activation-store", 2
+MEMBERS = {"format", "version", "complete", "schema", "provenance", "checksums", DIGEST}
+
+Checksums = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Root:
+    """What the group's attributes say. `checksums`: by array, the CRC-32C of each chunk that never changes."""
+
+    schema: Schema
+    provenance: dict[str, Any]
+    checksums: Checksums
+    complete: bool = False
+    fingerprint: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole zarr.json."""
+        attributes = {**self._identity(), "complete": self.complete}
+        return group(sealed({**attributes, "fingerprint": self.fingerprint} if self.complete else attributes))
+
+    def fingerprint_of(self, commit: NDArray[np.int64]) -> str:
+        """What identifies a store's content: SHA-256 of its commit table and these attributes, in hexadecimal."""
+        table = hashlib.sha256(np.ascontiguousarray(commit, dtype="<i8").tobytes())
+        table.update(canonical(self._identity()))
+        return table.hexdigest()
+
+    def finished(self, commit: NDArray[np.int64]) -> Root:
+        return replace(self, complete=True, fingerprint=self.fingerprint_of(commit))
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT, "version": VERSION, "schema": self.schema.to_json(), "provenance": self.provenance,
+            "checksums": self.checksums,
+        }  # fmt: skip
+
+
+def read_root(store: Location, *, check: bool = True) -> Root:
+    """Read a store's attributes; without `check`, also those whose digest tells that they were changed.
+
+    Raises StoreError where there is no store, or one of another version; DamagedError where it is damaged.
+    """
+    path = store / "zarr.json"
+    try:
+        document = read_json(path)
+    except FileNotFoundError as error:
+        raise StoreError(f"there is no store at {store}; make one with `harvest --model … --out {store}`") from error
+    attributes = document.get("attributes") if isinstance(document, dict) else None
+    if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
+        raise StoreError(f"{store} is not an activation store (its zarr.json does not say so)")
+    if attributes.get("version") != VERSION:
+        raise OtherVersionError(
+            f"{store} has version {str(attributes.get('version'))[:20]} of the store's format, and only version "
+            f"{VERSION} is read; harvest it again, with --overwrite"
+        )
+    if check and (not is_whole(attributes) or document != group(attributes)):
+        raise DamagedError(f"{path} is damaged: its entry {DIGEST} is not the digest of the others")
+    try:
+        return _root(attributes)
+    except StoreError as error:
+        raise DamagedError(f"{path} is damaged: {error}") from error
+
+
+def _root(attributes: dict[str, Any]) -> Root:
+    complete, provenance = attributes.get("complete"), attributes.get("provenance")
+    if type(complete) is not bool or set(attributes) != MEMBERS | ({"fingerprint"} if complete else set()):
+        raise StoreError("its attributes are not those that FORMAT.md lists")
+    if not isinstance(provenance, dict) or not all(
+        isinstance(provenance.get(name), dict) for name in ("settings", "model", "tokens")
+    ):
+        raise StoreError("its provenance does not have settings, model and tokens")
+    fingerprint = attributes.get("fingerprint")
+    if fingerprint is not None and not isinstance(fingerprint, str):
+        raise StoreError("its fingerprint is no text")
+    schema = Schema.from_json(attributes.get("schema"))
+    return Root(schema, provenance, _checksums(attributes.get("checksums"), schema), complete, fingerprint)
+
+
+def _checksums(value: Any, schema: Schema) -> Checksums:
+    if not isinstance(value, dict) or set(value) != set(schema.whole):
+        raise StoreError(f"its checksums are not those of {', '.join(schema.whole)}")
+    for name, numbers in value.items():
+        if not isinstance(numbers, list) or len(numbers) != schema.arrays[name].n_chunks:
+            raise StoreError(f"its checksums of {name} are not one a chunk")
+        if not all(type(number) is int and 0 <= number < 2**32 for number in numbers):
+            raise StoreError(f"its checksums of {name} are no CRC-32C")
+    return value

@@ -1,0 +1,311 @@
+"""Reading a store: facts, statistics, tokens, and the rows of any shard, mapped rather than copied.
+
+    store = open_store("data/gpt2.zarr")
+    store.hooks                                  # ["blocks.0.hook_mlp_out", …]
+    store.statistics("blocks.0.hook_mlp_out").mean_norm()
+    x = store.rows("blocks.0.hook_mlp_out", shard=store.shards("train")[0])      # [rows, d], a memory map
+
+Needs neither zarr nor the language model's libraries. Not here: the shuffled stream (stream.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.errors import DamagedError, StoreError
+from data.permutation import Int
+from data.store import stats
+from data.store.chunks import TRAILER_BYTES, ArrayFile, checksum_of, growing_array
+from data.store.encodings import DType, as_float, as_torch, decode_int8
+from data.store.group_metadata import Root, read_root
+from data.store.layout import SPLITS, Layout, Split
+from data.store.schema import (
+    COMMIT,
+    CONTEXT,
+    DOCUMENT,
+    N_COMMIT_FACTS,
+    POSITION,
+    STATS_FIELDS,
+    TOKENS,
+    Schema,
+    channel_scale_name,
+    row_scale_name,
+    stats_name,
+)
+from data.system.location import Location, is_local, locate
+
+
+class Store:
+    """A store opened for reading; what it holds at this moment, where a harvest is still filling it.
+
+    Every file is compared with its recorded checksum the first time that it is read. What reads rows, tokens or
+    statistics raises DamagedError, naming the file, where one is missing or is not what was written.
+    """
+
+    def __init__(self, path: Location, root: Root) -> None:
+        self.path, self.root = path, root
+        self.schema, self.provenance = root.schema, root.provenance
+        self.complete, self.fingerprint = root.complete, root.fingerprint
+        self.left_out: frozenset[int] = frozenset()  # shards
+        self._checked: set[tuple[str, int]] = set()  # array and chunk
+
+    def without(self, shards: Iterable[int]) -> Store:
+        """The store without some shards: its splits, statistics and streams leave them out."""
+        rest = Store(self.path, self.root)
+        rest.left_out, rest._checked = self.left_out | frozenset(shards), self._checked
+        return rest
+
+    @property
+    def hooks(self) -> list[str]:
+        """Names of the hooks, in the model's order."""
+        return self.schema.hooks
+
+    @property
+    def dtype(self) -> DType:
+        return self.schema.dtype
+
+    @property
+    def mapped(self) -> bool:
+        """Whether shards are memory maps; where the store is compressed, or in an object store, they take memory."""
+        return self.schema.compression == "none" and is_local(self.path)
+
+    @property
+    def layout(self) -> Layout:
+        return self.schema.layout
+
+    def d(self, hook: str) -> int:
+        """Width of a hook's rows. Raises StoreError for a hook that the store does not have."""
+        self._known(hook)
+        return self.schema.widths[hook]
+
+    @cached_property
+    def commit(self) -> Int:
+        """The commit table, int64 [n_shards, columns]: see `Schema.commit_columns`."""
+        array = self.array(COMMIT)
+        table = np.asarray(array.read() if self.complete else array.read_present(), dtype=np.int64)
+        check_commit(table, self.schema, complete=self.complete, file=array.chunk_path(0))
+        return table
+
+    def shards(self, split: Split) -> list[int]:
+        """Committed shards of a split, but for those left out."""
+        there = np.flatnonzero((self.commit[:, 0] > 0) & (self.commit[:, 1] == SPLITS.index(split)))
+        return [int(i) for i in there if int(i) not in self.left_out]
+
+    def n_rows(self, split: Split) -> int:
+        """Committed rows of a split."""
+        return int(self.commit[self.shards(split), 0].sum())
+
+    def shard_rows(self, shard: int) -> int:
+        """Rows of a shard; 0 where it is not committed."""
+        return int(self.commit[shard, 0])
+
+    def stored(self, hook: str, shard: int) -> NDArray[Any]:
+        """A shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes.
+
+        A private memory map where the store is `mapped`. Raises StoreError where the shard is not committed.
+        """
+        self._known(hook)
+        return self._of_shard(hook, shard)
+
+    def rows(self, hook: str, shard: int, index: NDArray[np.int64] | slice = slice(None)) -> NDArray[Any]:
+        """Rows of a shard as NumPy values, [rows, d]: a view of the map for float16 and float32, else float32."""
+        stored = self.stored(hook, shard)[index]
+        if self.dtype == "int8":
+            row_scale, channel_scale = self.scales(hook, shard)
+            return decode_int8(stored, row_scale[index], channel_scale)
+        return as_float(stored, self.dtype)
+
+    def tensor(self, hook: str, shard: int) -> torch.Tensor:
+        """Rows of a shard as a tensor [rows, d] of the stored type (float32 for int8), without a copy where mapped.
+
+        The map is private: writing to the tensor changes no file.
+        """
+        if self.dtype == "int8":
+            return torch.from_numpy(self.rows(hook, shard))
+        return as_torch(self.stored(hook, shard), self.dtype)
+
+    def scales(self, hook: str, shard: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """int8's scales: by row float32 [rows], by channel float32 [d]."""
+        return self._of_shard(row_scale_name(hook), shard), self.channel_scale(hook)
+
+    def channel_scale(self, hook: str) -> NDArray[np.float32]:
+        """int8's scale of each channel, float32 [d]."""
+        return self._whole_chunk(channel_scale_name(hook), 0)
+
+    def origin(self, shard: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Where each row of a shard comes from: context int32 [rows], position in it int32 [rows]."""
+        return self._of_shard(CONTEXT, shard), self._of_shard(POSITION, shard)
+
+    def tokens(self, contexts: Int | None = None) -> NDArray[np.int32]:
+        """Token ids of contexts (all, if not told), int32 [n, context_size]. Held-out contexts come first."""
+        return self._contexts(TOKENS, contexts)
+
+    def documents(self, contexts: Int | None = None) -> NDArray[np.int32]:
+        """The document that each token of the contexts belongs to, int32 [n, context_size]."""
+        return self._contexts(DOCUMENT, contexts)
+
+    def statistics(self, hook: str, split: Split = "train") -> stats.NormStats:
+        """Statistics over the committed rows of a split, merged from the shards'."""
+        return stats.merge(self.shard_statistics(hook, self.shards(split)), self.d(hook))
+
+    def shard_statistics(self, hook: str, shards: Iterable[int]) -> Iterator[stats.NormStats]:
+        """Statistics of committed shards of a hook, one by one."""
+        for shard, found, is_whole in self._statistics(hook, shards):
+            if not is_whole:
+                raise self._other_statistics(hook, [shard])
+            yield found
+
+    def check_statistics(self, hook: str, shards: Iterable[int]) -> None:
+        """Raise DamagedError, naming all shards whose statistics of a hook are not those in the commit table."""
+        damaged = [shard for shard, _, is_whole in self._statistics(hook, shards) if not is_whole]
+        if damaged:
+            raise self._other_statistics(hook, damaged)
+
+    def _other_statistics(self, hook: str, shards: list[int]) -> DamagedError:
+        return DamagedError(
+            f"{self.path / stats_name(hook)} is damaged: the statistics of shard {', '.join(map(str, shards))} have "
+            "another checksum than the commit table says"
+        )
+
+    def _statistics(self, hook: str, shards: Iterable[int]) -> Iterator[tuple[int, stats.NormStats, bool]]:
+        """Of each shard its statistics, and whether they have the checksum that the commit table says."""
+        arrays = [self.array(stats_name(hook, field)) for field in STATS_FIELDS]
+        chunks: dict[str, tuple[int, NDArray[Any]]] = {}  # the one in use of each array
+        for shard in shards:
+            lines = []
+            for array in arrays:
+                number, line = divmod(shard, array.spec.chunk_rows)
+                if chunks.get(array.spec.name, (-1,))[0] != number:
+                    chunks[array.spec.name] = number, array.chunk(number)
+                lines.append(chunks[array.spec.name][1][line])
+            is_whole = checksum_of(*lines) == self.committed(stats_name(hook), shard)
+            yield shard, stats.NormStats(*lines), is_whole
+
+    def size_check(self, hook: str, shard: int) -> Callable[[], None]:
+        """What raises DamagedError where a mapped shard's file has not its size any more.
+
+        Reading a map beyond its file's end ends the process (SIGBUS), so whoever keeps one asks before each use.
+        """
+        if not self.mapped:
+            return lambda: None
+        array = self.array(hook)
+        path, size = str(array.chunk_path(shard)), array.spec.chunk_bytes + TRAILER_BYTES
+
+        def check() -> None:
+            try:
+                found = os.stat(path).st_size
+            except OSError as error:
+                raise DamagedError(f"shard {shard}: {path} cannot be read any more ({error.strerror})") from error
+            if found != size:
+                raise DamagedError(f"shard {shard}: {path} has changed while it was read: it has {found} bytes now")
+
+        return check
+
+    def array(self, name: str) -> ArrayFile:
+        """An array, whose metadata is compared with the schema the first time."""
+        if name not in self._arrays:
+            spec = self.schema.arrays[name]
+            if name in self.schema.growing:
+                array = growing_array(self.path, spec)
+                if self.complete and array.spec != spec.in_one_chunk():
+                    raise DamagedError(f"{array.path / 'zarr.json'} is damaged: it is not that of a complete store")
+            else:
+                array = ArrayFile(self.path / name, spec)
+                array.check_metadata()
+            if name in self.schema.growing and not self.complete:
+                return array  # a harvest may rewrite it meanwhile
+            self._arrays[name] = array
+        return self._arrays[name]
+
+    def committed(self, name: str, shard: int) -> int:
+        """The checksum that the commit table has for a shard's chunk of an array."""
+        return int(self.commit[shard, self._columns[f"crc32c:{name}"]])
+
+    @cached_property
+    def _arrays(self) -> dict[str, ArrayFile]:
+        return {}
+
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        return {name: column for column, name in enumerate(self.schema.commit_columns)}
+
+    def _known(self, hook: str) -> None:
+        if hook not in self.schema.widths:
+            raise StoreError(f"{self.path} has no hook {hook!r}; it has {', '.join(self.hooks)}")
+
+    def _of_shard(self, name: str, shard: int) -> NDArray[Any]:
+        """The rows of a shard in an array with one chunk a shard."""
+        n_rows = self.shard_rows(shard)
+        if not n_rows:
+            raise StoreError(f"shard {shard} of {self.path} is not committed; continue the harvest with its command")
+        self.array(name)  # where that is damaged, so are all shards
+        try:
+            return self._chunk(name, shard, self.committed(name, shard))[:n_rows]
+        except DamagedError as error:
+            raise DamagedError(
+                f"shard {shard}: {error}",
+                remedy="`analyze verify` lists all that are damaged, and --skip-damaged leaves them out (`train` from "
+                "its start on, so with --overwrite)",
+            ) from error
+
+    def _whole_chunk(self, name: str, index: int) -> NDArray[Any]:
+        return self._chunk(name, index, self.root.checksums[name][index])
+
+    def _chunk(self, name: str, index: int, checksum: int) -> NDArray[Any]:
+        array = self.array(name)
+        stored = array.stored_bytes(index)
+        if (name, index) not in self._checked or not is_local(self.path):  # from afar each copy may differ
+            array.check(stored, index, checksum)
+            self._checked.add((name, index))
+        return array.decode(stored, index)
+
+    def _contexts(self, name: str, contexts: Int | None) -> NDArray[np.int32]:
+        spec = self.schema.arrays[name]
+        if contexts is None:
+            parts = [self._whole_chunk(name, chunk) for chunk in range(spec.n_chunks)]
+            return np.concatenate(parts)[: spec.shape[0]]
+        contexts = np.asarray(contexts, dtype=np.int64)
+        out = np.empty((len(contexts), *spec.shape[1:]), dtype=np.int32)
+        which = contexts // spec.chunk_rows
+        for chunk in np.unique(which):
+            here = which == chunk
+            out[here] = self._whole_chunk(name, int(chunk))[contexts[here] % spec.chunk_rows]
+        return out
+
+
+def check_commit(table: Int, schema: Schema, *, complete: bool, file: Location) -> None:
+    """Raise DamagedError where a commit table, int64 [n_shards, columns], contradicts the schema."""
+    layout = schema.layout
+    number = np.arange(layout.n_shards)
+    rows, there = table[:, 0], table[:, 0] != 0
+    expected = np.stack([number >= layout.n_heldout_shards, number // layout.shards_per_window], axis=1)
+    fits = [
+        bool((rows >= 0).all() and (rows <= layout.rows_per_shard).all()),
+        bool((table[there, 1:N_COMMIT_FACTS] == expected[there]).all()),
+        bool((table[:, N_COMMIT_FACTS:] >> 32 == 0).all()),
+    ]
+    if complete:
+        of_split = [int(rows[expected[:, 0] == i].sum()) for i in range(len(SPLITS))]
+        fits.append(bool(there.all()) and of_split == [layout.split_rows(split) for split in SPLITS])
+    if not all(fits):
+        raise DamagedError(f"{file} is damaged: it contradicts the store's schema")
+
+
+def open_store(path: str | Location) -> Store:
+    """Open a store for reading: a folder, or the address of an object store such as s3://bucket/gpt2.zarr.
+
+    Raises StoreError where there is none, or it has a format that this version does not know; DamagedError where its
+    attributes or its commit table are not what was written.
+    """
+    path = locate(path)
+    store = Store(path, read_root(path))
+    if store.complete and store.fingerprint != store.root.fingerprint_of(store.commit):
+        raise DamagedError(f"{path / COMMIT} is damaged: the commit table does not fit the fingerprint in zarr.json")
+    return store

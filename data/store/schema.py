@@ -1,0 +1,236 @@
+"""What fixes the bytes of a store, and the arrays that follow from it: FORMAT.md in code.
+
+Not here: the group's attributes (root.py), bytes (chunks.py), filling them (writer.py), reading them (reader.py).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from data.errors import StoreError
+from data.store import stats
+from data.store.arrays import COMPRESSIONS, ArraySpec, Compression
+from data.store.encodings import DTYPES, DType, fill_value, stored_dtype
+from data.store.layout import SPLITS, Layout
+
+CONTEXT, POSITION = "context", "position"
+TOKENS, DOCUMENT, COMMIT = "tokens", "document", "commit"
+N_COMMIT_FACTS = 3  # rows, split, window; then the checksums
+STATS_FIELDS = ("moments", "norms", "histogram")
+
+TOKEN_CHUNK_BYTES = 4 << 20
+MOST_COMMIT_BYTES = 1 << 29
+MOST = 2**53  # of any number in a schema
+RESERVED = {"stats", "zarr.json"}
+HOOK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+
+
+def row_scale_name(hook: str) -> str:
+    return f"{hook}.row_scale"
+
+
+def channel_scale_name(hook: str) -> str:
+    return f"{hook}.channel_scale"
+
+
+def stats_name(hook: str, field: str = "") -> str:
+    return f"stats/{hook}/{field}".rstrip("/")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Everything that fixes the bytes of a store but the activations and tokens themselves.
+
+    Raises StoreError where no store can be so.
+    """
+
+    layout: Layout
+    widths: dict[str, int]  # hook name → d
+    dtype: DType
+    compression: Compression
+    context_size: int
+    skip_positions: int  # first positions of each context that are not stored
+
+    def __post_init__(self) -> None:
+        layout = self.layout
+        for name, low in (
+            ("n_contexts", 1), ("n_heldout_contexts", 0), ("rows_per_context", 1), ("rows_per_shard", 1),
+            ("shards_per_window", 1), ("seed", -(2**63)),
+        ):  # fmt: skip
+            _check_whole(name, getattr(layout, name), low)
+        for hook, d in self.widths.items():
+            if not isinstance(hook, str) or not HOOK_NAME.fullmatch(hook):
+                raise StoreError(f"its schema has a hook named {hook!r}; names have letters, digits, _, . and - only")
+            _check_whole(f"the width of {hook}", d, 1)
+        if not self.widths:
+            raise StoreError("its schema has no hook")
+        if self.dtype not in DTYPES or self.compression not in COMPRESSIONS:
+            raise StoreError(f"its schema has type {self.dtype!r} and compression {self.compression!r}; see FORMAT.md")
+        _check_whole("context_size", self.context_size, 1)
+        _check_whole("skip_positions", self.skip_positions, 0)
+        if layout.rows_per_context != self.context_size - self.skip_positions:
+            raise StoreError("its schema has rows_per_context other than context_size − skip_positions")
+        if layout.n_heldout_contexts > layout.n_contexts:
+            raise StoreError("its schema has more held-out contexts than contexts")
+        if len(self._specs) != len(self.arrays) or RESERVED & set(self.arrays):
+            raise StoreError("its schema has two arrays of one name")
+        if layout.n_shards * len(self.commit_columns) * 8 > MOST_COMMIT_BYTES:
+            raise StoreError(f"its schema has {layout.n_shards} shards, more than a store can have")
+
+    @property
+    def hooks(self) -> list[str]:
+        return list(self.widths)
+
+    @property
+    def staged(self) -> dict[str, tuple[np.dtype[Any], int]]:
+        """Arrays that the language model fills, one shard a chunk: name → (stored type, width)."""
+        arrays = {hook: (stored_dtype(self.dtype), d) for hook, d in self.widths.items()}
+        if self.dtype == "int8":
+            arrays |= {row_scale_name(hook): (np.dtype("<f4"), 1) for hook in self.widths}
+        return arrays
+
+    @property
+    def checked(self) -> list[str]:
+        """Arrays with one chunk a shard, in the order of the commit table's checksum columns."""
+        return [*self.staged, CONTEXT, POSITION]
+
+    @property
+    def commit_columns(self) -> list[str]:
+        checked = [*self.checked, *(stats_name(hook) for hook in self.widths)]
+        return ["rows", "split", "window", *(f"crc32c:{name}" for name in checked)]
+
+    @property
+    def whole(self) -> list[str]:
+        """Arrays that are complete as the store appears; the group's attributes have their chunks' checksums."""
+        scales = [channel_scale_name(hook) for hook in self.widths] if self.dtype == "int8" else []
+        return [TOKENS, DOCUMENT, *scales]
+
+    @property
+    def growing(self) -> list[str]:
+        """Arrays with one chunk a window until the store is complete, then one in all."""
+        return [*(stats_name(hook, field) for hook in self.widths for field in STATS_FIELDS), COMMIT]
+
+    @cached_property
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Every array by its name, as it is while the store is unfinished."""
+        return {spec.name: spec for spec in self._specs}
+
+    @cached_property
+    def _specs(self) -> list[ArraySpec]:
+        return [*self._row_arrays(), *self._context_arrays(), *self._shard_arrays()]
+
+    def _row_arrays(self) -> list[ArraySpec]:
+        layout = self.layout
+        n_rows, by_shard = layout.n_shards * layout.rows_per_shard, layout.rows_per_shard
+        specs = []
+        for hook, d in self.widths.items():
+            about = {"activation_dtype": self.dtype, "hook": hook}
+            dtype, channel = stored_dtype(self.dtype), f"channel_{d}"
+            specs.append(
+                ArraySpec(
+                    hook,
+                    (n_rows, d),
+                    by_shard,
+                    dtype,
+                    fill_value(self.dtype),
+                    ("row", channel),
+                    self.compression,
+                    about,
+                )
+            )
+            if self.dtype == "int8":
+                scale, nan = np.dtype("<f4"), float("nan")
+                specs.append(ArraySpec(row_scale_name(hook), (n_rows,), by_shard, scale, nan, ("row",)))
+                specs.append(ArraySpec(channel_scale_name(hook), (d,), d, scale, nan, (channel,)))
+        specs.append(ArraySpec(CONTEXT, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
+        specs.append(ArraySpec(POSITION, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
+        return specs
+
+    def _context_arrays(self) -> list[ArraySpec]:
+        n, size = self.layout.n_contexts, self.context_size
+        by = min(max(TOKEN_CHUNK_BYTES // (4 * size), 1), n)
+        return [
+            ArraySpec(name, (n, size), by, np.dtype("<i4"), -1, ("context_number", "token"))
+            for name in (TOKENS, DOCUMENT)
+        ]
+
+    def _shard_arrays(self) -> list[ArraySpec]:
+        layout, columns = self.layout, self.commit_columns
+        n, by_window = layout.n_shards, min(layout.shards_per_window, layout.n_shards)
+        about: dict[str, Any] = {"columns": columns, "splits": list(SPLITS)}
+        whole, real = np.dtype("<i8"), np.dtype("<f8")
+        specs = []
+        subsets = {"subsets": ["all", "without position 0"]}
+        moments = {"entries": ["sum x", "sum x^2"], **subsets}
+        norms = {"entries": ["count", "sum |x|_2", "sum |x|_2^2", "largest |entry|"], **subsets}
+        edges = {"first_edge_log2": stats.LOWEST_OCTAVE, "bins_per_octave": stats.BINS_PER_OCTAVE, **subsets}
+        for hook, d in self.widths.items():
+            for field, shape, dtype, dimensions, attributes in (
+                ("moments", (2, d), real, ("moment", f"channel_{d}"), moments),
+                ("norms", (4,), real, ("norm_entry",), norms),
+                ("histogram", (stats.N_BINS,), whole, ("norm_bin",), edges),
+            ):
+                specs.append(
+                    ArraySpec(
+                        stats_name(hook, field),
+                        (n, 2, *shape),
+                        by_window,
+                        dtype,
+                        0,
+                        ("shard", "subset", *dimensions),
+                        attributes=attributes,
+                        separator="/",
+                    )
+                )
+        specs.append(
+            ArraySpec(
+                COMMIT, (n, len(columns)), by_window, whole, 0, ("shard", "column"), attributes=about, separator="/"
+            )
+        )
+        return specs
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; `widths` as pairs, because their order is the hooks' and JSON objects have none."""
+        return {**asdict(self), "widths": [[hook, d] for hook, d in self.widths.items()]}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Schema:
+        """The schema that JSON describes. Raises StoreError where it describes none."""
+        layout = _members(value, cls).pop("layout")
+        pairs = value["widths"]
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            raise StoreError("its schema's widths are no pairs of a hook and a width")
+        names = [hook for hook, _ in pairs]
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise StoreError("its schema's widths name a hook twice, or one that is no text")
+        return cls(**{**value, "layout": Layout(**_members(layout, Layout)), "widths": dict(pairs)})
+
+    def shard_bytes(self) -> int:
+        """Bytes of one shard of all arrays, uncompressed, with trailers."""
+        return sum(self.arrays[name].chunk_bytes for name in self.checked) + 4 * len(self.checked)
+
+    def total_bytes(self) -> int:
+        """Bytes of the finished store, uncompressed; small metadata left out."""
+        return self.layout.n_shards * self.shard_bytes() + 2 * 4 * self.layout.n_contexts * self.context_size
+
+    def n_files(self) -> int:
+        """About how many files the finished store has."""
+        return self.layout.n_shards * len(self.checked) + 8 * len(self.widths) + 16
+
+
+def _check_whole(name: str, value: Any, low: int) -> None:
+    if type(value) is not int or not low <= value < MOST:
+        raise StoreError(f"its schema has {str(value)[:40]!r} for {name}, where a whole number from {low} on belongs")
+
+
+def _members(value: Any, kind: type) -> dict[str, Any]:
+    """A JSON object's members, which must be the fields of a dataclass."""
+    names = {field.name for field in fields(kind)}
+    if not isinstance(value, dict) or set(value) != names:
+        raise StoreError(f"its schema does not have the members {', '.join(sorted(names))} that FORMAT.md lists")
+    return dict(value)

@@ -1,0 +1,298 @@
+"""One window of the store being filled: files aside, synced and counted as it goes, then sealed.
+
+    pwrite rows into OUT.partial/window-W/ARRAY.SHARD        (each file from front to back; nobody reads them)
+    every few seconds: sync the files, then record how many contexts they hold, and the checksum of each file's rows
+                       (progress.json)
+    at the end, a file at a time: pad, checksum, statistics, sync, rename into the store (or put, into an object store);
+    then the window's statistics, and last its rows of the commit table, which make the shards exist.
+
+Checksums are taken of the rows as they are written, and compared as they are sealed: what changed on the disk between a
+kill and the next start is not sealed as good, but harvested again.
+
+A kill at any point loses what came after the last record; sealing starts again where files still lie aside. Those of
+an object store all do until their window is committed.
+
+Not here: which row goes where (deal.py), the store as a whole (writer.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import DamagedError, StoreError, WindowDamagedError
+from data.permutation import Int
+from data.store import stats
+from data.store.chunks import TRAILER_BYTES, ArrayFile, blocks, checksum_of, crc32c, trailer, write_chunk, write_json
+from data.store.encodings import as_float, decode_int8
+from data.store.layout import SPLITS, Deal, Run
+from data.store.schema import (
+    COMMIT,
+    CONTEXT,
+    POSITION,
+    STATS_FIELDS,
+    Schema,
+    channel_scale_name,
+    row_scale_name,
+    stats_name,
+)
+from data.store.sealed import read_sealed, sealed
+from data.system.location import (
+    Location,
+    exists,
+    file_size,
+    is_local,
+    publish_file,
+    remove,
+    sync_data,
+    sync_directory,
+    transfers,
+    write_file,
+)
+
+SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
+
+
+class WindowStaging:
+    """The files of one window, owned by one worker."""
+
+    def __init__(self, store: Location, staging: Path, schema: Schema, window: int) -> None:
+        self.store, self.schema, self.window = store, schema, window
+        self._arrays: dict[str, ArrayFile] = {}
+        # A folder of another store's rows may have been left here, if that store was replaced from another machine.
+        identity = hashlib.sha256((store / "zarr.json").read_bytes()).hexdigest()
+        self.folder = staging / f"window-{window}-{identity[:16]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._touched: set[Path] = set()
+        self._written: dict[str, list[int]] = {}  # by file: how many rows it has from its front on, and their CRC-32C
+
+    def resume(self) -> int:
+        """Take up what a stopped harvest left; returns the context before which all are certain to be in the files.
+
+        Raises WindowDamagedError, having discarded the window, where the files are not what was recorded of them.
+        """
+        try:
+            progress = read_sealed(self.folder / "progress.json")
+        except FileNotFoundError:
+            return 0
+        except StoreError as error:
+            raise self._discarded(error) from error
+        for name, (n_rows, _) in progress["written"].items():
+            try:
+                self._check_file(self.folder / name, n_rows)
+            except DamagedError as error:
+                raise self._discarded(error) from error
+        self._written = progress["written"]
+        return int(progress["contexts"])
+
+    def write(self, runs: list[Run], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
+        """Write rows that `Deal.place` ordered: arrays maps each staged array to its rows [n, d]. Returns bytes."""
+        one = lambda item: self._write_array(runs, *item)  # noqa: E731
+        return sum((threads.map if threads else map)(one, arrays.items()))
+
+    def _write_array(self, runs: list[Run], name: str, rows: NDArray[Any]) -> int:
+        size = rows.nbytes // len(rows)
+        data = as_bytes(rows)
+        begin = 0
+        for run in runs:
+            path = self._aside(name, run.shard)
+            n_rows, checksum = self._written.get(path.name, (0, 0))
+            if run.offset != n_rows:
+                raise AssertionError(f"row {run.offset} of {path.name} is written, after {n_rows}")
+            part = data[begin : begin + run.count * size]
+            _pwrite(path, part, run.offset * size)
+            self._written[path.name] = [n_rows + run.count, crc32c(part, checksum)]
+            self._touched.add(path)
+            begin += run.count * size
+        return begin
+
+    def sync(self, contexts_done: int) -> None:
+        """Make all written rows durable, then record that the first `contexts_done` contexts are."""
+        with ThreadPoolExecutor(SYNC_THREADS) as pool:
+            list(pool.map(_fdatasync, self._touched))
+        self._touched.clear()
+        sync_directory(self.folder)
+        write_json(self.folder / "progress.json", sealed({"contexts": contexts_done, "written": self._written}))
+
+    def seal(self) -> None:
+        """Turn the full window into committed shards of the store. May be called again after a kill.
+
+        Raises WindowDamagedError, having discarded the window, where its rows are not those that were written.
+        """
+        table = np.zeros((self.shards_per_chunk, len(self.schema.commit_columns)), dtype=np.int64)
+        found: list[dict[str, stats.NormStats]] = []
+        try:
+            with ThreadPoolExecutor(transfers(self.store)) as pool:
+                for i, (line, parts) in enumerate(pool.map(lambda shard: self._seal_shard(*shard), self._shards())):
+                    table[i] = line
+                    found.append(parts)
+        except WindowDamagedError as error:
+            raise self._discarded(error) from error
+        for name in self.schema.checked:
+            sync_directory(self.store / name)
+        for hook in self.schema.hooks:
+            for field in STATS_FIELDS:
+                values = np.stack([getattr(parts[hook], field) for parts in found])
+                padding = [(0, self.shards_per_chunk - len(values))] + [(0, 0)] * (values.ndim - 1)
+                self._write_small(stats_name(hook, field), np.pad(values, padding))
+        self._write_small(COMMIT, table)
+        shutil.rmtree(self.folder)
+
+    @property
+    def shards_per_chunk(self) -> int:
+        return min(self.schema.layout.shards_per_window, self.schema.layout.n_shards)
+
+    def _array(self, name: str) -> ArrayFile:
+        return self._arrays.setdefault(name, ArrayFile(self.store / name, self.schema.arrays[name]))
+
+    def _write_small(self, name: str, values: NDArray[Any]) -> None:
+        write_chunk(self._array(name).chunk_path(self.window), values, scratch=self.folder)
+
+    def _shards(self) -> Iterator[tuple[Deal, int, Int]]:
+        """The window's shards in order, and the rows that each has."""
+        for deal in self.schema.layout.deals(self.window):
+            origin = deal.cards(0, deal.n_rounds)
+            for j in range(deal.n_shards):
+                rows = origin[:, j]
+                yield deal, deal.first_shard + j, rows[rows >= 0]
+
+    def _seal_shard(self, deal: Deal, shard: int, rows: Int) -> tuple[Int, dict[str, stats.NormStats]]:
+        """Seal one shard of every array; returns its row of the commit table, and each hook's statistics."""
+        schema = self.schema
+        context, position = np.divmod(rows, schema.layout.rows_per_context)
+        position += schema.skip_positions
+        first = position == 0
+        checksums: dict[str, int] = {}
+        parts: dict[str, stats.NormStats] = {}
+        for hook in schema.hooks:
+            parts[hook], sealed = self._seal_hook(hook, shard, first)
+            checksums |= sealed
+        for name, values, dtype in ((CONTEXT, context, "<i4"), (POSITION, position, "<i4")):
+            whole = np.full(schema.layout.rows_per_shard, -1, dtype=dtype)
+            whole[: len(values)] = values
+            checksums[name] = write_chunk(self._array(name).chunk_path(shard), whole, scratch=self.folder)
+        facts = [len(rows), SPLITS.index(deal.split), self.window]
+        tallies = (checksum_of(*(getattr(parts[hook], field) for field in STATS_FIELDS)) for hook in schema.hooks)
+        return np.array([*facts, *(checksums[name] for name in schema.checked), *tallies], dtype=np.int64), parts
+
+    def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
+        """Seal one shard of one hook, reading it once: its statistics, and the checksums of its arrays."""
+        schema, n_rows = self.schema, len(first)
+        checksums: dict[str, int] = {}
+        scale = channel = None
+        if schema.dtype == "int8":
+            name = row_scale_name(hook)
+            source = self._raw(name, shard, n_rows)
+            self._compare(name, shard, n_rows, crc32c(source[:n_rows]))
+            scale = np.array(source[:n_rows, 0])
+            channel = self._array(channel_scale_name(hook)).chunk(0)
+            checksums[name] = self._place(name, shard, source, crc32c(source))
+        source = self._raw(hook, shard, n_rows)
+        checksum, tally, begin = 0, stats.Tally(schema.widths[hook]), 0
+        for block in blocks(source[:n_rows]):
+            checksum = crc32c(block, checksum)
+            here = slice(begin, begin + len(block))
+            if scale is None or channel is None:
+                values = as_float(block, schema.dtype)
+            else:
+                values = decode_int8(block, scale[here], channel)
+            tally.add(values, first[here])
+            begin += len(block)
+        self._compare(hook, shard, n_rows, checksum)
+        checksums[hook] = self._place(hook, shard, source, crc32c(source[n_rows:], checksum))
+        return tally.stats(), checksums
+
+    def _aside(self, name: str, shard: int) -> Path:
+        return self.folder / f"{name}.{shard}"
+
+    def _raw(self, name: str, shard: int, n_rows: int) -> NDArray[Any]:
+        """A shard's uncompressed rows [rows_per_shard, d], padded: aside, or already in the store."""
+        array = self._array(name)
+        dtype, d = self.schema.staged[name]
+        aside, rows_per_shard = self._aside(name, shard), self.schema.layout.rows_per_shard
+        try:
+            if not os.path.lexists(aside):  # sealed before a kill
+                return array.chunk(shard).reshape(rows_per_shard, d)
+            self._check_file(aside, n_rows)
+        except DamagedError as error:
+            raise WindowDamagedError(str(error)) from error
+        if n_rows < rows_per_shard:
+            padding = np.full((rows_per_shard - n_rows, d), array.spec.fill, dtype=dtype)
+            _pwrite(aside, as_bytes(padding), n_rows * d * dtype.itemsize)
+        return np.memmap(aside, dtype=dtype, mode="r", shape=(rows_per_shard, d))
+
+    def _compare(self, name: str, shard: int, n_rows: int, checksum: int) -> None:
+        path = self._aside(name, shard)
+        if self._written.get(path.name) != [n_rows, checksum]:
+            raise WindowDamagedError(f"{path} is damaged: its rows are not those that were written")
+
+    def _check_file(self, path: Path, n_rows: int) -> None:
+        """Raise DamagedError where a file aside is not an ordinary one with so many rows, or more."""
+        dtype, d = self.schema.staged[path.name.rpartition(".")[0]]
+        try:
+            size = -1 if path.is_symlink() else file_size(path)
+        except FileNotFoundError as error:
+            if self._is_sealed(path.name):
+                return
+            raise DamagedError(f"{path} is missing") from error
+        except OSError as error:
+            raise DamagedError(f"{path} cannot be read ({error.strerror or error})") from error
+        if size < n_rows * d * dtype.itemsize:
+            raise DamagedError(f"{path} is damaged: it does not have the rows that were written to it")
+
+    def _is_sealed(self, name: str) -> bool:
+        """Whether a file that was aside lies in the store already."""
+        array, _, shard = name.rpartition(".")
+        return exists(self._array(array).chunk_path(int(shard)))
+
+    def _discarded(self, why: StoreError) -> WindowDamagedError:
+        remove(self.folder)
+        return WindowDamagedError(f"{why}; window {self.window} is harvested again")
+
+    def _place(self, name: str, shard: int, source: NDArray[Any], checksum: int) -> int:
+        """Bring a shard that lies aside into the store, compressing it if asked; returns the chunk's checksum."""
+        array = self._array(name)
+        aside, target = self._aside(name, shard), array.chunk_path(shard)
+        if not aside.exists():
+            return int.from_bytes(array.stored_bytes(shard)[-TRAILER_BYTES:].tobytes(), "little")
+        compressor = array.spec.compressor()
+        if compressor is not None:
+            data = compressor.encode(np.ascontiguousarray(source))
+            checksum = crc32c(data)
+            write_file(target, data, trailer(checksum), scratch=self.folder)
+            if is_local(self.store):
+                aside.unlink()
+            return checksum
+        _pwrite(aside, memoryview(trailer(checksum)), source.nbytes)
+        publish_file(aside, target)
+        return checksum
+
+
+def as_bytes(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _pwrite(path: Path, data: memoryview, offset: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        while data:
+            done = os.pwrite(fd, data, offset)
+            data, offset = data[done:], offset + done
+    finally:
+        os.close(fd)
+
+
+def _fdatasync(path: Path) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        sync_data(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,230 @@
+"""Where files lie, a folder on a disk or a prefix in an object store, and how a file gets its name there.
+
+On a disk a file is written aside, synced, and renamed. To an object store it is put, which an object store does as a
+whole or not at all. Either way a file that has its name is whole, also after a kill or a power cut.
+
+Addresses are those of fsspec, such as s3://bucket/gpt2.zarr. Its drivers of other things than object stores may not
+keep this promise.
+
+Not here: what is in the files (chunks.py), the order in which they appear (staging.py, writer.py).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fsspec.registry import known_implementations
+from upath import UPath
+
+from data.errors import InputError, StoreError
+from data.system.limits import disk_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Location = Path | UPath  # a UPath is not a Path
+
+TRANSFERS = 8  # with an object store, at a time: each waits for the network most of the time
+
+
+def locate(address: str | Location) -> Location:
+    """A path, or the address of an object store, as a location.
+
+    Raises InputError where the address needs a package that is not installed, or leads nowhere.
+    """
+    if not isinstance(address, str):
+        return address
+    protocol, separator, path = address.partition("://")
+    if not separator:
+        return _place(address)
+    if not path.strip("/"):
+        raise InputError(f"{address} names no bucket or folder; write an address such as s3://bucket/gpt2.zarr")
+    if protocol in ("file", "local"):
+        return _place(path)
+    try:
+        location = UPath(address.rstrip("/"))
+        exists(location)
+    except ImportError as error:
+        package = known_implementations[protocol]["class"].partition(".")[0]
+        remedy = f"{error}" if package == "fsspec" else f"pip install {package}"
+        raise InputError(f"{address}: the driver for {protocol}:// is not installed ({remedy})") from error
+    except Exception as error:  # drivers have families of their own
+        raise InputError(f"{address} cannot be reached ({error}); check the address and the credentials") from error
+    return location
+
+
+def _place(path: str) -> Path:
+    if not (place := named(path)).name:
+        raise InputError(f"{path} is no place for a store; name a folder in it")
+    return place
+
+
+def named(path: str) -> Path:
+    """A path that ends in a name, beside which others can be made, if it is not the root folder."""
+    return Path(os.path.abspath(path)) if Path(path).name in ("", "..") else Path(path)
+
+
+def is_local(location: Location) -> bool:
+    return isinstance(location, Path)
+
+
+def driver(location: UPath) -> Any:
+    """fsspec's file system of an address, without the listings that it remembers: others may write there."""
+    location.fs.invalidate_cache()
+    return location.fs
+
+
+def transfers(location: Location) -> int:
+    """How many files to read or write at a time."""
+    return disk_threads() if is_local(location) else TRANSFERS
+
+
+def exists(location: Location) -> bool:
+    """Whether there is such a file or folder. What else can go wrong is raised: it must not look like absence."""
+    if isinstance(location, Path):
+        return location.exists()
+    try:
+        driver(location).info(location.path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_occupied(location: Location) -> bool:
+    """Whether there is anything: an empty folder is nothing."""
+    return exists(location) and not (is_local(location) and location.is_dir() and not any(location.iterdir()))
+
+
+def file_bytes(location: Location) -> NDArray[np.uint8]:
+    """A file's bytes: a private map on a disk, so writing to it would change no file; else a copy in memory.
+
+    The map holds no file descriptor. Raises FileNotFoundError, or another OSError where there is no ordinary file.
+    """
+    import numpy as np  # it and torch take long to import, which commands that read nothing are spared
+
+    if not isinstance(location, Path):
+        return np.frombuffer(bytearray(driver(location).cat_file(location.path)), dtype=np.uint8)
+    size = file_size(location)
+    if not size:
+        return np.empty(0, dtype=np.uint8)
+    import torch
+
+    try:
+        return torch.from_file(str(location), shared=False, size=size, dtype=torch.uint8).numpy()
+    except RuntimeError as error:
+        raise OSError(str(error).splitlines()[0]) from error
+
+
+def file_size(location: Path) -> int:
+    """An ordinary file's size in bytes. Raises FileNotFoundError, or another OSError where there is no such file."""
+    about = location.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("it is no ordinary file")
+    return about.st_size
+
+
+def read_bytes(location: Location, *, at_most: int) -> bytes:
+    """A small file's bytes. Raises FileNotFoundError, or StoreError where it is no file, or larger."""
+    try:
+        if not isinstance(location, Path):
+            return bytes(driver(location).cat_file(location.path))
+        if file_size(location) > at_most:
+            raise StoreError(f"{location} is damaged: it has more than {at_most} bytes")
+        with open(location, "rb") as file:
+            return file.read(at_most)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(str(location)) from error
+    except OSError as error:
+        raise StoreError(f"{location} cannot be read ({error.strerror or error})") from error
+
+
+def total_bytes(location: Location) -> int:
+    """Bytes of all files in a folder."""
+    if isinstance(location, Path):
+        return sum(
+            os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(location) for name in names
+        )
+    return sum(file["size"] for file in driver(location).find(location.path, detail=True).values())
+
+
+def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | None = None) -> None:
+    """Write a file so that it is either absent (or as it was) or whole.
+
+    `scratch` is where it is written aside, on the same file system; by default beside it.
+    """
+    if not isinstance(location, Path):
+        driver(location).pipe_file(location.path, b"".join(parts))
+        return
+    aside = (scratch or location.parent) / (location.name + ".partial")
+    location.parent.mkdir(parents=True, exist_ok=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with open(aside, "wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, location)
+    sync_directory(location.parent)
+
+
+def publish_file(aside: Path, location: Location) -> None:
+    """Give a local file its name; durable on a disk once its directory is synced.
+
+    To an object store it is put, and the local file stays.
+    """
+    if not isinstance(location, Path):
+        write_file(location, aside.read_bytes())
+        return
+    with open(aside, "rb+") as file:
+        sync_data(file.fileno())
+    os.replace(aside, location)
+
+
+def publish_folder(aside: Path, location: Location, *, last: str) -> None:
+    """Give a local folder its name, at once: by a rename, or in an object store by the file `last` in it."""
+    if isinstance(location, Path):
+        for folder, _, names in os.walk(aside):
+            for name in names:
+                with open(Path(folder) / name, "rb") as file:
+                    os.fsync(file.fileno())
+            sync_directory(Path(folder))
+        os.rename(aside, location)
+        sync_directory(location.parent)
+        return
+    files = [path for path in aside.rglob("*") if path.is_file() and path != aside / last]
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        list(pool.map(lambda path: publish_file(path, location / path.relative_to(aside).as_posix()), files))
+    publish_file(aside / last, location / last)
+    shutil.rmtree(aside)
+
+
+def remove(location: Location) -> None:
+    """Delete a file, or a folder with all in it; nothing where it is absent."""
+    if not isinstance(location, Path):
+        if exists(location):
+            driver(location).rm(location.path, recursive=True)
+    elif location.is_dir():
+        shutil.rmtree(location)
+    else:
+        location.unlink(missing_ok=True)
+
+
+def sync_data(fd: int) -> None:
+    """Make a file's bytes durable, and its size; macOS has no fdatasync."""
+    getattr(os, "fdatasync", os.fsync)(fd)
+
+
+def sync_directory(location: Location) -> None:
+    """Make the names in a directory durable; in an object store they are."""
+    if isinstance(location, Path):
+        fd = os.open(location, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

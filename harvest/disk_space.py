@@ -1,0 +1,67 @@
+"""Bytes that a harvest needs on disk, and whether the disk has them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from data.command.sizes import human_bytes
+from data.errors import InputError
+from data.store.lifecycle import staging_path
+from data.store.schema import Schema
+from data.system.location import Location, is_local
+from data.system.replace import beside
+
+RESERVE = 1.02  # free space asked for, over what is counted
+
+
+def needed_bytes(out: Location, schema: Schema) -> int:
+    """Most that a harvest has on disk at once: the stream of tokens, and the store.
+
+    Of a store in an object store: its tokens until they are put, then one window that fills while another is put.
+    """
+    layout = schema.layout
+    stream = 4 * layout.n_contexts * schema.context_size
+    windows = min(2 * layout.shards_per_window, layout.n_shards) * schema.shard_bytes()
+    return int(RESERVE * (stream + (schema.total_bytes() if is_local(out) else max(windows, 2 * stream))))
+
+
+def check_free_space(out: Location, schema: Schema) -> None:
+    """Raise InputError where the disk cannot hold the store, or what of it lies there at once."""
+    need, free = needed_bytes(out, schema), free_bytes(out) + used_bytes(out, staging_path(out))
+    if need > free:
+        what = "the store needs" if is_local(out) else f"what is not yet put needs, in {staging_path(out)},"
+        raise InputError(
+            f"--out {out}: {what} {human_bytes(need)} ({schema.layout.n_rows:,} rows × {len(schema.hooks)} "
+            f"hooks in {schema.dtype}), and {human_bytes(free)} are free; give fewer --tokens or --layers, "
+            f"a smaller --dtype, or {'another --out' if is_local(out) else 'start it on another disk'}"
+        )
+
+
+def check_space_beside(out: Path, schema: Schema) -> None:
+    """Raise InputError where the disk cannot hold a store's first window beside the store that it is to replace."""
+    layout, place = schema.layout, beside(out)
+    window = min(layout.shards_per_window, layout.n_shards) * schema.shard_bytes()
+    need = int(RESERVE * (2 * 4 * layout.n_contexts * schema.context_size + window))
+    free = free_bytes(out) + used_bytes(place, staging_path(place))
+    if need > free:
+        raise InputError(
+            f"--overwrite: {human_bytes(need)} are needed beside {out}, until the new store can take its place, and "
+            f"{human_bytes(free)} are free; free some space, remove {out} first, or give another --out"
+        )
+
+
+def free_bytes(out: Location) -> int:
+    """Bytes that are free on the disk of the store's unfinished parts."""
+    existing = staging_path(out).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def used_bytes(*locations: Location) -> int:
+    """Bytes on local disks under some folders; absent ones count nothing."""
+    paths = (location for location in locations if isinstance(location, Path))
+    files = (Path(folder) / name for path in paths for folder, _, names in os.walk(path) for name in names)
+    return sum(file.stat().st_blocks * 512 for file in files if file.exists())

@@ -1,0 +1,123 @@
+"""A model's files: load the weights, all of them and no others, and take a fingerprint without loading them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.hub import cached_file
+
+from data.errors import InputError
+from harvest.hub import is_pointer
+from harvest.model.base import HUB_ERRORS, ModelFacts, first_line
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+# Entries of a configuration that change no activation.
+NEUTRAL = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"}
+
+# Buffers that older versions of transformers saved: causal masks, rotary frequencies, positions.
+OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|rotary_emb\.inv_freq$|position_ids$")
+
+SHOWN = 3
+
+
+def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
+    """Load a model in float32, for inference; `attention` is the implementation, if its architecture has it.
+
+    Raises InputError if it cannot be loaded, or the files' weights are not exactly those of its architecture.
+    """
+    weight_files(facts)  # refuses pickled weights in our words
+    settings: dict[str, Any] = {
+        "dtype": torch.float32, "revision": facts.revision, "trust_remote_code": False, "use_safetensors": True,
+        "output_loading_info": True, "ignore_mismatched_sizes": True,
+    }  # fmt: skip
+    try:
+        try:
+            model, info = AutoModelForCausalLM.from_pretrained(facts.name, attn_implementation=attention, **settings)
+        except ValueError:  # architectures without that kind of attention
+            model, info = AutoModelForCausalLM.from_pretrained(facts.name, **settings)
+    except HUB_ERRORS as error:
+        raise InputError(f"--model {facts.label}: its weights cannot be loaded ({first_line(error)})") from error
+    _check_complete(facts, info)
+    return model.eval().requires_grad_(False)
+
+
+def _check_complete(facts: ModelFacts, info: dict[str, Any]) -> None:
+    kinds = {
+        "lack": info["missing_keys"],
+        "have, beyond its architecture,": [name for name in info["unexpected_keys"] if not OLD_BUFFERS.search(name)],
+        "have in another shape": [entry[0] for entry in info["mismatched_keys"]],
+    }
+    faults = [f"{verb} {_some(names)}" for verb, names in kinds.items() if names]
+    if faults:
+        raise InputError(
+            f"--model {facts.label}: its weights do not fit its architecture: they {'; they '.join(faults)}; save it "
+            "again with save_pretrained, from the model itself (no compiled or parallel wrapper)"
+        )
+
+
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(sorted(names)[:SHOWN]) + more
+
+
+def model_fingerprint(facts: ModelFacts) -> str:
+    """SHA-256 over the bytes of a model's weight files, and its configuration; it reads all of them."""
+    digest = hashlib.sha256()
+    config = json.loads(Path(_file(facts, "config.json") or "").read_bytes())
+    kept = {name: value for name, value in config.items() if name not in NEUTRAL}
+    digest.update(json.dumps(kept, sort_keys=True).encode())
+    for path in weight_files(facts):
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def weight_files(facts: ModelFacts) -> list[Path]:
+    """A model's weight files, in safetensors; downloads those of a hub model that are not in the cache.
+
+    Raises InputError if there are none, or one of them is missing.
+    """
+    if whole := _file(facts, WEIGHTS):
+        return _no_pointers(facts, [whole])
+    index = _file(facts, INDEX)
+    if index is None:
+        raise InputError(
+            f"--model {facts.label}: it has no {WEIGHTS}; pickled weights (pytorch_model.bin) are not read, because "
+            "they can run code; convert them: load the model with transformers, and save it with save_pretrained"
+        )
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--model {facts.label}: its {INDEX} is damaged; get the file again") from error
+    files = {name: _file(facts, name) for name in names}
+    if missing := [name for name, path in files.items() if path is None]:
+        raise InputError(f"--model {facts.label}: it lacks {_some(missing)}, which its {INDEX} names")
+    return _no_pointers(facts, [path for path in files.values() if path is not None])
+
+
+def _no_pointers(facts: ModelFacts, files: list[Path]) -> list[Path]:
+    """The files, none of which Git LFS has left out. Raises InputError."""
+    for path in files:
+        if is_pointer(path):
+            raise InputError(
+                f"--model {facts.label}: {path.name} is a Git LFS pointer, not the weights; run `git lfs pull` in its "
+                "folder"
+            )
+    return files
+
+
+def _file(facts: ModelFacts, name: str) -> Path | None:
+    """A file of the model; None if it has no such file."""
+    try:
+        path = cached_file(facts.name, name, revision=facts.revision, _raise_exceptions_for_missing_entries=False)
+    except HUB_ERRORS as error:
+        raise InputError(f"--model {facts.label}: {name} cannot be read ({first_line(error)})") from error
+    return Path(path) if path else None

@@ -1,0 +1,104 @@
+"""An output that exists already: whether it can be written, and whether the same harvest made or began it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from data.command.writable import check_writable
+from data.errors import DamagedError, InputError, OtherVersionError, StoreError
+from data.store.lifecycle import is_remains, staging_path
+from data.store.reader import Store, open_store
+from data.store.schema import COMMIT
+from data.store.sealed import read_sealed
+from data.system.location import Location, exists, is_occupied
+
+SHOWN_OF_HASH = 12  # digits
+
+
+def check_out(out: Location, *, overwrite: bool) -> None:
+    """Raise InputError where the store, or its unfinished parts, cannot be written; a finished store need not be.
+
+    An object store is tried later, by `data.store.lifecycle.begin`.
+    """
+    if not overwrite and _is_complete(out):
+        return
+    if isinstance(out, Path):
+        check_writable(out)
+        check_writable(staging_path(out))
+    else:
+        here = "start the command in a folder that can be written"
+        check_writable(staging_path(out), f"--out {out}: its unfinished parts lie in", remedy=here)
+
+
+def _is_complete(out: Location) -> bool:
+    try:
+        return open_store(out).complete
+    except StoreError:
+        return False
+
+
+def existing_settings(out: Location) -> dict[str, Any] | None:
+    """The settings of a store, or of a harvest that has not made its store yet; None where there is neither.
+
+    Raises InputError where something else is in the way; DamagedError where they are damaged; OtherVersionError.
+    """
+    if is_occupied(out) and not is_remains(out):
+        try:
+            return dict(open_store(out).provenance["settings"])
+        except (DamagedError, OtherVersionError):
+            raise
+        except StoreError as error:
+            if exists(out / COMMIT / "zarr.json") and not exists(out / "zarr.json"):
+                raise InputError(
+                    f"--out {out}: holds a store without its zarr.json; put that file back from a copy, remove the "
+                    "folder, or choose another --out"
+                ) from error
+            raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
+    return begun_settings(out)
+
+
+def begun_settings(out: Location) -> dict[str, Any] | None:
+    """The settings in a harvest's unfinished parts; None where there are none."""
+    started = staging_path(out) / "settings.json"
+    return read_sealed(started) if started.exists() else None
+
+
+def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Store | None:
+    """What to do about an existing output: the finished store, if it is the one asked for; else None to go on.
+
+    Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
+    """
+    if overwrite:
+        with suppress(DamagedError, OtherVersionError):  # it is to be replaced
+            existing_settings(out)
+        return None
+    check_settings(out, settings)
+    store = open_store(out) if exists(out / "zarr.json") else None
+    return store if store is not None and store.complete else None
+
+
+def check_settings(out: Location, settings: dict[str, Any]) -> None:
+    """Raise InputError, naming what differs, if an existing output was begun with other settings."""
+    recorded = existing_settings(out)
+    if recorded is None:
+        return
+    differing = [
+        f"{name} (there: {_show(recorded.get(name))}, now: {_show(settings.get(name))})"
+        for name in {**recorded, **settings}
+        if recorded.get(name) != settings.get(name)
+    ]
+    if differing:
+        raise InputError(
+            f"--out {out}: holds a harvest with other settings: {'; '.join(differing)}; "
+            "give the same settings to continue it, --overwrite to replace it, or another --out"
+        )
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(str, value))
+    return str(value)[:SHOWN_OF_HASH] if re.fullmatch("[0-9a-f]{40,}", str(value)) else str(value)

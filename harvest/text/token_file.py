@@ -1,0 +1,118 @@
+"""Text into one stream of tokens on disk, before the model runs: a resumed or parallel harvest never tokenises twice.
+
+OUT.partial/tokens.bin      int32, all documents one after another, each with its separator
+OUT.partial/documents.bin   a record a document: its length and a hash of its tokens
+OUT.partial/cursor.json     how much of both is certain, their checksums, and the dataset's state after it; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import DamagedError, StoreError
+from data.store.chunks import crc32c, write_json
+from data.store.sealed import read_sealed, sealed
+from data.system.location import file_bytes
+from harvest.text.sources import Source
+from harvest.text.tokenizer import Tokenizer
+
+DOCUMENT = np.dtype([("length", "<i8"), ("hash", "<u8")])
+SYNC_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """Everything tokenised: tokens int32 [n] (mapped), lengths int64 and hashes uint64 [n_documents]."""
+
+    tokens: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    n_null: int  # rows of the dataset without a document
+    exhausted: bool  # the dataset ended before there were enough
+
+
+class Progress(Protocol):
+    """What the command line shows while tokens are made."""
+
+    def __call__(self, n_tokens: int) -> None: ...
+
+
+def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: int, progress: Progress) -> TokenStream:
+    """Tokenise until there are `n_tokens`, or no text is left.
+
+    Continues the work that a stopped run left in `folder`; if its files were changed since, it says so and begins
+    again. Raises InputError if a document cannot be tokenised.
+    """
+    cursor = read_cursor(folder)
+    if cursor["tokens"] < n_tokens and not cursor["exhausted"]:
+        with open(folder / "tokens.bin", "ab") as tokens, open(folder / "documents.bin", "ab") as documents:
+            tokens.truncate(4 * cursor["tokens"])
+            documents.truncate(DOCUMENT.itemsize * cursor["documents"])
+
+            def record() -> None:
+                for file in (tokens, documents):
+                    file.flush()
+                    os.fsync(file.fileno())
+                write_json(folder / "cursor.json", sealed(cursor))
+
+            synced = time.monotonic()
+            for batch in source.batches(cursor["state"]):
+                for piece in tokenizer.encode(batch):
+                    facts = np.array([(len(piece), _hash(piece))], dtype=DOCUMENT)
+                    tokens.write(piece.tobytes())
+                    documents.write(facts.tobytes())
+                    cursor["tokens_crc32c"] = crc32c(piece.tobytes(), cursor["tokens_crc32c"])
+                    cursor["documents_crc32c"] = crc32c(facts.tobytes(), cursor["documents_crc32c"])
+                    cursor["documents"] += 1
+                    cursor["tokens"] += len(piece)
+                    progress(cursor["tokens"])
+                    if cursor["tokens"] >= n_tokens:
+                        break
+                cursor |= {"state": batch.state, "null_rows": cursor["null_rows"] + batch.n_null}
+                if cursor["tokens"] >= n_tokens:
+                    break
+                if time.monotonic() - synced > SYNC_SECONDS:
+                    record()
+                    synced = time.monotonic()
+            cursor["exhausted"] = cursor["tokens"] < n_tokens
+            record()
+
+    records = np.fromfile(folder / "documents.bin", dtype=DOCUMENT)
+    stream = np.memmap(folder / "tokens.bin", dtype="<i4", mode="r") if len(records) else np.empty(0, dtype=np.int32)
+    return TokenStream(
+        stream, records["length"].copy(), records["hash"].copy(), cursor["null_rows"], bool(cursor["exhausted"])
+    )
+
+
+def read_cursor(folder: Path) -> dict[str, Any]:
+    """How far a stopped run came; the beginning if there was none, or if its files changed since, which is said."""
+    nothing = {
+        "documents": 0, "tokens": 0, "null_rows": 0, "state": None, "exhausted": False,
+        "tokens_crc32c": 0, "documents_crc32c": 0,
+    }  # fmt: skip
+    try:
+        cursor = read_sealed(folder / "cursor.json")
+        for name, itemsize in (("tokens", 4), ("documents", DOCUMENT.itemsize)):
+            file, size = folder / f"{name}.bin", itemsize * cursor[name]
+            stored = file_bytes(file)
+            if stored.nbytes < size or crc32c(stored[:size]) != cursor[f"{name}_crc32c"]:
+                raise DamagedError(f"{file} is damaged: it does not have the {name} that were written to it")
+    except FileNotFoundError:
+        return nothing
+    except (OSError, StoreError) as error:
+        print(f"{error}; the text is tokenised again", file=sys.stderr)
+        return nothing
+    return cursor
+
+
+def _hash(piece: NDArray[np.int32]) -> int:
+    return int.from_bytes(hashlib.blake2b(piece.tobytes(), digest_size=8).digest(), "little")

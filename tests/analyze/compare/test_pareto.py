@@ -1,0 +1,152 @@
+"""Curves of measures against L0, on made-up estimates for which the answers are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyze.compare.pareto import HELD_OUT, PLACES, ahead, as_table, curve_lines, curves, families, matched
+from analyze.runs.trained_run import FittedRun
+from analyze.statistics.estimates import Estimate, Estimates, Key
+from train.output.run_folder import RunFolder
+
+HOOK = "blocks.0.hook_mlp_out"
+COMMON = {"init": "scaled", "decoder_bias": True, "expansion": 4, "batch_size": 8, "clip": None, "hooks": [HOOK]}
+
+
+def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, l1_warmup: int = 0) -> FittedRun:
+    own = {"name": name, "variant": variant, "l1": l1, "seed": seed, "lr": lr, "l1_power": 0, "sigma": 1.0}
+    objective, schedule = {"l2": "mean", "norm": "batch"}, {"total": 100, "l1_warmup": l1_warmup}
+    settings = {"run": own, "objective": objective, "schedule": schedule, **COMMON}
+    return FittedRun(name, RunFolder(Path(name)), settings, trained=96)
+
+
+def estimates_of(points: dict[str, list[tuple[float, float]]], noise: float = 0.0) -> tuple[Estimates, list[FittedRun]]:
+    """Runs of each variant at (L0, L2); all replicates of L2 share one shock, as paired ones do."""
+    rng = np.random.default_rng(0)
+    shock = noise * rng.normal(size=500)
+    runs, found = [], Estimates()
+    for variant, several in points.items():
+        for i, (l0, l2) in enumerate(several):
+            name = f"{variant}{i}"
+            runs.append(run(name, variant, 1 / l0))
+            values = {"l0": Estimate(l0, np.full(500, l0)), "l2": Estimate(l2, l2 + shock)}
+            found |= {Key(name, HOOK, False, "all", measure): estimate for measure, estimate in values.items()}
+    return found, runs
+
+
+def test_a_family_is_what_differs_in_alpha_and_seed_alone() -> None:
+    runs = [
+        run("a", "nsae", 1),
+        run("b", "nsae", 2, seed=1),
+        run("c", "nsae", 1, l1_warmup=50),
+        run("d", "baseline", 3),
+    ]
+    found = {name: [r.name for r in members] for name, members in families(runs).items()}
+    assert found == {"nsae, l1_warmup 0": ["a", "b"], "nsae, l1_warmup 50": ["c"], "baseline": ["d"]}
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_measures_that_are_linear_in_log_l0_are_compared_exactly(slope: float, offset: float) -> None:
+    a = [(l0, 1 + slope * np.log(l0)) for l0 in (2.0, 9.0, 30.0)]
+    b = [(l0, 1 + offset + slope * np.log(l0)) for l0 in (50.0, 11.0, 5.0)]
+    lines = [line for line in matched(*estimates_of({"baseline": a, "nsae": b}), HELD_OUT) if line["measure"] == "l2"]
+    assert [line["l0"] for line in lines] == pytest.approx([5 * 6**place for place in PLACES])
+    for line in lines:
+        assert line["value"] == pytest.approx(offset, abs=1e-9)
+        assert line["at_first"] == pytest.approx(1 + slope * np.log(line["l0"]), abs=1e-9)
+
+
+def test_runs_that_do_not_overlap_are_never_extrapolated() -> None:
+    found = matched(*estimates_of({"baseline": [(1.0, 1.0), (2.0, 2.0)], "nsae": [(3.0, 1.0), (9.0, 2.0)]}), HELD_OUT)
+    assert {line["l0"] for line in found} == {None}
+    assert {line["value"] for line in found} == {None}
+    assert "no overlap" in as_table(found)
+
+
+def test_what_two_runs_share_in_each_resample_leaves_their_difference() -> None:
+    points = {"baseline": [(1.0, 1.0), (9.0, 2.0)], "nsae": [(2.0, 1.0), (8.0, 2.0)]}
+    estimates, runs = estimates_of(points, noise=10.0)
+    line = next(line for line in matched(estimates, runs, HELD_OUT) if line["measure"] == "l2")
+    assert line["high"] - line["low"] < 1e-9
+    low, high = estimates[Key("nsae0", HOOK, False, "all", "l2")].interval
+    assert high - low > 10
+
+
+def test_curves_are_in_the_order_of_l0_and_leave_out_what_never_fires() -> None:
+    estimates, runs = estimates_of({"baseline": [(5.0, 1.0), (2.0, 2.0)]})
+    runs.append(run("silent", "baseline", 99.0))
+    estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0, np.zeros(500)) for m in ("l0", "l2")}
+    (curve,) = curves(estimates, runs)
+    assert curve.runs == ["baseline1", "baseline0"]
+    assert [line["l0"] for line in curve_lines(estimates, runs, HELD_OUT)] == [2.0, 5.0]
+
+
+@pytest.fixture
+def trained(make_store, train_small) -> tuple[Path, Path]:
+    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths={HOOK: 16, "blocks.1.hook_mlp_out": 16})
+    return store.path, train_small(store, "--variant", "baseline,nsae", "--l1", "1e-4,1e-2", "--lr", "1e-3")
+
+
+def test_the_command_writes_points_comparisons_and_a_figure_a_measure(trained, command, tmp_path: Path) -> None:
+    path, runs = trained
+    out = tmp_path / "pareto"
+    arguments = ("analyze", "pareto", "--store", path, runs, "--without-model", "--device", "cpu", "--out", out)
+    done = command(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {(p["family"], p["noise"]) for p in found["points"]} == {
+        ("baseline", False), ("nsae", False), ("nsae", True),
+    }  # fmt: skip
+    assert {line["second"] for line in found["matched"]} == {"nsae"}
+    assert len((out / "points.csv").read_text().splitlines()) == 1 + len(found["points"])
+    assert len((out / "matched.csv").read_text().splitlines()) == 1 + len(found["matched"])
+    for measure in ("l2", "explained_variance", "suppression", "gamma"):
+        assert (out / f"{measure}.png").read_bytes()[:4] == b"\x89PNG"
+    assert "nsae − baseline" in command(*arguments).stdout
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_that_never_fires_in_a_resample_has_no_place_on_that_resamples_curve() -> None:
+    points = {"baseline": [(1.0, 5.0), (10.0, 3.0), (100.0, 1.0)]}
+    found, runs = estimates_of(points)
+    never = found[Key("baseline0", HOOK, False, "all", "l0")].replicates
+    never[:250] = 0
+    (curve,) = curves(found, runs)
+    of_l2 = curve.points(found, "l2")
+    low, between = curve.at(10**0.5, of_l2), curve.at(10**1.5, of_l2)
+    assert (low.value, between.value) == pytest.approx((4.0, 2.0))
+    assert low.replicates == pytest.approx([3.0] * 250 + [4.0] * 250)
+    assert between.replicates == pytest.approx([2.0] * 500)
+
+
+def test_who_is_ahead_is_said_by_layer_where_all_its_places_agree() -> None:
+    def line(hook: str, low: float, high: float, *, l0: float | None = 10.0, measure: str = "l2") -> dict[str, Any]:
+        return {
+            "sample": HELD_OUT,
+            "first": "a",
+            "second": "b",
+            "measure": measure,
+            "hook": hook,
+            "l0": l0,
+            "low": low,
+            "high": high,
+        }
+
+    lines = [
+        line("h0", 0.1, 0.2), line("h0", 0.3, 0.4), line("h1", -0.2, -0.1), line("h1", -0.1, 0.1),
+        line("h2", -0.2, -0.1), line("h2", -0.3, -0.2), line("h3", 0, 0, l0=None), line("h3", 1, 2, measure="kl"),
+    ]  # fmt: skip
+    pair = {"sample": HELD_OUT, "first": "a", "second": "b"}
+    assert ahead(lines) == [
+        {**pair, "measure": "l2", "higher": ["h0"], "lower": ["h2"], "undecided": ["h1"],
+         "no_overlap": ["h3"]},
+        {**pair, "measure": "kl", "higher": ["h3"], "lower": [], "undecided": [],
+         "no_overlap": []},
+    ]  # fmt: skip

@@ -1,0 +1,116 @@
+"""The rules that decide the post's claims, on made-up data for which the verdict is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import linregress
+
+from analyze.compare.claims.rule import FEWEST_GROUPS, FEWEST_TO_FIT, Subject, beyond, decided, relation, within
+from analyze.statistics.estimates import Estimate, difference, mean_of
+
+SUBJECT = Subject(1, "a claim", "two families", [])
+
+
+def spread(value: float, width: float) -> Estimate:
+    return Estimate(value, value + width * np.linspace(-1, 1, 1001))
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "verdict"),
+    [(0.10, 0.05, "holds"), (0.10, 0.09, "not enough data"), (-0.1, 0.05, "does not hold"),
+     (0.02, 0.1, "not enough data")],
+)  # fmt: skip
+def test_a_claim_of_more_holds_only_where_the_whole_interval_is_beyond(
+    value: float, width: float, verdict: str
+) -> None:
+    assert decided(SUBJECT, "s", spread(value, width), 0.02).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "verdict"),
+    [(0.0, 0.005, "holds"), (0.0, 0.05, "not enough data"), (0.03, 0.005, "does not hold"),
+     (-0.03, 0.005, "does not hold"), (0.009, 0.005, "not enough data")],
+)  # fmt: skip
+def test_a_claim_of_no_difference_needs_its_interval_inside_the_margin(
+    value: float, width: float, verdict: str
+) -> None:
+    assert decided(SUBJECT, "s", spread(value, width), 0.01, none=True).verdict == verdict
+
+
+def test_what_was_not_measured_is_not_enough_data() -> None:
+    assert decided(SUBJECT, "s", None, 0.02).verdict == "not enough data"
+    assert decided(SUBJECT, "s", Estimate(1.0, np.array([1.0, np.nan])), 0.02).verdict == "not enough data"
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0.001, 1))
+def test_every_interval_has_one_verdict_and_the_two_rules_agree_on_their_sides(
+    low: float, width: float, margin: float
+) -> None:
+    more, none = beyond(low, low + width, margin), within(low, low + width, margin)
+    if more == "holds":
+        assert none == "does not hold"
+    if none == "holds":
+        assert more == "does not hold"
+
+
+def test_means_and_differences_keep_the_pairing() -> None:
+    shock = np.random.default_rng(0).normal(size=500)
+    a, b = Estimate(3.0, 3 + shock), Estimate(1.0, 1 + shock)
+    assert difference(a, b).interval == pytest.approx((2, 2))
+    together = mean_of([a, Estimate(1.0, 1 - shock)])
+    assert together is not None
+    assert together.value == 2
+    assert together.interval == pytest.approx((2, 2))
+    assert mean_of([]) is None
+
+
+def test_the_slope_over_layers_is_least_squares_with_an_interval_that_covers_it() -> None:
+    rng = np.random.default_rng(1)
+    norms = np.exp(np.linspace(0, 3, 12))
+    l0 = np.exp(2 + 0.8 * np.log(norms) + 0.1 * rng.normal(size=12))
+    found = relation(norms, l0)
+    assert found is not None
+    assert found.slope.value == pytest.approx(linregress(np.log(norms), np.log(l0)).slope)
+    low, high = found.slope.interval
+    assert low < 0.8 < high
+    assert high - low < 0.3
+    assert found.p < 0.01
+    assert found.rho > 0.9
+
+
+def test_layers_without_a_relation_show_none() -> None:
+    rng = np.random.default_rng(2)
+    norms = np.exp(np.linspace(0, 3, 12))
+    found = relation(norms, np.exp(2 + 0.05 * rng.normal(size=12)))
+    assert found is not None
+    assert found.p > 0.05
+    assert decided(SUBJECT, "s", found.slope, 0.15, none=True).verdict == "holds"
+
+
+def test_too_few_layers_or_layers_that_never_fire_have_no_slope() -> None:
+    assert relation(np.arange(1.0, FEWEST_TO_FIT), np.arange(1.0, FEWEST_TO_FIT)) is None
+    assert relation(np.arange(1.0, 13), np.append(np.arange(1.0, 12), 0)) is None
+
+
+def test_a_mean_of_nothing_holds_only_where_each_of_its_parts_is_nothing() -> None:
+    up, down, none, wide = spread(0.05, 1e-3), spread(-0.05, 1e-3), spread(0.0, 1e-3), spread(0.0, 0.1)
+    for parts, verdict in (
+        ([up, down], "does not hold"), ([none, none], "holds"), ([none, wide], "not enough data"),
+        ([wide, up], "does not hold"),
+    ):  # fmt: skip
+        found = decided(SUBJECT, "s", mean_of(parts), 0.01, none=True, parts=parts)
+        assert (found.verdict, found.margin) == (verdict, "each within ±0.01")
+
+
+def test_an_interval_over_few_groups_is_shown_and_decides_nothing() -> None:
+    few = replace(spread(0.5, 0.1), groups=FEWEST_GROUPS - 1)
+    assert decided(SUBJECT, "s", replace(few, groups=FEWEST_GROUPS), 0.02).verdict == "holds"
+    found = decided(SUBJECT, "s", difference(few, spread(0.0, 0.0)), 0.02)
+    assert found.verdict == "not enough data"
+    assert found.note == "an interval over 9 groups decides nothing"
+    assert (found.low, found.value, found.high) == pytest.approx((0.405, 0.5, 0.595))

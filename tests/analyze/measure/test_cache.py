@@ -1,0 +1,143 @@
+"""An interrupted measurement goes on where it was, and comes to the same numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analyze.measure import cache, patching
+from analyze.measure import evaluate as evaluating
+from analyze.measure.cache import Kept
+from analyze.measure.evaluate import evaluate
+from analyze.measure.heldout import Heldout
+from analyze.measure.patched_model import PatchableModel, load_for_store
+from analyze.measure.patching import patch
+from analyze.runs.trained_run import find_runs, hooks_of
+from data import open_store
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Counting:
+    """A model that counts its clean passes, and is interrupted in one of them."""
+
+    def __init__(self, model: PatchableModel, stop_at: int = 0) -> None:
+        self.model, self.stop_at, self.passes = model, stop_at, 0
+
+    def clean(self, tokens: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        self.passes += 1
+        if self.passes == self.stop_at:
+            raise Interrupted
+        return self.model.clean(tokens)
+
+    def patched(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        return self.model.patched(name, value)
+
+
+def test_patching_goes_on_after_the_contexts_that_it_kept(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folders = demo_runs
+    store, runs = open_store(path), [find_runs(folders)[i] for i in (0, 2)]
+    model = load_for_store(store, hooks_of(runs), model="demo", device=torch.device("cpu"))
+    heldout, cache = Heldout(store, 9), Kept(tmp_path / "kept")
+    whole = patch(model, heldout, runs, contexts_at_once=2)
+    monkeypatch.setattr(patching, "KEEP_SECONDS", 0.0)
+    with pytest.raises(Interrupted):
+        patch(Counting(model, stop_at=4), heldout, runs, contexts_at_once=2, kept=cache)
+    again = Counting(model)
+    found = patch(again, heldout, runs, contexts_at_once=2, kept=cache)
+    assert again.passes == 2  # of five batches three were kept
+    assert list(found) == list(whole)
+    for key, estimate in whole.items():
+        assert found[key].value == estimate.value
+        assert np.array_equal(found[key].replicates, estimate.replicates)
+    other = Counting(model)
+    patch(other, heldout, runs, contexts_at_once=2, kept=cache, seed=1)
+    assert other.passes == 5  # another seed is another measurement
+
+
+def test_rows_are_read_once_while_the_weights_are_the_same(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folders = demo_runs
+    run = shutil.copytree(folders[1] / "nsae_l1=1e-05_seed=0", tmp_path / "run")
+    cache, heldout = Kept(tmp_path / "kept"), Heldout(open_store(path), 6)
+    first, fires = evaluate(heldout, find_runs([run]), kept=cache)
+    with monkeypatch.context() as no_rows:
+        no_rows.setattr(Heldout, "rows", lambda *args, **options: pytest.fail("rows are read again"))
+        second, again = evaluate(heldout, find_runs([run]), kept=cache)
+    assert all(second[key].value == estimate.value for key, estimate in first.items())
+    assert all(
+        torch.equal(a.all.count, b.all.count) and a.all.silent == b.all.silent
+        for a, b in zip(fires, again, strict=True)
+    )
+    weights = run / "final" / "sae.safetensors"
+    os.utime(weights, (1, 1))
+    asked: list[str] = []
+    rows = Heldout.rows
+    monkeypatch.setattr(Heldout, "rows", lambda *args, **options: asked.append(args[1]) or rows(*args, **options))
+    evaluate(heldout, find_runs([run]), kept=cache)
+    assert asked == list(find_runs([run])[0].hooks)
+
+
+def test_a_damaged_piece_is_measured_again(tmp_path: Path) -> None:
+    cache = Kept(tmp_path)
+    cache.save(["a", 1], {"x": np.arange(3)})
+    found = cache.load(["a", 1])
+    assert found is not None
+    assert found["x"].tolist() == [0, 1, 2]
+    assert cache.load(["a", 2]) is None
+    (piece,) = tmp_path.iterdir()
+    piece.write_bytes(piece.read_bytes()[:40])
+    assert cache.load(["a", 1]) is None
+    cache.clear()
+    assert not tmp_path.exists()
+    assert Kept().load("anything") is None
+
+
+def test_a_piece_of_another_format_version_or_device_is_never_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Kept(tmp_path)
+    folder.save("a", {"x": np.arange(3)})
+    for module, name, value in ((cache, "FORMAT", 99), (torch, "__version__", "0.0"), (np, "__version__", "0.0")):
+        with monkeypatch.context() as other:
+            other.setattr(module, name, value)
+            assert folder.load("a") is None
+    assert folder.load("a") is not None
+    assert cache.device_identity("cpu") != cache.device_identity("meta")
+
+
+def test_rows_measured_on_another_device_are_measured_again(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folders = demo_runs
+    heldout, runs, folder = Heldout(open_store(path), 2), find_runs(folders)[:1], Kept(tmp_path)
+    model = load_for_store(heldout.store, hooks_of(runs), model="demo", device=torch.device("cpu"))
+
+    def measure() -> None:
+        evaluate(heldout, runs, kept=folder)
+        patch(model, heldout, runs, kept=folder)
+
+    measure()
+    pieces = len(list(tmp_path.iterdir()))
+    measure()
+    assert len(list(tmp_path.iterdir())) == pieces
+    for module in (evaluating, patching):
+        monkeypatch.setattr(module, "device_identity", lambda device: ["cuda", "another"])
+    measure()
+    assert len(list(tmp_path.iterdir())) == 2 * pieces
+
+
+def test_an_array_of_objects_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        Kept(tmp_path).save("a", {"x": np.array([{}])})
+    assert not list(tmp_path.iterdir())

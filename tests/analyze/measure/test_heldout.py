@@ -1,0 +1,53 @@
+"""Which held-out contexts are looked at, and which rows those are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyze.measure.heldout import Heldout
+from data import Store
+
+HOOK = "blocks.0.hook_mlp_out"
+
+
+@pytest.fixture(scope="module")
+def store(make_store_in, tmp_path_factory) -> tuple[Store, np.ndarray]:
+    made, values, _ = make_store_in(
+        root=Path(tmp_path_factory.mktemp("heldout")), n_contexts=80, n_heldout=23, widths={HOOK: 8}, dtype="float32"
+    )
+    return made, values[HOOK].reshape(80, 32, 8)
+
+
+@given(n=st.integers(1, 40))
+def test_some_contexts_are_evenly_spaced_over_the_split_and_their_rows_are_all_of_theirs(store, n: int) -> None:
+    made, values = store
+    heldout = Heldout(made, n)
+    steps = np.diff(heldout.contexts, append=23)
+    assert heldout.n_contexts == len(heldout.contexts) == min(n, 23)
+    assert heldout.contexts[0] == 0
+    assert steps.min() >= 1
+    assert steps.max() - steps.min() <= 1
+    assert np.array_equal(heldout.tokens(), made.tokens()[heldout.contexts])
+    seen = np.zeros((heldout.n_contexts, 32), dtype=int)
+    for rows in heldout.rows(HOOK, batch_size=50):
+        assert np.array_equal(rows.x.numpy(), values[heldout.contexts[rows.context], rows.position])
+        assert np.array_equal(rows.group, heldout.group_of[rows.context, rows.position])
+        seen[rows.context, rows.position] += 1
+    assert (seen == 1).all()
+    assert seen.size == heldout.n_rows()
+
+
+def test_few_contexts_are_of_as_many_documents_as_there_can_be(store) -> None:
+    made, _ = store  # two contexts a document
+    assert Heldout(made, 11).n_groups == 11
+    assert Heldout(made).n_groups == 12
+
+
+def test_what_is_kept_of_some_contexts_is_not_taken_for_others(store) -> None:
+    made, _ = store
+    assert len({str(Heldout(made, n).identity()) for n in range(1, 24)}) == 23

@@ -1,0 +1,160 @@
+"""Measures without the language model, against NumPy in float64, scikit-learn and SciPy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import cosine
+from sklearn.metrics import r2_score
+
+from analyze.measure.definitions import MEASURES, measures, position_bins, row_columns, subsets
+from analyze.statistics import bootstrap
+from data import open_store
+from train import load_sae
+
+WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
+
+
+def test_measures_of_rows_equal_independent_ones() -> None:
+    rng = np.random.default_rng(0)
+    x, x_hat = rng.normal(size=(200, 7)) + 3, rng.normal(size=(200, 7)) * 0.3
+    x_hat += 0.8 * x
+    c = np.where(rng.random((200, 30)) < 0.2, rng.random((200, 30)), 0.0)
+    columns = row_columns(torch.from_numpy(x), torch.from_numpy(c), torch.from_numpy(x_hat), input_scale=2.0)
+    found = measures(columns.numpy().sum(axis=0), x.sum(axis=0), l2_weight=1 / 7)
+    norm, norm_out = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1)
+    expected = {
+        "l0": np.count_nonzero(c) / 200,
+        "l1": np.abs(c).sum() / 200,
+        "l2": np.mean((x - x_hat) ** 2),
+        "explained_variance": r2_score(x, x_hat, multioutput="variance_weighted"),
+        "suppression": norm_out.sum() / norm.sum(),
+        "suppression_mean": np.mean(norm_out / norm),
+        "gamma": np.einsum("ij,ij->", x_hat, x_hat) / np.einsum("ij,ij->", x_hat, x),
+        "l1_over_norm": c.sum() / (norm_out / 2).sum(),
+        "cosine": np.mean([1 - cosine(a, b) for a, b in zip(x, x_hat, strict=True)]),
+    }
+    assert list(found) == list(MEASURES)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-12), name
+
+
+@pytest.mark.parametrize("n", [1, 2, 500])
+def test_explained_variance_of_rows_that_do_not_vary_is_undefined(n: int) -> None:
+    x = np.tile(np.random.default_rng(0).normal(size=7).astype(np.float32) * 1e3, (n, 1))
+    columns = row_columns(torch.from_numpy(x), torch.zeros(n, 4), torch.from_numpy(0.9 * x)).numpy().sum(axis=0)
+    assert np.isnan(measures(columns, x.sum(axis=0, dtype=np.float64), l2_weight=1)["explained_variance"])
+    x[-1, 0] *= 1.001  # a little variance is enough, of two rows
+    columns = row_columns(torch.from_numpy(x), torch.zeros(n, 4), torch.from_numpy(0.9 * x)).numpy().sum(axis=0)
+    found = measures(columns, x.sum(axis=0, dtype=np.float64), l2_weight=1)["explained_variance"]
+    wide = x.astype(np.float64)
+    expected = np.nan if n == 1 else 1 - np.square(wide - 0.9 * x).sum() / np.square(wide - wide.mean(axis=0)).sum()
+    assert found == pytest.approx(expected, rel=1e-3, nan_ok=True)
+
+
+@given(st.integers(1, 600))
+def test_bins_of_positions_cover_each_position_once_and_the_subsets_add_up(n: int) -> None:
+    bins = position_bins(n)
+    assert [p for _, begin, end in bins for p in range(begin, end)] == list(range(n))
+    per_bin = np.arange(2.0 * len(bins)).reshape(2, -1, 1)
+    found = subsets(per_bin, bins, axis=1)
+    assert np.array_equal(found["all"], per_bin.sum(axis=1))
+    assert np.array_equal(found["without 0"] + found["0"], found["all"])
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        documents = rng.normal(5, 2, size=(80, 1)) + rng.normal(0, 0.1, size=(80, 30))  # rows of one are alike
+        sums = np.stack([documents.sum(axis=1), np.full(80, 30.0)], axis=1)
+        several = bootstrap.resampled(sums, bootstrap.weights(80, seed=0))
+        low, high = bootstrap.interval(several[:, 0] / several[:, 1])
+        covered += low <= 5 <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_each_resample_draws_as_many_groups_as_there_are_and_repeats_with_its_seed() -> None:
+    drawn = bootstrap.weights(37, seed=3)
+    assert np.array_equal(drawn.sum(axis=1), np.full(len(drawn), 37.0))
+    assert np.array_equal(drawn, bootstrap.weights(37, seed=3))
+    assert not np.array_equal(drawn, bootstrap.weights(37, seed=4))
+
+
+@pytest.fixture
+def measured(make_store, train_small, command) -> tuple[Path, Path, dict]:
+    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
+    runs = train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
+    done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    return store.path, runs, json.loads(done.stdout)
+
+
+def test_measures_of_a_run_equal_a_computation_over_all_held_out_rows(measured) -> None:
+    path, runs, found = measured
+    store = open_store(path)
+    hook = "blocks.1.hook_mlp_out"
+    x = np.concatenate([store.rows(hook, shard) for shard in store.shards("heldout")]).astype(np.float64)
+    position = np.concatenate([store.origin(shard)[1] for shard in store.shards("heldout")])
+    sae = load_sae(runs / "baseline", hook=hook).double()
+    x_hat = sae(torch.from_numpy(x)).detach().numpy()
+    lines = {(li["run"], li["hook"], li["subset"], li["measure"]): li for li in found["measures"] if not li["noise"]}
+    assert found["rows"] == len(x) == 640
+    assert (found["resampled"], found["groups"]) == ("document", 10)
+    of_hook = [f for f in found["features"] if (f["run"], f["hook"]) == ("baseline", hook)]
+    for subset, kept in (("all", position >= 0), ("without 0", position > 0), ("0", position == 0)):
+        line = lines["baseline", hook, subset, "explained_variance"]
+        assert line["value"] == pytest.approx(r2_score(x[kept], x_hat[kept], multioutput="variance_weighted"), abs=1e-5)
+        assert line["low"] <= line["value"] <= line["high"]
+        features = next(f for f in of_hook if f["subset"] == subset)
+        active = sae.encode(torch.from_numpy(x[kept])) > 0
+        fires = active.sum(dim=0)
+        assert features["rows"] == kept.sum()
+        assert features["dead"] == pytest.approx(float((fires == 0).double().mean()))
+        assert sum(features["density_features"]) == int((fires > 0).sum())
+        assert features["batch"] == 128  # no shard here has 4096 rows
+        batch_of = np.arange(len(x))[kept] // 128
+        silent = [int((~active[torch.from_numpy(batch_of == n)].any(dim=0)).sum()) for n in range(5)]
+        assert features["silent"] == np.mean(silent)
+
+
+def test_noise_is_off_and_on_for_nsae_and_the_same_at_each_call(measured, command) -> None:
+    path, runs, found = measured
+    kinds = {(line["run"], line["noise"]) for line in found["measures"]}
+    assert kinds == {("baseline", False), ("nsae", False), ("nsae", True)}
+    l0 = {li["noise"]: li["value"] for li in found["measures"] if li["run"] == "nsae" and li["measure"] == "l0"}
+    assert l0[True] != l0[False]
+    again = command("analyze", "measures", "--store", path, runs, "--csv", "--device", "cpu")
+    read = list(csv.DictReader(io.StringIO(again.stdout)))
+    assert [float(row["value"]) for row in read] == [line["value"] for line in found["measures"]]
+
+
+def test_a_run_trained_without_noise_is_measured_without(make_store, train_small, command) -> None:
+    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
+    runs = train_small(store, "--variant", "nsae", "--sigma", "0,1")
+    done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
+    kinds = {(line["run"], line["noise"]) for line in json.loads(done.stdout)["measures"]}
+    assert kinds == {("nsae_sigma=0", False), ("nsae_sigma=1", False), ("nsae_sigma=1", True)}
+
+
+def test_the_table_has_a_line_for_each_sae_with_noise_off_and_on(measured, command) -> None:
+    path, runs, _ = measured
+    table = command("analyze", "measures", "--store", path, runs, "--device", "cpu").stdout.splitlines()
+    assert len(table) == 2 + 2 * 3
+    assert "[" in table[2]
+
+
+def test_runs_of_another_store_are_refused(measured, make_store, command) -> None:
+    _, runs, _ = measured
+    other, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS, name="other.zarr", seed=5)
+    done = command("analyze", "measures", "--store", other.path, runs)
+    assert done.returncode == 2
+    assert "was trained on another store than" in done.stderr

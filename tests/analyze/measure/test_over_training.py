@@ -1,0 +1,43 @@
+"""Measures over training: the last snapshot is the run's end, and snapshots are paired."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analyze.measure.heldout import Heldout
+from analyze.measure.over_training import over_training, over_training_lines, unsteadiness
+from analyze.measure.patched_model import load_for_store
+from analyze.measure.patching import patch
+from analyze.runs.trained_run import find_runs, hooks_of
+from analyze.statistics.estimates import Estimate
+from data import open_store
+
+
+def test_the_last_snapshot_measures_as_the_run_itself(demo_runs: tuple[Path, list[Path]]) -> None:
+    path, folders = demo_runs
+    store, runs = open_store(path), find_runs(folders)[:3]
+    model = load_for_store(store, hooks_of(runs), model="demo", device=torch.device("cpu"))
+    heldout = Heldout(store, 3)
+    found, final = over_training(model, heldout, runs), patch(model, heldout, runs)
+    assert {key.measure for key in found} == {"score", "nats_lost", "kl", "l0"}
+    for key, points in found.items():
+        assert [rows for rows, _ in points] == sorted({rows for rows, _ in points})
+        rows, last = points[-1]
+        assert rows == 16_000 // 64 * 64
+        assert last.value == final[key].value
+        assert np.array_equal(last.replicates, final[key].replicates)
+    assert len(over_training_lines(found)) == sum(map(len, found.values()))
+    scores = [e.value for key, points in found.items() if key.measure == "l0" for _, e in points]
+    assert len(set(scores)) > len(scores) / 2  # the weights are not those of the end throughout
+
+
+def test_unsteadiness_is_the_deviation_over_the_second_half() -> None:
+    values = [9.0, 7, 1, 3]
+    points = [(i, Estimate(v, np.array([v, 2 * v]))) for i, v in enumerate(values)]
+    found = unsteadiness(points)
+    assert found.value == pytest.approx(1.0)
+    assert found.replicates == pytest.approx([1.0, 2.0])

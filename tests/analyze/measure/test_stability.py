@@ -1,0 +1,81 @@
+"""Whether two runs found the same features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analyze.measure.dictionary import matched_cosines
+from analyze.measure.evaluate import Counts, Fires
+from analyze.measure.stability import seeds_of_one, stability
+from analyze.runs.trained_run import find_runs
+from train import load_sae
+
+
+def test_a_shuffled_and_rescaled_dictionary_matches_itself() -> None:
+    rng = np.random.default_rng(0)
+    W = torch.from_numpy(rng.normal(size=(40, 9))).float()
+    other = W[torch.from_numpy(rng.permutation(40))] * torch.from_numpy(rng.uniform(0.1, 9, (40, 1))).float()
+    assert matched_cosines(W, other) == pytest.approx(np.ones(40), abs=1e-6)
+
+
+def test_runs_that_differ_in_the_seed_alone_are_paired(demo_runs: tuple[Path, list[Path]]) -> None:
+    pairs = seeds_of_one(find_runs(demo_runs[1]))
+    assert pairs == {
+        frozenset((f"nsae_l1={l1}_seed=0", f"nsae_l1={l1}_seed=1")) for l1 in ("1e-05", "0.0001")
+    }  # fmt: skip
+
+
+def test_the_command_compares_every_two_runs(demo_runs: tuple[Path, list[Path]], command) -> None:
+    path, folders = demo_runs
+    several = sorted(folders[1].glob("nsae_l1=1e-05*"))
+    done = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--json", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    (line,) = json.loads(done.stdout)["stability"]
+    one, other = (load_sae(folder, layer=4).W_dec for folder in several)
+    cosines = np.abs(np.nan_to_num(torch.nn.functional.normalize(one, dim=1) @ torch.nn.functional.normalize(other).mT))
+    assert 0 < line["cosine_mean"] <= cosines.max() + 1e-6
+    assert line["matched"] == min(line["live_first"], line["live_second"])
+    assert line["share_0.9"] <= line["share_0.7"] <= 1
+    table = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--device", "cpu").stdout
+    assert table.count("\n| blocks.4.hook_mlp_out") == 1
+
+
+def test_dead_features_are_matched_with_none(demo_runs: tuple[Path, list[Path]]) -> None:
+    run = find_runs(demo_runs[1])[0]
+    some, others = torch.zeros(512, dtype=torch.int64), torch.zeros(512, dtype=torch.int64)
+    some[:5], others[3:10] = 1, 1
+    counts = [{"all": Counts(9, count, 0.0, 9)} for count in (some, others)]
+    (line,) = stability([Fires(run, "blocks.4.hook_mlp_out", False, here) for here in counts])
+    assert (line["live_first"], line["live_second"], line["matched"]) == (5, 7, 5)
+    assert line["share_0.9"] == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same
+
+
+@pytest.mark.parametrize(("options", "says"), [((), "two or more"), (("--layers", "2"), "no layer 2")])
+def test_one_run_or_a_layer_that_is_not_there_is_refused(
+    demo_runs: tuple[Path, list[Path]], command, options: tuple[str, ...], says: str
+) -> None:
+    path, folders = demo_runs
+    several = sorted(folders[1].glob("nsae_l1=1e-05*"))[: 2 if options else 1]
+    done = command("analyze", "stability", "--store", path, *several, *options)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_a_layer_has_all_hooks_of_the_runs(make_store, train_small, command, tmp_path: Path) -> None:
+    hooks = ["blocks.0.hook_mlp_out", "blocks.0.hook_resid_post", "blocks.1.hook_mlp_out", "blocks.1.hook_resid_post"]
+    store, _, _ = make_store(n_contexts=80, widths=dict.fromkeys(hooks, 8))
+    for kind in ("mlp_out", "resid_post"):
+        train_small(store, "--variant", "baseline", "--seed", "0,1", "--hook", kind).rename(tmp_path / kind)
+    common = ("--store", store.path, tmp_path / "mlp_out", tmp_path / "resid_post", "--layers", "1", "--device", "cpu")
+    done = command("analyze", "stability", *common, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [line["hook"] for line in json.loads(done.stdout)["stability"]] == hooks[2:]
+    done = command("analyze", "features", *common, "--each", "1", "--without-model", "--out", tmp_path / "features")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "features" / "features.json").read_text())
+    assert {feature["hook"] for feature in found} == set(hooks[2:])

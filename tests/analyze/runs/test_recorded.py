@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from analyze.runs.trained_run import short_names
+
+
+@pytest.fixture
+def experiment(make_store, train_small) -> Path:
+    store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16})
+    return train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
+
+
+def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(command, experiment: Path) -> None:
+    rows = json.loads(command("analyze", "runs", experiment, "--json").stdout)
+    lines = [json.loads(line) for line in (experiment / "nsae" / "metrics.jsonl").read_text().splitlines()]
+    expected = {(r["hook"], r["noise"]): r for r in lines if r["split"] == "heldout"}
+    assert len(expected) == 4
+    of_nsae = [("nsae", False), ("nsae", True)]
+    assert [(row["run"], row["noise"]) for row in rows] == [("baseline", False)] * 2 + of_nsae * 2
+    for row in rows[2:]:
+        record = expected[row["hook"], row["noise"]]
+        assert row["rows"] == record["rows"] == 3968
+        assert (row["l0"], row["gamma"], row["suppression"]) == (record["l0"], record["gamma"], record["suppression"])
+
+
+def test_csv_has_what_json_has_and_the_table_a_line_for_each_run_and_layer(command, experiment: Path) -> None:
+    rows = json.loads(command("analyze", "runs", experiment, "--json").stdout)
+    read = list(csv.DictReader(io.StringIO(command("analyze", "runs", experiment, "--csv").stdout)))
+    assert [float(row["l0"]) for row in read] == [row["l0"] for row in rows]
+    table = command("analyze", "runs", experiment / "nsae").stdout.splitlines()
+    assert len(table) == 2 + 2
+    off, on = (next(r["l0"] for r in rows if r["noise"] == noise and r["run"] == "nsae") for noise in (False, True))
+    assert f" {off:.3g} / {on:.3g} " in table[2]
+
+
+def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, experiment: Path, tmp_path: Path) -> None:
+    for path in (tmp_path / "made.zarr", experiment / "nsae" / "final"):
+        done = command("analyze", "runs", path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"Error: {path} has no run; give a folder")
+    shutil.rmtree(experiment / "nsae" / "final")
+    (experiment / "nsae" / "metrics.jsonl").unlink()
+    done = command("analyze", "runs", experiment / "nsae")
+    assert done.returncode == 2
+    assert "has no measure on the held-out split yet" in done.stderr
+    done = command("analyze", "runs", experiment)
+    assert done.returncode == 0
+    assert "Note: run nsae is left out: it has no measure on the held-out split yet" in done.stderr
+    assert "nsae" not in done.stdout
+
+
+def test_a_folder_of_experiments_has_the_runs_of_all_of_them(command, experiment: Path) -> None:
+    whole = json.loads(command("analyze", "runs", experiment.parent, "--json").stdout)
+    assert whole == json.loads(command("analyze", "runs", experiment, "--json").stdout)
+
+
+def test_runs_of_one_name_in_folders_of_one_name_are_told_apart() -> None:
+    paths = [Path("/c/a/nsae/nsae"), Path("/c/b/nsae/nsae"), Path("/c/b/baseline"), Path("/c/b/nsae/other")]
+    assert list(short_names(paths).values()) == ["a/nsae/nsae", "b/nsae/nsae", "baseline", "other"]
+
+
+def test_a_half_written_last_measure_is_left_out_and_damaged_settings_are_one_sentence(
+    command, experiment: Path
+) -> None:
+    rows = command("analyze", "runs", experiment, "--json").stdout
+    with open(experiment / "nsae" / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 6')
+    assert command("analyze", "runs", experiment, "--json").stdout == rows
+    (experiment / "nsae" / "run.json").write_text("{")
+    done = command("analyze", "runs", experiment)
+    assert done.returncode == 2
+    assert "run.json is damaged" in done.stderr
+
+
+def test_weights_that_are_cut_off_are_one_sentence(command, make_store, train_small) -> None:
+    store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})
+    weights = train_small(store, "--variant", "nsae") / "nsae" / "final" / "sae.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = command("analyze", "measures", "--store", store.path, weights.parent.parent, "--device", "cpu")
+    assert done.returncode == 2
+    assert "sae.safetensors is damaged" in done.stderr

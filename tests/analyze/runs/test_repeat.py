@@ -1,0 +1,31 @@
+"""The printed commands, parsed as a shell does, make the runs that the experiment recorded."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from analyze.runs.repeat import commands
+from analyze.runs.trained_run import find_runs
+
+
+def test_the_printed_training_makes_the_recorded_runs_zeros_and_odd_paths_included(
+    make_store, train_small, command, tmp_path: Path
+) -> None:
+    store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 8}, name="a store's $HOME.zarr")
+    out = train_small(
+        store, "--variant", "nsae", "--lr", "0.00001234567", "--sigma", "0,0.5", "--seed", "0,7",
+        "--snapshots", "0", "--checkpoint-minutes", "0", "--l1-warmup", "0", "--l1-power", "0", "--no-decoder-bias",
+        "--clip", "0.5",
+    )  # fmt: skip
+    moved = out.rename(tmp_path / 'the runs; "here"')
+    harvest, train = (shlex.split(line) for line in commands(store, find_runs([moved])))
+    assert harvest == ["harvest", "--out", str(store.path)]  # of a made-up store, which records no settings
+    recorded = json.loads((moved / "experiment.json").read_text())["settings"]
+    shown = command(*train, "--show")
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["runs"] == recorded["runs"]
+    done = command(*train)  # all other settings, and the paths
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stderr

@@ -1,0 +1,50 @@
+"""Curves over training, from what runs recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyze.runs.trained_run import find_runs
+from analyze.runs.training_curves import Curve, curve_lines, curves, rows_to_near_end
+
+
+def curve(values: list[float]) -> Curve:
+    return Curve("r", "h", "heldout", False, "l2", [10 * (i + 1) for i in range(len(values))], values)
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [([8, 4, 2, 1.05, 1], 40), ([1, 1, 1], 10), ([1, 5, 1], 30), ([2, 1.1, 0.8, 1], 40), ([3, 2, 0], None)],
+)
+def test_a_curve_is_near_its_end_once_it_stays_within_a_tenth_of_it(values: list[float], rows: int | None) -> None:
+    assert rows_to_near_end(curve(values)) == rows
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30))
+def test_from_there_on_no_point_is_further_away_and_the_one_before_is(values: list[float]) -> None:
+    one = curve(values)
+    rows = rows_to_near_end(one)
+    assert rows is not None
+    after = one.rows.index(rows)
+    assert all(abs(value / values[-1] - 1) <= 0.1 for value in values[after:])
+    assert after == 0 or abs(values[after - 1] / values[-1] - 1) > 0.1
+
+
+def test_curves_hold_what_the_metrics_say(demo_runs: tuple[Path, list[Path]]) -> None:
+    runs = find_runs(demo_runs[1])
+    found = {(c.run, c.hook, c.split, c.noise, c.measure): c for c in curves(runs)}
+    run = next(run for run in runs if run.variant == "nsae")
+    records = [json.loads(line) for line in run.folder.metrics.read_text().splitlines()]
+    expected = [
+        (r["rows"], r["l0"]) for r in records
+        if (r["split"], r["hook"], r["noise"]) == ("heldout", "blocks.4.hook_mlp_out", False)
+    ]  # fmt: skip
+    one = found[run.name, "blocks.4.hook_mlp_out", "heldout", False, "l0"]
+    assert list(zip(one.rows, one.values, strict=True)) == expected
+    assert len(expected) == 8
+    assert len(curve_lines([one])) == 8

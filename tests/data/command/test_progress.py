@@ -1,0 +1,90 @@
+"""A bar on a terminal, a line a minute in a log."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from data.command import progress
+from data.command.progress import Bar, log_line
+
+SCRIPT = """
+import time
+from data import progress
+progress.LOG_SECONDS = 0.2
+with progress.Bar(total=4000, initial=1000, desc="training", unit="row", unit_scale=True) as bar:
+    for _ in range(30):
+        time.sleep(0.03)
+        bar.set_postfix_str("loss 0.5", refresh=False)
+        bar.set_description("validating")
+        bar.set_description("training")
+        bar.update(100)
+"""
+
+
+def test_without_a_terminal_there_are_whole_lines_and_few_of_them() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert "\r" not in done.stderr
+    assert lines[0] == "training: 1.00k of 4.00k row"
+    assert 3 <= len(lines) <= 10
+    assert lines[-1].startswith("training: 4.00k of 4.00k row, ")
+    assert lines[-1].endswith("row/s, 00:00 left, loss 0.5")
+
+
+def test_on_a_terminal_it_is_a_bar() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    done = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs)
+    os.close(theirs)
+    text = b""
+    try:
+        while part := os.read(ours, 65536):
+            text += part
+    except OSError:  # the other end is closed
+        pass
+    assert done.wait() == 0
+    assert text.count(b"\r") > 3
+    assert b"%|" in text
+
+
+def test_a_line_a_minute_whatever_is_refreshed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    bar = Bar(total=1000, desc="patching", unit="context", mininterval=0)
+    for second in range(600):
+        now[0] = float(second)
+        bar.update(1)
+        bar.refresh()
+    bar.close()
+    assert len(capsys.readouterr().err.splitlines()) == 10
+
+
+def test_a_line_a_minute_also_while_nothing_is_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.3)
+    with Bar(total=10, desc="training", unit="row") as bar:
+        bar.set_description("validating")
+        time.sleep(1.0)
+        while_idle = capsys.readouterr().err.splitlines()
+    assert while_idle[0] == "training: 0 of 10 row"
+    assert 3 <= len(while_idle) <= 4
+    assert all(line.startswith("validating: 0 of 10 row") for line in while_idle[1:])
+
+
+def test_a_line_says_stage_done_total_rate_and_time_left() -> None:
+    facts = {"n": 30, "total": 90, "initial": 10, "elapsed": 10.0, "rate": None, "unit": "context", "unit_scale": False,
+             "prefix": "patching: ", "postfix": None}  # fmt: skip
+    assert log_line(facts) == "patching: 30 of 90 context, 2 context/s, 00:30 left"
+    assert log_line({**facts, "total": None}) == "patching: 30 context, 2 context/s"

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from data.shuffle.quality import mixing, simulated, uniform_distinct
+from data.shuffle.stream import DEFAULT_POOL
+from data.store.layout import Layout, choose_rows_per_shard
+from data.summary import store_mixing
+
+
+def test_a_store_of_10m_tokens_mixes_at_least_nine_tenths_as_well_as_a_uniform_draw() -> None:
+    rows_per_shard = choose_rows_per_shard(10_000_000, 768 * 2)
+    layout = Layout(39_062, 391, 256, rows_per_shard, 32, seed=0)
+    order, contexts = simulated(layout, pool=DEFAULT_POOL, seed=0)
+    assert mixing(order, contexts, 256) >= 0.9
+    group = DEFAULT_POOL * rows_per_shard * 768 * 2
+    assert 2 * group <= 4 << 30  # the present group and the next, one layer
+    assert 12 * 2 * group <= 8 << 30  # twelve layers
+
+
+def test_the_uniform_draw_agrees_with_a_simulated_one() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [len(np.unique(rng.choice(64 * 500, 900, replace=False) // 64)) for _ in range(300)]
+    assert uniform_distinct(64, 64 * 500, 900) == pytest.approx(np.mean(drawn), rel=0.005)
+
+
+def test_unmixed_rows_score_low() -> None:
+    """A store whose shards each hold a few whole contexts, read one shard at a time."""
+    layout = Layout(1000, 0, 64, 256, 1, seed=0)
+    order, contexts = simulated(layout, pool=1, seed=0)
+    assert mixing(order, contexts, 64, batch_size=256) < 0.05
+
+
+def test_a_real_stores_mixing_equals_its_simulation(make_store) -> None:
+    store, _, _ = make_store(n_contexts=120, rows_per_shard=64)
+    order, contexts = simulated(store.layout, pool=3, seed=0)
+    expected = mixing(order, contexts, store.layout.rows_per_context, batch_size=128)
+    assert store_mixing(store, pool=3, batch_size=128) == expected

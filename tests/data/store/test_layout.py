@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.store.layout import Layout, choose_rows_per_shard, worker_windows
+
+layouts = st.builds(
+    lambda n, heldout, per_context, per_shard, per_window, seed: Layout(
+        n, min(heldout, n - 1), per_context, per_shard, per_window, seed
+    ),
+    st.integers(1, 60), st.integers(0, 30), st.integers(1, 40), st.sampled_from([1, 4, 32, 128]),
+    st.integers(1, 7), st.integers(0, 2**32),
+)  # fmt: skip
+
+
+def every_row(layout: Layout, windows: list[int]) -> list[tuple[int, int, int]]:
+    """(row, shard, offset) of all rows of some windows, read off `cards`."""
+    found = []
+    for window in windows:
+        for deal in layout.deals(window):
+            cards = deal.cards(0, deal.n_rounds)
+            for offset, shard in zip(*np.nonzero(cards >= 0), strict=True):
+                found.append((int(cards[offset, shard]), deal.first_shard + int(shard), int(offset)))
+    return found
+
+
+@given(layout=layouts)
+def test_every_row_has_one_place_and_every_place_one_row(layout: Layout) -> None:
+    found = every_row(layout, list(range(layout.n_windows)))
+    assert sorted(row for row, _, _ in found) == list(range(layout.n_rows))
+    assert len({(shard, offset) for _, shard, offset in found}) == layout.n_rows
+
+
+@given(layout=layouts)
+def test_shards_fit_and_have_no_gaps(layout: Layout) -> None:
+    counts: dict[int, list[int]] = {}
+    for _, shard, offset in every_row(layout, list(range(layout.n_windows))):
+        counts.setdefault(shard, []).append(offset)
+    assert set(counts) == set(range(layout.n_shards))
+    for offsets in counts.values():
+        assert sorted(offsets) == list(range(len(offsets)))
+        assert len(offsets) <= layout.rows_per_shard
+
+
+@given(layout=layouts)
+def test_a_shard_belongs_to_one_split(layout: Layout) -> None:
+    heldout_rows = layout.n_heldout_contexts * layout.rows_per_context
+    for row, shard, _ in every_row(layout, list(range(layout.n_windows))):
+        assert (row < heldout_rows) == (shard < layout.n_heldout_shards)
+
+
+@given(layout=layouts, world_size=st.integers(1, 5))
+def test_two_workers_never_share_a_row_and_all_have_all(layout: Layout, world_size: int) -> None:
+    rows = [
+        {row for row, _, _ in every_row(layout, list(worker_windows(layout, rank, world_size)))}
+        for rank in range(world_size)
+    ]
+    assert sum(map(len, rows)) == layout.n_rows
+    assert len(set().union(*rows)) == layout.n_rows
+
+
+@given(layout=layouts, batch=st.integers(1, 9))
+def test_batches_in_any_sizes_put_rows_where_the_whole_deal_does(layout: Layout, batch: int) -> None:
+    for window in range(layout.n_windows):
+        expected = {row: (shard, offset) for row, shard, offset in every_row(layout, [window])}
+        found = {}
+        first, last = layout.window_contexts(window)
+        for context in range(first, last, batch):
+            lo, hi = context * layout.rows_per_context, min(context + batch, last) * layout.rows_per_context
+            for deal in layout.deals(window):
+                rows, runs = deal.place(lo, hi)
+                places = [(run.shard, run.offset + i) for run in runs for i in range(run.count)]
+                found |= dict(zip(rows.tolist(), places, strict=True))
+        assert found == expected
+
+
+@given(layout=layouts)
+def test_shard_rows_are_the_counts_of_cards(layout: Layout) -> None:
+    for window in range(layout.n_windows):
+        for deal in layout.deals(window):
+            counted = (deal.cards(0, deal.n_rounds) >= 0).sum(axis=0)
+            assert np.array_equal(deal.shard_rows(), counted)
+
+
+def test_a_shard_holds_rows_of_many_contexts_at_all_positions() -> None:
+    layout = Layout(1024, 0, 256, 8192, 32, seed=3)
+    deal = layout.deals(0)[0]
+    column = deal.cards(0, deal.n_rounds)[:, 5]
+    assert len(np.unique(column // 256)) == 1024  # 262144 rows in 32 shards: 8 of each context's 256
+    assert len(np.unique(column % 256)) == 256
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "row_bytes", "expected"),
+    [(10**8, 1536, 16384), (10**8, 3072, 8192), (10**8, 128, 65536), (300_000, 256, 16384), (1000, 256, 256)],
+)
+def test_shards_are_a_power_of_two_within_24_mebibytes(n_rows: int, row_bytes: int, expected: int) -> None:
+    assert choose_rows_per_shard(n_rows, row_bytes) == expected

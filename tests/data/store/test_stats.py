@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.store import stats
+
+
+def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 6)).astype(np.float32) * rng.lognormal(size=(n, 1)).astype(np.float32)
+    return x, rng.random(n) < 0.2
+
+
+def check_same(found: stats.NormStats, expected: stats.NormStats) -> None:
+    assert np.allclose(found.moments, expected.moments, rtol=1e-12)
+    assert np.allclose(found.norms, expected.norms, rtol=1e-12)
+    assert np.array_equal(found.histogram, expected.histogram)
+
+
+def test_moments_and_norms_agree_with_numpy_in_float64() -> None:
+    x, first = rows(1000, 0)
+    found = stats.measure(x, first)
+    for subset, part in ((stats.ALL, x), (stats.WITHOUT_FIRST, x[~first])):
+        norms = np.linalg.norm(part.astype(np.float64), axis=1)
+        assert found.count(subset) == len(part)
+        assert found.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-12)
+        assert found.norm_variance(subset) == pytest.approx(norms.var(), rel=1e-9)
+        assert found.mean(subset) == pytest.approx(part.astype(np.float64).mean(0), rel=1e-9, abs=1e-12)
+        assert found.variance(subset) == pytest.approx(part.astype(np.float64).var(0), rel=1e-9)
+        assert found.largest(subset) == np.abs(part).max()
+        edges = np.concatenate([[0], stats.bin_edges(), [np.inf]])
+        assert np.array_equal(found.histogram[subset], np.histogram(norms, bins=edges)[0])
+
+
+@given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
+def test_parts_in_any_cut_merge_to_the_whole(cuts: list[int], seed: int) -> None:
+    x, first = rows(300, seed)
+    whole = stats.measure(x, first)
+    pieces = np.split(np.arange(300), sorted(cuts))
+    merged = stats.merge((stats.measure(x[p], first[p]) for p in pieces if len(p)), 6)
+    check_same(merged, whole)
+
+
+@given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
+def test_a_tally_of_any_parts_is_that_of_the_whole(cuts: list[int], seed: int) -> None:
+    x, first = rows(300, seed)
+    whole, tally = stats.measure(x, first), stats.Tally(6)
+    for p in np.split(np.arange(300), sorted(cuts)):
+        tally.add(x[p], first[p])
+    check_same(tally.stats(), whole)
+
+
+def test_every_finite_float16_counts_with_its_value() -> None:
+    x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    x = x[np.isfinite(x)][:, None]
+    norms = np.abs(x[:, 0].astype(np.float64))
+    for value, norm in zip(np.split(x, 512), np.split(norms, 512), strict=True):  # sums that one wrong value changes
+        found = stats.measure(value, np.zeros(len(value), dtype=bool))
+        assert found.moments[stats.ALL, 0, 0] == pytest.approx(value.astype(np.float64).sum(), rel=1e-12)
+        assert found.norms[stats.ALL, stats.NORM_SUM] == pytest.approx(norm.sum(), rel=1e-12)
+        assert found.largest() == norm.max()
+
+
+def test_nothing_has_no_mean() -> None:
+    assert np.isnan(stats.empty(3).mean_norm())
+
+
+def test_norms_of_any_size_have_a_bin() -> None:
+    x = np.array([[0.0], [2.0**-40], [1.0], [2.0**30]], dtype=np.float32)
+    found = stats.measure(x, np.zeros(4, dtype=bool))
+    assert found.histogram[stats.ALL].sum() == 4
+    assert found.histogram[stats.ALL][0] == 2
+    assert found.histogram[stats.ALL][-1] == 1

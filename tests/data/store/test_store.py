@@ -1,0 +1,224 @@
+"""The store as it lies on disk: what our reader, zarr-python and tensorstore find in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorstore
+import torch
+import zarr
+
+from data import Store, StoreError, open_store
+from data.store import stats
+from data.store.arrays import group
+from data.store.encodings import decode_int8
+from data.store.schema import channel_scale_name, row_scale_name
+from data.store.sealed import DIGEST, sealed
+from data.store.verify import verify
+
+FORMATS = [
+    ("float32", "none"), ("float16", "none"), ("bfloat16", "none"), ("int8", "none"),
+    ("float16", "zstd"), ("float16", "blosc"), ("bfloat16", "blosc"), ("int8", "zstd"),
+]  # fmt: skip
+ERROR = {"float32": 0, "float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 0.02}
+
+
+def read_zarr(store: Store, name: str) -> np.ndarray:
+    return np.asarray(zarr.open_array(store.path / name, mode="r")[...])
+
+
+def read_tensorstore(store: Store, name: str) -> np.ndarray:
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(store.path / name)}}
+    return np.asarray(tensorstore.open(spec, read=True).result().read().result())
+
+
+def decoded(store: Store, hook: str, read) -> np.ndarray:
+    """Rows [n_rows, d] as FORMAT.md says another reader gets them."""
+    stored = read(store, hook)
+    if store.dtype == "int8":
+        return decode_int8(stored, read(store, row_scale_name(hook)), read(store, channel_scale_name(hook)))
+    if store.dtype == "bfloat16":
+        return torch.from_numpy(stored.copy()).view(torch.bfloat16).float().numpy()
+    return stored
+
+
+def check_rows(store: Store, found: np.ndarray, expected: np.ndarray) -> None:
+    """Each stored row is its source row within the type's rounding; all others are NaN."""
+    per_shard = store.layout.rows_per_shard
+    seen = np.zeros(len(found), dtype=bool)
+    for shard in store.shards("heldout") + store.shards("train"):
+        context, position = store.origin(shard)
+        rows = context.astype(int) * store.layout.rows_per_context + position - store.schema.skip_positions
+        here = slice(shard * per_shard, shard * per_shard + len(rows))
+        error = np.linalg.norm(found[here] - expected[rows], axis=1) / np.linalg.norm(expected[rows], axis=1)
+        assert error.max() <= ERROR[store.dtype]
+        seen[here] = True
+    assert seen.sum() == store.n_rows("train") + store.n_rows("heldout")
+    assert np.isnan(found[~seen]).all()
+
+
+@pytest.mark.parametrize(("dtype", "compression"), FORMATS)
+def test_all_readers_find_each_row_once_within_the_types_rounding(make_store, dtype: str, compression: str) -> None:
+    store, values, _ = make_store(dtype=dtype, compression=compression, skip=1)
+    assert store.n_rows("heldout") == 10 * 31
+    assert store.n_rows("train") == 50 * 31
+    for hook, expected in values.items():
+        for read in (read_zarr, read_tensorstore):
+            check_rows(store, decoded(store, hook, read), expected)
+        for shard in store.shards("train"):
+            rows = decoded(store, hook, read_zarr)[shard * 128 : shard * 128 + store.shard_rows(shard)]
+            assert np.array_equal(store.rows(hook, shard), rows)
+            assert np.array_equal(store.tensor(hook, shard).float().numpy(), rows)
+
+
+def test_the_group_opens_in_zarr_with_every_array(make_store) -> None:
+    store, _, tokens = make_store()
+    group = zarr.open_group(store.path, mode="r")
+    for name, array in group.members(max_depth=None):
+        if isinstance(array, zarr.Array):
+            assert np.asarray(array[...]).shape == array.shape, name
+    assert np.array_equal(group["tokens"][...], tokens)
+    assert group.attrs["provenance"]["model"]["name"] == "made-up"
+
+
+def test_every_row_comes_from_where_its_origin_says(make_store) -> None:
+    store, _, _ = make_store(skip=2)
+    seen = set()
+    for split, contexts in (("heldout", range(10)), ("train", range(10, 60))):
+        for shard in store.shards(split):
+            context, position = store.origin(shard)
+            assert set(context.tolist()) <= set(contexts)
+            seen |= set(zip(context.tolist(), position.tolist(), strict=True))
+    assert seen == {(c, p) for c in range(60) for p in range(2, 32)}
+
+
+def test_rows_are_mapped_not_copied(make_store) -> None:
+    store, _, _ = make_store()
+    rows = store.rows("blocks.0.hook_mlp_out", 3)
+    address = rows.__array_interface__["data"][0]
+    ranges = (line.split() for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines())
+    files = {words[5]: words[0].split("-") for words in ranges if len(words) > 5}
+    low, high = files[str(store.path / "blocks.0.hook_mlp_out" / "c.3.0")]
+    assert int(low, 16) <= address < int(high, 16)
+    tensor = store.tensor("blocks.0.hook_mlp_out", 3)
+    assert tensor.dtype == torch.float16
+    assert tensor.data_ptr() == store.stored("blocks.0.hook_mlp_out", 3).__array_interface__["data"][0] or len(tensor)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+def test_statistics_are_those_of_the_stored_values_recomputed_in_float64(make_store, dtype: str) -> None:
+    store, _, _ = make_store(dtype=dtype)
+    for hook in store.hooks:
+        for split in ("train", "heldout"):
+            shards = store.shards(split)
+            x = np.concatenate([store.rows(hook, s) for s in shards]).astype(np.float64)
+            first = np.concatenate([store.origin(s)[1] for s in shards]) == 0
+            found = store.statistics(hook, split)
+            for subset, part in ((stats.ALL, x), (stats.WITHOUT_FIRST, x[~first])):
+                norms = np.linalg.norm(part, axis=1)
+                assert found.count(subset) == len(part)
+                assert found.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-9)
+                assert found.norm_variance(subset) == pytest.approx(norms.var(), rel=1e-6)
+                assert found.mean(subset) == pytest.approx(part.mean(0), abs=1e-9)
+                assert found.largest(subset) == pytest.approx(np.abs(part).max())
+
+
+def test_tokens_and_documents_can_be_read_by_context(make_store) -> None:
+    store, _, tokens = make_store()
+    pick = np.array([59, 0, 17])
+    assert np.array_equal(store.tokens(pick), tokens[pick])
+    assert np.array_equal(store.documents(pick)[:, 0], pick // 2)
+
+
+def test_an_unfinished_store_opens_and_shows_only_whole_windows(make_store) -> None:
+    store, _, _ = make_store(windows=2)
+    assert not store.complete
+    assert store.shards("train") + store.shards("heldout") != []
+    assert max(store.shards("train")) == 7
+    assert all(problem is None for problem in verify(store.path))
+    found = read_zarr(store, "blocks.0.hook_mlp_out")
+    assert np.isnan(found[8 * 128 :]).all()
+    with pytest.raises(StoreError, match="not committed"):
+        store.rows("blocks.0.hook_mlp_out", 9)
+
+
+def test_two_stores_of_the_same_thing_are_equal_byte_for_byte(make_store) -> None:
+    one, _, _ = make_store(name="one.zarr")
+    two, _, _ = make_store(name="two.zarr")
+    files = {p.relative_to(one.path): p.read_bytes() for p in one.path.rglob("*") if p.is_file()}
+    assert files == {p.relative_to(two.path): p.read_bytes() for p in two.path.rglob("*") if p.is_file()}
+    assert one.fingerprint == two.fingerprint
+    other, _, _ = make_store(name="three.zarr", seed=1)
+    assert other.fingerprint != one.fingerprint
+
+
+def test_a_finished_commit_table_is_one_file(make_store) -> None:
+    store, _, _ = make_store()
+    assert sorted(p.name for p in (store.path / "commit").iterdir()) == ["c.0.0", "zarr.json"]
+    assert not store.path.with_name(store.path.name + ".partial").exists()
+
+
+@pytest.mark.parametrize("name", ["blocks.1.hook_mlp_out/c.3.0", "context/c.0", "position/c.2", "tokens/c.0.0",
+                                  "commit/c.0.0", "stats/blocks.0.hook_mlp_out/moments/c.0.0.0.0"])  # fmt: skip
+def test_verify_names_a_file_with_one_flipped_bit(make_store, name: str) -> None:
+    store, _, _ = make_store()
+    path = store.path / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    (problem,) = (problem for problem in verify(store.path) if problem)
+    assert name in f"{problem.file} {problem.what}"
+
+
+def test_verify_notices_a_shard_replaced_by_another_whole_one_and_missing_or_short_files(make_store) -> None:
+    store, _, _ = make_store()
+    folder = store.path / "blocks.0.hook_mlp_out"
+    (folder / "c.5.0").write_bytes((folder / "c.6.0").read_bytes())
+    (folder / "c.7.0").unlink()
+    (folder / "c.8.0").write_bytes((folder / "c.8.0").read_bytes()[:-100])
+    problems = {problem.file.split("/")[1] for problem in verify(store.path) if problem}
+    assert problems == {"c.5.0", "c.7.0", "c.8.0"}
+
+
+def test_changed_provenance_breaks_the_fingerprint(make_store) -> None:
+    store, _, _ = make_store()
+    metadata = json.loads((store.path / "zarr.json").read_text())
+    attributes = {name: value for name, value in metadata["attributes"].items() if name != DIGEST}
+    attributes["provenance"]["model"]["name"] = "another"
+    (store.path / "zarr.json").write_text(json.dumps(group(sealed(attributes))))
+    assert [p.file for p in verify(store.path) if p] == ["commit"]
+    with pytest.raises(StoreError, match="does not fit the fingerprint"):
+        open_store(store.path)
+
+
+def test_what_is_no_store_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store at"):
+        open_store(tmp_path / "none")
+    zarr.open_group(tmp_path / "other.zarr", mode="w")
+    with pytest.raises(StoreError, match="not an activation store"):
+        open_store(tmp_path / "other.zarr")
+
+
+def test_an_unknown_hook_is_refused_with_the_known_ones(make_store) -> None:
+    store, _, _ = make_store()
+    with pytest.raises(StoreError, match=r"no hook 'blocks.7.hook_mlp_out'; it has blocks.0"):
+        store.rows("blocks.7.hook_mlp_out", 0)
+
+
+def test_reading_needs_neither_zarr_nor_the_language_models_libraries() -> None:
+    heavy = ("transformer_lens", "transformers", "datasets", "zarr")
+    code = f"import sys, data; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_positions_beyond_16_bits_are_kept(make_store) -> None:
+    store, _, _ = make_store(n_contexts=2, n_heldout=1, context_size=40_000, skip=39_900)
+    for split in ("heldout", "train"):
+        _, position = store.origin(store.shards(split)[0])
+        assert sorted(position.tolist()) == list(range(39_900, 40_000))

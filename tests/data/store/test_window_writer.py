@@ -1,0 +1,120 @@
+"""A window between a kill and the next start: what changed on the disk meanwhile is not sealed as good."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import Store, open_store
+from data.errors import WindowDamagedError
+from data.store.layout import Run
+from data.store.lifecycle import committed_windows, staging_path
+from data.store.window_writer import WindowStaging
+
+HOOK = "blocks.0.hook_mlp_out"
+
+
+def filled(store: Store, window: int, *, synced: bool = True) -> WindowStaging:
+    """A window with all its rows, each row's entries its number in the shard."""
+    staging = WindowStaging(store.path, staging_path(store.path), store.schema, window)
+    for deal in store.layout.deals(window):
+        for shard, n_rows in enumerate(deal.shard_rows().tolist(), start=deal.first_shard):
+            for begin in range(0, n_rows, 50):
+                n = min(50, n_rows - begin)
+                rows = {
+                    name: np.repeat(np.arange(begin, begin + n)[:, None], d, axis=1).astype(dtype)
+                    for name, (dtype, d) in store.schema.staged.items()
+                }
+                staging.write([Run(shard, begin, n)], rows)
+    if synced:
+        staging.sync(store.layout.window_contexts(window)[1])
+    return staging
+
+
+def again(store: Store, window: int) -> WindowStaging:
+    return WindowStaging(store.path, staging_path(store.path), store.schema, window)
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_a_bit_flipped_before_sealing_discards_the_window_by_the_files_name(make_store, dtype, compression) -> None:
+    store, _, _ = make_store(windows=0, dtype=dtype, compression=compression)
+    for name in store.schema.staged:
+        staging = filled(store, 1)
+        flip(staging.folder / f"{name}.5", 41)
+        resumed = again(store, 1)
+        assert resumed.resume() == store.layout.window_contexts(1)[1]
+        with pytest.raises(WindowDamagedError, match=f"{name}.5 is damaged.*window 1 is harvested again"):
+            resumed.seal()
+        assert committed_windows(store.path, store.schema) == set()
+        assert again(store, 1).resume() == 0
+    filled(store, 1).seal()
+    assert open_store(store.path).shards("train") == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("change", ["truncated", "emptied", "deleted", "a folder", "a link"])
+def test_a_file_that_lacks_its_rows_discards_the_window_as_it_is_taken_up(make_store, tmp_path, change: str) -> None:
+    store, _, _ = make_store(windows=0)
+    path = filled(store, 1).folder / f"{HOOK}.5"
+    kept = path.read_bytes()
+    path.unlink()
+    if change == "a folder":
+        path.mkdir()
+    elif change == "a link":
+        (tmp_path / "elsewhere").write_bytes(kept)
+        path.symlink_to(tmp_path / "elsewhere")
+    elif change != "deleted":
+        path.write_bytes(kept[: -10 if change == "truncated" else 0])
+    with pytest.raises(WindowDamagedError, match=f"{HOOK}.5"):
+        again(store, 1).resume()
+    assert again(store, 1).resume() == 0
+
+
+def test_a_changed_byte_of_the_progress_discards_the_window(make_store) -> None:
+    store, _, _ = make_store(windows=0)
+    size = len((filled(store, 1).folder / "progress.json").read_bytes())
+    for place in range(0, size, 97):
+        staging = filled(store, 1)
+        flip(staging.folder / "progress.json", place)
+        with pytest.raises(WindowDamagedError, match=r"progress\.json"):
+            again(store, 1).resume()
+
+
+def test_rows_that_were_not_recorded_are_written_again(make_store) -> None:
+    store, _, _ = make_store(windows=0)
+    for synced in (False, True):
+        staging = filled(store, 1, synced=synced)
+    assert json.loads((staging.folder / "progress.json").read_text(encoding="utf-8"))["written"][f"{HOOK}.5"][0] == 128
+    staging.seal()
+    assert np.array_equal(open_store(store.path).rows(HOOK, 5)[:, 0], np.arange(128))
+
+
+@pytest.mark.parametrize("moved", [1, 3, 8])
+def test_sealing_goes_on_where_some_files_are_in_the_store_already(make_store, moved: int, monkeypatch) -> None:
+    store, _, _ = make_store(windows=0, dtype="int8")
+    staging, replace, calls = filled(store, 1), os.replace, []
+
+    def killed(source, target) -> None:
+        calls.append(target)
+        if len(calls) > moved:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("data.system.location.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        staging.seal()
+    monkeypatch.setattr("data.system.location.os.replace", replace)
+    resumed = again(store, 1)
+    assert resumed.resume() == store.layout.window_contexts(1)[1]
+    resumed.seal()
+    assert open_store(store.path).shards("train") == [4, 5, 6, 7]

@@ -1,0 +1,335 @@
+"""Models and datasets by hub name: the command as users run it, against a server that answers as the hub does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import zstandard
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from data import Store, open_store
+from harvest.demo import MODEL as DEMO
+from harvest.text.sources import THE_PILE
+
+MODEL = "someone/tiny-gpt2"
+TEXTS = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(1200)]
+SIZES = ("--tokens", "20k", "--context-size", "32", "--device", "cpu")
+
+API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.+))?)?")
+RESOLVE = re.compile(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+
+
+class Hub(ThreadingHTTPServer):
+    """What the libraries ask of the hub, answered from folders: one for each branch of a repository."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.repositories: dict[tuple[str, str], dict[str, tuple[str, Path]]] = defaultdict(dict)
+        self.requests: list[str] = []
+        self.breaks_at: str | None = None  # a path at which the connection ends without an answer
+
+    def add(self, kind: str, name: str, folder: Path, branch: str = "main") -> str:
+        """Serve a folder as a branch; returns its commit."""
+        commit = hashlib.sha1(f"{kind} {name} {branch}".encode()).hexdigest()
+        for revision in (branch, commit):
+            self.repositories[kind, name][revision] = commit, folder
+        return commit
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Hub
+
+    def do_GET(self) -> None:
+        path, query = unquote(urlsplit(self.path).path), urlsplit(self.path).query
+        if path == self.server.breaks_at:
+            self.close_connection = True
+        elif found := API.fullmatch(path):
+            kind, name, question, revision, below = found.groups()
+            deep = "recursive=true" in query
+            self.answer_from(kind, name, revision or "main", question or "revision", below or "", deep=deep)
+        elif found := RESOLVE.fullmatch(path):
+            kind, name, revision, below = found.groups("models")
+            self.answer_from(kind, name, revision, "resolve", below)
+        else:
+            self.answer(404)
+
+    do_HEAD = do_GET
+
+    def answer_from(
+        self, kind: str, name: str, revision: str, question: str, below: str, *, deep: bool = False
+    ) -> None:
+        if (kind, name) not in self.server.repositories:
+            return self.answer(404, error="RepoNotFound")
+        if revision not in self.server.repositories[kind, name]:
+            return self.answer(404, error="RevisionNotFound")
+        commit, folder = self.server.repositories[kind, name][revision]
+        if not (folder / below).exists():
+            return self.answer(404, error="EntryNotFound", commit=commit)
+        if question == "resolve":
+            return self.answer_file((folder / below).read_bytes(), commit)
+        if question == "revision":
+            names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+            return self.answer_json({"id": name, "sha": commit, "siblings": [{"rfilename": n} for n in names]})
+        self.answer_json([describe(p, folder) for p in sorted((folder / below).glob("**/*" if deep else "*"))])
+
+    def answer_file(self, content: bytes, commit: str) -> None:
+        headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "Accept-Ranges": "bytes"}
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not asked:
+            return self.answer(200, content, headers, commit=commit)
+        first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        self.answer(206, content[first : last + 1], headers, commit=commit)
+
+    def answer_json(self, value: Any) -> None:
+        self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def answer(
+        self, status: int, body: bytes = b"", more: dict[str, str] | None = None, *, error: str = "", commit: str = ""
+    ) -> None:
+        self.send_response(status)
+        ours = {"Content-Length": str(len(body)), "X-Error-Code": error, "X-Repo-Commit": commit}
+        for name, value in {**ours, **(more or {})}.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+
+
+def describe(path: Path, root: Path) -> dict[str, Any]:
+    """An entry of a repository's tree."""
+    entry = {"path": path.relative_to(root).as_posix(), "oid": hashlib.sha1(bytes(path)).hexdigest()}
+    return entry | ({"type": "directory"} if path.is_dir() else {"type": "file", "size": path.stat().st_size})
+
+
+def make_model(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    shape = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 64, "vocab_size": 4096}
+    GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(DEMO / name, folder)
+    return folder
+
+
+def write_jsonl(path: Path, texts: list[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hub")
+
+
+@pytest.fixture(scope="module")
+def hub(folder: Path) -> Iterator[Hub]:
+    """A model with two branches; the texts in JSON lines (two shards, and a split that is not them) and in parquet."""
+    middle = len(TEXTS) // 2
+    write_jsonl(folder / "texts" / "data" / "train-00000-of-00002.jsonl", TEXTS[:middle])
+    write_jsonl(folder / "texts" / "data" / "train-00001-of-00002.jsonl", TEXTS[middle:])
+    write_jsonl(folder / "texts" / "data" / "test-00000-of-00001.jsonl", ["another split"])
+    (folder / "texts" / "README.md").write_text("---\nlicense: mit\n---\nTexts.\n")
+    (folder / "columns").mkdir()
+    pq.write_table(pa.table({"n": range(len(TEXTS)), "text": TEXTS}), folder / "columns" / "train.parquet")
+    write_jsonl(folder / "script" / "train.jsonl", TEXTS)
+    (folder / "script" / "script.py").write_text("import datasets\n")
+    with Hub() as server:
+        for seed, branch in enumerate(["main", "other"]):
+            server.add("models", MODEL, make_model(folder / branch, seed), branch)
+        for name in ("texts", "columns", "script"):
+            server.add("datasets", f"someone/{name}", folder / name)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def harvest(hub: Hub, folder: Path, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with the hub's address, which its libraries read as they are imported, and a cache of its own."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+    ours = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(folder / "home")}
+    switches = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
+    return subprocess.run(
+        [sys.executable, "-m", "harvest", *map(str, arguments), *SIZES],
+        env={**clean, **ours, **switches, **more}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(hub: Hub, folder: Path) -> Store:
+    """The hub's model on the hub's texts, both at `main`."""
+    done = harvest(hub, folder, "--model", MODEL, "--dataset", "someone/texts", "--out", folder / "first.zarr")
+    assert done.returncode == 0, done.stderr
+    return open_store(folder / "first.zarr")
+
+
+def assert_holds_the_texts(store: Store) -> None:
+    tokens, documents = store.tokens(), store.documents()
+    tokenizer = AutoTokenizer.from_pretrained(DEMO)
+    for part in (slice(0, store.layout.n_heldout_contexts), slice(store.layout.n_heldout_contexts, None)):
+        kept = list(dict.fromkeys(documents[part].ravel().tolist()))
+        assert kept == sorted(kept)
+        stream = [t for i in kept for t in [*tokenizer(TEXTS[i])["input_ids"], tokenizer.eos_token_id]]
+        found = tokens[part].ravel().tolist()
+        assert found == stream[: len(found)]
+
+
+def test_a_hub_model_and_a_streamed_hub_dataset_are_harvested(hub: Hub, folder: Path, first: Store) -> None:
+    assert first.complete
+    assert_holds_the_texts(first)
+    model, tokens = first.provenance["model"], first.provenance["tokens"]
+    assert (model["name"], tokens["dataset"]) == (MODEL, "someone/texts")
+    assert tokens["dataset_fingerprint"] == hub.repositories["datasets", "someone/texts"]["main"][0]
+    assert model["revision"] == hub.repositories["models", MODEL]["main"][0]
+    assert not list((folder / "home").rglob("*.jsonl")), "the dataset was downloaded, not streamed"
+
+
+def test_all_of_a_model_is_loaded_at_its_revision(hub: Hub, folder: Path, first: Store) -> None:
+    hub.requests.clear()
+    hook = ("--hook", "mlp.hook_post", "--layers", "1")  # through TransformerLens, which loads a tokenizer of its own
+    out, other = folder / "other.zarr", hub.repositories["models", MODEL]["other"][0]
+    done = harvest(
+        hub, folder, "--model", MODEL, "--revision", "other", "--dataset", "someone/columns", "--out", out, *hook
+    )
+    assert done.returncode == 0, done.stderr
+    store = open_store(out)
+    assert_holds_the_texts(store)
+    assert store.provenance["model"]["sha256"] != first.provenance["model"]["sha256"]
+    assert store.provenance["model"]["revision"] == other
+    asked = [request for request in hub.requests if MODEL in request]
+    assert [request for request in asked if other not in request and "/other" not in request] == []
+
+
+@pytest.mark.parametrize("switches", [{"HF_HUB_OFFLINE": "1"}, {}], ids=["told so", "not told"])
+def test_a_prepared_cache_is_enough_where_there_is_no_network(
+    folder: Path, first: Store, switches: dict[str, str]
+) -> None:
+    texts = write_jsonl(folder / "local.jsonl", TEXTS)
+    with Hub() as closed:
+        pass
+    out = folder / f"offline-{len(switches)}.zarr"
+    done = harvest(closed, folder, "--model", MODEL, "--dataset", texts, "--out", out, **switches)
+    assert done.returncode == 0, done.stderr
+    assert "Retry" not in done.stderr
+    store = open_store(out)
+    assert_holds_the_texts(store)
+    assert store.provenance["model"] == first.provenance["model"]
+
+
+@pytest.mark.parametrize(
+    ("option", "switches", "reason", "remedy"),
+    [
+        ("--model", {}, "127.0.0.1 cannot be reached (Connection refused)", "check the network"),
+        ("--dataset", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set", "unset it"),
+    ],
+    ids=["not told", "told so"],
+)
+def test_a_missing_network_is_named_without_retries(
+    option: str, switches: dict[str, str], reason: str, remedy: str, tmp_path: Path
+) -> None:
+    with Hub() as closed:
+        pass
+    names = {"--model": "demo", "--dataset": "demo", option: "someone/unknown"}
+    done = harvest(closed, tmp_path, *(word for pair in names.items() for word in pair), "--out", tmp_path / "s.zarr",
+                   **switches)  # fmt: skip
+    assert done.returncode == 2
+    says = f"Error: {option} someone/unknown: {reason}, and the {option[2:]} is not in the hub's cache; {remedy}, or "
+    assert done.stderr.splitlines()[-1].startswith(says)
+    assert "Retry" not in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out, cache = tmp_path / "s.zarr", tmp_path / "file" / "hub"
+    done = harvest(hub, tmp_path, "--model", MODEL, "--dataset", "demo", "--out", out, HF_HOME=str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: --model {MODEL}: in the hub's cache {cache}, {tmp_path / 'file'} is not a folder, and "
+        "the model is not in the hub's cache; set HF_HOME to another folder, or give a local directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "breaks_at"),
+    [
+        ("--model", "someone/nothing", None),
+        ("--dataset", "someone/nothing", None),
+        ("--dataset", "someone/script", None),
+        ("--dataset", "someone/texts", "/api/datasets/someone/texts"),
+    ],
+    ids=["no such model", "no such dataset", "a dataset that is a program", "a connection that breaks"],
+)
+def test_what_the_hub_does_not_give_is_told_in_one_sentence(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str, breaks_at: str | None
+) -> None:
+    monkeypatch.setattr(hub, "breaks_at", breaks_at)
+    names = {"--model": "demo", "--dataset": "demo", option: name}
+    out = folder / "none.zarr"
+    done = harvest(hub, folder, *(word for pair in names.items() for word in pair), "--out", out)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith(f"Error: {option} {name}: ")]
+    assert not out.exists()
+
+
+def test_the_default_dataset_is_harvested_from_its_compressed_train_split(hub: Hub, folder: Path) -> None:
+    for split, texts in (("train", TEXTS), ("val", ["validation"]), ("test", ["test"])):
+        path = folder / "pile" / split / "00.jsonl.zst"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps({"text": t, "meta": {"pile_set_name": "Pile-CC"}}) + "\n" for t in texts)
+        path.write_bytes(zstandard.compress("".join(lines).encode()))
+    hub.add("datasets", THE_PILE, folder / "pile")
+    done = harvest(hub, folder, "--model", MODEL, "--out", folder / "pile.zarr", "--layers", "0")
+    assert done.returncode == 0, done.stderr
+    store = open_store(folder / "pile.zarr")
+    assert_holds_the_texts(store)
+    assert store.provenance["tokens"]["dataset"] == THE_PILE
+
+
+def test_nulls_and_bad_rows_of_a_hub_dataset_are_counted_and_named(hub: Hub, folder: Path) -> None:
+    rows = [None, *TEXTS[:700], None, 7]
+    (folder / "rows").mkdir()
+    (folder / "rows" / "train.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows))
+    hub.add("datasets", "someone/rows", folder / "rows")
+    arguments = ("--model", MODEL, "--dataset", "someone/rows", "--layers", "0", "--out", folder / "rows.zarr")
+    done = harvest(hub, folder, *arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "Error: --dataset someone/rows: " in done.stderr
+    (folder / "rows" / "train.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows[:-1]))
+    done = harvest(hub, folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "null rows of the dataset, counted as empty documents: 2" in done.stderr
+
+
+def test_masked_token_ids_of_a_hub_dataset_are_left_out(hub: Hub, folder: Path) -> None:
+    ids = [[5, 6, 7, 0]] * 3000
+    (folder / "ids").mkdir()
+    columns = {"labels": [[-100] * 4] * 3000, "attention_mask": [[1, 1, 1, 0]] * 3000, "input_ids": ids}
+    pq.write_table(pa.table(columns), folder / "ids" / "train.parquet")
+    hub.add("datasets", "someone/ids", folder / "ids")
+    done = harvest(hub, folder, "--model", MODEL, "--dataset", "someone/ids", "--out", folder / "ids.zarr")
+    assert done.returncode == 0, done.stderr
+    assert set(np.unique(open_store(folder / "ids.zarr").tokens()).tolist()) == {5, 6, 7}

@@ -1,0 +1,59 @@
+"""Up to which share of active features a step on pairs is taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from train.loop import tune_density
+from train.loop.memory_plan import Plan
+from train.loop.tune_density import step_seconds
+from train.step.gpu.cuda_graph import stepping
+from train.step.workspace import Blocks
+
+CPU = torch.device("cpu")
+SHARES = (0.01, 0.02, 0.04)
+
+
+@given(st.lists(st.tuples(st.floats(1, 9), st.floats(1, 9)), min_size=3, max_size=3))
+def test_pairs_are_taken_up_to_the_last_share_at_which_they_always_were_faster(times) -> None:
+    of = dict(zip(SHARES, times, strict=True))
+    found = tune_density.crossing(lambda share, below: of[share][0 if below else 1], SHARES)
+    assert all(of[share][0] < of[share][1] for share in SHARES if share <= found)
+    after = [share for share in SHARES if share > found]
+    assert not after or of[after[0]][0] >= of[after[0]][1]
+
+
+def test_what_is_timed_has_the_share_active_and_goes_the_way_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(
+        groups=(("one", "other"),), d_model=64, d_sae=400, block_rows=256, piece_features=400, noise_rows=256,
+        n_noises=1, compute=torch.float32, keep_slope=False, sparse_below=0.0, fused=False,
+    )  # fmt: skip
+    seen = []
+
+    def watched(sae, *, blocks: Blocks, **options):
+        def step(*arguments):
+            found = stepping(sae, blocks=blocks, **options)(*arguments)
+            seen.append((found.fires.double() / 256, blocks.sparse_below))
+            return found
+
+        return step
+
+    monkeypatch.setattr(tune_density, "stepping", watched)
+    seconds = step_seconds(plan, CPU)
+    for share, below in ((0.01, 1.0), (0.05, 0.0)):
+        seen.clear()
+        assert seconds(share, below) > 0
+        for rates, way in seen:
+            assert rates.shape == (2, 400)
+            assert float(rates.mean()) == pytest.approx(share, rel=0.2)
+            assert float(rates.max()) > 10 * share or float(rates.max()) > 0.4  # the tail that kernels wait for
+            assert way == below
+
+
+def test_without_a_compiler_all_steps_are_dense(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(tune_density, "has_triton", lambda: False)
+    assert tune_density.measured(None, CPU) == 0.0
+    assert "steps are dense" in capsys.readouterr().err

@@ -1,0 +1,245 @@
+"""Damage in a run's files is never read silently, and a checkpoint is of all runs of an experiment or of none."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyze.runs.recorded import last_measures
+from analyze.runs.trained_run import find_runs
+from tests.killing import Killed, kill_at
+from train.loop.trainer import Trainer
+from train.output.checked import DamagedRunError, read_checked, write_checked
+from train.output.load import load_sae
+from train.output.run_folder import RunFolder
+from train.output.verify import verify
+
+SMALL = [
+    "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64", "--activations", "2k", "--validate-every",
+    "1k", "--log-every", "512", "--window", "1k", "--resample-interval", "1k", "--resample-window", "512",
+    "--resample-threshold", "0.02", "--resample-rows", "512", "--snapshots", "2", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(make_store_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
+    return make_store_in(n_contexts=80, widths=widths, root=tmp_path_factory.mktemp("store"))[0].path
+
+
+@pytest.fixture
+def start(store: Path, command):
+    """Run `train` in this process; returns what it printed to standard error, and its exit code."""
+
+    def run(out: Path, *more: str) -> tuple[int, str]:
+        done = command("train", "--store", store, "--out", out, *SMALL, *more)
+        return done.returncode, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(store: Path, command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    done = command("train", "--store", store, "--out", out, *SMALL)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """All files but those of the clock."""
+    files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    return {name: content for name, content in files.items() if name not in ("timing.jsonl", "experiment.json")}
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, stop_in: dict[str, int]) -> threading.Event:
+    """Ask the next command to stop as it begins a pass: name of the pass → the step that it follows."""
+    stop = threading.Event()
+    train_ = Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self, _: train_(self, stop))
+    for name, step in stop_in.items():
+        whole = getattr(Trainer, name)
+
+        def method(self: Trainer, *arguments: Any, whole: Any = whole, step: int = step) -> Any:
+            if self.step == step:
+                stop.set()
+            return whole(self, *arguments)
+
+        monkeypatch.setattr(Trainer, name, method)
+    return stop
+
+
+def test_a_flipped_bit_in_any_file_of_a_run_is_named_and_never_loaded(finished: Path, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    files = [path for path in finished.rglob("*") if path.is_file() and path.name != "timing.jsonl"]
+    assert [problem for problem in verify(finished) if problem] == []
+    out = tmp_path / "flipped"
+    shutil.copytree(finished, out)
+    for path in files:
+        for _ in range(6):
+            content = bytearray(path.read_bytes())
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+            damaged = out / path.relative_to(finished)
+            damaged.write_bytes(content)
+            problems = [problem for problem in verify(out) if problem]
+            assert any(str(damaged) in problem.what for problem in problems)
+            if path.name == "sae.safetensors":
+                with pytest.raises(DamagedRunError, match=r"sae\.safetensors is damaged"):
+                    load_sae(damaged.parent, layer=0)
+            if path.name in ("metrics.jsonl", "run.json"):
+                with pytest.raises(DamagedRunError, match=path.name):
+                    [last_measures(run) for run in find_runs([out])]
+            damaged.write_bytes(path.read_bytes())
+    assert [problem for problem in verify(out) if problem] == []
+
+
+def test_verify_takes_runs_and_names_a_damaged_file(finished: Path, command, tmp_path: Path) -> None:
+    assert command("analyze", "verify", finished).returncode == 0
+    out = tmp_path / "damaged"
+    shutil.copytree(finished, out)
+    (out / "nsae" / "final" / "state.safetensors").unlink()
+    shutil.rmtree(out / "baseline")
+    done = command("analyze", "verify", out)
+    assert done.returncode == 1
+    assert f"{out / 'nsae' / 'final' / 'state.safetensors'} cannot be read" in done.stdout
+    assert f"{out / 'baseline' / 'run.json'} cannot be read" in done.stdout
+
+
+def test_verify_finds_no_damage_in_an_experiment_killed_before_all_its_runs_had_settings(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    out.mkdir()
+    shutil.copy(finished / "experiment.json", out)
+    assert list(verify(out)) == [None]
+    first = next(folder for folder in sorted(finished.iterdir()) if (folder / "run.json").exists())
+    (out / first.name).mkdir()
+    shutil.copy(first / "run.json", out / first.name)
+    assert [problem for problem in verify(out) if problem] == []
+
+
+def test_verify_names_a_run_that_is_missing_from_a_trained_experiment(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lost"
+    shutil.copytree(finished, out)
+    lost = next(folder for folder in sorted(out.iterdir()) if (folder / "run.json").exists())
+    shutil.rmtree(lost)
+    assert str(lost / "run.json") in {problem.file for problem in verify(out) if problem}
+
+
+def test_weights_of_another_run_are_refused(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "swapped"
+    shutil.copytree(finished, out)
+    shutil.copy(out / "baseline" / "final" / "sae.safetensors", out / "nsae" / "final" / "sae.safetensors")
+    with pytest.raises(DamagedRunError):
+        load_sae(out / "nsae", layer=0)
+
+
+@pytest.mark.parametrize("file", ["nsae/checkpoints/{}/state.safetensors", "checkpoints/{}.json"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    out = tmp_path / "runs"
+    with monkeypatch.context() as patched:
+        kill_at(patched, Trainer, "_step", 21)
+        with pytest.raises(Killed):
+            start(out, "--checkpoint-minutes", "0")
+    damaged = out / file.format("000000020")
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    code, said = start(out)
+    assert code == 0
+    assert f"{damaged} is damaged" in said
+    assert "training goes on from the checkpoint before it, 000000019" in said
+    assert results(out) == results(finished)
+
+
+def test_no_whole_checkpoint_is_an_error_and_overwrite_begins_again(
+    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "runs"
+    with monkeypatch.context() as patched:
+        kill_at(patched, Trainer, "_step", 21)
+        with pytest.raises(Killed):
+            start(out, "--checkpoint-minutes", "0")
+    for path in out.glob("nsae/checkpoints/*/state.safetensors"):
+        path.write_bytes(b"")
+    code, said = start(out)
+    assert code == 2
+    assert "no other checkpoint is left; put it back from a copy, or train again, with --overwrite" in said
+    assert start(out, "--overwrite")[0] == 0
+    assert results(out) == results(finished)
+
+
+def test_runs_stay_together_when_stops_and_a_kill_between_two_saves_follow_one_step(
+    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restart, validation and snapshot all follow step 16: a stop in each of the first two, then a kill."""
+    out = tmp_path / "runs"
+    with monkeypatch.context() as patched:
+        interrupt(patched, {"_restart_dead": 16})
+        assert start(out)[0] == 75
+    with monkeypatch.context() as patched:
+        interrupt(patched, {"_validate": 16})
+        kill_at(patched, RunFolder, "save_checkpoint", 2)
+        with pytest.raises(Killed):
+            start(out)
+    assert {path.name for path in out.glob("*/checkpoints/*")} == {"000000016-restart", "000000016-validation"}
+    assert start(out)[0] == 0
+    assert results(out) == results(finished)
+
+
+@pytest.mark.parametrize("at_call", [1, 2, 3, 4])
+def test_a_kill_as_training_finishes_leaves_no_checkpoints_for_good(
+    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
+) -> None:
+    out = tmp_path / "runs"
+    with monkeypatch.context() as patched:
+        if at_call < 3:
+            kill_at(patched, RunFolder, "finish", at_call)
+        else:
+            kill_at(patched, shutil, "rmtree", at_call)
+        with pytest.raises(Killed):
+            start(out)
+    assert start(out)[0] == 0
+    assert results(out) == results(finished)
+
+
+def test_settings_that_no_training_writes_are_refused(finished: Path, tmp_path: Path) -> None:
+    for change in ({"hooks": ["../../x"]}, {"batch_size": 0}, {"batch_size": "64"}, {"expansion": None}, {"store": 3}):
+        out = tmp_path / "changed"
+        shutil.copytree(finished / "nsae", out)
+        settings = read_checked(dict[str, Any], out / "run.json")
+        write_checked(out / "run.json", {**settings, **change})
+        with pytest.raises(DamagedRunError, match=r"run\.json is damaged"):
+            find_runs([out])
+        shutil.rmtree(out)
+
+
+def test_lost_final_weights_are_named_and_the_other_runs_are_kept(start, finished: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(finished, tmp_path / "lost")
+    lost = out / "nsae" / "final"
+    shutil.rmtree(lost)
+    assert [problem.file for problem in verify(out) if problem] == [str(lost)]
+    before = results(out)
+    code, said = start(out)
+    assert code == 2
+    assert f"{lost} is missing, and the other runs are finished; put it back from a copy" in said
+    assert results(out) == before
+    assert start(out, "--overwrite")[0] == 0
+    assert results(out) == results(finished)
+
+
+def test_folders_of_two_runs_that_were_exchanged_are_named(finished: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(finished, tmp_path / "exchanged")
+    (out / "nsae").rename(out / "aside")
+    (out / "baseline").rename(out / "nsae")
+    (out / "aside").rename(out / "baseline")
+    problems = [problem for problem in verify(out) if problem]
+    assert [problem.file for problem in problems] == [str(out / name / "run.json") for name in ("baseline", "nsae")]
+    assert "is that of another run, nsae" in problems[0].what

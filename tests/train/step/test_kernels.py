@@ -1,0 +1,212 @@
+"""The GPU's kernels: by Triton's interpreter where there is no GPU, and that they compile for one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.step.test_sparse import D, M, stack, stepped
+from train.optim.adam import StackAdam
+from train.sae import Gradients
+from train.step import sparse
+from train.step.gpu.cuda_graph import Replay, stepping
+from train.step.gradients import gradients
+from train.step.workspace import Blocks
+
+pytest.importorskip("triton", reason="Triton is not installed; PyTorch's builds for CUDA bring it along")
+
+from train.step.gpu import pair_kernels
+
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from train import adam_kernel, dense_kernels, pair_kernels
+
+ROWS, FEATURES, INNER = dense_kernels.ROWS, dense_kernels.FEATURES, dense_kernels.INNER
+PIECES = {"inner": (1, ROWS, INNER), "outer": (1, ROWS, INNER), "W": (1, FEATURES, INNER)}
+PIECES |= {name: (1, ROWS, FEATURES // 2) for name in ("c", "slope")} | {"epsilon": (ROWS, FEATURES // 2)}
+DENSE = {"ROWS": ROWS, "FEATURES": FEATURES, "INNER": INNER}
+NSAE, BASELINE = {"TANH": True, "NOISY": True, "SLOPE": True}, {"TANH": False, "NOISY": False, "SLOPE": False}
+PAIRS = {"PAIRS": pair_kernels.PAIRS, "COLUMNS": pair_kernels.COLUMNS}
+KINDS = {"begins": "*i64", "index": "*i64", "source": "*bf16", "rows": "*bf16", "fires": "*i32", "driven": "*i32"}
+KINDS |= dict.fromkeys(("d", "n", "n_rows", "d_sae", "d_model", "rows_each"), "i32")
+KINDS |= dict.fromkeys(("mean_rate", "square_rate", "eps", "mean_scale", "square_scale"), "fp32")
+KINDS |= {name: f"tensordesc<bf16{list(shape)}>" for name, shape in PIECES.items()}
+WITHOUT = {"slope": None, "epsilon": None, "sigma": None}
+
+for kernel, constants, products in (
+    (pair_kernels._weighted_sums, {"ADD": True, "COLUMNS": 1024}, False),
+    (pair_kernels._dots, PAIRS, False),
+    (adam_kernel._adam, {"UNIT": True, "COLUMNS": 1024}, False),
+    (dense_kernels._encode, NSAE | DENSE, True),
+    (dense_kernels._encode, BASELINE | DENSE | WITHOUT, True),
+    (dense_kernels._backward, {"SLOPE": True} | DENSE, True),
+    (dense_kernels._backward, {"SLOPE": False} | DENSE, True),
+):
+    names = {name: "constexpr" if name in constants else KINDS.get(name, "*fp32") for name in kernel.arg_names}
+    source = ASTSource(kernel, names, constexprs=constants)
+    options = dense_kernels.LAUNCH if products else {}
+    found = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert ".entry" in found.asm["ptx"] and len(found.asm["cubin"]) > 1000
+    assert ("wgmma" in found.asm["ptx"]) == ("cp.async.bulk.tensor" in found.asm["ptx"]) == products
+"""
+
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# What the fused kernels compute in: the interpreter multiplies no matrices of bfloat16.
+FUSED = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+
+
+def segments(n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some pairs in each of n segments, also none, and also more than a program takes at once."""
+    rng = np.random.default_rng(seed)
+    counts = rng.choice([0, 1, 3, 8, 21], size=n)
+    return np.concatenate([[0], counts.cumsum()]), rng.integers(0, m, counts.sum())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("d", [5, 256, 300])
+def test_products_equal_sums_in_float64(d: int, dtype: torch.dtype) -> None:
+    n, m = 11, 17
+    begins, index = segments(n, m, seed=d)
+    rng = np.random.default_rng(1)
+    source, rows = (torch.from_numpy(rng.normal(size=size)).to(DEVICE, dtype) for size in ((m, d), (n, d)))
+    weights, bias, total = (
+        torch.from_numpy(rng.normal(size=size)).to(DEVICE, torch.float32) for size in (len(index), m, (n, d))
+    )
+    places = torch.from_numpy(begins).to(DEVICE), torch.from_numpy(index).to(DEVICE)
+    expected, products = np.zeros((n, d)), np.zeros(len(index))
+    for i in range(n):
+        for p in range(begins[i], begins[i + 1]):
+            partner = source[index[p]].double().cpu().numpy()
+            expected[i] += float(weights[p]) * partner
+            products[p] = float(bias[index[p]]) + rows[i].double().cpu().numpy() @ partner
+    before = total.double().cpu().numpy()
+    assert pair_kernels.weighted_sums(*places, weights, source).cpu().numpy() == pytest.approx(expected, abs=1e-5)
+    pair_kernels.add_weighted_sums_(total, *places, weights, source, first=False)
+    assert total.cpu().numpy() == pytest.approx(before + expected, abs=1e-5)
+    total.fill_(torch.nan)
+    pair_kernels.add_weighted_sums_(total, *places, weights, source, first=True)
+    assert total.cpu().numpy() == pytest.approx(expected, abs=1e-5)
+    found = pair_kernels.dots(*places, rows, source, bias)
+    assert found.dtype == torch.float32
+    assert found.cpu().numpy() == pytest.approx(products, abs=1e-4)
+
+
+BIASES = pytest.mark.parametrize("bias", [[-0.5, -2.0], [1.0, -9.0], [-60.0, -60.0]], ids=["some", "mixed", "none"])
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+@BIASES
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+def test_a_step_by_the_kernels_has_the_dense_gradients(
+    variant: str, bias: list[float], compute: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sae, x, epsilon = problem(variant, bias)
+    dense, seen = stepped(sae, x, epsilon, rows=32, below=0.0, compute=compute)
+    used = []
+    monkeypatch.setattr(sparse, "products", lambda tensor: used.append(tensor) or pair_kernels)
+    tolerance = 1e-5 if compute == torch.float32 else 0.02
+    for below in (1.0, 0.3):
+        used.clear()
+        out, found = stepped(sae, x, epsilon, rows=32, below=below, compute=compute)
+        assert used
+        assert torch.equal(found.fires, seen.fires)
+        assert_close(out, found, dense, seen, tolerance)
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+@BIASES
+@pytest.mark.parametrize(("rows", "below"), [(70, 0.0), (32, 1.0), (32, 0.3)])  # of tiles that are not full
+def test_a_fused_step_has_the_gradients_of_one_in_float32(
+    variant: str, bias: list[float], rows: int, below: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sae, x, epsilon = problem(variant, bias)
+    expected, seen = stepped(sae, x, epsilon, rows=rows, below=0.0)
+    monkeypatch.setattr(sparse, "products", lambda tensor: pair_kernels)
+    out, found = stepped(sae, x, epsilon, rows=rows, below=below, compute=FUSED, fused=True)
+    assert_close(out, found, expected, seen, 1e-5 if torch.float32 == FUSED else 0.03)
+    for ours, theirs in ((found.fires, seen.fires), (found.driven, seen.driven)):
+        assert ours.dtype == torch.int64
+        if torch.float32 == FUSED:
+            assert torch.equal(ours, theirs)
+        else:
+            assert float((ours - theirs).abs().double().mean()) < 0.02 * len(x[0])
+    if variant == "nsae" and bias == [1.0, -9.0]:
+        assert not torch.equal(found.fires, found.driven)
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+@pytest.mark.parametrize("projected", [False, True])
+def test_adam_by_the_kernel_takes_pytorchs_steps_and_keeps_unit_rows(variant: str, projected: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    saes = [stack(variant, 3, bias=[0.1, 0.2, 0.3], dtype=torch.float32, device=DEVICE) for _ in range(2)]
+    out = Gradients.allocate(3, d_model=D, d_sae=M, device=DEVICE)
+    adams = [StackAdam(saes[i], out, [1e-3, 1e-2, 1e-3], fused=bool(i)) for i in range(2)]
+    start = saes[0].W_dec.clone()
+    for number in range(3):
+        fresh = [torch.randn(tensor.shape, generator=generator).to(DEVICE) for tensor in out.tensors()]
+        for adam in adams:
+            for tensor, values in zip(out.tensors(), fresh, strict=True):
+                tensor.copy_(values)
+            if number == 1:
+                adam.set_step(10)
+            if projected:
+                adam.project_()
+            adam.step(0.5)
+    for name, tensor in saes[0].tensors().items():
+        torch.testing.assert_close(saes[1].tensors()[name], tensor, rtol=1e-5, atol=1e-6)
+    for key, moment in adams[0].moments.items():
+        torch.testing.assert_close(adams[1].moments[key], moment, rtol=1e-5, atol=1e-6)
+    moved = (saes[1].W_dec - start).norm(dim=-1).mean(dim=-1)
+    assert moved[1] > 5 * moved[0] > 0
+    if variant == "baseline":
+        assert saes[1].W_dec.norm(dim=-1).cpu().numpy() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+def test_a_replayed_step_has_the_gradients_of_one_that_is_launched(variant: str) -> None:
+    sae, x, epsilon = problem(variant, [-0.5, -2.0])
+    blocks = Blocks.allocate(
+        2, 70, M, piece_features=M, noise_rows=70, sparse_below=0.0, compute=FUSED, device=DEVICE, keep_slope=True,
+        fused=True,
+    )  # fmt: skip
+    out, expected = (Gradients.allocate(2, d_model=D, d_sae=M, device=DEVICE) for _ in range(2))
+    noise = epsilon.to(FUSED)
+    step = stepping(sae, batch_size=70, l2_weight=1 / D, blocks=blocks, out=out)
+    assert isinstance(step, Replay)
+    for number in range(3):
+        sae.b_enc.add_(0.1)  # parameters move between steps
+        here, beta = x * (1 + number), torch.full((2, 1), 0.01 * number, device=DEVICE)
+        noise.mul_(-1)
+        seen = gradients(sae, here.clone(), beta, noise.__getitem__, l2_weight=1 / D, blocks=blocks, out=expected)
+        found = step(here.clone(), beta, noise.__getitem__)
+        assert_close(out, found, expected, seen, 1e-6)
+        assert torch.equal(found.fires, seen.fires)
+
+
+def test_the_kernels_compile_for_a_gpu() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def problem(variant: str, bias: list[float]) -> tuple:
+    sae = stack(variant, 2, bias=bias, dtype=torch.float32, device=DEVICE)
+    generator = torch.Generator().manual_seed(1)
+    x, epsilon = torch.randn(2, 70, D, generator=generator), torch.randn(70, M, generator=generator)
+    return sae, x.to(DEVICE), epsilon.to(DEVICE, torch.bfloat16).float()  # which bfloat16 holds exactly
+
+
+def assert_close(out, found, expected, seen, tolerance: float) -> None:
+    several = [(found.l1, seen.l1), (found.residual, seen.residual)]
+    for ours, theirs in [*zip(out.tensors(), expected.tensors(), strict=True), *several]:
+        assert ours.isfinite().all()
+        assert float((ours - theirs).norm()) <= tolerance * float(theirs.norm())

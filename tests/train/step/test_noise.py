@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import torch
+
+from train.step.noise import Noise
+
+CPU = torch.device("cpu")
+
+
+def drawn(noise: Noise, *key: int, rows: int = 1000, block: int = 64) -> torch.Tensor:
+    epsilon = noise.of(*key)
+    return torch.cat([epsilon(slice(i, min(i + block, rows))).clone() for i in range(0, rows, block)])
+
+
+def test_noise_is_a_function_of_its_key_however_much_is_remembered() -> None:
+    lean, full = Noise(64, 32, kept=1, device=CPU), Noise(64, 32, kept=16, device=CPU)
+    first = drawn(lean, 7, 3)
+    assert torch.equal(first, drawn(full, 7, 3))
+    assert torch.equal(first, drawn(full, 7, 3))
+    assert not torch.equal(first, drawn(full, 7, 4))
+    assert not torch.equal(first, drawn(full, 8, 3))
+    assert torch.equal(first, drawn(lean, 7, 3))
+
+
+def test_noise_is_standard_normal_and_independent_between_blocks() -> None:
+    values = drawn(Noise(64, 32, kept=1, device=CPU), 0, 0, rows=64 * 200)
+    assert abs(float(values.mean())) < 0.01
+    assert abs(float(values.std()) - 1) < 0.01
+    blocks = values.reshape(200, -1)
+    assert abs(float((blocks[:-1] * blocks[1:]).mean())) < 0.01
+
+
+def test_remembered_noise_is_not_drawn_again() -> None:
+    noise = Noise(64, 32, kept=16, device=CPU)
+    drawn(noise, 1, 1)
+    noise._generator = None  # type: ignore[assignment]
+    drawn(noise, 1, 1)

@@ -1,0 +1,62 @@
+"""A group's step, and what an experiment remembers, without a store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from train.experiment import Experiment, Reports, make_runs
+from train.loop.memory_plan import make_plan
+from train.loop.trainer import make_groups
+from train.loss import Objective
+from train.optim.resample import Resampling
+from train.optim.schedule import Schedule
+from train.output.existing import check_existing
+from train.output.experiment_folder import Outputs
+from train.step.inputs import Inputs
+
+CPU = torch.device("cpu")
+HOOK = "blocks.0.hook_mlp_out"
+
+
+def experiment(*, decoder_bias: bool = True) -> Experiment:
+    return Experiment(
+        store="s", hooks=(HOOK,), runs=tuple(make_runs((), {"variant": ("baseline",), "l1": (1e-3, 1e-2)})),
+        expansion=4, batch_size=64, decoder_bias=decoder_bias, init="scaled", clip=None, precision="float32",
+        data_seed=0, objective=Objective(), schedule=Schedule(10**6), resampling=Resampling(10**7, 10**6, 0.0, 0, 64),
+        reports=Reports(log_every=10**6, validate_every=10**6, validate_rows=64, window=10**6, snapshots=0),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("decoder_bias", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["dense", "by what is active", "pairs"])
+def test_weights_that_are_no_numbers_show_in_the_loss_of_their_sae_alone(decoder_bias: bool, share: float) -> None:
+    settings = experiment(decoder_bias=decoder_bias)
+    plan = replace(make_plan(settings, 24, CPU), sparse_below=share)
+    (group,) = make_groups(plan, settings, [5.0], CPU)
+    group.sae.b_enc.fill_(-0.2)
+    group.sae.W_enc[0] = torch.nan
+    inputs = Inputs.of(torch.randn(1, 64, 24, generator=torch.Generator().manual_seed(0)), CPU)
+    losses, _, _ = group.step(inputs, None, seen=0, measure=False)
+    assert losses.isfinite().tolist() == [False, True]
+
+
+def test_what_is_measured_as_an_experiment_begins_stays_as_it_was(tmp_path: Path) -> None:
+    def opened() -> Outputs:
+        return Outputs(tmp_path, experiment(), command={"seed": 1}, provenance={}, logs=(), checkpoint_seconds=60.0)
+
+    assert opened().once("sparse_below", lambda: 0.25) == 0.25
+    assert opened().once("sparse_below", lambda: pytest.fail("measured again")) == 0.25
+    assert not check_existing(tmp_path, experiment(), overwrite=False)  # and is no setting that a resume must repeat
+
+
+def test_restarting_dead_features_is_counted_in_the_memory_that_is_needed() -> None:
+    """The inputs of all features at once, if all are dead, and the losses of the rows that they are drawn from."""
+    never = experiment()
+    often = replace(never, resampling=Resampling(10**5, 10**4, 0.0, 4, 10**5))
+    assert make_plan(never, 24, CPU).restart_bytes == 0
+    assert make_plan(often, 24, CPU).restart_bytes > 2 * 96 * 24 * 4
+    assert make_plan(often, 24, CPU).bytes_needed > make_plan(never, 24, CPU).bytes_needed + 2 * 10**5 * 4

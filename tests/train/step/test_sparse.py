@@ -1,0 +1,142 @@
+"""Products on active pairs alone give what the dense products give, whatever is active."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import block_diag
+
+from train.optim.adam import StackAdam
+from train.sae import ARCHITECTURES, SAE, Gradients
+from train.step.gradients import Forward, gradients
+from train.step.sparse import Pairs, places
+from train.step.workspace import Blocks
+
+CPU = torch.device("cpu")
+D, M, B = 24, 96, 70
+
+
+def stack(
+    variant: str, n: int, *, bias: list[float], dtype: torch.dtype, seed: int = 0, device: torch.device = CPU
+) -> SAE:
+    generator = torch.Generator().manual_seed(seed)
+    sae = ARCHITECTURES[variant](n, d_model=D, d_sae=M, dtype=dtype)
+    for name, scale in (("W_enc", 0.2), ("W_dec", 1.0), ("b_dec", 0.3)):
+        tensor = getattr(sae, name)
+        tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=dtype) * scale)
+    sae.b_enc.copy_(torch.tensor(bias, dtype=dtype)[:, None].expand(n, M))
+    sae.constrain_()
+    return sae.to(device)
+
+
+def stepped(
+    sae: SAE,
+    x: torch.Tensor,
+    epsilon: torch.Tensor,
+    *,
+    rows: int,
+    below: float,
+    compute: torch.dtype | None = None,
+    fused: bool = False,
+) -> tuple[Gradients, Forward]:
+    n, dtype, device = len(sae.b_enc), sae.b_enc.dtype, sae.b_enc.device
+    compute = compute or dtype
+    out = Gradients.allocate(n, d_model=D, d_sae=M, device=device, dtype=dtype)
+    for tensor in out.tensors():
+        tensor.fill_(torch.nan)  # whatever the memory held before
+    blocks = Blocks.allocate(
+        n, rows, M, piece_features=20, noise_rows=min(rows, 16), compute=compute, device=device, sparse_below=below,
+        keep_slope=compute.itemsize < 4 or fused, fused=fused,
+    )  # fmt: skip
+    beta = torch.linspace(0.01, 0.05, n * x.shape[1], dtype=dtype, device=device).view(n, -1)  # one a row
+    found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
+    return out, found
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+@pytest.mark.parametrize("rows", [B, 32, 17])
+@pytest.mark.parametrize("bias", [[-0.5, -2.0], [1.0, -9.0], [-60.0, -60.0]], ids=["some", "mixed", "none"])
+def test_gradients_on_active_pairs_equal_the_dense_ones_to_1e_10(variant: str, rows: int, bias: list[float]) -> None:
+    sae = stack(variant, 2, bias=bias, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, B, D, generator=generator, dtype=torch.float64)
+    epsilon = torch.randn(B, M, generator=generator, dtype=torch.float64)
+    dense, seen = stepped(sae, x, epsilon, rows=rows, below=0.0)
+    for below in (1.0, 0.3):
+        out, found = stepped(sae, x, epsilon, rows=rows, below=below)
+        for ours, theirs in zip(out.tensors(), dense.tensors(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(found.l1, seen.l1, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found.residual, seen.residual, rtol=1e-12, atol=1e-12)
+        assert torch.equal(found.fires, seen.fires)
+        alone = (sae.encode(x) > 0).sum(dim=1)
+        assert torch.equal(found.driven, alone)
+        assert variant == "baseline" or bias[0] < -9 or not torch.equal(found.driven, found.fires)
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+def test_200_steps_on_active_pairs_lose_what_dense_steps_lose(variant: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    dictionary = torch.randn(40, D, generator=generator)
+    losses = {}
+    xs = (torch.rand(200, 1, B, 40, generator=generator) < 0.06).float() @ dictionary
+    epsilons = torch.randn(200, B, M, generator=generator)
+    for below in (0.0, 0.5):
+        sae = stack(variant, 1, bias=[-0.3], dtype=torch.float32)
+        out = Gradients.allocate(1, d_model=D, d_sae=M, device=CPU)
+        blocks = Blocks.allocate(
+            1, 32, M, piece_features=M, noise_rows=32, compute=torch.float32, device=CPU, sparse_below=below
+        )
+        adam, beta = StackAdam(sae, out, [1e-3]), torch.full((1, 1), 0.03)
+        losses[below] = []
+        for x, epsilon in zip(xs, epsilons, strict=True):
+            found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
+            losses[below].append(float((beta * found.l1).mean() + found.residual.square().sum(-1).mean() / D))
+            sae.constrain_gradient_(out)
+            adam.step(1.0)
+            sae.constrain_()
+    assert losses[0.5] != losses[0.0]  # else both went the same way
+    assert losses[0.5] == pytest.approx(losses[0.0], rel=1e-3)
+    assert losses[0.0][-1] < 0.8 * losses[0.0][0]
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+def test_gradients_in_bfloat16_are_near_those_in_float64_also_where_features_saturate(variant: str) -> None:
+    sae = stack(variant, 1, bias=[4.0], dtype=torch.float32)
+    sae.W_enc.mul_(0.3)
+    generator = torch.Generator().manual_seed(3)
+    x, epsilon = torch.randn(1, B, D, generator=generator), torch.randn(B, M, generator=generator)
+    found, _ = stepped(sae, x, epsilon, rows=32, below=0.0, compute=torch.bfloat16)
+    exact, _ = stepped(sae.double(), x.double(), epsilon.double(), rows=32, below=0.0)
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        error = (getattr(found, name).double() - getattr(exact, name)).norm() / getattr(exact, name).norm()
+        assert error < 0.02, name
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 300), st.integers(0, 16), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_places_are_those_of_nonzero(n: int, skip: int, share: float, seed: int) -> None:
+    mask = torch.from_numpy(np.random.default_rng(seed).random(n + skip) < share)[skip:]
+    assert torch.equal(places(mask), torch.nonzero(mask)[:, 0])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 3), st.integers(1, 12), st.integers(1, 40), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_pairs_are_those_of_the_block_diagonal_mask_by_row_and_by_feature(
+    k: int, rows: int, d: int, share: float, seed: int
+) -> None:
+    masks = np.random.default_rng(seed).random((k, rows, d)) < share
+    pairs = Pairs.of(torch.from_numpy(np.flatnonzero(masks)), torch.from_numpy(masks.sum(axis=1)), rows)
+    mask = block_diag(*masks)
+    row, feature = np.nonzero(mask)
+    assert pairs.row.tolist() == row.tolist()
+    assert pairs.feature.tolist() == feature.tolist()
+    assert pairs.row_begins.tolist() == [0, *mask.sum(1).cumsum()]
+    order, rows_by_feature, begins = pairs.by_feature
+    features, rows_expected = np.nonzero(mask.T)
+    assert pairs.feature[order].tolist() == features.tolist()
+    assert rows_by_feature.tolist() == rows_expected.tolist()
+    assert begins.tolist() == [0, *mask.sum(0).cumsum()]

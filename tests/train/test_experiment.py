@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data import InputError
+from train.experiment import differences, make_runs, preset_runs
+
+
+def test_values_in_the_plural_make_their_product() -> None:
+    runs = make_runs((), {"variant": ("baseline", "nsae"), "l1": (1e-5, 4e-5), "seed": (0, 1)})
+    assert len(runs) == 8
+    assert len({run.name for run in runs}) == 8
+    assert {(run.variant, run.l1, run.seed) for run in runs} == {
+        (v, a, s) for v in ("baseline", "nsae") for a in (1e-5, 4e-5) for s in (0, 1)
+    }
+
+
+def test_sigma_in_the_plural_makes_several_runs_of_those_that_have_noise_alone() -> None:
+    runs = make_runs((), {"variant": ("baseline", "nsae"), "sigma": (0.0, 0.5)})
+    assert [(run.name, run.sigma) for run in runs] == [("baseline", 0), ("nsae_sigma=0", 0), ("nsae_sigma=0.5", 0.5)]
+
+
+def test_what_is_not_given_comes_from_the_variants_first_preset() -> None:
+    (run,) = make_runs((), {"variant": ("nsae",)})
+    assert (run.l1, run.lr, run.sigma, run.l1_power, run.seed) == (0.00004065, 0.0009045, 1, 2, 0)
+    (run,) = make_runs((), {"variant": ("baseline",), "l1": (0.5,)})
+    assert (run.name, run.l1, run.lr, run.sigma, run.l1_power) == ("baseline", 0.5, 0.0006275, 0, 0)
+
+
+def test_the_preset_post_is_the_four_runs_of_table_a1() -> None:
+    runs = make_runs(("post",), {})
+    assert [(run.name, run.variant, run.l1, run.lr) for run in runs] == [
+        ("baseline_1", "baseline", 0.001073, 0.0006275),
+        ("baseline_2", "baseline", 0.0009642, 0.00005584),
+        ("normalized_1", "nsae", 0.00004065, 0.0009045),
+        ("normalized_2", "nsae", 0.0000965, 0.000657),
+    ]
+    assert set(preset_runs(["post"])) == {"baseline_1", "baseline_2", "normalized_1", "normalized_2"}
+
+
+@pytest.mark.parametrize(
+    ("named", "given", "message"),
+    [
+        ((), {"variant": ("gated",)}, "--variant gated: there is none of this name"),
+        ((), {}, "--variant: give one or more of baseline, nsae, or a --preset"),
+        (("post",), {"variant": ("nsae",)}, "a --preset has its variant already"),
+        (("normalised",), {}, "--preset normalised: there is none of this name"),
+        ((), {"variant": ("nsae",), "l1": (0.0,)}, "--l1 0: give a number greater than 0"),
+        ((), {"variant": ("nsae",), "lr": (-1.0,)}, "--lr -1"),
+        ((), {"variant": ("nsae",), "sigma": (-1.0,)}, "--sigma -1: the noise's standard deviation must be 0 or more"),
+        ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "asked for twice"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence(named, given, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_runs(named, given)
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "names"),
+    [
+        ("seed", (1000000, 1000001), ["nsae_seed=1000000", "nsae_seed=1000001"]),
+        ("l1", (1e-5, 1.0000001e-5), ["nsae_l1=1e-05", "nsae_l1=1.0000001e-05"]),
+        ("lr", (0.0009045, 0.00090450001), ["nsae_lr=0.0009045", "nsae_lr=0.00090450001"]),
+        ("sigma", (0.0, 1.0), ["nsae_sigma=0", "nsae_sigma=1"]),
+        ("input_scale", ("none", "mean-norm"), ["nsae_input=none", "nsae_input=mean-norm"]),
+    ],
+)
+def test_run_names_are_short_and_tell_all_values_apart(option: str, values, names: list[str]) -> None:
+    assert [run.name for run in make_runs((), {"variant": ("nsae",), option: values})] == names
+
+
+@given(
+    st.lists(st.floats(1e-30, 1e30), min_size=2, max_size=4, unique=True),
+    st.sets(st.integers(0, 2**63 - 1), min_size=2, max_size=3),
+)
+def test_run_names_are_unique_and_safe_as_folder_names(rates: list[float], seeds: set[int]) -> None:
+    runs = make_runs((), {"variant": ("baseline",), "lr": tuple(rates), "seed": tuple(seeds)})
+    names = [run.name for run in runs]
+    assert len(set(names)) == len(rates) * len(seeds)
+    assert all(re.fullmatch(r"[A-Za-z0-9_=.+-]{1,200}", name) for name in names)
+
+
+def test_differences_name_the_setting_and_both_values() -> None:
+    a = {"batch_size": 4, "objective": {"l2": "mean"}, "runs": [{"name": "nsae", "lr": 1}]}
+    b = {
+        "batch_size": 4,
+        "objective": {"l2": "sum"},
+        "runs": [{"name": "nsae", "lr": 2}, {"name": "baseline", "lr": 1}],
+    }
+    assert differences(a, b) == [
+        "objective.l2 (there: mean, now: sum)",
+        "baseline (there: absent, now: a run)",
+        "nsae.lr (there: 1, now: 2)",
+    ]

@@ -1,0 +1,1 @@
+"""The training loop: trainer, validation, memory plan, and the choice between sparse and dense steps."""

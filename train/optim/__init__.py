@@ -1,0 +1,1 @@
+"""The optimiser, the schedules of its rates, and the resampling of dead features."""

@@ -1,0 +1,1 @@
+"""An experiment's files: run folders, checkpoints, metrics, and the SAEs loaded from them."""

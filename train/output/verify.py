@@ -1,0 +1,78 @@
+"""Check every file of experiments and runs against its checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from data.errors import InputError
+from data.store.verify import Problem
+from train.experiment import Experiment
+from train.output.checked import DamagedRunError, check_extent, read_checked
+from train.output.existing import CHECKPOINTS, EXPERIMENT, Failure, missing_finals, read_experiment, read_settings
+from train.output.marks import Marks
+from train.output.metrics_file import read_records
+from train.output.run_folder import STATE_JSON, RunFolder, read_facts
+from train.output.typed import typed
+
+
+def verify(path: Path) -> Iterator[Problem | None]:
+    """Check an experiment's folder, or a run's: yield None per whole file, a Problem per damaged one.
+
+    Raises InputError where `path` is neither.
+    """
+    if not any((path / name).exists() for name in (EXPERIMENT, "run.json")):
+        raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
+    if not (path / EXPERIMENT).exists():
+        yield from _run(RunFolder(path))
+        return
+    names = {folder.parent.name for folder in path.glob("*/run.json")}
+    marks = Marks(path / CHECKPOINTS)
+    # Until the first checkpoint, a killed command may have written the settings of some runs only.
+    all_written = bool(marks.names()) or any(RunFolder(path / name).final.exists() for name in names)
+    try:
+        recorded = read_experiment(path)
+        if recorded is not None and all_written:
+            names |= {run.name for run in typed(Experiment, recorded.settings).runs}
+        yield None
+    except (DamagedRunError, ValueError) as error:
+        yield Problem(str(path / EXPERIMENT), str(error))
+    for name in marks.names():
+        yield _problem(marks.folder / f"{name}.json", partial(marks.read, name))
+    for name in sorted(names):
+        yield from _run(RunFolder(path / name), name)
+    yield from (Problem(str(folder), f"{folder} is missing") for folder in missing_finals(path, names))
+
+
+def _run(folder: RunFolder, name: str | None = None) -> Iterator[Problem | None]:
+    """Check a run's files; `name` is what its experiment calls it."""
+    yield _problem(folder.settings, partial(_check_settings, folder, name))
+    if folder.failure.exists():
+        yield _problem(folder.failure, lambda: read_checked(Failure, folder.failure))
+    yield _problem(folder.metrics, lambda: list(read_records(folder)))
+    states = [folder.final] if folder.final.exists() else []
+    states += [folder.checkpoint(name) for name in folder.checkpoints]
+    for state in [*states, *(folder.snapshot(step) for step in folder.snapshot_steps())]:
+        try:
+            facts = read_facts(state)
+        except DamagedRunError as error:
+            yield Problem(str(state / STATE_JSON), str(error))
+            continue
+        yield None
+        for name, expected in facts.files.items():
+            yield _problem(state / name, partial(check_extent, state / name, expected, whole=True))
+
+
+def _check_settings(folder: RunFolder, name: str | None) -> None:
+    own = read_settings(folder)["run"]["name"]
+    if name not in (None, own):
+        raise DamagedRunError(f"{folder.settings} is that of another run, {own}")
+
+
+def _problem(file: Path, check: Callable[[], object]) -> Problem | None:
+    try:
+        check()
+    except DamagedRunError as error:
+        return Problem(str(file), str(error))
+    return None

@@ -1,0 +1,1 @@
+"""One training step of a stack of SAEs: encoding, loss, gradients, noise, measures."""

@@ -1,0 +1,1 @@
+"""The step's kernels for GPUs, in Triton, and its CUDA graph."""
