@@ -74,7 +74,7 @@ import resource, signal, torch
 from safetensors.torch import save_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
-from data.os_errors import cause_of
+from data.system.os_errors import cause_of
 try:
     save_file({{"x": torch.zeros(1 << 20)}}, {str(tmp_path / "x")!r})
 except Exception as error:
@@ -87,7 +87,7 @@ except Exception as error:
 SWALLOWS = """
 import sys
 import click
-from data.cli import InterruptibleCommand
+from data.command.base import InterruptibleCommand
 
 @click.command(cls=InterruptibleCommand)
 def main():

@@ -18,7 +18,7 @@ from data.command.progress import Bar, log_line
 
 SCRIPT = """
 import time
-from data import progress
+from data.command import progress
 progress.LOG_SECONDS = 0.2
 with progress.Bar(total=4000, initial=1000, desc="training", unit="row", unit_scale=True) as bar:
     for _ in range(30):

@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys, torch
-from data.allocator import keep_large_blocks
+from data.system.allocator import keep_large_blocks
 if sys.argv[1] == "kept":
     keep_large_blocks()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -17,7 +17,7 @@ from data.system.lock import is_held, lock_path, locked
 HOLDER = """
 import sys
 from pathlib import Path
-from data.lock import locked
+from data.system.lock import locked
 with locked(Path(sys.argv[1]), "--out x"):
     print("held", flush=True)
     sys.stdin.read()

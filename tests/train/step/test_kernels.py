@@ -26,7 +26,8 @@ COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from train import adam_kernel, dense_kernels, pair_kernels
+from train.optim import adam_kernel
+from train.step.gpu import dense_kernels, pair_kernels
 
 ROWS, FEATURES, INNER = dense_kernels.ROWS, dense_kernels.FEATURES, dense_kernels.INNER
 PIECES = {"inner": (1, ROWS, INNER), "outer": (1, ROWS, INNER), "W": (1, FEATURES, INNER)}
