@@ -36,9 +36,9 @@ from harvest.disk_space import check_free_space, check_space_beside
 from harvest.inputs import Inputs
 from harvest.model.base import LanguageModel, ModelFacts
 from harvest.model.load import load
-from harvest.model.precision import AtPrecision, relative_errors
+from harvest.model.precision import ReducedPrecisionModel, relative_errors
 from harvest.overwrite import discard, place_for, remove_old, replace, replaces_at_creation
-from harvest.packed_dataset import Packed, tokens_to_contexts
+from harvest.packed_dataset import PackedDataset, tokens_to_contexts
 from harvest.pipeline import Pipeline
 from harvest.request import Request, expected_schema, make_schema
 from harvest.resume import check_settings
@@ -146,12 +146,12 @@ def load_for(request: Request, facts: ModelFacts, device: torch.device) -> Langu
     )  # fmt: skip
     if compute.compiling == "yes" and not model.compiled:
         raise InputError(f"--compile yes: {facts.label} runs in TransformerLens with these hooks; give --compile no")
-    return model if compute.precision == "float32" else AtPrecision(model, compute.precision, device)
+    return model if compute.precision == "float32" else ReducedPrecisionModel(model, compute.precision, device)
 
 
 def create_store(
-    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, packed: Packed, model: LanguageModel,
-    device: torch.device,
+    request: Request, inputs: Inputs, settings: dict[str, Any], out: Location, packed: PackedDataset,
+    model: LanguageModel, device: torch.device,
 ) -> None:  # fmt: skip
     """Make the store appear, with tokens and provenance, and no rows yet."""
     schema = make_schema(request, model.widths, packed.n_contexts, packed.n_heldout)
@@ -198,12 +198,12 @@ def calibrate(model: LanguageModel, tokens: torch.Tensor) -> dict[str, NDArray[n
     """int8's channel scales from some contexts, int64 [n, context_size]: hook → float32 [d]."""
     scales: dict[str, NDArray[np.float32]] = {}
 
-    def receive(name: str, value: torch.Tensor) -> None:
+    def on_activation(name: str, value: torch.Tensor) -> None:
         if not is_finite(value):
             raise InputError(f"the model computes values in {name} that are not finite, which no store keeps")
         scales[name] = channel_scales(value.flatten(0, -2)).cpu().numpy()
 
-    model.capture(tokens, receive)
+    model.capture(tokens, on_activation)
     return scales
 
 

@@ -19,7 +19,7 @@ from harvest.text.token_file import TokenStream, tokenise
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedDataset:
     """The text as contexts: how many, and how to make them."""
 
     stream: TokenStream
@@ -59,7 +59,7 @@ class Packed:
 
 def tokens_to_contexts(
     request: Request, inputs: Inputs, staging: Path, *, stop: threading.Event, quiet: bool
-) -> Packed:
+) -> PackedDataset:
     """Tokenise (or continue to), and decide which documents are held out."""
     payload = request.context_size - (inputs.prefix is not None)
     wanted = request.n_contexts * payload
@@ -84,4 +84,4 @@ def tokens_to_contexts(
             f"--dataset {inputs.source.label}: its {int(stream.lengths.sum())} tokens do not fill one context of "
             f"{request.context_size}; give more text or a smaller --context-size"
         )
-    return Packed(stream, heldout, n_heldout, n_train, inputs.prefix, payload)
+    return PackedDataset(stream, heldout, n_heldout, n_train, inputs.prefix, payload)

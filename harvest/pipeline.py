@@ -108,14 +108,14 @@ class Pipeline:
             ids = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
             skip, n = self.schema.skip_positions, len(rows)
 
-            def receive(name: str, value: torch.Tensor) -> None:
+            def on_activation(name: str, value: torch.Tensor) -> None:
                 flat = (value[:, skip:] if skip else value).reshape(-1, value.shape[-1])
                 values, row_scale = encode(flat, self.schema.dtype, self.channel_scales.get(name))
                 self._copy(values, index, buffer.arrays[name][:n])
                 if row_scale is not None:
                     self._copy(row_scale[:, None], index, buffer.arrays[row_scale_name(name)][:n])
 
-            self.model.capture(ids, receive)
+            self.model.capture(ids, on_activation)
             if self._copies is not None:
                 buffer.computed, buffer.copied = torch.cuda.Event(), torch.cuda.Event()
                 buffer.computed.record()

@@ -113,7 +113,7 @@ class ResumedModel:
     def clean(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         self._tokens = tokens
         self._seen = {}
-        logits = self._fast.watched(lambda: self._logits(tokens), self._seen.__setitem__)
+        logits = self._fast.with_hooks(lambda: self._logits(tokens), self._seen.__setitem__)
         return logits, {name: self._seen[name] for name in self._names}
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What the models' files share: the protocol of a language model, its facts, and the names of its hooks."""
+"""The vocabulary of language models: their protocol, what is known before loading, and hook names."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from safetensors import SafetensorError
 
 Processing = Literal["centred", "none"]
 SpecialTokens = Literal["text", "parse"]
-Receive = Callable[[str, torch.Tensor], None]
+OnActivation = Callable[[str, torch.Tensor], None]  # (full hook name, activation [batch, context, d])
 
 STANDARD_HOOKS = ("mlp_out", "resid_pre", "resid_post", "attn_out")
-HUB_ERRORS = (OSError, ValueError, KeyError, ImportError, SafetensorError)
+HUB_ERRORS = (OSError, ValueError, KeyError, ImportError, SafetensorError)  # raised by loading from the hub
 
 
 class LanguageModel(Protocol):
-    """A model whose activations can be captured."""
+    """A language model that passes its activations to a callback."""
 
     path: Literal["transformers", "transformer_lens"]
-    widths: dict[str, int]  # full hook name → d, in the model's order
+    widths: dict[str, int]  # full hook name → width d, in the model's order
 
     @property
     def compiled(self) -> bool:
-        """Whether it runs compiled."""
+        """Whether the forward pass is compiled."""
 
     @property
     def compile_seconds(self) -> float | None:
-        """What that has cost, once it has run."""
+        """Seconds spent compiling; None before the first compiled pass."""
 
-    def capture(self, tokens: torch.Tensor, receive: Receive) -> None:
-        """Run tokens int64 [batch, context]; hand each hook's activation, float32 [batch, context, d], to `receive`.
+    def capture(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
+        """Run the model on tokens int64 [batch, context].
 
-        The tensor may be reused after `receive` returns.
+        Calls `on_activation` with each hook's name and activation, float32 [batch, context, d]. The model may reuse
+        the tensor's memory after `on_activation` returns.
         """
 
 
 class LoadedModel(LanguageModel, Protocol):
-    """A model as it is loaded, computing in float32."""
+    """A loaded model, which computes in float32."""
 
-    def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
-        """As `capture`, never compiled: for the few tokens that values are compared on."""
+    def capture_uncompiled(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
+        """Do what `capture` does without compiling; used on the few tokens of an accuracy check."""
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known of a model before its weights are loaded."""
+    """What a model's configuration says, known before the weights are loaded."""
 
-    name: str  # as transformers loads it: a hub name or a directory
-    label: str  # as provenance records it: no path of this machine
+    name: str  # what `transformers` loads: a hub name or a directory
+    label: str  # what provenance records; holds no local path
     revision: str | None
     n_layers: int
     d_model: int
@@ -59,9 +60,10 @@ class ModelFacts:
 
 
 def full_names(hooks: Sequence[str], layers: Sequence[int]) -> list[str]:
-    """Full names of hooks that every block has, layer by layer: `mlp_out` → `blocks.0.hook_mlp_out`, …"""
+    """Return the full names of standard hooks, layer by layer: `mlp_out` → `blocks.0.hook_mlp_out`, …"""
     return [f"blocks.{layer}.hook_{hook}" for layer in layers for hook in hooks]
 
 
 def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, at most 200 characters."""
     return str(error).strip().split("\n")[0][:200]

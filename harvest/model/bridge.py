@@ -1,9 +1,8 @@
-"""The hooks' values by TransformerLens itself: any model and any hook that it knows, at its eager attention's speed.
+"""Capture activations with TransformerLens: any model and hook that it knows, at the speed of eager attention.
 
-`TransformerBridge` exists in TransformerLens 3.9 and 4.x. It starts from the hub's raw weights; the processing that
-earlier versions applied on loading (layer norms folded, writing weights centred) is asked of it.
-
-Not here: the faster path (fast.py).
+`TransformerBridge` exists in TransformerLens 3.9 and 4.x. It loads the hub's raw weights, so `BridgeModel` requests
+the processing that earlier versions applied on loading (folded layer norms, centred writing weights). fast.py holds
+the faster path for the common model families.
 """
 
 from __future__ import annotations
@@ -21,11 +20,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data.errors import InputError
 from data.hooks import layer_of
-from harvest.model.base import ModelFacts, Processing, Receive
+from harvest.model.base import ModelFacts, OnActivation, Processing, first_line
 
 
 class BridgeModel:
-    """A TransformerBridge around a model loaded by `transformers` with eager attention."""
+    """A TransformerBridge around a `transformers` model with eager attention.
+
+    `bridge` is the TransformerBridge itself. The constructor raises InputError if TransformerLens cannot run the model
+    or the model lacks a hook.
+    """
 
     path: Literal["transformers", "transformer_lens"] = "transformer_lens"
     compiled, compile_seconds = False, None
@@ -41,8 +44,7 @@ class BridgeModel:
             )  # fmt: skip
             self.bridge.enable_compatibility_mode(disable_warnings=True, no_processing=processing == "none")
         except (ValueError, OSError, KeyError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
-            reason = str(error).strip().split("\n")[0][:200]
-            raise InputError(f"--model {facts.label}: TransformerLens cannot run it ({reason})") from error
+            raise InputError(f"--model {facts.label}: TransformerLens cannot run it ({first_line(error)})") from error
         names = resolve(hooks, layers, list(self.bridge.hook_dict))
         blocks = [layer_of(name) for name in names]
         inside = [block for block in blocks if block is not None]
@@ -50,22 +52,22 @@ class BridgeModel:
         self.widths = dict.fromkeys(names, 0)
         probe = torch.zeros((2, 3), dtype=torch.int64, device=device)
         self.capture(probe, lambda name, value: self.widths.update({name: value.shape[-1]}))
-        silent = [name for name, d in self.widths.items() if not d]
-        if silent:
-            raise InputError(f"--hook: {', '.join(silent)} did not fire; this model does not compute it")
+        unused = [name for name, d in self.widths.items() if not d]
+        if unused:
+            raise InputError(f"--hook: this model does not compute {', '.join(unused)}; leave it out")
 
     @torch.inference_mode()
-    def capture(self, tokens: torch.Tensor, receive: Receive) -> None:
-        """See `LanguageModel.capture`. Heads and other inner axes are flattened into d."""
+    def capture(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
+        """See `LanguageModel.capture`. Attention heads and other inner axes are flattened into d."""
 
-        def take(name: str, value: torch.Tensor, hook: Any) -> None:
+        def on_output(name: str, value: torch.Tensor, hook: Any) -> None:
             if value.shape[:2] != tokens.shape:
-                raise InputError(f"--hook: {name} has shape {tuple(value.shape)}, which is not one row a token")
-            receive(name, value.flatten(start_dim=2))
+                raise InputError(f"--hook: {name} has shape {tuple(value.shape)}, not one row per token; leave it out")
+            on_activation(name, value.flatten(start_dim=2))
 
         self.bridge.run_with_hooks(
             tokens,
-            fwd_hooks=[(name, partial(take, name)) for name in self.widths],
+            fwd_hooks=[(name, partial(on_output, name)) for name in self.widths],
             return_type=None,
             stop_at_layer=self._stop_at_layer,
         )
@@ -74,26 +76,26 @@ class BridgeModel:
 
 
 def _stand_in() -> PreTrainedTokenizerFast:
-    """A tokenizer for TransformerLens, which wants one though only token ids are given to it."""
+    """Return a placeholder tokenizer: TransformerLens requires one even though it only receives token ids."""
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     words = Tokenizer(WordLevel({token: i for i, token in enumerate(special.values())}, unk_token="<unk>"))
     return PreTrainedTokenizerFast(tokenizer_object=words, name_or_path="", add_bos_token=True, **special)
 
 
 def resolve(hooks: Sequence[str], layers: Sequence[int], known: Sequence[str]) -> list[str]:
-    """Full hook names: one that the model has as it is, or `blocks.LAYER.` and `hook_` put before it, layer by layer.
+    """Return full hook names, layer by layer: HOOK, hook_HOOK, blocks.LAYER.HOOK or blocks.LAYER.hook_HOOK.
 
-    Raises InputError with the nearest names where there is none.
+    Raises InputError, with the nearest known names, if the model has none of these.
     """
     names: list[str] = []
-    everything = set(known)
+    known_names = set(known)
     for hook in hooks:
         for layer in layers:
-            tries = (hook, f"hook_{hook}", f"blocks.{layer}.{hook}", f"blocks.{layer}.hook_{hook}")
-            found = next((name for name in tries if name in everything), None)
-            if found is None:
-                near = difflib.get_close_matches(tries[2], known, n=3) or sorted(known)[:3]
+            candidates = (hook, f"hook_{hook}", f"blocks.{layer}.{hook}", f"blocks.{layer}.hook_{hook}")
+            name = next((name for name in candidates if name in known_names), None)
+            if name is None:
+                near = difflib.get_close_matches(candidates[2], known, n=3) or sorted(known)[:3]
                 raise InputError(f"--hook {hook}: the model has no such hook at layer {layer}; near: {', '.join(near)}")
-            if found not in names:
-                names.append(found)
+            if name not in names:
+                names.append(name)
     return sorted(names, key=lambda name: (layer_of(name) is None, layer_of(name)))

@@ -1,15 +1,13 @@
-"""The hooks' values by the model's own `transformers` code: fused attention, no unembedding, no block too many.
+"""Capture activations with the model's own `transformers` code, skipping the unembedding and unused blocks.
 
-TransformerLens computes attention eagerly, because it exposes its patterns. The hooks here need none of them, so the
-model runs as `transformers` would run it, with forward hooks on its modules, and GPT-2's tanh-approximated GELU, which
-`transformers` spells out in eight passes over memory, in one and in place: for tensors of this size the system hands
-out fresh pages each time, and zeroing them takes as long as the GELU.
+TransformerLens computes attention eagerly, because it exposes the attention patterns. The standard hooks do not need
+the patterns, so the model runs with fused attention and forward hooks on its modules. GPT-2's tanh-approximated GELU,
+which `transformers` computes in eight passes over memory, runs in one pass and in place: a fresh output of this size
+would cost as much time in zeroed pages as the GELU itself.
 
-Centring (`processing="centred"`) subtracts, from every weight that writes to the residual stream, its mean over
-d_model, as TransformerLens's `center_writing_weights` does; LayerNorm removes that mean in any case. RMSNorm does not,
-so models with RMSNorm are left as they are, by TransformerLens too. The tests compare all of this with TransformerLens.
-
-Not here: other families and hooks (bridge.py).
+Centring (`processing="centred"`) subtracts its mean over d_model from every weight that writes to the residual stream,
+as TransformerLens's `center_writing_weights` does; LayerNorm removes that mean in any case. RMSNorm does not, so
+models with RMSNorm stay unchanged, in TransformerLens too. Tests compare the values with TransformerLens.
 """
 
 from __future__ import annotations
@@ -24,14 +22,15 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from data.hooks import layer_of
-from harvest.model.base import Processing, Receive
+from harvest.model.base import OnActivation, Processing
 
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family keeps its modules: `attention` and `mlp` are those whose outputs are added to the residual stream.
+    """The module names of a model family.
 
-    `writers` are the weights that write to it, if centrable.
+    The outputs of `attention` and `mlp` are added to the residual stream. `writers` are the weights that write to the
+    residual stream and can be centred.
     """
 
     blocks: str
@@ -62,20 +61,14 @@ T = TypeVar("T")
 
 
 class FastModel:
-    """A `transformers` base model, cut after the last block asked for. It changes the model that it is given."""
+    """A `transformers` base model without the blocks after the last requested hook. Modifies the model it is given."""
 
     path: Literal["transformers", "transformer_lens"] = "transformers"
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        names: Sequence[str],
-        d_model: int,
-        *,
-        processing: Processing,
-        device: torch.device,
-        compiled: bool = False,
-    ) -> None:
+        self, model: PreTrainedModel, names: Sequence[str], d_model: int, *, processing: Processing,
+        device: torch.device, compiled: bool = False,
+    ) -> None:  # fmt: skip
         family = FAMILIES[type(model).__name__]
         self.widths = dict.fromkeys(names, d_model)
         if processing == "centred":
@@ -93,54 +86,54 @@ class FastModel:
         self.compile_seconds: float | None = None
         self._compiled = torch.compile(self._collect, dynamic=False) if compiled else None
         self._compiled_for: torch.Size | None = None
-        self._receive: Receive | None = None
+        self._on_activation: OnActivation | None = None
         for name in names:
             self._attach(name, blocks[layer_of(name) or 0], family)
 
     @torch.inference_mode()
-    def capture(self, tokens: torch.Tensor, receive: Receive) -> None:
-        """See `LanguageModel.capture`. Only the first shape is compiled for, which all batches but the last have."""
+    def capture(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
+        """See `LanguageModel.capture`. Compiles for the shape of the first batch; other shapes run uncompiled."""
         if self._compiled is not None and tokens.shape == (self._compiled_for or tokens.shape):
             begin = time.perf_counter()
             for name, value in self._compiled(tokens):
-                receive(name, value)
+                on_activation(name, value)
             if self._compiled_for is None:
                 self._compiled_for, self.compile_seconds = tokens.shape, time.perf_counter() - begin
             return
-        self._run(tokens, receive)
+        self._run(tokens, on_activation)
 
     @torch.inference_mode()
-    def capture_uncompiled(self, tokens: torch.Tensor, receive: Receive) -> None:
+    def capture_uncompiled(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
         """See `LoadedModel.capture_uncompiled`."""
-        self._run(tokens, receive)
+        self._run(tokens, on_activation)
 
-    def watched(self, work: Callable[[], T], receive: Receive) -> T:
-        """What `work` computes with this model, while each hook's activation is handed to `receive`."""
-        self._receive = receive
+    def with_hooks(self, work: Callable[[], T], on_activation: OnActivation) -> T:
+        """Return `work()`, calling `on_activation` with each hook's activation that it computes with this model."""
+        self._on_activation = on_activation
         try:
             return work()
         finally:
-            self._receive = None
+            self._on_activation = None
 
     def _collect(self, tokens: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-        """All hooks' values at once, which can be compiled as one."""
-        found: list[tuple[str, torch.Tensor]] = []
-        self._run(tokens, lambda name, value: found.append((name, value)))
-        return found
+        """Return the activations of all hooks; one function without callbacks can be compiled as a whole."""
+        activations: list[tuple[str, torch.Tensor]] = []
+        self._run(tokens, lambda name, value: activations.append((name, value)))
+        return activations
 
-    def _run(self, tokens: torch.Tensor, receive: Receive) -> None:
-        self.watched(lambda: self.model(input_ids=tokens, use_cache=False), receive)
+    def _run(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
+        self.with_hooks(lambda: self.model(input_ids=tokens, use_cache=False), on_activation)
 
     def _attach(self, name: str, block: nn.Module, family: Family) -> None:
-        def take(value: Any) -> None:
-            if self._receive is not None:
-                self._receive(name, value[0] if isinstance(value, tuple) else value)
+        def on_output(value: Any) -> None:
+            if self._on_activation is not None:
+                self._on_activation(name, value[0] if isinstance(value, tuple) else value)
 
-        after: Callable[..., None] = lambda module, args, output: take(output)  # noqa: E731
+        after: Callable[..., None] = lambda module, args, output: on_output(output)  # noqa: E731
         kind = name.rsplit(".hook_", 1)[1]
         if kind == "resid_pre":
             block.register_forward_pre_hook(
-                lambda module, args, kwargs: take(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+                lambda module, args, kwargs: on_output(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
             )
         elif kind == "resid_post":
             block.register_forward_hook(after)
@@ -150,14 +143,14 @@ class FastModel:
 
 
 class TanhGELU(nn.Module):
-    """GELU by its approximation with tanh, which overwrites its input: a product's output that nothing else reads."""
+    """GELU in its tanh approximation, in place: nothing else reads its input, a matrix product's output."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.aten.gelu_(x, approximate="tanh")
 
 
 def centre(model: nn.Module, family: Family) -> None:
-    """Subtract the mean over d_model from each writing weight, in place; d_model is the last axis of all of them."""
+    """Subtract the mean over d_model, their last axis, from the writing weights, in place."""
     for name, weight in model.named_parameters():
         if name.endswith(family.writers) and family.writers:
             weight.sub_(weight.mean(dim=-1, keepdim=True))

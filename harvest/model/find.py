@@ -1,4 +1,4 @@
-"""Find a model by name, and read what its configuration says, without loading its weights."""
+"""Find a model by name and read its configuration, without loading weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harvest.demo import MODEL as DEMO_MODEL
 from harvest.hub import why_only_cache
 from harvest.model.base import HUB_ERRORS, ModelFacts, first_line
 
-CONFIG_ERRORS = (*HUB_ERRORS, TypeError, AttributeError, StrictDataclassError)  # the JSON is of another shape
+CONFIG_ERRORS = (*HUB_ERRORS, TypeError, AttributeError, StrictDataclassError)  # the JSON has an unexpected structure
 
 
 def find_model(name: str, revision: str | None) -> ModelFacts:
-    """Resolve `--model`: `demo`, a local directory in hub format, a hub name, or an alias that TransformerLens knows.
+    """Resolve `--model`: `demo`, a local directory in hub format, a hub name, or a TransformerLens alias.
 
-    Raises InputError where it cannot be found or is no causal language model.
+    Raises InputError if the model cannot be found or is not a transformer language model.
     """
     label, only_cache = name, None
     if revision is not None and (name == "demo" or Path(name).is_dir()):
@@ -55,13 +55,13 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
 
 
 def _commit(name: str, revision: str | None) -> str | None:
-    """The commit of the configuration just loaded, by its place in the hub's cache; None for a local directory."""
-    found = None if Path(name).is_dir() else try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else None
+    """Return the hub commit of the cached configuration; None for a local directory."""
+    config = None if Path(name).is_dir() else try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(config).parent.name if isinstance(config, str) else None  # the folder's name is the commit
 
 
 def official_name(alias: str) -> str:
-    """TransformerLens's short names (`gpt2-small`, `pythia-70m`) as hub names; any other name as it is."""
+    """Return the hub name of a TransformerLens alias (`gpt2-small`, `pythia-70m`); other names unchanged."""
     try:
         try:
             from transformer_lens.supported_models import get_official_model_name  # 4.x

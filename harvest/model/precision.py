@@ -1,13 +1,11 @@
-"""How a forward pass is computed: in what precision, and compiled or as it is. What it costs in accuracy is measured.
+"""How a forward pass is computed: its precision, whether it is compiled, and the measured error.
 
-    float32    as the reference does, and on every device
-    tf32       a GPU's products with inputs rounded to 10 bits of mantissa; everything else in float32
-    bfloat16   products in bfloat16 (8 bits of precision); the residual stream, norms and softmax in float32
+    float32    the reference, on every device
+    tf32       matrix products on a GPU with inputs rounded to 10 bits of mantissa; the rest in float32
+    bfloat16   matrix products in bfloat16 (8 bits of precision); the residual stream, norms and softmax in float32
 
-Compiling takes tens of seconds and fuses what lies between the products. On CPUs that gains nothing (GPT-2 small: the
-same speed as the fast path uncompiled), so it is done there only if asked for.
-
-Not here: the model (lm.py, fast.py).
+Compiling takes tens of seconds and fuses the operations between matrix products. It gains nothing on CPUs (GPT-2
+small: the speed of the uncompiled fast path), so `auto` compiles on GPUs only.
 """
 
 from __future__ import annotations
@@ -21,27 +19,27 @@ import torch
 
 from data.errors import InputError
 from data.system.compiler import can_compile
-from harvest.model.base import LanguageModel, LoadedModel, Receive
+from harvest.model.base import LanguageModel, LoadedModel, OnActivation
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Compiling = Literal["auto", "yes", "no"]
-COMPILED_FROM = 20_000_000  # tokens: below, compiling may cost more than it saves
+COMPILED_FROM = 20_000_000  # tokens; for fewer, compiling may cost more time than it saves
 
 
 @dataclass(frozen=True)
 class Compute:
-    """See the module."""
+    """The precision of a forward pass and whether it is compiled."""
 
     precision: Precision = "float32"
     compiling: Compiling = "auto"
 
     def compiled(self, n_tokens: int, device: torch.device) -> bool:
-        """Whether so many tokens shall be run compiled."""
-        worth_it = device.type == "cuda" and n_tokens >= COMPILED_FROM and can_compile()
-        return worth_it if self.compiling == "auto" else self.compiling == "yes"
+        """Return whether a pass over `n_tokens` tokens is compiled on this device."""
+        saves_time = device.type == "cuda" and n_tokens >= COMPILED_FROM and can_compile()
+        return saves_time if self.compiling == "auto" else self.compiling == "yes"
 
     def check(self, device: torch.device) -> None:
-        """Raise InputError where a device cannot compute so."""
+        """Raise InputError if the device lacks the precision or a compiler is missing."""
         if self.precision == "tf32" and device.type != "cuda":
             raise InputError("--precision tf32: only GPUs have it; give float32")
         if self.compiling == "yes" and not can_compile():
@@ -50,30 +48,30 @@ class Compute:
             )
 
 
-class AtPrecision:
-    """A language model whose products are computed in another precision than float32."""
+class ReducedPrecisionModel:
+    """A language model that computes its matrix products in a lower precision than float32."""
 
     def __init__(self, model: LoadedModel, precision: Precision, device: torch.device) -> None:
-        self.exact, self.precision, self.device = model, precision, device
+        self.float32_model, self.precision, self.device = model, precision, device
         self.path, self.widths = model.path, model.widths
 
     @property
     def compiled(self) -> bool:
-        return self.exact.compiled
+        return self.float32_model.compiled
 
     @property
     def compile_seconds(self) -> float | None:
-        return self.exact.compile_seconds
+        return self.float32_model.compile_seconds
 
-    def capture(self, tokens: torch.Tensor, receive: Receive) -> None:
+    def capture(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
         """See `LanguageModel.capture`."""
         with products_in(self.precision, self.device):
-            self.exact.capture(tokens, lambda name, value: receive(name, value.float()))
+            self.float32_model.capture(tokens, lambda name, value: on_activation(name, value.float()))
 
 
 @contextmanager
 def products_in(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Compute products in that precision, within the context."""
+    """A context in which matrix products are computed in `precision`."""
     if precision == "bfloat16":
         with torch.autocast(device.type, torch.bfloat16):
             yield
@@ -87,15 +85,18 @@ def products_in(precision: Precision, device: torch.device) -> Iterator[None]:
 
 
 def relative_errors(model: LanguageModel, tokens: torch.Tensor) -> dict[str, float]:
-    """‖a − b‖ / ‖b‖ of each hook's values a, and b in float32, on tokens int64 [n, context]; 0 for float32 itself."""
-    if not isinstance(model, AtPrecision):
+    """Return ‖a − b‖ / ‖b‖ per hook, for the model's values a and the float32 values b, on tokens int64 [n, context].
+
+    The error of a float32 model is 0.
+    """
+    if not isinstance(model, ReducedPrecisionModel):
         return dict.fromkeys(model.widths, 0.0)
-    exact: dict[str, torch.Tensor] = {}
+    reference: dict[str, torch.Tensor] = {}
     errors: dict[str, float] = {}
-    model.exact.capture_uncompiled(tokens, lambda name, value: exact.update({name: value.clone()}))
+    model.float32_model.capture_uncompiled(tokens, lambda name, value: reference.update({name: value.clone()}))
 
     def compare(name: str, value: torch.Tensor) -> None:
-        errors[name] = float((value - exact[name]).norm() / exact[name].norm())
+        errors[name] = float((value - reference[name]).norm() / reference[name].norm())
 
     model.capture(tokens, compare)
     return errors

@@ -1,4 +1,4 @@
-"""A model's files: load the weights, all of them and no others, and take a fingerprint without loading them."""
+"""A model's weight files: find them, load them completely, and compute their fingerprint."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from harvest.model.base import HUB_ERRORS, ModelFacts, first_line
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
-# Entries of a configuration that change no activation.
+# Configuration entries that do not affect activations.
 NEUTRAL = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"}
 
-# Buffers that older versions of transformers saved: causal masks, rotary frequencies, positions.
+# Buffers saved by older versions of transformers: causal masks, rotary frequencies, positions.
 OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|rotary_emb\.inv_freq$|position_ids$")
 
-SHOWN = 3
+SHOWN = 3  # names listed in a message
 
 
 def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
-    """Load a model in float32, for inference; `attention` is the implementation, if its architecture has it.
+    """Load a model in float32 for inference, with the `attention` implementation if its architecture has it.
 
-    Raises InputError if it cannot be loaded, or the files' weights are not exactly those of its architecture.
+    Raises InputError if loading fails or the files' weights are not exactly those of the architecture.
     """
-    weight_files(facts)  # refuses pickled weights in our words
+    weight_files(facts)  # refuses pickled weights with a clear message
     settings: dict[str, Any] = {
         "dtype": torch.float32, "revision": facts.revision, "trust_remote_code": False, "use_safetensors": True,
         "output_loading_info": True, "ignore_mismatched_sizes": True,
@@ -41,7 +41,7 @@ def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
     try:
         try:
             model, info = AutoModelForCausalLM.from_pretrained(facts.name, attn_implementation=attention, **settings)
-        except ValueError:  # architectures without that kind of attention
+        except ValueError:  # an architecture without that attention implementation
             model, info = AutoModelForCausalLM.from_pretrained(facts.name, **settings)
     except HUB_ERRORS as error:
         raise InputError(f"--model {facts.label}: its weights cannot be loaded ({first_line(error)})") from error
@@ -55,7 +55,7 @@ def _check_complete(facts: ModelFacts, info: dict[str, Any]) -> None:
         "have, beyond its architecture,": [name for name in info["unexpected_keys"] if not OLD_BUFFERS.search(name)],
         "have in another shape": [entry[0] for entry in info["mismatched_keys"]],
     }
-    faults = [f"{verb} {_some(names)}" for verb, names in kinds.items() if names]
+    faults = [f"{verb} {_listed(names)}" for verb, names in kinds.items() if names]
     if faults:
         raise InputError(
             f"--model {facts.label}: its weights do not fit its architecture: they {'; they '.join(faults)}; save it "
@@ -63,13 +63,13 @@ def _check_complete(facts: ModelFacts, info: dict[str, Any]) -> None:
         )
 
 
-def _some(names: Collection[str]) -> str:
+def _listed(names: Collection[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(sorted(names)[:SHOWN]) + more
 
 
 def model_fingerprint(facts: ModelFacts) -> str:
-    """SHA-256 over the bytes of a model's weight files, and its configuration; it reads all of them."""
+    """Return the SHA-256 of a model's configuration and weight files, reading all their bytes."""
     digest = hashlib.sha256()
     config = json.loads(Path(_file(facts, "config.json") or "").read_bytes())
     kept = {name: value for name, value in config.items() if name not in NEUTRAL}
@@ -81,9 +81,9 @@ def model_fingerprint(facts: ModelFacts) -> str:
 
 
 def weight_files(facts: ModelFacts) -> list[Path]:
-    """A model's weight files, in safetensors; downloads those of a hub model that are not in the cache.
+    """Return a model's safetensors files, downloading those of a hub model that are not in the cache.
 
-    Raises InputError if there are none, or one of them is missing.
+    Raises InputError if there are none or one is missing.
     """
     if whole := _file(facts, WEIGHTS):
         return _no_pointers(facts, [whole])
@@ -99,12 +99,12 @@ def weight_files(facts: ModelFacts) -> list[Path]:
         raise InputError(f"--model {facts.label}: its {INDEX} is damaged; get the file again") from error
     files = {name: _file(facts, name) for name in names}
     if missing := [name for name, path in files.items() if path is None]:
-        raise InputError(f"--model {facts.label}: it lacks {_some(missing)}, which its {INDEX} names")
+        raise InputError(f"--model {facts.label}: it lacks {_listed(missing)}, which its {INDEX} names")
     return _no_pointers(facts, [path for path in files.values() if path is not None])
 
 
 def _no_pointers(facts: ModelFacts, files: list[Path]) -> list[Path]:
-    """The files, none of which Git LFS has left out. Raises InputError."""
+    """Return the files; raise InputError if one is a Git LFS pointer."""
     for path in files:
         if is_pointer(path):
             raise InputError(
@@ -115,7 +115,7 @@ def _no_pointers(facts: ModelFacts, files: list[Path]) -> list[Path]:
 
 
 def _file(facts: ModelFacts, name: str) -> Path | None:
-    """A file of the model; None if it has no such file."""
+    """Return the path of a model's file, downloading it if needed; None if the model has no such file."""
     try:
         path = cached_file(facts.name, name, revision=facts.revision, _raise_exceptions_for_missing_entries=False)
     except HUB_ERRORS as error:

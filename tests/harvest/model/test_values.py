@@ -147,5 +147,5 @@ def test_an_unknown_hook_is_refused_with_names_that_come_close(random_gpt2: Path
 
 def test_a_hook_that_is_not_one_row_a_token_is_refused(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
-    with pytest.raises(InputError, match="not one row a token"):
+    with pytest.raises(InputError, match="not one row per token"):
         load(facts, ["attn.hook_pattern"], [0], processing="centred", device=CPU)
