@@ -23,11 +23,11 @@ def test_permutations_of_different_keys_differ() -> None:
     assert len(drawn) == 6
 
 
-def test_the_order_of_the_key_matters() -> None:
+def test_seed_of_depends_on_the_order_of_the_key() -> None:
     assert seed_of(1, 2) != seed_of(2, 1)
 
 
-def test_every_place_is_about_equally_likely() -> None:
+def test_permutation_puts_each_index_at_each_position_equally_often() -> None:
     places = np.stack([permutation(8, seed) for seed in range(4000)])
     for column in range(8):
         counts = np.bincount(places[:, column], minlength=8)

@@ -39,14 +39,14 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "x")
         (InputError("--out x: cannot be written there"), FULL),
     ],
 )
-def test_a_full_disk_is_one_sentence_and_exits_with_75(error: Exception, cause: Exception | None) -> None:
+def test_full_disk_prints_one_sentence_and_exits_with_75(error: Exception, cause: Exception | None) -> None:
     done = outcome(error, cause)
     assert done.exit_code == 75
     assert done.stderr.startswith("Error: the disk is full (")
     assert "the same command continues" in done.stderr
 
 
-def test_a_file_larger_than_allowed_is_one_sentence_and_exits_with_75() -> None:
+def test_file_size_limit_prints_one_sentence_and_exits_with_75() -> None:
     for error in (SafetensorError("I/O error: File too large (os error 27)"), OSError(errno.EFBIG, "File too large")):
         done = outcome(error)
         assert done.exit_code == 75
@@ -54,20 +54,20 @@ def test_a_file_larger_than_allowed_is_one_sentence_and_exits_with_75() -> None:
         assert "raise `ulimit -f`" in done.stderr
 
 
-def test_damage_says_what_to_do_about_it() -> None:
+def test_damaged_file_error_names_the_remedy() -> None:
     done = outcome(DamagedError("tokens/c.0.0 is missing"))
     assert done.exit_code == 2
     assert "tokens/c.0.0 is missing; put the file back from a copy, or harvest the store again" in done.stderr
 
 
-def test_missing_rights_exit_with_2_and_other_faults_keep_their_traceback() -> None:
+def test_permission_errors_exit_with_2_and_other_errors_keep_their_traceback() -> None:
     done = outcome(SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)"))
     assert (done.exit_code, "Permission denied; change its rights" in done.stderr) == (2, True)
     for error in (SafetensorError("invalid header"), OSError(errno.EIO, "Input/output error"), ValueError("x")):
         assert outcome(error).exception is error
 
 
-def test_a_library_that_meets_a_full_disk_is_understood(tmp_path: Path) -> None:
+def test_disk_errors_raised_by_safetensors_are_recognised(tmp_path: Path) -> None:
     """A limit on a file's size stands in for the disk's end: it is an error of the system too, and needs no rights."""
     program = f"""
 import resource, signal, torch
@@ -103,7 +103,7 @@ main([])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_no_library_can_swallow_a_signal(number: signal.Signals, code: int) -> None:
+def test_signals_end_a_command_even_if_a_library_catches_all_exceptions(number: signal.Signals, code: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SWALLOWS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env={**os.environ},

@@ -30,7 +30,7 @@ with progress.Bar(total=4000, initial=1000, desc="training", unit="row", unit_sc
 """
 
 
-def test_without_a_terminal_there_are_whole_lines_and_few_of_them() -> None:
+def test_progress_without_a_terminal_prints_few_whole_lines() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
     assert "\r" not in done.stderr
@@ -40,7 +40,7 @@ def test_without_a_terminal_there_are_whole_lines_and_few_of_them() -> None:
     assert lines[-1].endswith("row/s, 00:00 left, loss 0.5")
 
 
-def test_on_a_terminal_it_is_a_bar() -> None:
+def test_progress_on_a_terminal_draws_a_bar() -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     done = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs)
@@ -56,7 +56,7 @@ def test_on_a_terminal_it_is_a_bar() -> None:
     assert b"%|" in text
 
 
-def test_a_line_a_minute_whatever_is_refreshed(
+def test_progress_logs_one_line_per_minute_however_often_it_is_refreshed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
@@ -70,7 +70,7 @@ def test_a_line_a_minute_whatever_is_refreshed(
     assert len(capsys.readouterr().err.splitlines()) == 10
 
 
-def test_a_line_a_minute_also_while_nothing_is_counted(
+def test_progress_logs_lines_while_nothing_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.3)
@@ -83,7 +83,7 @@ def test_a_line_a_minute_also_while_nothing_is_counted(
     assert all(line.startswith("validating: 0 of 10 row") for line in while_idle[1:])
 
 
-def test_a_line_says_stage_done_total_rate_and_time_left() -> None:
+def test_progress_line_shows_stage_count_total_rate_and_time_left() -> None:
     facts = {"n": 30, "total": 90, "initial": 10, "elapsed": 10.0, "rate": None, "unit": "context", "unit_scale": False,
              "prefix": "patching: ", "postfix": None}  # fmt: skip
     assert log_line(facts) == "patching: 30 of 90 context, 2 context/s, 00:30 left"

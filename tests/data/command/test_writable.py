@@ -34,7 +34,9 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kind", [LocalPath(), StoreLocation()])
-def test_the_working_directory_has_its_name(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_convert_to_absolute_ones_with_a_name(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A lock and unfinished parts lie beside it."""
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
@@ -42,19 +44,21 @@ def test_the_working_directory_has_its_name(kind: Any, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("name", [".", "new", "new/deeper"])
-def test_a_folder_that_can_be_written_passes_and_nothing_is_left_behind(tmp_path: Path, name: str) -> None:
+def test_check_writable_accepts_a_writable_folder_and_leaves_no_file(tmp_path: Path, name: str) -> None:
     check_writable(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_relative_folder_is_tried_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_writable_tries_a_relative_folder_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     check_writable(Path("runs/new"))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["file", "file/inner", "link", "link/inner"])
-def test_a_file_or_a_broken_link_in_the_way_is_refused(tmp_path: Path, name: str) -> None:
+def test_check_writable_refuses_a_file_or_broken_link_in_the_path(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     with pytest.raises(InputError, match=r"^--out .* is not a folder; choose another --out$"):
@@ -62,12 +66,12 @@ def test_a_file_or_a_broken_link_in_the_way_is_refused(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", [".", "new"])
-def test_a_folder_without_the_right_to_write_is_refused(read_only: Path, name: str) -> None:
+def test_check_writable_refuses_a_read_only_folder(read_only: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"^--out .*: nothing can be written there \(Permission denied\)"):
         check_writable(read_only / name)
 
 
-def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+def test_check_writable_refuses_a_name_that_is_too_long(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="File name too long"):
         check_writable(tmp_path / ("x" * 300))
 
@@ -76,7 +80,7 @@ WRITING = [name for name, command in analyze.commands.items() if any(p.name == "
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_analyze_tries_its_output_before_it_opens_store_or_runs(name: str, tmp_path: Path) -> None:
+def test_analyze_checks_its_output_before_opening_store_or_runs(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     runs = [] if name == "norms" else [str(tmp_path / "no-runs")]
     out = str(tmp_path / "file" / "out")
@@ -85,11 +89,11 @@ def test_analyze_tries_its_output_before_it_opens_store_or_runs(name: str, tmp_p
     assert f"--out {out}: {tmp_path / 'file'} is not a folder; choose another --out" in done.stderr
 
 
-def test_all_commands_that_write_are_tried() -> None:
+def test_output_check_covers_every_analyze_command_that_writes() -> None:
     assert set(WRITING) == {"norms", "dictionary", "pareto", "report", "features"}
 
 
-def test_harvest_and_train_try_their_output_before_they_work(
+def test_harvest_and_train_check_their_output_before_any_work(
     command, make_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _, _ = make_store()
@@ -107,7 +111,7 @@ def test_harvest_and_train_try_their_output_before_they_work(
         assert f"--out {out}: {tmp_path / 'file'} is not a folder" in done.stderr
 
 
-def test_harvest_into_an_object_store_says_that_the_working_directory_cannot_be_written(
+def test_harvest_into_an_object_store_reports_an_unwritable_working_directory(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").touch()
@@ -118,7 +122,7 @@ def test_harvest_into_an_object_store_says_that_the_working_directory_cannot_be_
     assert done.stderr.endswith("start the command in a folder that can be written\n")
 
 
-def test_a_file_without_rights_is_named_in_one_sentence(read_only: Path) -> None:
+def test_permission_error_names_the_file_in_one_sentence(read_only: Path) -> None:
     @click.command(cls=StoreCommand)
     def write() -> None:
         (read_only / "file").write_bytes(b"1")
@@ -128,7 +132,7 @@ def test_a_file_without_rights_is_named_in_one_sentence(read_only: Path) -> None
     assert done.stderr == f"Error: {read_only / 'file'}: Permission denied; change its rights, or choose another\n"
 
 
-def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_writable_reports_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -24,7 +24,7 @@ def rows_of(order: Order, step: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 @given(order=orders, data=st.data())
-def test_every_row_is_visited_once_an_epoch(order: Order, data: st.DataObject) -> None:
+def test_every_row_is_visited_once_per_epoch(order: Order, data: st.DataObject) -> None:
     n_rows = order.shards.n_rows
     batch_size = data.draw(st.integers(1, n_rows))
     epochs = 3
@@ -39,7 +39,7 @@ def test_every_row_is_visited_once_an_epoch(order: Order, data: st.DataObject) -
 
 
 @given(order=orders, step=st.integers(0, 50), data=st.data())
-def test_seeking_to_a_step_equals_walking_to_it(order: Order, step: int, data: st.DataObject) -> None:
+def test_seeking_to_a_step_gives_the_batch_reached_by_iterating(order: Order, step: int, data: st.DataObject) -> None:
     batch_size = data.draw(st.integers(1, order.shards.n_rows))
     walked = [rows_of(order, s, batch_size) for s in range(step + 1)]
     fresh = Order(order.shards, order.pool, order.seed)

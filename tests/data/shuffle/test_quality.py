@@ -7,7 +7,7 @@ from data.store.layout import Layout, choose_rows_per_shard
 from data.summary import store_mixing
 
 
-def test_a_store_of_10m_tokens_mixes_at_least_nine_tenths_as_well_as_a_uniform_draw() -> None:
+def test_store_of_10m_tokens_mixes_at_least_90_percent_as_well_as_a_uniform_draw() -> None:
     rows_per_shard = choose_rows_per_shard(10_000_000, 768 * 2)
     layout = Layout(39_062, 391, 256, rows_per_shard, 32, seed=0)
     order, contexts = simulated(layout, pool=DEFAULT_POOL, seed=0)
@@ -30,7 +30,7 @@ def test_unmixed_rows_score_low() -> None:
     assert mixing(order, contexts, 64, batch_size=256) < 0.05
 
 
-def test_a_real_stores_mixing_equals_its_simulation(make_store) -> None:
+def test_mixing_of_a_store_equals_its_simulation(make_store) -> None:
     store, _, _ = make_store(n_contexts=120, rows_per_shard=64)
     order, contexts = simulated(store.layout, pool=3, seed=0)
     expected = mixing(order, contexts, store.layout.rows_per_context, batch_size=128)

@@ -50,7 +50,7 @@ def test_all_layers_of_a_batch_come_from_the_same_rows(make_store) -> None:
             assert np.array_equal(batch[:, 1].numpy(), values["blocks.1.hook_mlp_out"][rows])
 
 
-def test_starting_at_a_step_equals_skipping_to_it(make_store) -> None:
+def test_stream_started_at_a_step_gives_the_batches_after_it(make_store) -> None:
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3, seed=5) as walked:
         batches = [next(walked).clone() for _ in range(60)]
@@ -59,7 +59,7 @@ def test_starting_at_a_step_equals_skipping_to_it(make_store) -> None:
             assert torch.equal(next(stream), batches[step])
 
 
-def test_a_subset_of_layers_sees_the_same_rows(make_store) -> None:
+def test_subset_of_layers_streams_the_same_rows(make_store) -> None:
     store, _ = labelled(make_store)
     with (
         ShuffledStream(store, batch_size=64, pool=2) as both,
@@ -70,7 +70,7 @@ def test_a_subset_of_layers_sees_the_same_rows(make_store) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "compression"), [("bfloat16", "none"), ("float16", "zstd"), ("int8", "none")])
-def test_other_types_stream_the_values_that_the_reader_gives(make_store, dtype: str, compression: str) -> None:
+def test_stream_gives_the_values_of_the_reader_for_every_stored_type(make_store, dtype: str, compression: str) -> None:
     store, _, _ = make_store(dtype=dtype, compression=compression)
     hook = "blocks.1.hook_mlp_out"
     order, members = training_order(store, pool=3, seed=0)
@@ -84,7 +84,7 @@ def test_other_types_stream_the_values_that_the_reader_gives(make_store, dtype: 
     assert np.allclose(batch, np.stack(expected), rtol=1e-6)
 
 
-def test_what_is_held_is_bounded(make_store, monkeypatch) -> None:
+def test_stream_holds_at_most_two_groups_of_shards(make_store, monkeypatch) -> None:
     monkeypatch.setattr("data.shuffle.stream.HELD_BYTES", 0)  # so that two groups are the bound
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
@@ -94,9 +94,7 @@ def test_what_is_held_is_bounded(make_store, monkeypatch) -> None:
         assert stream.memory_bytes == 6 * 128 * 2 * 4 * 4 + 5 * 64 * 2 * 4 * 4
 
 
-def test_in_a_small_container_it_holds_two_groups_reads_with_one_thread_and_gives_the_same_batches(
-    make_store, monkeypatch
-) -> None:
+def test_stream_with_little_memory_uses_one_thread_and_gives_the_same_batches(make_store, monkeypatch) -> None:
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
         at_large, batches = stream.memory_bytes, [next(stream).clone() for _ in range(20)]
@@ -108,7 +106,7 @@ def test_in_a_small_container_it_holds_two_groups_reads_with_one_thread_and_give
         assert sum(thread.name.startswith("read") for thread in threading.enumerate()) == 1
 
 
-def test_closing_ends_the_thread(make_store) -> None:
+def test_closing_a_stream_ends_its_threads(make_store) -> None:
     store, _ = labelled(make_store)
     before = threading.active_count()
     stream = ShuffledStream(store, batch_size=64)
@@ -119,7 +117,7 @@ def test_closing_ends_the_thread(make_store) -> None:
         next(stream)
 
 
-def test_a_shard_that_vanishes_raises_in_the_caller(make_store) -> None:
+def test_deleted_shard_raises_in_the_thread_that_reads_the_stream(make_store) -> None:
     store, _ = labelled(make_store)
     for path in (store.path / "blocks.0.hook_mlp_out").glob("c.*"):
         path.unlink()
@@ -140,7 +138,7 @@ def expected_batches(store, n: int) -> list[torch.Tensor]:
         return take([], stream, n)
 
 
-def test_after_a_failure_that_passes_it_goes_on_with_the_batch_that_failed(make_store) -> None:
+def test_stream_continues_with_the_failed_batch_after_a_transient_failure(make_store) -> None:
     store, _ = labelled(make_store)
     batches = expected_batches(store, 60)
     away = store.path.with_name("away")
@@ -159,7 +157,7 @@ def test_after_a_failure_that_passes_it_goes_on_with_the_batch_that_failed(make_
     assert all(torch.equal(one, other) for one, other in zip(given, batches, strict=True))
 
 
-def test_a_failure_that_lasts_is_raised_again_and_again(make_store) -> None:
+def test_stream_raises_a_lasting_failure_at_every_batch(make_store) -> None:
     store, _ = labelled(make_store)
     batches = expected_batches(store, 60)
     damaged = store.path / "blocks.0.hook_mlp_out" / f"c.{store.shards('train')[5]}.0"
@@ -175,7 +173,7 @@ def test_a_failure_that_lasts_is_raised_again_and_again(make_store) -> None:
 
 
 @pytest.mark.parametrize("change", ["flipped", "zeroed", "swapped", "foreign", "truncated", "emptied", "a folder"])
-def test_a_damaged_shard_is_named_and_never_part_of_a_batch(make_store, change: str) -> None:
+def test_damaged_shard_is_named_and_never_part_of_a_batch(make_store, change: str) -> None:
     store, _ = labelled(make_store)
     other, _ = labelled(make_store, name="other.zarr", seed=1)
     folder = store.path / "blocks.1.hook_mlp_out"
@@ -201,7 +199,7 @@ def test_a_damaged_shard_is_named_and_never_part_of_a_batch(make_store, change: 
         take([], stream, 30)
 
 
-def test_a_shard_truncated_under_a_running_stream_is_an_error_not_the_end_of_the_process(make_store) -> None:
+def test_shard_truncated_under_a_running_stream_raises_instead_of_killing_the_process(make_store) -> None:
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
         next(stream)
@@ -213,7 +211,7 @@ def test_a_shard_truncated_under_a_running_stream_is_an_error_not_the_end_of_the
             take([], stream, 10)
 
 
-def test_more_shards_are_read_than_files_may_be_open(make_store) -> None:
+def test_stream_reads_more_shards_than_the_limit_of_open_files(make_store) -> None:
     store, _, _ = make_store(widths={f"blocks.{i}.hook_mlp_out": 4 for i in range(8)}, dtype="int8")
     code = (
         "import resource, sys; from data import ShuffledStream, open_store; "
@@ -226,7 +224,7 @@ def test_more_shards_are_read_than_files_may_be_open(make_store) -> None:
     assert int(done.stdout) > 48, done.stderr
 
 
-def test_unequal_widths_and_small_stores_are_refused_with_a_sentence(make_store) -> None:
+def test_stream_refuses_unequal_widths_and_stores_smaller_than_a_batch(make_store) -> None:
     store, _, _ = make_store()
     with pytest.raises(InputError, match="different widths"):
         ShuffledStream(store)

@@ -12,7 +12,7 @@ def outlier_rows(n: int = 512, d: int = 64) -> torch.Tensor:
     return x
 
 
-def test_int8_spares_ordinary_channels_from_outlier_ones() -> None:
+def test_int8_error_of_ordinary_channels_is_small_beside_an_outlier_channel() -> None:
     x = outlier_rows()
     scale = channel_scales(x)
     codes, row_scale = encode(x, "int8", scale)
@@ -23,7 +23,7 @@ def test_int8_spares_ordinary_channels_from_outlier_ones() -> None:
     assert codes.abs().max() == 127
 
 
-def test_int8_keeps_ordinary_rows_where_a_few_have_massive_entries() -> None:
+def test_int8_error_of_ordinary_rows_is_small_beside_massive_entries() -> None:
     """As at position 0 of real models: a root mean square as scale would lose channel 3 of all other rows."""
     x = torch.randn(2560, 64, generator=torch.Generator().manual_seed(0))
     x[::256, 3] = 20_000
@@ -46,14 +46,14 @@ def test_int8_of_a_zero_row_and_a_zero_channel_is_zero() -> None:
     assert np.isfinite(found).all()
 
 
-def test_bfloat16_bits_are_torchs() -> None:
+def test_bfloat16_encoding_equals_torch_bit_for_bit() -> None:
     x = outlier_rows()
     stored, _ = encode(x, "bfloat16")
     assert np.array_equal(as_float(stored.view(torch.uint16).numpy(), "bfloat16"), x.bfloat16().float().numpy())
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e5, -65520.0])
-def test_what_does_not_fit_float16_shows(bad: float) -> None:
+def test_float16_overflow_and_nan_are_detected(bad: float) -> None:
     x = outlier_rows()
     x[7, 9] = bad
     assert not is_finite(encode(x, "float16")[0])
@@ -61,7 +61,7 @@ def test_what_does_not_fit_float16_shows(bad: float) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_shows_in_the_wide_types(dtype: str, bad: float) -> None:
+def test_float32_and_bfloat16_infinity_and_nan_are_detected(dtype: str, bad: float) -> None:
     x = outlier_rows()
     x[7, 9] = bad
     assert not is_finite(encode(x, dtype)[0])
@@ -70,7 +70,7 @@ def test_what_is_not_finite_shows_in_the_wide_types(dtype: str, bad: float) -> N
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_shows_in_int8s_row_scale(bad: float) -> None:
+def test_int8_row_scale_shows_infinity_and_nan(bad: float) -> None:
     x = outlier_rows()
     scale = channel_scales(x)
     x[7, 9] = bad

@@ -27,7 +27,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_a_store_of_version_2_reads_as_it_did(golden: Path, dtype: str) -> None:
+def test_golden_store_of_version_2_reads_as_when_written(golden: Path, dtype: str) -> None:
     expected = json.loads((golden / "expected.json").read_text())[dtype]
     store = open_store(golden / f"{dtype}.zarr")
     assert [problem for problem in verify(store.path) if problem] == []
@@ -38,7 +38,7 @@ def test_a_store_of_version_2_reads_as_it_did(golden: Path, dtype: str) -> None:
     assert store.tokens()[2].tolist() == expected["tokens_of_context_2"]
 
 
-def test_the_fingerprint_is_what_the_format_document_says(golden: Path) -> None:
+def test_fingerprint_follows_the_formula_of_format_md(golden: Path) -> None:
     path = golden / "float16.zarr"
     attributes = json.loads((path / "zarr.json").read_text())["attributes"]
     commit = (path / "commit" / "c.0.0").read_bytes()[:-4]

@@ -28,7 +28,7 @@ def every_row(layout: Layout, windows: list[int]) -> list[tuple[int, int, int]]:
 
 
 @given(layout=layouts)
-def test_every_row_has_one_place_and_every_place_one_row(layout: Layout) -> None:
+def test_every_row_has_one_shard_position_and_every_position_one_row(layout: Layout) -> None:
     found = every_row(layout, list(range(layout.n_windows)))
     assert sorted(row for row, _, _ in found) == list(range(layout.n_rows))
     assert len({(shard, offset) for _, shard, offset in found}) == layout.n_rows
@@ -53,7 +53,7 @@ def test_a_shard_belongs_to_one_split(layout: Layout) -> None:
 
 
 @given(layout=layouts, world_size=st.integers(1, 5))
-def test_two_workers_never_share_a_row_and_all_have_all(layout: Layout, world_size: int) -> None:
+def test_workers_share_no_row_and_cover_all_rows(layout: Layout, world_size: int) -> None:
     rows = [
         {row for row, _, _ in every_row(layout, list(worker_windows(layout, rank, world_size)))}
         for rank in range(world_size)
@@ -63,7 +63,7 @@ def test_two_workers_never_share_a_row_and_all_have_all(layout: Layout, world_si
 
 
 @given(layout=layouts, batch=st.integers(1, 9))
-def test_batches_in_any_sizes_put_rows_where_the_whole_deal_does(layout: Layout, batch: int) -> None:
+def test_batches_of_any_size_place_rows_as_the_whole_window_does(layout: Layout, batch: int) -> None:
     for window in range(layout.n_windows):
         expected = {row: (shard, offset) for row, shard, offset in every_row(layout, [window])}
         found = {}
@@ -78,14 +78,14 @@ def test_batches_in_any_sizes_put_rows_where_the_whole_deal_does(layout: Layout,
 
 
 @given(layout=layouts)
-def test_shard_rows_are_the_counts_of_cards(layout: Layout) -> None:
+def test_shard_rows_equal_the_number_of_rows_assigned_to_each_shard(layout: Layout) -> None:
     for window in range(layout.n_windows):
         for deal in layout.deals(window):
             counted = (deal.cards(0, deal.n_rounds) >= 0).sum(axis=0)
             assert np.array_equal(deal.shard_rows(), counted)
 
 
-def test_a_shard_holds_rows_of_many_contexts_at_all_positions() -> None:
+def test_shard_holds_rows_of_all_contexts_and_positions() -> None:
     layout = Layout(1024, 0, 256, 8192, 32, seed=3)
     deal = layout.deals(0)[0]
     column = deal.cards(0, deal.n_rounds)[:, 5]

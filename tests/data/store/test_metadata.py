@@ -44,7 +44,7 @@ def rewrite(store: Path, change: dict[str, Any], *, schema: dict[str, Any] | Non
 
 
 @pytest.mark.parametrize("windows", [None, 2])
-def test_a_changed_byte_of_the_groups_metadata_is_refused_with_the_stores_name(make_store, windows) -> None:
+def test_changed_byte_of_group_metadata_is_refused_with_the_store_name(make_store, windows) -> None:
     store, _, _ = make_store(windows=windows)
     path = store.path / "zarr.json"
     whole = path.read_bytes()
@@ -55,7 +55,7 @@ def test_a_changed_byte_of_the_groups_metadata_is_refused_with_the_stores_name(m
 
 
 @pytest.mark.parametrize("windows", [None, 2])
-def test_a_changed_byte_of_an_arrays_metadata_is_refused_with_the_files_name(make_store, windows) -> None:
+def test_changed_byte_of_array_metadata_is_refused_with_the_file_name(make_store, windows) -> None:
     store, _, _ = make_store(dtype="int8", windows=windows)
     root = read_root(store.path)
     for number, name in enumerate(store.schema.arrays):
@@ -70,7 +70,7 @@ def test_a_changed_byte_of_an_arrays_metadata_is_refused_with_the_files_name(mak
 
 
 @pytest.mark.parametrize("name", UNSAFE_NAMES)
-def test_a_hooks_name_that_leaves_the_folder_or_is_another_arrays_is_refused(make_store, name: str) -> None:
+def test_hook_names_that_leave_the_folder_or_clash_with_arrays_are_refused(make_store, name: str) -> None:
     store, _, _ = make_store()
     rewrite(store.path, {}, schema={"widths": [[name, 8], ["blocks.1.hook_mlp_out", 12]]})
     with pytest.raises(StoreError, match="schema has"):
@@ -79,7 +79,7 @@ def test_a_hooks_name_that_leaves_the_folder_or_is_another_arrays_is_refused(mak
 
 @pytest.mark.parametrize("layout", [{"n_contexts": 10**12}, {"rows_per_shard": 1}, {"shards_per_window": 10**15}])
 @pytest.mark.parametrize("windows", [None, 2])
-def test_a_schema_that_does_not_fit_the_files_asks_for_no_memory(make_store, layout, windows) -> None:
+def test_schema_that_does_not_fit_the_files_is_refused_without_allocating(make_store, layout, windows) -> None:
     store, _, _ = make_store(windows=windows)
     rewrite(store.path, {}, schema={"layout": {**store.schema.to_json()["layout"], **layout}})
     with pytest.raises(StoreError, match=r"zarr\.json|commit"):
@@ -87,7 +87,7 @@ def test_a_schema_that_does_not_fit_the_files_asks_for_no_memory(make_store, lay
 
 
 @pytest.mark.parametrize("text", ["", "[" * 10**6, "1" * 10**5, "null", '{"attributes": 1}', '"\\ud800"', "\xff"])
-def test_what_is_no_json_of_a_store_is_refused(make_store, text: str) -> None:
+def test_malformed_metadata_json_is_refused(make_store, text: str) -> None:
     store, _, _ = make_store()
     for file in ("zarr.json", "tokens/zarr.json"):
         whole = (store.path / file).read_bytes()
@@ -97,7 +97,7 @@ def test_what_is_no_json_of_a_store_is_refused(make_store, text: str) -> None:
         (store.path / file).write_bytes(whole)
 
 
-def test_a_store_of_version_1_is_to_be_harvested_again(make_store) -> None:
+def test_version_1_store_is_refused_with_advice_to_harvest_again(make_store) -> None:
     store, _, _ = make_store()
     rewrite(store.path, {"version": 1})
     with pytest.raises(StoreError, match=r"version 1 of the store's format.*harvest it again"):
@@ -126,7 +126,7 @@ def test_verify_names_each_damaged_file(make_store) -> None:
     assert sorted(problems) == sorted(damaged)
 
 
-def test_verify_names_every_shard_whose_statistics_are_anothers(make_store) -> None:
+def test_verify_names_every_shard_whose_statistics_were_changed(make_store) -> None:
     store, _, _ = make_store()
     hook = store.hooks[0]
     array = store.array(stats_name(hook, "norms"))

@@ -45,7 +45,9 @@ def local_files() -> list[Path]:
 @pytest.mark.parametrize(
     ("dtype", "compression"), [("float16", "none"), ("bfloat16", "zstd"), ("int8", "none"), ("int8", "blosc")]
 )
-def test_it_has_the_files_of_a_local_store_and_leaves_none_beside_it(make_store, bucket, dtype, compression) -> None:
+def test_object_store_has_the_files_of_a_local_store_and_no_local_leftovers(
+    make_store, bucket, dtype, compression
+) -> None:
     local, _, _ = make_store(dtype=dtype, compression=compression)
     store, _, _ = make_store(dtype=dtype, compression=compression, root=bucket)
     assert files_of(store.path) == files_of(local.path)
@@ -55,7 +57,7 @@ def test_it_has_the_files_of_a_local_store_and_leaves_none_beside_it(make_store,
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_its_stream_gives_the_batches_of_a_local_one(make_store, bucket, dtype: str) -> None:
+def test_object_store_streams_the_batches_of_a_local_store(make_store, bucket, dtype: str) -> None:
     local, _, _ = make_store(dtype=dtype)
     store, _, _ = make_store(dtype=dtype, root=bucket)
     for hook in store.hooks:
@@ -67,7 +69,7 @@ def test_its_stream_gives_the_batches_of_a_local_one(make_store, bucket, dtype: 
                 assert torch.equal(next(one), next(other))
 
 
-def test_its_rows_take_memory_so_a_stream_holds_two_groups_of_shards(make_store, bucket) -> None:
+def test_object_store_stream_holds_at_most_two_groups_of_shards(make_store, bucket) -> None:
     store, values, _ = make_store(root=bucket)
     assert not store.mapped
     with ShuffledStream(store, store.hooks[:1], batch_size=64, pool=3) as stream:
@@ -82,7 +84,7 @@ def test_its_rows_take_memory_so_a_stream_holds_two_groups_of_shards(make_store,
     assert np.array_equal(rows.numpy(), expected.astype(np.float16))
 
 
-def test_after_every_put_and_removal_it_reads_as_whole_shards(make_store, bucket, monkeypatch) -> None:
+def test_object_store_reads_as_whole_shards_after_every_put_and_removal(make_store, bucket, monkeypatch) -> None:
     path = bucket / "made.zarr"
     looking = threading.Lock()  # several are put at a time
     shards_seen = []
@@ -125,7 +127,7 @@ def test_verify_names_an_object_with_one_flipped_bit(make_store, bucket, name: s
     assert {problem.file for problem in verify(store.path) if problem} == {name, "position/c.2"}
 
 
-def test_rows_left_by_a_harvest_of_another_store_of_that_address_are_not_taken(make_store, bucket) -> None:
+def test_staged_rows_of_another_store_at_the_same_address_are_ignored(make_store, bucket) -> None:
     store, _, tokens = make_store(root=bucket, windows=0)
     schema = store.schema
     staging = staging_path(store.path)
@@ -136,14 +138,14 @@ def test_rows_left_by_a_harvest_of_another_store_of_that_address_are_not_taken(m
     assert WindowStaging(store.path, staging, schema, 0).resume() == 0
 
 
-def test_two_addresses_of_one_name_are_staged_apart() -> None:
+def test_stores_of_one_name_in_two_buckets_have_separate_staging_folders() -> None:
     one, two = (staging_path(locate(f"memory://{bucket}/gpt2.zarr")) for bucket in "ab")
     assert one != two
     assert one.parent == two.parent == Path("data")
     assert one.match("gpt2-*.zarr.partial")
 
 
-def test_what_is_no_store_is_refused_with_a_sentence(bucket) -> None:
+def test_open_store_refuses_an_address_without_a_store(bucket) -> None:
     with pytest.raises(StoreError, match="there is no store at memory://"):
         open_store(f"{bucket}/none.zarr")
     (bucket / "other.zarr" / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group"}))
@@ -154,7 +156,7 @@ def test_what_is_no_store_is_refused_with_a_sentence(bucket) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="the driver is installed")
-def test_a_missing_driver_is_named_with_its_option_and_remedy(command) -> None:
+def test_missing_object_store_driver_is_named_with_option_and_remedy(command) -> None:
     with pytest.raises(InputError, match=r"gs:// is not installed \(pip install gcsfs\)"):
         open_store("gs://bucket/gpt2.zarr")
     for name, option, more in (("harvest", "--out", ["--model", "demo"]), ("analyze", "--store", ["store"])):
@@ -164,7 +166,7 @@ def test_a_missing_driver_is_named_with_its_option_and_remedy(command) -> None:
         assert "pip install gcsfs" in done.stderr
 
 
-def test_plain_addresses_of_the_disk_are_paths(tmp_path: Path) -> None:
+def test_plain_and_file_addresses_become_paths(tmp_path: Path) -> None:
     assert locate("data/gpt2.zarr") == Path("data/gpt2.zarr")
     assert locate(f"file://{tmp_path}/gpt2.zarr") == tmp_path / "gpt2.zarr"
     assert fsspec.filesystem("memory") is locate("memory://bucket/gpt2.zarr").fs

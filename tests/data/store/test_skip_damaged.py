@@ -35,7 +35,7 @@ def weights(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("final/sae.safetensors")}
 
 
-def test_a_store_without_some_shards_lists_counts_and_streams_the_others(make_store) -> None:
+def test_store_without_shards_lists_and_counts_the_remaining_ones(make_store) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     rest = store.without([1, 7])
     assert rest.shards("heldout") == [0, 2]
@@ -44,7 +44,7 @@ def test_a_store_without_some_shards_lists_counts_and_streams_the_others(make_st
     assert rest.statistics("blocks.0.hook_mlp_out").count(0) == rest.n_rows("train")
 
 
-def test_train_stops_at_a_damaged_shard_and_leaves_it_out_if_told(make_store, command, tmp_path: Path) -> None:
+def test_train_stops_at_a_damaged_shard_unless_skip_damaged_is_given(make_store, command, tmp_path: Path) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     damaged = [damage(store, 1, 7), damage(store, 0, 1)]
     arguments = ["--store", store.path, "--activations", "2560", *TRAIN]
@@ -59,7 +59,7 @@ def test_train_stops_at_a_damaged_shard_and_leaves_it_out_if_told(make_store, co
     assert recorded["settings"]["left_out"] == [1, 7]
 
 
-def test_an_experiment_that_goes_on_leaves_out_the_same_shards(make_store, command, tmp_path, monkeypatch) -> None:
+def test_resumed_experiment_leaves_out_the_same_damaged_shards(make_store, command, tmp_path, monkeypatch) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     damaged = damage(store, 1, 7)
     arguments = ["--store", store.path, "--activations", "2560", *TRAIN, "--skip-damaged"]
@@ -86,7 +86,7 @@ def test_an_experiment_that_goes_on_leaves_out_the_same_shards(make_store, comma
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole") != {}
 
 
-def test_measures_stop_at_a_damaged_shard_and_leave_it_out_if_told(make_store, command, train_small) -> None:
+def test_measures_stop_at_a_damaged_shard_unless_skip_damaged_is_given(make_store, command, train_small) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     out = train_small(store, "--variant", "baseline")
     damaged = damage(store, 0, 1)
@@ -99,7 +99,7 @@ def test_measures_stop_at_a_damaged_shard_and_leave_it_out_if_told(make_store, c
     assert json.loads(done.stdout)["rows"] == store.n_rows("heldout") - store.shard_rows(1)
 
 
-def test_the_context_and_position_of_a_shard_are_checked(make_store) -> None:
+def test_exchanged_context_or_position_file_of_a_shard_is_refused(make_store) -> None:
     store, _, _ = make_store()
     for name in ("context", "position"):
         path = store.path / name / "c.3"

@@ -36,7 +36,7 @@ def test_moments_and_norms_agree_with_numpy_in_float64() -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
-def test_parts_in_any_cut_merge_to_the_whole(cuts: list[int], seed: int) -> None:
+def test_merged_statistics_of_any_split_equal_those_of_the_whole(cuts: list[int], seed: int) -> None:
     x, first = rows(300, seed)
     whole = stats.measure(x, first)
     pieces = np.split(np.arange(300), sorted(cuts))
@@ -45,7 +45,7 @@ def test_parts_in_any_cut_merge_to_the_whole(cuts: list[int], seed: int) -> None
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
-def test_a_tally_of_any_parts_is_that_of_the_whole(cuts: list[int], seed: int) -> None:
+def test_tally_over_any_split_equals_the_statistics_of_the_whole(cuts: list[int], seed: int) -> None:
     x, first = rows(300, seed)
     whole, tally = stats.measure(x, first), stats.Tally(6)
     for p in np.split(np.arange(300), sorted(cuts)):
@@ -64,11 +64,11 @@ def test_every_finite_float16_counts_with_its_value() -> None:
         assert found.largest() == norm.max()
 
 
-def test_nothing_has_no_mean() -> None:
+def test_mean_norm_of_no_rows_is_nan() -> None:
     assert np.isnan(stats.empty(3).mean_norm())
 
 
-def test_norms_of_any_size_have_a_bin() -> None:
+def test_histogram_counts_norms_of_any_size() -> None:
     x = np.array([[0.0], [2.0**-40], [1.0], [2.0**30]], dtype=np.float32)
     found = stats.measure(x, np.zeros(4, dtype=bool))
     assert found.histogram[stats.ALL].sum() == 4

@@ -63,7 +63,9 @@ def check_rows(store: Store, found: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "compression"), FORMATS)
-def test_all_readers_find_each_row_once_within_the_types_rounding(make_store, dtype: str, compression: str) -> None:
+def test_zarr_tensorstore_and_our_reader_give_each_row_once_within_rounding(
+    make_store, dtype: str, compression: str
+) -> None:
     store, values, _ = make_store(dtype=dtype, compression=compression, skip=1)
     assert store.n_rows("heldout") == 10 * 31
     assert store.n_rows("train") == 50 * 31
@@ -86,7 +88,7 @@ def test_the_group_opens_in_zarr_with_every_array(make_store) -> None:
     assert group.attrs["provenance"]["model"]["name"] == "made-up"
 
 
-def test_every_row_comes_from_where_its_origin_says(make_store) -> None:
+def test_origin_gives_each_rows_context_and_position_once(make_store) -> None:
     store, _, _ = make_store(skip=2)
     seen = set()
     for split, contexts in (("heldout", range(10)), ("train", range(10, 60))):
@@ -97,7 +99,7 @@ def test_every_row_comes_from_where_its_origin_says(make_store) -> None:
     assert seen == {(c, p) for c in range(60) for p in range(2, 32)}
 
 
-def test_rows_are_mapped_not_copied(make_store) -> None:
+def test_rows_and_tensors_are_memory_mapped(make_store) -> None:
     store, _, _ = make_store()
     rows = store.rows("blocks.0.hook_mlp_out", 3)
     address = rows.__array_interface__["data"][0]
@@ -111,7 +113,7 @@ def test_rows_are_mapped_not_copied(make_store) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
-def test_statistics_are_those_of_the_stored_values_recomputed_in_float64(make_store, dtype: str) -> None:
+def test_statistics_equal_those_of_the_stored_values_in_float64(make_store, dtype: str) -> None:
     store, _, _ = make_store(dtype=dtype)
     for hook in store.hooks:
         for split in ("train", "heldout"):
@@ -128,14 +130,14 @@ def test_statistics_are_those_of_the_stored_values_recomputed_in_float64(make_st
                 assert found.largest(subset) == pytest.approx(np.abs(part).max())
 
 
-def test_tokens_and_documents_can_be_read_by_context(make_store) -> None:
+def test_tokens_and_documents_are_read_by_context(make_store) -> None:
     store, _, tokens = make_store()
     pick = np.array([59, 0, 17])
     assert np.array_equal(store.tokens(pick), tokens[pick])
     assert np.array_equal(store.documents(pick)[:, 0], pick // 2)
 
 
-def test_an_unfinished_store_opens_and_shows_only_whole_windows(make_store) -> None:
+def test_unfinished_store_shows_only_whole_windows(make_store) -> None:
     store, _, _ = make_store(windows=2)
     assert not store.complete
     assert store.shards("train") + store.shards("heldout") != []
@@ -147,7 +149,7 @@ def test_an_unfinished_store_opens_and_shows_only_whole_windows(make_store) -> N
         store.rows("blocks.0.hook_mlp_out", 9)
 
 
-def test_two_stores_of_the_same_thing_are_equal_byte_for_byte(make_store) -> None:
+def test_stores_of_equal_inputs_are_equal_byte_for_byte(make_store) -> None:
     one, _, _ = make_store(name="one.zarr")
     two, _, _ = make_store(name="two.zarr")
     files = {p.relative_to(one.path): p.read_bytes() for p in one.path.rglob("*") if p.is_file()}
@@ -175,7 +177,7 @@ def test_verify_names_a_file_with_one_flipped_bit(make_store, name: str) -> None
     assert name in f"{problem.file} {problem.what}"
 
 
-def test_verify_notices_a_shard_replaced_by_another_whole_one_and_missing_or_short_files(make_store) -> None:
+def test_verify_names_swapped_missing_and_short_shards(make_store) -> None:
     store, _, _ = make_store()
     folder = store.path / "blocks.0.hook_mlp_out"
     (folder / "c.5.0").write_bytes((folder / "c.6.0").read_bytes())
@@ -196,7 +198,7 @@ def test_changed_provenance_breaks_the_fingerprint(make_store) -> None:
         open_store(store.path)
 
 
-def test_what_is_no_store_is_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_open_store_refuses_a_folder_without_a_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store at"):
         open_store(tmp_path / "none")
     zarr.open_group(tmp_path / "other.zarr", mode="w")
@@ -204,13 +206,13 @@ def test_what_is_no_store_is_refused_with_a_sentence(tmp_path: Path) -> None:
         open_store(tmp_path / "other.zarr")
 
 
-def test_an_unknown_hook_is_refused_with_the_known_ones(make_store) -> None:
+def test_unknown_hook_error_lists_the_hooks_of_the_store(make_store) -> None:
     store, _, _ = make_store()
     with pytest.raises(StoreError, match=r"no hook 'blocks.7.hook_mlp_out'; it has blocks.0"):
         store.rows("blocks.7.hook_mlp_out", 0)
 
 
-def test_reading_needs_neither_zarr_nor_the_language_models_libraries() -> None:
+def test_importing_data_imports_neither_zarr_nor_language_model_libraries() -> None:
     heavy = ("transformer_lens", "transformers", "datasets", "zarr")
     code = f"import sys, data; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

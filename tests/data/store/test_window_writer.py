@@ -47,7 +47,7 @@ def flip(path: Path, place: int) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_a_bit_flipped_before_sealing_discards_the_window_by_the_files_name(make_store, dtype, compression) -> None:
+def test_bit_flipped_before_sealing_discards_the_window_and_names_the_file(make_store, dtype, compression) -> None:
     store, _, _ = make_store(windows=0, dtype=dtype, compression=compression)
     for name in store.schema.staged:
         staging = filled(store, 1)
@@ -63,7 +63,7 @@ def test_a_bit_flipped_before_sealing_discards_the_window_by_the_files_name(make
 
 
 @pytest.mark.parametrize("change", ["truncated", "emptied", "deleted", "a folder", "a link"])
-def test_a_file_that_lacks_its_rows_discards_the_window_as_it_is_taken_up(make_store, tmp_path, change: str) -> None:
+def test_short_or_missing_staging_file_discards_the_window_on_resume(make_store, tmp_path, change: str) -> None:
     store, _, _ = make_store(windows=0)
     path = filled(store, 1).folder / f"{HOOK}.5"
     kept = path.read_bytes()
@@ -80,7 +80,7 @@ def test_a_file_that_lacks_its_rows_discards_the_window_as_it_is_taken_up(make_s
     assert again(store, 1).resume() == 0
 
 
-def test_a_changed_byte_of_the_progress_discards_the_window(make_store) -> None:
+def test_changed_byte_of_progress_json_discards_the_window(make_store) -> None:
     store, _, _ = make_store(windows=0)
     size = len((filled(store, 1).folder / "progress.json").read_bytes())
     for place in range(0, size, 97):
@@ -90,7 +90,7 @@ def test_a_changed_byte_of_the_progress_discards_the_window(make_store) -> None:
             again(store, 1).resume()
 
 
-def test_rows_that_were_not_recorded_are_written_again(make_store) -> None:
+def test_unrecorded_rows_are_written_again(make_store) -> None:
     store, _, _ = make_store(windows=0)
     for synced in (False, True):
         staging = filled(store, 1, synced=synced)
@@ -100,7 +100,7 @@ def test_rows_that_were_not_recorded_are_written_again(make_store) -> None:
 
 
 @pytest.mark.parametrize("moved", [1, 3, 8])
-def test_sealing_goes_on_where_some_files_are_in_the_store_already(make_store, moved: int, monkeypatch) -> None:
+def test_sealing_continues_after_a_kill_between_file_moves(make_store, moved: int, monkeypatch) -> None:
     store, _, _ = make_store(windows=0, dtype="int8")
     staging, replace, calls = filled(store, 1), os.replace, []
 

@@ -26,5 +26,5 @@ def new_pages(how: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is the GNU C library's")
-def test_kept_blocks_seldom_need_new_pages() -> None:
+def test_keep_large_blocks_reuses_pages_of_freed_blocks() -> None:
     assert new_pages("kept") < new_pages("given back") / 2

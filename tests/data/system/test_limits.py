@@ -21,12 +21,12 @@ def write(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_without_groups_the_machine_is_the_limit(tmp_path: Path) -> None:
+def test_limits_without_cgroups_are_those_of_the_machine(tmp_path: Path) -> None:
     assert cpus(tmp_path) == len(os.sched_getaffinity(0))
     assert available_memory(tmp_path) == pytest.approx(psutil.virtual_memory().available, rel=0.2)
 
 
-def test_version_2_the_narrowest_group_above_counts(tmp_path: Path) -> None:
+def test_cgroup_v2_limits_are_the_narrowest_of_all_parents(tmp_path: Path) -> None:
     root = write(tmp_path, {
         "proc/self/cgroup": "0::/batch/job\n",
         "sys/fs/cgroup/batch/cpu.max": "50000 100000\n", "sys/fs/cgroup/batch/job/cpu.max": "max 100000\n",
@@ -38,7 +38,7 @@ def test_version_2_the_narrowest_group_above_counts(tmp_path: Path) -> None:
     assert available_memory(root) == GB // 2 + GB // 10
 
 
-def test_version_2_inside_a_container_sees_its_own_group_as_the_root(tmp_path: Path) -> None:
+def test_cgroup_v2_limits_are_read_at_the_root_inside_a_container(tmp_path: Path) -> None:
     root = write(tmp_path, {
         "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "30000 100000",
         "sys/fs/cgroup/memory.max": "1000", "sys/fs/cgroup/memory.current": "400",
@@ -47,7 +47,7 @@ def test_version_2_inside_a_container_sees_its_own_group_as_the_root(tmp_path: P
     assert available_memory(root) == 600
 
 
-def test_version_1_also_where_the_hosts_path_is_not_visible(tmp_path: Path) -> None:
+def test_cgroup_v1_limits_are_read_if_the_host_path_is_not_visible(tmp_path: Path) -> None:
     root = write(tmp_path, {
         "proc/self/cgroup": "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n1:name=systemd:/\n",
         "sys/fs/cgroup/memory/memory.limit_in_bytes": "3000", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1000",
@@ -59,7 +59,7 @@ def test_version_1_also_where_the_hosts_path_is_not_visible(tmp_path: Path) -> N
     assert available_memory(root) == 2200
 
 
-def test_no_limit_is_none(tmp_path: Path) -> None:
+def test_cgroup_v1_without_limits_gives_those_of_the_machine(tmp_path: Path) -> None:
     root = write(tmp_path, {
         "proc/self/cgroup": "4:memory:/\n3:cpu:/\n",
         "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",

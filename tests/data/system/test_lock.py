@@ -41,9 +41,7 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_a_second_process_is_refused_and_told_the_first_ones_number_and_host(
-    path: Path, holder: subprocess.Popen[str]
-) -> None:
+def test_lock_refuses_a_second_process_and_names_the_first(path: Path, holder: subprocess.Popen[str]) -> None:
     assert is_held(path)
     with (
         pytest.raises(InputError, match=rf"--out x: another process is writing there \(process {holder.pid} on "),
@@ -52,7 +50,7 @@ def test_a_second_process_is_refused_and_told_the_first_ones_number_and_host(
         pass
 
 
-def test_a_killed_holder_leaves_a_free_lock_and_an_orderly_end_leaves_no_file(
+def test_lock_is_free_after_a_kill_and_its_file_is_removed_after_a_normal_exit(
     path: Path, holder: subprocess.Popen[str]
 ) -> None:
     holder.kill()
@@ -66,7 +64,7 @@ def test_a_killed_holder_leaves_a_free_lock_and_an_orderly_end_leaves_no_file(
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_named_and_no_other_process_is_blamed(
+def test_file_system_without_locks_gives_a_warning_only(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
     def flock(fd: int, operation: int) -> None:
