@@ -41,7 +41,7 @@ BASE = ["--model", "demo", "--tokens", "10k"]
         ([*BASE, "--device", "cuda"], "--device cuda: PyTorch finds no GPU"),
     ],
 )
-def test_a_mistake_is_answered_with_one_sentence(
+def test_bad_harvest_option_is_refused_with_one_sentence(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -57,7 +57,7 @@ def test_a_mistake_is_answered_with_one_sentence(
     assert not list(tmp_path.rglob("*.zarr*"))
 
 
-def test_too_little_space_is_told_with_the_figures_before_the_model_loads(tmp_path, monkeypatch) -> None:
+def test_too_little_disk_space_is_refused_with_sizes_before_the_model_loads(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("harvest.model.load.load", lambda *a, **k: pytest.fail("the model was loaded"))
     found = CliRunner().invoke(main, ["--model", "demo", "--tokens", "60B", "--out", str(tmp_path / "s.zarr")])
     assert found.exit_code == 2
@@ -67,7 +67,7 @@ def test_too_little_space_is_told_with_the_figures_before_the_model_loads(tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_in_the_way_is_never_deleted(tmp_path: Path) -> None:
+def test_harvest_never_deletes_a_folder_that_is_no_store(tmp_path: Path) -> None:
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter1.txt").write_text("words")
@@ -78,7 +78,7 @@ def test_what_is_in_the_way_is_never_deleted(tmp_path: Path) -> None:
     assert (precious / "chapter1.txt").read_text() == "words"
 
 
-def test_a_dry_run_tells_sizes_and_time_and_writes_nothing(tmp_path: Path) -> None:
+def test_dry_run_prints_sizes_and_time_and_writes_nothing(tmp_path: Path) -> None:
     found = CliRunner().invoke(main, [*BASE, "--out", str(tmp_path / "s.zarr"), "--dry-run"])
     assert found.exit_code == 0, found.output
     assert "9,984 rows × 6 hooks in float16" in found.output
@@ -90,9 +90,9 @@ def test_a_dry_run_tells_sizes_and_time_and_writes_nothing(tmp_path: Path) -> No
     ("text", "layers"),
     [("all", (0, 1, 2, 3)), ("2", (2,)), ("0,3", (0, 3)), ("1-3", (1, 2, 3)), ("3,0-1", (0, 1, 3)), ("2-", (2, 3))],
 )
-def test_layers_are_numbers_and_ranges(text: str, layers: tuple[int, ...]) -> None:
+def test_layers_option_takes_numbers_and_ranges(text: str, layers: tuple[int, ...]) -> None:
     assert LayerChoice()(text).choose(range(4), "the model") == layers
 
 
-def test_an_open_range_of_layers_takes_those_that_are_stored() -> None:
+def test_open_range_of_layers_takes_the_stored_layers() -> None:
     assert LayerChoice()("2-").choose([0, 2, 5], "the store") == (2, 5)

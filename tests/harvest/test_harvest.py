@@ -55,7 +55,7 @@ def test_stored_rows_equal_a_fresh_forward_pass_within_the_types_rounding(
             assert distance.max() < error
 
 
-def test_contexts_hold_the_text_in_order_with_separators(command, tmp_path: Path) -> None:
+def test_harvested_contexts_hold_the_text_in_order_with_separators(command, tmp_path: Path) -> None:
     texts = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(900)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
     store = harvest(command, "demo", tmp_path / "t.jsonl", tmp_path / "s.zarr", "--layers", "0")
@@ -73,7 +73,7 @@ def test_contexts_hold_the_text_in_order_with_separators(command, tmp_path: Path
     assert n_held == heldout_target(store.layout.n_contexts, None) == 62
 
 
-def test_the_stream_of_a_harvested_store_gives_training_rows(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvested_store_streams_finite_training_rows(command, random_gpt2, token_file, tmp_path) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
     with ShuffledStream(store, batch_size=512) as stream:
         batch = next(stream)
@@ -89,7 +89,7 @@ def test_a_prefix_token_starts_each_context(command, random_gpt2, token_file, tm
     assert store.hooks == ["blocks.1.hook_mlp_out"]
 
 
-def test_hooks_by_name_through_transformer_lens(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvest_stores_named_hooks_through_transformer_lens(command, random_gpt2, token_file, tmp_path) -> None:
     more = ("--hook", "mlp_out,mlp.hook_post", "--layers", "0,2")
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", *more)
     assert store.schema.widths == {
@@ -99,7 +99,9 @@ def test_hooks_by_name_through_transformer_lens(command, random_gpt2, token_file
     assert store.provenance["model"]["forward_path"] == "transformer_lens"
 
 
-def test_text_that_ends_early_finishes_the_store_and_says_so(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvest_of_too_short_a_text_completes_the_store_with_a_note(
+    command, random_gpt2, token_file, tmp_path
+) -> None:
     out = tmp_path / "s.zarr"
     done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES, "--tokens", "1M")
     assert done.returncode == 0, done.stderr
@@ -109,7 +111,7 @@ def test_text_that_ends_early_finishes_the_store_and_says_so(command, random_gpt
     assert store.provenance["tokens"]["text_ended"]
 
 
-def test_the_same_command_on_a_finished_store_does_nothing(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvest_of_a_finished_store_does_nothing(command, random_gpt2, token_file, tmp_path) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
     before = {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
     done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", store.path, *SIZES, "--json")
@@ -119,7 +121,9 @@ def test_the_same_command_on_a_finished_store_does_nothing(command, random_gpt2,
     assert before == {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
 
 
-def test_other_settings_are_refused_by_name_and_overwrite_replaces(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvest_with_other_settings_is_refused_by_name_unless_overwrite_is_given(
+    command, random_gpt2, token_file, tmp_path
+) -> None:
     out = tmp_path / "s.zarr"
     harvest(command, random_gpt2, token_file, out)
     base = ("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES)
@@ -133,7 +137,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_replaces(command, rand
     assert open_store(out).dtype == "bfloat16"
 
 
-def test_a_value_that_does_not_fit_stops_with_layer_token_and_remedy(
+def test_values_beyond_the_stored_type_stop_the_harvest_with_layer_token_and_remedy(
     command, random_gpt2, token_file, tmp_path
 ) -> None:
     from transformers import AutoModelForCausalLM
@@ -165,14 +169,14 @@ def test_two_harvests_are_equal_byte_for_byte(command, random_gpt2, token_file, 
     assert one == two
 
 
-def test_pretrained_stories_model_on_its_stories(command, stories260k: Path, tmp_path: Path) -> None:
+def test_harvest_of_a_pretrained_stories_model_stores_every_layer(command, stories260k: Path, tmp_path: Path) -> None:
     stories = stories260k.parents[1] / "text" / "stories.jsonl"
     store = harvest(command, stories260k, stories, tmp_path / "s.zarr")
     assert len(store.hooks) == 5
     assert store.provenance["model"]["forward_path"] == "transformers"
 
 
-def test_hooks_stay_in_the_models_order_beyond_ten_layers(command, token_file, tmp_path) -> None:
+def test_hooks_are_in_the_order_of_the_model_beyond_ten_layers(command, token_file, tmp_path) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     GPT2LMHeadModel(GPT2Config(n_layer=12, n_embd=16, n_head=2, n_positions=64, vocab_size=211)).save_pretrained(

@@ -37,7 +37,7 @@ def inputs(random_gpt2: Path, token_file: Path, tmp_path: Path) -> tuple[Path, P
 
 
 @pytest.mark.parametrize(("change", "what"), [("model", "the model's content"), ("text", "the dataset's content")])
-def test_a_changed_input_is_noticed_before_a_store_is_called_complete(
+def test_changed_model_or_text_is_noticed_before_a_store_is_called_complete(
     command, inputs: tuple[Path, Path], tmp_path: Path, change: str, what: str
 ) -> None:
     model, text = inputs
@@ -56,7 +56,7 @@ def test_a_changed_input_is_noticed_before_a_store_is_called_complete(
     assert open_store(tmp_path / "s.zarr").fingerprint == fingerprint
 
 
-def test_another_tokenizer_is_noticed(command, tmp_path: Path) -> None:
+def test_changed_tokenizer_is_noticed_on_resume(command, tmp_path: Path) -> None:
     shutil.copytree(DEMO, tmp_path / "model")
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"Text {i}. " * 30}) + "\n" for i in range(99)))
     dataset = ("--dataset", tmp_path / "texts.jsonl", "--out", tmp_path / "s.zarr")
@@ -70,7 +70,7 @@ def test_another_tokenizer_is_noticed(command, tmp_path: Path) -> None:
     assert "the tokenizer (there: " in done.stderr
 
 
-def test_a_second_worker_with_other_settings_is_refused_though_it_started_first(
+def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
     random_gpt2: Path, token_file: Path, tmp_path: Path, make_store
 ) -> None:
     from harvest.harvest import run
@@ -83,7 +83,7 @@ def test_a_second_worker_with_other_settings_is_refused_though_it_started_first(
         )  # fmt: skip
 
 
-def test_all_tokens_of_held_out_documents_are_held_out_up_to_the_last_context(
+def test_held_out_documents_are_held_out_whole_up_to_the_last_context(
     command, inputs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model, text = inputs
@@ -100,7 +100,7 @@ def test_all_tokens_of_held_out_documents_are_held_out_up_to_the_last_context(
         assert 0 <= sum(lengths[i] for i in held) - 32 * n_held < 32
 
 
-def test_a_store_without_held_out_rows_says_so_at_harvest_and_later(command, inputs, tmp_path: Path) -> None:
+def test_store_without_held_out_rows_is_reported_by_harvest_and_train(command, inputs, tmp_path: Path) -> None:
     model, _ = inputs
     rng = np.random.default_rng(0)
     (tmp_path / "one.jsonl").write_text(json.dumps({"input_ids": rng.integers(0, 211, 9000).tolist()}))
@@ -133,7 +133,9 @@ def test_a_store_without_held_out_rows_says_so_at_harvest_and_later(command, inp
         (("--held-out", "a%"), "'a%' is no share"),
     ],
 )
-def test_options_that_do_not_apply_are_refused_at_once(command, inputs, tmp_path: Path, options, message: str) -> None:
+def test_harvest_options_that_do_not_apply_are_refused_at_once(
+    command, inputs, tmp_path: Path, options, message: str
+) -> None:
     model, text = inputs
     done = command("harvest", "--model", model, "--dataset", text, "--out", tmp_path / "s.zarr", *SIZES, *options)
     assert done.returncode == 2

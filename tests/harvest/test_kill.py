@@ -61,7 +61,7 @@ def wait_for_rows(out: Path, process: subprocess.Popen[str], already: set[str]) 
         time.sleep(0.01)
 
 
-def test_killed_at_random_moments_it_ends_as_the_uninterrupted_store(
+def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
     tmp_path: Path, uninterrupted: dict[Path, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "demo.zarr"
@@ -96,7 +96,7 @@ def test_killed_at_random_moments_it_ends_as_the_uninterrupted_store(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_signal_stops_it_in_order_and_the_same_command_continues(
+def test_harvest_stopped_by_a_signal_is_continued_to_the_same_store(
     tmp_path: Path, uninterrupted: dict[Path, bytes], number: int, code: int
 ) -> None:
     out = tmp_path / "demo.zarr"
@@ -127,7 +127,7 @@ def test_two_workers_fill_one_store_to_the_same_bytes(tmp_path: Path, uninterrup
     assert files_of(out) == uninterrupted
 
 
-def test_a_second_harvest_into_the_same_store_is_refused(tmp_path: Path) -> None:
+def test_second_harvest_into_a_store_in_use_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "demo.zarr"
     first = start(out)
     wait_for_rows(out, first, set())
@@ -140,7 +140,7 @@ def test_a_second_harvest_into_the_same_store_is_refused(tmp_path: Path) -> None
     assert "another process is writing there (process " in errors
 
 
-def test_a_bit_flipped_between_a_stop_and_the_next_start_is_noticed_and_its_window_harvested_again(
+def test_bit_flipped_between_stop_and_restart_makes_its_window_be_harvested_again(
     tmp_path: Path, uninterrupted: dict[Path, bytes]
 ) -> None:
     out = tmp_path / "demo.zarr"

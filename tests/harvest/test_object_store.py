@@ -58,7 +58,7 @@ def out() -> Location:
     return locate(f"memory://{uuid.uuid4().hex}/gpt2.zarr")
 
 
-def test_the_commands_work_on_an_object_store_as_on_a_disk(command, harvest, out, tmp_path: Path) -> None:
+def test_harvest_and_analyze_work_on_an_object_store_as_on_a_disk(command, harvest, out, tmp_path: Path) -> None:
     assert harvest("local.zarr").returncode == 0
     done = harvest(out)
     assert done.returncode == 0, done.stderr
@@ -83,7 +83,7 @@ def test_the_commands_work_on_an_object_store_as_on_a_disk(command, harvest, out
     assert files_of(out) == files_of(tmp_path / "local8.zarr")
 
 
-def test_what_is_in_the_way_is_never_deleted(harvest, out) -> None:
+def test_harvest_never_deletes_objects_that_are_no_store(harvest, out) -> None:
     (out / "chapter1.txt").write_text("words")
     for more in ([], ["--overwrite"]):
         done = harvest(out, *more)
@@ -93,7 +93,7 @@ def test_what_is_in_the_way_is_never_deleted(harvest, out) -> None:
 
 
 @pytest.mark.parametrize("left", ["a creation", "a removal"])
-def test_the_remains_of_a_killed_creation_or_removal_are_cleared(harvest, out, left: str, tmp_path: Path) -> None:
+def test_objects_left_by_a_killed_creation_or_removal_are_removed(harvest, out, left: str, tmp_path: Path) -> None:
     assert harvest("local.zarr").returncode == 0
     kept = {"a creation": ("tokens/", "stats/zarr.json"), "a removal": ("blocks.0.", "commit/", "stats/")}[left]
     out.fs.pipe_file(f"{out.path}/{MARK}", b"")
@@ -108,7 +108,7 @@ def test_the_remains_of_a_killed_creation_or_removal_are_cleared(harvest, out, l
 
 @pytest.mark.parametrize("where", ["a disk", "an object store"])
 @pytest.mark.parametrize("more", [[], ["--overwrite"]])
-def test_a_store_that_has_lost_its_metadata_is_refused_and_kept(harvest, out, where: str, more: list[str]) -> None:
+def test_store_without_its_zarr_json_is_refused_and_kept(harvest, out, where: str, more: list[str]) -> None:
     place = Path("local.zarr") if where == "a disk" else out
     assert harvest(place).returncode == 0
     lost = (place / "zarr.json").read_bytes()
@@ -122,7 +122,7 @@ def test_a_store_that_has_lost_its_metadata_is_refused_and_kept(harvest, out, wh
     assert "nothing to do" in harvest(place).stderr
 
 
-def test_the_local_disk_needs_room_for_the_tokens_and_two_windows_only(harvest, out, monkeypatch) -> None:
+def test_object_store_harvest_needs_local_space_for_tokens_and_two_windows(harvest, out, monkeypatch) -> None:
     done = harvest(out, "--tokens", "60B")
     assert done.returncode == 2
     assert "what is not yet put needs, in data/gpt2-" in done.stderr
@@ -171,7 +171,7 @@ MOMENTS = [
 ]
 
 
-def test_killed_at_several_moments_it_ends_as_an_uninterrupted_local_store(
+def test_object_store_harvest_killed_three_times_equals_a_local_one(
     s3: s3fs.S3FileSystem, command, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("harvest.request.SHARDS_PER_WINDOW", 8)  # as in PROGRAM
@@ -206,7 +206,7 @@ def test_killed_at_several_moments_it_ends_as_an_uninterrupted_local_store(
         print(f" [committed shards after each kill: {seen}]", end="")
 
 
-def test_a_bucket_that_is_not_there_is_told_before_the_model_loads(s3, harvest, monkeypatch) -> None:
+def test_missing_bucket_is_reported_before_the_model_loads(s3, harvest, monkeypatch) -> None:
     monkeypatch.setattr("harvest.harvest.load", lambda *a, **k: pytest.fail("the model was loaded"))
     done = harvest("s3://no-such-bucket/demo.zarr")
     assert done.returncode == 2

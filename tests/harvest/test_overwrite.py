@@ -42,7 +42,7 @@ def files(store: Path) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
 
 
-def test_a_copy_that_the_user_has_set_aside_is_neither_deleted_nor_put_back(start, tmp_path: Path) -> None:
+def test_overwrite_leaves_copies_named_old_and_new_alone(start, tmp_path: Path) -> None:
     assert start()[0] == 0
     store, copies = tmp_path / "s.zarr", [tmp_path / name for name in ("s.zarr.old", "s.zarr.new")]
     for copy in copies:
@@ -53,7 +53,7 @@ def test_a_copy_that_the_user_has_set_aside_is_neither_deleted_nor_put_back(star
         assert [files(copy) for copy in copies] == before
 
 
-def test_mistakes_noticed_up_to_the_first_window_cost_no_finished_store(
+def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_window(
     start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start()[0] == 0
@@ -77,7 +77,7 @@ def test_mistakes_noticed_up_to_the_first_window_cost_no_finished_store(
     [(os, "rename", 1), (os, "rename", 2), (os, "rename", 3), (os, "rename", 4), (harvest.harvest, "fill", 1),
      (harvest.harvest, "fill", 2), (harvest.harvest, "finish", 1)],
 )  # fmt: skip
-def test_a_kill_while_a_store_is_replaced_is_continued_by_the_same_command(
+def test_overwrite_killed_while_replacing_a_store_is_completed_by_the_same_command(
     start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
 ) -> None:
     """The new store appears, the old one is renamed, the new one, and its unfinished parts."""
@@ -100,14 +100,14 @@ def test_a_kill_while_a_store_is_replaced_is_continued_by_the_same_command(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.zarr", "s.zarr"]
 
 
-def test_a_kill_in_the_end_leaves_no_unfinished_parts_for_good(start, tmp_path: Path) -> None:
+def test_staging_folder_left_by_a_kill_at_the_end_is_removed_by_the_next_start(start, tmp_path: Path) -> None:
     assert start()[0] == 0
     (staging_path(tmp_path / "s.zarr") / "window-0").mkdir(parents=True)
     assert start()[0] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
-def test_a_worker_says_what_it_waits_for_and_ends_when_the_first_has_ended(
+def test_worker_reports_what_it_waits_for_and_stops_if_rank_0_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(harvest.worker, "WAIT_SECONDS", 0.01)
@@ -131,7 +131,7 @@ def test_a_worker_says_what_it_waits_for_and_ends_when_the_first_has_ended(
     assert len(looks) == 4
 
 
-def test_a_first_worker_that_never_began_is_waited_for_only_where_it_may_run_elsewhere(
+def test_worker_waits_for_rank_0_only_if_it_may_run_on_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harvest.worker, "WAIT_SECONDS", 0.01)

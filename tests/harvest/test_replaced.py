@@ -14,7 +14,7 @@ from harvest.resume import check_existing
 
 
 @pytest.mark.parametrize("change", ["damaged", "version 1"])
-def test_such_a_store_is_refused_by_its_name_and_may_be_overwritten(make_store, change: str) -> None:
+def test_damaged_or_version_1_store_is_refused_unless_overwrite_is_given(make_store, change: str) -> None:
     store, _, _ = make_store()
     path: Path = store.path / "zarr.json"
     if change == "damaged":

@@ -69,7 +69,7 @@ def toml(tmp_path: Path, text: str) -> Path:
         ("l1 =", "is not what `train` can read (Invalid value"),
     ],
 )
-def test_a_value_in_a_file_is_refused_as_on_the_command_line(line: str, sentence: str, tmp_path: Path) -> None:
+def test_bad_value_in_a_config_file_is_refused_as_on_the_command_line(line: str, sentence: str, tmp_path: Path) -> None:
     file = toml(tmp_path, line)
     done = show("--config", file, "--variant", "nsae")
     assert done.exit_code == 2, done.output
@@ -78,7 +78,7 @@ def test_a_value_in_a_file_is_refused_as_on_the_command_line(line: str, sentence
     assert sentence in last
 
 
-def test_a_file_takes_all_the_forms_of_a_value(tmp_path: Path) -> None:
+def test_config_file_accepts_every_form_of_a_value(tmp_path: Path) -> None:
     file = toml(
         tmp_path,
         'variant = ["baseline", "nsae"]\nl1 = [1e-5, "2e-5"]\nseed = 3\nactivations = 1e6\nl1_warmup = "100k"\n'
@@ -94,7 +94,7 @@ def test_a_file_takes_all_the_forms_of_a_value(tmp_path: Path) -> None:
     assert (shared["layers"], shared["no_decoder_bias"]) == ("0,2", True)
 
 
-def test_the_command_line_overrides_the_file_also_in_preset_and_variant(tmp_path: Path) -> None:
+def test_command_line_overrides_preset_and_variant_of_a_config_file(tmp_path: Path) -> None:
     file = toml(tmp_path, 'variant = "nsae"\nl1 = 0.5\nseed = 7\n')
     (run,) = shown("--config", file, "--l1", "0.25")["runs"]
     assert (run["variant"], run["l1"], run["seed"]) == ("nsae", 0.25, 7)
@@ -128,7 +128,7 @@ def with_checksum(text: str) -> bytes:
         (" " * (2 << 20), "has more than 1,048,576 bytes"),
     ],
 )
-def test_a_recorded_command_is_checked_as_a_file_is(recorded: str, sentence: str, tmp_path: Path) -> None:
+def test_recorded_command_is_checked_as_a_config_file_is(recorded: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "experiment.json").write_bytes(with_checksum(recorded) if recorded[:2] == '{"' else recorded.encode())
     done = show("--resume", tmp_path)
     assert done.exit_code == 2, done.output
@@ -149,7 +149,7 @@ def test_a_recorded_command_is_checked_as_a_file_is(recorded: str, sentence: str
         (["--resume", "nowhere"], "nowhere/experiment.json cannot be read (No such file or directory)"),
     ],
 )
-def test_files_that_cannot_be_used_are_named(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+def test_unusable_config_and_resume_paths_are_named(arguments: list[str], sentence: str, tmp_path: Path) -> None:
     file = toml(tmp_path, 'variant = "nsae"\n')
     (tmp_path / "experiment.json").write_bytes(with_checksum('{"command": {"variant": ["nsae"]}}'))
     places = {"FILE": str(file), "FOLDER": str(tmp_path), "FILE/x": f"{file}/x"}
@@ -158,7 +158,7 @@ def test_files_that_cannot_be_used_are_named(arguments: list[str], sentence: str
     assert sentence in done.stderr.splitlines()[-1]
 
 
-def test_options_of_a_file_that_have_no_effect_are_refused(tmp_path: Path) -> None:
+def test_config_file_options_without_effect_are_refused(tmp_path: Path) -> None:
     found = show("--config", toml(tmp_path, 'variant = "nsae"\nresample-threshold = 0.5\n'))
     assert (found.exit_code, "--resample-threshold: has no effect without" in found.output) == (2, True)
     found = show("--config", toml(tmp_path, 'variant = "baseline"\nsigma = 2\n'))
@@ -166,5 +166,5 @@ def test_options_of_a_file_that_have_no_effect_are_refused(tmp_path: Path) -> No
     shown("--config", toml(tmp_path, 'variant = "baseline"\nresample-at-most = 4\neval-noise = false\n'))
 
 
-def test_a_byte_order_mark_begins_no_option(tmp_path: Path) -> None:
+def test_config_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert shown("--config", toml(tmp_path, '\ufeffvariant = "nsae"\nl1 = 0.5\n'))["runs"][0]["l1"] == 0.5

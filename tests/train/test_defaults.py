@@ -12,7 +12,7 @@ from train.defaults import FOLLOWING, with_defaults
 OPEN: dict[str, int | None] = dict.fromkeys(FOLLOWING)
 
 
-def test_at_100m_rows_the_defaults_are_the_posts() -> None:
+def test_defaults_at_100m_rows_are_those_of_the_post() -> None:
     assert with_defaults({**OPEN, "activations": 100_000_000}) == {
         "activations": 100_000_000, "validate_every": 5_000_000, "validate_rows": 50_000,
         "log_every": 100_000, "window": 1_000_000,
@@ -21,13 +21,13 @@ def test_at_100m_rows_the_defaults_are_the_posts() -> None:
     }  # fmt: skip
 
 
-def test_values_that_are_given_stay() -> None:
+def test_defaults_keep_given_values() -> None:
     options = with_defaults({**OPEN, "activations": 10**6, "validate_every": 7, "resample_interval": 1000})
     assert (options["validate_every"], options["resample_interval"], options["resample_window"]) == (7, 1000, 500)
 
 
 @given(total=st.integers(1, 10**12), rows=st.one_of(st.none(), st.integers(1, 10**10)))
-def test_defaults_make_no_run_impossible_and_leave_none_without_a_measure(total: int, rows: int | None) -> None:
+def test_defaults_allow_every_run_length_and_give_each_run_a_validation(total: int, rows: int | None) -> None:
     options = with_defaults({**OPEN, "activations": total}, rows)
     assert all(options[name] >= 1 for name in FOLLOWING)
     assert options["batch_size"] <= total
@@ -39,7 +39,7 @@ def test_defaults_make_no_run_impossible_and_leave_none_without_a_measure(total:
         assert max(options["batch_size"], options["resample_rows"]) <= rows
 
 
-def test_a_short_run_has_validations_a_dead_fraction_and_a_curve(make_store, command, tmp_path) -> None:
+def test_short_run_records_validations_dead_fractions_and_a_curve(make_store, command, tmp_path) -> None:
     store = make_store(n_contexts=60, widths={"blocks.0.hook_mlp_out": 16})[0]
     out = tmp_path / "runs"
     done = command(

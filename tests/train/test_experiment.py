@@ -10,7 +10,7 @@ from data import InputError
 from train.experiment import differences, make_runs, preset_runs
 
 
-def test_values_in_the_plural_make_their_product() -> None:
+def test_lists_of_values_make_a_grid_of_runs() -> None:
     runs = make_runs((), {"variant": ("baseline", "nsae"), "l1": (1e-5, 4e-5), "seed": (0, 1)})
     assert len(runs) == 8
     assert len({run.name for run in runs}) == 8
@@ -19,19 +19,19 @@ def test_values_in_the_plural_make_their_product() -> None:
     }
 
 
-def test_sigma_in_the_plural_makes_several_runs_of_those_that_have_noise_alone() -> None:
+def test_list_of_sigmas_multiplies_only_runs_with_noise() -> None:
     runs = make_runs((), {"variant": ("baseline", "nsae"), "sigma": (0.0, 0.5)})
     assert [(run.name, run.sigma) for run in runs] == [("baseline", 0), ("nsae_sigma=0", 0), ("nsae_sigma=0.5", 0.5)]
 
 
-def test_what_is_not_given_comes_from_the_variants_first_preset() -> None:
+def test_missing_values_come_from_the_first_preset_of_the_variant() -> None:
     (run,) = make_runs((), {"variant": ("nsae",)})
     assert (run.l1, run.lr, run.sigma, run.l1_power, run.seed) == (0.00004065, 0.0009045, 1, 2, 0)
     (run,) = make_runs((), {"variant": ("baseline",), "l1": (0.5,)})
     assert (run.name, run.l1, run.lr, run.sigma, run.l1_power) == ("baseline", 0.5, 0.0006275, 0, 0)
 
 
-def test_the_preset_post_is_the_four_runs_of_table_a1() -> None:
+def test_preset_post_is_the_four_runs_of_table_a1() -> None:
     runs = make_runs(("post",), {})
     assert [(run.name, run.variant, run.l1, run.lr) for run in runs] == [
         ("baseline_1", "baseline", 0.001073, 0.0006275),
@@ -55,7 +55,7 @@ def test_the_preset_post_is_the_four_runs_of_table_a1() -> None:
         ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "asked for twice"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_sentence(named, given, message: str) -> None:
+def test_impossible_run_settings_are_refused_with_a_sentence(named, given, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_runs(named, given)
 
@@ -70,7 +70,7 @@ def test_what_cannot_be_is_refused_with_a_sentence(named, given, message: str) -
         ("input_scale", ("none", "mean-norm"), ["nsae_input=none", "nsae_input=mean-norm"]),
     ],
 )
-def test_run_names_are_short_and_tell_all_values_apart(option: str, values, names: list[str]) -> None:
+def test_run_names_are_short_and_differ_for_different_values(option: str, values, names: list[str]) -> None:
     assert [run.name for run in make_runs((), {"variant": ("nsae",), option: values})] == names
 
 

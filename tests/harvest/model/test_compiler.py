@@ -22,7 +22,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_compiler_and_pythons_headers_are_needed(bare: Path) -> None:
+def test_can_compile_needs_a_compiler_and_python_headers(bare: Path) -> None:
     assert not can_compile()
     compiler = bare / "gcc"
     compiler.touch(mode=0o755)
@@ -31,7 +31,7 @@ def test_a_compiler_and_pythons_headers_are_needed(bare: Path) -> None:
     assert not can_compile()
 
 
-def test_a_compiled_pass_is_refused_without_a_compiler_only_where_it_was_asked_for(bare: Path) -> None:
+def test_compile_yes_is_refused_without_a_compiler_and_auto_is_not(bare: Path) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     with pytest.raises(InputError, match="--compile yes: needs a C compiler"):
         Compute(compiling="yes").check(cpu)

@@ -29,7 +29,7 @@ def distance(store, other, hook: str) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-def test_bfloat16_products_keep_to_the_error_that_the_store_states(command, random_gpt2, token_file, tmp_path) -> None:
+def test_bfloat16_harvest_has_the_error_recorded_in_the_store(command, random_gpt2, token_file, tmp_path) -> None:
     exact, _ = harvested(command, random_gpt2, token_file, tmp_path / "a.zarr")
     rounded, facts = harvested(command, random_gpt2, token_file, tmp_path / "b.zarr", "--precision", "bfloat16")
     assert exact.provenance["model"]["precision"] == "float32"
@@ -41,7 +41,7 @@ def test_bfloat16_products_keep_to_the_error_that_the_store_states(command, rand
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
-def test_a_compiled_model_gives_the_same_values_to_rounding(command, random_gpt2, token_file, tmp_path) -> None:
+def test_compiled_model_gives_the_same_values_to_rounding(command, random_gpt2, token_file, tmp_path) -> None:
     plain, _ = harvested(command, random_gpt2, token_file, tmp_path / "a.zarr")
     compiled, facts = harvested(command, random_gpt2, token_file, tmp_path / "b.zarr", "--compile", "yes")
     assert not plain.provenance["model"]["compiled"]

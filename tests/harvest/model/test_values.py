@@ -97,7 +97,7 @@ def test_the_fast_path_equals_transformer_lens_to_float32_rounding(model_dir: Pa
         assert error < 5e-6, name
 
 
-def test_without_processing_the_values_are_plain_transformers(random_gpt2: Path) -> None:
+def test_values_without_processing_equal_plain_transformers(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     fast = load(facts, ["mlp_out", "resid_post"], [0, 1, 2], processing="none", device=CPU)
     tokens = some_tokens(facts.vocab_size)
@@ -112,7 +112,7 @@ def test_without_processing_the_values_are_plain_transformers(random_gpt2: Path)
         assert torch.allclose(captured(fast, tokens)[name].double(), value, rtol=1e-4, atol=1e-5), name
 
 
-def test_centring_changes_a_gpt2_and_removes_the_mean(random_gpt2: Path) -> None:
+def test_centring_removes_the_mean_of_gpt2_activations(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     tokens = some_tokens(facts.vocab_size)
     name = "blocks.1.hook_mlp_out"
@@ -124,7 +124,7 @@ def test_centring_changes_a_gpt2_and_removes_the_mean(random_gpt2: Path) -> None
     assert (centred - raw).abs().max() > 0.1
 
 
-def test_the_model_runs_only_up_to_the_last_layer_asked_for(random_gpt2: Path) -> None:
+def test_fast_model_has_no_blocks_after_the_last_layer(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     model = load(facts, ["mlp_out"], [0, 1], processing="centred", device=CPU)
     assert isinstance(model, FastModel)
@@ -132,20 +132,20 @@ def test_the_model_runs_only_up_to_the_last_layer_asked_for(random_gpt2: Path) -
     assert not hasattr(model.model, "lm_head")
 
 
-def test_any_hook_of_the_model_can_be_named(random_gpt2: Path) -> None:
+def test_any_transformer_lens_hook_can_be_loaded(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     model = load(facts, ["mlp.hook_post", "attn.hook_z"], [1], processing="centred", device=CPU)
     assert model.path == "transformer_lens"
     assert model.widths == {"blocks.1.mlp.hook_post": 192, "blocks.1.attn.hook_z": 48}
 
 
-def test_an_unknown_hook_is_refused_with_names_that_come_close(random_gpt2: Path) -> None:
+def test_unknown_hook_error_lists_similar_names(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     with pytest.raises(InputError, match=r"--hook mlp_outt: .* near: .*mlp_out"):
         load(facts, ["mlp_outt"], [0], processing="centred", device=CPU)
 
 
-def test_a_hook_that_is_not_one_row_a_token_is_refused(random_gpt2: Path) -> None:
+def test_hook_without_one_row_per_token_is_refused(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     with pytest.raises(InputError, match="not one row per token"):
         load(facts, ["attn.hook_pattern"], [0], processing="centred", device=CPU)

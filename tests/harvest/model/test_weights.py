@@ -61,7 +61,7 @@ def test_weights_without_the_base_prefix_and_with_old_buffers_are_loaded(edited,
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), expected.parameters(), strict=True))
 
 
-def test_rotary_buffers_of_old_checkpoints_are_no_surplus(edited, tmp_path: Path) -> None:
+def test_rotary_buffers_of_old_checkpoints_are_ignored(edited, tmp_path: Path) -> None:
     sizes = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, vocab_size=50)).save_pretrained(tmp_path / "neox")
     old = "gpt_neox.layers.0.attention."
@@ -118,7 +118,7 @@ def test_the_fingerprint_covers_weights_unembedding_and_configuration(edited, ra
     assert fingerprint(same) != before
 
 
-def test_a_pointer_and_a_damaged_index_are_named_as_such(random_gpt2: Path, tmp_path: Path) -> None:
+def test_lfs_pointer_and_damaged_weight_index_are_named(random_gpt2: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(random_gpt2, model)
     weights = model / "model.safetensors"
@@ -133,7 +133,7 @@ def test_a_pointer_and_a_damaged_index_are_named_as_such(random_gpt2: Path, tmp_
 
 
 @pytest.mark.parametrize("change", [None, {"n_layer": "two"}, {"n_head": 7}, {"vocab_size": None}])
-def test_a_configuration_that_is_none_is_refused(random_gpt2: Path, tmp_path: Path, change: dict | None) -> None:
+def test_malformed_model_configuration_is_refused(random_gpt2: Path, tmp_path: Path, change: dict | None) -> None:
     shutil.copytree(random_gpt2, tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     config.write_text(json.dumps(change and json.loads(config.read_text()) | change))

@@ -88,7 +88,7 @@ def test_a_text_file_is_one_document_with_unix_line_ends_and_no_byte_order_mark(
     assert read(open_path(tmp_path / name)) == ["one\n\nzwei: ä\nthree\n"]
 
 
-def test_batches_end_early_at_large_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_document_batches_are_smaller_for_large_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harvest.text.sources.BATCH_SIZE", 100)
     source = open_path(write(tmp_path, "jsonl"))
     assert max(len(batch.documents) for batch in source.batches(None)) <= 100 // len(TEXTS[0]) + 1
@@ -145,7 +145,7 @@ def test_a_clone_of_a_dataset_repository_gives_its_data_files(tmp_path: Path) ->
     assert read(open_path(tmp_path)) == ["a", "b"]
 
 
-def test_a_text_repository_gives_its_texts_without_its_readme(tmp_path: Path) -> None:
+def test_text_folder_gives_its_texts_without_the_readme(tmp_path: Path) -> None:
     for name in ("README.md", "one.txt", "two.md"):
         (tmp_path / name).write_text(name)
     assert read(open_path(tmp_path)) == ["one.txt", "two.md"]
@@ -228,7 +228,7 @@ def test_an_empty_dataset_that_was_saved_has_no_documents(tmp_path: Path) -> Non
         ({"text": True}, r"has a truth value \(True\) in its column text"),
     ],
 )
-def test_a_row_whose_text_is_something_else_is_named(tmp_path: Path, row: dict, problem: str) -> None:
+def test_row_whose_text_is_not_a_string_is_named(tmp_path: Path, row: dict, problem: str) -> None:
     rows = [{"text": "a"}, {"text": None}, row, {"text": "b"}]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     with pytest.raises(InputError, match=rf"t\.jsonl: row 3 \(counting from 1\) {problem}"):
@@ -314,13 +314,15 @@ def test_a_folder_of_mixed_formats_is_refused(tmp_path: Path) -> None:
         ("jsonl", {"column": "body"}, "no column body"),
     ],
 )
-def test_options_that_do_not_apply_are_refused(tmp_path: Path, dataset: str, options: dict, message: str) -> None:
+def test_dataset_options_that_do_not_apply_are_refused(
+    tmp_path: Path, dataset: str, options: dict, message: str
+) -> None:
     name = "demo" if dataset == "demo" else str(write(tmp_path, dataset))
     with pytest.raises(InputError, match=message):
         open_source(DatasetChoice(name, **options))
 
 
-def test_the_fingerprint_follows_the_content_not_the_folder(tmp_path: Path) -> None:
+def test_dataset_fingerprint_depends_on_content_not_on_path(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, "jsonl")
@@ -329,7 +331,7 @@ def test_the_fingerprint_follows_the_content_not_the_folder(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "saved"])
-def test_one_byte_changed_in_the_middle_changes_the_fingerprint(tmp_path: Path, kind: str) -> None:
+def test_dataset_fingerprint_changes_with_one_byte_in_the_middle(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path, kind)
     before = open_path(path).fingerprint
     file = next(path.glob("*.arrow")) if path.is_dir() else path
@@ -339,7 +341,7 @@ def test_one_byte_changed_in_the_middle_changes_the_fingerprint(tmp_path: Path, 
     assert open_path(path).fingerprint != before
 
 
-def test_the_demo_gives_the_same_text_twice_and_continues() -> None:
+def test_demo_dataset_is_deterministic_and_resumable() -> None:
     source = open_source(DatasetChoice("demo"))
     documents = read(source)
     assert len(documents) > 1000

@@ -207,7 +207,7 @@ def test_a_hub_model_and_a_streamed_hub_dataset_are_harvested(hub: Hub, folder: 
     assert not list((folder / "home").rglob("*.jsonl")), "the dataset was downloaded, not streamed"
 
 
-def test_all_of_a_model_is_loaded_at_its_revision(hub: Hub, folder: Path, first: Store) -> None:
+def test_model_files_are_all_loaded_at_the_given_revision(hub: Hub, folder: Path, first: Store) -> None:
     hub.requests.clear()
     hook = ("--hook", "mlp.hook_post", "--layers", "1")  # through TransformerLens, which loads a tokenizer of its own
     out, other = folder / "other.zarr", hub.repositories["models", MODEL]["other"][0]
@@ -224,9 +224,7 @@ def test_all_of_a_model_is_loaded_at_its_revision(hub: Hub, folder: Path, first:
 
 
 @pytest.mark.parametrize("switches", [{"HF_HUB_OFFLINE": "1"}, {}], ids=["told so", "not told"])
-def test_a_prepared_cache_is_enough_where_there_is_no_network(
-    folder: Path, first: Store, switches: dict[str, str]
-) -> None:
+def test_harvest_works_offline_from_a_prepared_cache(folder: Path, first: Store, switches: dict[str, str]) -> None:
     texts = write_jsonl(folder / "local.jsonl", TEXTS)
     with Hub() as closed:
         pass
@@ -247,7 +245,7 @@ def test_a_prepared_cache_is_enough_where_there_is_no_network(
     ],
     ids=["not told", "told so"],
 )
-def test_a_missing_network_is_named_without_retries(
+def test_missing_network_is_reported_without_retries(
     option: str, switches: dict[str, str], reason: str, remedy: str, tmp_path: Path
 ) -> None:
     with Hub() as closed:
@@ -261,7 +259,7 @@ def test_a_missing_network_is_named_without_retries(
     assert "Retry" not in done.stderr
 
 
-def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path) -> None:
+def test_unwritable_hub_cache_is_named(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out, cache = tmp_path / "s.zarr", tmp_path / "file" / "hub"
     done = harvest(hub, tmp_path, "--model", MODEL, "--dataset", "demo", "--out", out, HF_HOME=str(tmp_path / "file"))
@@ -282,7 +280,7 @@ def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path) -> No
     ],
     ids=["no such model", "no such dataset", "a dataset that is a program", "a connection that breaks"],
 )
-def test_what_the_hub_does_not_give_is_told_in_one_sentence(
+def test_missing_and_broken_hub_downloads_are_refused_with_one_sentence(
     hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str, breaks_at: str | None
 ) -> None:
     monkeypatch.setattr(hub, "breaks_at", breaks_at)

@@ -20,7 +20,7 @@ def packed(lengths, wanted, payload, prefix=None, n_contexts=10**9):
 
 
 @given(documents=lengths_and_hashes, payload=st.integers(1, 40), block=st.integers(1, 200))
-def test_every_token_of_the_wanted_documents_is_packed_in_order_but_the_last_few(documents, payload, block) -> None:
+def test_documents_are_packed_in_order_without_loss_except_the_tail(documents, payload, block) -> None:
     lengths, hashes = zip(*documents, strict=True)
     wanted = np.array([h % 2 == 0 for h in hashes])
     old, packing.BLOCK_TOKENS = packing.BLOCK_TOKENS, block
@@ -43,13 +43,13 @@ def test_whole_documents_are_held_out_and_never_more_than_half(documents, target
         assert len(set(chosen[hashes == value].tolist())) == 1  # the same text twice stays in one split
 
 
-def test_the_smallest_hashes_are_held_out_until_there_are_enough_tokens() -> None:
+def test_documents_with_the_smallest_hashes_are_held_out() -> None:
     hashes = np.array([5, 1, 9, 3, 7], dtype=np.uint64)
     chosen = choose_heldout(np.full(5, 10), hashes, 15, most=25)
     assert chosen.tolist() == [False, True, False, True, False]
 
 
-def test_a_prefix_stands_before_each_context_and_belongs_to_what_follows() -> None:
+def test_prefix_token_starts_each_context_and_belongs_to_the_next_document() -> None:
     tokens, document = packed([5, 7], np.array([True, True]), payload=4, prefix=99)
     assert tokens.tolist() == [[99, 0, 1, 2, 3], [99, 4, 5, 6, 7], [99, 8, 9, 10, 11]]
     assert document.tolist() == [[0, 0, 0, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]
@@ -58,10 +58,12 @@ def test_a_prefix_stands_before_each_context_and_belongs_to_what_follows() -> No
 @pytest.mark.parametrize(
     ("n_contexts", "expected"), [(1, 0), (2, 1), (9, 1), (300, 30), (2000, 200), (10_000, 200), (390_625, 3906)]
 )
-def test_one_percent_is_held_out_at_least_200_contexts_at_most_a_tenth(n_contexts: int, expected: int) -> None:
+def test_default_held_out_share_is_one_percent_at_least_200_contexts_at_most_a_tenth(
+    n_contexts: int, expected: int
+) -> None:
     assert heldout_target(n_contexts, None) == expected
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(0.01, 10), (0.25, 250), (37, 37), (0, 0), (800, 500)])
-def test_the_held_out_share_or_number_is_the_one_asked_for_at_most_half(asked: float | int, expected: int) -> None:
+def test_held_out_share_or_number_is_as_given_at_most_half(asked: float | int, expected: int) -> None:
     assert heldout_target(1000, asked) == expected

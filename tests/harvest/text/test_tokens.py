@@ -34,7 +34,7 @@ def stop_after(calls: int):
     return progress
 
 
-def test_an_interrupted_tokenisation_continues_to_the_same_stream(tmp_path: Path, monkeypatch) -> None:
+def test_interrupted_tokenisation_continues_to_the_same_tokens(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("harvest.text.token_file.SYNC_SECONDS", 0.0)  # record after each batch
     rng = np.random.default_rng(0)
     path = write_ids(tmp_path, [rng.integers(0, 50, rng.integers(1, 30)).tolist() for _ in range(1500)])
@@ -56,7 +56,7 @@ def test_an_interrupted_tokenisation_continues_to_the_same_stream(tmp_path: Path
 
 
 @pytest.mark.parametrize("file", ["tokens.bin", "documents.bin", "cursor.json"])
-def test_text_is_tokenised_again_where_a_stopped_runs_files_changed_since(
+def test_changed_token_files_of_a_stopped_harvest_are_tokenised_again(
     tmp_path: Path, monkeypatch, capsys, file: str
 ) -> None:
     monkeypatch.setattr("harvest.text.token_file.SYNC_SECONDS", 0.0)  # record after each batch
@@ -83,7 +83,7 @@ def test_text_is_tokenised_again_where_a_stopped_runs_files_changed_since(
     assert errors.count(f"{tmp_path / file} is damaged") == errors.count("tokenised again") == 2
 
 
-def test_very_long_documents_are_numbered_in_pieces(tmp_path: Path) -> None:
+def test_very_long_documents_are_split_into_numbered_documents(tmp_path: Path) -> None:
     path = write_ids(tmp_path, [[1] * 10, [2] * (2 * PIECE_TOKENS + 5), [3] * PIECE_TOKENS])
     source = open_source(DatasetChoice(str(path)))
     stream = tokenise(tmp_path, source, Pretokenized("ids", 50), n_tokens=10**6, progress=lambda n: None)
@@ -104,7 +104,7 @@ def test_token_ids_outside_the_vocabulary_are_named_with_their_row(tmp_path: Pat
         tokenise(tmp_path, source, Pretokenized("ids", 50), n_tokens=10, progress=lambda n: None)
 
 
-def test_no_more_of_a_text_is_tokenised_than_is_wanted(tmp_path: Path) -> None:
+def test_tokenisation_stops_at_the_wanted_number_of_tokens(tmp_path: Path) -> None:
     path = write_ids(tmp_path, [[1] * (50 * PIECE_TOKENS)])
     source = open_source(DatasetChoice(str(path)))
     stream = tokenise(tmp_path, source, Pretokenized("ids", 50), n_tokens=PIECE_TOKENS + 1, progress=lambda n: None)
@@ -120,7 +120,7 @@ def encode(tokenizer: HubTokenizer, text: str) -> list[int]:
     return np.concatenate(list(tokenizer.encode(Batch([text], ["row 1"], 0, {})))).tolist()
 
 
-def test_text_that_spells_a_special_token_is_text_unless_asked_otherwise() -> None:
+def test_text_that_spells_a_special_token_is_plain_text_unless_parsing_is_set() -> None:
     demo = Path(find_model("demo", None).name)
     text, parsed = make_tokenizer(demo), make_tokenizer(demo, special_tokens="parse")
     eos = text.tokenizer.eos_token
@@ -141,7 +141,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("model", ["demo", "stories260K", "gpt2-tokenizer"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_long_text_has_the_tokens_that_it_has_as_a_whole(
+def test_long_text_tokenised_in_parts_has_the_tokens_of_the_whole(
     model: str, text: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     stories = None if model == "demo" else request.getfixturevalue("stories260k")
@@ -153,7 +153,7 @@ def test_a_long_text_has_the_tokens_that_it_has_as_a_whole(
     assert encode(tokenizer, TEXTS[text]) == whole
 
 
-def test_a_long_text_with_no_common_tokens_in_the_overlap_keeps_its_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_text_without_common_tokens_in_the_overlap_keeps_its_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_text, "PIECE", 100)
     monkeypatch.setattr(long_text, "OVERLAP", 10)
     text = "".join(chr(97 + i % 26) for i in range(1000))

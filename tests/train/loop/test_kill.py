@@ -59,7 +59,7 @@ def uninterrupted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-def test_killed_at_random_steps_it_ends_with_the_same_weights_and_metrics(
+def test_training_killed_at_random_steps_ends_with_the_same_files(
     store: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
@@ -81,7 +81,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_weights_and_metrics(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_signal_stops_it_in_order_and_the_same_command_continues(
+def test_training_stopped_by_a_signal_is_continued_to_the_same_files(
     store: Path, uninterrupted: Path, tmp_path: Path, number: int, code: int
 ) -> None:
     out = tmp_path / "stopped"
@@ -98,7 +98,7 @@ def test_a_signal_stops_it_in_order_and_the_same_command_continues(
     assert results(out) == results(uninterrupted)
 
 
-def test_a_stop_is_obeyed_in_a_validation_and_in_a_restart_of_features_and_both_are_done_when_it_continues(
+def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
     store: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, stops = tmp_path / "stopped", [threading.Event()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from train.loop.trainer import figures
 
 
-def test_the_bar_says_which_batch_and_which_saes_its_loss_and_l0_are_of() -> None:
+def test_progress_bar_names_the_batch_and_saes_of_its_loss_and_l0() -> None:
     records = [{"loss": 1.0, "l0": 2.0}, {"loss": 3.0, "l0": 4.0}]
     assert figures(records, 1) == "last logged batch, mean over 1 × 2 SAEs (runs × layers): loss 2, L0 3.0"
     assert figures(records, 2) == "last logged batch, mean over 2 × 1 SAEs (runs × layers): loss 2, L0 3.0"

@@ -43,7 +43,7 @@ def trained(store, train_small) -> Path:
     return train_small(store, "--variant", "baseline,nsae", *SMALL)
 
 
-def test_each_run_has_its_settings_its_provenance_and_its_measures(store, trained: Path) -> None:
+def test_training_writes_settings_provenance_and_measures_of_each_run(store, trained: Path) -> None:
     for name in ("baseline", "nsae"):
         settings = json.loads((trained / name / "run.json").read_text())
         assert settings["run"]["variant"] == name
@@ -61,7 +61,7 @@ def test_each_run_has_its_settings_its_provenance_and_its_measures(store, traine
     assert all(0 <= record["data_wait_share"] <= 1 for record in timing)
 
 
-def test_a_fitted_sae_loads_by_hook_or_layer_and_equals_its_tensors(trained: Path) -> None:
+def test_load_sae_by_hook_or_layer_gives_the_saved_tensors(trained: Path) -> None:
     sae = load_sae(trained / "nsae", layer=1)
     assert isinstance(sae, NSAE)
     tensors = load_file(trained / "nsae" / "final" / "sae.safetensors")
@@ -80,21 +80,21 @@ def test_a_fitted_sae_loads_by_hook_or_layer_and_equals_its_tensors(trained: Pat
         load_sae(trained / "none")
 
 
-def test_an_sae_may_be_tuned_further_with_autograd(trained: Path) -> None:
+def test_loaded_sae_has_gradients_by_autograd(trained: Path) -> None:
     sae = load_sae(trained / "nsae", layer=0)
     sae.requires_grad_()
     (sae(torch.randn(5, 16)) ** 2).sum().backward()
     assert all(parameter.grad is not None for parameter in sae.parameters())
 
 
-def test_snapshots_hold_the_weights_of_their_validation(trained: Path) -> None:
+def test_last_snapshot_has_the_final_weights(trained: Path) -> None:
     steps = sorted(path.name for path in (trained / "nsae" / "snapshots").iterdir())
     assert steps == ["000000016", "000000032", "000000047", "000000062"]
     last = load_sae(trained / "nsae" / "snapshots" / "000000062", layer=0)
     assert torch.equal(last.W_enc, load_sae(trained / "nsae", layer=0).W_enc)
 
 
-def test_a_run_is_the_same_alone_and_beside_others_and_with_fewer_layers(
+def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
     store, trained: Path, command, tmp_path: Path
 ) -> None:
     out = tmp_path / "alone"
@@ -103,7 +103,7 @@ def test_a_run_is_the_same_alone_and_beside_others_and_with_fewer_layers(
     assert torch.allclose(alone.W_enc, beside.W_enc, rtol=1e-4, atol=1e-6)
 
 
-def test_a_finished_experiment_is_left_alone_and_another_is_refused_by_name(store, trained: Path, command) -> None:
+def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name(store, trained: Path, command) -> None:
     same = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", trained]
     before = {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
     assert "nothing to do" in command("train", *same).stderr
@@ -119,14 +119,14 @@ def test_a_finished_experiment_is_left_alone_and_another_is_refused_by_name(stor
     assert {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()} == before
 
 
-def test_another_store_is_refused_on_resume(trained: Path, make_store, command) -> None:
+def test_resume_with_another_store_is_refused(trained: Path, make_store, command) -> None:
     other = make_store(n_contexts=80, widths=WIDTHS, seed=1, name="other.zarr")[0]
     refused = command("train", "--store", other.path, "--variant", "baseline,nsae", *SMALL, "--out", trained)
     assert refused.returncode == 2
     assert "store (there:" in refused.stderr
 
 
-def test_a_run_whose_loss_is_no_number_is_given_up_and_the_others_go_on(store, command, tmp_path: Path) -> None:
+def test_diverged_run_is_dropped_and_the_others_continue(store, command, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     arguments = ["--store", store.path, "--variant", "baseline", "--lr", "1e-3,1e30", *SMALL, "--out", out]
     done = command("train", *arguments, "--checkpoint-minutes", "0")
@@ -146,7 +146,7 @@ def test_a_run_whose_loss_is_no_number_is_given_up_and_the_others_go_on(store, c
     assert torch.allclose(good.W_enc, load_sae(lone / "baseline", layer=0).W_enc, rtol=1e-4, atol=1e-6)
 
 
-def test_a_toml_file_holds_what_the_command_line_holds(store, command, tmp_path: Path) -> None:
+def test_config_file_trains_and_command_line_overrides_it(store, command, tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(
         f'store = "{store.path}"\nvariant = ["baseline", "nsae"]\nl1 = [1e-3, 2e-3]\nbatch-size = 64\n'
@@ -184,7 +184,9 @@ def test_a_toml_file_holds_what_the_command_line_holds(store, command, tmp_path:
         (["--config", "none.toml"], "none.toml cannot be read"),
     ],
 )
-def test_options_work_and_bad_input_is_one_sentence(store, command, tmp_path: Path, options, message) -> None:
+def test_training_options_work_or_are_refused_with_one_sentence(
+    store, command, tmp_path: Path, options, message
+) -> None:
     short = ["--activations", "1k", "--validate-every", "512"]
     done = command("train", "--store", store.path, *SMALL, *short, *options, "--out", tmp_path / "runs")
     if message is None:
@@ -197,7 +199,7 @@ def test_options_work_and_bad_input_is_one_sentence(store, command, tmp_path: Pa
         assert not (tmp_path / "runs").exists()
 
 
-def test_a_missing_or_unfinished_store_is_refused(make_store, command, tmp_path: Path) -> None:
+def test_training_on_a_missing_or_unfinished_store_is_refused(make_store, command, tmp_path: Path) -> None:
     missing = command("train", "--store", tmp_path / "none.zarr", "--variant", "nsae")
     assert missing.returncode == 2
     assert "there is no store at" in missing.stderr
@@ -208,7 +210,7 @@ def test_a_missing_or_unfinished_store_is_refused(make_store, command, tmp_path:
     assert "Missing" not in command("train", "--preset", "post", "--show").stderr
 
 
-def test_importing_train_imports_no_language_model() -> None:
+def test_importing_train_imports_no_language_model_library() -> None:
     code = (
         "import sys, train, train.cli; import json; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     )
@@ -216,7 +218,7 @@ def test_importing_train_imports_no_language_model() -> None:
     assert not {"transformer_lens", "transformers", "datasets", "tokenizers", "zarr"} & set(json.loads(loaded))
 
 
-def test_a_store_in_an_object_store_trains_to_the_same_weights(store, trained: Path, command, tmp_path: Path) -> None:
+def test_training_from_an_object_store_gives_the_same_weights(store, trained: Path, command, tmp_path: Path) -> None:
     address = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(str(store.path), address, recursive=True)
     out = tmp_path / "remote"
@@ -247,7 +249,7 @@ def test_four_runs_read_the_store_once(store, command, tmp_path: Path, monkeypat
     assert amounts[0] == pytest.approx(62 * 64 * 2 * 16 * 2, abs=ahead)
 
 
-def test_a_continued_experiment_continues_its_wandb_run(store, command, tmp_path: Path, monkeypatch) -> None:
+def test_resumed_experiment_continues_its_wandb_run(store, command, tmp_path: Path, monkeypatch) -> None:
     begun: list[dict[str, Any]] = []
 
     class Dashboard:
@@ -277,7 +279,7 @@ def test_a_continued_experiment_continues_its_wandb_run(store, command, tmp_path
 
 
 @pytest.mark.parametrize("log", ["tensorboard", "wandb"])
-def test_measures_also_go_to_a_dashboard(store, command, tmp_path: Path, monkeypatch, log: str) -> None:
+def test_training_logs_measures_to_dashboards(store, command, tmp_path: Path, monkeypatch, log: str) -> None:
     pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
     monkeypatch.setenv("WANDB_MODE", "offline")
     done = command(
@@ -288,9 +290,7 @@ def test_measures_also_go_to_a_dashboard(store, command, tmp_path: Path, monkeyp
     assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 1000]
 
 
-def test_several_runs_json_alone_is_on_standard_output_and_eval_noise_shows_the_noisy_measures(
-    store, command, tmp_path: Path
-) -> None:
+def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(store, command, tmp_path: Path) -> None:
     given = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", tmp_path / "runs"]
     found = json.loads(command("train", *given, "--json").stdout)
     assert set(found) == {"baseline", "nsae"}

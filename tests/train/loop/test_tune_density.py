@@ -18,7 +18,7 @@ SHARES = (0.01, 0.02, 0.04)
 
 
 @given(st.lists(st.tuples(st.floats(1, 9), st.floats(1, 9)), min_size=3, max_size=3))
-def test_pairs_are_taken_up_to_the_last_share_at_which_they_always_were_faster(times) -> None:
+def test_break_even_density_is_the_last_one_below_which_sparse_steps_were_always_faster(times) -> None:
     of = dict(zip(SHARES, times, strict=True))
     found = tune_density.crossing(lambda share, below: of[share][0 if below else 1], SHARES)
     assert all(of[share][0] < of[share][1] for share in SHARES if share <= found)
@@ -26,7 +26,7 @@ def test_pairs_are_taken_up_to_the_last_share_at_which_they_always_were_faster(t
     assert not after or of[after[0]][0] >= of[after[0]][1]
 
 
-def test_what_is_timed_has_the_share_active_and_goes_the_way_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(
         groups=(("one", "other"),), d_model=64, d_sae=400, block_rows=256, piece_features=400, noise_rows=256,
         n_noises=1, compute=torch.float32, keep_slope=False, sparse_below=0.0, fused=False,
@@ -53,7 +53,7 @@ def test_what_is_timed_has_the_share_active_and_goes_the_way_asked_for(monkeypat
             assert way == below
 
 
-def test_without_a_compiler_all_steps_are_dense(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_all_steps_are_dense_without_a_compiler(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(tune_density, "has_triton", lambda: False)
     assert tune_density.measured(None, CPU) == 0.0
     assert "steps are dense" in capsys.readouterr().err

@@ -72,7 +72,7 @@ def test_inputs_are_drawn_in_proportion_to_the_squared_loss() -> None:
     assert counts / 3000 == pytest.approx(losses.square() / 14, abs=0.03)
 
 
-def test_drawing_repeats_no_input_while_there_are_enough_and_is_a_function_of_the_seed() -> None:
+def test_inputs_are_drawn_without_repeats_and_depend_only_on_the_seed() -> None:
     losses = torch.rand(50)
     chosen = draw_inputs(losses, 50, seed=1)
     assert sorted(chosen.tolist()) == list(range(50))

@@ -8,12 +8,12 @@ from train.optim.resample import Resampling
 from train.optim.schedule import Schedule
 
 
-def test_without_warmup_or_decay_the_factors_are_one() -> None:
+def test_schedule_factors_without_warmup_or_decay_are_one() -> None:
     schedule = Schedule(1000)
     assert schedule.lr(0, 10) == schedule.lr(990, 10) == schedule.l1(0, 10) == 1
 
 
-def test_warmups_rise_linearly_and_the_decay_ends_with_the_last_step() -> None:
+def test_schedule_warmups_rise_linearly_and_decay_ends_at_the_last_step() -> None:
     schedule = Schedule(1000, lr_warmup=100, l1_warmup=200, lr_decay=500)
     assert [schedule.lr(seen, 10) for seen in (0, 40, 90, 200, 500, 750, 990)] == [0.1, 0.5, 1, 1, 1, 0.5, 0.02]
     assert [schedule.l1(seen, 10) for seen in (0, 90, 190, 990)] == [0.05, 0.5, 1, 1]
@@ -23,7 +23,7 @@ def test_warmups_rise_linearly_and_the_decay_ends_with_the_last_step() -> None:
     interval=st.integers(1, 500), window=st.integers(1, 700), at_most=st.integers(0, 5), batch=st.integers(1, 90),
     steps=st.integers(1, 60),
 )  # fmt: skip
-def test_resampling_comes_once_an_interval_and_judges_by_the_window_before(
+def test_resampling_happens_once_per_interval_and_counts_the_window_before_it(
     interval: int, window: int, at_most: int, batch: int, steps: int
 ) -> None:
     plan = Resampling(interval, window, 0.0, at_most, 10)
@@ -51,7 +51,7 @@ def experiment(total: int, batch: int, every: int, snapshots: int) -> Experiment
 @given(
     total=st.integers(1, 10**6), batch=st.integers(1, 5000), every=st.integers(1, 10**6), snapshots=st.integers(0, 30)
 )
-def test_validations_are_spaced_as_asked_and_snapshots_are_some_of_them(
+def test_validations_are_spaced_as_set_and_snapshots_are_a_subset_of_them(
     total: int, batch: int, every: int, snapshots: int
 ) -> None:
     total, every = max(total, batch), max(every, total // 200 + 1)

@@ -74,7 +74,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, stop_in: dict[str, int]) -> threa
     return stop
 
 
-def test_a_flipped_bit_in_any_file_of_a_run_is_named_and_never_loaded(finished: Path, tmp_path: Path) -> None:
+def test_flipped_bit_in_any_run_file_is_named_and_never_loaded(finished: Path, tmp_path: Path) -> None:
     rng = random.Random(0)
     files = [path for path in finished.rglob("*") if path.is_file() and path.name != "timing.jsonl"]
     assert [problem for problem in verify(finished) if problem] == []
@@ -98,7 +98,7 @@ def test_a_flipped_bit_in_any_file_of_a_run_is_named_and_never_loaded(finished: 
     assert [problem for problem in verify(out) if problem] == []
 
 
-def test_verify_takes_runs_and_names_a_damaged_file(finished: Path, command, tmp_path: Path) -> None:
+def test_analyze_verify_names_missing_files_of_runs(finished: Path, command, tmp_path: Path) -> None:
     assert command("analyze", "verify", finished).returncode == 0
     out = tmp_path / "damaged"
     shutil.copytree(finished, out)
@@ -110,9 +110,7 @@ def test_verify_takes_runs_and_names_a_damaged_file(finished: Path, command, tmp
     assert f"{out / 'baseline' / 'run.json'} cannot be read" in done.stdout
 
 
-def test_verify_finds_no_damage_in_an_experiment_killed_before_all_its_runs_had_settings(
-    finished: Path, tmp_path: Path
-) -> None:
+def test_verify_accepts_an_experiment_killed_before_all_run_folders_existed(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     out.mkdir()
     shutil.copy(finished / "experiment.json", out)
@@ -140,7 +138,7 @@ def test_weights_of_another_run_are_refused(finished: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("file", ["nsae/checkpoints/{}/state.safetensors", "checkpoints/{}.json"])
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+def test_training_resumes_from_the_checkpoint_before_a_damaged_one(
     start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     out = tmp_path / "runs"
@@ -159,7 +157,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     assert results(out) == results(finished)
 
 
-def test_no_whole_checkpoint_is_an_error_and_overwrite_begins_again(
+def test_training_without_an_intact_checkpoint_is_refused_unless_overwrite_is_given(
     start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "runs"
@@ -176,7 +174,7 @@ def test_no_whole_checkpoint_is_an_error_and_overwrite_begins_again(
     assert results(out) == results(finished)
 
 
-def test_runs_stay_together_when_stops_and_a_kill_between_two_saves_follow_one_step(
+def test_all_runs_resume_from_one_step_after_a_kill_between_their_checkpoints(
     start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Restart, validation and snapshot all follow step 16: a stop in each of the first two, then a kill."""
@@ -195,7 +193,7 @@ def test_runs_stay_together_when_stops_and_a_kill_between_two_saves_follow_one_s
 
 
 @pytest.mark.parametrize("at_call", [1, 2, 3, 4])
-def test_a_kill_as_training_finishes_leaves_no_checkpoints_for_good(
+def test_checkpoints_left_by_a_kill_at_the_end_are_removed_by_the_next_start(
     start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
 ) -> None:
     out = tmp_path / "runs"
@@ -210,7 +208,7 @@ def test_a_kill_as_training_finishes_leaves_no_checkpoints_for_good(
     assert results(out) == results(finished)
 
 
-def test_settings_that_no_training_writes_are_refused(finished: Path, tmp_path: Path) -> None:
+def test_impossible_settings_in_run_json_are_refused(finished: Path, tmp_path: Path) -> None:
     for change in ({"hooks": ["../../x"]}, {"batch_size": 0}, {"batch_size": "64"}, {"expansion": None}, {"store": 3}):
         out = tmp_path / "changed"
         shutil.copytree(finished / "nsae", out)
@@ -221,7 +219,7 @@ def test_settings_that_no_training_writes_are_refused(finished: Path, tmp_path: 
         shutil.rmtree(out)
 
 
-def test_lost_final_weights_are_named_and_the_other_runs_are_kept(start, finished: Path, tmp_path: Path) -> None:
+def test_missing_final_weights_are_named_and_other_runs_are_kept(start, finished: Path, tmp_path: Path) -> None:
     out = shutil.copytree(finished, tmp_path / "lost")
     lost = out / "nsae" / "final"
     shutil.rmtree(lost)
@@ -235,7 +233,7 @@ def test_lost_final_weights_are_named_and_the_other_runs_are_kept(start, finishe
     assert results(out) == results(finished)
 
 
-def test_folders_of_two_runs_that_were_exchanged_are_named(finished: Path, tmp_path: Path) -> None:
+def test_verify_names_exchanged_run_folders(finished: Path, tmp_path: Path) -> None:
     out = shutil.copytree(finished, tmp_path / "exchanged")
     (out / "nsae").rename(out / "aside")
     (out / "baseline").rename(out / "nsae")

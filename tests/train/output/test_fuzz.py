@@ -5,5 +5,5 @@ from __future__ import annotations
 from tests.faults.fuzz_run import fuzz
 
 
-def test_hostile_files_of_a_run_are_refused_with_their_name_or_read() -> None:
+def test_readers_read_hostile_run_files_or_refuse_them_by_name() -> None:
     assert fuzz(1000) > 500

@@ -39,7 +39,7 @@ def files(out: Path) -> dict[str, bytes]:
     return {name: content for name, content in found.items() if name not in ("timing.jsonl", "experiment.json")}
 
 
-def test_a_mistake_noticed_in_the_first_step_costs_no_finished_experiment(
+def test_overwrite_keeps_the_old_experiment_if_the_first_step_fails(
     start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start()[0] == 0
@@ -56,7 +56,7 @@ def test_a_mistake_noticed_in_the_first_step_costs_no_finished_experiment(
     assert not list(tmp_path.glob("runs.*"))
 
 
-def test_an_experiment_that_diverges_in_its_first_step_replaces_none(start, tmp_path: Path) -> None:
+def test_overwrite_keeps_the_old_experiment_if_the_new_one_diverges_at_once(start, tmp_path: Path) -> None:
     assert start()[0] == 0
     before = files(tmp_path / "runs")
     code, said = start("--overwrite", "--lr", "1e30")
@@ -67,7 +67,7 @@ def test_an_experiment_that_diverges_in_its_first_step_replaces_none(start, tmp_
 
 
 @pytest.mark.parametrize("at_call", range(1, 8))
-def test_a_kill_while_the_old_experiment_is_replaced_is_continued_by_the_same_command(
+def test_overwrite_killed_while_replacing_is_completed_by_the_same_command(
     start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
 ) -> None:
     """The runs' checkpoints are renamed, then the two experiments, then final weights."""
@@ -83,7 +83,7 @@ def test_a_kill_while_the_old_experiment_is_replaced_is_continued_by_the_same_co
     assert not list(tmp_path.glob("runs.*"))
 
 
-def test_an_unfinished_replacement_is_continued_and_a_finished_one_replaced_again(
+def test_overwrite_continues_an_unfinished_experiment_and_replaces_a_finished_one(
     start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start()[0] == 0
@@ -103,7 +103,7 @@ def test_an_unfinished_replacement_is_continued_and_a_finished_one_replaced_agai
     assert steps == list(range(15))
 
 
-def test_measures_of_the_first_step_reach_a_dashboard_though_it_opens_later(start, tmp_path: Path) -> None:
+def test_dashboard_opened_after_the_first_step_has_its_measures(start, tmp_path: Path) -> None:
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     assert start()[0] == 0
     assert start("--overwrite", "--log", "tensorboard")[0] == 0
@@ -114,7 +114,7 @@ def test_measures_of_the_first_step_reach_a_dashboard_though_it_opens_later(star
     assert (first.step, first.value) == (64, pytest.approx(json.loads(lines[0])["loss"]))
 
 
-def test_two_trainings_in_one_folder_are_refused(start, tmp_path: Path) -> None:
+def test_training_in_a_locked_folder_is_refused(start, tmp_path: Path) -> None:
     with locked(lock_path(tmp_path / "runs"), "--out"):
         code, said = start()
     assert code == 2

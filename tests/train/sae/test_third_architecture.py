@@ -13,7 +13,7 @@ from train.sae import ARCHITECTURES
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "training.md"
 
 
-def test_the_example_of_the_documentation_trains_and_loads(make_store, train_small, monkeypatch) -> None:
+def test_documented_topk_architecture_trains_and_loads(make_store, train_small, monkeypatch) -> None:
     example = re.search(r"```python\n(\"\"\"TopK.*?)```", DOCS.read_text(), re.DOTALL)
     assert example
     namespace: dict = {}

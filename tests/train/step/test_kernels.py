@@ -73,7 +73,7 @@ def segments(n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("d", [5, 256, 300])
-def test_products_equal_sums_in_float64(d: int, dtype: torch.dtype) -> None:
+def test_pair_kernels_equal_sums_in_float64(d: int, dtype: torch.dtype) -> None:
     n, m = 11, 17
     begins, index = segments(n, m, seed=d)
     rng = np.random.default_rng(1)
@@ -106,7 +106,7 @@ BIASES = pytest.mark.parametrize("bias", [[-0.5, -2.0], [1.0, -9.0], [-60.0, -60
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 @BIASES
 @pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
-def test_a_step_by_the_kernels_has_the_dense_gradients(
+def test_kernel_step_has_the_dense_gradients(
     variant: str, bias: list[float], compute: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sae, x, epsilon = problem(variant, bias)
@@ -125,7 +125,7 @@ def test_a_step_by_the_kernels_has_the_dense_gradients(
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 @BIASES
 @pytest.mark.parametrize(("rows", "below"), [(70, 0.0), (32, 1.0), (32, 0.3)])  # of tiles that are not full
-def test_a_fused_step_has_the_gradients_of_one_in_float32(
+def test_fused_step_has_the_float32_gradients(
     variant: str, bias: list[float], rows: int, below: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sae, x, epsilon = problem(variant, bias)
@@ -145,7 +145,7 @@ def test_a_fused_step_has_the_gradients_of_one_in_float32(
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 @pytest.mark.parametrize("projected", [False, True])
-def test_adam_by_the_kernel_takes_pytorchs_steps_and_keeps_unit_rows(variant: str, projected: bool) -> None:
+def test_adam_kernel_takes_the_steps_of_pytorch_and_keeps_unit_rows(variant: str, projected: bool) -> None:
     generator = torch.Generator().manual_seed(3)
     saes = [stack(variant, 3, bias=[0.1, 0.2, 0.3], dtype=torch.float32, device=DEVICE) for _ in range(2)]
     out = Gradients.allocate(3, d_model=D, d_sae=M, device=DEVICE)
@@ -173,7 +173,7 @@ def test_adam_by_the_kernel_takes_pytorchs_steps_and_keeps_unit_rows(variant: st
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
-def test_a_replayed_step_has_the_gradients_of_one_that_is_launched(variant: str) -> None:
+def test_cuda_graph_step_has_the_gradients_of_a_launched_one(variant: str) -> None:
     sae, x, epsilon = problem(variant, [-0.5, -2.0])
     blocks = Blocks.allocate(
         2, 70, M, piece_features=M, noise_rows=70, sparse_below=0.0, compute=FUSED, device=DEVICE, keep_slope=True,
@@ -193,7 +193,7 @@ def test_a_replayed_step_has_the_gradients_of_one_that_is_launched(variant: str)
         assert torch.equal(found.fires, seen.fires)
 
 
-def test_the_kernels_compile_for_a_gpu() -> None:
+def test_kernels_compile_for_a_gpu() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from train.measures import measures, sums
 
 
 @pytest.mark.parametrize("l2", ["mean", "sum"])
-def test_measures_summed_over_batches_equal_numpy_over_all_rows(l2) -> None:
+def test_training_measures_summed_over_batches_equal_numpy_over_all_rows(l2) -> None:
     rng = np.random.default_rng(0)
     n, d, m = 2, 5, 11
     x = rng.normal(size=(n, 90, d)) + 3
@@ -47,7 +47,7 @@ def test_measures_summed_over_batches_equal_numpy_over_all_rows(l2) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 300])
-def test_explained_variance_of_rows_that_do_not_vary_is_undefined(rows: int) -> None:
+def test_training_explained_variance_of_constant_rows_is_nan(rows: int) -> None:
     x = torch.randn(1, 1, 7, generator=torch.Generator().manual_seed(0)).mul(1e3).expand(2, rows, 7).clone()
     x[1, -1, 0] *= 1.001  # a little variance is enough, of two rows
     none = torch.zeros(2, rows)

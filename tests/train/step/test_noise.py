@@ -12,7 +12,7 @@ def drawn(noise: Noise, *key: int, rows: int = 1000, block: int = 64) -> torch.T
     return torch.cat([epsilon(slice(i, min(i + block, rows))).clone() for i in range(0, rows, block)])
 
 
-def test_noise_is_a_function_of_its_key_however_much_is_remembered() -> None:
+def test_noise_depends_only_on_its_key_not_on_the_number_of_cached_blocks() -> None:
     lean, full = Noise(64, 32, kept=1, device=CPU), Noise(64, 32, kept=16, device=CPU)
     first = drawn(lean, 7, 3)
     assert torch.equal(first, drawn(full, 7, 3))
@@ -30,7 +30,7 @@ def test_noise_is_standard_normal_and_independent_between_blocks() -> None:
     assert abs(float((blocks[:-1] * blocks[1:]).mean())) < 0.01
 
 
-def test_remembered_noise_is_not_drawn_again() -> None:
+def test_cached_noise_is_not_drawn_again() -> None:
     noise = Noise(64, 32, kept=16, device=CPU)
     drawn(noise, 1, 1)
     noise._generator = None  # type: ignore[assignment]

@@ -33,7 +33,7 @@ def experiment(*, decoder_bias: bool = True) -> Experiment:
 
 @pytest.mark.parametrize("decoder_bias", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["dense", "by what is active", "pairs"])
-def test_weights_that_are_no_numbers_show_in_the_loss_of_their_sae_alone(decoder_bias: bool, share: float) -> None:
+def test_nan_weights_affect_only_their_own_sae(decoder_bias: bool, share: float) -> None:
     settings = experiment(decoder_bias=decoder_bias)
     plan = replace(make_plan(settings, 24, CPU), sparse_below=share)
     (group,) = make_groups(plan, settings, [5.0], CPU)
@@ -44,7 +44,7 @@ def test_weights_that_are_no_numbers_show_in_the_loss_of_their_sae_alone(decoder
     assert losses.isfinite().tolist() == [False, True]
 
 
-def test_what_is_measured_as_an_experiment_begins_stays_as_it_was(tmp_path: Path) -> None:
+def test_value_measured_at_the_start_of_an_experiment_is_reused_on_resume(tmp_path: Path) -> None:
     def opened() -> Outputs:
         return Outputs(tmp_path, experiment(), command={"seed": 1}, provenance={}, logs=(), checkpoint_seconds=60.0)
 
@@ -53,7 +53,7 @@ def test_what_is_measured_as_an_experiment_begins_stays_as_it_was(tmp_path: Path
     assert not check_existing(tmp_path, experiment(), overwrite=False)  # and is no setting that a resume must repeat
 
 
-def test_restarting_dead_features_is_counted_in_the_memory_that_is_needed() -> None:
+def test_memory_plan_includes_restarting_dead_features() -> None:
     """The inputs of all features at once, if all are dead, and the losses of the rows that they are drawn from."""
     never = experiment()
     often = replace(never, resampling=Resampling(10**5, 10**4, 0.0, 4, 10**5))

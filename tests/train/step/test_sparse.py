@@ -59,7 +59,7 @@ def stepped(
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 @pytest.mark.parametrize("rows", [B, 32, 17])
 @pytest.mark.parametrize("bias", [[-0.5, -2.0], [1.0, -9.0], [-60.0, -60.0]], ids=["some", "mixed", "none"])
-def test_gradients_on_active_pairs_equal_the_dense_ones_to_1e_10(variant: str, rows: int, bias: list[float]) -> None:
+def test_sparse_gradients_equal_dense_ones_to_1e_10(variant: str, rows: int, bias: list[float]) -> None:
     sae = stack(variant, 2, bias=bias, dtype=torch.float64)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, B, D, generator=generator, dtype=torch.float64)
@@ -78,7 +78,7 @@ def test_gradients_on_active_pairs_equal_the_dense_ones_to_1e_10(variant: str, r
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
-def test_200_steps_on_active_pairs_lose_what_dense_steps_lose(variant: str) -> None:
+def test_200_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
     generator = torch.Generator().manual_seed(2)
     dictionary = torch.randn(40, D, generator=generator)
     losses = {}
@@ -104,7 +104,7 @@ def test_200_steps_on_active_pairs_lose_what_dense_steps_lose(variant: str) -> N
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
-def test_gradients_in_bfloat16_are_near_those_in_float64_also_where_features_saturate(variant: str) -> None:
+def test_bfloat16_gradients_are_close_to_float64_ones_if_features_saturate(variant: str) -> None:
     sae = stack(variant, 1, bias=[4.0], dtype=torch.float32)
     sae.W_enc.mul_(0.3)
     generator = torch.Generator().manual_seed(3)
@@ -118,14 +118,14 @@ def test_gradients_in_bfloat16_are_near_those_in_float64_also_where_features_sat
 
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 300), st.integers(0, 16), st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_places_are_those_of_nonzero(n: int, skip: int, share: float, seed: int) -> None:
+def test_places_equal_torch_nonzero(n: int, skip: int, share: float, seed: int) -> None:
     mask = torch.from_numpy(np.random.default_rng(seed).random(n + skip) < share)[skip:]
     assert torch.equal(places(mask), torch.nonzero(mask)[:, 0])
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 3), st.integers(1, 12), st.integers(1, 40), st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_pairs_are_those_of_the_block_diagonal_mask_by_row_and_by_feature(
+def test_pairs_equal_the_block_diagonal_mask_by_row_and_by_feature(
     k: int, rows: int, d: int, share: float, seed: int
 ) -> None:
     masks = np.random.default_rng(seed).random((k, rows, d)) < share
