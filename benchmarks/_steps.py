@@ -54,15 +54,15 @@ def encode(p: Problem) -> Step:
     return lambda: torch.addmm(b, x, W.T, out=out)
 
 
-def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = None, n: int = 1) -> Step:
-    """A group's step as the trainer takes it; of n SAEs if n > 1, one after another or stacked."""
+def ours(p: Problem, variant: str = "baseline", max_sparse_density: float | None = None, n: int = 1) -> Step:
+    """A stack's step as the trainer takes it; of n SAEs if n > 1, one after another or stacked."""
     from _experiment import storeless
 
     from data.system.allocator import keep_large_blocks
     from train.experiment import make_runs
     from train.loop import tune_density
     from train.loop.memory_plan import make_plan
-    from train.loop.trainer import make_groups, make_noise
+    from train.loop.trainer import make_noise_source, make_stacks
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
 
@@ -73,27 +73,27 @@ def ours(p: Problem, variant: str = "baseline", sparse_below: float | None = Non
         precision="float32" if p.compute == torch.float32 else "bfloat16",
     )  # fmt: skip
     plan = make_plan(experiment, p.d_model, p.device)
-    if sparse_below is None and p.device.type == "cuda":
-        sparse_below = tune_density.measured(plan, p.device)
-    if sparse_below is not None:
-        plan = replace(plan, sparse_below=sparse_below)
-    groups = make_groups(plan, experiment, [p.d_model**0.5] * n, p.device)
-    noise = make_noise(plan, p.device)
-    for group in groups:
+    if max_sparse_density is None and p.device.type == "cuda":
+        max_sparse_density = tune_density.measure_break_even(plan, p.device)
+    if max_sparse_density is not None:
+        plan = replace(plan, max_sparse_density=max_sparse_density)
+    stacks = make_stacks(plan, experiment, [p.d_model**0.5] * n, p.device)
+    noise = make_noise_source(plan, p.device)
+    for stack in stacks:
         W_enc, b_enc, W_dec, b_dec = p.parameters()
-        sigma = 1.0 if group.sae.noisy else 0.0
-        group.sae.W_enc.copy_(W_enc)
-        group.sae.b_enc.copy_(b_enc * (1 + sigma**2) ** 0.5)
-        group.sae.W_dec.copy_(W_dec)
-        group.sae.b_dec.copy_(b_dec)
+        sigma = 1.0 if stack.sae.uses_noise else 0.0
+        stack.sae.W_enc.copy_(W_enc)
+        stack.sae.b_enc.copy_(b_enc * (1 + sigma**2) ** 0.5)
+        stack.sae.W_dec.copy_(W_dec)
+        stack.sae.b_dec.copy_(b_dec)
     if p.device.type == "cpu":
         keep_large_blocks()  # as `train` does
     inputs, done = Inputs.of(p.x.expand(n, -1, -1), p.device), 0
 
     def step() -> None:
         nonlocal done
-        for group in groups:
-            group.step(inputs, group.epsilon(noise, done), seen=0, measure=False)
+        for stack in stacks:
+            stack.step(inputs, stack.batch_noise(noise, done), seen=0, measure=False)
         done += 1
 
     return step
@@ -181,17 +181,17 @@ STEPS: dict[str, Callable[[Problem], Step]] = {
     "ours": ours,
     "ours, four runs": lambda p: ours(p, n=4),
     "ours, three layers": lambda p: ours(p, n=3),
-    "ours, dense": lambda p: ours(p, sparse_below=0.0),
-    "ours, sparse": lambda p: ours(p, sparse_below=1.0),
+    "ours, dense": lambda p: ours(p, max_sparse_density=0.0),
+    "ours, sparse": lambda p: ours(p, max_sparse_density=1.0),
     "ours, NSAE": lambda p: ours(p, "nsae"),
     "by hand": by_hand,
     "autograd": autograd,
     "compiled": lambda p: autograd(p, compiled=True),
     "ours, twelve": lambda p: ours(p, n=12),
-    "ours, twelve, dense": lambda p: ours(p, n=12, sparse_below=0.0),
-    "ours, twelve, sparse": lambda p: ours(p, n=12, sparse_below=1.0),
+    "ours, twelve, dense": lambda p: ours(p, n=12, max_sparse_density=0.0),
+    "ours, twelve, sparse": lambda p: ours(p, n=12, max_sparse_density=1.0),
     "ours, twelve NSAEs": lambda p: ours(p, "nsae", n=12),
-    "ours, twelve NSAEs, dense": lambda p: ours(p, "nsae", n=12, sparse_below=0.0),
+    "ours, twelve NSAEs, dense": lambda p: ours(p, "nsae", n=12, max_sparse_density=0.0),
     "compiled, twelve": lambda p: autograd(p, compiled=True, n=12),
 }
 

@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from train.experiment import Experiment, Run, make_runs
 from train.loop.memory_plan import make_plan
-from train.loop.trainer import make_groups, make_noise
+from train.loop.trainer import make_noise_source, make_stacks
 from train.measures import measures
 from train.optim.schedule import Schedule
 from train.step.inputs import Inputs
-from train.step.sae_stack import Group, Member
+from train.step.sae_stack import SAEStack, StackEntry
 
 D, N_FEATURES, BATCH, EXPANSION = 64, 256, 512, 8
 SCALES = (1.0, 3.0, 10.0)
@@ -74,32 +74,32 @@ def experiment(steps: int) -> Experiment:
     )  # fmt: skip
 
 
-def train(settings: Experiment, features: torch.Tensor) -> list[Group]:
+def train(settings: Experiment, features: torch.Tensor) -> list[SAEStack]:
     plan = make_plan(settings, D, CPU)
     generator = torch.Generator().manual_seed(1)
     norms = at_scales(rows(features, 1 << 16, generator)).norms.mean(dim=1).tolist()
-    groups = make_groups(plan, settings, norms, CPU)
-    noise = make_noise(plan, CPU)
+    stacks = make_stacks(plan, settings, norms, CPU)
+    noise = make_noise_source(plan, CPU)
     for step in tqdm(range(settings.n_steps), desc="training", unit="step"):
         inputs = at_scales(rows(features, BATCH, generator))
-        for group in groups:
-            group.step(inputs, group.epsilon(noise, step), seen=step * BATCH, measure=False)
-    return groups
+        for stack in stacks:
+            stack.step(inputs, stack.batch_noise(noise, step), seen=step * BATCH, measure=False)
+    return stacks
 
 
-def measured(groups: list[Group], features: torch.Tensor) -> Iterator[tuple[Member, dict[str, float]]]:
+def measured(stacks: list[SAEStack], features: torch.Tensor) -> Iterator[tuple[StackEntry, dict[str, float]]]:
     x = rows(features, 1 << 14, torch.Generator().manual_seed(2))
-    for group in groups:
+    for stack in stacks:
         inputs = at_scales(x)
-        found = measures(group.measure(inputs, None), group.experiment.objective)
-        dead = group.counts.dead_fraction()
-        for i, member in enumerate(group.members):
-            sae = group.sae.single(i)
+        found = measures(stack.measure(inputs, None), stack.experiment.objective)
+        dead = stack.counts.dead_fraction()
+        for i, entry in enumerate(stack.entries):
+            sae = stack.sae.single(i)
             cosines = normalize(sae.W_dec, dim=1) @ features.T
-            c = sae.encode(inputs.x[member.layer])
+            c = sae.encode(inputs.x[entry.layer])
             live = (c > 0).any(dim=0)
             yield (
-                member,
+                entry,
                 {
                     "L0": float(found["l0"][i]),
                     "explained variance": float(found["explained_variance"][i]),
@@ -135,10 +135,10 @@ def main() -> None:
     features = dictionary()
     settings = experiment(options.steps)
     table: list[dict[str, Any]] = []
-    for member, values in measured(train(settings, features), features):
-        run = member.run
+    for entry, values in measured(train(settings, features), features):
+        run = entry.run
         label = f"{run.variant} σ={run.sigma:g}" if run.variant == "nsae" else f"{run.variant} power {run.l1_power}"
-        table.append({"run": label, "α": run.l1, "scale": SCALES[member.layer], **values})
+        table.append({"run": label, "α": run.l1, "scale": SCALES[entry.layer], **values})
     table.sort(key=lambda row: (row["run"], row["α"], row["scale"]))
     pairs = at_closest_variance(table)
     print(markdown(pairs))

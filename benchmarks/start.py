@@ -72,13 +72,13 @@ def train_once(store: str, out: str) -> None:
 
     imported = time.time()
     from train.cli import main
-    from train.step.sae_stack import Group
+    from train.step.sae_stack import SAEStack
 
     def first_step(*_: object, **__: object) -> None:
         print(json.dumps({"torch": imported - begin, "first step": time.time() - imported}), flush=True)
         os._exit(0)
 
-    Group.step = first_step  # type: ignore[method-assign,assignment]
+    SAEStack.step = first_step  # type: ignore[method-assign,assignment]
     main(["--store", store, "--out", out, "--variant", "baseline", "--layers", "5", "--device", "cpu"])
 
 

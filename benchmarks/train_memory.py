@@ -3,7 +3,7 @@
     python benchmarks/train_memory.py [--out benchmarks/results/train_memory.json]
 
 Each case is a process of its own: anonymous memory (RssAnon) at its highest during some steps, less that before the
-SAEs are made, over parameters + gradients + two Adam moments + one group's feature activations, float32.
+SAEs are made, over parameters + gradients + two Adam moments + one stack's feature activations, float32.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     from data.system.allocator import keep_large_blocks
     from train.experiment import make_runs
     from train.loop.memory_plan import make_plan
-    from train.loop.trainer import make_groups, make_noise
+    from train.loop.trainer import make_noise_source, make_stacks
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
 
@@ -54,20 +54,20 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     watcher = threading.Thread(target=watch)
     watcher.start()
     plan = make_plan(experiment, d, cpu)
-    groups = make_groups(plan, experiment, [1.0] * n_layers, cpu)
-    noise = make_noise(plan, cpu)
+    stacks = make_stacks(plan, experiment, [1.0] * n_layers, cpu)
+    noise = make_noise_source(plan, cpu)
     keep_large_blocks()  # as `train` does
     for step in range(steps):
-        for group in groups:
-            group.step(inputs, group.epsilon(noise, step), seen=step * batch, measure=step % 2 == 0)
+        for stack in stacks:
+            stack.step(inputs, stack.batch_noise(noise, step), seen=step * batch, measure=step % 2 == 0)
     done.set()
     watcher.join()
     parameters = 2 * plan.d_sae * d + plan.d_sae + d
-    needed = 4 * (4 * n_layers * parameters + plan.largest_group * batch * plan.d_sae)
-    lean = 4 * ((3 * n_layers + plan.largest_group) * parameters + plan.largest_group * batch * plan.d_sae)
+    needed = 4 * (4 * n_layers * parameters + plan.largest_stack * batch * plan.d_sae)
+    lean = 4 * ((3 * n_layers + plan.largest_stack) * parameters + plan.largest_stack * batch * plan.d_sae)
     return {
-        "variant": variant, "layers": n_layers, "SAEs a group": plan.largest_group, "GB": (highest - before) / 1e9,
-        "over all that": (highest - before) / needed, "with one group's gradients": (highest - before) / lean,
+        "variant": variant, "layers": n_layers, "SAEs per stack": plan.largest_stack, "GB": (highest - before) / 1e9,
+        "over all that": (highest - before) / needed, "with one stack's gradients": (highest - before) / lean,
         "planned GB": plan.bytes_needed / 1e9,
     }  # fmt: skip
 

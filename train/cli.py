@@ -257,5 +257,5 @@ def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) 
     if as_json:
         click.echo(json_text(found))
     else:
-        noisy = {run.name: noise and ARCHITECTURES[run.variant].noisy for run in runs}
+        noisy = {run.name: noise and ARCHITECTURES[run.variant].uses_noise for run in runs}
         click.echo(table({name: [r for r in rs if r["noise"] == noisy[name]] for name, rs in found.items()}))

@@ -144,7 +144,7 @@ def make_runs(named: Sequence[str], given: Mapping[str, Sequence[Any]]) -> tuple
     runs = []
     for label, fixed in starts:
         architecture = ARCHITECTURES.get(fixed["variant"])
-        own = [name for name in others if name != "sigma" or architecture is None or architecture.noisy]
+        own = [name for name in others if name != "sigma" or architecture is None or architecture.uses_noise]
         varying = [name for name in own if len(given[name]) > 1]
         for values in product(*(given[name] for name in own)):
             chosen = dict(zip(own, values, strict=True))
@@ -172,7 +172,7 @@ def _make_run(name: str, values: Mapping[str, Any]) -> Run:
         "seed": 0, "input_scale": "none", "l1_power": architecture.l1_power, **first_preset(variant),
     }  # fmt: skip
     whole = {**defaults, **values}
-    sigma = float(whole.get("sigma", 0.0)) if architecture.noisy else 0.0
+    sigma = float(whole.get("sigma", 0.0)) if architecture.uses_noise else 0.0
     run = Run(
         name, variant, float(whole["l1"]), float(whole["lr"]), sigma, int(whole["seed"]), int(whole["l1_power"]),
         whole["input_scale"],

@@ -81,7 +81,7 @@ def check_effects(ctx: click.Context, options: Mapping[str, Any], runs: Sequence
     """
     from train.sae import ARCHITECTURES
 
-    if not any(ARCHITECTURES[run.variant].noisy for run in runs):
+    if not any(ARCHITECTURES[run.variant].uses_noise for run in runs):
         check_no_effect(ctx, "without a run whose variant has noise (nsae)", "sigma", "eval_noise")
     if options["norm"] != "batch" and not any(run.l1_power for run in runs):
         check_no_effect(ctx, "where --l1-power is 0 for every run", "norm")

@@ -18,7 +18,7 @@ from data.system.allocator import keep_large_blocks
 from data.system.lock import lock_path, locked
 from data.system.replace import beside, check_replaceable, finish_replacing
 from train.experiment import Experiment
-from train.loop.memory_plan import Plan
+from train.loop.memory_plan import MemoryPlan
 from train.loop.trainer import Trainer
 from train.output.checked import DamagedRunError
 from train.output.existing import EXPERIMENT, check_existing, read_experiment
@@ -26,8 +26,9 @@ from train.output.experiment_folder import Outputs
 
 
 def run(
-    experiment: Experiment, plan: Plan, store: Store, out: Path, device: torch.device, *, command: Mapping[str, Any],
-    logs: Sequence[str], checkpoint_seconds: float, overwrite: bool, eval_noise: bool, stop: threading.Event,
+    experiment: Experiment, plan: MemoryPlan, store: Store, out: Path, device: torch.device, *,
+    command: Mapping[str, Any], logs: Sequence[str], checkpoint_seconds: float, overwrite: bool,
+    eval_noise: bool, stop: threading.Event,
 ) -> None:  # fmt: skip
     """Train in `out`, or continue there, to the end. Raises InputError, or Stopped once `stop` is set.
 

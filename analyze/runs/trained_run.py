@@ -51,7 +51,7 @@ class FittedRun:
     def noises(self) -> tuple[bool, ...]:
         """What it is measured with: noise off, and on where it was trained with some."""
         run = self.settings["run"]
-        return (False, True) if ARCHITECTURES[run["variant"]].noisy and run["sigma"] else (False,)
+        return (False, True) if ARCHITECTURES[run["variant"]].uses_noise and run["sigma"] else (False,)
 
     def l2_weight(self, d_model: int) -> float:
         return Objective(**self.settings["objective"]).l2_weight(d_model)

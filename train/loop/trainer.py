@@ -1,9 +1,9 @@
-"""The loop: batches from one stream to all groups, and what happens between two steps.
+"""The loop: batches from one stream to all stacks, and what happens between two steps.
 
 An experiment is a function of (store, settings): a step depends on the state after the one before and on the step's
 number alone. So it continues from a checkpoint as if it had never stopped, bit for bit on a CPU.
 
-Not here: a step (group.py, step.py), passes beside the steps (passes.py), files (outputs.py).
+Not here: a step (stack.py, step.py), passes beside the steps (passes.py), files (outputs.py).
 """
 
 from __future__ import annotations
@@ -25,42 +25,44 @@ from data.store.stats import ALL
 from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.evaluate import restart_dead, validate
-from train.loop.memory_plan import Plan
+from train.loop.memory_plan import MemoryPlan
 from train.output.experiment_folder import Outputs
 from train.output.marks import TASKS
 from train.output.metrics_file import Record
-from train.output.records import group_records
+from train.output.records import stack_records
 from train.output.run_state import RunState, run_states
 from train.sae import Gradients
 from train.step.inputs import Inputs, inputs
-from train.step.noise import Noise
-from train.step.sae_stack import Group
+from train.step.noise import NoiseSource
+from train.step.sae_stack import SAEStack
 
 
-def make_groups(plan: Plan, experiment: Experiment, norms: Sequence[float], device: torch.device) -> list[Group]:
+def make_stacks(
+    plan: MemoryPlan, experiment: Experiment, norms: Sequence[float], device: torch.device
+) -> list[SAEStack]:
     """All SAEs at their start; `norms` [layers] is each layer's mean ‖x‖₂ over the training split.
 
     Groups share the memory for a block's features and for gradients.
     """
-    n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
-    blocks = plan.blocks(device)
+    n, d_model, d_sae = plan.largest_stack, plan.d_model, plan.d_sae
+    workspace = plan.workspace(device)
     gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
-    groups = []
-    for members in plan.groups:
-        group = Group(
-            experiment, members, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
-            blocks=blocks.narrow(len(members)), gradient=gradient.narrow(len(members)),
+    stacks = []
+    for entries in plan.stacks:
+        stack = SAEStack(
+            experiment, entries, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
+            workspace=workspace.narrow(len(entries)), gradient=gradient.narrow(len(entries)),
         )  # fmt: skip
-        group.initialise()
-        groups.append(group)
-    return groups
+        stack.initialise()
+        stacks.append(stack)
+    return stacks
 
 
-def make_noise(plan: Plan, device: torch.device) -> Noise | None:
-    """Noise for the groups that need it; None where none does."""
+def make_noise_source(plan: MemoryPlan, device: torch.device) -> NoiseSource | None:
+    """Return the noise of the stacks whose architecture uses it; None if none does."""
     if not plan.kept_noises:
         return None
-    return Noise(plan.noise_rows, plan.d_sae, kept=plan.kept_noises, device=device, dtype=plan.compute)
+    return NoiseSource(plan.noise_rows, plan.d_sae, kept=plan.kept_noises, device=device, dtype=plan.compute)
 
 
 class Trainer:
@@ -70,21 +72,21 @@ class Trainer:
     """
 
     def __init__(
-        self, experiment: Experiment, plan: Plan, store: Store, outputs: Outputs, device: torch.device, *,
+        self, experiment: Experiment, plan: MemoryPlan, store: Store, outputs: Outputs, device: torch.device, *,
         eval_noise: bool = False, quiet: bool = False,
     ) -> None:  # fmt: skip
         self.experiment, self.store, self.outputs, self.device = experiment, store, outputs, device
         self.eval_noise, self.quiet = eval_noise, quiet
         if device.type == "cuda":
-            below = outputs.once("sparse_below", lambda: tune_density.measured(plan, device))
-            plan = replace(plan, sparse_below=below)
+            below = outputs.once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
+            plan = replace(plan, max_sparse_density=below)
         norms = [store.statistics(hook).mean_norm(ALL) for hook in experiment.hooks]
-        self.groups = make_groups(plan, experiment, norms, device)
-        self.runs = run_states(experiment.runs, self.groups)
-        self.noise = make_noise(plan, device)
+        self.stacks = make_stacks(plan, experiment, norms, device)
+        self.runs = run_states(experiment.runs, self.stacks)
+        self.noise = make_noise_source(plan, device)
         self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
         self.step, self.owed = outputs.restore(self.runs)
-        self._unchecked: list[tuple[Group, Tensor, int]] = []
+        self._unchecked: list[tuple[SAEStack, Tensor, int]] = []
 
     def train(self, stop: threading.Event) -> bool:
         """Train to the end, or until `stop` is set; returns whether it came to the end. What is done is saved."""
@@ -154,16 +156,16 @@ class Trainer:
         )  # fmt: skip
 
     def _step(self, batch: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
-        """One step of all groups; returns the records of its batch, if asked."""
+        """One step of all stacks; returns the records of its batch, if asked."""
         records, rows = [], seen + self.experiment.batch_size
-        launched: list[tuple[Group, Tensor, int]] = []
-        for group in self.groups:
-            epsilon = group.epsilon(self.noise, self.step)
-            losses, found, lengths = group.step(batch, epsilon, seen=seen, measure=measure)
-            launched.append((group, losses, self.step + 1))
+        launched: list[tuple[SAEStack, Tensor, int]] = []
+        for stack in self.stacks:
+            epsilon = stack.batch_noise(self.noise, self.step)
+            losses, found, lengths = stack.step(batch, epsilon, seen=seen, measure=measure)
+            launched.append((stack, losses, self.step + 1))
             if found is not None:
-                records += group_records(
-                    group, found, step=self.step + 1, rows=rows, split="train", noise=group.sae.noisy,
+                records += stack_records(
+                    stack, found, step=self.step + 1, rows=rows, split="train", noise=stack.sae.uses_noise,
                     gradient_norms=lengths,
                 )  # fmt: skip
         self._check()  # of the step before: a GPU is at work on this one meanwhile
@@ -174,11 +176,11 @@ class Trainer:
 
     def _check(self) -> None:
         """Give up the runs whose loss is not finite, of steps not looked at yet."""
-        for group, losses, step in self._unchecked:
+        for stack, losses, step in self._unchecked:
             finite = losses.isfinite().tolist()
-            for member, is_finite in zip(group.members, finite, strict=True):
-                if not is_finite and member.run.name not in self.outputs.failed:
-                    self._give_up(member.run.name, self.experiment.hooks[member.layer], step)
+            for entry, is_finite in zip(stack.entries, finite, strict=True):
+                if not is_finite and entry.run.name not in self.outputs.failed:
+                    self._give_up(entry.run.name, self.experiment.hooks[entry.layer], step)
         self._unchecked = []
 
     def _give_up(self, run: str, hook: str, step: int) -> None:
@@ -187,13 +189,13 @@ class Trainer:
 
     def _validate(self, bar: Bar, stop: threading.Event) -> bool:
         bar.set_description("validating")
-        totals = validate(self.groups, self.store, self.experiment, self.noise, self.device, stop)
+        totals = validate(self.stacks, self.store, self.experiment, self.noise, self.device, stop)
         if totals is None:
             return False
         found: list[tuple[str, Record]] = []
-        for group, noise, total in totals:
+        for stack, noise, total in totals:
             rows = self.step * self.experiment.batch_size
-            found += group_records(group, total, step=self.step, rows=rows, split="heldout", noise=noise)
+            found += stack_records(stack, total, step=self.step, rows=rows, split="heldout", noise=noise)
         self.outputs.record(found)
         if not self.quiet and len(self.runs) > 1:
             shown = {state.run.name: self._shown(state, found) for state in self.going}
@@ -202,7 +204,7 @@ class Trainer:
         return True
 
     def _shown(self, state: RunState, found: list[tuple[str, Record]]) -> list[Record]:
-        noise = self.eval_noise and state.places[0][0].sae.noisy
+        noise = self.eval_noise and state.places[0][0].sae.uses_noise
         return [record for name, record in found if name == state.run.name and record["noise"] == noise]
 
     def _restart_dead(self, stop: threading.Event) -> bool:
@@ -211,12 +213,12 @@ class Trainer:
                 n = -(-self.experiment.resampling.rows // self.experiment.batch_size)
                 yield from islice(inputs(stream, self.device), n)
 
-        return restart_dead(self.groups, upcoming, step=self.step, stop=stop)
+        return restart_dead(self.stacks, upcoming, step=self.step, stop=stop)
 
     def _count_afresh(self) -> None:
-        for group in self.groups:
-            if group.since is not None:
-                group.since.restart()
+        for stack in self.stacks:
+            if stack.counts_since_resampling is not None:
+                stack.counts_since_resampling.restart()
 
     def _save(self) -> None:
         """Save the runs, but none whose parameters are no numbers: the last good checkpoint stays."""

@@ -18,10 +18,10 @@ from torch.nn.functional import normalize
 
 from data.command.progress import Bar
 from data.system.compiler import has_triton
-from train.loop.memory_plan import Plan
+from train.loop.memory_plan import MemoryPlan
 from train.sae import BaselineSAE, Gradients
-from train.step.features import SHARES
-from train.step.gpu.cuda_graph import stepping
+from train.step.features import DENSITIES
+from train.step.gpu.cuda_graph import make_step
 
 REPEATS = 3
 SPREAD = 2.0  # of the log of how often features fire; some fire in most rows, and are what kernels wait for
@@ -30,21 +30,21 @@ MOST = 0.5
 Seconds = Callable[[float, float], float]
 
 
-def measured(plan: Plan, device: torch.device) -> float:
-    """For steps of a plan: a share for Plan.sparse_below; 0 where Triton, or what it compiles with, is missing."""
+def measure_break_even(plan: MemoryPlan, device: torch.device) -> float:
+    """Return the density for `MemoryPlan.max_sparse_density`; 0 without Triton, a C compiler or Python's headers."""
     if not has_triton():
         Bar.write(
             "steps are dense, and by PyTorch's operations: our kernels need Triton, a C compiler and Python's headers",
             file=sys.stderr,
         )
         return 0.0
-    return crossing(step_seconds(plan, device))
+    return break_even_density(step_seconds(plan, device))
 
 
-def crossing(seconds: Seconds, shares: Sequence[float] = SHARES) -> float:
+def break_even_density(seconds: Seconds, shares: Sequence[float] = DENSITIES) -> float:
     """The largest of growing shares up to which pairs take less time; 0 if they never do.
 
-    seconds(share, sparse_below) is what a step takes with so many features active.
+    seconds(share, max_sparse_density) is what a step takes with so many features active.
     """
     found = 0.0
     for share in shares:
@@ -54,10 +54,10 @@ def crossing(seconds: Seconds, shares: Sequence[float] = SHARES) -> float:
     return found
 
 
-def step_seconds(plan: Plan, device: torch.device) -> Seconds:
-    """The gradients of a block of made-up rows, of a baseline's largest group: medians of some steps."""
-    n, d_model, d_sae = plan.largest_group, plan.d_model, plan.d_sae
-    blocks = plan.blocks(device)
+def step_seconds(plan: MemoryPlan, device: torch.device) -> Seconds:
+    """The gradients of a block of made-up rows, of a baseline's largest stack: medians of some steps."""
+    n, d_model, d_sae = plan.largest_stack, plan.d_model, plan.d_sae
+    workspace = plan.workspace(device)
     gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
     generator = torch.Generator(device).manual_seed(0)
     sae = BaselineSAE(n, d_model=d_model, d_sae=d_sae).to(device)
@@ -65,13 +65,15 @@ def step_seconds(plan: Plan, device: torch.device) -> Seconds:
     sae.W_enc.copy_(directions)
     sae.W_dec.copy_(directions)
     spread = torch.randn(d_sae, generator=generator, device=device)
-    x = torch.randn(n, blocks.n_rows, d_model, generator=generator, device=device)  # pre-activations are then N(0, 1)
+    x = torch.randn(
+        n, workspace.n_rows, d_model, generator=generator, device=device
+    )  # pre-activations are then N(0, 1)
     beta = torch.ones(n, 1, device=device)
 
-    def seconds(share: float, sparse_below: float) -> float:
+    def seconds(share: float, max_sparse_density: float) -> float:
         sae.b_enc.copy_(torch.special.ndtri(_rates(share, spread)))
-        memory = replace(blocks, sparse_below=sparse_below)
-        step = stepping(sae, batch_size=blocks.n_rows, l2_weight=1 / d_model, blocks=memory, out=gradient)
+        memory = replace(workspace, max_sparse_density=max_sparse_density)
+        step = make_step(sae, batch_size=workspace.n_rows, l2_weight=1 / d_model, workspace=memory, out=gradient)
         times = []
         for _ in range(1 + REPEATS):  # the first, which may compile, does not count
             begin = _now(device)

@@ -62,7 +62,7 @@ def load_sae(
 
 def _tensors(opened: Any, architecture: type[SAE], layers: int, index: int, file: Path) -> dict[str, torch.Tensor]:
     """The tensors of the SAE `index`. Raises DamagedRunError where their shapes do not fit together."""
-    names = (*PARAMETERS, *architecture.facts)
+    names = (*PARAMETERS, *architecture.constants)
     slices = {name: opened.get_slice(name) for name in names}
     shape = {name: tuple(one.get_shape()) for name, one in slices.items()}
     _, d_sae, d_model = shape["W_enc"] if len(shape["W_enc"]) == 3 else (0, 0, 0)

@@ -23,34 +23,34 @@ from data.errors import InputError
 from data.system.location import write_file
 from train.measures import Sums, measures
 from train.output.metrics_file import Record
-from train.step.sae_stack import Group
+from train.step.sae_stack import SAEStack
 
 
-def group_records(
-    group: Group, found: Sums, *, step: int, rows: int, split: str, noise: bool, gradient_norms: Tensor | None = None
+def stack_records(
+    stack: SAEStack, found: Sums, *, step: int, rows: int, split: str, noise: bool, gradient_norms: Tensor | None = None
 ) -> list[tuple[str, Record]]:
-    """(run's name, record) for each SAE of a group."""
-    experiment = group.experiment
+    """(run's name, record) for each SAE of a stack."""
+    experiment = stack.experiment
     values = {
         **measures(found, experiment.objective),
-        "decoder_norm_mean": (norms := torch.linalg.vector_norm(group.sae.W_dec, dim=-1)).mean(dim=1),
+        "decoder_norm_mean": (norms := torch.linalg.vector_norm(stack.sae.W_dec, dim=-1)).mean(dim=1),
         "decoder_norm_median": norms.median(dim=1).values,
         "decoder_norm_max": norms.amax(dim=1),
     }
     if gradient_norms is not None:
         values["gradient_norm"] = gradient_norms
     lists = {name: tensor.double().cpu().tolist() for name, tensor in values.items()}
-    dead = group.counts.dead_fraction()
-    dead_list = [None] * len(group.members) if dead is None else dead.cpu().tolist()
+    dead = stack.counts.dead_fraction()
+    dead_list = [None] * len(stack.entries) if dead is None else dead.cpu().tolist()
     return [
         (
-            member.run.name,
+            entry.run.name,
             {
-                "step": step, "rows": rows, "split": split, "hook": experiment.hooks[member.layer], "noise": noise,
+                "step": step, "rows": rows, "split": split, "hook": experiment.hooks[entry.layer], "noise": noise,
                 **{name: _finite(several[i]) for name, several in lists.items()}, "dead": dead_list[i],
             },
         )
-        for i, member in enumerate(group.members)
+        for i, entry in enumerate(stack.entries)
     ]  # fmt: skip
 
 

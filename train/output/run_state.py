@@ -1,4 +1,4 @@
-"""Between groups, which hold SAEs as they are stepped, and runs, which are saved layer by layer.
+"""Between stacks, which hold SAEs as they are stepped, and runs, which are saved layer by layer.
 
 Not here: files (checkpoint.py).
 """
@@ -16,32 +16,32 @@ from train.experiment import Run
 from train.optim.fire_counts import FireCounts
 from train.output.checked import DamagedRunError, Extent
 from train.output.run_folder import SAE_FILE, STATE_FILE, STATE_JSON, Facts, Saved
-from train.step.sae_stack import Group
+from train.step.sae_stack import SAEStack
 
 
 @dataclass(frozen=True)
 class RunState:
-    """A run's SAEs wherever they are: `places[layer]` is a group and an index in it."""
+    """A run's SAEs wherever they are: `places[layer]` is a stack and an index in it."""
 
     run: Run
-    places: tuple[tuple[Group, int], ...]
+    places: tuple[tuple[SAEStack, int], ...]
 
     def sae_tensors(self) -> dict[str, Tensor]:
         """Parameters and facts [layers, …], on the CPU."""
         names = self.places[0][0].sae.tensors()
-        return {name: _gather([group.sae.tensors()[name][i] for group, i in self.places]) for name in names}
+        return {name: _gather([stack.sae.tensors()[name][i] for stack, i in self.places]) for name in names}
 
     def broken_layer(self) -> int | None:
         """The first layer with a parameter that is not finite: sums are enough, NaN and infinities spread to them."""
-        for layer, (group, i) in enumerate(self.places):
-            if not all(bool(tensor[i].sum().isfinite()) for tensor in group.sae.tensors().values()):
+        for layer, (stack, i) in enumerate(self.places):
+            if not all(bool(tensor[i].sum().isfinite()) for tensor in stack.sae.tensors().values()):
                 return layer
         return None
 
     def save(self, step: int, *, metrics: Extent) -> Saved:
         """Everything that the next step depends on; `metrics` is the run's metrics.jsonl as it is."""
         moments = {
-            name: _gather([group.adam.moments[name][i] for group, i in self.places])
+            name: _gather([stack.adam.moments[name][i] for stack, i in self.places])
             for name in self.places[0][0].adam.moments
         }
         counts, rows = {}, {}
@@ -55,12 +55,12 @@ class RunState:
     def restore(self, saved: Saved, *, where: Path) -> None:
         """Put back what `save` gave. Raises DamagedRunError, which names the folder, where it is of other SAEs."""
         self._check(saved, where)
-        for layer, (group, i) in enumerate(self.places):
-            for name, tensor in group.sae.tensors().items():
+        for layer, (stack, i) in enumerate(self.places):
+            for name, tensor in stack.sae.tensors().items():
                 tensor[i].copy_(saved.sae[name][layer])
-            for name, tensor in group.adam.moments.items():
+            for name, tensor in stack.adam.moments.items():
                 tensor[i].copy_(saved.state[name][layer])
-            group.adam.set_step(saved.facts.step)
+            stack.adam.set_step(saved.facts.step)
         for label, counted in self._counts().items():
             for layer, (c, (_, i)) in enumerate(zip(counted, self.places, strict=True)):
                 c.rows, c.last_rows = saved.facts.counted_rows[label]
@@ -68,12 +68,12 @@ class RunState:
                     getattr(c, part)[i].copy_(saved.state[f"{label}.{part}"][layer])
 
     def _check(self, saved: Saved, where: Path) -> None:
-        group = self.places[0][0]
-        state = dict(group.adam.moments)
+        stack = self.places[0][0]
+        state = dict(stack.adam.moments)
         for label, (counted, *_) in self._counts().items():
             state |= {f"{label}.current": counted.current, f"{label}.last": counted.last}
         for file, tensors, expected in (
-            (SAE_FILE, saved.sae, group.sae.tensors()),
+            (SAE_FILE, saved.sae, stack.sae.tensors()),
             (STATE_FILE, saved.state, state),
         ):
             for name, tensor in expected.items():
@@ -85,15 +85,15 @@ class RunState:
             raise DamagedRunError(f"{where / STATE_JSON} is damaged: it lacks the rows over which firing was counted")
 
     def _counts(self) -> dict[str, list[FireCounts]]:
-        groups = [group for group, _ in self.places]
-        found = {"fires": [group.counts for group in groups]}
-        since = [group.since for group in groups if group.since is not None]
+        stacks = [stack for stack, _ in self.places]
+        found = {"fires": [stack.counts for stack in stacks]}
+        since = [stack.counts_since_resampling for stack in stacks if stack.counts_since_resampling is not None]
         return {**found, "since_resampling": since} if since else found
 
 
-def run_states(runs: Sequence[Run], groups: Sequence[Group]) -> list[RunState]:
+def run_states(runs: Sequence[Run], stacks: Sequence[SAEStack]) -> list[RunState]:
     """Where each run's SAEs are."""
-    where = {(m.run.name, m.layer): (group, i) for group in groups for i, m in enumerate(group.members)}
+    where = {(m.run.name, m.layer): (stack, i) for stack in stacks for i, m in enumerate(stack.entries)}
     n_layers = 1 + max(layer for _, layer in where)
     return [RunState(run, tuple(where[run.name, layer] for layer in range(n_layers))) for run in runs]
 

@@ -58,10 +58,10 @@ class SAE(nn.Module, ABC):
 
     variant: ClassVar[str]
     l1_power: ClassVar[int]  # the sparsity coefficient is α · (mean ‖x‖₂) ** l1_power, unless a run says otherwise
-    noisy: ClassVar[bool] = False  # whether training draws noise
+    uses_noise: ClassVar[bool] = False  # whether training draws noise
     unit_decoder: ClassVar[bool] = False  # whether decoder rows are held at norm 1
-    saturates: ClassVar[bool] = False  # whether c, rounded to bfloat16, no longer tells ∂c/∂pre; then `slope` does
-    facts: ClassVar[tuple[str, ...]] = ("input_scale",)  # buffers [...], saved with the parameters
+    needs_derivative: ClassVar[bool] = False  # whether ∂c/∂pre cannot be computed from c once c is bfloat16
+    constants: ClassVar[tuple[str, ...]] = ("input_scale",)  # buffers [...], saved with the parameters
 
     def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class SAE(nn.Module, ABC):
     def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
         """∂L/∂pre from ∂L/∂c and c, of any shape, entry by entry, into `out`, which may be c; overwrites `gradient`."""
 
-    def slope(self, pre: Tensor, out: Tensor) -> Tensor:
+    def derivative(self, pre: Tensor, out: Tensor) -> Tensor:
         """∂c/∂pre where pre > 0, into `out`; anything elsewhere. Only of architectures that saturate."""
         raise NotImplementedError
 
@@ -156,13 +156,13 @@ class SAE(nn.Module, ABC):
         one = type(self)(d_model=self.d_model, d_sae=self.d_sae, dtype=self.W_enc.dtype)
         for name in PARAMETERS:
             one.register_parameter(name, nn.Parameter(getattr(self, name).data[index], requires_grad=False))
-        for name in self.facts:
+        for name in self.constants:
             one.register_buffer(name, getattr(self, name)[index])
         return one
 
     def tensors(self) -> dict[str, Tensor]:
-        """Parameters and facts by name, as saved."""
-        return {name: getattr(self, name).detach() for name in (*PARAMETERS, *self.facts)}
+        """Parameters and constants by name, as saved."""
+        return {name: getattr(self, name).detach() for name in (*PARAMETERS, *self.constants)}
 
 
 def random_directions(n: int, d: int, generator: torch.Generator) -> Tensor:

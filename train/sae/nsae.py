@@ -23,9 +23,9 @@ class NSAE(SAE):
 
     variant = "nsae"
     l1_power = 2
-    noisy = True
-    saturates = True
-    facts = (*SAE.facts, "sigma")
+    uses_noise = True
+    needs_derivative = True
+    constants = (*SAE.constants, "sigma")
 
     def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(*stack, d_model=d_model, d_sae=d_sae, dtype=dtype)
@@ -43,7 +43,7 @@ class NSAE(SAE):
         relu_backward(gradient, c, gradient)
         return torch.ops.aten.tanh_backward.grad_input(gradient, c, grad_input=out)
 
-    def slope(self, pre: Tensor, out: Tensor) -> Tensor:
+    def derivative(self, pre: Tensor, out: Tensor) -> Tensor:
         """1/cosh²: in bfloat16 tanh is 1 from 3.5 on, where 1 − c² is still 0.004 and keeps the L1 pulling."""
         return torch.cosh(pre, out=out).pow_(-2)
 

@@ -27,7 +27,7 @@ class DenseFeatures:
 
         Of activations that saturate the slope is kept in `room`, where there is any.
         """
-        slope = None if room is None or not sae.saturates else sae.slope(pre, room).mul_(active)
+        slope = None if room is None or not sae.needs_derivative else sae.derivative(pre, room).mul_(active)
         return cls(sae.activate(pre, out=pre), slope, piece)
 
     def l1(self) -> Tensor:

@@ -15,7 +15,7 @@ from train.sae import SAE
 from train.step.dense import DenseFeatures, count_rows, slices
 from train.step.features import Features
 from train.step.sparse import SparseFeatures
-from train.step.workspace import Blocks, Epsilon
+from train.step.workspace import BatchNoise, StepWorkspace
 
 
 class Weights:
@@ -28,14 +28,14 @@ class Weights:
 class Encoded(Protocol):
     """A block of rows of n SAEs.
 
-    fires int64 [n, d_sae]: in how many rows each feature fires; driven, the same without noise.
+    fires int64 [n, d_sae]: in how many rows each feature fires; fires_without_noise, the same without noise.
     """
 
     @property
     def fires(self) -> Tensor: ...
 
     @property
-    def driven(self) -> Tensor: ...
+    def fires_without_noise(self) -> Tensor: ...
 
     def dense(self, part: slice) -> Features:
         """c of a part of the stack, as a matrix."""
@@ -52,29 +52,31 @@ class Gated:
     pre: Tensor
     active: Tensor
     fires: Tensor
-    driven: Tensor
-    blocks: Blocks
+    fires_without_noise: Tensor
+    workspace: StepWorkspace
 
     def dense(self, part: slice) -> DenseFeatures:
-        slope = None if self.blocks.slope is None else self.blocks.slope[part, : self.pre.shape[1]]
-        return DenseFeatures.of(self.sae, self.pre[part], self.active[part], self.blocks.piece[part], slope)
+        slope = None if self.workspace.slope is None else self.workspace.slope[part, : self.pre.shape[1]]
+        return DenseFeatures.of(self.sae, self.pre[part], self.active[part], self.workspace.piece[part], slope)
 
     def sparse(self, part: slice) -> SparseFeatures:
         return SparseFeatures.of(self.sae, self.pre[part], self.active[part], self.fires[part])
 
 
-def encode(sae: SAE, weights: Weights, inner: Tensor, epsilon: Epsilon | None, rows: slice, blocks: Blocks) -> Encoded:
+def encode(
+    sae: SAE, weights: Weights, inner: Tensor, epsilon: BatchNoise | None, rows: slice, workspace: StepWorkspace
+) -> Encoded:
     """Encode inner = x − b_dec, of the type computed in: [n, rows, d_model], those rows of a batch."""
-    if blocks.fused:
+    if workspace.fused:
         from train.step.gpu.fused import Fused
 
-        return Fused.of(sae, weights.enc, inner, epsilon, rows, blocks)
+        return Fused.of(sae, weights.enc, inner, epsilon, rows, workspace)
     n = inner.shape[1]
-    pre = torch.baddbmm(weights.bias, inner, weights.enc.mT, out=blocks.c[:, :n])
-    driven = None if epsilon is None else count_rows(torch.gt(pre, 0, out=blocks.active[:, :n]))
-    for some in slices(n, blocks.noise_rows):
+    pre = torch.baddbmm(weights.bias, inner, weights.enc.mT, out=workspace.c[:, :n])
+    fires_without_noise = None if epsilon is None else count_rows(torch.gt(pre, 0, out=workspace.active[:, :n]))
+    for some in slices(n, workspace.noise_rows):
         noise = None if epsilon is None else epsilon(slice(rows.start + some.start, rows.start + some.stop))
         sae.gate_(pre[:, some], None if noise is None else noise.to(pre.dtype))
-    active = torch.gt(pre, 0, out=blocks.active[:, :n])
+    active = torch.gt(pre, 0, out=workspace.active[:, :n])
     fires = count_rows(active)
-    return Gated(sae, pre, active, fires, fires if driven is None else driven, blocks)
+    return Gated(sae, pre, active, fires, fires if fires_without_noise is None else fires_without_noise, workspace)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from train.sae import SAE
 
-SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of which one is chosen on a GPU (crossing.py)
-SPARSE_BELOW = 0.075  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
+DENSITIES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of which one is chosen on a GPU (tune_density.py)
+CPU_MAX_SPARSE_DENSITY = 0.075  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
 
 
 class Gradient(Protocol):
@@ -45,13 +45,13 @@ class Features(Protocol):
         """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; c is overwritten."""
 
 
-def parts(fires: Tensor, *, n_rows: int, below: float) -> Iterator[tuple[slice, bool]]:
-    """Parts of a stack, and whether each is worked on as a matrix: up to a share of `below` active pairs it is not.
+def split_by_density(fires: Tensor, *, n_rows: int, threshold: float) -> Iterator[tuple[slice, bool]]:
+    """Parts of a stack, and whether each is worked on as a matrix: up to a share of `threshold` active pairs it is not.
 
     fires int64 [n, d_sae]: in how many of the rows each feature fires.
     """
-    limit = below * n_rows * fires.shape[1]
-    dense = [count > limit for count in fires.sum(dim=-1).tolist()] if below else [True] * len(fires)
+    limit = threshold * n_rows * fires.shape[1]
+    dense = [count > limit for count in fires.sum(dim=-1).tolist()] if threshold else [True] * len(fires)
     for is_dense, several in groupby(range(len(dense)), key=dense.__getitem__):
         which = list(several)
         yield slice(which[0], which[-1] + 1), is_dense

@@ -24,55 +24,62 @@ from torch import Tensor
 from train.sae import SAE, Gradients
 from train.step.dense import slices
 from train.step.encode import Weights, encode
-from train.step.features import Features, parts
-from train.step.workspace import Blocks, Epsilon
+from train.step.features import Features, split_by_density
+from train.step.workspace import BatchNoise, StepWorkspace
 
 
 @dataclass(frozen=True)
 class Forward:
     """What a step saw of n SAEs and B rows.
 
-    l1 [n, B]: ‖c‖₁ of each row; fires int64 [n, d_sae]: in how many rows each feature fired; driven, the same without
-    noise, that is by the inputs alone; residual [n, B, d_model]: x̂ − x in the SAEs' own scale.
+    l1 [n, B]: ‖c‖₁ of each row. fires int64 [n, d_sae]: in how many rows each feature fired; fires_without_noise: the
+    same with noise off. residual [n, B, d_model]: x̂ − x in the SAEs' own scale.
     """
 
     l1: Tensor
     fires: Tensor
-    driven: Tensor
+    fires_without_noise: Tensor
     residual: Tensor
 
 
 @torch.no_grad()
-def forward(sae: SAE, x: Tensor, epsilon: Epsilon | None, *, blocks: Blocks) -> Forward:
+def forward(sae: SAE, x: Tensor, epsilon: BatchNoise | None, *, workspace: StepWorkspace) -> Forward:
     """What a stack of SAEs makes of x [n, B, d_model], the input as they see it, which is overwritten."""
     found = _empty_forward(sae, x, epsilon)
     inner = x.sub_(sae.b_dec[:, None])
-    for _ in _encoded(sae, Weights(sae, blocks.c.dtype), inner, epsilon, blocks, found):
+    for _ in _encoded(sae, Weights(sae, workspace.c.dtype), inner, epsilon, workspace, found):
         pass
     return found
 
 
 @torch.no_grad()
 def gradients(
-    sae: SAE, x: Tensor, beta: Tensor, epsilon: Epsilon | None, *, l2_weight: float, blocks: Blocks, out: Gradients
+    sae: SAE,
+    x: Tensor,
+    beta: Tensor,
+    epsilon: BatchNoise | None,
+    *,
+    l2_weight: float,
+    workspace: StepWorkspace,
+    out: Gradients,
 ) -> Forward:
     """Fill `out` with the gradients of the mean loss of each SAE of a stack.
 
     x [n, B, d_model] is the input as the SAEs see it (divided by `input_scale`); it is overwritten. beta [n, 1] or
-    [n, B]; epsilon gives standard normal noise [rows, d_sae] for `blocks.noise_rows` of the rows or fewer, shared by
+    [n, B]; epsilon gives standard normal noise [rows, d_sae] for `workspace.noise_rows` of the rows or fewer, shared by
     the stack.
     """
     n_rows = x.shape[1]
     found = _empty_forward(sae, x, epsilon)
-    weights = Weights(sae, blocks.c.dtype)
+    weights = Weights(sae, workspace.c.dtype)
     inner = x.sub_(sae.b_dec[:, None])
     sparsity = beta.expand(-1, n_rows) / n_rows
     out.b_dec.zero_()
     out.b_enc.zero_()
-    for part, rows, here, c in _encoded(sae, weights, inner, epsilon, blocks, found):
+    for part, rows, here, c in _encoded(sae, weights, inner, epsilon, workspace, found):
         outer = found.residual[part, rows] * (2 * l2_weight / n_rows)
         out.b_dec[part] += outer.sum(dim=1)
-        outer = outer.to(blocks.c.dtype)
+        outer = outer.to(workspace.c.dtype)
         c.add_outer_(out.W_dec[part], outer, first=not rows.start)
         gradient = c.backward(sae, outer, weights.dec[part], sparsity[part, rows])
         gradient.add_outer_(out.W_enc[part], here[part], first=not rows.start)
@@ -81,23 +88,25 @@ def gradients(
     return found
 
 
-def _empty_forward(sae: SAE, x: Tensor, epsilon: Epsilon | None) -> Forward:
+def _empty_forward(sae: SAE, x: Tensor, epsilon: BatchNoise | None) -> Forward:
     fires = torch.zeros(sae.b_enc.shape, dtype=torch.int64, device=x.device)
-    driven = fires if epsilon is None else torch.zeros_like(fires)
-    return Forward(torch.empty_like(x[..., 0]), fires, driven, torch.empty_like(x))
+    fires_without_noise = fires if epsilon is None else torch.zeros_like(fires)
+    return Forward(torch.empty_like(x[..., 0]), fires, fires_without_noise, torch.empty_like(x))
 
 
 def _encoded(
-    sae: SAE, weights: Weights, inner: Tensor, epsilon: Epsilon | None, blocks: Blocks, found: Forward
+    sae: SAE, weights: Weights, inner: Tensor, epsilon: BatchNoise | None, workspace: StepWorkspace, found: Forward
 ) -> Iterator[tuple[slice, slice, Tensor, Features]]:
     """Fill in what is found, block by block: gives a part of the stack, rows, x − b_dec of all, and the part's c."""
-    for rows in slices(inner.shape[1], blocks.n_rows):
-        here = inner[:, rows].to(blocks.c.dtype)
-        block = encode(sae, weights, here, epsilon, rows, blocks)
+    for rows in slices(inner.shape[1], workspace.n_rows):
+        here = inner[:, rows].to(workspace.c.dtype)
+        block = encode(sae, weights, here, epsilon, rows, workspace)
         found.fires.add_(block.fires)
         if epsilon is not None:
-            found.driven.add_(block.driven)
-        for part, is_dense in parts(block.fires, n_rows=here.shape[1], below=blocks.sparse_below):
+            found.fires_without_noise.add_(block.fires_without_noise)
+        for part, is_dense in split_by_density(
+            block.fires, n_rows=here.shape[1], threshold=workspace.max_sparse_density
+        ):
             c = block.dense(part) if is_dense else block.sparse(part)
             found.l1[part, rows] = c.l1()
             torch.sub(c.decode(weights.dec[part]), inner[part, rows], out=found.residual[part, rows])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from data.permutation import seed_of
-from train.step.workspace import Epsilon
+from train.step.workspace import BatchNoise
 
 SEED_BITS = (1 << 63) - 1  # what PyTorch's generators take
 
@@ -21,7 +21,7 @@ def torch_seed(*key: int) -> int:
     return seed_of(*key) & SEED_BITS
 
 
-class Noise:
+class NoiseSource:
     """`rows_each` rows at a time; the last `kept` of them are remembered, so that other groups need not draw anew."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Noise:
         self._keys: list[tuple[int, ...] | None] = [None] * kept
         self._generator = torch.Generator(device)
 
-    def of(self, *key: int) -> Epsilon:
+    def of(self, *key: int) -> BatchNoise:
         """The noise of a key (a seed, a step …): [rows, d_sae] for each piece of a batch that is asked for."""
 
         def piece(rows: slice) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from train.loop.trainer import Trainer
-from train.step.sae_stack import Group
+from train.step.sae_stack import SAEStack
 
 STOPPED_AT = 20  # steps, of 62
 ROWS, PLANNED = STOPPED_AT * 64, 4000 // 64 * 64
@@ -24,16 +24,16 @@ UNFINISHED, FINISHED = f"{ROWS:,} of {PLANNED:,} rows, unfinished", f"{PLANNED:,
 @contextmanager
 def stopping() -> Iterator[None]:
     """Trainings stop after STOPPED_AT steps, as after SIGTERM."""
-    events, train, step = list[Any](), Trainer.train, Group.step
+    events, train, step = list[Any](), Trainer.train, SAEStack.step
 
-    def stepped(group: Group, *arguments: Any, **options: Any) -> Any:
+    def stepped(stack: SAEStack, *arguments: Any, **options: Any) -> Any:
         if options["seen"] == ROWS - 64:
             events[-1].set()
-        return step(group, *arguments, **options)
+        return step(stack, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Trainer, "train", lambda self, stop: events.append(stop) or train(self, stop))
-        patched.setattr(Group, "step", stepped)
+        patched.setattr(SAEStack, "step", stepped)
         yield
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from train.cli import main
 from train.loop.trainer import Trainer
 from train.output.marks import Marks
-from train.step.sae_stack import Group
+from train.step.sae_stack import SAEStack
 
 # Resampling, noise, validation and several epochs all happen within these steps; checkpoints come often.
 SETTINGS = [
@@ -104,7 +104,7 @@ def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
     out, stops = tmp_path / "stopped", [threading.Event()]
 
     def stopping(name: str, at_call: int) -> None:
-        whole, calls = getattr(Group, name), []
+        whole, calls = getattr(SAEStack, name), []
 
         def method(*arguments: Any) -> Any:
             calls.append(name)
@@ -112,7 +112,7 @@ def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
                 stops[-1].set()
             return whole(*arguments)
 
-        monkeypatch.setattr(Group, name, method)
+        monkeypatch.setattr(SAEStack, name, method)
 
     train = Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self, stop: train(self, stops[-1]))

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.loop import tune_density
-from train.loop.memory_plan import Plan
+from train.loop.memory_plan import MemoryPlan
 from train.loop.tune_density import step_seconds
-from train.step.gpu.cuda_graph import stepping
-from train.step.workspace import Blocks
+from train.step.gpu.cuda_graph import make_step
+from train.step.workspace import StepWorkspace
 
 CPU = torch.device("cpu")
 SHARES = (0.01, 0.02, 0.04)
@@ -20,28 +20,28 @@ SHARES = (0.01, 0.02, 0.04)
 @given(st.lists(st.tuples(st.floats(1, 9), st.floats(1, 9)), min_size=3, max_size=3))
 def test_break_even_density_is_the_last_one_below_which_sparse_steps_were_always_faster(times) -> None:
     of = dict(zip(SHARES, times, strict=True))
-    found = tune_density.crossing(lambda share, below: of[share][0 if below else 1], SHARES)
+    found = tune_density.break_even_density(lambda share, below: of[share][0 if below else 1], SHARES)
     assert all(of[share][0] < of[share][1] for share in SHARES if share <= found)
     after = [share for share in SHARES if share > found]
     assert not after or of[after[0]][0] >= of[after[0]][1]
 
 
 def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(
-        groups=(("one", "other"),), d_model=64, d_sae=400, block_rows=256, piece_features=400, noise_rows=256,
-        n_noises=1, compute=torch.float32, keep_slope=False, sparse_below=0.0, fused=False,
+    plan = MemoryPlan(
+        stacks=(("one", "other"),), d_model=64, d_sae=400, block_rows=256, grad_chunk_features=400, noise_rows=256,
+        n_noises=1, compute=torch.float32, keep_derivative=False, max_sparse_density=0.0, fused=False,
     )  # fmt: skip
     seen = []
 
-    def watched(sae, *, blocks: Blocks, **options):
+    def watched(sae, *, workspace: StepWorkspace, **options):
         def step(*arguments):
-            found = stepping(sae, blocks=blocks, **options)(*arguments)
-            seen.append((found.fires.double() / 256, blocks.sparse_below))
+            found = make_step(sae, workspace=workspace, **options)(*arguments)
+            seen.append((found.fires.double() / 256, workspace.max_sparse_density))
             return found
 
         return step
 
-    monkeypatch.setattr(tune_density, "stepping", watched)
+    monkeypatch.setattr(tune_density, "make_step", watched)
     seconds = step_seconds(plan, CPU)
     for share, below in ((0.01, 1.0), (0.05, 0.0)):
         seen.clear()
@@ -55,5 +55,5 @@ def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.M
 
 def test_all_steps_are_dense_without_a_compiler(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(tune_density, "has_triton", lambda: False)
-    assert tune_density.measured(None, CPU) == 0.0
+    assert tune_density.measure_break_even(None, CPU) == 0.0
     assert "steps are dense" in capsys.readouterr().err

@@ -14,9 +14,9 @@ from tests.train.step.test_sparse import D, M, stack, stepped
 from train.optim.adam import StackAdam
 from train.sae import Gradients
 from train.step import sparse
-from train.step.gpu.cuda_graph import Replay, stepping
+from train.step.gpu.cuda_graph import CudaGraphStep, make_step
 from train.step.gradients import gradients
-from train.step.workspace import Blocks
+from train.step.workspace import StepWorkspace
 
 pytest.importorskip("triton", reason="Triton is not installed; PyTorch's builds for CUDA bring it along")
 
@@ -35,7 +35,8 @@ PIECES |= {name: (1, ROWS, FEATURES // 2) for name in ("c", "slope")} | {"epsilo
 DENSE = {"ROWS": ROWS, "FEATURES": FEATURES, "INNER": INNER}
 NSAE, BASELINE = {"TANH": True, "NOISY": True, "SLOPE": True}, {"TANH": False, "NOISY": False, "SLOPE": False}
 PAIRS = {"PAIRS": pair_kernels.PAIRS, "COLUMNS": pair_kernels.COLUMNS}
-KINDS = {"begins": "*i64", "index": "*i64", "source": "*bf16", "rows": "*bf16", "fires": "*i32", "driven": "*i32"}
+KINDS = {"begins": "*i64", "index": "*i64", "source": "*bf16", "rows": "*bf16"}
+KINDS |= dict.fromkeys(("fires", "fires_without_noise"), "*i32")
 KINDS |= dict.fromkeys(("d", "n", "n_rows", "d_sae", "d_model", "rows_each"), "i32")
 KINDS |= dict.fromkeys(("mean_rate", "square_rate", "eps", "mean_scale", "square_scale"), "fp32")
 KINDS |= {name: f"tensordesc<bf16{list(shape)}>" for name, shape in PIECES.items()}
@@ -133,14 +134,14 @@ def test_fused_step_has_the_float32_gradients(
     monkeypatch.setattr(sparse, "products", lambda tensor: pair_kernels)
     out, found = stepped(sae, x, epsilon, rows=rows, below=below, compute=FUSED, fused=True)
     assert_close(out, found, expected, seen, 1e-5 if torch.float32 == FUSED else 0.03)
-    for ours, theirs in ((found.fires, seen.fires), (found.driven, seen.driven)):
+    for ours, theirs in ((found.fires, seen.fires), (found.fires_without_noise, seen.fires_without_noise)):
         assert ours.dtype == torch.int64
         if torch.float32 == FUSED:
             assert torch.equal(ours, theirs)
         else:
             assert float((ours - theirs).abs().double().mean()) < 0.02 * len(x[0])
     if variant == "nsae" and bias == [1.0, -9.0]:
-        assert not torch.equal(found.fires, found.driven)
+        assert not torch.equal(found.fires, found.fires_without_noise)
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
@@ -175,19 +176,19 @@ def test_adam_kernel_takes_the_steps_of_pytorch_and_keeps_unit_rows(variant: str
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 def test_cuda_graph_step_has_the_gradients_of_a_launched_one(variant: str) -> None:
     sae, x, epsilon = problem(variant, [-0.5, -2.0])
-    blocks = Blocks.allocate(
-        2, 70, M, piece_features=M, noise_rows=70, sparse_below=0.0, compute=FUSED, device=DEVICE, keep_slope=True,
-        fused=True,
+    workspace = StepWorkspace.allocate(
+        2, 70, M, grad_chunk_features=M, noise_rows=70, max_sparse_density=0.0, compute=FUSED, device=DEVICE,
+        keep_derivative=True, fused=True,
     )  # fmt: skip
     out, expected = (Gradients.allocate(2, d_model=D, d_sae=M, device=DEVICE) for _ in range(2))
     noise = epsilon.to(FUSED)
-    step = stepping(sae, batch_size=70, l2_weight=1 / D, blocks=blocks, out=out)
-    assert isinstance(step, Replay)
+    step = make_step(sae, batch_size=70, l2_weight=1 / D, workspace=workspace, out=out)
+    assert isinstance(step, CudaGraphStep)
     for number in range(3):
         sae.b_enc.add_(0.1)  # parameters move between steps
         here, beta = x * (1 + number), torch.full((2, 1), 0.01 * number, device=DEVICE)
         noise.mul_(-1)
-        seen = gradients(sae, here.clone(), beta, noise.__getitem__, l2_weight=1 / D, blocks=blocks, out=expected)
+        seen = gradients(sae, here.clone(), beta, noise.__getitem__, l2_weight=1 / D, workspace=workspace, out=expected)
         found = step(here.clone(), beta, noise.__getitem__)
         assert_close(out, found, expected, seen, 1e-6)
         assert torch.equal(found.fires, seen.fires)

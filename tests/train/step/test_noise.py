@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import torch
 
-from train.step.noise import Noise
+from train.step.noise import NoiseSource
 
 CPU = torch.device("cpu")
 
 
-def drawn(noise: Noise, *key: int, rows: int = 1000, block: int = 64) -> torch.Tensor:
+def drawn(noise: NoiseSource, *key: int, rows: int = 1000, block: int = 64) -> torch.Tensor:
     epsilon = noise.of(*key)
     return torch.cat([epsilon(slice(i, min(i + block, rows))).clone() for i in range(0, rows, block)])
 
 
 def test_noise_depends_only_on_its_key_not_on_the_number_of_cached_blocks() -> None:
-    lean, full = Noise(64, 32, kept=1, device=CPU), Noise(64, 32, kept=16, device=CPU)
+    lean, full = NoiseSource(64, 32, kept=1, device=CPU), NoiseSource(64, 32, kept=16, device=CPU)
     first = drawn(lean, 7, 3)
     assert torch.equal(first, drawn(full, 7, 3))
     assert torch.equal(first, drawn(full, 7, 3))
@@ -23,7 +23,7 @@ def test_noise_depends_only_on_its_key_not_on_the_number_of_cached_blocks() -> N
 
 
 def test_noise_is_standard_normal_and_independent_between_blocks() -> None:
-    values = drawn(Noise(64, 32, kept=1, device=CPU), 0, 0, rows=64 * 200)
+    values = drawn(NoiseSource(64, 32, kept=1, device=CPU), 0, 0, rows=64 * 200)
     assert abs(float(values.mean())) < 0.01
     assert abs(float(values.std()) - 1) < 0.01
     blocks = values.reshape(200, -1)
@@ -31,7 +31,7 @@ def test_noise_is_standard_normal_and_independent_between_blocks() -> None:
 
 
 def test_cached_noise_is_not_drawn_again() -> None:
-    noise = Noise(64, 32, kept=16, device=CPU)
+    noise = NoiseSource(64, 32, kept=16, device=CPU)
     drawn(noise, 1, 1)
     noise._generator = None  # type: ignore[assignment]
     drawn(noise, 1, 1)

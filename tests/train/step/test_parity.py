@@ -11,9 +11,9 @@ import torch
 from train.loss import Objective
 from train.optim.adam import StackAdam
 from train.sae import ARCHITECTURES, PARAMETERS, SAE, Gradients
-from train.step.features import SPARSE_BELOW
+from train.step.features import CPU_MAX_SPARSE_DENSITY
 from train.step.gradients import gradients
-from train.step.workspace import Blocks
+from train.step.workspace import StepWorkspace
 
 D, M, B = 7, 19, 23
 SIGMA, ALPHA = 0.7, 0.03
@@ -69,10 +69,10 @@ def gradients_of(n: int) -> Gradients:
     return Gradients.allocate(n, d_model=D, d_sae=M, device=torch.device("cpu"), dtype=torch.float64)
 
 
-def blocks_for(n: int, rows: int) -> Blocks:
-    return Blocks.allocate(
-        n, rows, M, piece_features=5, noise_rows=2, compute=torch.float64, device=torch.device("cpu"),
-        sparse_below=SPARSE_BELOW,
+def blocks_for(n: int, rows: int) -> StepWorkspace:
+    return StepWorkspace.allocate(
+        n, rows, M, grad_chunk_features=5, noise_rows=2, compute=torch.float64, device=torch.device("cpu"),
+        max_sparse_density=CPU_MAX_SPARSE_DENSITY,
     )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def test_loss_and_gradients_equal_numpy_in_float64(variant: str, norm: Any, l2: 
     )
     found = gradients(
         sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon).__getitem__,
-        l2_weight=objective.l2_weight(D), blocks=blocks_for(3, rows), out=out,
+        l2_weight=objective.l2_weight(D), workspace=blocks_for(3, rows), out=out,
     )  # fmt: skip
     losses = objective.rows(found.l1, beta, found.residual).mean(dim=1)
     for i, p in enumerate(several):
@@ -117,7 +117,7 @@ def test_three_steps_of_adam_equal_numpy_in_float64(variant: str) -> None:
     for x, epsilon in zip(xs, epsilons, strict=True):
         gradients(
             sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon).__getitem__,
-            l2_weight=1 / D, blocks=blocks_for(2, 8), out=out,
+            l2_weight=1 / D, workspace=blocks_for(2, 8), out=out,
         )  # fmt: skip
         sae.constrain_gradient_(out)
         adam.step(1.0)

@@ -1,4 +1,4 @@
-"""A group's step, and what an experiment remembers, without a store."""
+"""A stack's step, and what an experiment remembers, without a store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from train.experiment import Experiment, Reports, make_runs
 from train.loop.memory_plan import make_plan
-from train.loop.trainer import make_groups
+from train.loop.trainer import make_stacks
 from train.loss import Objective
 from train.optim.resample import Resampling
 from train.optim.schedule import Schedule
@@ -35,12 +35,12 @@ def experiment(*, decoder_bias: bool = True) -> Experiment:
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["dense", "by what is active", "pairs"])
 def test_nan_weights_affect_only_their_own_sae(decoder_bias: bool, share: float) -> None:
     settings = experiment(decoder_bias=decoder_bias)
-    plan = replace(make_plan(settings, 24, CPU), sparse_below=share)
-    (group,) = make_groups(plan, settings, [5.0], CPU)
-    group.sae.b_enc.fill_(-0.2)
-    group.sae.W_enc[0] = torch.nan
+    plan = replace(make_plan(settings, 24, CPU), max_sparse_density=share)
+    (stack,) = make_stacks(plan, settings, [5.0], CPU)
+    stack.sae.b_enc.fill_(-0.2)
+    stack.sae.W_enc[0] = torch.nan
     inputs = Inputs.of(torch.randn(1, 64, 24, generator=torch.Generator().manual_seed(0)), CPU)
-    losses, _, _ = group.step(inputs, None, seen=0, measure=False)
+    losses, _, _ = stack.step(inputs, None, seen=0, measure=False)
     assert losses.isfinite().tolist() == [False, True]
 
 

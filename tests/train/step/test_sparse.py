@@ -13,7 +13,7 @@ from train.optim.adam import StackAdam
 from train.sae import ARCHITECTURES, SAE, Gradients
 from train.step.gradients import Forward, gradients
 from train.step.sparse import Pairs, places
-from train.step.workspace import Blocks
+from train.step.workspace import StepWorkspace
 
 CPU = torch.device("cpu")
 D, M, B = 24, 96, 70
@@ -47,12 +47,12 @@ def stepped(
     out = Gradients.allocate(n, d_model=D, d_sae=M, device=device, dtype=dtype)
     for tensor in out.tensors():
         tensor.fill_(torch.nan)  # whatever the memory held before
-    blocks = Blocks.allocate(
-        n, rows, M, piece_features=20, noise_rows=min(rows, 16), compute=compute, device=device, sparse_below=below,
-        keep_slope=compute.itemsize < 4 or fused, fused=fused,
+    workspace = StepWorkspace.allocate(
+        n, rows, M, grad_chunk_features=20, noise_rows=min(rows, 16), compute=compute, device=device,
+        max_sparse_density=below, keep_derivative=compute.itemsize < 4 or fused, fused=fused,
     )  # fmt: skip
     beta = torch.linspace(0.01, 0.05, n * x.shape[1], dtype=dtype, device=device).view(n, -1)  # one a row
-    found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
+    found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, workspace=workspace, out=out)
     return out, found
 
 
@@ -73,8 +73,8 @@ def test_sparse_gradients_equal_dense_ones_to_1e_10(variant: str, rows: int, bia
         torch.testing.assert_close(found.residual, seen.residual, rtol=1e-12, atol=1e-12)
         assert torch.equal(found.fires, seen.fires)
         alone = (sae.encode(x) > 0).sum(dim=1)
-        assert torch.equal(found.driven, alone)
-        assert variant == "baseline" or bias[0] < -9 or not torch.equal(found.driven, found.fires)
+        assert torch.equal(found.fires_without_noise, alone)
+        assert variant == "baseline" or bias[0] < -9 or not torch.equal(found.fires_without_noise, found.fires)
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
@@ -87,13 +87,13 @@ def test_200_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
     for below in (0.0, 0.5):
         sae = stack(variant, 1, bias=[-0.3], dtype=torch.float32)
         out = Gradients.allocate(1, d_model=D, d_sae=M, device=CPU)
-        blocks = Blocks.allocate(
-            1, 32, M, piece_features=M, noise_rows=32, compute=torch.float32, device=CPU, sparse_below=below
+        workspace = StepWorkspace.allocate(
+            1, 32, M, grad_chunk_features=M, noise_rows=32, compute=torch.float32, device=CPU, max_sparse_density=below
         )
         adam, beta = StackAdam(sae, out, [1e-3]), torch.full((1, 1), 0.03)
         losses[below] = []
         for x, epsilon in zip(xs, epsilons, strict=True):
-            found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, blocks=blocks, out=out)
+            found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, workspace=workspace, out=out)
             losses[below].append(float((beta * found.l1).mean() + found.residual.square().sum(-1).mean() / D))
             sae.constrain_gradient_(out)
             adam.step(1.0)

@@ -19,11 +19,11 @@ from torch import Tensor
 from train.sae import SAE, Gradients
 from train.step.dense import slices
 from train.step.gradients import Forward, gradients
-from train.step.workspace import Blocks, Epsilon
+from train.step.workspace import BatchNoise, StepWorkspace
 
 MOST_SAES = 2  # of a stack: launching takes 1.6 ms, and a GPU 1 ms for one SAE of 768 → 12 288
 
-Step = Callable[[Tensor, Tensor, Epsilon | None], Forward]  # x, beta, epsilon, as step.gradients has them
+Step = Callable[[Tensor, Tensor, BatchNoise | None], Forward]  # x, beta, epsilon, as step.gradients has them
 
 
 @dataclass(frozen=True)
@@ -36,31 +36,31 @@ class Recorded:
     found: Forward
 
 
-def stepping(sae: SAE, *, batch_size: int, l2_weight: float, blocks: Blocks, out: Gradients) -> Step:
+def make_step(sae: SAE, *, batch_size: int, l2_weight: float, workspace: StepWorkspace, out: Gradients) -> Step:
     """`step.gradients` for one stack and batches of one size, replayed where that is possible.
 
     Not where a step waits for what is active, nor where noise is not kept where it was recorded.
     """
-    few = blocks.fused and len(sae.b_enc) <= MOST_SAES
-    if few and not blocks.sparse_below and (not sae.noisy or batch_size <= blocks.noise_rows):
-        return Replay(sae, l2_weight=l2_weight, blocks=blocks, out=out)
-    return partial(gradients, sae, l2_weight=l2_weight, blocks=blocks, out=out)
+    few = workspace.fused and len(sae.b_enc) <= MOST_SAES
+    if few and not workspace.max_sparse_density and (not sae.uses_noise or batch_size <= workspace.noise_rows):
+        return CudaGraphStep(sae, l2_weight=l2_weight, workspace=workspace, out=out)
+    return partial(gradients, sae, l2_weight=l2_weight, workspace=workspace, out=out)
 
 
-class Replay:
+class CudaGraphStep:
     """`step.gradients` for one stack on a GPU, for inputs of one shape. What it returns holds until the next call.
 
-    Noise must be the same memory each time (noise.py's is, of as many pieces as are kept).
+    NoiseSource must be the same memory each time (noise.py's is, of as many pieces as are kept).
     """
 
-    def __init__(self, sae: SAE, *, l2_weight: float, blocks: Blocks, out: Gradients) -> None:
-        self._sae, self._l2_weight, self._blocks, self._out = sae, l2_weight, blocks, out
+    def __init__(self, sae: SAE, *, l2_weight: float, workspace: StepWorkspace, out: Gradients) -> None:
+        self._sae, self._l2_weight, self._workspace, self._out = sae, l2_weight, workspace, out
         self._recorded: Recorded | None = None
 
-    def __call__(self, x: Tensor, beta: Tensor, epsilon: Epsilon | None) -> Forward:
+    def __call__(self, x: Tensor, beta: Tensor, epsilon: BatchNoise | None) -> Forward:
         """See `step.gradients`."""
         if epsilon is not None:  # drawn before: a generator's state would be recorded, too
-            for rows in slices(x.shape[1], self._blocks.noise_rows):
+            for rows in slices(x.shape[1], self._workspace.noise_rows):
                 epsilon(rows)
         if self._recorded is None:
             self._recorded = self._record(x, beta, epsilon)
@@ -70,7 +70,7 @@ class Replay:
         here.graph.replay()
         return here.found
 
-    def _record(self, x: Tensor, beta: Tensor, epsilon: Epsilon | None) -> Recorded:
+    def _record(self, x: Tensor, beta: Tensor, epsilon: BatchNoise | None) -> Recorded:
         x, beta = x.clone(), beta.clone()
         aside = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(x.device))
@@ -82,7 +82,7 @@ class Replay:
             found = self._gradients(x, beta, epsilon)
         return Recorded(graph, x, beta, found)
 
-    def _gradients(self, x: Tensor, beta: Tensor, epsilon: Epsilon | None) -> Forward:
+    def _gradients(self, x: Tensor, beta: Tensor, epsilon: BatchNoise | None) -> Forward:
         return gradients(
-            self._sae, x, beta, epsilon, l2_weight=self._l2_weight, blocks=self._blocks, out=self._out
+            self._sae, x, beta, epsilon, l2_weight=self._l2_weight, workspace=self._workspace, out=self._out
         )  # fmt: skip

@@ -88,7 +88,7 @@ def _halves(tile, ROWS: tl.constexpr, FEATURES: tl.constexpr):
 
 @triton.jit
 def _encode(
-    inner, W, c, slope, epsilon, sigma, bias, l1, fires, driven, n, n_rows, d_sae, d_model,
+    inner, W, c, slope, epsilon, sigma, bias, l1, fires, fires_without_noise, n, n_rows, d_sae, d_model,
     TANH: tl.constexpr, NOISY: tl.constexpr, SLOPE: tl.constexpr,
     ROWS: tl.constexpr, FEATURES: tl.constexpr, INNER: tl.constexpr,
 ):  # fmt: skip
@@ -113,7 +113,7 @@ def _encode(
         pre = tl.where(row_inside[:, None], pre, 0.0)
         if NOISY:
             count = tl.sum((pre > 0).to(tl.int32), axis=0)
-            tl.atomic_add(driven + place, count, mask=feature_inside & (count > 0))
+            tl.atomic_add(fires_without_noise + place, count, mask=feature_inside & (count > 0))
             drawn = epsilon.load([row, first]).to(tl.float32)  # 0 beyond the last
             pre += scale * drawn
         value = tl.maximum(pre, 0.0)

@@ -15,7 +15,7 @@ from train.sae import SAE
 from train.step.dense import add_product_, product, slices
 from train.step.gpu import dense_kernels
 from train.step.sparse import Pairs, SparseFeatures, places
-from train.step.workspace import FUSED, Blocks, Epsilon
+from train.step.workspace import FUSED, BatchNoise, StepWorkspace
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,18 @@ class Fused:
     slope: Tensor | None
     l1: Tensor
     fires: Tensor
-    driven: Tensor
+    fires_without_noise: Tensor
 
     @classmethod
-    def of(cls, sae: SAE, W_enc: Tensor, inner: Tensor, epsilon: Epsilon | None, rows: slice, blocks: Blocks) -> Fused:
+    def of(
+        cls, sae: SAE, W_enc: Tensor, inner: Tensor, epsilon: BatchNoise | None, rows: slice, workspace: StepWorkspace
+    ) -> Fused:
         n = inner.shape[1]
-        c = blocks.c[:, :n]
-        slope = blocks.slope[:, :n] if blocks.slope is not None and sae.saturates else None
+        c = workspace.c[:, :n]
+        slope = workspace.slope[:, :n] if workspace.slope is not None and sae.needs_derivative else None
         found = []
-        epsilon = epsilon if sae.noisy else None
-        for some in slices(n, n if epsilon is None else blocks.noise_rows):
+        epsilon = epsilon if sae.uses_noise else None
+        for some in slices(n, n if epsilon is None else workspace.noise_rows):
             noise = None
             if epsilon is not None:
                 drawn = epsilon(slice(rows.start + some.start, rows.start + some.stop))
@@ -82,8 +84,8 @@ class Fused:
                     slope=None if slope is None else slope[:, some],
                 )
             )  # fmt: skip
-        l1, fires, driven = zip(*found, strict=True)
-        return cls(c, slope, torch.cat(l1, dim=1), _total(fires), _total(driven))
+        l1, fires, fires_without_noise = zip(*found, strict=True)
+        return cls(c, slope, torch.cat(l1, dim=1), _total(fires), _total(fires_without_noise))
 
     def dense(self, part: slice) -> FusedFeatures:
         slope = None if self.slope is None else self.slope[part]
