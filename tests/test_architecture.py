@@ -24,14 +24,14 @@ def imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+def test_packages_import_only_the_packages_below_them(room: str) -> None:
     for path in (ROOT / room).rglob("*.py"):
         foreign = (imports(path) & set(ROOMS)) - ROOMS[room] - {room}
         assert not foreign, f"{path.name} imports {foreign}"
 
 
 @pytest.mark.parametrize("room", ["data", "train"])
-def test_reading_and_training_never_import_the_language_models_libraries(room: str) -> None:
+def test_data_and_train_never_import_language_model_libraries(room: str) -> None:
     for path in (ROOT / room).rglob("*.py"):
         assert not imports(path) & LM_LIBRARIES, path.name
 
@@ -70,7 +70,7 @@ def circles(graph: dict[str, set[str]]) -> list[tuple[str, ...]]:
     return []
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_modules_have_no_import_circle() -> None:
     assert circles(import_graph()) == []
 
 
@@ -79,7 +79,7 @@ def folder_of(module: str, depth: int) -> str:
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_no_folders_import_each_other_in_a_circle(depth: int) -> None:
+def test_folders_have_no_import_circle(depth: int) -> None:
     graph: dict[str, set[str]] = {}
     for module, imported in import_graph().items():
         own = folder_of(module, depth)
@@ -88,7 +88,7 @@ def test_no_folders_import_each_other_in_a_circle(depth: int) -> None:
     assert circles(graph) == []
 
 
-def test_no_folder_lists_more_than_about_a_dozen_modules() -> None:
+def test_folders_hold_about_a_dozen_modules_at_most() -> None:
     for room in ROOMS:
         for folder in {path.parent for path in (ROOT / room).rglob("*.py")}:
             modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]

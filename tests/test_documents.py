@@ -68,12 +68,12 @@ EVERY = [snippet for document in DOCUMENTS for snippet in snippets(document)]
 
 
 @pytest.mark.parametrize("snippet", EVERY, ids=lambda s: f"{s.document}: {s.title}")
-def test_each_command_of_the_documents_is_run_or_has_a_reason_why_not(snippet: Snippet) -> None:
+def test_documented_commands_are_all_run_or_excused(snippet: Snippet) -> None:
     reasons = [reason for pattern, reason in NOT_RUN.items() if re.fullmatch(pattern, snippet.title)]
     assert len(reasons) + (snippet.title in RUN) == 1
 
 
-def test_no_table_names_a_command_that_is_gone() -> None:
+def test_command_tables_name_only_documented_commands() -> None:
     titles = {snippet.title for snippet in EVERY}
     assert set(RUN) - titles == set()
     assert [p for p in NOT_RUN if not any(re.fullmatch(p, title) for title in titles)] == []
@@ -122,7 +122,7 @@ def make_gpt2(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(ENVIRONMENT is None, reason="`make test-readme` makes the environment")
-def test_the_documents_commands_run_in_an_environment_made_by_pip_install(work: Path, hub: Hub) -> None:
+def test_documented_commands_run_in_an_environment_made_by_pip_install(work: Path, hub: Hub) -> None:
     assert ENVIRONMENT is not None
     folder = Path(ENVIRONMENT).resolve() / "bin"
     clean = {

@@ -21,7 +21,7 @@ def pins(name: str) -> dict[str, Version]:
 
 
 @pytest.mark.parametrize("requirement", NEEDED, ids=lambda r: r.name)
-def test_the_lowest_pin_is_the_bound(requirement: Requirement) -> None:
+def test_lowest_pin_of_each_dependency_is_its_bound(requirement: Requirement) -> None:
     pin = pins("constraints-lowest.txt")[canonicalize_name(requirement.name)]
     lower = [Version(s.version) for s in requirement.specifier if s.operator == ">="]
     assert len(lower) == 1

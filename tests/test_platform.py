@@ -39,7 +39,7 @@ print(json.dumps([len(names), kernels]))
 """
 
 
-def test_modules_are_imported_without_what_only_linux_has() -> None:
+def test_modules_import_without_linux_only_functions() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     n_modules, kernels = json.loads(done.stdout)

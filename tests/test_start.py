@@ -43,7 +43,7 @@ def start(name: str, *arguments: str, **environment: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("name", ["harvest", "train", "analyze"])
-def test_h_is_help_and_version_is_the_packages(name: str, command) -> None:
+def test_h_prints_help_and_version_prints_the_package_version(name: str, command) -> None:
     for arguments in ([], ["patch"]) if name == "analyze" else ([],):
         assert command(name, *arguments, "-h").stdout == command(name, *arguments, "--help").stdout
         assert command(name, *arguments, "--version").stdout == f"nsae-pipeline {version('nsae-pipeline')}\n"

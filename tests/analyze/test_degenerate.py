@@ -51,7 +51,7 @@ def undefined(command, arguments: Sequence[str | Path], form: str) -> str:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_undefined_measures_are_no_numbers_in_any_form(
+def test_analyze_prints_no_nan_or_infinity_in_any_format(
     name: str, degenerate: tuple[Path, Path], command, tmp_path: Path
 ) -> None:
     store, runs = degenerate
@@ -69,14 +69,14 @@ def test_undefined_measures_are_no_numbers_in_any_form(
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.5])
-def test_norms_of_equal_rows_are_numbers_in_any_form(constant: float, make_store, command) -> None:
+def test_norms_of_equal_rows_are_numbers_in_every_format(constant: float, make_store, command) -> None:
     store = make_store(n_contexts=20, n_heldout=1, widths=WIDTHS, constant=constant)[0]
     for name, forms in (("norms", ("", "--json", "--csv")), ("store", ("", "--json"))):
         for form in forms:
             undefined(command, [name, "--store", store.path], form)
 
 
-def test_training_on_rows_of_zeros_is_one_sentence(make_store, command, tmp_path: Path) -> None:
+def test_training_on_rows_of_zeros_is_refused_with_one_sentence(make_store, command, tmp_path: Path) -> None:
     store = make_store(n_contexts=20, widths=WIDTHS, constant=0.0)[0]
     for variant in ("nsae", "baseline"):
         done = command(

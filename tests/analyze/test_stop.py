@@ -12,7 +12,7 @@ import pytest
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_stopped_report_says_so_and_the_same_command_writes_it(
+def test_report_stopped_by_a_signal_is_continued_by_the_same_command(
     demo_runs: tuple[Path, list[Path]], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     path, folders = demo_runs

@@ -14,14 +14,14 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_a_whole_store_passes_and_no_store_at_all_is_bad_input(make_store, command, tmp_path: Path) -> None:
+def test_verify_accepts_an_intact_store_and_refuses_a_missing_one(make_store, command, tmp_path: Path) -> None:
     store, _, _ = make_store()
     assert command("analyze", "verify", "--store", store.path).returncode == 0
     assert command("analyze", "verify", "--store", tmp_path / "none.zarr").returncode == 2
 
 
 @pytest.mark.parametrize("name", ["blocks.1.hook_mlp_out/c.3.0", "commit/c.0.0"])
-def test_one_flipped_bit_ends_it_with_one_and_the_files_name(make_store, command, name: str) -> None:
+def test_verify_exits_with_1_and_names_the_file_with_a_flipped_bit(make_store, command, name: str) -> None:
     store, _, _ = make_store()
     flip(store.path / name)
     done = command("analyze", "verify", "--store", store.path)

@@ -27,13 +27,11 @@ def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.mark.parametrize("seed", range(len(kills.MODES)), ids=kills.MODES)
 @pytest.mark.parametrize("case", ["harvest", "train"])
-def test_a_killed_command_ends_with_the_same_files_when_it_is_run_again(
-    bench: Bench, zygote: Zygote, case: str, seed: int
-) -> None:
+def test_killed_command_run_again_leaves_the_same_files(bench: Bench, zygote: Zygote, case: str, seed: int) -> None:
     _, _, problems = kills.trial(bench, zygote, CASES[case], seed)
     assert problems == []
 
 
-def test_two_harvests_into_one_store_leave_what_one_leaves(bench: Bench, zygote: Zygote) -> None:
+def test_two_harvests_into_one_store_leave_the_files_of_one(bench: Bench, zygote: Zygote) -> None:
     _, _, problems = writers.trial(bench, zygote, CASES["harvest"], 0)
     assert problems == []

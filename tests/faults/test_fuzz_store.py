@@ -5,5 +5,5 @@ from __future__ import annotations
 from tests.faults.fuzz_store import fuzz
 
 
-def test_hostile_json_of_a_store_is_refused_by_its_name_or_reads_as_before() -> None:
+def test_readers_read_hostile_store_json_as_before_or_refuse_it_by_name() -> None:
     assert fuzz(1000) > 800

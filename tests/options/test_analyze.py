@@ -207,7 +207,7 @@ TABLES = {
 CASES = [(command, name, kind) for command, table in TABLES.items() for name, kind in table.cases()]
 
 
-def test_every_option_of_every_command_has_a_row_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_analyze_option_has_a_case_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(TABLES) == set(main.commands)
     assert {command: table.missing() for command, table in TABLES.items()} == {command: [] for command in TABLES}
     with capsys.disabled():
@@ -215,7 +215,7 @@ def test_every_option_of_every_command_has_a_row_of_each_kind(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(("command_name", "name", "kind"), CASES)
-def test_bad_values_are_refused_in_one_sentence(
+def test_bad_analyze_option_values_are_refused_in_one_sentence(
     command_name: str, name: str, kind: Kind, places: dict[str, str], world: Path
 ) -> None:
     check(TABLES[command_name], name, kind, places, world)
@@ -232,7 +232,7 @@ def test_bad_values_are_refused_in_one_sentence(
         ("runs", works("--json")),
     ],
 )
-def test_values_at_the_edge_work(command_name: str, row: Row, places: dict[str, str]) -> None:
+def test_analyze_option_values_at_the_edge_work(command_name: str, row: Row, places: dict[str, str]) -> None:
     from tests.options.table import run
 
     done = run(TABLES[command_name], row, places, trial=False)

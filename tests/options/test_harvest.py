@@ -106,18 +106,20 @@ TABLE = Table(
 )  # fmt: skip
 
 
-def test_every_option_has_a_row_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_harvest_option_has_a_case_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert not TABLE.missing()
     with capsys.disabled():
         print(f"\nharvest: {len(list(TABLE.cases()))} cases of options")
 
 
 @pytest.mark.parametrize(("name", "kind"), TABLE.cases())
-def test_bad_values_are_refused_in_one_sentence(name: str, kind: Kind, places: dict[str, str], world: Path) -> None:
+def test_bad_harvest_option_values_are_refused_in_one_sentence(
+    name: str, kind: Kind, places: dict[str, str], world: Path
+) -> None:
     check(TABLE, name, kind, places, world)
 
 
-def test_the_default_context_is_never_longer_than_the_model_takes(
+def test_default_context_size_is_at_most_the_models(
     random_gpt2: Path, token_file: Path, command, tmp_path: Path
 ) -> None:
     done = command(

@@ -168,12 +168,14 @@ TABLE = Table(
 )  # fmt: skip
 
 
-def test_every_option_has_a_row_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_train_option_has_a_case_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert not TABLE.missing()
     with capsys.disabled():
         print(f"\ntrain: {len(list(TABLE.cases()))} cases of options")
 
 
 @pytest.mark.parametrize(("name", "kind"), TABLE.cases())
-def test_bad_values_are_refused_in_one_sentence(name: str, kind: Kind, places: dict[str, str], world: Path) -> None:
+def test_bad_train_option_values_are_refused_in_one_sentence(
+    name: str, kind: Kind, places: dict[str, str], world: Path
+) -> None:
     check(TABLE, name, kind, places, world)

@@ -79,7 +79,7 @@ def evidence(**changes: Any) -> Evidence:
     return replace(Evidence(RUNS, NORMS, held_out()), **changes)
 
 
-def test_families_are_told_apart_by_what_they_are() -> None:
+def test_run_kinds_follow_from_the_settings() -> None:
     assert kind_of(run("b", "baseline", 1)) == "baseline"
     assert kind_of(run("b", "baseline", 1, l1_power=1)) == "control"
     assert kind_of(run("n", "nsae", 1)) == "nsae"
@@ -106,7 +106,7 @@ def test_claim_1_is_decided_at_the_closest_explained_variance(gain: float, verdi
     )
 
 
-def test_claim_1_leaves_layers_out_where_no_two_runs_explain_about_as_much() -> None:
+def test_claim_1_leaves_out_layers_without_runs_of_similar_explained_variance() -> None:
     apart = measured(RUNS, "explained_variance", lambda r, i: 0.9 if i and r.variant == "nsae" else 0.5, 1e-4)
     found = claims(evidence(held_out=held_out() | apart))
     assert {c.hook for c in found if c.number == 1} == {"all", HOOKS[0]}
@@ -115,7 +115,7 @@ def test_claim_1_leaves_layers_out_where_no_two_runs_explain_about_as_much() -> 
     }
 
 
-def test_claim_2_finds_a_slope_and_none() -> None:
+def test_claim_2_tells_a_slope_from_none() -> None:
     found = evidence()
     assert verdicts(found, "the baseline's L0 grows") == ["holds"]
     assert verdicts(found, "NSAE's L0 has no relation") == ["holds"]
@@ -126,7 +126,7 @@ def test_claim_2_finds_a_slope_and_none() -> None:
     assert slope == pytest.approx(0.6, abs=0.01)
 
 
-def test_claim_2_asks_each_run_for_ten_layers_whatever_the_others_have() -> None:
+def test_claim_2_needs_ten_layers_in_each_run() -> None:
     few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in NSAES]
     found = evidence(runs=[*BASELINES, *few])
     assert verdicts(found, "NSAE's L0 has no relation") == ["not enough data"]
@@ -135,7 +135,7 @@ def test_claim_2_asks_each_run_for_ten_layers_whatever_the_others_have() -> None
     assert verdicts(mixed, "NSAE's L0 rises over depth") == ["not enough data"]
 
 
-def test_claim_2_needs_ten_layers_and_shows_the_slope_all_the_same() -> None:
+def test_claim_2_shows_the_slope_of_fewer_than_ten_layers_without_a_verdict() -> None:
     few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in RUNS]
     found = evidence(runs=few)
     slopes = [c for c in claims(found) if c.number == 2]
@@ -144,13 +144,13 @@ def test_claim_2_needs_ten_layers_and_shows_the_slope_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(("shape", "verdict"), [([0, 1, 2, 2, 1, 0], "holds"), ([0, 1, 2, 3, 4, 5], "does not hold")])
-def test_claim_2_knows_a_rise_and_fall_from_a_rise(shape: list[int], verdict: str) -> None:
+def test_claim_2_tells_a_rise_and_fall_from_a_rise(shape: list[int], verdict: str) -> None:
     values = np.exp(np.repeat(shape, 2).astype(float))
     found = evidence(held_out={**held_out(), **measured(NSAES, "l0", lambda r, i: float(values[i]), 0.0)})
     assert verdicts(found, "rises over depth, then falls") == [verdict]
 
 
-def test_claim_2_asks_a_baseline_that_is_told_of_the_norm() -> None:
+def test_claim_2_includes_a_baseline_with_norm_scaled_l1() -> None:
     control = run("c", "baseline", 1.0, l1_power=1)
     flat = measured([control], "l0", lambda r, i: 20.0 * (1 + 0.02 * (-1) ** i), 0.0)
     found = evidence(runs=[*RUNS, control], held_out={**held_out(), **flat})
@@ -173,13 +173,13 @@ def patched(gap: float, width: float = 1e-4, zero: float = 1.0) -> Estimates:
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.0, "holds"), (-0.02, "does not hold"), (0.02, "does not hold")])
-def test_claim_4_needs_the_scores_alike_at_the_same_l0(gap: float, verdict: str) -> None:
+def test_claim_4_holds_only_if_scores_are_equal_at_the_same_l0(gap: float, verdict: str) -> None:
     found = evidence(patched=patched(gap))
     assert verdicts(found, "score is no different") == [verdict]
     assert verdicts(found, "score is no different", HOOKS[5]) == [verdict]
 
 
-def test_claim_4_is_not_decided_without_overlap_and_flags_layers_that_are_not_needed() -> None:
+def test_claim_4_has_no_verdict_without_overlap_and_flags_unneeded_layers() -> None:
     apart = {**patched(0.0), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
     whole = next(c for c in claims(evidence(patched=apart)) if "score is no different" in c.claim)
     assert whole.verdict == "not enough data"
@@ -189,7 +189,7 @@ def test_claim_4_is_not_decided_without_overlap_and_flags_layers_that_are_not_ne
     assert len(idle) == N
 
 
-def test_claim_4_says_where_nothing_was_patched() -> None:
+def test_claim_4_without_patching_gives_not_enough_data() -> None:
     (found,) = (c for c in claims(evidence()) if "score is no different" in c.claim)
     assert (found.verdict, found.note) == ("not enough data", "not measured: it needs the language model")
 
@@ -217,13 +217,13 @@ def test_claim_5_compares_l2_at_the_same_l0(l2: float, verdict: str) -> None:
 
 
 @pytest.mark.parametrize(("l2", "verdict"), [(1.1, "holds"), (0.9, "does not hold")])
-def test_claim_5_compares_the_last_l2_also_where_no_l0_is_shared(l2: float, verdict: str) -> None:
+def test_claim_5_compares_the_last_l2_without_a_shared_l0(l2: float, verdict: str) -> None:
     apart = {**held_out(l2=l2), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
     assert verdicts(evidence(held_out=apart), "ends with the higher L2") == [verdict]
     assert verdicts(evidence(held_out=apart), "NSAE's L2 is higher") == ["not enough data"]
 
 
-def test_claim_5_takes_the_geometric_mean_so_that_one_layer_alone_decides_nothing() -> None:
+def test_claim_5_takes_the_geometric_mean_over_layers() -> None:
     common = measured(BASELINES, "l2", lambda r, i: 1.0, 0.0)
     one_large = common | measured(NSAES, "l2", lambda r, i: 100.0 if i == 3 else 0.5, 0.0)
     found = [c for c in claims(evidence(held_out=held_out(slope=0.0) | one_large)) if "L2" in c.claim and c.number == 5]
@@ -249,7 +249,7 @@ def portrait(r: FittedRun, hook: str, **line: Any) -> Portrait:
     return Portrait({"run": r.name, "hook": hook, **common, **line}, [])
 
 
-def test_claim_6_needs_runs_without_noise_beside_those_with_it() -> None:
+def test_claim_6_needs_runs_with_and_without_noise() -> None:
     assert set(verdicts(evidence(), "without noise")) == {"not enough data"}
     silent = run("s0", "nsae", 1.0, sigma=0.0)
     gamed = {
@@ -288,7 +288,7 @@ def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
     assert verdicts(evidence(dictionary=dictionaries()), "hardly ever directions") == ["not enough data"]
 
 
-def test_every_claim_comes_out_and_without_anything_measured_none_is_decided() -> None:
+def test_claims_without_measurements_are_all_listed_without_a_verdict() -> None:
     nothing: list[Claim] = claims(Evidence(RUNS, NORMS))
     assert {c.number for c in nothing} == set(range(1, 8))
     assert {c.verdict for c in nothing} == {"not enough data"}

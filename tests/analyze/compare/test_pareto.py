@@ -41,7 +41,7 @@ def estimates_of(points: dict[str, list[tuple[float, float]]], noise: float = 0.
     return found, runs
 
 
-def test_a_family_is_what_differs_in_alpha_and_seed_alone() -> None:
+def test_runs_that_differ_only_in_alpha_and_seed_form_a_family() -> None:
     runs = [
         run("a", "nsae", 1),
         run("b", "nsae", 2, seed=1),
@@ -70,7 +70,7 @@ def test_runs_that_do_not_overlap_are_never_extrapolated() -> None:
     assert "no overlap" in as_table(found)
 
 
-def test_what_two_runs_share_in_each_resample_leaves_their_difference() -> None:
+def test_differences_of_runs_cancel_shared_resampling_noise() -> None:
     points = {"baseline": [(1.0, 1.0), (9.0, 2.0)], "nsae": [(2.0, 1.0), (8.0, 2.0)]}
     estimates, runs = estimates_of(points, noise=10.0)
     line = next(line for line in matched(estimates, runs, HELD_OUT) if line["measure"] == "l2")
@@ -79,7 +79,7 @@ def test_what_two_runs_share_in_each_resample_leaves_their_difference() -> None:
     assert high - low > 10
 
 
-def test_curves_are_in_the_order_of_l0_and_leave_out_what_never_fires() -> None:
+def test_pareto_curves_are_in_order_of_l0_without_runs_that_never_fire() -> None:
     estimates, runs = estimates_of({"baseline": [(5.0, 1.0), (2.0, 2.0)]})
     runs.append(run("silent", "baseline", 99.0))
     estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0, np.zeros(500)) for m in ("l0", "l2")}
@@ -94,7 +94,7 @@ def trained(make_store, train_small) -> tuple[Path, Path]:
     return store.path, train_small(store, "--variant", "baseline,nsae", "--l1", "1e-4,1e-2", "--lr", "1e-3")
 
 
-def test_the_command_writes_points_comparisons_and_a_figure_a_measure(trained, command, tmp_path: Path) -> None:
+def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(trained, command, tmp_path: Path) -> None:
     path, runs = trained
     out = tmp_path / "pareto"
     arguments = ("analyze", "pareto", "--store", path, runs, "--without-model", "--device", "cpu", "--out", out)
@@ -113,7 +113,7 @@ def test_the_command_writes_points_comparisons_and_a_figure_a_measure(trained, c
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_run_that_never_fires_in_a_resample_has_no_place_on_that_resamples_curve() -> None:
+def test_run_that_never_fires_in_a_resample_is_not_on_the_curve_of_that_resample() -> None:
     points = {"baseline": [(1.0, 5.0), (10.0, 3.0), (100.0, 1.0)]}
     found, runs = estimates_of(points)
     never = found[Key("baseline0", HOOK, False, "all", "l0")].replicates
@@ -126,7 +126,7 @@ def test_a_run_that_never_fires_in_a_resample_has_no_place_on_that_resamples_cur
     assert between.replicates == pytest.approx([2.0] * 500)
 
 
-def test_who_is_ahead_is_said_by_layer_where_all_its_places_agree() -> None:
+def test_winner_of_a_layer_needs_all_matched_l0_values_to_agree() -> None:
     def line(hook: str, low: float, high: float, *, l0: float | None = 10.0, measure: str = "l2") -> dict[str, Any]:
         return {
             "sample": HELD_OUT,

@@ -25,7 +25,7 @@ def spread(value: float, width: float) -> Estimate:
     [(0.10, 0.05, "holds"), (0.10, 0.09, "not enough data"), (-0.1, 0.05, "does not hold"),
      (0.02, 0.1, "not enough data")],
 )  # fmt: skip
-def test_a_claim_of_more_holds_only_where_the_whole_interval_is_beyond(
+def test_claim_of_more_holds_only_if_its_whole_interval_is_above_the_margin(
     value: float, width: float, verdict: str
 ) -> None:
     assert decided(SUBJECT, "s", spread(value, width), 0.02).verdict == verdict
@@ -42,7 +42,7 @@ def test_a_claim_of_no_difference_needs_its_interval_inside_the_margin(
     assert decided(SUBJECT, "s", spread(value, width), 0.01, none=True).verdict == verdict
 
 
-def test_what_was_not_measured_is_not_enough_data() -> None:
+def test_unmeasured_statistic_gives_not_enough_data() -> None:
     assert decided(SUBJECT, "s", None, 0.02).verdict == "not enough data"
     assert decided(SUBJECT, "s", Estimate(1.0, np.array([1.0, np.nan])), 0.02).verdict == "not enough data"
 
@@ -69,7 +69,7 @@ def test_means_and_differences_keep_the_pairing() -> None:
     assert mean_of([]) is None
 
 
-def test_the_slope_over_layers_is_least_squares_with_an_interval_that_covers_it() -> None:
+def test_slope_over_layers_is_least_squares_and_its_interval_covers_the_truth() -> None:
     rng = np.random.default_rng(1)
     norms = np.exp(np.linspace(0, 3, 12))
     l0 = np.exp(2 + 0.8 * np.log(norms) + 0.1 * rng.normal(size=12))
@@ -83,7 +83,7 @@ def test_the_slope_over_layers_is_least_squares_with_an_interval_that_covers_it(
     assert found.rho > 0.9
 
 
-def test_layers_without_a_relation_show_none() -> None:
+def test_layers_without_a_relation_have_no_slope() -> None:
     rng = np.random.default_rng(2)
     norms = np.exp(np.linspace(0, 3, 12))
     found = relation(norms, np.exp(2 + 0.05 * rng.normal(size=12)))
@@ -97,7 +97,7 @@ def test_too_few_layers_or_layers_that_never_fire_have_no_slope() -> None:
     assert relation(np.arange(1.0, 13), np.append(np.arange(1.0, 12), 0)) is None
 
 
-def test_a_mean_of_nothing_holds_only_where_each_of_its_parts_is_nothing() -> None:
+def test_claim_of_no_mean_difference_needs_every_part_without_difference() -> None:
     up, down, none, wide = spread(0.05, 1e-3), spread(-0.05, 1e-3), spread(0.0, 1e-3), spread(0.0, 0.1)
     for parts, verdict in (
         ([up, down], "does not hold"), ([none, none], "holds"), ([none, wide], "not enough data"),
@@ -107,7 +107,7 @@ def test_a_mean_of_nothing_holds_only_where_each_of_its_parts_is_nothing() -> No
         assert (found.verdict, found.margin) == (verdict, "each within ±0.01")
 
 
-def test_an_interval_over_few_groups_is_shown_and_decides_nothing() -> None:
+def test_interval_over_few_groups_is_shown_without_a_verdict() -> None:
     few = replace(spread(0.5, 0.1), groups=FEWEST_GROUPS - 1)
     assert decided(SUBJECT, "s", replace(few, groups=FEWEST_GROUPS), 0.02).verdict == "holds"
     found = decided(SUBJECT, "s", difference(few, spread(0.0, 0.0)), 0.02)

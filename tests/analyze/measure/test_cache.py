@@ -41,7 +41,7 @@ class Counting:
         return self.model.patched(name, value)
 
 
-def test_patching_goes_on_after_the_contexts_that_it_kept(
+def test_interrupted_patching_continues_after_the_cached_contexts(
     demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, folders = demo_runs
@@ -64,7 +64,7 @@ def test_patching_goes_on_after_the_contexts_that_it_kept(
     assert other.passes == 5  # another seed is another measurement
 
 
-def test_rows_are_read_once_while_the_weights_are_the_same(
+def test_cached_measures_are_reused_until_the_weights_change(
     demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, folders = demo_runs
@@ -88,7 +88,7 @@ def test_rows_are_read_once_while_the_weights_are_the_same(
     assert asked == list(find_runs([run])[0].hooks)
 
 
-def test_a_damaged_piece_is_measured_again(tmp_path: Path) -> None:
+def test_damaged_cache_file_is_ignored(tmp_path: Path) -> None:
     cache = Kept(tmp_path)
     cache.save(["a", 1], {"x": np.arange(3)})
     found = cache.load(["a", 1])
@@ -103,7 +103,7 @@ def test_a_damaged_piece_is_measured_again(tmp_path: Path) -> None:
     assert Kept().load("anything") is None
 
 
-def test_a_piece_of_another_format_version_or_device_is_never_taken(
+def test_cache_file_of_another_format_or_library_version_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Kept(tmp_path)
@@ -116,7 +116,7 @@ def test_a_piece_of_another_format_version_or_device_is_never_taken(
     assert cache.device_identity("cpu") != cache.device_identity("meta")
 
 
-def test_rows_measured_on_another_device_are_measured_again(
+def test_measures_cached_on_another_device_are_computed_again(
     demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, folders = demo_runs
@@ -137,7 +137,7 @@ def test_rows_measured_on_another_device_are_measured_again(
     assert len(list(tmp_path.iterdir())) == 2 * pieces
 
 
-def test_an_array_of_objects_is_not_kept(tmp_path: Path) -> None:
+def test_cache_refuses_arrays_of_objects(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         Kept(tmp_path).save("a", {"x": np.array([{}])})
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ def W() -> torch.Tensor:
     return torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
 
 
-def test_features_that_stand_out_are_found_by_their_definitions() -> None:
+def test_pillars_corrections_and_directions_follow_their_definitions() -> None:
     W = torch.eye(12, 20)
     W[1] = 3.0 * W[0] + 0.1 * W[2]  # a longer twin of 0
     W[3] *= 0.3  # a correction
@@ -46,7 +46,7 @@ def test_features_that_stand_out_are_found_by_their_definitions() -> None:
     }
 
 
-def test_thresholds_are_options(W: torch.Tensor) -> None:
+def test_feature_kinds_follow_the_given_thresholds(W: torch.Tensor) -> None:
     norms = W.norm(dim=1)
     found = kinds(W, ALL_LIVE, Thresholds(pillars=7, correction_norm=2.5, direction_cosine=0.5, direction_norm_ratio=1))
     assert set(found.pillars.tolist()) == set(torch.topk(norms, 7).indices.tolist())
@@ -56,7 +56,7 @@ def test_thresholds_are_options(W: torch.Tensor) -> None:
     assert found.directions.tolist() == np.flatnonzero((cosines >= 0.5).any(axis=1)).tolist()
 
 
-def test_the_histogram_counts_each_pair_of_live_features_once(W: torch.Tensor) -> None:
+def test_cosine_histogram_counts_each_pair_of_live_features_once(W: torch.Tensor) -> None:
     live = ALL_LIVE.clone()
     live[[3, 17]] = False
     pairs = (1 - cdist(W[live].numpy(), W[live].numpy(), "cosine"))[np.triu_indices(58, k=1)]
@@ -79,7 +79,7 @@ def test_sampled_pairs_are_distinct_and_distributed_as_all_pairs(W: torch.Tensor
     assert np.cumsum(sampled) / 1e6 == pytest.approx(np.cumsum(exact) / len(pairs), abs=0.005)
 
 
-def test_nearest_neighbours_are_the_most_alike_live_ones(W: torch.Tensor) -> None:
+def test_nearest_neighbours_are_the_live_features_of_largest_cosine(W: torch.Tensor) -> None:
     live = ALL_LIVE.clone()
     live[5] = False
     near, values = nearest(W, live, n=3)
@@ -102,7 +102,7 @@ def test_a_permuted_dictionary_matches_itself_and_a_random_one_does_not(W: torch
     assert 0.3 < found.mean() < 0.95
 
 
-def test_the_command_describes_each_runs_dictionary(make_store, train_small, command, tmp_path) -> None:
+def test_analyze_dictionary_describes_the_dictionary_of_each_run(make_store, train_small, command, tmp_path) -> None:
     hooks = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=hooks)
     runs = train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")

@@ -24,7 +24,7 @@ def store(make_store_in, tmp_path_factory) -> tuple[Store, np.ndarray]:
 
 
 @given(n=st.integers(1, 40))
-def test_some_contexts_are_evenly_spaced_over_the_split_and_their_rows_are_all_of_theirs(store, n: int) -> None:
+def test_held_out_contexts_are_evenly_spaced_and_have_all_their_rows(store, n: int) -> None:
     made, values = store
     heldout = Heldout(made, n)
     steps = np.diff(heldout.contexts, append=23)
@@ -42,12 +42,12 @@ def test_some_contexts_are_evenly_spaced_over_the_split_and_their_rows_are_all_o
     assert seen.size == heldout.n_rows()
 
 
-def test_few_contexts_are_of_as_many_documents_as_there_can_be(store) -> None:
+def test_held_out_contexts_come_from_as_many_documents_as_possible(store) -> None:
     made, _ = store  # two contexts a document
     assert Heldout(made, 11).n_groups == 11
     assert Heldout(made).n_groups == 12
 
 
-def test_what_is_kept_of_some_contexts_is_not_taken_for_others(store) -> None:
+def test_held_out_identity_differs_for_every_number_of_contexts(store) -> None:
     made, _ = store
     assert len({str(Heldout(made, n).identity()) for n in range(1, 24)}) == 23

@@ -23,7 +23,7 @@ from train import load_sae
 WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
 
 
-def test_measures_of_rows_equal_independent_ones() -> None:
+def test_held_out_measures_equal_sklearn_and_scipy() -> None:
     rng = np.random.default_rng(0)
     x, x_hat = rng.normal(size=(200, 7)) + 3, rng.normal(size=(200, 7)) * 0.3
     x_hat += 0.8 * x
@@ -48,7 +48,7 @@ def test_measures_of_rows_equal_independent_ones() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 500])
-def test_explained_variance_of_rows_that_do_not_vary_is_undefined(n: int) -> None:
+def test_held_out_explained_variance_of_constant_rows_is_nan(n: int) -> None:
     x = np.tile(np.random.default_rng(0).normal(size=7).astype(np.float32) * 1e3, (n, 1))
     columns = row_columns(torch.from_numpy(x), torch.zeros(n, 4), torch.from_numpy(0.9 * x)).numpy().sum(axis=0)
     assert np.isnan(measures(columns, x.sum(axis=0, dtype=np.float64), l2_weight=1)["explained_variance"])
@@ -61,7 +61,7 @@ def test_explained_variance_of_rows_that_do_not_vary_is_undefined(n: int) -> Non
 
 
 @given(st.integers(1, 600))
-def test_bins_of_positions_cover_each_position_once_and_the_subsets_add_up(n: int) -> None:
+def test_position_bins_cover_each_position_once_and_subsets_add_up(n: int) -> None:
     bins = position_bins(n)
     assert [p for _, begin, end in bins for p in range(begin, end)] == list(range(n))
     per_bin = np.arange(2.0 * len(bins)).reshape(2, -1, 1)
@@ -70,7 +70,7 @@ def test_bins_of_positions_cover_each_position_once_and_the_subsets_add_up(n: in
     assert np.array_equal(found["without 0"] + found["0"], found["all"])
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+def test_bootstrap_intervals_have_their_nominal_coverage() -> None:
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(200):
@@ -82,7 +82,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_each_resample_draws_as_many_groups_as_there_are_and_repeats_with_its_seed() -> None:
+def test_bootstrap_weights_draw_all_groups_and_depend_only_on_the_seed() -> None:
     drawn = bootstrap.weights(37, seed=3)
     assert np.array_equal(drawn.sum(axis=1), np.full(len(drawn), 37.0))
     assert np.array_equal(drawn, bootstrap.weights(37, seed=3))
@@ -98,7 +98,7 @@ def measured(make_store, train_small, command) -> tuple[Path, Path, dict]:
     return store.path, runs, json.loads(done.stdout)
 
 
-def test_measures_of_a_run_equal_a_computation_over_all_held_out_rows(measured) -> None:
+def test_analyze_measures_equals_a_computation_over_all_held_out_rows(measured) -> None:
     path, runs, found = measured
     store = open_store(path)
     hook = "blocks.1.hook_mlp_out"
@@ -126,7 +126,7 @@ def test_measures_of_a_run_equal_a_computation_over_all_held_out_rows(measured) 
         assert features["silent"] == np.mean(silent)
 
 
-def test_noise_is_off_and_on_for_nsae_and_the_same_at_each_call(measured, command) -> None:
+def test_nsae_is_measured_with_and_without_reproducible_noise(measured, command) -> None:
     path, runs, found = measured
     kinds = {(line["run"], line["noise"]) for line in found["measures"]}
     assert kinds == {("baseline", False), ("nsae", False), ("nsae", True)}
@@ -137,7 +137,7 @@ def test_noise_is_off_and_on_for_nsae_and_the_same_at_each_call(measured, comman
     assert [float(row["value"]) for row in read] == [line["value"] for line in found["measures"]]
 
 
-def test_a_run_trained_without_noise_is_measured_without(make_store, train_small, command) -> None:
+def test_run_trained_without_noise_is_measured_without_noise(make_store, train_small, command) -> None:
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
     runs = train_small(store, "--variant", "nsae", "--sigma", "0,1")
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
@@ -145,14 +145,14 @@ def test_a_run_trained_without_noise_is_measured_without(make_store, train_small
     assert kinds == {("nsae_sigma=0", False), ("nsae_sigma=1", False), ("nsae_sigma=1", True)}
 
 
-def test_the_table_has_a_line_for_each_sae_with_noise_off_and_on(measured, command) -> None:
+def test_measures_table_has_a_line_per_sae_and_noise(measured, command) -> None:
     path, runs, _ = measured
     table = command("analyze", "measures", "--store", path, runs, "--device", "cpu").stdout.splitlines()
     assert len(table) == 2 + 2 * 3
     assert "[" in table[2]
 
 
-def test_runs_of_another_store_are_refused(measured, make_store, command) -> None:
+def test_measures_refuse_runs_of_another_store(measured, make_store, command) -> None:
     _, runs, _ = measured
     other, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS, name="other.zarr", seed=5)
     done = command("analyze", "measures", "--store", other.path, runs)

@@ -15,7 +15,7 @@ from analyze.measure.norms import QUANTILES, norm_quantiles
 from data.store import stats
 
 
-def test_norms_are_those_of_the_rows_with_and_without_position_0(make_store, command, tmp_path: Path) -> None:
+def test_norms_equal_those_of_the_rows_with_and_without_position_0(make_store, command, tmp_path: Path) -> None:
     store, _, _ = make_store(n_contexts=80)
     out = tmp_path / "norms"
     found = json.loads(command("analyze", "norms", "--store", store.path, "--json", "--out", out).stdout)
@@ -85,41 +85,41 @@ def worst(shape: Callable[[float], np.ndarray], spread: float) -> tuple[float, f
 
 @pytest.mark.parametrize("spread", [0.005, 0.02, 0.05, 0.3, 1.0])
 @pytest.mark.parametrize("shape", SMOOTH)
-def test_quantiles_of_a_smooth_distribution_are_within_a_percent(shape: str, spread: float) -> None:
+def test_norm_quantiles_of_a_smooth_distribution_are_within_a_percent(shape: str, spread: float) -> None:
     assert worst(SMOOTH[shape], spread)[0] < 0.01
 
 
 @pytest.mark.parametrize("spread", [0.005, 0.02, 0.05, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("shape", ROUGH)
-def test_quantiles_are_no_worse_than_the_bins_middles(shape: str, spread: float) -> None:
+def test_norm_quantiles_are_at_least_as_close_as_bin_middles(shape: str, spread: float) -> None:
     error, of_middles = worst(ROUGH[shape], spread)
     assert error <= of_middles
 
 
-def test_outliers_at_position_0_leave_the_other_norms_quantiles_as_they_are() -> None:
+def test_norm_quantiles_are_unaffected_by_outliers_at_position_0() -> None:
     norms, first = 10 * np.exp(0.01 * NORMAL), np.full(100, 3000.0)
     found = norm_quantiles(statistics(norms, first), stats.ALL, QUANTILES)
     assert off(found, np.quantile(np.concatenate([norms, first]), QUANTILES)) < 0.002
 
 
 @pytest.mark.parametrize("norm", [2.0**-3, 1.0, 7.3])
-def test_norms_that_are_all_the_same_are_their_quantiles(norm: float) -> None:
+def test_norm_quantiles_of_equal_norms_are_that_norm(norm: float) -> None:
     assert off(norm_quantiles(statistics(np.full(1000, norm)), stats.ALL, QUANTILES), np.full(5, norm)) < 0.002
 
 
-def test_quantiles_rise() -> None:
+def test_norm_quantiles_are_monotonic() -> None:
     norms = np.exp(0.1 * np.concatenate([NORMAL, 5 + 3 * NORMAL, np.full(1000, 9.0)]))
     assert (np.diff(norm_quantiles(statistics(norms), stats.ALL, np.linspace(0, 1, 500).tolist())) >= 0).all()
 
 
-def test_the_open_bins_give_quantiles_within_them() -> None:
+def test_norm_quantiles_in_open_bins_are_within_their_bounds() -> None:
     tiny, huge = statistics(np.full(10, 2.0**-18)), statistics(np.full(10, 2.0**22))
     assert 0 < norm_quantiles(tiny, stats.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
     assert norm_quantiles(huge, stats.ALL, [0.1, 0.5]).tolist() == [2.0**stats.HIGHEST_OCTAVE] * 2
     assert norm_quantiles(statistics(np.zeros(10)), stats.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
 
 
-def test_the_store_command_says_of_what_its_figures_are(make_store, command) -> None:
+def test_analyze_store_table_has_column_heads(make_store, command) -> None:
     store, _, _ = make_store()
     table = command("analyze", "store", "--store", store.path).stdout.splitlines()
     head = next(i for i, line in enumerate(table) if line.startswith("hook"))
@@ -127,5 +127,5 @@ def test_the_store_command_says_of_what_its_figures_are(make_store, command) -> 
     assert table[head].split() == ["hook", "d", "mean", "variance", "mean", "variance", "largest"]
 
 
-def test_quantiles_of_no_rows_are_no_numbers() -> None:
+def test_norm_quantiles_of_no_rows_are_nan() -> None:
     assert np.isnan(norm_quantiles(stats.empty(3), stats.ALL, [0.5])).all()

@@ -17,7 +17,7 @@ from analyze.statistics.estimates import Estimate
 from data import open_store
 
 
-def test_the_last_snapshot_measures_as_the_run_itself(demo_runs: tuple[Path, list[Path]]) -> None:
+def test_last_snapshot_has_the_measures_of_the_run(demo_runs: tuple[Path, list[Path]]) -> None:
     path, folders = demo_runs
     store, runs = open_store(path), find_runs(folders)[:3]
     model = load_for_store(store, hooks_of(runs), model="demo", device=torch.device("cpu"))

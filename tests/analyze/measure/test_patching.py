@@ -51,7 +51,9 @@ def names_of(facts, kind: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["mlp_out", "resid_pre", "resid_post"])
 @pytest.mark.parametrize("processing", ["centred", "none"])
-def test_a_pass_from_the_patched_place_equals_one_from_the_tokens(model_dir: Path, kind: str, processing: str) -> None:
+def test_pass_resumed_at_the_patched_hook_equals_one_from_the_tokens(
+    model_dir: Path, kind: str, processing: str
+) -> None:
     facts = find_model(str(model_dir), None)
     names, tokens = names_of(facts, kind), some_tokens(facts)
     resumed = load_patchable(facts, names, processing=processing, device=CPU)
@@ -71,7 +73,7 @@ def test_a_pass_from_the_patched_place_equals_one_from_the_tokens(model_dir: Pat
         torch.testing.assert_close(centred(ours), centred(theirs), rtol=1e-4, atol=2e-4)
 
 
-def test_a_folder_without_a_tokenizer_is_patched_in_the_attention(llama_without_tokenizer: Path) -> None:
+def test_model_without_a_tokenizer_can_be_patched_in_the_attention(llama_without_tokenizer: Path) -> None:
     facts = find_model(str(llama_without_tokenizer), None)
     name, tokens = "blocks.1.hook_attn_out", some_tokens(facts)
     model = load_patchable(facts, [name], processing="centred", device=CPU)
@@ -80,7 +82,7 @@ def test_a_folder_without_a_tokenizer_is_patched_in_the_attention(llama_without_
     assert not torch.allclose(model.patched(name, activations[name] * 0), logits, atol=1e-3)
 
 
-def test_blocks_before_the_patched_place_are_not_run_again(random_gpt2: Path) -> None:
+def test_patched_pass_runs_only_the_blocks_after_the_hook(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
     names = names_of(facts, "mlp_out")
     model = load_patchable(facts, names, processing="centred", device=CPU)
@@ -96,7 +98,7 @@ def test_blocks_before_the_patched_place_are_not_run_again(random_gpt2: Path) ->
         assert ran == list(range(i + 1, 3))
 
 
-def test_loss_divergence_and_agreement_equal_float64_ones() -> None:
+def test_loss_kl_and_agreement_equal_torch_in_float64() -> None:
     generator = torch.Generator().manual_seed(0)
     clean, other = (torch.randn(2, 6, 50, generator=generator) * 3 for _ in range(2))
     tokens = torch.randint(0, 50, (2, 6), generator=generator)
@@ -111,7 +113,7 @@ def test_loss_divergence_and_agreement_equal_float64_ones() -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 3, 5])
-def test_the_identity_scores_one_without_divergence_and_zero_scores_zero(layer: int) -> None:
+def test_patching_with_the_identity_scores_1_and_with_zero_scores_0(layer: int) -> None:
     facts = find_model("demo", None)
     name = f"blocks.{layer}.hook_mlp_out"
     model = load_patchable(facts, [name], processing="centred", device=CPU)
@@ -133,7 +135,7 @@ def test_the_identity_scores_one_without_divergence_and_zero_scores_zero(layer: 
     assert none["kl"] == none["kl_zero"] > 1e-3
 
 
-def test_the_identity_has_no_divergence_at_any_position_whatever_the_logits() -> None:
+def test_patching_with_the_identity_has_zero_kl_at_every_position() -> None:
     clean = torch.randn(2, 6, 50_000, generator=torch.Generator().manual_seed(0)) * 8
     tokens = torch.randint(0, 50_000, (2, 6), generator=torch.Generator().manual_seed(1))
     assert Reference(clean, tokens).compare(clean.clone())[..., 2].abs().max() == 0
@@ -143,7 +145,7 @@ def test_the_identity_has_no_divergence_at_any_position_whatever_the_logits() ->
     torch.testing.assert_close(Reference(clean, tokens).compare(near)[..., 2], kl, rtol=1e-3, atol=1e-6)
 
 
-def test_tallies_add_positions_to_their_groups() -> None:
+def test_tallies_sum_positions_by_group() -> None:
     tallies = Tallies(3)
     terms = torch.arange(24.0).reshape(2, 3, 4)
     l0 = torch.tensor([[5.0, 6, 7], [8, 9, 10]])
@@ -159,7 +161,7 @@ def patched(demo_store: Path, train_small) -> tuple[Path, Path]:
     return demo_store, train_small(open_store(demo_store), "--variant", "baseline,nsae", "--lr", "1e-3")
 
 
-def test_the_command_measures_runs_on_the_same_contexts(patched, command) -> None:
+def test_analyze_patch_measures_all_runs_on_the_same_contexts(patched, command) -> None:
     path, runs = patched
     arguments = ("analyze", "patch", "--store", path, runs, "--contexts", "6", "--device", "cpu")
     done = command(*arguments, "--json")
@@ -181,7 +183,7 @@ def test_the_command_measures_runs_on_the_same_contexts(patched, command) -> Non
     assert sum(line.startswith("|") for line in table.splitlines()) == 2 + 6
 
 
-def test_losses_equal_transformers_own_and_a_patched_forward_hook(patched) -> None:
+def test_patched_losses_equal_those_of_transformers_forward_hooks(patched) -> None:
     from transformers import AutoModelForCausalLM
 
     path, runs = patched
@@ -239,7 +241,7 @@ def skipping(command, tmp_path: Path) -> tuple[Path, Path]:
     return store, runs
 
 
-def test_positions_that_the_store_skips_stay_clean_and_are_not_counted_in_l0(skipping, command) -> None:
+def test_skipped_positions_are_not_patched_and_not_counted_in_l0(skipping, command) -> None:
     """Against forward hooks in transformers, in every pass; L0 is of the rows that an SAE can have seen."""
     from transformers import AutoModelForCausalLM
 
@@ -273,7 +275,7 @@ def test_positions_that_the_store_skips_stay_clean_and_are_not_counted_in_l0(ski
     assert json.loads(done.stdout)["clean_positions"] == SKIPPED
 
 
-def test_position_0_does_not_count_in_l0_if_it_is_kept(patched) -> None:
+def test_position_0_is_not_counted_in_l0_if_it_is_not_patched(patched) -> None:
     path, runs = patched
     heldout, hook = Heldout(open_store(path), 4), "blocks.4.hook_mlp_out"
     model = load_patchable(find_model("demo", None), [hook], processing="none", device=CPU)
@@ -289,7 +291,7 @@ def test_position_0_does_not_count_in_l0_if_it_is_kept(patched) -> None:
         assert found == pytest.approx(float(active[:, positions].mean().detach()))
 
 
-def test_a_store_of_last_positions_alone_has_nothing_to_patch(make_store) -> None:
+def test_store_of_last_positions_alone_is_refused_for_patching(make_store) -> None:
     store, _, _ = make_store(context_size=4, skip=3)
     with pytest.raises(InputError, match="no position is left to patch; harvest with a smaller --skip-positions"):
         clean_positions(store, keep_first=False)
@@ -297,7 +299,7 @@ def test_a_store_of_last_positions_alone_has_nothing_to_patch(make_store) -> Non
     assert clean_positions(store, keep_first=True) == 2
 
 
-def test_a_score_is_marked_where_zeroing_costs_hardly_anything(patched, command) -> None:
+def test_score_is_marked_if_zeroing_costs_hardly_anything(patched, command) -> None:
     def line(measure: str, low: float) -> dict[str, object]:
         return {"run": "r", "hook": "h", "noise": False, "measure": measure, "value": low, "low": low, "high": low}
 
@@ -311,7 +313,7 @@ def test_a_score_is_marked_where_zeroing_costs_hardly_anything(patched, command)
     assert not marked(0.02)
 
 
-def test_a_paired_interval_of_the_score_is_that_of_resampled_ratios() -> None:
+def test_score_interval_is_that_of_resampled_ratios() -> None:
     rng = np.random.default_rng(0)
     clean, zero, patched = (rng.random((30, 5)) + shift for shift in (0, 2, 1))
     drawn = weights(30, seed=1)
@@ -322,7 +324,7 @@ def test_a_paired_interval_of_the_score_is_that_of_resampled_ratios() -> None:
     assert several["score"][i] == pytest.approx((z - p) / (z - c))
 
 
-def test_another_model_than_the_stores_is_refused(patched, command, random_gpt2: Path) -> None:
+def test_patching_with_another_model_than_the_stores_is_refused(patched, command, random_gpt2: Path) -> None:
     path, runs = patched
     done = command("analyze", "patch", "--store", path, runs, "--model", random_gpt2, "--contexts", "2")
     assert done.returncode == 2

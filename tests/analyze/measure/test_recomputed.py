@@ -62,7 +62,7 @@ def passed(w: dict[str, Floats], run: str, x: Floats) -> tuple[Floats, Floats]:
     return c, (c @ w["W_dec"] + w["b_dec"]) * w["input_scale"]
 
 
-def test_every_measure_without_the_model(trained, command) -> None:
+def test_analyze_measures_equal_their_recomputation_in_float64(trained, command) -> None:
     found = measure(command, trained, "measures")
     for run, hook in {(line["run"], line["hook"]) for line in found["measures"]}:
         x, w = heldout(trained[0], hook), weights(trained, run, hook)
@@ -95,7 +95,7 @@ def test_every_measure_without_the_model(trained, command) -> None:
         assert features["density_features"] == np.histogram(np.log10(fires[fires > 0] / len(x)), edges)[0].tolist()
 
 
-def test_intervals_are_those_of_resampled_documents(trained, command) -> None:
+def test_intervals_equal_a_resampling_of_documents(trained, command) -> None:
     found, store = measure(command, trained, "measures"), trained[0]
     context, position = (
         np.concatenate(parts).astype(int) for parts in zip(*map(store.origin, store.shards("heldout")), strict=True)
@@ -120,7 +120,7 @@ def live(trained: tuple[Store, Path], run: str, hook: str) -> NDArray[np.bool_]:
     return np.asarray((passed(weights(trained, run, hook), run, heldout(trained[0], hook))[0] > 0).any(axis=0))
 
 
-def test_every_figure_of_a_dictionary(trained, command) -> None:
+def test_dictionary_measures_equal_their_recomputation_in_float64(trained, command) -> None:
     options = ("--pillars", "6", "--correction-norm", "0.4", "--direction-cosine", "0.6", "--direction-ratio", "1.05")
     found, store = measure(command, trained, "dictionary", *options), trained[0]
     for line in found["dictionary"]:
@@ -162,7 +162,7 @@ def test_every_figure_of_a_dictionary(trained, command) -> None:
         assert set(line) == {"run", "variant", "hook", *expected}
 
 
-def test_every_figure_of_stability(trained, command) -> None:
+def test_stability_measures_equal_their_recomputation_in_float64(trained, command) -> None:
     found = measure(command, trained, "stability")["stability"]
     assert len(found) == 2 * 10
     for line in found:
@@ -181,7 +181,7 @@ def test_every_figure_of_stability(trained, command) -> None:
         assert {name: line[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-def test_every_figure_at_the_same_l0(trained, command) -> None:
+def test_matched_l0_measures_equal_their_recomputation_in_float64(trained, command) -> None:
     """Linear in log L0 between two runs of a family, at a quarter, half and three quarters of the overlap."""
     found = measure(command, trained, "pareto", "--without-model")
     of = {(p["family"], p["hook"], p["measure"], p["run"]): p for p in found["points"] if not p["noise"]}

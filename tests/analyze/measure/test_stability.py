@@ -23,14 +23,14 @@ def test_a_shuffled_and_rescaled_dictionary_matches_itself() -> None:
     assert matched_cosines(W, other) == pytest.approx(np.ones(40), abs=1e-6)
 
 
-def test_runs_that_differ_in_the_seed_alone_are_paired(demo_runs: tuple[Path, list[Path]]) -> None:
+def test_runs_that_differ_only_in_the_seed_are_paired(demo_runs: tuple[Path, list[Path]]) -> None:
     pairs = seeds_of_one(find_runs(demo_runs[1]))
     assert pairs == {
         frozenset((f"nsae_l1={l1}_seed=0", f"nsae_l1={l1}_seed=1")) for l1 in ("1e-05", "0.0001")
     }  # fmt: skip
 
 
-def test_the_command_compares_every_two_runs(demo_runs: tuple[Path, list[Path]], command) -> None:
+def test_analyze_stability_compares_every_two_runs(demo_runs: tuple[Path, list[Path]], command) -> None:
     path, folders = demo_runs
     several = sorted(folders[1].glob("nsae_l1=1e-05*"))
     done = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--json", "--device", "cpu")
@@ -45,7 +45,7 @@ def test_the_command_compares_every_two_runs(demo_runs: tuple[Path, list[Path]],
     assert table.count("\n| blocks.4.hook_mlp_out") == 1
 
 
-def test_dead_features_are_matched_with_none(demo_runs: tuple[Path, list[Path]]) -> None:
+def test_dead_features_are_not_matched(demo_runs: tuple[Path, list[Path]]) -> None:
     run = find_runs(demo_runs[1])[0]
     some, others = torch.zeros(512, dtype=torch.int64), torch.zeros(512, dtype=torch.int64)
     some[:5], others[3:10] = 1, 1
@@ -56,7 +56,7 @@ def test_dead_features_are_matched_with_none(demo_runs: tuple[Path, list[Path]])
 
 
 @pytest.mark.parametrize(("options", "says"), [((), "two or more"), (("--layers", "2"), "no layer 2")])
-def test_one_run_or_a_layer_that_is_not_there_is_refused(
+def test_stability_of_one_run_or_a_missing_layer_is_refused(
     demo_runs: tuple[Path, list[Path]], command, options: tuple[str, ...], says: str
 ) -> None:
     path, folders = demo_runs
@@ -66,7 +66,7 @@ def test_one_run_or_a_layer_that_is_not_there_is_refused(
     assert says in done.stderr
 
 
-def test_a_layer_has_all_hooks_of_the_runs(make_store, train_small, command, tmp_path: Path) -> None:
+def test_stability_of_a_layer_covers_all_its_hooks(make_store, train_small, command, tmp_path: Path) -> None:
     hooks = ["blocks.0.hook_mlp_out", "blocks.0.hook_resid_post", "blocks.1.hook_mlp_out", "blocks.1.hook_resid_post"]
     store, _, _ = make_store(n_contexts=80, widths=dict.fromkeys(hooks, 8))
     for kind in ("mlp_out", "resid_post"):

@@ -30,7 +30,7 @@ from train import load_sae
 HOOK = "blocks.4.hook_mlp_out"
 
 
-def test_activations_are_those_of_the_rows_at_their_places(demo_runs: tuple[Path, list[Path]]) -> None:
+def test_feature_activations_equal_those_of_the_rows(demo_runs: tuple[Path, list[Path]]) -> None:
     path, folders = demo_runs
     store = open_store(path)
     sae = load_sae(folders[1] / "nsae_l1=1e-05_seed=0", hook=HOOK)
@@ -51,7 +51,7 @@ def test_activations_are_those_of_the_rows_at_their_places(demo_runs: tuple[Path
 
 
 @given(st.lists(st.lists(st.floats(0, 9, width=32), min_size=4, max_size=4), min_size=1, max_size=8), st.integers(1, 9))
-def test_the_strongest_contexts_come_first_each_at_its_maximum(rows: list[list[float]], n: int) -> None:
+def test_strongest_contexts_come_first_each_at_its_maximum(rows: list[list[float]], n: int) -> None:
     c = np.array(rows, dtype=np.float32)
     found = strongest(c, n)
     assert [place.activation for place in found] == sorted((m for m in c.max(axis=1) if m > 0), reverse=True)[:n]
@@ -61,7 +61,7 @@ def test_the_strongest_contexts_come_first_each_at_its_maximum(rows: list[list[f
 
 
 @given(st.lists(st.floats(0, 9, width=32), min_size=12, max_size=12), st.integers(1, 4))
-def test_samples_of_a_quarter_are_active_places_of_that_quarter(values: list[float], each: int) -> None:
+def test_samples_of_a_quarter_are_active_positions_of_that_quarter(values: list[float], each: int) -> None:
     c = np.array(values, dtype=np.float32).reshape(3, 4)
     active = np.sort(c[c > 0])[::-1]
     found = by_quantile(c, each)
@@ -74,7 +74,7 @@ def test_samples_of_a_quarter_are_active_places_of_that_quarter(values: list[flo
     assert len(edges) == len(counts) + 1
 
 
-def test_features_of_each_kind_are_live_and_what_they_are_called() -> None:
+def test_chosen_features_are_live_and_of_their_kind() -> None:
     rng = np.random.default_rng(0)
     W = torch.from_numpy(rng.normal(size=(60, 20))).float()
     W = W / W.norm(dim=1, keepdim=True) * torch.linspace(0.2, 3, 60)[:, None]
@@ -98,7 +98,7 @@ def find_nothing():
     return None
 
 
-def test_a_direction_raises_what_a_final_norm_and_unembedding_make_of_it(demo_runs: tuple[Path, list[Path]]) -> None:
+def test_top_tokens_are_those_that_the_final_norm_and_unembedding_raise(demo_runs: tuple[Path, list[Path]]) -> None:
     lens = load_lens(open_store(demo_runs[0]), "demo")
     model = AutoModelForCausalLM.from_pretrained(DEMO, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(DEMO)
@@ -115,7 +115,7 @@ def test_a_direction_raises_what_a_final_norm_and_unembedding_make_of_it(demo_ru
     assert lowered[0][1] / float(logits[worst[0]]) == pytest.approx(ratio, rel=1e-4)
 
 
-def test_the_command_writes_a_page_of_the_features_asked_for(
+def test_analyze_features_writes_a_page_of_the_requested_features(
     demo_runs: tuple[Path, list[Path]], command, tmp_path: Path
 ) -> None:
     path, folders = demo_runs
@@ -149,7 +149,7 @@ def test_the_command_writes_a_page_of_the_features_asked_for(
     [(("--features", "3,x"), "whole number; write"), (("--features", "999"), "has 512 features"),
      (("--layers", "0"), "no layer 0"), (("--model", "nowhere/at-all"), "nowhere/at-all")],
 )  # fmt: skip
-def test_features_that_are_not_there_are_refused(
+def test_missing_features_are_refused(
     demo_runs: tuple[Path, list[Path]], command, tmp_path: Path, options: tuple[str, str], says: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -40,7 +40,7 @@ def strictly(text: str) -> Any:
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
 
 
-def test_metrics_agree_with_the_commands(
+def test_report_metrics_agree_with_the_commands(
     metrics: dict[str, Any], demo_runs: tuple[Path, list[Path]], command
 ) -> None:  # fmt: skip
     path, folders = demo_runs
@@ -54,7 +54,7 @@ def test_metrics_agree_with_the_commands(
     assert metrics["scope"]["held_out"] == 12
 
 
-def test_each_table_of_the_page_shows_numbers_of_one_sample(metrics: dict[str, Any], report: Path) -> None:
+def test_report_tables_show_numbers_of_one_sample_each(metrics: dict[str, Any], report: Path) -> None:
     """The held-out measures and those of the few patched contexts both have an L0."""
     page = (report / "index.html").read_text()
     hook = "blocks.4.hook_mlp_out"
@@ -86,7 +86,7 @@ def test_each_table_of_the_page_shows_numbers_of_one_sample(metrics: dict[str, A
                 assert of_points[about] == line["value"]
 
 
-def test_every_table_is_also_csv(metrics: dict[str, Any], report: Path) -> None:
+def test_report_tables_are_also_csv(metrics: dict[str, Any], report: Path) -> None:
     tables = [key for key, value in metrics.items() if isinstance(value, list)]
     assert len(tables) == 13
     tables.remove("left_out")
@@ -102,7 +102,7 @@ def test_every_table_is_also_csv(metrics: dict[str, Any], report: Path) -> None:
             assert f"`{column}`" in documented, f"docs/report.md does not say what {name}'s {column} is"
 
 
-def test_every_figure_of_the_post_is_drawn_and_has_its_data(report: Path) -> None:
+def test_report_draws_every_figure_of_the_post_with_its_data(report: Path) -> None:
     names = {path.stem for path in (report / "figures").glob("*.png")}
     drawn = {int(name.split("_")[1]) for name in names if name.startswith("figure_")}
     assert drawn == set(range(1, 17)) - {4}  # 3 and 4 are one: of whatever store it is
@@ -118,7 +118,7 @@ def printed_commands(report: Path) -> list[list[str]]:
     return [shlex.split(unescape(line)) for line in printed[1].splitlines()]
 
 
-def test_the_printed_commands_are_those_that_made_the_store_and_the_runs(
+def test_report_prints_the_commands_that_made_the_store_and_the_runs(
     report: Path, demo_runs: tuple[Path, list[Path]], command
 ) -> None:
     """Each command, executed, recognises what is there as its own: other settings would be refused by name."""
@@ -130,7 +130,7 @@ def test_the_printed_commands_are_those_that_made_the_store_and_the_runs(
         assert "nothing to do" in done.stdout + done.stderr
 
 
-def test_the_page_stands_alone(report: Path) -> None:
+def test_report_page_links_nothing_outside_its_folder(report: Path) -> None:
     for page in ("index.html", "features.html"):
         text = (report / page).read_text()
         assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
@@ -138,7 +138,7 @@ def test_the_page_stands_alone(report: Path) -> None:
         assert not re.search(r"<script[^>]+src=", text)
 
 
-def test_the_report_without_the_model_leaves_out_what_needs_it(
+def test_report_without_the_model_leaves_out_patching(
     demo_runs: tuple[Path, list[Path]], command, tmp_path: Path
 ) -> None:
     path, folders = demo_runs
@@ -165,7 +165,7 @@ def test_the_report_without_the_model_leaves_out_what_needs_it(
     assert "figure_08_l0" in (tmp_path / "r" / "index.html").read_text()
 
 
-def test_a_report_on_baselines_alone_shows_nothing_of_nsae(
+def test_report_on_baselines_alone_mentions_no_nsae(
     demo_runs: tuple[Path, list[Path]], command, tmp_path: Path
 ) -> None:
     path, folders = demo_runs
@@ -220,7 +220,7 @@ def opened(browser: Any, report: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("name", ["index.html", "features.html"])
-def test_it_opens_offline_with_every_image_drawn_and_nothing_beside_the_screen(
+def test_report_page_opens_offline_with_every_image_and_without_horizontal_scrolling(
     opened: Any, name: str, width: int
 ) -> None:
     page = opened(name, width)
@@ -230,7 +230,7 @@ def test_it_opens_offline_with_every_image_drawn_and_nothing_beside_the_screen(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_tables_sort_by_number_and_by_text_both_ways(opened: Any) -> None:
+def test_report_tables_sort_by_number_and_text_both_ways(opened: Any) -> None:
     page = opened("index.html")
     table = page.locator("#measures ~ .scroll table").first
     values = "(t, i) => [...t.tBodies[0].rows].map(r => r.cells[i].dataset.value ?? r.cells[i].textContent.trim())"
@@ -250,7 +250,7 @@ def test_tables_sort_by_number_and_by_text_both_ways(opened: Any) -> None:
     assert runs[-1].startswith("nsae")
 
 
-def test_the_search_leaves_the_features_that_have_all_its_words(opened: Any) -> None:
+def test_feature_search_shows_the_features_with_all_words(opened: Any) -> None:
     page = opened("features.html")
     total = page.locator(".feature").count()
     assert total >= 8
@@ -271,7 +271,7 @@ def test_the_search_leaves_the_features_that_have_all_its_words(opened: Any) -> 
     assert page.evaluate("document.getElementById(decodeURIComponent(location.hash.slice(1))) !== null")
 
 
-def test_printed_it_is_whole(opened: Any, tmp_path: Path) -> None:
+def test_report_prints_to_pdf_with_all_details_open(opened: Any, tmp_path: Path) -> None:
     page = opened("index.html")
     page.pdf(path=tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
@@ -279,7 +279,7 @@ def test_printed_it_is_whole(opened: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["index.html", "features.html"])
-def test_printed_on_a4_no_column_is_cut_and_shades_stay(opened: Any, name: str) -> None:
+def test_report_printed_on_a4_keeps_columns_and_shades(opened: Any, name: str) -> None:
     page = opened(name, 718)  # A4 less Chromium's margins, in CSS pixels
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 718

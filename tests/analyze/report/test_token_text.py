@@ -43,7 +43,7 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
 @given(texts=st.lists(st.text(alphabet="a b.\n你好é🎉👩‍🚀", max_size=20), min_size=1, max_size=3))
-def test_parts_join_to_the_texts_and_their_separators(tokenizer: Any, texts: list[str]) -> None:
+def test_token_texts_join_to_the_texts_and_their_separators(tokenizer: Any, texts: list[str]) -> None:
     separator = tokenizer.eos_token
     ids = [i for text in texts for i in [*ids_of(tokenizer, text), tokenizer.eos_token_id]]
     found = parts(tokenizer, ids)
@@ -52,7 +52,7 @@ def test_parts_join_to_the_texts_and_their_separators(tokenizer: Any, texts: lis
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
-def test_each_word_keeps_the_space_before_it_and_a_character_goes_to_its_last_token(tokenizer: Any) -> None:
+def test_token_text_keeps_leading_spaces_and_gives_a_character_to_its_last_token(tokenizer: Any) -> None:
     ids = ids_of(tokenizer, "a bc 🎉 d")
     found = parts(tokenizer, ids)
     assert "".join(found) == "a bc 🎉 d"
@@ -62,7 +62,7 @@ def test_each_word_keeps_the_space_before_it_and_a_character_goes_to_its_last_to
     assert "".join(found[emoji + 1 :]) == " d"
 
 
-def test_bytes_that_are_no_character_are_shown_where_the_text_ends_in_them() -> None:
+def test_incomplete_character_at_the_end_is_shown_as_replacement() -> None:
     tokenizer = TOKENIZERS["SentencePiece"]
     found = parts(tokenizer, ids_of(tokenizer, "a🎉")[:-1])
     assert "".join(found[:2]) == "a"
@@ -70,13 +70,13 @@ def test_bytes_that_are_no_character_are_shown_where_the_text_ends_in_them() -> 
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
-def test_characters_after_the_end_of_a_cut_one_are_whole(cut: int) -> None:
+def test_characters_after_a_cut_one_are_whole(cut: int) -> None:
     tokenizer = TOKENIZERS["SentencePiece"]
     found = parts(tokenizer, ids_of(tokenizer, "🎉🎉🚀好 a")[1 + cut :])
     assert "".join(found) == "\ufffd" * (4 - cut) + "🎉🚀好 a"
 
 
-def test_a_token_alone_keeps_its_space_and_shows_its_bytes() -> None:
+def test_single_token_text_keeps_its_space_and_shows_its_bytes() -> None:
     llama, gpt2 = TOKENIZERS["SentencePiece"], TOKENIZERS["byte-level BPE"]
     assert [alone(llama, llama.convert_tokens_to_ids(piece)) for piece in ("▁l", "s", "<0xF0>", "<0x0A>", "</s>")] == [
         " l", "s", "\\xf0", "\n", "</s>",
@@ -99,9 +99,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("prefix", ["none", "eos"])
-def test_contexts_of_a_store_read_as_the_documents_they_were_cut_from(
-    prefix: str, model: Path, command, tmp_path: Path
-) -> None:
+def test_context_texts_of_a_store_are_those_of_its_documents(prefix: str, model: Path, command, tmp_path: Path) -> None:
     words, rng = TEXT.split(" "), random.Random(0)
     texts = [" ".join(rng.choices(words, k=20)) for _ in range(60)]
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
@@ -130,7 +128,7 @@ def test_contexts_of_a_store_read_as_the_documents_they_were_cut_from(
 
 
 @pytest.mark.parametrize("name", ["models/stories15M", "models/gpt2-tokenizer", "models/stories260K"])
-def test_real_tokenizers_give_back_the_text(name: str) -> None:
+def test_token_texts_of_pretrained_tokenizers_join_to_the_text(name: str) -> None:
     path = Path(__file__).resolve().parents[4] / "shared" / name
     if not path.exists():
         pytest.skip(f"needs {name}, which is not on this machine")

@@ -71,7 +71,7 @@ def effect(model: Any, where: str, direction: Callable[[Tensor], Tensor], step: 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_change_as_the_unembedding_says(family: str) -> None:
+def test_unembedding_predicts_the_change_of_the_logits(family: str) -> None:
     name, sizes, norm_name = FAMILIES[family]
     model = tiny(name, sizes)
     weight = unembedding(model).double()
@@ -89,7 +89,7 @@ def test_logits_change_as_the_unembedding_says(family: str) -> None:
     assert torch.nn.functional.cosine_similarity(change, expected, dim=0) > 1 - 1e-6
 
 
-def test_a_projection_before_the_head_is_passed() -> None:
+def test_unembedding_includes_a_projection_before_the_head() -> None:
     """OPT 350M has no final norm, and unembeds a projection of the residual stream."""
     model = tiny("OPTConfig", SIZES | OPT_SIZES | {"word_embed_proj_dim": 10, "do_layer_norm_before": False})
     weight = unembedding(model)
@@ -97,7 +97,7 @@ def test_a_projection_before_the_head_is_passed() -> None:
     torch.testing.assert_close(weight, expected.detach())
 
 
-def test_a_models_modules_keep_no_hooks() -> None:
+def test_unembedding_leaves_no_hooks_on_the_model() -> None:
     model = tiny("LlamaConfig", SIZES)
     unembedding(model)
     assert not any(module._forward_hooks for module in model.modules())

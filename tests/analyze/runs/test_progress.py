@@ -66,7 +66,7 @@ def measuring(command: str, store: Path, out: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["runs", "measures", "dictionary", "stability", "pareto"])
-def test_every_command_says_how_far_each_run_was_trained(name: str, trained, command, tmp_path: Path) -> None:
+def test_analyze_commands_show_the_trained_rows_of_each_run(name: str, trained, command, tmp_path: Path) -> None:
     store, finished, stopped, _ = trained
     start = ["analyze", "runs"] if name == "runs" else measuring(name, store, tmp_path)
     table, as_json, as_csv = (
@@ -103,7 +103,7 @@ def test_every_command_says_how_far_each_run_was_trained(name: str, trained, com
         assert ("baseline_l1=0.01", str(PLANNED), str(PLANNED), "True") in progress
 
 
-def test_a_page_of_features_says_how_far_each_run_was_trained(trained, command, tmp_path: Path) -> None:
+def test_feature_page_shows_the_trained_rows_of_each_run(trained, command, tmp_path: Path) -> None:
     store, _, stopped, _ = trained
     done = command(*measuring("features", store, tmp_path / "f"), stopped)
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,7 @@ def test_a_page_of_features_says_how_far_each_run_was_trained(trained, command, 
         assert (feature["trained"], feature["planned"], feature["finished"]) == (ROWS, PLANNED, False)
 
 
-def test_the_report_marks_unfinished_runs_gives_no_verdict_on_them_and_leaves_out_diverged_ones(
+def test_report_marks_unfinished_runs_without_verdicts_and_leaves_out_diverged_ones(
     trained, command, tmp_path: Path
 ) -> None:
     store, finished, stopped, diverged = trained
@@ -140,7 +140,7 @@ def test_the_report_marks_unfinished_runs_gives_no_verdict_on_them_and_leaves_ou
 
 
 @pytest.mark.parametrize("name", ["runs", "measures", "dictionary", "stability", "pareto", "features"])
-def test_a_diverged_run_is_left_out_of_every_command_with_a_note(name: str, trained, command, tmp_path: Path) -> None:
+def test_analyze_commands_leave_out_a_diverged_run_with_a_note(name: str, trained, command, tmp_path: Path) -> None:
     store, finished, _, diverged = trained
     start = ["analyze", "runs"] if name == "runs" else measuring(name, store, tmp_path / "out")
     done = command(*start, finished, diverged)
@@ -150,7 +150,9 @@ def test_a_diverged_run_is_left_out_of_every_command_with_a_note(name: str, trai
 
 
 @pytest.mark.parametrize("name", ["runs", "measures", "dictionary", "stability", "pareto", "features", "report"])
-def test_diverged_runs_alone_are_one_sentence(name: str, trained, command, tmp_path: Path) -> None:
+def test_analyze_commands_refuse_diverged_runs_alone_with_one_sentence(
+    name: str, trained, command, tmp_path: Path
+) -> None:
     store, _, _, diverged = trained
     start = ["analyze", "runs"] if name == "runs" else measuring(name, store, tmp_path / "out")
     done = command(*start, diverged / "baseline_lr=1e+30")
@@ -195,7 +197,7 @@ def test_patching_marks_an_unfinished_run_and_leaves_out_a_diverged_one(demo_sto
     }
 
 
-def test_patching_diverged_runs_alone_is_one_sentence(demo_store: Path, patchable, command) -> None:
+def test_patching_refuses_diverged_runs_alone_with_one_sentence(demo_store: Path, patchable, command) -> None:
     bad = patchable / "diverged" / "baseline_lr=1e+30"
     done = command("analyze", "patch", "--store", demo_store, bad, "--device", "cpu")
     assert done.returncode == 2

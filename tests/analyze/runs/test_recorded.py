@@ -30,7 +30,7 @@ def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(comm
         assert (row["l0"], row["gamma"], row["suppression"]) == (record["l0"], record["gamma"], record["suppression"])
 
 
-def test_csv_has_what_json_has_and_the_table_a_line_for_each_run_and_layer(command, experiment: Path) -> None:
+def test_runs_csv_equals_json_and_the_table_has_a_line_per_run_and_layer(command, experiment: Path) -> None:
     rows = json.loads(command("analyze", "runs", experiment, "--json").stdout)
     read = list(csv.DictReader(io.StringIO(command("analyze", "runs", experiment, "--csv").stdout)))
     assert [float(row["l0"]) for row in read] == [row["l0"] for row in rows]
@@ -40,7 +40,9 @@ def test_csv_has_what_json_has_and_the_table_a_line_for_each_run_and_layer(comma
     assert f" {off:.3g} / {on:.3g} " in table[2]
 
 
-def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, experiment: Path, tmp_path: Path) -> None:
+def test_folder_without_runs_or_measures_is_refused_with_one_sentence(
+    command, experiment: Path, tmp_path: Path
+) -> None:
     for path in (tmp_path / "made.zarr", experiment / "nsae" / "final"):
         done = command("analyze", "runs", path)
         assert done.returncode == 2
@@ -56,19 +58,17 @@ def test_a_folder_without_runs_or_without_measures_is_one_sentence(command, expe
     assert "nsae" not in done.stdout
 
 
-def test_a_folder_of_experiments_has_the_runs_of_all_of_them(command, experiment: Path) -> None:
+def test_folder_of_experiments_gives_the_runs_of_all_of_them(command, experiment: Path) -> None:
     whole = json.loads(command("analyze", "runs", experiment.parent, "--json").stdout)
     assert whole == json.loads(command("analyze", "runs", experiment, "--json").stdout)
 
 
-def test_runs_of_one_name_in_folders_of_one_name_are_told_apart() -> None:
+def test_short_names_of_runs_are_unique() -> None:
     paths = [Path("/c/a/nsae/nsae"), Path("/c/b/nsae/nsae"), Path("/c/b/baseline"), Path("/c/b/nsae/other")]
     assert list(short_names(paths).values()) == ["a/nsae/nsae", "b/nsae/nsae", "baseline", "other"]
 
 
-def test_a_half_written_last_measure_is_left_out_and_damaged_settings_are_one_sentence(
-    command, experiment: Path
-) -> None:
+def test_half_written_last_metrics_line_is_ignored_and_damaged_settings_are_refused(command, experiment: Path) -> None:
     rows = command("analyze", "runs", experiment, "--json").stdout
     with open(experiment / "nsae" / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"step": 6')
@@ -79,7 +79,7 @@ def test_a_half_written_last_measure_is_left_out_and_damaged_settings_are_one_se
     assert "run.json is damaged" in done.stderr
 
 
-def test_weights_that_are_cut_off_are_one_sentence(command, make_store, train_small) -> None:
+def test_truncated_weights_are_refused_with_one_sentence(command, make_store, train_small) -> None:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})
     weights = train_small(store, "--variant", "nsae") / "nsae" / "final" / "sae.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

@@ -10,9 +10,7 @@ from analyze.runs.repeat import commands
 from analyze.runs.trained_run import find_runs
 
 
-def test_the_printed_training_makes_the_recorded_runs_zeros_and_odd_paths_included(
-    make_store, train_small, command, tmp_path: Path
-) -> None:
+def test_printed_train_command_repeats_the_recorded_runs(make_store, train_small, command, tmp_path: Path) -> None:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 8}, name="a store's $HOME.zarr")
     out = train_small(
         store, "--variant", "nsae", "--lr", "0.00001234567", "--sigma", "0,0.5", "--seed", "0,7",

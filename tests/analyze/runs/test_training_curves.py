@@ -21,12 +21,14 @@ def curve(values: list[float]) -> Curve:
     ("values", "rows"),
     [([8, 4, 2, 1.05, 1], 40), ([1, 1, 1], 10), ([1, 5, 1], 30), ([2, 1.1, 0.8, 1], 40), ([3, 2, 0], None)],
 )
-def test_a_curve_is_near_its_end_once_it_stays_within_a_tenth_of_it(values: list[float], rows: int | None) -> None:
+def test_rows_to_near_end_is_where_a_curve_stays_within_a_tenth_of_its_last_value(
+    values: list[float], rows: int | None
+) -> None:
     assert rows_to_near_end(curve(values)) == rows
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30))
-def test_from_there_on_no_point_is_further_away_and_the_one_before_is(values: list[float]) -> None:
+def test_rows_to_near_end_is_the_first_such_point(values: list[float]) -> None:
     one = curve(values)
     rows = rows_to_near_end(one)
     assert rows is not None
@@ -35,7 +37,7 @@ def test_from_there_on_no_point_is_further_away_and_the_one_before_is(values: li
     assert after == 0 or abs(values[after - 1] / values[-1] - 1) > 0.1
 
 
-def test_curves_hold_what_the_metrics_say(demo_runs: tuple[Path, list[Path]]) -> None:
+def test_training_curves_hold_the_values_of_metrics_jsonl(demo_runs: tuple[Path, list[Path]]) -> None:
     runs = find_runs(demo_runs[1])
     found = {(c.run, c.hook, c.split, c.noise, c.measure): c for c in curves(runs)}
     run = next(run for run in runs if run.variant == "nsae")
