@@ -10,7 +10,7 @@ from typing import Any
 from data.shuffle.quality import mixing
 from data.shuffle.stream import DEFAULT_POOL, held_bytes, training_order
 from data.store.reader import Store
-from data.store.stats import ALL, WITHOUT_FIRST
+from data.store.stats import Subset
 from data.system.location import total_bytes
 
 
@@ -23,12 +23,12 @@ def store_facts(store: Store) -> dict[str, Any]:
         hooks.append(
             {
                 "hook": hook,
-                "d": store.d(hook),
-                "mean_norm": statistics.mean_norm(ALL),
-                "norm_variance": statistics.norm_variance(ALL),
-                "mean_norm_without_position_0": statistics.mean_norm(WITHOUT_FIRST),
-                "norm_variance_without_position_0": statistics.norm_variance(WITHOUT_FIRST),
-                "largest_entry": statistics.largest(ALL),
+                "d": store.width(hook),
+                "mean_norm": statistics.mean_norm(),
+                "norm_variance": statistics.norm_variance(),
+                "mean_norm_without_position_0": statistics.mean_norm(Subset.WITHOUT_FIRST),
+                "norm_variance_without_position_0": statistics.norm_variance(Subset.WITHOUT_FIRST),
+                "largest_entry": statistics.largest(),
                 "relative_error": store.provenance["model"].get("relative_error", {}).get(hook),
             }
         )

@@ -191,7 +191,7 @@ def main(ctx: click.Context, /, **given: Any) -> None:
         end(out, experiment.runs, options)
         return
     check_writable(out, "--resume" if options["resume"] else "--out")
-    plan = make_plan(experiment, store.d(experiment.hooks[0]), device)
+    plan = make_plan(experiment, store.width(experiment.hooks[0]), device)
     check_memory(plan, experiment, store, device)
     if options["show"]:
         show_runs(runs, {**options, "out": out})

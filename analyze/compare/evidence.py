@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from analyze.compare import pareto
-from analyze.measure.definitions import ALL
 from analyze.measure.dictionary_summary import Portrait
 from analyze.measure.over_training import OverTraining
 from analyze.runs.trained_run import FittedRun, hooks_of
 from analyze.runs.training_curves import Curve
 from analyze.statistics.estimates import Estimate, Estimates, Key
+from data.store.stats import Subset
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Evidence:
 
     def value(self, run: FittedRun, hook: str, measure: str) -> Estimate | None:
         """On the held-out split, noise off, all positions."""
-        return self.held_out.get(Key(run.name, hook, False, ALL, measure))
+        return self.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
 
 
 def kind_of(run: FittedRun) -> str:

@@ -14,11 +14,11 @@ from itertools import combinations
 
 import numpy as np
 
-from analyze.measure.definitions import ALL
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.bootstrap import Float
 from analyze.statistics.estimates import Estimate, Estimates, Key, difference, fewest_groups
 from analyze.tables import Row, markdown, short, trained_on, with_interval
+from data.store.stats import Subset
 
 MEASURES = ("l2", "explained_variance", "suppression", "gamma", "nats_lost", "score", "kl", "agreement")
 PLACES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
@@ -60,7 +60,7 @@ class Curve:
 
     def points(self, estimates: Estimates, measure: str) -> list[Estimate]:
         """The measure at each run."""
-        return [estimates[Key(run, self.hook, self.noise, ALL, measure)] for run in self.runs]
+        return [estimates[Key(run, self.hook, self.noise, Subset.ALL, measure)] for run in self.runs]
 
     def at(self, l0: float, values: Sequence[Estimate]) -> Estimate:
         """The measure at an L0 within the range, interpolated; in each replicate between that replicate's points."""
@@ -85,7 +85,7 @@ def curves(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Curve]:
     for family, members in families(runs).items():
         for hook in hooks:
             for noise in (False, True):
-                keys = [Key(run.name, hook, noise, ALL, "l0") for run in members]
+                keys = [Key(run.name, hook, noise, Subset.ALL, "l0") for run in members]
                 l0 = {key.run: estimates[key] for key in keys if key in estimates and estimates[key].value > 0}
                 if l0:
                     ordered = sorted(l0, key=lambda run: l0[run].value)

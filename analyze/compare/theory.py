@@ -10,9 +10,9 @@ from __future__ import annotations
 from itertools import product
 
 from analyze.compare.evidence import Evidence
-from analyze.measure.definitions import ALL
 from analyze.statistics.estimates import Key
 from analyze.tables import Row
+from data.store.stats import Subset
 
 STEPS = {"l1_over_norm": "‖c‖₁ / ‖x̂‖₂", "cosine": "cos(x, x̂)"}
 NEARLY_ORTHOGONAL = "share of live pairs of features at cosines within ±0.2"
@@ -23,7 +23,7 @@ def theory_lines(evidence: Evidence) -> list[Row]:
     lines: list[Row] = []
     for run, (measure, step) in product(evidence.runs, STEPS.items()):
         for hook in run.hooks:
-            found = evidence.held_out.get(Key(run.name, hook, False, ALL, measure))
+            found = evidence.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
             if found is not None:
                 low, high = found.interval
                 lines.append({"run": run.name, "hook": hook, "step": step, "value": found.value, "low": low,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analyze.statistics.bootstrap import Float
+from data.store.stats import Subset
 from train.measures import NO_VARIANCE
 
 COLUMNS = ("rows", "l0", "l1", "squared_error", "square", "norm", "norm_out", "ratio", "dot", "square_out",
@@ -90,15 +91,15 @@ def position_bins(n_positions: int) -> list[tuple[str, int, int]]:
 
 
 Number = TypeVar("Number", np.int64, np.float64)
-ALL, WITHOUT_FIRST = "all", "without 0"
 
 
 def subsets(by_bin: NDArray[Number], bins: list[tuple[str, int, int]], axis: int) -> Mapping[str, NDArray[Number]]:
     """Sums by bin of positions, along `axis`, to sums by subset: all rows, those not at position 0, and each bin."""
     first = [i for i, (_, begin, _) in enumerate(bins) if begin == 0]
     every = by_bin.sum(axis=axis)
-    found = {ALL: every, WITHOUT_FIRST: every - by_bin.take(first, axis=axis).sum(axis=axis)}
-    return found | {name: by_bin.take(i, axis=axis) for i, (name, _, _) in enumerate(bins)}
+    without_first = every - by_bin.take(first, axis=axis).sum(axis=axis)
+    by_subset = {Subset.ALL.value: every, Subset.WITHOUT_FIRST.value: without_first}
+    return by_subset | {name: by_bin.take(i, axis=axis) for i, (name, _, _) in enumerate(bins)}
 
 
 def density_histogram(fires: NDArray[np.int64], n_rows: int) -> tuple[Float, NDArray[np.int64]]:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch.nn.functional import one_hot
 
 from analyze.measure.cache import NOTHING, Kept, device_identity
-from analyze.measure.definitions import ALL, COLUMNS, density_histogram, measures, row_columns, subsets
+from analyze.measure.definitions import COLUMNS, density_histogram, measures, row_columns, subsets
 from analyze.measure.heldout import Heldout
 from analyze.runs.trained_run import FittedRun, hooks_of
 from analyze.statistics import bootstrap
 from analyze.statistics.estimates import Estimates, of_one
 from analyze.tables import Row, markdown, short, trained_on, with_interval
 from data.command.progress import Bar
+from data.store.stats import Subset
 from train.sae import SAE
 from train.step.noise import torch_seed
 
@@ -91,7 +92,7 @@ class Fires:
 
     @property
     def all(self) -> Counts:
-        return self.by_subset[ALL]
+        return self.by_subset[Subset.ALL]
 
     def lines(self) -> list[Row]:
         return [self._line(subset, counts) for subset, counts in self.by_subset.items()]
@@ -218,9 +219,13 @@ SHOWN = {"l0": "L0", "l2": "L2", "explained_variance": "explained variance", "su
 
 def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
     """Markdown: of each SAE, noise off and on, measures over all positions with their intervals, and its dead share."""
-    of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines if line["subset"] == ALL}
+    of = {
+        (line["hook"], line["run"], line["noise"], line["measure"]): line
+        for line in lines
+        if line["subset"] == Subset.ALL
+    }
     rows = []
-    for about in (line for line in features if line["subset"] == ALL):
+    for about in (line for line in features if line["subset"] == Subset.ALL):
         key = (about["hook"], about["run"], about["noise"])
         lines_of = [of[*key, name] for name in SHOWN]
         cells = [trained_on(lines_of[0]), *map(with_interval, lines_of)]

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from analyze.measure.definitions import ALL, WITHOUT_FIRST
 from analyze.statistics.bootstrap import Float
 from analyze.tables import Row, markdown, short
 from data.store import stats
 from data.store.layout import Split
 from data.store.reader import Store
+from data.store.stats import Subset
 
-SUBSETS = {ALL: stats.ALL, WITHOUT_FIRST: stats.WITHOUT_FIRST}
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -44,10 +43,10 @@ def norm_lines(norms: Norms) -> list[Row]:
     """
     lines = []
     for hook, found in norms.by_hook.items():
-        for name, subset in SUBSETS.items():
+        for subset in Subset:
             quantiles = norm_quantiles(found, subset, QUANTILES)
             lines.append({
-                "model": norms.model, "hook": hook, "subset": name, "rows": found.count(subset),
+                "model": norms.model, "hook": hook, "subset": subset, "rows": found.count(subset),
                 "mean": found.mean_norm(subset), "variance": found.norm_variance(subset),
                 **{f"q{round(100 * q):02}": value for q, value in zip(QUANTILES, quantiles, strict=True)},
                 "largest_entry": found.largest(subset),
@@ -59,16 +58,16 @@ def histogram_lines(norms: Norms) -> list[Row]:
     """One line for each bin that has rows: the norms from `low` to `high`, and how many rows have them."""
     edges = np.concatenate([[0.0], stats.bin_edges(), [np.inf]])
     return [
-        {"model": norms.model, "hook": hook, "subset": name, "low": float(edges[i]), "high": float(edges[i + 1]),
+        {"model": norms.model, "hook": hook, "subset": subset, "low": float(edges[i]), "high": float(edges[i + 1]),
          "rows": int(counts[i])}
         for hook, found in norms.by_hook.items()
-        for name, subset in SUBSETS.items()
-        for counts in [found.histogram[subset]]
+        for subset in Subset
+        for counts in [found.histogram[subset.axis_index]]
         for i in np.flatnonzero(counts)
     ]  # fmt: skip
 
 
-def norm_quantiles(found: stats.NormStats, subset: int, quantiles: Sequence[float]) -> Float:
+def norm_quantiles(found: stats.NormStats, subset: Subset, quantiles: Sequence[float]) -> Float:
     """Quantiles of ‖x‖₂: float64, one for each of `quantiles`, rising with them; NaN without rows.
 
     The histogram says how many norms are in each bin. Within a bin they are spread as in the log-normal distribution
@@ -76,12 +75,12 @@ def norm_quantiles(found: stats.NormStats, subset: int, quantiles: Sequence[floa
     own. The error is under 1 % for smooth distributions, and under that of the bin's middle (4.4 %) for those with a
     jump or two peaks.
     """
-    rest = _Norms.of(found.histogram[stats.WITHOUT_FIRST], found.norms[stats.WITHOUT_FIRST])
+    whole, without_first = Subset.ALL.axis_index, Subset.WITHOUT_FIRST.axis_index
+    rest = _Norms.of(found.histogram[without_first], found.norms[without_first])
     first = _Norms.of(
-        found.histogram[stats.ALL] - found.histogram[stats.WITHOUT_FIRST],
-        found.norms[stats.ALL] - found.norms[stats.WITHOUT_FIRST],
+        found.histogram[whole] - found.histogram[without_first], found.norms[whole] - found.norms[without_first]
     )
-    parts = [rest] if subset == stats.WITHOUT_FIRST else [rest, first]
+    parts = [rest] if subset == Subset.WITHOUT_FIRST else [rest, first]
     counts = np.sum([part.counts for part in parts], axis=0)
     if not counts.sum():
         return np.full(len(quantiles), np.nan)

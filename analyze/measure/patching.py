@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analyze.measure.cache import NOTHING, Kept, device_identity
-from analyze.measure.definitions import ALL
 from analyze.measure.heldout import Heldout, Ints
 from analyze.measure.patched_model import PatchableModel
 from analyze.runs.trained_run import FittedRun, hooks_of
@@ -42,6 +41,7 @@ from analyze.tables import Row, markdown, trained_on, with_interval
 from data.command.progress import Bar
 from data.errors import InputError
 from data.store.reader import Store
+from data.store.stats import Subset
 from train.sae import SAE
 from train.step.noise import torch_seed
 
@@ -240,7 +240,7 @@ def _estimates(several: Sequence[bootstrap.Float], drawn: bootstrap.Float, key: 
     """Of sums by group, clean, zeroed, with the mean and patched; all resampled alike."""
     values = patch_measures(*(sums.sum(axis=0) for sums in several))
     replicates = patch_measures(*(bootstrap.resampled(sums, drawn) for sums in several))
-    return of_one(values, replicates, (*key, ALL), drawn.shape[1])
+    return of_one(values, replicates, (*key, Subset.ALL), drawn.shape[1])
 
 
 NEEDED = 0.01  # nats a token lost by zeroing a layer, for a score to mean something

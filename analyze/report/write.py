@@ -22,7 +22,6 @@ from analyze.compare.claims import claims
 from analyze.compare.claims.rule import UNFINISHED, named
 from analyze.compare.theory import theory_lines
 from analyze.measure import dictionary_summary
-from analyze.measure.definitions import ALL, WITHOUT_FIRST
 from analyze.measure.norms import norm_lines
 from analyze.measure.over_training import over_training_lines
 from analyze.report import html
@@ -36,6 +35,7 @@ from analyze.statistics.estimates import lines as as_lines
 from analyze.tables import Row, as_csv, how_far, short
 from data.command.json_text import json_text
 from data.command.progress import Bar
+from data.store.stats import Subset
 from data.summary import store_facts
 from data.system.location import write_file
 
@@ -125,14 +125,14 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
     model = results.store.provenance["model"]["name"]
     variants = list(dict.fromkeys(run.variant for run in runs))
     overall, by_layer = (
-        [line for line in found["claims"] if (line["hook"] == ALL) == whole] for whole in (True, False)
+        [line for line in found["claims"] if (line["hook"] == "all") == whole] for whole in (True, False)
     )
     dead = [
         {"run": f["run"], "hook": f["hook"], "noise": f["noise"], "subset": f["subset"], "measure": "dead",
          "value": f["dead"], "low": None, "high": None}
         for f in found["features"]
     ]  # fmt: skip
-    measured = [li for li in (*found["measures"], *dead) if li["subset"] in (ALL, WITHOUT_FIRST)]
+    measured = [li for li in (*found["measures"], *dead) if li["subset"] in (Subset.ALL, Subset.WITHOUT_FIRST)]
     compared = [{**li, "pair": f"{li['second']} − {li['first']}"} for li in found["matched"] if li["l0"] is not None]
     empty = {"matched": not compared, "claims": not found["claims"]}
     sections = [(id_, name) for id_, name in SECTIONS.items() if not empty.get(id_)]

@@ -80,7 +80,7 @@ class ShuffledStream:
         pin: bool = False,
     ) -> None:
         self.store, self.hooks, self.batch_size = store, list(hooks or store.hooks), batch_size
-        widths = {store.d(hook) for hook in self.hooks}
+        widths = {store.width(hook) for hook in self.hooks}
         if len(widths) > 1:
             raise InputError(f"hooks of different widths {sorted(widths)} cannot share a batch; stream them apart")
         self.order, self._members = training_order(store, pool=pool, seed=seed)
@@ -275,7 +275,7 @@ def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[i
 
 def shard_bytes(store: Store, hooks: Sequence[str]) -> int:
     """Bytes of one shard of the hooks, mapped or in memory."""
-    return sum(store.d(hook) for hook in hooks) * stored_dtype(store.dtype).itemsize * store.layout.rows_per_shard
+    return sum(store.width(hook) for hook in hooks) * stored_dtype(store.dtype).itemsize * store.layout.rows_per_shard
 
 
 def held_shards(store: Store, hooks: Sequence[str], pool: int) -> int:

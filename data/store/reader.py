@@ -11,7 +11,7 @@ Needs neither zarr nor the language model's libraries. Not here: the shuffled st
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -80,7 +80,7 @@ class Store:
     def layout(self) -> Layout:
         return self.schema.layout
 
-    def d(self, hook: str) -> int:
+    def width(self, hook: str) -> int:
         """Width of a hook's rows. Raises StoreError for a hook that the store does not have."""
         self._known(hook)
         return self.schema.widths[hook]
@@ -131,6 +131,26 @@ class Store:
             return torch.from_numpy(self.rows(hook, shard))
         return as_torch(self.stored(hook, shard), self.dtype)
 
+    def batches(
+        self, split: Split, hooks: Sequence[str], *, batch_size: int, n_rows: int | None = None
+    ) -> Iterator[torch.Tensor]:
+        """Yield a split's rows once, in stored order: tensors [layers, batch, d] of the stored type (float32 for int8).
+
+        Stops after `n_rows` rows, if given. A batch never crosses a shard, so some are smaller than `batch_size`.
+        """
+        left = self.n_rows(split) if n_rows is None else n_rows
+        for shard in self.shards(split):
+            rows = [self.tensor(hook, shard) for hook in hooks]
+            checks = [self.size_check(hook, shard) for hook in hooks]
+            size = min(self.shard_rows(shard), left)
+            for begin in range(0, size, batch_size):
+                for check in checks:
+                    check()
+                yield torch.stack([x[begin : min(begin + batch_size, size)] for x in rows])
+            left -= size
+            if not left:
+                return
+
     def scales(self, hook: str, shard: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """int8's scales: by row float32 [rows], by channel float32 [d]."""
         return self._of_shard(row_scale_name(hook), shard), self.channel_scale(hook)
@@ -153,7 +173,7 @@ class Store:
 
     def statistics(self, hook: str, split: Split = "train") -> stats.NormStats:
         """Statistics over the committed rows of a split, merged from the shards'."""
-        return stats.merge(self.shard_statistics(hook, self.shards(split)), self.d(hook))
+        return stats.merge(self.shard_statistics(hook, self.shards(split)), self.width(hook))
 
     def shard_statistics(self, hook: str, shards: Iterable[int]) -> Iterator[stats.NormStats]:
         """Statistics of committed shards of a hook, one by one."""

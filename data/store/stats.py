@@ -12,6 +12,7 @@ import math
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -22,12 +23,23 @@ Float = NDArray[np.float64]
 
 _scratch = threading.local()
 
-ALL, WITHOUT_FIRST = 0, 1  # index of the subset, on axis −(1 + rank) of every array below
 COUNT, NORM_SUM, NORM_SQUARE_SUM, LARGEST = range(4)
 
 BINS_PER_OCTAVE = 8
 LOWEST_OCTAVE, HIGHEST_OCTAVE = -16, 20
 N_BINS = (HIGHEST_OCTAVE - LOWEST_OCTAVE) * BINS_PER_OCTAVE + 2  # one below, one at or above the range
+
+
+class Subset(StrEnum):
+    """The rows that a statistic or measure covers: all, or those not at position 0 of their context."""
+
+    ALL = "all"
+    WITHOUT_FIRST = "without 0"
+
+    @property
+    def axis_index(self) -> int:
+        """Index of the subset on axis 0 of the arrays of `NormStats` (axis 1 in the store)."""
+        return 0 if self is Subset.ALL else 1
 
 
 @cache
@@ -40,7 +52,7 @@ def bin_edges() -> Float:
 
 @dataclass(frozen=True)
 class NormStats:
-    """Sums over rows x [n, d]; axis 0 is the subset (ALL, WITHOUT_FIRST).
+    """Sums over rows x [n, d]; axis 0 is the `Subset`.
 
     moments: float64 [2, 2, d], Σx and Σx² of each channel. norms: float64 [2, 4], the number of rows, Σ‖x‖₂, Σ‖x‖₂²,
     and the largest |entry|. histogram: int64 [2, N_BINS] of ‖x‖₂ over `bin_edges()`.
@@ -50,31 +62,32 @@ class NormStats:
     norms: Float
     histogram: NDArray[np.int64]
 
-    def count(self, subset: int = ALL) -> int:
-        return int(self.norms[subset, COUNT])
+    def count(self, subset: Subset = Subset.ALL) -> int:
+        """Number of rows."""
+        return int(self.norms[subset.axis_index, COUNT])
 
-    def mean_norm(self, subset: int = ALL) -> float:
-        """Mean of ‖x‖₂, as in the post's Figs. 3, 4 and 7. NaN without rows."""
-        return float(self.norms[subset, NORM_SUM] / self.norms[subset, COUNT]) if self.count(subset) else float("nan")
+    def mean_norm(self, subset: Subset = Subset.ALL) -> float:
+        """Mean of ‖x‖₂, as in the post's Figs. 3, 4 and 7; NaN without rows."""
+        n, norm_sum = self.norms[subset.axis_index, [COUNT, NORM_SUM]]
+        return float(norm_sum / n) if n else float("nan")
 
-    def norm_variance(self, subset: int = ALL) -> float:
-        """Population variance of ‖x‖₂."""
-        if not self.count(subset):
-            return float("nan")
-        mean_square = self.norms[subset, NORM_SQUARE_SUM] / self.norms[subset, COUNT]
-        return float(max(mean_square - self.mean_norm(subset) ** 2, 0.0))
+    def norm_variance(self, subset: Subset = Subset.ALL) -> float:
+        """Population variance of ‖x‖₂; NaN without rows."""
+        n, square_sum = self.norms[subset.axis_index, [COUNT, NORM_SQUARE_SUM]]
+        return float(max(square_sum / n - self.mean_norm(subset) ** 2, 0.0)) if n else float("nan")
 
-    def mean(self, subset: int = ALL) -> Float:
+    def mean(self, subset: Subset = Subset.ALL) -> Float:
         """Mean row: float64 [d]."""
-        return np.asarray(self.moments[subset, 0] / self.norms[subset, COUNT])
+        return np.asarray(self.moments[subset.axis_index, 0] / self.count(subset))
 
-    def variance(self, subset: int = ALL) -> Float:
+    def variance(self, subset: Subset = Subset.ALL) -> Float:
         """Population variance of each channel: float64 [d]."""
-        mean_square = self.moments[subset, 1] / self.norms[subset, COUNT]
+        mean_square = self.moments[subset.axis_index, 1] / self.count(subset)
         return np.maximum(mean_square - self.mean(subset) ** 2, 0.0)
 
-    def largest(self, subset: int = ALL) -> float:
-        return float(self.norms[subset, LARGEST])
+    def largest(self, subset: Subset = Subset.ALL) -> float:
+        """Largest |entry|; 0 without rows."""
+        return float(self.norms[subset.axis_index, LARGEST])
 
 
 def empty(d: int) -> NormStats:
@@ -110,9 +123,9 @@ class Tally:
         rest, start = self._rest.total(), self._start.total()
         whole = merge([_both(rest), _both(start)], rest[0].shape[-1])
         return NormStats(
-            np.stack([whole.moments[ALL], rest[0]]),
-            np.stack([whole.norms[ALL], rest[1]]),
-            np.stack([whole.histogram[ALL], rest[2]]),
+            np.stack([whole.moments[0], rest[0]]),
+            np.stack([whole.norms[0], rest[1]]),
+            np.stack([whole.histogram[0], rest[2]]),
         )
 
 

@@ -12,7 +12,6 @@ from threading import Event
 
 import torch
 
-from data.store.batches import walk
 from data.store.reader import Store
 from train.experiment import Experiment
 from train.measures import Sums
@@ -39,8 +38,8 @@ def validate(
     """
     kinds = [(stack, noisy) for stack in stacks for noisy in ((False, True) if stack.sae.uses_noise else (False,))]
     totals: list[Sums | None] = [None] * len(kinds)
-    rows = walk(
-        store, "heldout", experiment.hooks, batch_size=experiment.batch_size, n_rows=experiment.reports.validate_rows
+    rows = store.batches(
+        "heldout", experiment.hooks, batch_size=experiment.batch_size, n_rows=experiment.reports.validate_rows
     )
     for number, batch in enumerate(rows):
         inputs = Inputs.of(batch, device)

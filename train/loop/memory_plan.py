@@ -184,6 +184,6 @@ def _drawn_rows(experiment: Experiment) -> int:
 
 def stream_buffers(store: Store, experiment: Experiment) -> int:
     """Bytes of the stream's batch buffers, and of its shards where they are decoded rather than mapped."""
-    row = sum(store.d(hook) for hook in experiment.hooks) * 4
+    row = sum(store.width(hook) for hook in experiment.hooks) * 4
     decoded = held_bytes(store, experiment.hooks, DEFAULT_POOL) if not store.mapped else 0
     return (1 + READ_AHEAD) * experiment.batch_size * row + decoded

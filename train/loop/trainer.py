@@ -21,7 +21,6 @@ from torch import Tensor
 from data.command.progress import Bar
 from data.shuffle.stream import ShuffledStream
 from data.store.reader import Store
-from data.store.stats import ALL
 from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.evaluate import restart_dead, validate
@@ -80,7 +79,7 @@ class Trainer:
         if device.type == "cuda":
             below = outputs.once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
             plan = replace(plan, max_sparse_density=below)
-        norms = [store.statistics(hook).mean_norm(ALL) for hook in experiment.hooks]
+        norms = [store.statistics(hook).mean_norm() for hook in experiment.hooks]
         self.stacks = make_stacks(plan, experiment, norms, device)
         self.runs = run_states(experiment.runs, self.stacks)
         self.noise = make_noise_source(plan, device)

@@ -9,7 +9,6 @@ import numpy as np
 from analyze.compare.claims.rule import Claim, Subject, by_layer, decided, named
 from analyze.compare.evidence import Evidence
 from analyze.compare.pareto import curves, places
-from analyze.measure.definitions import ALL
 from analyze.measure.over_training import unsteadiness
 from analyze.measure.patching import NEEDED
 from analyze.runs.trained_run import FittedRun
@@ -17,6 +16,7 @@ from analyze.runs.training_curves import rows_to_near_end
 from analyze.statistics import bootstrap
 from analyze.statistics.estimates import Estimate, Estimates, Key, difference, excess, log_ratio, mean_of
 from analyze.tables import short
+from data.store.stats import Subset
 
 MARGIN = 0.01  # of the score
 NO_MODEL = "not measured: it needs the language model"
@@ -45,7 +45,7 @@ def score(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator
 def _says_little(evidence: Evidence, hook: str, runs: Runs) -> str:
     """A flag where the model hardly needs the layer: the score's denominator is then near 0."""
     name = next(run.name for run in runs if hook in run.hooks)
-    found = evidence.patched[Key(name, hook, False, ALL, "nats_lost_zero")]
+    found = evidence.patched[Key(name, hook, False, Subset.ALL, "nats_lost_zero")]
     return (
         "" if found.interval[0] > NEEDED else f"zeroing the layer costs {short(found.value)} nats: a score says little"
     )

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from analyze.compare import pareto
 from analyze.compare.claims.layers import relation_of
 from analyze.compare.evidence import Evidence
-from analyze.measure.definitions import ALL
 from analyze.measure.norms import histogram_lines, norm_lines
 from analyze.measure.over_training import over_training_lines
 from analyze.report.figures import activation, dictionary, layers, norms
@@ -27,6 +26,7 @@ from analyze.runs import training_curves
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.estimates import Key
 from analyze.tables import Row
+from data.store.stats import Subset
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _layers(results: Results, families: Families) -> Iterator[Drawn]:
         {"run": run.name, "hook": hook, "noise": noise, "measure": measure, "value": estimate.value,
          "low": estimate.interval[0], "high": estimate.interval[1]}
         for measure in ("l0", "l1") for run in evidence.runs for noise in (False, True) for hook in run.hooks
-        if (estimate := evidence.held_out.get(Key(run.name, hook, noise, ALL, measure))) and estimate.value > 0
+        if (estimate := evidence.held_out.get(Key(run.name, hook, noise, Subset.ALL, measure))) and estimate.value > 0
     ]  # fmt: skip
     only_l0 = [line for line in lines if line["measure"] == "l0"]
     if only_l0:
@@ -245,7 +245,7 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
     density = [
         {"run": one.run.name, "hook": one.hook, "low": 10**low, "high": 10**high, "count": count}
         for one in results.fires if not one.noise
-        for line in one.lines() if line["subset"] == ALL
+        for line in one.lines() if line["subset"] == Subset.ALL
         for low, high, count in zip(
             line["density_log10_edges"][:-1], line["density_log10_edges"][1:], line["density_features"], strict=True
         ) if count

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from analyze.measure.definitions import ALL
 from analyze.report.figures.style import COLOURS, MARKERS, layer_axis, layer_colour, log_axis, unique
 from analyze.tables import Row, layers
+from data.store.stats import Subset
 
 
 def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
@@ -21,7 +21,7 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
     names = layers(hooks)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for i, hook in enumerate(hooks):
-        bins = [b for b in histogram if b["hook"] == hook and b["subset"] == ALL and b["low"] > 0]
+        bins = [b for b in histogram if b["hook"] == hook and b["subset"] == Subset.ALL and b["low"] > 0]
         total = sum(b["rows"] for b in bins)
         left.plot(
             [(b["low"] * b["high"]) ** 0.5 for b in bins], [b["rows"] / total for b in bins], drawstyle="steps-mid",
@@ -48,7 +48,7 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
                 [max(line["mean"] - line["q05"], 0) for line in here],
                 [max(line["q95"] - line["mean"], 0) for line in here],
             ], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
-            capsize=2, linewidth=1.2, label="all positions" if subset == ALL else "without position 0",
+            capsize=2, linewidth=1.2, label="all positions" if subset == Subset.ALL else "without position 0",
         )  # fmt: skip
     layer_axis(right, hooks)
     log_axis(right, "y")

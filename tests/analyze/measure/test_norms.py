@@ -78,7 +78,7 @@ def worst(shape: Callable[[float], np.ndarray], spread: float) -> tuple[float, f
     errors = []
     for centre in 10 * 2 ** (np.arange(8) / 8 / stats.BINS_PER_OCTAVE):
         exact = np.quantile(centre * drawn, QUANTILES)
-        found = norm_quantiles(statistics(centre * drawn), stats.ALL, QUANTILES)
+        found = norm_quantiles(statistics(centre * drawn), stats.Subset.ALL, QUANTILES)
         errors.append((off(found, exact), off(middles(centre * drawn), exact)))
     return max(error for error, _ in errors), max(error for _, error in errors)
 
@@ -98,25 +98,25 @@ def test_norm_quantiles_are_at_least_as_close_as_bin_middles(shape: str, spread:
 
 def test_norm_quantiles_are_unaffected_by_outliers_at_position_0() -> None:
     norms, first = 10 * np.exp(0.01 * NORMAL), np.full(100, 3000.0)
-    found = norm_quantiles(statistics(norms, first), stats.ALL, QUANTILES)
+    found = norm_quantiles(statistics(norms, first), stats.Subset.ALL, QUANTILES)
     assert off(found, np.quantile(np.concatenate([norms, first]), QUANTILES)) < 0.002
 
 
 @pytest.mark.parametrize("norm", [2.0**-3, 1.0, 7.3])
 def test_norm_quantiles_of_equal_norms_are_that_norm(norm: float) -> None:
-    assert off(norm_quantiles(statistics(np.full(1000, norm)), stats.ALL, QUANTILES), np.full(5, norm)) < 0.002
+    assert off(norm_quantiles(statistics(np.full(1000, norm)), stats.Subset.ALL, QUANTILES), np.full(5, norm)) < 0.002
 
 
 def test_norm_quantiles_are_monotonic() -> None:
     norms = np.exp(0.1 * np.concatenate([NORMAL, 5 + 3 * NORMAL, np.full(1000, 9.0)]))
-    assert (np.diff(norm_quantiles(statistics(norms), stats.ALL, np.linspace(0, 1, 500).tolist())) >= 0).all()
+    assert (np.diff(norm_quantiles(statistics(norms), stats.Subset.ALL, np.linspace(0, 1, 500).tolist())) >= 0).all()
 
 
 def test_norm_quantiles_in_open_bins_are_within_their_bounds() -> None:
     tiny, huge = statistics(np.full(10, 2.0**-18)), statistics(np.full(10, 2.0**22))
-    assert 0 < norm_quantiles(tiny, stats.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
-    assert norm_quantiles(huge, stats.ALL, [0.1, 0.5]).tolist() == [2.0**stats.HIGHEST_OCTAVE] * 2
-    assert norm_quantiles(statistics(np.zeros(10)), stats.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
+    assert 0 < norm_quantiles(tiny, stats.Subset.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
+    assert norm_quantiles(huge, stats.Subset.ALL, [0.1, 0.5]).tolist() == [2.0**stats.HIGHEST_OCTAVE] * 2
+    assert norm_quantiles(statistics(np.zeros(10)), stats.Subset.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
 
 
 def test_analyze_store_table_has_column_heads(make_store, command) -> None:
@@ -128,4 +128,4 @@ def test_analyze_store_table_has_column_heads(make_store, command) -> None:
 
 
 def test_norm_quantiles_of_no_rows_are_nan() -> None:
-    assert np.isnan(norm_quantiles(stats.empty(3), stats.ALL, [0.5])).all()
+    assert np.isnan(norm_quantiles(stats.empty(3), stats.Subset.ALL, [0.5])).all()

@@ -23,7 +23,7 @@ def check_same(found: stats.NormStats, expected: stats.NormStats) -> None:
 def test_moments_and_norms_agree_with_numpy_in_float64() -> None:
     x, first = rows(1000, 0)
     found = stats.measure(x, first)
-    for subset, part in ((stats.ALL, x), (stats.WITHOUT_FIRST, x[~first])):
+    for subset, part in ((stats.Subset.ALL, x), (stats.Subset.WITHOUT_FIRST, x[~first])):
         norms = np.linalg.norm(part.astype(np.float64), axis=1)
         assert found.count(subset) == len(part)
         assert found.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-12)
@@ -59,8 +59,10 @@ def test_every_finite_float16_counts_with_its_value() -> None:
     norms = np.abs(x[:, 0].astype(np.float64))
     for value, norm in zip(np.split(x, 512), np.split(norms, 512), strict=True):  # sums that one wrong value changes
         found = stats.measure(value, np.zeros(len(value), dtype=bool))
-        assert found.moments[stats.ALL, 0, 0] == pytest.approx(value.astype(np.float64).sum(), rel=1e-12)
-        assert found.norms[stats.ALL, stats.NORM_SUM] == pytest.approx(norm.sum(), rel=1e-12)
+        assert found.moments[stats.Subset.ALL.axis_index, 0, 0] == pytest.approx(
+            value.astype(np.float64).sum(), rel=1e-12
+        )
+        assert found.norms[stats.Subset.ALL.axis_index, stats.NORM_SUM] == pytest.approx(norm.sum(), rel=1e-12)
         assert found.largest() == norm.max()
 
 
@@ -71,6 +73,6 @@ def test_mean_norm_of_no_rows_is_nan() -> None:
 def test_histogram_counts_norms_of_any_size() -> None:
     x = np.array([[0.0], [2.0**-40], [1.0], [2.0**30]], dtype=np.float32)
     found = stats.measure(x, np.zeros(4, dtype=bool))
-    assert found.histogram[stats.ALL].sum() == 4
-    assert found.histogram[stats.ALL][0] == 2
-    assert found.histogram[stats.ALL][-1] == 1
+    assert found.histogram[stats.Subset.ALL.axis_index].sum() == 4
+    assert found.histogram[stats.Subset.ALL.axis_index][0] == 2
+    assert found.histogram[stats.Subset.ALL.axis_index][-1] == 1

@@ -121,7 +121,7 @@ def test_statistics_equal_those_of_the_stored_values_in_float64(make_store, dtyp
             x = np.concatenate([store.rows(hook, s) for s in shards]).astype(np.float64)
             first = np.concatenate([store.origin(s)[1] for s in shards]) == 0
             found = store.statistics(hook, split)
-            for subset, part in ((stats.ALL, x), (stats.WITHOUT_FIRST, x[~first])):
+            for subset, part in ((stats.Subset.ALL, x), (stats.Subset.WITHOUT_FIRST, x[~first])):
                 norms = np.linalg.norm(part, axis=1)
                 assert found.count(subset) == len(part)
                 assert found.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-9)
