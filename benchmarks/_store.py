@@ -10,7 +10,7 @@ from data.store.encodings import DType, stored_dtype
 from data.store.layout import Layout, choose_rows_per_shard
 from data.store.lifecycle import create, staging_path
 from data.store.schema import Schema
-from data.store.window_writer import WindowStaging
+from data.store.window_writer import WindowWriter
 
 CONTEXT, D = 256, 768
 PROVENANCE = {
@@ -35,14 +35,14 @@ def empty_store(
     return schema
 
 
-def filled_window(path: Path, schema: Schema, window: int) -> WindowStaging:
+def filled_window(path: Path, schema: Schema, window: int) -> WindowWriter:
     """A window of the store with all its rows, float16 or float32, written and synced, but not sealed."""
     layout = schema.layout
     values = np.random.default_rng(0).normal(size=(layout.rows_per_shard, D)).astype(stored_dtype(schema.dtype))
-    staging = WindowStaging(path, staging_path(path), schema, window)
-    for deal in layout.deals(window):
-        _, runs = deal.place(deal.first_row, deal.first_row + deal.n_rows)
-        for run in runs:
-            staging.write([run], dict.fromkeys(schema.widths, values[: run.count]))
+    staging = WindowWriter(path, staging_path(path), schema, window)
+    for assignment in layout.assignments(window):
+        _, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
+        for row_range in ranges:
+            staging.write([row_range], dict.fromkeys(schema.widths, values[: row_range.count]))
     staging.sync(layout.window_contexts(window)[1])
     return staging

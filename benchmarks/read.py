@@ -65,8 +65,8 @@ def read_zarr(store: Store, batches: int) -> None:
     order, members = training_order(store, pool=DEFAULT_POOL, seed=0)
     arrays = [zarr.open_array(store.path / hook, mode="r") for hook in store.hooks]
     for step in range(batches):
-        for segment in order.batch(step, BATCH):
-            rows = np.array(members)[segment.shards] * store.layout.rows_per_shard + segment.rows
+        for part in order.batch(step, BATCH):
+            rows = np.array(members)[part.shards] * store.layout.rows_per_shard + part.rows
             for array in arrays:
                 array.oindex[rows, :]
 

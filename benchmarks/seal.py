@@ -22,7 +22,7 @@ from _store import CONTEXT, D, empty_store, filled_window
 from data.store import window_writer
 from data.store.chunks import blocks, crc32c
 from data.store.encodings import DType, stored_dtype
-from data.store.stats import Tally
+from data.store.stats import Accumulator
 from data.system.limits import cpus
 
 LAYERS, PART_BYTES = 12, 256 << 20
@@ -41,7 +41,7 @@ def sealing(threads: int, shards: int, dtype: DType, folder: str | None) -> floa
         path = Path(place) / "store.zarr"
         schema = empty_store(path, LAYERS, 100, dtype, shards_per_window=shards)
         window = filled_window(path, schema, schema.layout.n_windows // 2)  # has no padding
-        n_rows = sum(int(deal.n_rows) for deal in schema.layout.deals(window.window))
+        n_rows = schema.layout.window_rows(window.window)
         return n_rows * token_bytes(dtype) / 1e9 / seconds(window.seal)
 
 
@@ -58,11 +58,11 @@ def parts(dtype: DType) -> dict[str, float]:
             value = crc32c(block, value)
 
     def sums() -> None:
-        tally, begin = Tally(D), 0
+        accumulator, begin = Accumulator(D), 0
         for block in blocks(rows):
-            tally.add(block, first[begin : begin + len(block)])
+            accumulator.add(block, first[begin : begin + len(block)])
             begin += len(block)
-        tally.stats()
+        accumulator.stats()
 
     return {name: rows.nbytes / 1e9 / seconds(work) for name, work in (("checksum", checksums), ("statistics", sums))}
 

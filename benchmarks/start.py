@@ -30,21 +30,25 @@ def make_store(path: Path, gigabytes: float) -> None:
 
     from data.store import stats
     from data.store.chunks import checksum_of, crc32c, trailer, write_chunk
+    from data.store.commit_table import FACTS
     from data.store.layout import SPLITS
     from data.store.lifecycle import finish
-    from data.store.schema import COMMIT, N_COMMIT_FACTS, STATS_FIELDS, stats_name
+    from data.store.schema import COMMIT, STATS_FIELDS, stats_name
 
     schema = empty_store(path, N_LAYERS, gigabytes)
     layout = schema.layout
     shard_bytes = layout.rows_per_shard * 2 * D
     checksum = crc32c(bytes(shard_bytes))
-    row = stats.measure(np.full((1, D), D**-0.5), np.zeros(1, dtype=bool))
+    accumulator = stats.Accumulator(D)
+    accumulator.add(np.full((1, D), D**-0.5), np.zeros(1, dtype=bool))
+    row = accumulator.stats()
     per_chunk = min(layout.shards_per_window, layout.n_shards)
     for window in range(layout.n_windows):
         table = np.zeros((per_chunk, len(schema.commit_columns)), dtype=np.int64)
-        lines = [(n, SPLITS.index(deal.split), window) for deal in layout.deals(window) for n in deal.shard_rows()]
-        table[: len(lines), :3] = lines
-        table[: len(lines), N_COMMIT_FACTS:] = checksum
+        assignments = layout.assignments(window)
+        lines = [(n, SPLITS.index(part.split), window) for part in assignments for n in part.shard_rows()]
+        table[: len(lines), : len(FACTS)] = lines
+        table[: len(lines), len(FACTS) :] = checksum
         small = {COMMIT: table}
         for hook in schema.hooks:
             parts = {}
@@ -55,8 +59,8 @@ def make_store(path: Path, gigabytes: float) -> None:
             column = schema.commit_columns.index(f"crc32c:{stats_name(hook)}")
             for line in range(len(lines)):
                 table[line, column] = checksum_of(*(part[line] for part in parts.values()))
-            for deal in layout.deals(window):
-                for shard in range(deal.first_shard, deal.first_shard + deal.n_shards):
+            for assignment in assignments:
+                for shard in range(assignment.first_shard, assignment.first_shard + assignment.n_shards):
                     with open(path / hook / schema.arrays[hook].chunk_key(shard), "wb") as sparse:
                         sparse.seek(shard_bytes)
                         sparse.write(trailer(checksum))

@@ -115,7 +115,7 @@ Examples:
 @click.option("--compile", "compiling", type=click.Choice(["auto", "yes", "no"]), default="auto", show_default=True,
               help="Compile the forward pass (auto: on a GPU, from 20M tokens on, where a compiler is).")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the shuffle that deals rows to shards.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the shuffle of rows over shards.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written and how long it would take; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")

@@ -25,11 +25,10 @@ from data.command.sizes import human_bytes
 from data.errors import InputError, Stopped, StoreError, WindowDamagedError
 from data.store.chunks import write_json
 from data.store.encodings import channel_scales, is_finite
-from data.store.layout import Layout, Run, worker_windows
 from data.store.lifecycle import begin, committed_windows, create, finish, staging_path
 from data.store.reader import Store, open_store
 from data.store.sealed import sealed
-from data.store.window_writer import WindowStaging
+from data.store.window_writer import WindowWriter
 from data.system.location import Location, exists
 from data.system.lock import locked
 from harvest.disk_space import check_free_space, check_space_beside
@@ -134,7 +133,7 @@ def _run(
 def lacking_ranks(store: Store, world_size: int) -> set[int]:
     """The workers whose windows are not all committed."""
     committed = committed_windows(store.path, store.schema)
-    return {rank for rank in range(world_size) if set(worker_windows(store.layout, rank, world_size)) - committed}
+    return {rank for rank in range(world_size) if set(store.layout.worker_windows(rank, world_size)) - committed}
 
 
 def load_for(request: Request, facts: ModelFacts, device: torch.device) -> LanguageModel:
@@ -217,23 +216,6 @@ def check_same_path(store: Store, model: LanguageModel) -> None:
         )
 
 
-def window_batches(layout: Layout, window: int, batch_size: int, done: int) -> Iterator[tuple[int, int]]:
-    """The batches of contexts [first, last) that a window still needs, aligned to absolute context numbers.
-
-    `done` is the number before which all contexts are finished.
-    """
-    begin, end = layout.window_contexts(window)
-    first = max(begin, done) // batch_size * batch_size
-    for context in range(first, end, batch_size):
-        yield context, min(context + batch_size, layout.n_contexts)
-
-
-def place(layout: Layout, window: int, first_row: int, last_row: int) -> tuple[NDArray[np.int64], list[Run]]:
-    """Where a window puts the rows [first_row, last_row): the rows in writing order, and their runs."""
-    parts = [deal.place(first_row, last_row) for deal in layout.deals(window)]
-    return np.concatenate([rows for rows, _ in parts]), [run for _, runs in parts for run in runs]
-
-
 def fill(
     store: Store, model: LanguageModel, request: Request, *, device: torch.device, worker: Worker,
     stop: threading.Event, quiet: bool, most: int | None = None,
@@ -244,13 +226,14 @@ def fill(
     """
     schema, layout = store.schema, store.layout
     committed = committed_windows(store.path, schema)
-    todo = [w for w in worker_windows(layout, worker.rank, worker.world_size) if w not in committed][:most]
+    owned = layout.worker_windows(worker.rank, worker.world_size)
+    todo = [w for w in owned if w not in committed][:most]
     scales = {}
     if schema.dtype == "int8":
         scales = {hook: torch.from_numpy(np.array(store.channel_scale(hook))).to(device) for hook in schema.hooks}
     tokens_per_row = schema.context_size / layout.rows_per_context
-    total = sum(deal.n_rows for w in worker_windows(layout, worker.rank, worker.world_size) for deal in layout.deals(w))
-    pending = sum(deal.n_rows for w in todo for deal in layout.deals(w))
+    total = sum(map(layout.window_rows, owned))
+    pending = sum(map(layout.window_rows, todo))
     bar = Bar(
         total=int(total * tokens_per_row), initial=int((total - pending) * tokens_per_row), desc="harvesting",
         unit="tok", unit_scale=True, disable=quiet or worker.rank > 0,
@@ -277,7 +260,7 @@ def fill(
                 if window in again:
                     raise StoreError(f"{why}; it was before: check the disk")
                 Bar.write(why, file=sys.stderr)
-                bar.update(-round(sum(deal.n_rows for deal in layout.deals(window)) * tokens_per_row))
+                bar.update(-round(layout.window_rows(window) * tokens_per_row))
             todo = sorted(pipeline.damaged)
             again |= set(todo)
     if len(marks) < 2:
@@ -291,26 +274,26 @@ def fill_window(
 ) -> None:
     """Run a window's contexts that are not done, and seal it. Raises Stopped once `stop` is set."""
     layout = store.layout
-    staging = WindowStaging(store.path, staging_path(store.path), store.schema, window)
+    staging = WindowWriter(store.path, staging_path(store.path), store.schema, window)
     begin, end = layout.window_contexts(window)
     try:
         done = staging.resume()
     except WindowDamagedError as error:
         Bar.write(str(error), file=sys.stderr)
-        staging, done = WindowStaging(store.path, staging_path(store.path), store.schema, window), 0
+        staging, done = WindowWriter(store.path, staging_path(store.path), store.schema, window), 0
     bar.update(round(max(done - begin, 0) * store.schema.context_size))
     if done >= end:  # stopped while it was being sealed
         pipeline.seal(staging)
         return
-    batches = list(window_batches(layout, window, batch_size, done))
+    batches = list(layout.window_batches(window, batch_size, done))
     offset = batches[0][0]
     tokens = store.tokens(np.arange(offset, batches[-1][1]))  # at once: an object store answers slowly
     for first, last in batches:
         if stop.is_set():
             raise Stopped
         first_row = first * layout.rows_per_context
-        rows, runs = place(layout, window, first_row, last * layout.rows_per_context)
+        rows, ranges = layout.writing_order(window, first_row, last * layout.rows_per_context)
         pipeline.submit(
-            tokens[first - offset : last - offset], first_row, rows, runs, staging,
+            tokens[first - offset : last - offset], first_row, rows, ranges, staging,
             contexts_done=min(last, end), last=last >= end,
         )  # fmt: skip

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from data.errors import InputError, WindowDamagedError
 from data.store.encodings import encode, is_finite, largest, torch_dtype
-from data.store.layout import Run
+from data.store.layout import RowRange
 from data.store.schema import Schema, row_scale_name
-from data.store.window_writer import WindowStaging
+from data.store.window_writer import WindowWriter
 from data.system.limits import disk_threads
 from harvest.model.base import LanguageModel
 
@@ -58,9 +58,9 @@ class Buffer:
     """Rows of one batch on the host, in the order in which they are written; and where they go."""
 
     arrays: dict[str, torch.Tensor]  # staged array → [rows of a full batch, d], pinned where there is a GPU
-    staging: WindowStaging | None = None
+    staging: WindowWriter | None = None
     rows: NDArray[np.int64] | None = None  # numbers of the rows
-    runs: list[Run] = field(default_factory=list)
+    ranges: list[RowRange] = field(default_factory=list)
     contexts_done: int = 0
     last: bool = False  # of its window
     computed: torch.cuda.Event | None = None  # on a GPU: the forward pass is through
@@ -92,16 +92,16 @@ class Pipeline:
         self._writer.start()
 
     def submit(
-        self, tokens: NDArray[np.int32], first_row: int, rows: NDArray[np.int64], runs: list[Run],
-        staging: WindowStaging, *, contexts_done: int, last: bool,
+        self, tokens: NDArray[np.int32], first_row: int, rows: NDArray[np.int64], ranges: list[RowRange],
+        staging: WindowWriter, *, contexts_done: int, last: bool,
     ) -> None:  # fmt: skip
         """Forward a batch of contexts, int32 [b, context_size], and queue some of its rows for writing.
 
-        `rows` are row numbers in the order of `runs`; the batch's first row is number `first_row`. Raises whatever
+        `rows` are row numbers in the order of `ranges`; the batch's first row is number `first_row`. Raises whatever
         went wrong in a later stage.
         """
         buffer = self._take_buffer()
-        buffer.staging, buffer.rows, buffer.runs = staging, rows, runs
+        buffer.staging, buffer.rows, buffer.ranges = staging, rows, ranges
         buffer.contexts_done, buffer.last = contexts_done, last
         with self.clock.time("forward"):
             index = torch.from_numpy(rows - first_row).to(self.device)
@@ -164,7 +164,7 @@ class Pipeline:
         kind = torch_dtype(self.schema.dtype)
         return {
             name: torch.empty((n_rows, d), dtype=kind if name in self.schema.widths else torch.float32, pin_memory=pin)
-            for name, (_, d) in self.schema.staged.items()
+            for name, (_, d) in self.schema.activation_arrays.items()
         }
 
     def _write(self) -> None:
@@ -180,7 +180,7 @@ class Pipeline:
                 arrays = self._as_stored(buffer)
                 self._check_values(buffer, arrays)
                 with self.clock.time("disk"):
-                    written = buffer.staging.write(buffer.runs, arrays, self._hands)
+                    written = buffer.staging.write(buffer.ranges, arrays, self._hands)
                     unsynced = buffer
                     if buffer.last or time.monotonic() - synced > SYNC_SECONDS:
                         buffer.staging.sync(buffer.contexts_done)
@@ -196,7 +196,7 @@ class Pipeline:
         except BaseException as error:  # raised by the next submit, or on leaving
             self._failure = error
 
-    def seal(self, staging: WindowStaging) -> None:
+    def seal(self, staging: WindowWriter) -> None:
         """Seal a window, in this thread; one whose rows are not those that were written is added to `damaged`."""
         with self.clock.time("seal"):
             try:
@@ -204,7 +204,7 @@ class Pipeline:
             except WindowDamagedError as error:
                 self.damaged[staging.window] = str(error)
 
-    def _seal(self, staging: WindowStaging) -> None:
+    def _seal(self, staging: WindowWriter) -> None:
         for seal in self._seals:
             seal.result()  # at most one window is being sealed while another fills
 
@@ -214,7 +214,7 @@ class Pipeline:
         assert buffer.rows is not None
         n = len(buffer.rows)
         return {
-            name: (values[:n].view(torch.uint8).numpy().view(self.schema.staged[name][0]))
+            name: (values[:n].view(torch.uint8).numpy().view(self.schema.activation_arrays[name][0]))
             for name, values in buffer.arrays.items()
         }
 

@@ -27,9 +27,8 @@ from data.store.encodings import channel_scales, encode
 from data.store.layout import Layout
 from data.store.lifecycle import begin, create, finish, staging_path
 from data.store.schema import Schema, row_scale_name
-from data.store.window_writer import WindowStaging
+from data.store.window_writer import WindowWriter
 from data.system.location import Location
-from harvest.harvest import place
 
 settings.register_profile("ours", deadline=None, max_examples=50)
 settings.load_profile("ours")
@@ -123,16 +122,16 @@ def make_store_in() -> MakeStore:
             path, schema, lambda: [(tokens, document)], lambda: provenance, {h: s.numpy() for h, s in scales.items()}
         )
         for window in range(layout.n_windows if windows is None else windows):
-            staging = WindowStaging(path, staging_path(path), schema, window)
+            staging = WindowWriter(path, staging_path(path), schema, window)
             first, last = layout.window_contexts(window)
-            rows, runs = place(layout, window, first * per_context, last * per_context)
+            rows, ranges = layout.writing_order(window, first * per_context, last * per_context)
             arrays = {}
             for hook, x in values.items():
                 stored, row_scale = encode(torch.from_numpy(x[rows]), dtype, scales.get(hook))
-                arrays[hook] = stored.contiguous().view(torch.uint8).numpy().view(schema.staged[hook][0])
+                arrays[hook] = stored.contiguous().view(torch.uint8).numpy().view(schema.activation_arrays[hook][0])
                 if row_scale is not None:
                     arrays[row_scale_name(hook)] = row_scale[:, None].numpy()
-            staging.write(runs, arrays)
+            staging.write(ranges, arrays)
             staging.sync(last)
             staging.seal()
         if windows is None:

@@ -1,10 +1,9 @@
-"""The order in which training rows are visited: pure arithmetic, no I/O.
+"""The order in which training visits the rows: pure arithmetic, no I/O.
 
-An epoch visits every row once. Shards are ordered so that neighbours come from different windows (deal.py), and cut
-into groups of about `pool`; the rows of a group are mixed one by one, so a reader holds one group (and the next one,
-where it reads ahead). Everything is a function of (shards, seed, step): to resume is to ask for a later step.
-
-Not here: reading (reader.py), batching across layers (stream.py), where rows come from (deal.py).
+An epoch visits every row once. It visits the shards in an order in which neighbours come from different windows
+(data/store/layout.py), cut into *groups* of about `pool` shards, and mixes the rows of each group one by one. A reader
+therefore holds one group at a time, and the next one if it reads ahead. Everything is a function of (shards, seed,
+step), so resuming is asking for a later step.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from data.permutation import Int, hashes, permutation, seed_of
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards that an epoch visits: `rows[i]` rows in the i-th, which belongs to window `windows[i]`."""
+    """The shards that an epoch visits: shard i has `rows[i]` rows and belongs to window `windows[i]`."""
 
     rows: tuple[int, ...]
     windows: tuple[int, ...]
@@ -31,21 +30,21 @@ class Shards:
 
 
 @dataclass(frozen=True)
-class Span:
-    """A part of a batch that lies in one group: positions lo ≤ … < hi of the group's order."""
+class GroupSlice:
+    """The part of a batch that lies in one group: positions [first, last) of the group's order."""
 
     epoch: int
     group: int
-    lo: int
-    hi: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
-class Segment:
-    """The rows of a span, shard by shard, sorted.
+class ShardRows:
+    """The rows of a `GroupSlice`, sorted by shard and row.
 
-    members: int64 [k], the group's shards; bounds: int64 [k + 1]; rows: int64 [n], of which those from bounds[i] to
-    bounds[i + 1] lie, and count, in shard members[i].
+    members: int64 [k], the group's shards; bounds: int64 [k + 1]; rows: int64 [n]. The rows bounds[i] to bounds[i + 1]
+    lie in shard members[i], and count from its start.
     """
 
     members: Int
@@ -59,12 +58,12 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Some shards, and the order in which their rows are visited.
+class ShardGroup:
+    """Shards whose rows are mixed together, and the order in which these are visited.
 
-    members: int64 [k], the shards, about `pool`; starts: int64 [k + 1], where each one's rows start, and the last one's
-    end, when the group's rows are numbered shard by shard; mixed [n_rows], a permutation of those numbers, int32 where
-    they fit, of which a part is sorted in half the time.
+    members: int64 [k], the shards. The group's rows are numbered shard by shard; starts: int64 [k + 1], the number of
+    each shard's first row, and the number of rows. mixed: [n_rows], a permutation of the numbers; int32 if they fit,
+    because slices then sort twice as fast.
     """
 
     members: Int
@@ -72,95 +71,96 @@ class Group:
     mixed: NDArray[np.integer]
 
 
-@dataclass(frozen=True, eq=False)  # compared and hashed by identity: the caches below ask often
 class Order:
-    """The visiting order of one stream."""
+    """The order in which one stream visits the rows of `shards`, `pool` shards per group.
 
-    shards: Shards
-    pool: int
-    seed: int
+    Raises ValueError for a pool under 1.
+    """
 
-    def __post_init__(self) -> None:
-        if self.pool < 1:
-            raise ValueError(f"pool is {self.pool}; a stream mixes at least one shard at a time")
+    def __init__(self, shards: Shards, pool: int, seed: int) -> None:
+        if pool < 1:
+            raise ValueError(f"pool is {pool}; a stream mixes at least one shard at a time")
+        self.shards, self.pool, self.seed = shards, pool, seed
+        self._group = lru_cache(maxsize=4)(self._make_group)
+        self._shard_order = lru_cache(maxsize=8)(self._make_shard_order)
+        self._group_starts = lru_cache(maxsize=8)(self._make_group_starts)
 
     @property
     def n_groups(self) -> int:
         return -(-len(self.shards.rows) // self.pool)
 
     def group_after(self, epoch: int, group: int) -> tuple[int, int]:
+        """Return the (epoch, group) that follows a group."""
         return (epoch, group + 1) if group + 1 < self.n_groups else (epoch + 1, 0)
 
-    def batch(self, step: int, batch_size: int) -> list[Segment]:
-        """Rows of training batch `step`, `batch_size` in all: one segment, or more where groups end inside it.
+    def batch(self, step: int, batch_size: int) -> list[ShardRows]:
+        """Return the `batch_size` rows of batch `step`, one `ShardRows` per group that the batch touches.
 
         The last batch of an epoch is filled from the next epoch, so every batch has `batch_size` rows.
 
-        Raises ValueError where the store holds fewer than `batch_size` rows.
+        Raises ValueError if there are fewer than `batch_size` rows.
         """
-        return [self.segment(span) for span in self.spans(step, batch_size)]
+        return [self.shard_rows(group_slice) for group_slice in self.batch_slices(step, batch_size)]
 
-    def spans(self, step: int, batch_size: int) -> list[Span]:
-        """Where batch `step` lies: little work, so that a reader can see ahead which shards it will need."""
+    def batch_slices(self, step: int, batch_size: int) -> list[GroupSlice]:
+        """Return the parts of groups that make up batch `step`. It is cheap: a reader uses it to look ahead.
+
+        Raises ValueError if there are fewer than `batch_size` rows.
+        """
         n_rows = self.shards.n_rows
         if n_rows < batch_size:
             raise ValueError(f"a batch of {batch_size} rows is more than the {n_rows} training rows there are")
-        spans: list[Span] = []
+        slices: list[GroupSlice] = []
         begin, end = step * batch_size, (step + 1) * batch_size
         while begin < end:
             epoch, offset = divmod(begin, n_rows)
-            starts = _group_starts(self, epoch)
+            starts = self._group_starts(epoch)
             group = int(np.searchsorted(starts, offset, side="right")) - 1
             count = min(end - begin, int(starts[group + 1]) - offset)
-            position = offset - int(starts[group])
-            spans.append(Span(epoch, group, position, position + count))
+            first = offset - int(starts[group])
+            slices.append(GroupSlice(epoch, group, first, first + count))
             begin += count
-        return spans
+        return slices
 
-    def segment(self, span: Span) -> Segment:
-        """The rows of a span."""
-        group = _group(self, span.epoch, span.group)
-        mixed = np.sort(group.mixed[span.lo : span.hi])
+    def shard_rows(self, group_slice: GroupSlice) -> ShardRows:
+        """Return the rows of a slice."""
+        group = self._group(group_slice.epoch, group_slice.group)
+        mixed = np.sort(group.mixed[group_slice.first : group_slice.last])
         bounds = np.searchsorted(mixed, group.starts)
         starts = np.repeat(group.starts[:-1], np.diff(bounds))
-        return Segment(group.members, bounds, mixed - starts)
+        return ShardRows(group.members, bounds, mixed - starts)
 
     def prepare(self, epoch: int, group: int) -> None:
-        """Work out a group's order ahead of its first batch, in whatever thread has time for it."""
-        _group(self, epoch, group)
+        """Compute a group's order before its first batch is asked for; any thread may do it."""
+        self._group(epoch, group)
 
     def members(self, epoch: int, group: int) -> Int:
-        """The shards of a group: int64 [about pool], indices into `shards`, sorted."""
-        order = _shard_order(self, epoch)
+        """Return the shards of a group, sorted: int64 [about pool], indices into `shards`."""
+        order = self._shard_order(epoch)
         return np.sort(order[group * len(order) // self.n_groups : (group + 1) * len(order) // self.n_groups])
 
+    def _make_group(self, epoch: int, group: int) -> ShardGroup:
+        members = self.members(epoch, group)
+        starts = np.concatenate([[0], np.cumsum(np.asarray(self.shards.rows)[members])])
+        mixed = permutation(int(starts[-1]), self.seed, 1, epoch, group)
+        return ShardGroup(members, starts, mixed.astype(np.min_scalar_type(-int(starts[-1]))))
 
-@lru_cache(maxsize=4)
-def _group(order: Order, epoch: int, group: int) -> Group:
-    members = order.members(epoch, group)
-    starts = np.concatenate([[0], np.cumsum(np.asarray(order.shards.rows)[members])])
-    mixed = permutation(int(starts[-1]), order.seed, 1, epoch, group)
-    return Group(members, starts, mixed.astype(np.min_scalar_type(-int(starts[-1]))))
+    def _make_shard_order(self, epoch: int) -> Int:
+        """Permute the shards so that those of one window are evenly spread over the epoch: int64 [n_shards].
 
+        The j-th of a window's n shards, in random order, is put at (j + phase) / n of the epoch, with a random phase
+        per window. Neighbours then come from different windows, so they share no contexts.
+        """
+        windows = np.asarray(self.shards.windows)
+        shuffled = permutation(len(windows), self.seed, 0, epoch)
+        by_window = shuffled[np.argsort(windows[shuffled], kind="stable")]
+        _, first, counts = np.unique(windows[by_window], return_index=True, return_counts=True)
+        index_in_window = np.arange(len(windows)) - np.repeat(first, counts)
+        phase = hashes(np.arange(len(counts)), seed_of(self.seed, 2, epoch)) / 2.0**64
+        position = (index_in_window + np.repeat(phase, counts)) / np.repeat(counts, counts)
+        return by_window[np.argsort(position, kind="stable")]
 
-@lru_cache(maxsize=8)
-def _shard_order(order: Order, epoch: int) -> Int:
-    """A permutation of the shards in which those of one window lie evenly spread: int64 [n_shards].
-
-    The j-th of a window's n shards, in random order, is put at (j + phase) / n of the epoch, with a random phase for
-    each window: neighbours then come from different windows, so they share no contexts.
-    """
-    windows = np.asarray(order.shards.windows)
-    shuffled = permutation(len(windows), order.seed, 0, epoch)
-    by_window = shuffled[np.argsort(windows[shuffled], kind="stable")]
-    _, first, counts = np.unique(windows[by_window], return_index=True, return_counts=True)
-    place = np.arange(len(windows)) - np.repeat(first, counts)
-    phase = hashes(np.arange(len(counts)), seed_of(order.seed, 2, epoch)) / 2.0**64
-    return by_window[np.argsort((place + np.repeat(phase, counts)) / np.repeat(counts, counts), kind="stable")]
-
-
-@lru_cache(maxsize=8)
-def _group_starts(order: Order, epoch: int) -> Int:
-    rows = np.asarray(order.shards.rows)
-    sizes = [rows[order.members(epoch, group)].sum() for group in range(order.n_groups)]
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    def _make_group_starts(self, epoch: int) -> Int:
+        rows = np.asarray(self.shards.rows)
+        sizes = [rows[self.members(epoch, group)].sum() for group in range(self.n_groups)]
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

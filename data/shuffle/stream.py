@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.errors import DamagedError, InputError
-from data.shuffle.order import Order, Shards, Span
+from data.shuffle.order import GroupSlice, Order, Shards
 from data.store.encodings import as_torch, stored_dtype
 from data.store.reader import Store
 from data.system.limits import available_memory, cpus, disk_threads
@@ -46,7 +46,7 @@ class Shard:
     check: Callable[[], None]
 
 
-Map = Future[Shard]
+PendingShard = Future[Shard]
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ class ShuffledStream:
     def _request_all(self) -> None:
         """Have the next batches that nobody has asked for yet gathered into the free buffers."""
         while self._free:
-            spans = self.order.spans(self.step + len(self._pending), self.batch_size)
-            parts = [(span, self._enter(span.epoch, span.group)) for span in spans]
+            slices = self.order.batch_slices(self.step + len(self._pending), self.batch_size)
+            parts = [(part, self._enter(part.epoch, part.group)) for part in slices]
             buffer = self._free.popleft()
             self._pending.append((self._readers.submit(self._fill, buffer, parts), buffer))
 
@@ -169,7 +169,7 @@ class ShuffledStream:
         self._group = None
         self._shards.forget_failed()
 
-    def _enter(self, epoch: int, group: int) -> dict[int, list[Map]]:
+    def _enter(self, epoch: int, group: int) -> dict[int, list[PendingShard]]:
         """Hold this group's shards and the next one's; returns this group's maps, by their place in the order."""
         members = [int(i) for i in self.order.members(epoch, group)]
         if (epoch, group) != self._group:
@@ -180,17 +180,17 @@ class ShuffledStream:
             self._shards.warmer.submit(self.order.prepare, *following)
         return {i: self._shards.maps[self._members[i]] for i in members}
 
-    def _fill(self, buffer: Buffer, parts: list[tuple[Span, dict[int, list[Map]]]]) -> None:
+    def _fill(self, buffer: Buffer, parts: list[tuple[GroupSlice, dict[int, list[PendingShard]]]]) -> None:
         begin = 0
-        for span, maps in parts:
-            segment = self.order.segment(span)
-            for place, (lo, hi) in zip(segment.members.tolist(), pairwise(segment.bounds.tolist()), strict=True):
-                if lo == hi:
+        for group_slice, pending in parts:
+            part = self.order.shard_rows(group_slice)
+            for member, (low, high) in zip(part.members.tolist(), pairwise(part.bounds.tolist()), strict=True):
+                if low == high:
                     continue
-                for layer, source in enumerate(maps[place]):
-                    out = buffer.array[layer, begin : begin + hi - lo]
-                    gather(source.result(), segment.rows[lo:hi], out)
-                begin += hi - lo
+                for layer, shard in enumerate(pending[member]):
+                    out = buffer.array[layer, begin : begin + high - low]
+                    gather(shard.result(), part.rows[low:high], out)
+                begin += high - low
 
 
 class _Shards:
@@ -201,7 +201,7 @@ class _Shards:
 
     def __init__(self, store: Store, hooks: Sequence[str], *, limit: int) -> None:
         self.store, self.hooks, self.limit = store, hooks, limit
-        self.maps: dict[int, list[Map]] = {}  # shard → one map a hook; least recently used first
+        self.maps: dict[int, list[PendingShard]] = {}  # shard → one map a hook; least recently used first
         self.warmer = ThreadPoolExecutor(transfers(store.path), thread_name_prefix="warm")
 
     def hold(self, shards: list[int]) -> None:
@@ -235,7 +235,7 @@ def warm(store: Store, hook: str, shard: int) -> Shard:
     return Shard(rows, scales, store.size_check(hook, shard))
 
 
-def failed(source: Map) -> bool:
+def failed(source: PendingShard) -> bool:
     """Whether a shard could not be read, or what was mapped is not there any more."""
     if not source.done():
         return False
@@ -268,8 +268,8 @@ def read_threads() -> int:
 def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[int]]:
     """The visiting order of a store's training rows, and the store's shard of each of its shards."""
     members = store.shards("train")
-    rows = tuple(int(n) for n in store.commit[members, 0])
-    windows = tuple(int(w) for w in store.commit[members, 2])
+    rows = tuple(int(n) for n in store.commit.rows[members])
+    windows = tuple(int(w) for w in store.commit.window[members])
     return Order(Shards(rows, windows), pool=pool, seed=seed), members
 
 

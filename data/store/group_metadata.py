@@ -97,8 +97,8 @@ def _root(attributes: dict[str, Any]) -> Root:
 
 
 def _checksums(value: Any, schema: Schema) -> Checksums:
-    if not isinstance(value, dict) or set(value) != set(schema.whole):
-        raise StoreError(f"its checksums are not those of {', '.join(schema.whole)}")
+    if not isinstance(value, dict) or set(value) != set(schema.initial_arrays):
+        raise StoreError(f"its checksums are not those of {', '.join(schema.initial_arrays)}")
     for name, numbers in value.items():
         if not isinstance(numbers, list) or len(numbers) != schema.arrays[name].n_chunks:
             raise StoreError(f"its checksums of {name} are not one a chunk")

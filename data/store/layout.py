@@ -1,13 +1,12 @@
 """Which row goes into which shard: pure arithmetic, no I/O.
 
-Harvested rows are numbered in reading order: row = context × rows_per_context + position, held-out contexts first.
-Each split has shards of its own. Up to `shards_per_window` neighbouring shards form a *window*, the unit that one
-worker owns and that is committed at once. Inside a window the rows of a split are dealt like cards: each *round*
-gives one of the next m rows to each of the m shards, in an order drawn from the seed. So a shard holds every m-th
-token of a long stretch of text (rows of many contexts), and yet is written from front to back: the row dealt in
-round q is row q of its shard.
+Rows are numbered in reading order: row = context × rows_per_context + position. Held-out contexts come first, and each
+split has shards of its own. Up to `shards_per_window` neighbouring shards form a *window*: one worker writes it, and
+its shards are committed together.
 
-Not here: the order in which training visits the rows (order.py), files (writer.py).
+Within a window the rows of a split are spread over its m shards in *rounds*. Round q takes the next m rows and gives
+each shard one of them, in an order drawn from the seed; that row becomes row q of the shard. Therefore a shard holds
+every m-th token of a long stretch of text (rows of many contexts), and is still written from front to back.
 """
 
 from __future__ import annotations
@@ -30,14 +29,17 @@ MIN_SHARDS = 16  # small stores get smaller shards, so that there is something t
 
 
 def choose_rows_per_shard(n_rows: int, widest_row_bytes: int) -> int:
-    """The power of two that keeps the widest chunk within 24 MiB and 65536 rows, and `n_rows` in 16 shards or more."""
+    """Return the largest power of two that keeps the widest chunk within 24 MiB and 65,536 rows.
+
+    `n_rows` also gets 16 shards or more, except that a shard may always have 256 rows.
+    """
     limit = min(MAX_CHUNK_BYTES // widest_row_bytes, MAX_ROWS_PER_SHARD, max(n_rows // MIN_SHARDS, 256))
     return 1 << (max(limit, 1).bit_length() - 1)
 
 
 @dataclass(frozen=True)
-class Run:
-    """`count` rows for `shard`, from its row `offset` on."""
+class RowRange:
+    """`count` consecutive rows of `shard`, starting at its row `offset`."""
 
     shard: int
     offset: int
@@ -45,8 +47,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Deal:
-    """Rows `first_row` … `first_row + n_rows − 1`, dealt to shards `first_shard` … `first_shard + n_shards − 1`."""
+class ShardAssignment:
+    """Rows first_row … first_row + n_rows − 1, spread over shards first_shard … first_shard + n_shards − 1."""
 
     split: Split
     first_shard: int
@@ -59,48 +61,47 @@ class Deal:
     def n_rounds(self) -> int:
         return -(-self.n_rows // self.n_shards)
 
-    def cards(self, first_round: int, last_round: int) -> Int:
-        """The row that each shard gets in rounds [first_round, last_round): int64 [rounds, n_shards].
+    def rows_of_rounds(self, first_round: int, last_round: int) -> Int:
+        """Return the row that each shard gets in rounds [first_round, last_round): int64 [rounds, n_shards].
 
-        −1 where a shard gets none: in the last round, if the rows do not suffice for all.
+        The last round may have too few rows for all shards; a shard without a row has −1.
         """
         rounds = np.arange(first_round, last_round, dtype=np.int64)
         index = rounds[:, None] * self.n_shards + np.arange(self.n_shards, dtype=np.int64)
-        dealt = rounds[:, None] * self.n_shards + shuffled_rows(self.first_row + index, self.seed)
-        return np.where(dealt < self.n_rows, self.first_row + dealt, -1)
+        assigned = rounds[:, None] * self.n_shards + shuffled_rows(self.first_row + index, self.seed)
+        return np.where(assigned < self.n_rows, self.first_row + assigned, -1)
 
     def shard_rows(self) -> Int:
-        """How many rows each shard gets: int64 [n_shards]; they differ by one at most."""
+        """Return the number of rows of each shard: int64 [n_shards]. They differ by at most one."""
         if not self.n_rows:
             return np.zeros(self.n_shards, dtype=np.int64)
-        return self.n_rounds - 1 + (self.cards(self.n_rounds - 1, self.n_rounds)[0] >= 0)
+        return self.n_rounds - 1 + (self.rows_of_rounds(self.n_rounds - 1, self.n_rounds)[0] >= 0)
 
-    def place(self, lo: int, hi: int) -> tuple[Int, list[Run]]:
-        """Where the rows lo ≤ row < hi go, as far as this deal has them.
+    def writing_order(self, first_row: int, last_row: int) -> tuple[Int, list[RowRange]]:
+        """Return those of the rows [first_row, last_row) that are assigned here, shard by shard, and their ranges.
 
-        Returns the rows in the order in which they are written, int64 [n], and the runs that they make up: the
-        first `runs[0].count` of them belong to `runs[0]`, and so on.
+        The rows are int64 [n]. The first `ranges[0].count` of them are written to `ranges[0]`, and so on.
         """
-        lo, hi = max(lo, self.first_row), min(hi, self.first_row + self.n_rows)
-        if lo >= hi:
+        low, high = max(first_row, self.first_row), min(last_row, self.first_row + self.n_rows)
+        if low >= high:
             return np.empty(0, dtype=np.int64), []
-        first_round = (lo - self.first_row) // self.n_shards
-        last_round = -(-(hi - self.first_row) // self.n_shards)
-        columns = self.cards(first_round, last_round).T
-        wanted = (columns >= lo) & (columns < hi)
+        first_round = (low - self.first_row) // self.n_shards
+        last_round = -(-(high - self.first_row) // self.n_shards)
+        columns = self.rows_of_rounds(first_round, last_round).T
+        wanted = (columns >= low) & (columns < high)
         counts = wanted.sum(axis=1)
         offsets = first_round + wanted.argmax(axis=1)
-        runs = [
-            Run(self.first_shard + shard, int(offset), int(count))
+        ranges = [
+            RowRange(self.first_shard + shard, int(offset), int(count))
             for shard, (offset, count) in enumerate(zip(offsets, counts, strict=True))
             if count
         ]
-        return columns[wanted], runs
+        return columns[wanted], ranges
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The whole store: how many contexts there are, and how their rows fall into shards and windows."""
+    """How many contexts a store has, and how their rows are divided into shards and windows."""
 
     n_contexts: int
     n_heldout_contexts: int
@@ -129,30 +130,51 @@ class Layout:
     def n_windows(self) -> int:
         return -(-self.n_shards // self.shards_per_window)
 
-    def deals(self, window: int) -> list[Deal]:
-        """The deals of a window: one, or two where the held-out shards end inside it."""
+    def worker_windows(self, rank: int, world_size: int) -> range:
+        """Return the windows of worker `rank`; the workers' windows are disjoint and together all."""
+        return range(rank, self.n_windows, world_size)
+
+    def assignments(self, window: int) -> list[ShardAssignment]:
+        """Return the assignments of a window: one per split that has shards in it."""
         begin = window * self.shards_per_window
         end = min(begin + self.shards_per_window, self.n_shards)
-        deals = []
+        assignments = []
         for split in SPLITS:
             low = 0 if split == "heldout" else self.n_heldout_shards
             high = self.n_heldout_shards if split == "heldout" else self.n_shards
             first_row = 0 if split == "heldout" else self.split_rows("heldout")
-            a, b = max(begin, low), min(end, high)
-            if a < b:
-                skipped = (a - low) * self.rows_per_shard
-                n_rows = min((b - low) * self.rows_per_shard, self.split_rows(split)) - skipped
-                deals.append(Deal(split, a, b - a, first_row + skipped, n_rows, seed_of(self.seed)))
-        return deals
+            first_shard, last_shard = max(begin, low), min(end, high)
+            if first_shard < last_shard:
+                skipped = (first_shard - low) * self.rows_per_shard
+                n_rows = min((last_shard - low) * self.rows_per_shard, self.split_rows(split)) - skipped
+                assignments.append(
+                    ShardAssignment(
+                        split, first_shard, last_shard - first_shard, first_row + skipped, n_rows, seed_of(self.seed)
+                    )
+                )
+        return assignments
+
+    def window_rows(self, window: int) -> int:
+        """Return the number of rows of a window."""
+        return sum(assignment.n_rows for assignment in self.assignments(window))
 
     def window_contexts(self, window: int) -> tuple[int, int]:
-        """The contexts [first, last) of which the window has rows."""
-        deals = self.deals(window)
-        first = deals[0].first_row
-        last = deals[-1].first_row + deals[-1].n_rows
+        """Return the contexts [first, last) that have rows in a window."""
+        assignments = self.assignments(window)
+        first = assignments[0].first_row
+        last = assignments[-1].first_row + assignments[-1].n_rows
         return first // self.rows_per_context, -(-last // self.rows_per_context)
 
+    def window_batches(self, window: int, batch_size: int, done: int) -> Iterator[tuple[int, int]]:
+        """Yield the batches of contexts [first, last) that a window still needs; contexts before `done` are written.
 
-def worker_windows(layout: Layout, rank: int, world_size: int) -> Iterator[int]:
-    """The windows that worker `rank` of `world_size` owns: disjoint, and together all."""
-    yield from range(rank, layout.n_windows, world_size)
+        Batches start at multiples of `batch_size`, whatever the window and `done` are.
+        """
+        begin, end = self.window_contexts(window)
+        for first in range(max(begin, done) // batch_size * batch_size, end, batch_size):
+            yield first, min(first + batch_size, self.n_contexts)
+
+    def writing_order(self, window: int, first_row: int, last_row: int) -> tuple[Int, list[RowRange]]:
+        """Return the rows [first_row, last_row) of a window in the order of writing, int64 [n], and their ranges."""
+        parts = [assignment.writing_order(first_row, last_row) for assignment in self.assignments(window)]
+        return np.concatenate([rows for rows, _ in parts]), [row_range for _, ranges in parts for row_range in ranges]

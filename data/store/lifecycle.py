@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from data.errors import InputError, StoreError
 from data.store.arrays import ArraySpec
 from data.store.chunks import ArrayFile, chunk_bytes, growing_array, write_chunk, write_json
+from data.store.commit_table import CommitTable
 from data.store.create_arrays import check_with_zarr, write_skeleton
 from data.store.group_metadata import Checksums, Root, read_root
 from data.store.reader import open_store
@@ -100,7 +101,7 @@ def create(
     aside = staging_path(store) / "store"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    checksums: Checksums = {name: [] for name in schema.whole}
+    checksums: Checksums = {name: [] for name in schema.initial_arrays}
 
     def put(name: str, values: NDArray[Any]) -> None:
         spec = schema.arrays[name]
@@ -130,9 +131,8 @@ def create(
 
 def committed_windows(store: Location, schema: Schema) -> set[int]:
     """The windows whose shards exist."""
-    commit = growing_array(store, schema.arrays[COMMIT]).read_present()
-    per_window = schema.layout.shards_per_window
-    return {int(shard) // per_window for shard in np.flatnonzero(commit[:, 0])}
+    commit = CommitTable(schema, growing_array(store, schema.arrays[COMMIT]).read_present())
+    return {shard // schema.layout.shards_per_window for shard in commit.committed}
 
 
 def finish(store: Location) -> str:
@@ -148,7 +148,7 @@ def finish(store: Location) -> str:
     unfinished = open_store(store)
     for hook in schema.hooks:
         unfinished.statistics(hook)  # raises where they are damaged
-    for name in schema.growing:
+    for name in schema.per_window_arrays:
         compact(store, schema.arrays[name], scratch)
     commit = ArrayFile(store / COMMIT, schema.arrays[COMMIT].in_one_chunk()).chunk(0)
     done = root.finished(commit)

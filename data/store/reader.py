@@ -23,18 +23,17 @@ from data.errors import DamagedError, StoreError
 from data.permutation import Int
 from data.store import stats
 from data.store.chunks import TRAILER_BYTES, ArrayFile, checksum_of, growing_array
+from data.store.commit_table import CommitTable
 from data.store.encodings import DType, as_float, as_torch, decode_int8
 from data.store.group_metadata import Root, read_root
-from data.store.layout import SPLITS, Layout, Split
+from data.store.layout import Layout, Split
 from data.store.schema import (
     COMMIT,
     CONTEXT,
     DOCUMENT,
-    N_COMMIT_FACTS,
     POSITION,
     STATS_FIELDS,
     TOKENS,
-    Schema,
     channel_scale_name,
     row_scale_name,
     stats_name,
@@ -86,25 +85,25 @@ class Store:
         return self.schema.widths[hook]
 
     @cached_property
-    def commit(self) -> Int:
-        """The commit table, int64 [n_shards, columns]: see `Schema.commit_columns`."""
+    def commit(self) -> CommitTable:
+        """The commit table. Raises DamagedError if it is damaged."""
         array = self.array(COMMIT)
-        table = np.asarray(array.read() if self.complete else array.read_present(), dtype=np.int64)
-        check_commit(table, self.schema, complete=self.complete, file=array.chunk_path(0))
+        values = array.read() if self.complete else array.read_present()
+        table = CommitTable(self.schema, np.asarray(values, dtype=np.int64))
+        table.check(complete=self.complete, file=array.chunk_path(0))
         return table
 
     def shards(self, split: Split) -> list[int]:
-        """Committed shards of a split, but for those left out."""
-        there = np.flatnonzero((self.commit[:, 0] > 0) & (self.commit[:, 1] == SPLITS.index(split)))
-        return [int(i) for i in there if int(i) not in self.left_out]
+        """Committed shards of a split, except those left out."""
+        return [shard for shard in self.commit.shards(split) if shard not in self.left_out]
 
     def n_rows(self, split: Split) -> int:
         """Committed rows of a split."""
-        return int(self.commit[self.shards(split), 0].sum())
+        return int(self.commit.rows[self.shards(split)].sum())
 
     def shard_rows(self, shard: int) -> int:
         """Rows of a shard; 0 where it is not committed."""
-        return int(self.commit[shard, 0])
+        return int(self.commit.rows[shard])
 
     def stored(self, hook: str, shard: int) -> NDArray[Any]:
         """A shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes.
@@ -205,7 +204,7 @@ class Store:
                 if chunks.get(array.spec.name, (-1,))[0] != number:
                     chunks[array.spec.name] = number, array.chunk(number)
                 lines.append(chunks[array.spec.name][1][line])
-            is_whole = checksum_of(*lines) == self.committed(stats_name(hook), shard)
+            is_whole = checksum_of(*lines) == self.commit.checksum(stats_name(hook), shard)
             yield shard, stats.NormStats(*lines), is_whole
 
     def size_check(self, hook: str, shard: int) -> Callable[[], None]:
@@ -232,29 +231,21 @@ class Store:
         """An array, whose metadata is compared with the schema the first time."""
         if name not in self._arrays:
             spec = self.schema.arrays[name]
-            if name in self.schema.growing:
+            if name in self.schema.per_window_arrays:
                 array = growing_array(self.path, spec)
                 if self.complete and array.spec != spec.in_one_chunk():
                     raise DamagedError(f"{array.path / 'zarr.json'} is damaged: it is not that of a complete store")
             else:
                 array = ArrayFile(self.path / name, spec)
                 array.check_metadata()
-            if name in self.schema.growing and not self.complete:
+            if name in self.schema.per_window_arrays and not self.complete:
                 return array  # a harvest may rewrite it meanwhile
             self._arrays[name] = array
         return self._arrays[name]
 
-    def committed(self, name: str, shard: int) -> int:
-        """The checksum that the commit table has for a shard's chunk of an array."""
-        return int(self.commit[shard, self._columns[f"crc32c:{name}"]])
-
     @cached_property
     def _arrays(self) -> dict[str, ArrayFile]:
         return {}
-
-    @cached_property
-    def _columns(self) -> dict[str, int]:
-        return {name: column for column, name in enumerate(self.schema.commit_columns)}
 
     def _known(self, hook: str) -> None:
         if hook not in self.schema.widths:
@@ -267,7 +258,7 @@ class Store:
             raise StoreError(f"shard {shard} of {self.path} is not committed; continue the harvest with its command")
         self.array(name)  # where that is damaged, so are all shards
         try:
-            return self._chunk(name, shard, self.committed(name, shard))[:n_rows]
+            return self._chunk(name, shard, self.commit.checksum(name, shard))[:n_rows]
         except DamagedError as error:
             raise DamagedError(
                 f"shard {shard}: {error}",
@@ -300,24 +291,6 @@ class Store:
         return out
 
 
-def check_commit(table: Int, schema: Schema, *, complete: bool, file: Location) -> None:
-    """Raise DamagedError where a commit table, int64 [n_shards, columns], contradicts the schema."""
-    layout = schema.layout
-    number = np.arange(layout.n_shards)
-    rows, there = table[:, 0], table[:, 0] != 0
-    expected = np.stack([number >= layout.n_heldout_shards, number // layout.shards_per_window], axis=1)
-    fits = [
-        bool((rows >= 0).all() and (rows <= layout.rows_per_shard).all()),
-        bool((table[there, 1:N_COMMIT_FACTS] == expected[there]).all()),
-        bool((table[:, N_COMMIT_FACTS:] >> 32 == 0).all()),
-    ]
-    if complete:
-        of_split = [int(rows[expected[:, 0] == i].sum()) for i in range(len(SPLITS))]
-        fits.append(bool(there.all()) and of_split == [layout.split_rows(split) for split in SPLITS])
-    if not all(fits):
-        raise DamagedError(f"{file} is damaged: it contradicts the store's schema")
-
-
 def open_store(path: str | Location) -> Store:
     """Open a store for reading: a folder, or the address of an object store such as s3://bucket/gpt2.zarr.
 
@@ -326,6 +299,6 @@ def open_store(path: str | Location) -> Store:
     """
     path = locate(path)
     store = Store(path, read_root(path))
-    if store.complete and store.fingerprint != store.root.fingerprint_of(store.commit):
+    if store.complete and store.fingerprint != store.root.fingerprint_of(store.commit.values):
         raise DamagedError(f"{path / COMMIT} is damaged: the commit table does not fit the fingerprint in zarr.json")
     return store

@@ -20,7 +20,6 @@ from data.store.layout import SPLITS, Layout
 
 CONTEXT, POSITION = "context", "position"
 TOKENS, DOCUMENT, COMMIT = "tokens", "document", "commit"
-N_COMMIT_FACTS = 3  # rows, split, window; then the checksums
 STATS_FIELDS = ("moments", "norms", "histogram")
 
 TOKEN_CHUNK_BYTES = 4 << 20
@@ -87,7 +86,7 @@ class Schema:
         return list(self.widths)
 
     @property
-    def staged(self) -> dict[str, tuple[np.dtype[Any], int]]:
+    def activation_arrays(self) -> dict[str, tuple[np.dtype[Any], int]]:
         """Arrays that the language model fills, one shard a chunk: name → (stored type, width)."""
         arrays = {hook: (stored_dtype(self.dtype), d) for hook, d in self.widths.items()}
         if self.dtype == "int8":
@@ -95,23 +94,23 @@ class Schema:
         return arrays
 
     @property
-    def checked(self) -> list[str]:
+    def per_shard_arrays(self) -> list[str]:
         """Arrays with one chunk a shard, in the order of the commit table's checksum columns."""
-        return [*self.staged, CONTEXT, POSITION]
+        return [*self.activation_arrays, CONTEXT, POSITION]
 
     @property
     def commit_columns(self) -> list[str]:
-        checked = [*self.checked, *(stats_name(hook) for hook in self.widths)]
+        checked = [*self.per_shard_arrays, *(stats_name(hook) for hook in self.widths)]
         return ["rows", "split", "window", *(f"crc32c:{name}" for name in checked)]
 
     @property
-    def whole(self) -> list[str]:
+    def initial_arrays(self) -> list[str]:
         """Arrays that are complete as the store appears; the group's attributes have their chunks' checksums."""
         scales = [channel_scale_name(hook) for hook in self.widths] if self.dtype == "int8" else []
         return [TOKENS, DOCUMENT, *scales]
 
     @property
-    def growing(self) -> list[str]:
+    def per_window_arrays(self) -> list[str]:
         """Arrays with one chunk a window until the store is complete, then one in all."""
         return [*(stats_name(hook, field) for hook in self.widths for field in STATS_FIELDS), COMMIT]
 
@@ -212,7 +211,7 @@ class Schema:
 
     def shard_bytes(self) -> int:
         """Bytes of one shard of all arrays, uncompressed, with trailers."""
-        return sum(self.arrays[name].chunk_bytes for name in self.checked) + 4 * len(self.checked)
+        return sum(self.arrays[name].chunk_bytes for name in self.per_shard_arrays) + 4 * len(self.per_shard_arrays)
 
     def total_bytes(self) -> int:
         """Bytes of the finished store, uncompressed; small metadata left out."""
@@ -220,7 +219,7 @@ class Schema:
 
     def n_files(self) -> int:
         """About how many files the finished store has."""
-        return self.layout.n_shards * len(self.checked) + 8 * len(self.widths) + 16
+        return self.layout.n_shards * len(self.per_shard_arrays) + 8 * len(self.widths) + 16
 
 
 def _check_whole(name: str, value: Any, low: int) -> None:

@@ -94,14 +94,7 @@ def empty(d: int) -> NormStats:
     return NormStats(np.zeros((2, 2, d)), np.zeros((2, 4)), np.zeros((2, N_BINS), dtype=np.int64))
 
 
-def measure(x: NDArray[Any], first: NDArray[np.bool_]) -> NormStats:
-    """Statistics of rows that are all at hand; shapes and types as in `Tally.add`."""
-    tally = Tally(x.shape[1])
-    tally.add(x, first)
-    return tally.stats()
-
-
-class Tally:
+class Accumulator:
     """Statistics of rows [·, d] that come in parts.
 
     A part costs few calls: threads that tally side by side wait for the interpreter between any two.

@@ -87,7 +87,7 @@ def verify(path: str | Location) -> Iterator[Problem | None]:
     except StoreError as error:
         yield Problem(COMMIT, str(error))
         return
-    fits = not (store.complete and is_whole) or store.fingerprint == root.fingerprint_of(commit)
+    fits = not (store.complete and is_whole) or store.fingerprint == root.fingerprint_of(commit.values)
     yield None if fits else Problem(COMMIT, "the commit table does not fit the fingerprint in zarr.json")
     with ThreadPoolExecutor(transfers(path)) as pool:
         yield from pool.map(_checked, _checks(store))
@@ -108,11 +108,11 @@ def _checks(store: Store) -> Iterator[Check]:
         yield f"{name}/zarr.json", partial(_check_group, store.path / name / "zarr.json")
     for name in schema.arrays:
         yield f"{name}/zarr.json", partial(store.array, name)
-    shards = [int(shard) for shard in store.commit[:, 0].nonzero()[0]]
-    for name in schema.checked:
+    shards = store.commit.committed
+    for name in schema.per_shard_arrays:
         for shard in shards:
-            yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), shard, store.committed(name, shard))
-    for name in schema.whole:
+            yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), shard, store.commit.checksum(name, shard))
+    for name in schema.initial_arrays:
         for chunk, checksum in enumerate(store.root.checksums[name]):
             yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), chunk, checksum)
     for hook in schema.hooks:

@@ -12,7 +12,6 @@ kill and the next start is not sealed as good, but harvested again.
 A kill at any point loses what came after the last record; sealing starts again where files still lie aside. Those of
 an object store all do until their window is committed.
 
-Not here: which row goes where (deal.py), the store as a whole (writer.py).
 """
 
 from __future__ import annotations
@@ -32,8 +31,9 @@ from data.errors import DamagedError, StoreError, WindowDamagedError
 from data.permutation import Int
 from data.store import stats
 from data.store.chunks import TRAILER_BYTES, ArrayFile, blocks, checksum_of, crc32c, trailer, write_chunk, write_json
+from data.store.commit_table import commit_line
 from data.store.encodings import as_float, decode_int8
-from data.store.layout import SPLITS, Deal, Run
+from data.store.layout import SPLITS, RowRange, ShardAssignment
 from data.store.schema import (
     COMMIT,
     CONTEXT,
@@ -61,7 +61,7 @@ from data.system.location import (
 SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
 
 
-class WindowStaging:
+class WindowWriter:
     """The files of one window, owned by one worker."""
 
     def __init__(self, store: Location, staging: Path, schema: Schema, window: int) -> None:
@@ -93,25 +93,25 @@ class WindowStaging:
         self._written = progress["written"]
         return int(progress["contexts"])
 
-    def write(self, runs: list[Run], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
-        """Write rows that `Deal.place` ordered: arrays maps each staged array to its rows [n, d]. Returns bytes."""
-        one = lambda item: self._write_array(runs, *item)  # noqa: E731
+    def write(self, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
+        """Write rows in the order of `Layout.writing_order`: array name → rows [n, d]. Returns the number of bytes."""
+        one = lambda item: self._write_array(ranges, *item)  # noqa: E731
         return sum((threads.map if threads else map)(one, arrays.items()))
 
-    def _write_array(self, runs: list[Run], name: str, rows: NDArray[Any]) -> int:
+    def _write_array(self, ranges: list[RowRange], name: str, rows: NDArray[Any]) -> int:
         size = rows.nbytes // len(rows)
         data = as_bytes(rows)
         begin = 0
-        for run in runs:
-            path = self._aside(name, run.shard)
+        for row_range in ranges:
+            path = self._aside(name, row_range.shard)
             n_rows, checksum = self._written.get(path.name, (0, 0))
-            if run.offset != n_rows:
-                raise AssertionError(f"row {run.offset} of {path.name} is written, after {n_rows}")
-            part = data[begin : begin + run.count * size]
-            _pwrite(path, part, run.offset * size)
-            self._written[path.name] = [n_rows + run.count, crc32c(part, checksum)]
+            if row_range.offset != n_rows:
+                raise AssertionError(f"row {row_range.offset} of {path.name} is written, after {n_rows}")
+            part = data[begin : begin + row_range.count * size]
+            _pwrite(path, part, row_range.offset * size)
+            self._written[path.name] = [n_rows + row_range.count, crc32c(part, checksum)]
             self._touched.add(path)
-            begin += run.count * size
+            begin += row_range.count * size
         return begin
 
     def sync(self, contexts_done: int) -> None:
@@ -136,7 +136,7 @@ class WindowStaging:
                     found.append(parts)
         except WindowDamagedError as error:
             raise self._discarded(error) from error
-        for name in self.schema.checked:
+        for name in self.schema.per_shard_arrays:
             sync_directory(self.store / name)
         for hook in self.schema.hooks:
             for field in STATS_FIELDS:
@@ -156,15 +156,15 @@ class WindowStaging:
     def _write_small(self, name: str, values: NDArray[Any]) -> None:
         write_chunk(self._array(name).chunk_path(self.window), values, scratch=self.folder)
 
-    def _shards(self) -> Iterator[tuple[Deal, int, Int]]:
+    def _shards(self) -> Iterator[tuple[ShardAssignment, int, Int]]:
         """The window's shards in order, and the rows that each has."""
-        for deal in self.schema.layout.deals(self.window):
-            origin = deal.cards(0, deal.n_rounds)
-            for j in range(deal.n_shards):
+        for assignment in self.schema.layout.assignments(self.window):
+            origin = assignment.rows_of_rounds(0, assignment.n_rounds)
+            for j in range(assignment.n_shards):
                 rows = origin[:, j]
-                yield deal, deal.first_shard + j, rows[rows >= 0]
+                yield assignment, assignment.first_shard + j, rows[rows >= 0]
 
-    def _seal_shard(self, deal: Deal, shard: int, rows: Int) -> tuple[Int, dict[str, stats.NormStats]]:
+    def _seal_shard(self, assignment: ShardAssignment, shard: int, rows: Int) -> tuple[Int, dict[str, stats.NormStats]]:
         """Seal one shard of every array; returns its row of the commit table, and each hook's statistics."""
         schema = self.schema
         context, position = np.divmod(rows, schema.layout.rows_per_context)
@@ -179,9 +179,10 @@ class WindowStaging:
             whole = np.full(schema.layout.rows_per_shard, -1, dtype=dtype)
             whole[: len(values)] = values
             checksums[name] = write_chunk(self._array(name).chunk_path(shard), whole, scratch=self.folder)
-        facts = [len(rows), SPLITS.index(deal.split), self.window]
-        tallies = (checksum_of(*(getattr(parts[hook], field) for field in STATS_FIELDS)) for hook in schema.hooks)
-        return np.array([*facts, *(checksums[name] for name in schema.checked), *tallies], dtype=np.int64), parts
+        for hook in schema.hooks:
+            checksums[stats_name(hook)] = checksum_of(*(getattr(parts[hook], field) for field in STATS_FIELDS))
+        split = SPLITS.index(assignment.split)
+        return commit_line(schema, rows=len(rows), split=split, window=self.window, checksums=checksums), parts
 
     def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
         """Seal one shard of one hook, reading it once: its statistics, and the checksums of its arrays."""
@@ -196,7 +197,7 @@ class WindowStaging:
             channel = self._array(channel_scale_name(hook)).chunk(0)
             checksums[name] = self._place(name, shard, source, crc32c(source))
         source = self._raw(hook, shard, n_rows)
-        checksum, tally, begin = 0, stats.Tally(schema.widths[hook]), 0
+        checksum, accumulator, begin = 0, stats.Accumulator(schema.widths[hook]), 0
         for block in blocks(source[:n_rows]):
             checksum = crc32c(block, checksum)
             here = slice(begin, begin + len(block))
@@ -204,11 +205,11 @@ class WindowStaging:
                 values = as_float(block, schema.dtype)
             else:
                 values = decode_int8(block, scale[here], channel)
-            tally.add(values, first[here])
+            accumulator.add(values, first[here])
             begin += len(block)
         self._compare(hook, shard, n_rows, checksum)
         checksums[hook] = self._place(hook, shard, source, crc32c(source[n_rows:], checksum))
-        return tally.stats(), checksums
+        return accumulator.stats(), checksums
 
     def _aside(self, name: str, shard: int) -> Path:
         return self.folder / f"{name}.{shard}"
@@ -216,7 +217,7 @@ class WindowStaging:
     def _raw(self, name: str, shard: int, n_rows: int) -> NDArray[Any]:
         """A shard's uncompressed rows [rows_per_shard, d], padded: aside, or already in the store."""
         array = self._array(name)
-        dtype, d = self.schema.staged[name]
+        dtype, d = self.schema.activation_arrays[name]
         aside, rows_per_shard = self._aside(name, shard), self.schema.layout.rows_per_shard
         try:
             if not os.path.lexists(aside):  # sealed before a kill
@@ -236,7 +237,7 @@ class WindowStaging:
 
     def _check_file(self, path: Path, n_rows: int) -> None:
         """Raise DamagedError where a file aside is not an ordinary one with so many rows, or more."""
-        dtype, d = self.schema.staged[path.name.rpartition(".")[0]]
+        dtype, d = self.schema.activation_arrays[path.name.rpartition(".")[0]]
         try:
             size = -1 if path.is_symlink() else file_size(path)
         except FileNotFoundError as error:

@@ -25,7 +25,7 @@ from data.store.lifecycle import create, finish, staging_path
 from data.store.schema import Schema, row_scale_name
 from data.store.sealed import DIGEST, canonical, sealed
 from data.store.verify import verify
-from data.store.window_writer import WindowStaging
+from data.store.window_writer import WindowWriter
 from tests.faults.fuzz_run import MOST_MEMORY, STRANGE, _changed, _memory, _nothing_else_is_read, change_bytes
 
 HOOKS = {"blocks.0.hook_mlp_out": 4, "blocks.1.hook_mlp_out": 4}
@@ -73,13 +73,13 @@ def make_store(path: Path, *, whole: bool) -> None:
     about = {"model": {"name": "made-up"}, "tokens": {"dataset": "made-up"}, "settings": {"--seed": 0}}
     create(path, schema, lambda: [(ids, ids)], lambda: about, dict.fromkeys(HOOKS, scale.numpy()))
     for window in range(layout.n_windows if whole else layout.n_windows - 1):
-        staging = WindowStaging(path, staging_path(path), schema, window)
-        for deal in layout.deals(window):
-            rows, runs = deal.place(deal.first_row, deal.first_row + deal.n_rows)
+        staging = WindowWriter(path, staging_path(path), schema, window)
+        for assignment in layout.assignments(window):
+            rows, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
             codes, row_scale = encode(values[rows], "int8", scale)
             assert row_scale is not None
             for hook in HOOKS:
-                staging.write(runs, {hook: codes.numpy(), row_scale_name(hook): row_scale[:, None].numpy()})
+                staging.write(ranges, {hook: codes.numpy(), row_scale_name(hook): row_scale[:, None].numpy()})
         staging.sync(layout.window_contexts(window)[1])
         staging.seal()
     if whole:
@@ -91,7 +91,7 @@ def everything(path: Path) -> str:
     store, digest = open_store(path), hashlib.sha256()
     facts = [store.schema.to_json(), store.provenance, store.complete, store.fingerprint]
     digest.update(canonical(facts))
-    for array in (store.commit, store.tokens(), store.documents()):
+    for array in (store.commit.values, store.tokens(), store.documents()):
         digest.update(array.tobytes())
     for split in ("heldout", "train"):
         for hook in store.hooks:

@@ -13,6 +13,7 @@ import pytest
 
 from analyze.measure.norms import QUANTILES, norm_quantiles
 from data.store import stats
+from tests.norm_stats import norm_stats
 
 
 def test_norms_equal_those_of_the_rows_with_and_without_position_0(make_store, command, tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def statistics(norms: np.ndarray, first: np.ndarray | None = None) -> stats.Norm
     """Of rows with one channel: the norms at positions after 0, and those at position 0."""
     first = np.zeros(0) if first is None else first
     rows = np.concatenate([norms, first])[:, None]
-    return stats.measure(rows, np.arange(len(rows)) >= len(norms))
+    return norm_stats(rows, np.arange(len(rows)) >= len(norms))
 
 
 def off(values: np.ndarray, exact: np.ndarray) -> float:

@@ -18,8 +18,8 @@ orders = st.builds(
 
 def rows_of(order: Order, step: int, batch_size: int) -> list[tuple[int, int]]:
     found = []
-    for segment in order.batch(step, batch_size):
-        found += list(zip(segment.shards.tolist(), segment.rows.tolist(), strict=True))
+    for part in order.batch(step, batch_size):
+        found += list(zip(part.shards.tolist(), part.rows.tolist(), strict=True))
     return found
 
 
@@ -53,10 +53,10 @@ def test_a_batch_touches_no_more_than_two_groups_unless_it_is_larger_than_one(
 ) -> None:
     smallest = min(order.shards.rows)
     batch_size = data.draw(st.integers(1, smallest))
-    spans = order.spans(step, batch_size)
-    assert len(spans) <= 2
-    for span in spans:
-        assert set(order.segment(span).shards.tolist()) <= set(order.members(span.epoch, span.group).tolist())
+    slices = order.batch_slices(step, batch_size)
+    assert len(slices) <= 2
+    for part in slices:
+        assert set(order.shard_rows(part).shards.tolist()) <= set(order.members(part.epoch, part.group).tolist())
 
 
 def test_epochs_and_seeds_order_rows_differently() -> None:

@@ -1,10 +1,36 @@
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
-from data.shuffle.quality import mixing, simulated, uniform_distinct
+from data.permutation import Int
+from data.shuffle.order import Order, Shards
+from data.shuffle.quality import Contexts, mixing, uniform_distinct
 from data.shuffle.stream import DEFAULT_POOL
 from data.store.layout import Layout, choose_rows_per_shard
 from data.summary import store_mixing
+
+
+def simulated(layout: Layout, *, pool: int, seed: int) -> tuple[Order, Contexts]:
+    """The order and row origins that a store of this layout would have."""
+    windows = [layout.assignments(window) for window in range(layout.n_windows)]
+    assignments = [part for parts in windows for part in parts if part.split == "train"]
+    owner = [(i, j) for i, part in enumerate(assignments) for j in range(part.n_shards)]
+    shards = Shards(
+        rows=tuple(int(n) for part in assignments for n in part.shard_rows()),
+        windows=tuple(assignments[i].first_shard // layout.shards_per_window for i, _ in owner),
+    )
+
+    @lru_cache(maxsize=8)
+    def rows(i: int) -> Int:
+        return assignments[i].rows_of_rounds(0, assignments[i].n_rounds)
+
+    def contexts(shard: int) -> Int:
+        i, j = owner[shard]
+        column = rows(i)[:, j]
+        return column[column >= 0] // layout.rows_per_context
+
+    return Order(shards, pool=pool, seed=seed), contexts
 
 
 def test_store_of_10m_tokens_mixes_at_least_90_percent_as_well_as_a_uniform_draw() -> None:

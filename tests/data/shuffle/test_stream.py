@@ -78,8 +78,8 @@ def test_stream_gives_the_values_of_the_reader_for_every_stored_type(make_store,
         batch = next(stream)[:, 0].float().numpy()
     expected = [
         store.rows(hook, members[shard])[row]
-        for segment in order.batch(0, 64)
-        for shard, row in zip(segment.shards, segment.rows, strict=True)
+        for part in order.batch(0, 64)
+        for shard, row in zip(part.shards, part.rows, strict=True)
     ]
     assert np.allclose(batch, np.stack(expected), rtol=1e-6)
 

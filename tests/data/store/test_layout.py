@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.store.layout import Layout, choose_rows_per_shard, worker_windows
+from data.store.layout import Layout, choose_rows_per_shard
 
 layouts = st.builds(
     lambda n, heldout, per_context, per_shard, per_window, seed: Layout(
@@ -17,13 +17,13 @@ layouts = st.builds(
 
 
 def every_row(layout: Layout, windows: list[int]) -> list[tuple[int, int, int]]:
-    """(row, shard, offset) of all rows of some windows, read off `cards`."""
+    """(row, shard, offset) of all rows of some windows, read off `rows_of_rounds`."""
     found = []
     for window in windows:
-        for deal in layout.deals(window):
-            cards = deal.cards(0, deal.n_rounds)
-            for offset, shard in zip(*np.nonzero(cards >= 0), strict=True):
-                found.append((int(cards[offset, shard]), deal.first_shard + int(shard), int(offset)))
+        for assignment in layout.assignments(window):
+            columns = assignment.rows_of_rounds(0, assignment.n_rounds)
+            for offset, shard in zip(*np.nonzero(columns >= 0), strict=True):
+                found.append((int(columns[offset, shard]), assignment.first_shard + int(shard), int(offset)))
     return found
 
 
@@ -55,7 +55,7 @@ def test_a_shard_belongs_to_one_split(layout: Layout) -> None:
 @given(layout=layouts, world_size=st.integers(1, 5))
 def test_workers_share_no_row_and_cover_all_rows(layout: Layout, world_size: int) -> None:
     rows = [
-        {row for row, _, _ in every_row(layout, list(worker_windows(layout, rank, world_size)))}
+        {row for row, _, _ in every_row(layout, list(layout.worker_windows(rank, world_size)))}
         for rank in range(world_size)
     ]
     assert sum(map(len, rows)) == layout.n_rows
@@ -70,9 +70,9 @@ def test_batches_of_any_size_place_rows_as_the_whole_window_does(layout: Layout,
         first, last = layout.window_contexts(window)
         for context in range(first, last, batch):
             lo, hi = context * layout.rows_per_context, min(context + batch, last) * layout.rows_per_context
-            for deal in layout.deals(window):
-                rows, runs = deal.place(lo, hi)
-                places = [(run.shard, run.offset + i) for run in runs for i in range(run.count)]
+            for assignment in layout.assignments(window):
+                rows, ranges = assignment.writing_order(lo, hi)
+                places = [(part.shard, part.offset + i) for part in ranges for i in range(part.count)]
                 found |= dict(zip(rows.tolist(), places, strict=True))
         assert found == expected
 
@@ -80,15 +80,15 @@ def test_batches_of_any_size_place_rows_as_the_whole_window_does(layout: Layout,
 @given(layout=layouts)
 def test_shard_rows_equal_the_number_of_rows_assigned_to_each_shard(layout: Layout) -> None:
     for window in range(layout.n_windows):
-        for deal in layout.deals(window):
-            counted = (deal.cards(0, deal.n_rounds) >= 0).sum(axis=0)
-            assert np.array_equal(deal.shard_rows(), counted)
+        for assignment in layout.assignments(window):
+            counted = (assignment.rows_of_rounds(0, assignment.n_rounds) >= 0).sum(axis=0)
+            assert np.array_equal(assignment.shard_rows(), counted)
 
 
 def test_shard_holds_rows_of_all_contexts_and_positions() -> None:
     layout = Layout(1024, 0, 256, 8192, 32, seed=3)
-    deal = layout.deals(0)[0]
-    column = deal.cards(0, deal.n_rounds)[:, 5]
+    assignment = layout.assignments(0)[0]
+    column = assignment.rows_of_rounds(0, assignment.n_rounds)[:, 5]
     assert len(np.unique(column // 256)) == 1024  # 262144 rows in 32 shards: 8 of each context's 256
     assert len(np.unique(column % 256)) == 256
 

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from data import InputError, ShuffledStream, StoreError, open_store
 from data.store.lifecycle import create, staging_path
 from data.store.verify import verify
-from data.store.window_writer import WindowStaging
+from data.store.window_writer import WindowWriter
 from data.system.location import Location, exists, locate
 
 
@@ -96,7 +96,7 @@ def test_object_store_reads_as_whole_shards_after_every_put_and_removal(make_sto
         assert [problem for problem in verify(store.path) if problem] == []
         assert store.tokens().shape == (60, 32)
         shards = store.shards("heldout") + store.shards("train")
-        assert sum(int(store.statistics(store.hooks[0], s).count(0)) for s in ("heldout", "train")) == sum(
+        assert sum(int(store.statistics(store.hooks[0], s).count()) for s in ("heldout", "train")) == sum(
             store.shard_rows(shard) for shard in shards
         )
         shards_seen.append(len(shards))
@@ -131,11 +131,11 @@ def test_staged_rows_of_another_store_at_the_same_address_are_ignored(make_store
     store, _, tokens = make_store(root=bucket, windows=0)
     schema = store.schema
     staging = staging_path(store.path)
-    WindowStaging(store.path, staging, schema, 0).sync(10)
-    assert WindowStaging(store.path, staging, schema, 0).resume() == 10
+    WindowWriter(store.path, staging, schema, 0).sync(10)
+    assert WindowWriter(store.path, staging, schema, 0).resume() == 10
     other = {**store.provenance, "model": {"name": "another"}}
     create(store.path, schema, lambda: [(tokens, tokens)], lambda: other, {})
-    assert WindowStaging(store.path, staging, schema, 0).resume() == 0
+    assert WindowWriter(store.path, staging, schema, 0).resume() == 0
 
 
 def test_stores_of_one_name_in_two_buckets_have_separate_staging_folders() -> None:

@@ -41,7 +41,7 @@ def test_store_without_shards_lists_and_counts_the_remaining_ones(make_store) ->
     assert rest.shards("heldout") == [0, 2]
     assert 7 not in rest.shards("train")
     assert rest.n_rows("train") == store.n_rows("train") - store.shard_rows(7)
-    assert rest.statistics("blocks.0.hook_mlp_out").count(0) == rest.n_rows("train")
+    assert rest.statistics("blocks.0.hook_mlp_out").count() == rest.n_rows("train")
 
 
 def test_train_stops_at_a_damaged_shard_unless_skip_damaged_is_given(make_store, command, tmp_path: Path) -> None:

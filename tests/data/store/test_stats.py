@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.store import stats
+from tests.norm_stats import norm_stats
 
 
 def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +23,7 @@ def check_same(found: stats.NormStats, expected: stats.NormStats) -> None:
 
 def test_moments_and_norms_agree_with_numpy_in_float64() -> None:
     x, first = rows(1000, 0)
-    found = stats.measure(x, first)
+    found = norm_stats(x, first)
     for subset, part in ((stats.Subset.ALL, x), (stats.Subset.WITHOUT_FIRST, x[~first])):
         norms = np.linalg.norm(part.astype(np.float64), axis=1)
         assert found.count(subset) == len(part)
@@ -32,25 +33,25 @@ def test_moments_and_norms_agree_with_numpy_in_float64() -> None:
         assert found.variance(subset) == pytest.approx(part.astype(np.float64).var(0), rel=1e-9)
         assert found.largest(subset) == np.abs(part).max()
         edges = np.concatenate([[0], stats.bin_edges(), [np.inf]])
-        assert np.array_equal(found.histogram[subset], np.histogram(norms, bins=edges)[0])
+        assert np.array_equal(found.histogram[subset.axis_index], np.histogram(norms, bins=edges)[0])
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
 def test_merged_statistics_of_any_split_equal_those_of_the_whole(cuts: list[int], seed: int) -> None:
     x, first = rows(300, seed)
-    whole = stats.measure(x, first)
+    whole = norm_stats(x, first)
     pieces = np.split(np.arange(300), sorted(cuts))
-    merged = stats.merge((stats.measure(x[p], first[p]) for p in pieces if len(p)), 6)
+    merged = stats.merge((norm_stats(x[p], first[p]) for p in pieces if len(p)), 6)
     check_same(merged, whole)
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
 def test_tally_over_any_split_equals_the_statistics_of_the_whole(cuts: list[int], seed: int) -> None:
     x, first = rows(300, seed)
-    whole, tally = stats.measure(x, first), stats.Tally(6)
+    whole, accumulator = norm_stats(x, first), stats.Accumulator(6)
     for p in np.split(np.arange(300), sorted(cuts)):
-        tally.add(x[p], first[p])
-    check_same(tally.stats(), whole)
+        accumulator.add(x[p], first[p])
+    check_same(accumulator.stats(), whole)
 
 
 def test_every_finite_float16_counts_with_its_value() -> None:
@@ -58,7 +59,7 @@ def test_every_finite_float16_counts_with_its_value() -> None:
     x = x[np.isfinite(x)][:, None]
     norms = np.abs(x[:, 0].astype(np.float64))
     for value, norm in zip(np.split(x, 512), np.split(norms, 512), strict=True):  # sums that one wrong value changes
-        found = stats.measure(value, np.zeros(len(value), dtype=bool))
+        found = norm_stats(value, np.zeros(len(value), dtype=bool))
         assert found.moments[stats.Subset.ALL.axis_index, 0, 0] == pytest.approx(
             value.astype(np.float64).sum(), rel=1e-12
         )
@@ -72,7 +73,7 @@ def test_mean_norm_of_no_rows_is_nan() -> None:
 
 def test_histogram_counts_norms_of_any_size() -> None:
     x = np.array([[0.0], [2.0**-40], [1.0], [2.0**30]], dtype=np.float32)
-    found = stats.measure(x, np.zeros(4, dtype=bool))
+    found = norm_stats(x, np.zeros(4, dtype=bool))
     assert found.histogram[stats.Subset.ALL.axis_index].sum() == 4
     assert found.histogram[stats.Subset.ALL.axis_index][0] == 2
     assert found.histogram[stats.Subset.ALL.axis_index][-1] == 1

@@ -11,32 +11,32 @@ import pytest
 
 from data import Store, open_store
 from data.errors import WindowDamagedError
-from data.store.layout import Run
+from data.store.layout import RowRange
 from data.store.lifecycle import committed_windows, staging_path
-from data.store.window_writer import WindowStaging
+from data.store.window_writer import WindowWriter
 
 HOOK = "blocks.0.hook_mlp_out"
 
 
-def filled(store: Store, window: int, *, synced: bool = True) -> WindowStaging:
+def filled(store: Store, window: int, *, synced: bool = True) -> WindowWriter:
     """A window with all its rows, each row's entries its number in the shard."""
-    staging = WindowStaging(store.path, staging_path(store.path), store.schema, window)
-    for deal in store.layout.deals(window):
-        for shard, n_rows in enumerate(deal.shard_rows().tolist(), start=deal.first_shard):
+    staging = WindowWriter(store.path, staging_path(store.path), store.schema, window)
+    for assignment in store.layout.assignments(window):
+        for shard, n_rows in enumerate(assignment.shard_rows().tolist(), start=assignment.first_shard):
             for begin in range(0, n_rows, 50):
                 n = min(50, n_rows - begin)
                 rows = {
                     name: np.repeat(np.arange(begin, begin + n)[:, None], d, axis=1).astype(dtype)
-                    for name, (dtype, d) in store.schema.staged.items()
+                    for name, (dtype, d) in store.schema.activation_arrays.items()
                 }
-                staging.write([Run(shard, begin, n)], rows)
+                staging.write([RowRange(shard, begin, n)], rows)
     if synced:
         staging.sync(store.layout.window_contexts(window)[1])
     return staging
 
 
-def again(store: Store, window: int) -> WindowStaging:
-    return WindowStaging(store.path, staging_path(store.path), store.schema, window)
+def again(store: Store, window: int) -> WindowWriter:
+    return WindowWriter(store.path, staging_path(store.path), store.schema, window)
 
 
 def flip(path: Path, place: int) -> None:
@@ -49,7 +49,7 @@ def flip(path: Path, place: int) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_bit_flipped_before_sealing_discards_the_window_and_names_the_file(make_store, dtype, compression) -> None:
     store, _, _ = make_store(windows=0, dtype=dtype, compression=compression)
-    for name in store.schema.staged:
+    for name in store.schema.activation_arrays:
         staging = filled(store, 1)
         flip(staging.folder / f"{name}.5", 41)
         resumed = again(store, 1)
