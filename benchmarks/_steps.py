@@ -61,8 +61,8 @@ def ours(p: Problem, variant: str = "baseline", max_sparse_density: float | None
     from data.system.allocator import keep_large_blocks
     from train.experiment import make_runs
     from train.loop import tune_density
+    from train.loop.build import make_noise_source, make_stacks
     from train.loop.memory_plan import make_plan
-    from train.loop.trainer import make_noise_source, make_stacks
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
 

@@ -25,8 +25,8 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from train.experiment import Experiment, Run, make_runs
+from train.loop.build import make_noise_source, make_stacks
 from train.loop.memory_plan import make_plan
-from train.loop.trainer import make_noise_source, make_stacks
 from train.measures import measures
 from train.optim.schedule import Schedule
 from train.step.inputs import Inputs

@@ -30,8 +30,8 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
 
     from data.system.allocator import keep_large_blocks
     from train.experiment import make_runs
+    from train.loop.build import make_noise_source, make_stacks
     from train.loop.memory_plan import make_plan
-    from train.loop.trainer import make_noise_source, make_stacks
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
 

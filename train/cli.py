@@ -37,7 +37,7 @@ from train.presets import presets
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
     from data.store.reader import Store
-    from train.experiment import Run
+    from train.experiment import Experiment, Run
 
 SHARED = presets()["shared"]  # Table A2
 Command = Callable[..., None]
@@ -158,8 +158,9 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     from data.store.reader import open_store
     from train.experiment import make_runs
     from train.loop.memory_plan import check_memory, make_plan
-    from train.output.existing import check_existing, remove_checkpoints
-    from train.output.records import check_logs
+    from train.output.existing import check_existing
+    from train.output.experiment_writer import remove_checkpoints
+    from train.output.sinks import check_logs
     from train.run import run
 
     stopping: StopRequest = ctx.obj
@@ -188,7 +189,7 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     if finished and not options["show"]:
         remove_checkpoints(out, experiment.runs)  # a kill may have left them
         click.echo(f"{out} is finished; nothing to do", err=True)
-        end(out, experiment.runs, options)
+        end(out, experiment, options)
         return
     check_writable(out, "--resume" if options["resume"] else "--out")
     plan = make_plan(experiment, store.width(experiment.hooks[0]), device)
@@ -203,7 +204,7 @@ def main(ctx: click.Context, /, **given: Any) -> None:
         checkpoint_seconds=60 * options["checkpoint_minutes"], overwrite=options["overwrite"],
         eval_noise=options["eval_noise"], stop=stopping.event,
     )  # fmt: skip
-    end(out, experiment.runs, options)
+    end(out, experiment, options)
 
 
 def without_damaged(store: Store, given: Mapping[str, Any]) -> Store:
@@ -212,7 +213,7 @@ def without_damaged(store: Store, given: Mapping[str, Any]) -> Store:
     So it sees the same rows in the same order.
     """
     from data.store.verify import damaged_shards
-    from train.output.existing import read_experiment
+    from train.output.settings import read_experiment
 
     recorded = None if given["overwrite"] else read_experiment(folder_of(given))
     if recorded is not None and recorded.settings.get("store") == store.fingerprint:
@@ -227,12 +228,12 @@ def without_damaged(store: Store, given: Mapping[str, Any]) -> Store:
     return store.without(left_out)
 
 
-def end(out: Path, runs: Sequence[Run], options: Mapping[str, Any]) -> None:
-    """Print the results; runs that were given up are named, and make the exit code 2."""
+def end(out: Path, experiment: Experiment, options: Mapping[str, Any]) -> None:
+    """Print the results; runs that diverged are named, and make the exit code 2."""
     from train.output.existing import failures
 
-    show_results(out, runs, as_json=options["as_json"], noise=options["eval_noise"])
-    failed = failures(out, runs)
+    show_results(out, experiment, as_json=options["as_json"], noise=options["eval_noise"])
+    failed = failures(out, experiment.runs)
     if failed:
         click.echo("\n".join(f"Error: {line}" for line in failed), err=True)
         sys.exit(BAD_INPUT)
@@ -244,18 +245,14 @@ def show_runs(runs: Sequence[Run], options: Mapping[str, Any]) -> None:
     click.echo(json_text({"runs": [asdict(run) for run in runs], "shared": shared}))
 
 
-def show_results(out: Path, runs: Sequence[Run], *, as_json: bool, noise: bool) -> None:
-    """The last measures on the held-out split: a table of means over layers, or all as JSON.
+def show_results(out: Path, experiment: Experiment, *, as_json: bool, noise: bool) -> None:
+    """Print the last measures on the held-out split: a table of means over layers, or all as JSON.
 
-    `noise`: the table shows those measured with noise, of the runs that have it.
+    `noise`: the table has the measures with noise, of the runs that are measured with noise.
     """
-    from train.loop.trainer import table
     from train.output.existing import final_records
-    from train.sae import ARCHITECTURES
+    from train.run import with_noise
+    from train.tables import heldout_table
 
-    found = final_records(out, runs)
-    if as_json:
-        click.echo(json_text(found))
-    else:
-        noisy = {run.name: noise and ARCHITECTURES[run.variant].uses_noise for run in runs}
-        click.echo(table({name: [r for r in rs if r["noise"] == noisy[name]] for name, rs in found.items()}))
+    records = final_records(out, experiment.runs)
+    click.echo(json_text(records) if as_json else heldout_table(with_noise(experiment, records, noise=noise)))

@@ -12,7 +12,7 @@ from analyze.runs.trained_run import FittedRun
 from data.store.reader import Store
 from harvest.cli import main as harvest
 from train.cli import main as train
-from train.output.existing import read_experiment
+from train.output.settings import read_experiment
 
 
 def commands(store: Store, runs: Sequence[FittedRun]) -> Iterator[str]:

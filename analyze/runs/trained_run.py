@@ -16,10 +16,10 @@ import torch
 from data.errors import InputError
 from data.store.reader import Store
 from train.loss import Objective
-from train.output.checked import read_checked
-from train.output.existing import Failure, read_settings
+from train.output.existing import read_failure
 from train.output.load import load_sae
-from train.output.run_folder import SAE_FILE, RunFolder, read_facts
+from train.output.run_folder import SAE_FILE, RunFolder, read_info
+from train.output.settings import Failure, read_run_settings
 from train.sae import ARCHITECTURES, SAE
 
 
@@ -83,7 +83,7 @@ class FittedRun:
     def identity(self) -> list[Any]:
         """What its measures depend on, in JSON's types: settings, and the file of its weights with its checksum."""
         file = self._weights_file()
-        recorded = asdict(read_facts(file.parent).files[SAE_FILE])
+        recorded = asdict(read_info(file.parent).files[SAE_FILE])
         return [self.name, self.settings, self.trained, recorded, file.stat().st_mtime_ns]
 
     def snapshots(self) -> list[FittedRun]:
@@ -113,11 +113,11 @@ def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
 
 
 def _read(name: str, folder: RunFolder) -> FittedRun:
-    failure = read_checked(Failure, folder.failure) if folder.failure.exists() else None
-    run, newest = FittedRun(name, folder, read_settings(folder), failure=failure), folder.newest()
+    failure, newest = read_failure(folder), folder.newest()
+    run = FittedRun(name, folder, read_run_settings(folder).to_json(), failure=failure)
     if newest is None or failure is not None:
         return run
-    trained = read_facts(newest).step * int(run.settings["batch_size"])
+    trained = read_info(newest).step * int(run.settings["batch_size"])
     return replace(run, weights=newest / SAE_FILE, trained=trained)
 
 

@@ -30,11 +30,12 @@ from train.loss import Objective
 from train.optim.resample import Resampling
 from train.optim.schedule import Schedule
 from train.output.checked import checked_body
-from train.output.existing import Failure, Recorded, failures, final_records, read_experiment
+from train.output.existing import failures, final_records
 from train.output.load import load_sae
-from train.output.marks import Mark, Marks
+from train.output.manifests import Manifest, Manifests
 from train.output.metrics_file import MEASURED, JsonLines
-from train.output.run_folder import METADATA, STATE_JSON, Facts, RunFolder, Saved, read_folder
+from train.output.run_folder import METADATA, STATE_JSON, Checkpoint, CheckpointInfo, RunFolder, read_checkpoint
+from train.output.settings import ExperimentRecord, Failure, read_experiment
 from train.output.verify import verify
 
 MOST_MEMORY = 1 << 30
@@ -74,18 +75,18 @@ def fuzz(n: int, seed: int = 0) -> int:
 
 
 def make_experiment(out: Path) -> None:
-    """Write a finished run, one that goes on and one that was given up, as `train` does but with random weights."""
+    """Write a finished run, an unfinished one and a diverged one as `train` does, but with random weights."""
     experiment = Experiment(
         store="0" * 64, hooks=HOOKS, runs=(RUN,), expansion=2.0, batch_size=64, decoder_bias=True, init="scaled",
         clip=None, precision="float32", data_seed=0, objective=Objective(), schedule=Schedule(640),
         resampling=Resampling(10**6, 10**5, 0.0, 0, 64), reports=Reports(100, 100, 100, 100, 1),
     )  # fmt: skip
     settings = experiment.to_json()
-    Recorded(settings, {"store": "data/s.zarr"}, {"sparse_below": 0.1}).write(out)
+    ExperimentRecord(settings, {"store": "data/s.zarr"}, {"sparse_below": 0.1}).write(out)
     about = {METADATA: json.dumps({"run": RUN.name, "variant": RUN.variant, "hooks": HOOKS, "store": "0" * 64})}
     shapes = {"W_enc": (8, 4), "W_dec": (8, 4), "b_enc": (8,), "b_dec": (4,), "input_scale": (), "sigma": ()}
     sae = {name: torch.rand(len(HOOKS), *shape) for name, shape in shapes.items()}
-    for name in ("nsae", "going", "failed"):
+    for name in ("nsae", "training", "failed"):
         folder = RunFolder(out / name)
         own = {key: value for key, value in settings.items() if key != "runs"}
         _write(folder.settings, {**own, "run": {**asdict(RUN), "name": name}, "provenance": {"model": {"name": "x"}}})
@@ -96,13 +97,13 @@ def make_experiment(out: Path) -> None:
                  **dict.fromkeys(MEASURED, 0.5)}
                 for split in ("train", "heldout") for hook in HOOKS
             )  # fmt: skip
-        facts = Facts(10, {"fires": (10, 0)}, lines.sync())
+        info = CheckpointInfo(10, {"fires": (10, 0)}, lines.sync())
         lines.close()
         folder.save_snapshot(5, sae, about)
-        folder.save_checkpoint("000000010", Saved(sae, {"exp_avg.W_enc": sae["W_enc"]}, facts), about)
+        folder.save_checkpoint("000000010", Checkpoint(sae, {"exp_avg.W_enc": sae["W_enc"]}, info), about)
     RunFolder(out / "nsae").finish("000000010")
-    _write(out / "failed" / "failed.json", asdict(Failure(7, HOOKS[0], "the loss is not finite")))
-    Marks(out / "checkpoints").write(Mark(10, (), ("going", "nsae")))
+    _write(out / "failed" / "failed.json", asdict(Failure(7, HOOKS[0], "non-finite loss")))
+    Manifests(out / "checkpoints").write(Manifest(10, (), ("training", "nsae")))
 
 
 def change_bytes(path: Path, content: bytes, rng: random.Random) -> dict[Path, bytes]:
@@ -195,15 +196,15 @@ def _read(out: Path, changed: str, what: str) -> bool:
         lambda: curves(find_runs([run])),
         lambda: load_sae(run, layer=1),
         lambda: load_sae(run / "snapshots" / "000000005", layer=0),
-        lambda: read_folder(RunFolder(run).newest() or run),
+        lambda: read_checkpoint(RunFolder(run).newest() or run),
         lambda: failures(out, named),
         lambda: final_records(out, named),
         lambda: list(verify(run)),
     ]
-    if changed not in ("nsae", "going", "failed"):
+    if changed not in ("nsae", "training", "failed"):
         readers = [
             lambda: read_experiment(out),
-            lambda: Marks(out / "checkpoints").read("000000010"),
+            lambda: Manifests(out / "checkpoints").read("000000010"),
             lambda: list(verify(out)),
         ]
     refused = False

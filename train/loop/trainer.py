@@ -1,9 +1,8 @@
-"""The loop: batches from one stream to all stacks, and what happens between two steps.
+"""The training loop: feed batches from one stream to all stacks, and do the tasks that fall between two steps.
 
-An experiment is a function of (store, settings): a step depends on the state after the one before and on the step's
-number alone. So it continues from a checkpoint as if it had never stopped, bit for bit on a CPU.
-
-Not here: a step (stack.py, step.py), passes beside the steps (passes.py), files (outputs.py).
+The result is a function of the store and the settings: a step depends only on the state after the step before it and on
+its number. So training that continues from a checkpoint gives the same result as if it had never stopped; on a CPU, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -22,106 +20,77 @@ from data.command.progress import Bar
 from data.shuffle.stream import ShuffledStream
 from data.store.reader import Store
 from train.experiment import Experiment
-from train.loop import tune_density
-from train.loop.evaluate import restart_dead, validate
-from train.loop.memory_plan import MemoryPlan
-from train.output.experiment_folder import Outputs
-from train.output.marks import TASKS
+from train.loop.evaluate import validate
+from train.loop.restart import restart_dead
+from train.output.experiment_writer import ExperimentWriter
+from train.output.manifests import TASKS
 from train.output.metrics_file import Record
 from train.output.records import stack_records
-from train.output.run_state import RunState, run_states
-from train.sae import Gradients
+from train.output.run_state import RunState
 from train.step.inputs import Inputs, inputs
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
+from train.tables import batch_summary
 
-
-def make_stacks(
-    plan: MemoryPlan, experiment: Experiment, norms: Sequence[float], device: torch.device
-) -> list[SAEStack]:
-    """All SAEs at their start; `norms` [layers] is each layer's mean ‖x‖₂ over the training split.
-
-    Groups share the memory for a block's features and for gradients.
-    """
-    n, d_model, d_sae = plan.largest_stack, plan.d_model, plan.d_sae
-    workspace = plan.workspace(device)
-    gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
-    stacks = []
-    for entries in plan.stacks:
-        stack = SAEStack(
-            experiment, entries, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
-            workspace=workspace.narrow(len(entries)), gradient=gradient.narrow(len(entries)),
-        )  # fmt: skip
-        stack.initialise()
-        stacks.append(stack)
-    return stacks
-
-
-def make_noise_source(plan: MemoryPlan, device: torch.device) -> NoiseSource | None:
-    """Return the noise of the stacks whose architecture uses it; None if none does."""
-    if not plan.kept_noises:
-        return None
-    return NoiseSource(plan.noise_rows, plan.d_sae, kept=plan.kept_noises, device=device, dtype=plan.compute)
+OnValidation = Callable[[Mapping[str, Sequence[Record]]], None]
 
 
 class Trainer:
-    """An experiment under way.
+    """The training of an experiment.
 
-    `step` counts the steps done, `owed` names what is still to be done between the last of them and the next.
+    step: steps trained so far.
+    pending: the tasks (restart, validation, snapshot …) still to run before the next step.
     """
 
     def __init__(
-        self, experiment: Experiment, plan: MemoryPlan, store: Store, outputs: Outputs, device: torch.device, *,
-        eval_noise: bool = False, quiet: bool = False,
+        self, experiment: Experiment, store: Store, stacks: Sequence[SAEStack], runs: Sequence[RunState],
+        noise: NoiseSource | None, writer: ExperimentWriter, device: torch.device, *, on_validation: OnValidation,
     ) -> None:  # fmt: skip
-        self.experiment, self.store, self.outputs, self.device = experiment, store, outputs, device
-        self.eval_noise, self.quiet = eval_noise, quiet
-        if device.type == "cuda":
-            below = outputs.once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
-            plan = replace(plan, max_sparse_density=below)
-        norms = [store.statistics(hook).mean_norm() for hook in experiment.hooks]
-        self.stacks = make_stacks(plan, experiment, norms, device)
-        self.runs = run_states(experiment.runs, self.stacks)
-        self.noise = make_noise_source(plan, device)
+        """Continue from `writer.start`, to which `runs` have been restored.
+
+        `on_validation` is called after each validation with the held-out records of the active runs, by run's name.
+        """
+        self.experiment, self.store, self.writer, self.device = experiment, store, writer, device
+        self.stacks, self.runs, self.noise, self.on_validation = stacks, runs, noise, on_validation
+        self.step, self.pending = writer.start.step, list(writer.start.pending)
         self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
-        self.step, self.owed = outputs.restore(self.runs)
-        self._unchecked: list[tuple[SAEStack, Tensor, int]] = []
+        self._unchecked: list[tuple[SAEStack, Tensor, int]] = []  # losses not yet looked at, and their step
 
     def train(self, stop: threading.Event) -> bool:
-        """Train to the end, or until `stop` is set; returns whether it came to the end. What is done is saved."""
+        """Train until the end or until `stop` is set, and save; return whether training has finished."""
         experiment, size = self.experiment, self.experiment.batch_size
         bar = Bar(
-            total=experiment.n_steps * size, initial=self.step * size, desc="training", unit="row", unit_scale=True,
-            disable=self.quiet,
-        )  # fmt: skip
+            total=experiment.n_steps * size, initial=self.step * size, desc="training", unit="row", unit_scale=True
+        )
         with bar, self._stream() as stream:
             batches = inputs(stream, self.device)
-            self._settle(bar, stop)
-            while not self.owed and self.step < experiment.n_steps and self.going and not stop.is_set():
+            self.run_pending(bar, stop)
+            while not self.pending and self.step < experiment.n_steps and self.active_runs and not stop.is_set():
                 begin = time.perf_counter()
                 batch = next(batches)
-                self.outputs.took(rows=size, waited=time.perf_counter() - begin)
+                self.writer.add_timing(rows=size, waited=time.perf_counter() - begin)
                 seen, now = self.step * size, (self.step + 1) * size
                 log = not seen or seen // experiment.reports.log_every < now // experiment.reports.log_every
                 records = self._step(batch, seen, measure=log)
                 self.step += 1
-                self.owed = self._due(seen, now)
+                self.pending = self.tasks_after(seen, now)
                 if log:
-                    self.outputs.record(records)
-                    self.outputs.timing(self.step, now)
-                    bar.set_postfix_str(figures([record for _, record in records], len(self.going)), refresh=False)
+                    self.writer.record(records)
+                    self.writer.write_timing(self.step, now)
+                    summary = batch_summary([record for _, record in records], len(self.active_runs))
+                    bar.set_postfix_str(summary, refresh=False)
                 bar.update(size)
-                self._settle(bar, stop)
-                if self.outputs.checkpoint_is_due(self.step):
+                self.run_pending(bar, stop)
+                if self.writer.checkpoint_is_due(self.step):
                     self._save()
         self._save()
-        finished = not self.owed and (self.step == experiment.n_steps or not self.going)
+        finished = not self.pending and (self.step == experiment.n_steps or not self.active_runs)
         if finished:
-            self.outputs.finish(self.going)
+            self.writer.finish(self.active_runs)
         return finished
 
-    def _due(self, seen: int, now: int) -> list[str]:
-        """What comes after the step that brings the rows seen from `seen` to `now`, in order."""
+    def tasks_after(self, seen: int, now: int) -> list[str]:
+        """List the tasks, in order, that follow the step which brings the rows seen from `seen` to `now`."""
         due: dict[str, bool] = {
             "restart": self.experiment.restarts_after(self.step),
             "count": self.experiment.resampling.window_begins(seen, now),
@@ -130,23 +99,26 @@ class Trainer:
         }
         return [name for name in TASKS if due[name]]
 
-    def _settle(self, bar: Bar, stop: threading.Event) -> None:
-        """Do what is owed; what a stop interrupts, and what comes after it, stays owed."""
-        work: dict[str, Callable[[], object]] = {
+    def run_pending(self, bar: Bar, stop: threading.Event) -> None:
+        """Run the pending tasks in order.
+
+        If a stop interrupts one, it and the rest stay pending and are saved in the checkpoint.
+        """
+        tasks: dict[str, Callable[[], object]] = {
             "restart": lambda: self._restart_dead(stop),
-            "count": self._count_afresh,
+            "count": self._restart_counts,
             "validation": lambda: self._validate(bar, stop),
-            "snapshot": lambda: self.outputs.snapshot(self.step, self.going),
+            "snapshot": lambda: self.writer.snapshot(self.step, self.active_runs),
         }
-        if self.owed:
+        if self.pending:
             self._check()
-        while self.owed and work[self.owed[0]]() is not False:
-            self.owed = self.owed[1:]
+        while self.pending and tasks[self.pending[0]]() is not False:
+            self.pending = self.pending[1:]
 
     @property
-    def going(self) -> list[RunState]:
-        """The runs that have not failed."""
-        return [state for state in self.runs if state.run.name not in self.outputs.failed]
+    def active_runs(self) -> list[RunState]:
+        """The runs that have not diverged."""
+        return [state for state in self.runs if state.run.name not in self.writer.diverged]
 
     def _stream(self) -> ShuffledStream:
         return ShuffledStream(
@@ -155,58 +127,60 @@ class Trainer:
         )  # fmt: skip
 
     def _step(self, batch: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
-        """One step of all stacks; returns the records of its batch, if asked."""
+        """Step all stacks after `seen` rows; with `measure`, return the records of the batch."""
         records, rows = [], seen + self.experiment.batch_size
         launched: list[tuple[SAEStack, Tensor, int]] = []
         for stack in self.stacks:
             epsilon = stack.batch_noise(self.noise, self.step)
-            losses, found, lengths = stack.step(batch, epsilon, seen=seen, measure=measure)
+            losses, sums, gradient_norms = stack.step(batch, epsilon, seen=seen, measure=measure)
             launched.append((stack, losses, self.step + 1))
-            if found is not None:
+            if sums is not None:
                 records += stack_records(
-                    stack, found, step=self.step + 1, rows=rows, split="train", noise=stack.sae.uses_noise,
-                    gradient_norms=lengths,
+                    stack, sums, step=self.step + 1, rows=rows, split="train", noise=stack.sae.uses_noise,
+                    gradient_norms=gradient_norms,
                 )  # fmt: skip
-        self._check()  # of the step before: a GPU is at work on this one meanwhile
+        self._check()  # the losses of the step before, while a GPU works on this one
         self._unchecked = launched
         if measure or self.device.type == "cpu":
             self._check()
         return records
 
     def _check(self) -> None:
-        """Give up the runs whose loss is not finite, of steps not looked at yet."""
+        """Mark runs as diverged whose loss is not finite, in the steps not looked at yet."""
         for stack, losses, step in self._unchecked:
             finite = losses.isfinite().tolist()
             for entry, is_finite in zip(stack.entries, finite, strict=True):
-                if not is_finite and entry.run.name not in self.outputs.failed:
-                    self._give_up(entry.run.name, self.experiment.hooks[entry.layer], step)
+                if not is_finite and entry.run.name not in self.writer.diverged:
+                    self._mark_diverged(entry.run.name, self.experiment.hooks[entry.layer], step)
         self._unchecked = []
 
-    def _give_up(self, run: str, hook: str, step: int) -> None:
-        self.outputs.fail(run, hook, step)
-        Bar.write(f"run {run} is given up at step {step}: the loss is not finite at {hook}", file=sys.stderr)
+    def _mark_diverged(self, run: str, hook: str, step: int) -> None:
+        self.writer.mark_diverged(run, hook, step)
+        others = "the other runs continue" if self.active_runs else "no other run is left"
+        Bar.write(
+            f"run {run} diverged (non-finite loss) at step {step}, hook {hook}; it is dropped, and {others}",
+            file=sys.stderr,
+        )
 
     def _validate(self, bar: Bar, stop: threading.Event) -> bool:
+        """Measure all stacks on the held-out split; return False if stopped."""
         bar.set_description("validating")
         totals = validate(self.stacks, self.store, self.experiment, self.noise, self.device, stop)
         if totals is None:
             return False
-        found: list[tuple[str, Record]] = []
-        for stack, noise, total in totals:
+        records: list[tuple[str, Record]] = []
+        for stack, noise, sums in totals:
             rows = self.step * self.experiment.batch_size
-            found += stack_records(stack, total, step=self.step, rows=rows, split="heldout", noise=noise)
-        self.outputs.record(found)
-        if not self.quiet and len(self.runs) > 1:
-            shown = {state.run.name: self._shown(state, found) for state in self.going}
-            bar.write(table(shown), file=sys.stderr)  # standard output is the result's
+            records += stack_records(stack, sums, step=self.step, rows=rows, split="heldout", noise=noise)
+        self.writer.record(records)
+        names = [state.run.name for state in self.active_runs]
+        self.on_validation({name: [record for run, record in records if run == name] for name in names})
         bar.set_description("training")
         return True
 
-    def _shown(self, state: RunState, found: list[tuple[str, Record]]) -> list[Record]:
-        noise = self.eval_noise and state.places[0][0].sae.uses_noise
-        return [record for name, record in found if name == state.run.name and record["noise"] == noise]
-
     def _restart_dead(self, stop: threading.Event) -> bool:
+        """Restart dead features at inputs from the next rows; return False if stopped."""
+
         def upcoming() -> Iterator[Inputs]:
             with self._stream() as stream:
                 n = -(-self.experiment.resampling.rows // self.experiment.batch_size)
@@ -214,44 +188,17 @@ class Trainer:
 
         return restart_dead(self.stacks, upcoming, step=self.step, stop=stop)
 
-    def _count_afresh(self) -> None:
+    def _restart_counts(self) -> None:
+        """Begin the window over which firing is counted for the next restart of dead features."""
         for stack in self.stacks:
             if stack.counts_since_resampling is not None:
                 stack.counts_since_resampling.restart()
 
     def _save(self) -> None:
-        """Save the runs, but none whose parameters are no numbers: the last good checkpoint stays."""
+        """Save the runs, except those with parameters that are not finite: their last good checkpoint stays."""
         self._check()
-        for state in self.going:
-            broken = state.broken_layer()
-            if broken is not None:
-                self._give_up(state.run.name, self.experiment.hooks[broken], self.step)
-        self.outputs.checkpoint(self.step, self.owed, self.going)
-
-
-SHOWN = {"loss": "loss", "l0": "L0", "explained_variance": "EV", "suppression": "supp.", "dead": "dead"}
-
-
-def mean_over_layers(records: list[Record], name: str) -> float | None:
-    values = [record[name] for record in records if record[name] is not None]
-    return sum(values) / len(values) if values else None
-
-
-def figures(records: list[Record], n_runs: int) -> str:
-    """The bar's: loss and L0 of the batch logged last, means over the runs and layers that have a value."""
-    loss, l0 = (mean_over_layers(records, name) for name in ("loss", "l0"))
-    if loss is None or l0 is None:
-        return ""
-    n_layers = len(records) // max(n_runs, 1)
-    mean = f", mean over {n_runs} × {n_layers} SAEs (runs × layers)" if len(records) > 1 else ""
-    return f"last logged batch{mean}: loss {loss:.4g}, L0 {l0:.1f}"
-
-
-def table(runs: Mapping[str, list[Record]]) -> str:
-    """A line a run, means over layers of the held-out split."""
-    width = max(map(len, runs), default=0)
-    lines = [f"{'':<{width}}" + "".join(f"{title:>10}" for title in SHOWN.values())]
-    for name, records in runs.items():
-        cells = [mean_over_layers(records, key) for key in SHOWN]
-        lines.append(f"{name:<{width}}" + "".join(f"{'–' if v is None else f'{v:.4g}':>10}" for v in cells))
-    return "\n".join(lines)
+        for state in self.active_runs:
+            layer = state.broken_layer()
+            if layer is not None:
+                self._mark_diverged(state.run.name, self.experiment.hooks[layer], self.step)
+        self.writer.checkpoint(self.step, self.pending, self.active_runs)

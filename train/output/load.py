@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from data.errors import InputError
 from train.output.checked import DamagedRunError, check_extent, parse_json
-from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, RunFolder, read_facts
+from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, RunFolder, read_info
 from train.sae import ARCHITECTURES, PARAMETERS, SAE
 
 
@@ -43,7 +43,7 @@ def load_sae(
     Raises InputError where there is none, and DamagedRunError where it is not as it was written.
     """
     file = find_weights(Path(path))
-    check_extent(file, read_facts(file.parent).files[SAE_FILE], whole=True)
+    check_extent(file, read_info(file.parent).files[SAE_FILE], whole=True)
     try:
         with safe_open(file, framework="pt", device=str(device)) as opened:
             about = parse_json(About, (opened.metadata() or {}).get(METADATA, "").encode(), file)

@@ -1,15 +1,15 @@
-"""A run's folder: what is saved of it, written aside and renamed, so that what has its name is whole.
+"""A run's folder. Each subfolder is written under another name and renamed, so a folder under its own name is whole.
 
-    OUT/RUN/run.json                            configuration and provenance
+    OUT/RUN/run.json                            settings and provenance
     OUT/RUN/metrics.jsonl                       measures (records.py)
-    OUT/RUN/checkpoints/NAME/                   sae.safetensors, state.safetensors, state.json: the last two
+    OUT/RUN/checkpoints/NAME/                   sae.safetensors, state.safetensors, state.json: the two newest
     OUT/RUN/snapshots/STEP/                     sae.safetensors, state.json: weights over the course of training
-    OUT/RUN/final/                              as a checkpoint, once training is done
-    OUT/RUN/failed.json                         where and why a run stopped, if its loss was no number
+    OUT/RUN/final/                              as a checkpoint, once training is finished
+    OUT/RUN/failed.json                         the step and hook at which the run diverged
 
 sae.safetensors holds the parameters stacked over layers, [layers, …]; its metadata name the run, the variant, the
-hooks and the store. state.json holds the checksums of the files beside it, and of metrics.jsonl as it was then; it
-holds its own too (checked.py). Nothing is ever unpickled.
+hooks and the store. state.json holds the checksums of the files beside it, of metrics.jsonl at that step, and of
+itself. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -26,34 +26,44 @@ from torch import Tensor
 
 from data.system.location import sync_directory
 from train.output.checked import DamagedRunError, Extent, check_extent, extent, read_checked, write_checked
-from train.output.marks import mark_order
+from train.output.manifests import training_order
 
 SAE_FILE, STATE_FILE, STATE_JSON = "sae.safetensors", "state.safetensors", "state.json"
-METADATA = "sae"  # the entry in sae.safetensors, JSON: run, variant, hooks, store
+METADATA = "sae"  # the entry of sae.safetensors' metadata, JSON: run, variant, hooks, store
 
 
 @dataclass(frozen=True)
-class Facts:
-    """A folder's state.json: the step of its weights, and the files that belong to it."""
+class CheckpointInfo:
+    """state.json of a checkpoint or snapshot.
+
+    step: steps that its weights were trained for.
+    counted_rows: rows over which firing was counted, per counter: in the current window, in the last complete one.
+    metrics: the length and checksum of metrics.jsonl after that step.
+    files: the length and checksum of each file beside state.json.
+    """
 
     step: int
-    counted_rows: dict[str, tuple[int, int]] = field(default_factory=dict)  # of the counts: current, last window
-    metrics: Extent | None = None  # of metrics.jsonl after that step
+    counted_rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    metrics: Extent | None = None
     files: dict[str, Extent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Saved:
-    """What a checkpoint holds: the SAE's tensors [layers, …], the rest of the state, and its facts."""
+class Checkpoint:
+    """A run's checkpoint in memory.
+
+    sae: parameters and buffers [layers, …], by name.
+    state: the optimizer's moments and the firing counts [layers, …], by name; empty for a snapshot.
+    """
 
     sae: dict[str, Tensor]
     state: dict[str, Tensor]
-    facts: Facts
+    info: CheckpointInfo
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder."""
+    """The paths in a run's folder, and the writing of its checkpoints."""
 
     path: Path
 
@@ -75,77 +85,79 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> list[str]:
-        """Names of the checkpoints there are, in the order of training."""
-        names = (path.name for path in self.path.glob("checkpoints/*") if mark_order(path.name) is not None)
-        return sorted(names, key=lambda name: mark_order(name) or (0, 0))
+        """The names of its checkpoints, in the order of training."""
+        names = (path.name for path in self.path.glob("checkpoints/*") if training_order(path.name) is not None)
+        return sorted(names, key=lambda name: training_order(name) or (0, 0))
 
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / name
 
     def newest(self) -> Path | None:
-        """The final weights' folder, or else the newest checkpoint's; None where there is neither."""
+        """Return the folder of the final weights, else of the newest checkpoint; None if the run has neither."""
         if self.final.is_dir():
             return self.final
         return self.checkpoint(self.checkpoints[-1]) if self.checkpoints else None
 
     def snapshot_steps(self) -> list[int]:
-        """Steps of the snapshots there are, ascending."""
+        """List the steps of its snapshots, ascending."""
         return sorted(int(path.name) for path in self.path.glob("snapshots/*") if path.name.isdecimal())
 
     def snapshot(self, step: int) -> Path:
         return self.path / "snapshots" / f"{step:09d}"
 
-    def save_checkpoint(self, name: str, saved: Saved, metadata: Mapping[str, str]) -> None:
-        _write_folder(self.checkpoint(name), saved, metadata)
+    def save_checkpoint(self, name: str, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> None:
+        """Save a checkpoint under a name; durable on return."""
+        _write_folder(self.checkpoint(name), checkpoint, metadata)
 
     def save_snapshot(self, step: int, sae: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-        """Save weights alone."""
-        _write_folder(self.snapshot(step), Saved(dict(sae), {}, Facts(step)), metadata)
+        """Save the weights of a step without the optimizer's state."""
+        _write_folder(self.snapshot(step), Checkpoint(dict(sae), {}, CheckpointInfo(step)), metadata)
 
     def keep(self, names: set[str]) -> None:
-        """Remove all checkpoints but those named."""
+        """Remove all checkpoints except those named."""
         for path in list(self.path.glob("checkpoints/*")):
             if path.name not in names:
                 remove_folder(path)
 
     def keep_snapshots(self, before: int) -> None:
-        """Remove the snapshots of a step and all later ones."""
+        """Remove the snapshots of step `before` and of all later steps."""
         for path in list(self.path.glob("snapshots/*")):
             if not path.name.isdecimal() or int(path.name) >= before:
                 remove_folder(path)
 
     def finish(self, name: str) -> None:
-        """Make a checkpoint the final one, unless a killed process has done it."""
+        """Rename a checkpoint to final/, unless a killed process has done so already."""
         if self.checkpoint(name).exists():
             shutil.rmtree(self.final, ignore_errors=True)
             os.rename(self.checkpoint(name), self.final)
             sync_directory(self.path)
 
-    def state(self, name: str) -> Path:
-        """The folder of a checkpoint, which may have become the final one already."""
+    def checkpoint_or_final(self, name: str) -> Path:
+        """Return the folder of a checkpoint, or final/ if `finish` has renamed it."""
         return self.checkpoint(name) if self.checkpoint(name).exists() else self.final
 
 
-def read_facts(folder: Path) -> Facts:
-    """What a checkpoint's or snapshot's folder holds. Raises DamagedRunError."""
-    facts = read_checked(Facts, folder / STATE_JSON)
-    if SAE_FILE not in facts.files or not set(facts.files) <= {SAE_FILE, STATE_FILE}:
+def read_info(folder: Path) -> CheckpointInfo:
+    """Read the state.json of a checkpoint or snapshot. Raises DamagedRunError."""
+    info = read_checked(CheckpointInfo, folder / STATE_JSON)
+    if SAE_FILE not in info.files or not set(info.files) <= {SAE_FILE, STATE_FILE}:
         raise DamagedRunError(f"{folder / STATE_JSON} is damaged: it lists other files than a checkpoint has")
-    return facts
+    return info
 
 
-def check_folder(folder: Path) -> Facts:
-    """Compare the files of a checkpoint's or snapshot's folder with their checksums. Raises DamagedRunError."""
-    facts = read_facts(folder)
-    for name, expected in facts.files.items():
+def check_folder(folder: Path) -> CheckpointInfo:
+    """Compare the files of a checkpoint or snapshot with their checksums. Raises DamagedRunError."""
+    info = read_info(folder)
+    for name, expected in info.files.items():
         check_extent(folder / name, expected, whole=True)
-    return facts
+    return info
 
 
-def read_folder(folder: Path) -> Saved:
-    """What a checkpoint holds, compared with its checksums. Raises DamagedRunError."""
-    facts = check_folder(folder)
-    return Saved(_read(folder / SAE_FILE), _read(folder / STATE_FILE) if STATE_FILE in facts.files else {}, facts)
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint and compare it with its checksums. Raises DamagedRunError."""
+    info = check_folder(folder)
+    state = _read(folder / STATE_FILE) if STATE_FILE in info.files else {}
+    return Checkpoint(_read(folder / SAE_FILE), state, info)
 
 
 def _read(file: Path) -> dict[str, Tensor]:
@@ -156,7 +168,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder under a name that nothing reads: a kill leaves no half of it that looks damaged."""
+    """Remove a folder under a name that nothing reads, so a kill leaves no half of it that looks damaged."""
     aside = folder.with_name(folder.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
@@ -164,19 +176,19 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_folder(target: Path, saved: Saved, metadata: Mapping[str, str]) -> None:
+def _write_folder(target: Path, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> None:
     aside = target.with_name(target.name + ".partial")
     remove_folder(target)
     aside.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in saved.sae.items()}, aside / SAE_FILE, metadata=dict(metadata))
-    if saved.state:
-        save_file({k: v.contiguous() for k, v in saved.state.items()}, aside / STATE_FILE)
+    save_file({k: v.contiguous() for k, v in checkpoint.sae.items()}, aside / SAE_FILE, metadata=dict(metadata))
+    if checkpoint.state:
+        save_file({k: v.contiguous() for k, v in checkpoint.state.items()}, aside / STATE_FILE)
     files = {}
     for path in sorted(aside.iterdir()):
         with open(path, "rb") as file:
             os.fsync(file.fileno())
         files[path.name] = extent(path)
-    write_checked(aside / STATE_JSON, asdict(replace(saved.facts, files=files)))
+    write_checked(aside / STATE_JSON, asdict(replace(checkpoint.info, files=files)))
     os.rename(aside, target)
     for folder in (target.parent, target.parent.parent):
         sync_directory(folder)

@@ -1,7 +1,4 @@
-"""Between stacks, which hold SAEs as they are stepped, and runs, which are saved layer by layer.
-
-Not here: files (checkpoint.py).
-"""
+"""Convert between stacks, which hold SAEs as they are trained, and checkpoints, which hold a run's SAEs by layer."""
 
 from __future__ import annotations
 
@@ -15,31 +12,34 @@ from torch import Tensor
 from train.experiment import Run
 from train.optim.fire_counts import FireCounts
 from train.output.checked import DamagedRunError, Extent
-from train.output.run_folder import SAE_FILE, STATE_FILE, STATE_JSON, Facts, Saved
+from train.output.run_folder import SAE_FILE, STATE_FILE, STATE_JSON, Checkpoint, CheckpointInfo
 from train.step.sae_stack import SAEStack
 
 
 @dataclass(frozen=True)
 class RunState:
-    """A run's SAEs wherever they are: `places[layer]` is a stack and an index in it."""
+    """A run and its SAEs: `places[layer]` is the stack that holds the layer's SAE, and its index in that stack."""
 
     run: Run
     places: tuple[tuple[SAEStack, int], ...]
 
     def sae_tensors(self) -> dict[str, Tensor]:
-        """Parameters and facts [layers, …], on the CPU."""
+        """Return parameters and buffers [layers, …], on the CPU."""
         names = self.places[0][0].sae.tensors()
         return {name: _gather([stack.sae.tensors()[name][i] for stack, i in self.places]) for name in names}
 
     def broken_layer(self) -> int | None:
-        """The first layer with a parameter that is not finite: sums are enough, NaN and infinities spread to them."""
+        """Return the first layer with a parameter that is not finite, else None.
+
+        Sums are enough to tell: NaN and infinities spread to them.
+        """
         for layer, (stack, i) in enumerate(self.places):
             if not all(bool(tensor[i].sum().isfinite()) for tensor in stack.sae.tensors().values()):
                 return layer
         return None
 
-    def save(self, step: int, *, metrics: Extent) -> Saved:
-        """Everything that the next step depends on; `metrics` is the run's metrics.jsonl as it is."""
+    def save(self, step: int, *, metrics: Extent) -> Checkpoint:
+        """Return everything that the next step depends on; `metrics` is the extent of metrics.jsonl."""
         moments = {
             name: _gather([stack.adam.moments[name][i] for stack, i in self.places])
             for name in self.places[0][0].adam.moments
@@ -50,49 +50,49 @@ class RunState:
                 values = [getattr(c, part)[i] for c, (_, i) in zip(counted, self.places, strict=True)]
                 counts[f"{label}.{part}"] = _gather(values)
             rows[label] = (counted[0].rows, counted[0].last_rows)
-        return Saved(self.sae_tensors(), {**moments, **counts}, Facts(step, rows, metrics))
+        return Checkpoint(self.sae_tensors(), {**moments, **counts}, CheckpointInfo(step, rows, metrics))
 
-    def restore(self, saved: Saved, *, where: Path) -> None:
-        """Put back what `save` gave. Raises DamagedRunError, which names the folder, where it is of other SAEs."""
-        self._check(saved, where)
+    def restore(self, checkpoint: Checkpoint, *, where: Path) -> None:
+        """Put back what `save` returned. Raises DamagedRunError, naming the folder, if it is of other SAEs."""
+        self._check(checkpoint, where)
         for layer, (stack, i) in enumerate(self.places):
             for name, tensor in stack.sae.tensors().items():
-                tensor[i].copy_(saved.sae[name][layer])
+                tensor[i].copy_(checkpoint.sae[name][layer])
             for name, tensor in stack.adam.moments.items():
-                tensor[i].copy_(saved.state[name][layer])
-            stack.adam.set_step(saved.facts.step)
+                tensor[i].copy_(checkpoint.state[name][layer])
+            stack.adam.set_step(checkpoint.info.step)
         for label, counted in self._counts().items():
             for layer, (c, (_, i)) in enumerate(zip(counted, self.places, strict=True)):
-                c.rows, c.last_rows = saved.facts.counted_rows[label]
+                c.rows, c.last_rows = checkpoint.info.counted_rows[label]
                 for part in ("current", "last"):
-                    getattr(c, part)[i].copy_(saved.state[f"{label}.{part}"][layer])
+                    getattr(c, part)[i].copy_(checkpoint.state[f"{label}.{part}"][layer])
 
-    def _check(self, saved: Saved, where: Path) -> None:
+    def _check(self, checkpoint: Checkpoint, where: Path) -> None:
         stack = self.places[0][0]
         state = dict(stack.adam.moments)
         for label, (counted, *_) in self._counts().items():
             state |= {f"{label}.current": counted.current, f"{label}.last": counted.last}
         for file, tensors, expected in (
-            (SAE_FILE, saved.sae, stack.sae.tensors()),
-            (STATE_FILE, saved.state, state),
+            (SAE_FILE, checkpoint.sae, stack.sae.tensors()),
+            (STATE_FILE, checkpoint.state, state),
         ):
             for name, tensor in expected.items():
                 shape = (len(self.places), *tensor.shape[1:])
-                found = tensors.get(name)
-                if found is None or found.shape != shape or found.dtype != tensor.dtype:
+                saved = tensors.get(name)
+                if saved is None or saved.shape != shape or saved.dtype != tensor.dtype:
                     raise DamagedRunError(f"{where / file} is damaged: {name} is not {tensor.dtype} {list(shape)}")
-        if saved.facts.counted_rows.keys() != self._counts().keys():
+        if checkpoint.info.counted_rows.keys() != self._counts().keys():
             raise DamagedRunError(f"{where / STATE_JSON} is damaged: it lacks the rows over which firing was counted")
 
     def _counts(self) -> dict[str, list[FireCounts]]:
         stacks = [stack for stack, _ in self.places]
-        found = {"fires": [stack.counts for stack in stacks]}
+        counts = {"fires": [stack.counts for stack in stacks]}
         since = [stack.counts_since_resampling for stack in stacks if stack.counts_since_resampling is not None]
-        return {**found, "since_resampling": since} if since else found
+        return {**counts, "since_resampling": since} if since else counts
 
 
 def run_states(runs: Sequence[Run], stacks: Sequence[SAEStack]) -> list[RunState]:
-    """Where each run's SAEs are."""
+    """Find each run's SAEs in the stacks."""
     where = {(m.run.name, m.layer): (stack, i) for stack in stacks for i, m in enumerate(stack.entries)}
     n_layers = 1 + max(layer for _, layer in where)
     return [RunState(run, tuple(where[run.name, layer] for layer in range(n_layers))) for run in runs]

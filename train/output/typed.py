@@ -1,4 +1,7 @@
-"""Values of JSON as the types that the program works with: dataclasses, tuples, literals."""
+"""Convert JSON values to dataclasses, tuples and literals, refusing everything else.
+
+msgspec does the same, but ignores unknown entries of dataclasses and takes numbers that are not finite.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ LARGEST = 2**63 - 1
 
 
 def typed(kind: type[T], value: Any, name: str = "") -> T:
-    """A JSON value as a value of `kind`: a dataclass, tuple[X, ...], dict[str, X], Literal, X | None, int, float …
+    """Convert a JSON value to `kind`: a dataclass, tuple[X, ...], dict[str, X], Literal, X | None, int, float …
 
-    Raises ValueError, which names the entry, where it is something else.
+    Raises ValueError, which names the entry, if the value is of another type.
     """
     return cast(T, _typed(kind, value, name or "it"))
 
@@ -31,7 +34,7 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _typed(next(one for one in arguments if one is not type(None)), value, name)
+        return _typed(next(argument for argument in arguments if argument is not type(None)), value, name)
     if origin is Literal:
         if not isinstance(value, str) or value not in arguments:
             raise ValueError(f"{name} is not one of {', '.join(map(str, arguments))}")
@@ -42,11 +45,11 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         if arguments[-1] is not ... and len(value) != len(arguments):
             raise ValueError(f"{name} has not {len(arguments)} entries")
         kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
-        return tuple(_typed(kinds[i], one, f"{name}[{i}]") for i, one in enumerate(value))
+        return tuple(_typed(kinds[i], entry, f"{name}[{i}]") for i, entry in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ValueError(f"{name} is not an object")
-        return {key: _typed(arguments[1], one, f"{name}.{key}") for key, one in value.items()}
+        return {key: _typed(arguments[1], entry, f"{name}.{key}") for key, entry in value.items()}
     return _scalar(kind, value, name)
 
 
@@ -54,16 +57,16 @@ def _dataclass(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} is not an object")
     hints, prefix = _hints(kind), "" if name == "it" else f"{name}."
-    found = {}
+    values = {}
     for field in fields(kind):
         if field.name in value:
-            found[field.name] = _typed(hints[field.name], value[field.name], f"{prefix}{field.name}")
+            values[field.name] = _typed(hints[field.name], value[field.name], f"{prefix}{field.name}")
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"it lacks {prefix}{field.name}")
-    unknown = set(value) - set(found)
+    unknown = set(value) - set(values)
     if unknown:
         raise ValueError(f"it has an unknown entry {prefix}{min(unknown)}")
-    return kind(**found)
+    return kind(**values)
 
 
 @cache

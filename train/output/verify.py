@@ -9,18 +9,19 @@ from pathlib import Path
 from data.errors import InputError
 from data.store.verify import Problem
 from train.experiment import Experiment
-from train.output.checked import DamagedRunError, check_extent, read_checked
-from train.output.existing import CHECKPOINTS, EXPERIMENT, Failure, missing_finals, read_experiment, read_settings
-from train.output.marks import Marks
+from train.output.checked import DamagedRunError, check_extent
+from train.output.existing import missing_finals, read_failure
+from train.output.manifests import CHECKPOINTS, Manifests
 from train.output.metrics_file import read_records
-from train.output.run_folder import STATE_JSON, RunFolder, read_facts
+from train.output.run_folder import STATE_JSON, RunFolder, read_info
+from train.output.settings import EXPERIMENT, read_experiment, read_run_settings
 from train.output.typed import typed
 
 
 def verify(path: Path) -> Iterator[Problem | None]:
-    """Check an experiment's folder, or a run's: yield None per whole file, a Problem per damaged one.
+    """Check an experiment's folder, or a run's: yield None per undamaged file, a Problem per damaged one.
 
-    Raises InputError where `path` is neither.
+    Raises InputError if `path` is neither.
     """
     if not any((path / name).exists() for name in (EXPERIMENT, "run.json")):
         raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
@@ -28,9 +29,9 @@ def verify(path: Path) -> Iterator[Problem | None]:
         yield from _run(RunFolder(path))
         return
     names = {folder.parent.name for folder in path.glob("*/run.json")}
-    marks = Marks(path / CHECKPOINTS)
-    # Until the first checkpoint, a killed command may have written the settings of some runs only.
-    all_written = bool(marks.names()) or any(RunFolder(path / name).final.exists() for name in names)
+    manifests = Manifests(path / CHECKPOINTS)
+    # Before the first checkpoint, a killed command may have written the settings of only some runs.
+    all_written = bool(manifests.names()) or any(RunFolder(path / name).final.exists() for name in names)
     try:
         recorded = read_experiment(path)
         if recorded is not None and all_written:
@@ -38,34 +39,34 @@ def verify(path: Path) -> Iterator[Problem | None]:
         yield None
     except (DamagedRunError, ValueError) as error:
         yield Problem(str(path / EXPERIMENT), str(error))
-    for name in marks.names():
-        yield _problem(marks.folder / f"{name}.json", partial(marks.read, name))
+    for name in manifests.names():
+        yield _problem(manifests.folder / f"{name}.json", partial(manifests.read, name))
     for name in sorted(names):
         yield from _run(RunFolder(path / name), name)
     yield from (Problem(str(folder), f"{folder} is missing") for folder in missing_finals(path, names))
 
 
 def _run(folder: RunFolder, name: str | None = None) -> Iterator[Problem | None]:
-    """Check a run's files; `name` is what its experiment calls it."""
+    """Check a run's files; `name` is its name in the experiment."""
     yield _problem(folder.settings, partial(_check_settings, folder, name))
     if folder.failure.exists():
-        yield _problem(folder.failure, lambda: read_checked(Failure, folder.failure))
+        yield _problem(folder.failure, partial(read_failure, folder))
     yield _problem(folder.metrics, lambda: list(read_records(folder)))
     states = [folder.final] if folder.final.exists() else []
     states += [folder.checkpoint(name) for name in folder.checkpoints]
     for state in [*states, *(folder.snapshot(step) for step in folder.snapshot_steps())]:
         try:
-            facts = read_facts(state)
+            info = read_info(state)
         except DamagedRunError as error:
             yield Problem(str(state / STATE_JSON), str(error))
             continue
         yield None
-        for name, expected in facts.files.items():
+        for name, expected in info.files.items():
             yield _problem(state / name, partial(check_extent, state / name, expected, whole=True))
 
 
 def _check_settings(folder: RunFolder, name: str | None) -> None:
-    own = read_settings(folder)["run"]["name"]
+    own = read_run_settings(folder).run.name
     if name not in (None, own):
         raise DamagedRunError(f"{folder.settings} is that of another run, {own}")
 

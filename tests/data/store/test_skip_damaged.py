@@ -64,11 +64,11 @@ def test_resumed_experiment_leaves_out_the_same_damaged_shards(make_store, comma
     damaged = damage(store, 1, 7)
     arguments = ["--store", store.path, "--activations", "2560", *TRAIN, "--skip-damaged"]
     assert command("train", *arguments, "--out", tmp_path / "whole").returncode == 0
-    settle, steps = "train.loop.trainer.Trainer._settle", []
+    run_pending, steps = "train.loop.trainer.Trainer.run_pending", []
 
     from train.loop.trainer import Trainer
 
-    original = Trainer._settle
+    original = Trainer.run_pending
 
     def stop_half_way(self, bar, stop) -> None:
         steps.append(self.step)
@@ -76,9 +76,9 @@ def test_resumed_experiment_leaves_out_the_same_damaged_shards(make_store, comma
             stop.set()
         original(self, bar, stop)
 
-    monkeypatch.setattr(settle, stop_half_way)
+    monkeypatch.setattr(run_pending, stop_half_way)
     assert command("train", *arguments, "--out", tmp_path / "parts").returncode == 75
-    monkeypatch.setattr(settle, original)
+    monkeypatch.setattr(run_pending, original)
     damaged.unlink()  # nobody looks at it again
     done = command("train", *arguments, "--out", tmp_path / "parts")
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from train.cli import main
 from train.loop.trainer import Trainer
-from train.output.marks import Marks
+from train.output.manifests import Manifests
 from train.step.sae_stack import SAEStack
 
 # Resampling, noise, validation and several epochs all happen within these steps; checkpoints come often.
@@ -118,13 +118,13 @@ def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
     monkeypatch.setattr(Trainer, "train", lambda self, stop: train(self, stops[-1]))
     stopping("measure", 5)
     stopping("row_losses", 3)
-    owed = []
+    pending = []
     for code in (75, 75, 0):
         stops.append(threading.Event())
         assert CliRunner().invoke(main, ["--store", str(store), "--out", str(out), *SETTINGS]).exit_code == code
         if code:
-            owed.append(Marks(out / "checkpoints").names()[-1].partition("-")[2])
-    assert owed == ["validation", "restart"]
+            pending.append(Manifests(out / "checkpoints").names()[-1].partition("-")[2])
+    assert pending == ["validation", "restart"]
     assert results(out) == results(uninterrupted)
 
 

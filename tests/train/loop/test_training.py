@@ -131,10 +131,10 @@ def test_diverged_run_is_dropped_and_the_others_continue(store, command, tmp_pat
     arguments = ["--store", store.path, "--variant", "baseline", "--lr", "1e-3,1e30", *SMALL, "--out", out]
     done = command("train", *arguments, "--checkpoint-minutes", "0")
     assert done.returncode == 2
-    assert "run baseline_lr=1e+30 is given up at step" in done.stderr
-    assert "run baseline_lr=1e+30 was given up at step" in done.stderr
+    assert "run baseline_lr=1e+30 diverged (non-finite loss) at step" in done.stderr
+    assert "run baseline_lr=1e+30 diverged (non-finite loss) at step" in done.stderr
     again = command("train", *arguments)
-    assert (again.returncode, "was given up at step" in again.stderr) == (2, True)
+    assert (again.returncode, "diverged (non-finite loss) at step" in again.stderr) == (2, True)
     assert "blocks.0.hook_mlp_out" in done.stderr
     assert not (out / "baseline_lr=1e+30" / "final").exists()
     good = load_sae(out / "baseline_lr=0.001", layer=0)

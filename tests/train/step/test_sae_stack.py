@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from train.experiment import Experiment, Reports, make_runs
+from train.loop.build import make_stacks
 from train.loop.memory_plan import make_plan
-from train.loop.trainer import make_stacks
 from train.loss import Objective
 from train.optim.resample import Resampling
 from train.optim.schedule import Schedule
 from train.output.existing import check_existing
-from train.output.experiment_folder import Outputs
+from train.output.experiment_folder import ExperimentFolder
 from train.step.inputs import Inputs
 
 CPU = torch.device("cpu")
@@ -45,11 +45,11 @@ def test_nan_weights_affect_only_their_own_sae(decoder_bias: bool, share: float)
 
 
 def test_value_measured_at_the_start_of_an_experiment_is_reused_on_resume(tmp_path: Path) -> None:
-    def opened() -> Outputs:
-        return Outputs(tmp_path, experiment(), command={"seed": 1}, provenance={}, logs=(), checkpoint_seconds=60.0)
+    def opened() -> ExperimentFolder:
+        return ExperimentFolder(tmp_path, experiment(), command={"seed": 1}, provenance={})
 
-    assert opened().once("sparse_below", lambda: 0.25) == 0.25
-    assert opened().once("sparse_below", lambda: pytest.fail("measured again")) == 0.25
+    assert opened().measure_once("sparse_below", lambda: 0.25) == 0.25
+    assert opened().measure_once("sparse_below", lambda: pytest.fail("measured again")) == 0.25
     assert not check_existing(tmp_path, experiment(), overwrite=False)  # and is no setting that a resume must repeat
 
 

@@ -1,0 +1,41 @@
+"""Allocate what training works on: the stacks of SAEs, at their start, and the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from train.experiment import Experiment
+from train.loop.memory_plan import MemoryPlan
+from train.sae import Gradients
+from train.step.noise import NoiseSource
+from train.step.sae_stack import SAEStack
+
+
+def make_stacks(
+    plan: MemoryPlan, experiment: Experiment, norms: Sequence[float], device: torch.device
+) -> list[SAEStack]:
+    """Make all stacks, initialised; `norms` [layers] is each layer's mean ‖x‖₂ over the training split.
+
+    The stacks share the memory for a block's features and for gradients.
+    """
+    n, d_model, d_sae = plan.largest_stack, plan.d_model, plan.d_sae
+    workspace = plan.workspace(device)
+    gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
+    stacks = []
+    for entries in plan.stacks:
+        stack = SAEStack(
+            experiment, entries, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
+            workspace=workspace.narrow(len(entries)), gradient=gradient.narrow(len(entries)),
+        )  # fmt: skip
+        stack.initialise()
+        stacks.append(stack)
+    return stacks
+
+
+def make_noise_source(plan: MemoryPlan, device: torch.device) -> NoiseSource | None:
+    """Make the noise for the stacks that need it; None if none does."""
+    if not plan.kept_noises:
+        return None
+    return NoiseSource(plan.noise_rows, plan.d_sae, kept=plan.kept_noises, device=device, dtype=plan.compute)

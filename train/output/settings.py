@@ -1,0 +1,111 @@
+"""The JSON files in which an experiment records its settings, and a run that it diverged.
+
+OUT/experiment.json    ExperimentRecord: the settings, and the options for --resume
+OUT/RUN/run.json       RunSettings: the settings of one run, and the store's provenance
+OUT/RUN/failed.json    Failure: the step and hook at which a run diverged
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from train.experiment import Experiment, Run
+from train.output.checked import DamagedRunError, read_checked, write_checked
+from train.output.run_folder import RunFolder
+from train.output.typed import typed
+from train.sae import ARCHITECTURES
+
+EXPERIMENT = "experiment.json"
+PLAIN = re.compile(r"\w[\w.,=+-]*", re.ASCII)  # a name that leads to no other folder
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """experiment.json.
+
+    settings: the Experiment as JSON.
+    command: the options that began it, by name, which --resume repeats.
+    measured: figures measured when the experiment began, which a resumed training reuses.
+    overwrites: the experiment was begun with --overwrite, so the same command continues it instead of replacing it.
+    """
+
+    settings: dict[str, Any]
+    command: dict[str, Any]
+    measured: dict[str, float] = field(default_factory=dict)
+    overwrites: bool = False
+
+    def write(self, out: Path) -> None:
+        write_checked(out / EXPERIMENT, asdict(self))
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """run.json: all that determines one run.
+
+    experiment: its experiment's settings, with this run alone in `runs`.
+    provenance: the store's provenance: the model, the tokens and the harvest's settings.
+    """
+
+    experiment: Experiment
+    provenance: dict[str, Any]
+
+    @property
+    def run(self) -> Run:
+        return self.experiment.runs[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as run.json holds them: the experiment's, with `run` instead of `runs`."""
+        shared = self.experiment.to_json()
+        (run,) = shared.pop("runs")
+        return {**shared, "run": run, "provenance": self.provenance}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """failed.json: the step and hook at which a run diverged, and why."""
+
+    step: int
+    hook: str
+    why: str
+
+
+def read_experiment(out: Path) -> ExperimentRecord | None:
+    """Read OUT/experiment.json; None if there is none. Raises DamagedRunError."""
+    return read_checked(ExperimentRecord, out / EXPERIMENT) if (out / EXPERIMENT).exists() else None
+
+
+def write_run_settings(folder: RunFolder, experiment: Experiment, run: Run, provenance: Mapping[str, Any]) -> None:
+    """Write the run.json of one run of an experiment."""
+    settings = RunSettings(replace(experiment, runs=(run,)), dict(provenance))
+    write_checked(folder.settings, settings.to_json())
+
+
+def read_run_settings(folder: RunFolder) -> RunSettings:
+    """Read and check a run's run.json. Raises DamagedRunError."""
+    content = read_checked(dict[str, Any], folder.settings)
+    shared = {name: value for name, value in content.items() if name not in ("run", "provenance")}
+    try:
+        provenance = typed(dict[str, Any], content.get("provenance"), "provenance")
+        experiment = typed(Experiment, {**shared, "runs": [content.get("run")]})
+        _check_values(experiment)
+    except ValueError as error:
+        raise DamagedRunError(f"{folder.settings} is damaged: {error}") from error
+    return RunSettings(experiment, provenance)
+
+
+def _check_values(experiment: Experiment) -> None:
+    """Raise ValueError if a value is one that `train` never writes."""
+    for name in (*experiment.hooks, *(run.name for run in experiment.runs)):
+        if not PLAIN.fullmatch(name):
+            raise ValueError(f"{name[:80]!r} is no name of a hook or a run")
+    for run in experiment.runs:
+        if run.variant not in ARCHITECTURES:
+            raise ValueError(f"the variant {run.variant[:80]!r} is unknown to this version")
+    if not experiment.hooks or len(set(experiment.hooks)) < len(experiment.hooks):
+        raise ValueError("its hooks are not a list of different names")
+    if not 0 < experiment.batch_size <= experiment.schedule.total:
+        raise ValueError("its batch size is not between 1 and its number of rows")

@@ -1,0 +1,34 @@
+"""Measures as text: the table of held-out measures, and the summary of a batch beside the progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from train.output.metrics_file import Record
+
+COLUMNS = {"loss": "loss", "l0": "L0", "explained_variance": "EV", "suppression": "supp.", "dead": "dead"}
+
+
+def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
+    """Return a table with a line per run: means over layers of its held-out records."""
+    width = max(map(len, records), default=0)
+    lines = [f"{'':<{width}}" + "".join(f"{title:>10}" for title in COLUMNS.values())]
+    for run, own in records.items():
+        means = [_mean(own, name) for name in COLUMNS]
+        lines.append(f"{run:<{width}}" + "".join(f"{'–' if mean is None else f'{mean:.4g}':>10}" for mean in means))
+    return "\n".join(lines)
+
+
+def batch_summary(records: Sequence[Record], n_runs: int) -> str:
+    """Return the loss and L0 of a training batch, means over the runs and layers for which they are defined."""
+    loss, l0 = (_mean(records, name) for name in ("loss", "l0"))
+    if loss is None or l0 is None:
+        return ""
+    n_layers = len(records) // max(n_runs, 1)
+    mean = f", mean over {n_runs} × {n_layers} SAEs (runs × layers)" if len(records) > 1 else ""
+    return f"last logged batch{mean}: loss {loss:.4g}, L0 {l0:.1f}"
+
+
+def _mean(records: Sequence[Record], name: str) -> float | None:
+    values = [record[name] for record in records if record[name] is not None]
+    return sum(values) / len(values) if values else None
