@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.store.encodings import DType, stored_dtype
+from data.store.choices import DType
+from data.store.encodings import ENCODINGS
 from data.store.layout import Layout, choose_rows_per_shard
 from data.store.lifecycle import create, staging_path
 from data.store.schema import Schema
@@ -24,7 +25,7 @@ def empty_store(
     path: Path, n_layers: int, gigabytes: float, dtype: DType = "float16", shards_per_window: int = 32
 ) -> Schema:
     """Create a store for `gigabytes` of rows, none of which is there."""
-    row_bytes = stored_dtype(dtype).itemsize * D
+    row_bytes = ENCODINGS[dtype].stored.itemsize * D
     n_rows = int(gigabytes * 1e9 / (row_bytes * n_layers))
     n_contexts = n_rows // CONTEXT
     rows_per_shard = choose_rows_per_shard(n_rows, row_bytes)
@@ -38,7 +39,7 @@ def empty_store(
 def filled_window(path: Path, schema: Schema, window: int) -> WindowWriter:
     """A window of the store with all its rows, float16 or float32, written and synced, but not sealed."""
     layout = schema.layout
-    values = np.random.default_rng(0).normal(size=(layout.rows_per_shard, D)).astype(stored_dtype(schema.dtype))
+    values = np.random.default_rng(0).normal(size=(layout.rows_per_shard, D)).astype(schema.encoding.stored)
     staging = WindowWriter(path, staging_path(path), schema, window)
     for assignment in layout.assignments(window):
         _, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)

@@ -19,7 +19,8 @@ from _measure import report
 
 sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 
-from data.store.encodings import DTYPES, as_float, channel_scales, decode_int8, encode, is_finite, stored_dtype
+from data.store.choices import DTYPES, DType
+from data.store.encodings import ENCODINGS, VALUES, EncodedRows, as_stored, channel_scales
 from harvest.harvest import CALIBRATION_CONTEXTS
 from harvest.inputs import open_inputs
 from harvest.model.find import find_model
@@ -47,16 +48,16 @@ def contexts(model: str, dataset: str, n: int) -> np.ndarray:
         return np.concatenate([tokens for tokens, _ in packed.contexts()]).astype(np.int64)
 
 
-def errors(x: torch.Tensor, dtype: str, scale: torch.Tensor, channels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def errors(x: torch.Tensor, dtype: DType, scale: torch.Tensor, channels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Relative errors of the rows x [n, d], over all channels and over some; NaN where it overflows."""
-    values, row_scale = encode(x, dtype, scale)
-    if row_scale is not None:
-        found = torch.from_numpy(decode_int8(values.numpy(), row_scale.numpy(), scale.numpy()))
-    else:
-        stored = values.contiguous().view(torch.uint8).numpy().view(stored_dtype(dtype))
-        found = torch.from_numpy(as_float(stored, dtype).astype(np.float32))
-    if not is_finite(values if row_scale is None else row_scale):
+    encoding = ENCODINGS[dtype]
+    encoded = encoding.encode(x, scale)
+    if encoding.first_unstorable(encoded) is not None:
         return np.full(len(x), np.nan), np.full(len(x), np.nan)
+    row_scales = tuple(encoded[suffix][:, 0].numpy() for suffix in encoding.row_scales)
+    per_channel = (scale.numpy(),) if encoding.channel_scales else ()
+    stored = EncodedRows(as_stored(encoded[VALUES], encoding.stored), row_scales, per_channel)
+    found = torch.from_numpy(encoding.decode(stored).astype(np.float32))
     difference = (x - found).double()
     some = difference[:, channels].norm(dim=1) / x.double()[:, channels].norm(dim=1)
     return (difference.norm(dim=1) / x.double().norm(dim=1)).numpy(), some.numpy()
@@ -75,7 +76,7 @@ def main() -> None:
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in lm.widths}
     for batch in tokens.split(16):
         lm.capture(batch, lambda name, value: rows[name].append(value.flatten(0, 1).clone()))
-    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {dtype: [] for dtype in DTYPES}
+    found: dict[DType, list[tuple[np.ndarray, np.ndarray]]] = {dtype: [] for dtype in DTYPES}
     for parts in rows.values():
         x = torch.cat(parts)
         split = CALIBRATION_CONTEXTS * 256

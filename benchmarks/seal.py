@@ -20,8 +20,9 @@ from _measure import report, seconds
 from _store import CONTEXT, D, empty_store, filled_window
 
 from data.store import window_writer
+from data.store.choices import DType
 from data.store.chunks import blocks, crc32c
-from data.store.encodings import DType, stored_dtype
+from data.store.encodings import ENCODINGS
 from data.store.stats import Accumulator
 from data.system.limits import cpus
 
@@ -29,7 +30,7 @@ LAYERS, PART_BYTES = 12, 256 << 20
 
 
 def token_bytes(dtype: DType) -> int:
-    return LAYERS * D * stored_dtype(dtype).itemsize
+    return LAYERS * D * ENCODINGS[dtype].stored.itemsize
 
 
 def sealing(threads: int, shards: int, dtype: DType, folder: str | None) -> float:
@@ -47,7 +48,7 @@ def sealing(threads: int, shards: int, dtype: DType, folder: str | None) -> floa
 
 def parts(dtype: DType) -> dict[str, float]:
     """GB/s of one thread: the checksum, the statistics."""
-    stored = stored_dtype(dtype)
+    stored = ENCODINGS[dtype].stored
     rows = np.random.default_rng(0).normal(size=(PART_BYTES // stored.itemsize // D, D)).astype(stored)
     first = np.zeros(len(rows), dtype=bool)
     first[::CONTEXT] = True

@@ -14,6 +14,7 @@ from data.command.json_text import json_text
 from data.command.option_types import NAME, SEED, Count, LayerChoice, Layers, Several, StoreLocation, shown
 from data.command.stop import StopRequest
 from data.errors import InputError
+from data.store.choices import COMPRESSIONS, DTYPES
 from data.system.location import Location
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
@@ -91,10 +92,8 @@ Examples:
 @click.option("--hook", type=Several(HookName(), "name"), default="mlp_out", show_default=True,
               help="mlp_out, resid_pre, resid_post, attn_out or any "
               "hook of the model's (TransformerLens's names); several with commas.")  # fmt: skip
-@click.option(
-    "--dtype", type=click.Choice(["float32", "float16", "bfloat16", "int8"]), default="float16", show_default=True
-)
-@click.option("--compress", type=click.Choice(["none", "zstd", "blosc"]), default="none", show_default=True)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float16", show_default=True)
+@click.option("--compress", type=click.Choice(COMPRESSIONS), default="none", show_default=True)
 @click.option("--context-size", type=Count(),
               help="Tokens per context. [default: 256, or as many as the model takes where that is fewer]")  # fmt: skip
 @click.option("--batch-size", type=Count(), default="16", show_default=True, help="Contexts a forward pass.")

@@ -24,7 +24,7 @@ from data.command.progress import Bar
 from data.command.sizes import human_bytes
 from data.errors import InputError, Stopped, StoreError, WindowDamagedError
 from data.store.chunks import write_json
-from data.store.encodings import channel_scales, is_finite
+from data.store.encodings import ENCODINGS, channel_scales, is_finite
 from data.store.lifecycle import begin, committed_windows, create, finish, staging_path
 from data.store.reader import Store, open_store
 from data.store.sealed import sealed
@@ -184,7 +184,7 @@ def create_store(
     some = next(packed.contexts())[0]
     errors = relative_errors(model, on_device(some[: request.batch_size], device))
     scales: dict[str, NDArray[np.float32]] = {}
-    if request.dtype == "int8":
+    if ENCODINGS[request.dtype].channel_scales:
         scales = calibrate(model, on_device(some[:CALIBRATION_CONTEXTS], device))
     create(out, schema, contexts, provenance, scales)
 
@@ -228,9 +228,7 @@ def fill(
     committed = committed_windows(store.path, schema)
     owned = layout.worker_windows(worker.rank, worker.world_size)
     todo = [w for w in owned if w not in committed][:most]
-    scales = {}
-    if schema.dtype == "int8":
-        scales = {hook: torch.from_numpy(np.array(store.channel_scale(hook))).to(device) for hook in schema.hooks}
+    scales = {hook: torch.from_numpy(scale.copy()).to(device) for hook, scale in store.channel_scales().items()}
     tokens_per_row = schema.context_size / layout.rows_per_context
     total = sum(map(layout.window_rows, owned))
     pending = sum(map(layout.window_rows, todo))

@@ -6,7 +6,7 @@ import torch
 
 from data.command.sizes import human_bytes
 from data.errors import InputError
-from data.store.encodings import stored_dtype
+from data.store.encodings import ENCODINGS
 from data.system.limits import available_memory
 from harvest.model.base import ModelFacts
 from harvest.pipeline import N_BUFFERS
@@ -22,7 +22,7 @@ def check_batch(request: Request, facts: ModelFacts, device: torch.device) -> No
     """
     contexts = min(request.batch_size, request.n_contexts)
     n_hooks = len(request.hooks) * len(request.layers)
-    per_row = n_hooks * facts.d_model * stored_dtype(request.dtype).itemsize
+    per_row = n_hooks * facts.d_model * ENCODINGS[request.dtype].stored.itemsize
     need = N_BUFFERS * request.batch_size * (request.context_size - request.skip_positions) * per_row
     if device.type == "cpu":
         need += WIDTHS_OF_PASS * 4 * contexts * request.context_size * facts.d_model

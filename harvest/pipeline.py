@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from data.errors import InputError, WindowDamagedError
-from data.store.encodings import encode, is_finite, largest, torch_dtype
+from data.store.encodings import VALUES, as_stored
 from data.store.layout import RowRange
-from data.store.schema import Schema, row_scale_name
+from data.store.schema import Schema
 from data.store.window_writer import WindowWriter
 from data.system.limits import disk_threads
 from harvest.model.base import LanguageModel
@@ -110,10 +110,9 @@ class Pipeline:
 
             def on_activation(name: str, value: torch.Tensor) -> None:
                 flat = (value[:, skip:] if skip else value).reshape(-1, value.shape[-1])
-                values, row_scale = encode(flat, self.schema.dtype, self.channel_scales.get(name))
-                self._copy(values, index, buffer.arrays[name][:n])
-                if row_scale is not None:
-                    self._copy(row_scale[:, None], index, buffer.arrays[row_scale_name(name)][:n])
+                encoded = self.schema.encoding.encode(flat, self.channel_scales.get(name))
+                for suffix, part in encoded.items():
+                    self._copy(part, index, buffer.arrays[name + suffix][:n])
 
             self.model.capture(ids, on_activation)
             if self._copies is not None:
@@ -161,10 +160,10 @@ class Pipeline:
 
     def _allocate(self, n_rows: int) -> dict[str, torch.Tensor]:
         pin = self.device.type == "cuda"
-        kind = torch_dtype(self.schema.dtype)
         return {
-            name: torch.empty((n_rows, d), dtype=kind if name in self.schema.widths else torch.float32, pin_memory=pin)
-            for name, (_, d) in self.schema.activation_arrays.items()
+            hook + suffix: part
+            for hook, d in self.schema.widths.items()
+            for suffix, part in self.schema.encoding.empty(n_rows, d, pin=pin).items()
         }
 
     def _write(self) -> None:
@@ -214,19 +213,20 @@ class Pipeline:
         assert buffer.rows is not None
         n = len(buffer.rows)
         return {
-            name: (values[:n].view(torch.uint8).numpy().view(self.schema.activation_arrays[name][0]))
+            name: as_stored(values[:n], self.schema.activation_arrays[name][0])
             for name, values in buffer.arrays.items()
         }
 
     def _check_values(self, buffer: Buffer, arrays: dict[str, NDArray[Any]]) -> None:
         """Stop at the first row with a value that is not finite in its stored form."""
         assert buffer.rows is not None
-        dtype = self.schema.dtype
+        n, encoding = len(buffer.rows), self.schema.encoding
         for hook in self.schema.hooks:
-            values = buffer.arrays[hook if dtype != "int8" else row_scale_name(hook)][: len(buffer.rows)]
-            if not is_finite(values):
-                bad = int((~torch.isfinite(values)).any(dim=1).int().argmax())
-                self._refuse(hook, int(buffer.rows[bad]), bool(values[bad].isnan().any()))
+            encoded = {suffix: buffer.arrays[hook + suffix][:n] for suffix in (VALUES, *encoding.row_scales)}
+            unstorable = encoding.first_unstorable(encoded)
+            if unstorable is not None:
+                row, is_nan = unstorable
+                self._refuse(hook, int(buffer.rows[row]), is_nan)
 
     def _refuse(self, hook: str, row: int, is_nan: bool) -> NoReturn:
         context, position = divmod(row, self.schema.layout.rows_per_context)
@@ -234,11 +234,11 @@ class Pipeline:
         where = (
             f"{hook} at token {context * self.schema.context_size + position} (context {context}, position {position})"
         )
-        dtype = self.schema.dtype
-        if not is_nan and dtype == "float16":
+        encoding = self.schema.encoding
+        if not is_nan and encoding.wider is not None:
             raise InputError(
-                f"--dtype float16: a value of {where} is beyond its largest, {largest(dtype):.0f}; "
-                "run again with --dtype bfloat16 (or float32) and --overwrite"
+                f"--dtype {encoding.name}: a value of {where} is beyond its largest, {encoding.largest:.0f}; "
+                f"run again with --dtype {encoding.wider} and --overwrite"
             )
         raise InputError(
             f"the model computes {'NaN' if is_nan else 'an infinite value'} in {where}, which no store keeps; "

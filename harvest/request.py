@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 from data.errors import InputError, StoreError
-from data.store.arrays import Compression
-from data.store.encodings import DType, stored_dtype
+from data.store.choices import Compression, DType
+from data.store.encodings import ENCODINGS
 from data.store.layout import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
 from data.store.schema import Schema
 from harvest.model.base import STANDARD_HOOKS, ModelFacts, Processing, SpecialTokens, full_names
@@ -97,7 +97,7 @@ def check_request(request: Request, facts: ModelFacts) -> None:
 def make_schema(request: Request, widths: dict[str, int], n_contexts: int, n_heldout: int) -> Schema:
     """The store for so many contexts, of which the first `n_heldout` are held out."""
     rows_per_context = request.context_size - request.skip_positions
-    widest = max(widths.values()) * stored_dtype(request.dtype).itemsize
+    widest = max(widths.values()) * ENCODINGS[request.dtype].stored.itemsize
     layout = Layout(
         n_contexts=n_contexts, n_heldout_contexts=n_heldout, rows_per_context=rows_per_context,
         rows_per_shard=choose_rows_per_shard(n_contexts * rows_per_context, widest),

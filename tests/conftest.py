@@ -23,10 +23,10 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # which Triton reads as it is first imported
 
 from data import Store, open_store
-from data.store.encodings import channel_scales, encode
+from data.store.encodings import as_stored, channel_scales
 from data.store.layout import Layout
 from data.store.lifecycle import begin, create, finish, staging_path
-from data.store.schema import Schema, row_scale_name
+from data.store.schema import Schema
 from data.store.window_writer import WindowWriter
 from data.system.location import Location
 
@@ -127,10 +127,8 @@ def make_store_in() -> MakeStore:
             rows, ranges = layout.writing_order(window, first * per_context, last * per_context)
             arrays = {}
             for hook, x in values.items():
-                stored, row_scale = encode(torch.from_numpy(x[rows]), dtype, scales.get(hook))
-                arrays[hook] = stored.contiguous().view(torch.uint8).numpy().view(schema.activation_arrays[hook][0])
-                if row_scale is not None:
-                    arrays[row_scale_name(hook)] = row_scale[:, None].numpy()
+                for suffix, part in schema.encoding.encode(torch.from_numpy(x[rows]), scales.get(hook)).items():
+                    arrays[hook + suffix] = as_stored(part, schema.activation_arrays[hook + suffix][0])
             staging.write(ranges, arrays)
             staging.sync(last)
             staging.seal()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from data.errors import DamagedError, InputError
 from data.shuffle.order import GroupSlice, Order, Shards
-from data.store.encodings import as_torch, stored_dtype
+from data.store.encodings import EncodedRows, Encoding
 from data.store.reader import Store
 from data.system.limits import available_memory, cpus, disk_threads
 from data.system.location import transfers
@@ -36,13 +36,13 @@ PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Shard:
-    """One hook's rows of a shard in memory, [rows, d], and for int8 their scales: by row [rows], by channel [d].
+    """One hook's rows of a shard in memory.
 
-    `check` raises DamagedError where the mapped file has become shorter, which would end the process.
+    `check` raises DamagedError if the mapped file has become shorter; reading beyond its end would end the process.
     """
 
-    rows: NDArray[np.generic]
-    scales: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    rows: EncodedRows
+    encoding: Encoding
     check: Callable[[], None]
 
 
@@ -145,12 +145,12 @@ class ShuffledStream:
         self.close()
 
     def _allocate(self, d: int, pin: bool) -> Buffer:
-        dtype = np.dtype(np.float32) if self.store.dtype == "int8" else stored_dtype(self.store.dtype)
-        shape = (len(self.hooks), self.batch_size, d)
-        array = np.zeros(shape, dtype=dtype)
+        encoding, shape = self.store.encoding, (len(self.hooks), self.batch_size, d)
+        array = np.zeros(shape, dtype=encoding.batch)
         if pin:
-            array = torch.zeros(array.nbytes, dtype=torch.uint8, pin_memory=True).numpy().view(dtype).reshape(shape)
-        return Buffer(array, as_torch(array, "float32" if self.store.dtype == "int8" else self.store.dtype))
+            memory = torch.zeros(array.nbytes, dtype=torch.uint8, pin_memory=True)
+            array = memory.numpy().view(encoding.batch).reshape(shape)
+        return Buffer(array, encoding.view_batch(array))
 
     def _request_all(self) -> None:
         """Have the next batches that nobody has asked for yet gathered into the free buffers."""
@@ -226,13 +226,14 @@ class _Shards:
 
 def warm(store: Store, hook: str, shard: int) -> Shard:
     """Map a shard (or fetch it) and touch each page, so that gathering from it waits neither for disk nor faults."""
-    rows = store.stored(hook, shard)
-    rows.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
-    scales = None
-    if store.dtype == "int8":
-        by_row, by_channel = store.scales(hook, shard)
-        scales = by_row.copy(), by_channel.copy()
-    return Shard(rows, scales, store.size_check(hook, shard))
+    rows = store.encoded(hook, shard)
+    rows.values.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
+    rows = EncodedRows(
+        rows.values,
+        tuple(scale.copy() for scale in rows.row_scales),
+        tuple(scale.copy() for scale in rows.channel_scales),
+    )
+    return Shard(rows, store.encoding, store.size_check(hook, shard))
 
 
 def failed(source: PendingShard) -> bool:
@@ -252,12 +253,7 @@ def gather(shard: Shard, rows: NDArray[np.int64], out: NDArray[np.generic]) -> N
     if int(rows[-1]) >= len(shard.rows):  # "clip" below would hide it
         raise IndexError(f"row {int(rows[-1])} of a shard that has {len(shard.rows)}")
     shard.check()
-    if shard.scales is None:
-        shard.rows.take(rows, axis=0, out=out, mode="clip")
-        return
-    row_scale, channel_scale = shard.scales
-    np.multiply(shard.rows[rows], row_scale[rows, None], out=out)
-    np.multiply(out, channel_scale, out=out)
+    shard.encoding.gather(shard.rows, rows, out)
 
 
 def read_threads() -> int:
@@ -275,7 +271,7 @@ def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[i
 
 def shard_bytes(store: Store, hooks: Sequence[str]) -> int:
     """Bytes of one shard of the hooks, mapped or in memory."""
-    return sum(store.width(hook) for hook in hooks) * stored_dtype(store.dtype).itemsize * store.layout.rows_per_shard
+    return sum(store.width(hook) for hook in hooks) * store.encoding.stored.itemsize * store.layout.rows_per_shard
 
 
 def held_shards(store: Store, hooks: Sequence[str], pool: int) -> int:

@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numcodecs
 import numpy as np
 
-Compression = Literal["none", "zstd", "blosc"]
-COMPRESSIONS: tuple[Compression, ...] = ("none", "zstd", "blosc")
+from data.store.choices import Compression
 
 ZSTD_LEVEL = 1
 BLOSC_NAME, BLOSC_LEVEL = "lz4", 5

@@ -1,52 +1,188 @@
-"""How float32 activations are stored: float32, float16, bfloat16 as bits, or int8 codes with two scales.
+"""How float32 activations are stored: one class per stored type.
 
-int8: x ≈ code × row_scale × channel_scale, where channel_scale [d] is the channel's typical magnitude on the first
-contexts of the harvest and row_scale [n_rows] makes the row's largest |x / channel_scale| the code 127. Outlier
-channels then cost the others nothing (FORMAT.md has the measured errors).
-
-Not here: files (chunks.py, staging.py).
+To add a type, write a subclass of `Encoding`, list it in `ENCODINGS`, and add its name to data/store/choices.py and to
+FORMAT.md, section 4.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-DType = Literal["float32", "float16", "bfloat16", "int8"]
-DTYPES: tuple[DType, ...] = get_args(DType)
+from data.store.choices import DTYPES, DType
 
-_STORED = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int8": "|i1"}
-_TORCH = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
-BFLOAT16_NAN = 0x7FC0
+VALUES = ""  # name suffix of a hook's main array
 
 
-def stored_dtype(dtype: DType) -> np.dtype[Any]:
-    """The array's type on disk; bfloat16's bits are stored as uint16."""
-    return np.dtype(_STORED[dtype])
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows as stored: values [n, d]; row scales, float32 [n] each, and channel scales, float32 [d] each, if any."""
+
+    values: NDArray[Any]
+    row_scales: tuple[NDArray[np.float32], ...] = ()
+    channel_scales: tuple[NDArray[np.float32], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> EncodedRows:
+        return EncodedRows(self.values[rows], tuple(scale[rows] for scale in self.row_scales), self.channel_scales)
 
 
-def torch_dtype(dtype: DType) -> torch.dtype:
-    return _TORCH[dtype]
+class Encoding:
+    """A stored type: what its arrays are, and how rows are converted to it and back.
+
+    This class stores floats as they are; subclasses change what differs for them.
+    """
+
+    name: DType
+    stored: np.dtype[Any]  # type of the values' array on disk
+    fill: float | int = float("nan")  # what rows that were never written read as
+    tensor: torch.dtype  # type of encoded values in PyTorch
+    row_scales: tuple[str, ...] = ()  # name suffixes of the float32 arrays with one number per row
+    channel_scales: tuple[str, ...] = ()  # name suffixes of the float32 arrays with one number per channel
+    checked: str = VALUES  # name suffix of the encoded rows that are not finite if the type cannot represent a row
+    wider: str | None = None  # types to use instead for values beyond the largest of this one
+
+    @property
+    def batch(self) -> np.dtype[Any]:
+        """Type of the rows in a training batch, as NumPy has it."""
+        return self.stored
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude that a stored value can have."""
+        return float(torch.finfo(self.tensor).max)
+
+    def empty(self, n: int, d: int, *, pin: bool = False) -> dict[str, torch.Tensor]:
+        """Return uninitialised memory for n encoded rows, in the form that `encode` returns; pinned for a GPU."""
+        scales = {suffix: torch.empty((n, 1), dtype=torch.float32, pin_memory=pin) for suffix in self.row_scales}
+        return {VALUES: torch.empty((n, d), dtype=self.tensor, pin_memory=pin)} | scales
+
+    def encode(self, x: torch.Tensor, channel_scale: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Convert rows x, float32 [n, d] on any device, to the stored type.
+
+        Returns array-name suffix → tensor: the values [n, d] under "", and each row scale, float32 [n, 1], under its
+        suffix. `channel_scale`, float32 [d], is needed by a type with channel scales. A row that the type cannot
+        represent becomes NaN or infinite; `first_unstorable` finds it.
+        """
+        return {VALUES: x.to(self.tensor)}
+
+    def first_unstorable(self, encoded: Mapping[str, torch.Tensor]) -> tuple[int, bool] | None:
+        """Return the first encoded row that must not be stored, because a value is not finite; None if there is none.
+
+        With it comes whether a value is NaN (else it is infinite).
+        """
+        values = encoded[self.checked]
+        if is_finite(values):
+            return None
+        row = int((~torch.isfinite(values)).any(dim=1).int().argmax())
+        return row, bool(values[row].isnan().any())
+
+    def decode(self, rows: EncodedRows) -> NDArray[Any]:
+        """Return the rows' values, [n, d]: float16 or float32, without a copy if they are stored so."""
+        return rows.values
+
+    def to_tensor(self, rows: EncodedRows) -> torch.Tensor:
+        """Return the rows' values as a tensor [n, d] of the type of training batches, without a copy if possible."""
+        return self.view_batch(rows.values)
+
+    def view_batch(self, batch: NDArray[Any]) -> torch.Tensor:
+        """View an array of type `batch` as a tensor of the same memory."""
+        return torch.from_numpy(batch)
+
+    def gather(self, rows: EncodedRows, index: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy some of the rows into out [len(index), d], of type `batch`. The index must be in range."""
+        rows.values.take(index, axis=0, out=out, mode="clip")
 
 
-def fill_value(dtype: DType) -> float | int:
-    """What rows that were never written read as: NaN (int8 has it in `row_scale`, bfloat16 as bits)."""
-    return {"float32": float("nan"), "float16": float("nan"), "bfloat16": BFLOAT16_NAN, "int8": 0}[dtype]
+class Float32(Encoding):
+    """float32, unchanged."""
+
+    name: DType = "float32"
+    stored = np.dtype("<f4")
+    tensor = torch.float32
 
 
-def largest(dtype: DType) -> float:
-    """The largest magnitude that a stored value can have."""
-    return float(torch.finfo(torch.float32 if dtype == "int8" else _TORCH[dtype]).max)
+class Float16(Encoding):
+    """IEEE half precision; values beyond 65,504 do not fit."""
+
+    name: DType = "float16"
+    stored = np.dtype("<f2")
+    tensor = torch.float16
+    wider = "bfloat16 (or float32)"
+
+
+class BFloat16(Encoding):
+    """The upper 16 bits of a float32, stored as uint16 because common Zarr readers do not open Zarr's bfloat16."""
+
+    name: DType = "bfloat16"
+    stored = np.dtype("<u2")
+    fill = 0x7FC0  # the bits of NaN
+    tensor = torch.bfloat16
+
+    def decode(self, rows: EncodedRows) -> NDArray[np.float32]:
+        return (rows.values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+    def view_batch(self, batch: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(batch).view(torch.bfloat16)
+
+
+class Int8(Encoding):
+    """Codes with two scales: x ≈ code × row_scale × channel_scale.
+
+    channel_scale [d] is the channel's typical magnitude in the first contexts of a harvest. row_scale [n] gives the
+    row's largest |x / channel_scale| the code 127. An outlier channel therefore costs the other channels no precision
+    (FORMAT.md has the measured errors).
+    """
+
+    name: DType = "int8"
+    stored = np.dtype("|i1")
+    fill = 0  # the row scale is NaN
+    tensor = torch.int8
+    row_scales = (".row_scale",)
+    channel_scales = (".channel_scale",)
+    checked = ".row_scale"
+    batch = np.dtype("<f4")
+    largest = float(torch.finfo(torch.float32).max)
+
+    def encode(self, x: torch.Tensor, channel_scale: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        if channel_scale is None:
+            raise ValueError("int8 needs the scales of the channels (channel_scales)")
+        relative = x / channel_scale
+        peak = relative.abs().amax(dim=1)
+        row_scale = torch.where(peak == 0, torch.ones_like(peak), peak / 127)
+        codes = (relative / row_scale[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+        return {VALUES: codes, ".row_scale": row_scale[:, None]}
+
+    def decode(self, rows: EncodedRows) -> NDArray[np.float32]:
+        (row_scale,), (channel_scale,) = rows.row_scales, rows.channel_scales
+        return rows.values.astype(np.float32) * row_scale[:, None] * channel_scale
+
+    def to_tensor(self, rows: EncodedRows) -> torch.Tensor:
+        return torch.from_numpy(self.decode(rows))
+
+    def gather(self, rows: EncodedRows, index: NDArray[np.int64], out: NDArray[Any]) -> None:
+        (row_scale,), (channel_scale,) = rows.row_scales, rows.channel_scales
+        np.multiply(rows.values[index], row_scale[index, None], out=out)
+        np.multiply(out, channel_scale, out=out)
+
+
+ENCODINGS: dict[DType, Encoding] = {encoding.name: encoding for encoding in (Float32(), Float16(), BFloat16(), Int8())}
+assert tuple(ENCODINGS) == DTYPES
 
 
 def channel_scales(x: torch.Tensor) -> torch.Tensor:
-    """A typical magnitude of each channel of x: float32 [n, d] to float32 [d].
+    """Return a typical magnitude of each channel of x: float32 [n, d] to float32 [d].
 
-    The median of |x|: a root mean square is set by the few rows with massive entries (those at position 0 above all),
-    and then leaves no codes for the channel's ordinary values. Where the median is 0, the root mean square; else 1.
+    It is the median of |x|. A root mean square would be set by the few rows with massive entries (above all those at
+    position 0), and leave no codes for the channel's ordinary values. If the median is 0, it is the root mean square,
+    and if that is 0 too, 1.
     """
     median = x.abs().median(dim=0).values
     rms = x.double().square().mean(dim=0).sqrt().float()
@@ -54,45 +190,12 @@ def channel_scales(x: torch.Tensor) -> torch.Tensor:
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def encode(
-    x: torch.Tensor, dtype: DType, channel_scale: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Convert rows to a storage type: x float32 [n, d], on any device; `channel_scale` [d] is needed for int8.
-
-    Returns (values [n, d] in the storage type, row_scale float32 [n] for int8). What does not fit comes out as NaN or
-    infinite, for int8 in `row_scale`: the caller must look (`is_finite`).
-    """
-    if dtype != "int8":
-        return x.to(_TORCH[dtype]), None
-    assert channel_scale is not None, "int8 needs channel scales"
-    relative = x / channel_scale
-    peak = relative.abs().amax(dim=1)
-    row_scale = torch.where(peak == 0, torch.ones_like(peak), peak / 127)
-    values = (relative / row_scale[:, None]).round_().clamp_(-127, 127).to(torch.int8)
-    return values, row_scale
-
-
 def is_finite(values: torch.Tensor) -> bool:
-    """Whether all entries are finite, in one pass without a temporary: NaN and infinities spread to the extremes."""
+    """Return whether all entries are finite: one pass without a temporary, since NaN and infinity are extremes."""
     low, high = torch.aminmax(values)
     return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
-def decode_int8(
-    codes: NDArray[np.int8], row_scale: NDArray[np.float32], channel_scale: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """codes [n, d], row_scale [n], channel_scale [d] to float32 [n, d]."""
-    return codes.astype(np.float32) * row_scale[:, None] * channel_scale
-
-
-def as_torch(stored: NDArray[Any], dtype: DType) -> torch.Tensor:
-    """View stored float rows as a tensor of the type they stand for, without a copy."""
-    tensor = torch.from_numpy(stored)
-    return tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor
-
-
-def as_float(stored: NDArray[Any], dtype: DType) -> NDArray[Any]:
-    """Stored float rows as values: the same memory for float16 and float32, float32 for bfloat16."""
-    if dtype == "bfloat16":
-        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return stored
+def as_stored(values: torch.Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """View a tensor in host memory as an array of a stored type, which NumPy may lack (bfloat16)."""
+    return values.contiguous().view(torch.uint8).numpy().view(dtype)

@@ -27,7 +27,7 @@ from data.store.commit_table import CommitTable
 from data.store.create_arrays import check_with_zarr, write_skeleton
 from data.store.group_metadata import Checksums, Root, read_root
 from data.store.reader import open_store
-from data.store.schema import COMMIT, DOCUMENT, TOKENS, Schema, channel_scale_name
+from data.store.schema import COMMIT, DOCUMENT, TOKENS, Schema
 from data.system.location import Location, exists, is_local, publish_folder, remove, write_file
 
 MARK = "unfinished"  # in an object store: the first file that is put, and the last that is removed
@@ -96,7 +96,7 @@ def create(
     """Make the store appear, with its tokens and without any row.
 
     `contexts()` yields (tokens, document) pairs, int32 [k, context_size] each, of all contexts in reading order;
-    `provenance()` is called after that. `channel_scales` has a float32 [d] for each hook where the type is int8.
+    `provenance()` is called after that. `channel_scales` has a float32 [d] per hook if the type has scales per channel.
     """
     aside = staging_path(store) / "store"
     shutil.rmtree(aside, ignore_errors=True)
@@ -121,7 +121,8 @@ def create(
     if count != schema.layout.n_contexts:
         raise AssertionError(f"{count} contexts were packed where {schema.layout.n_contexts} were announced")
     for hook, scale in channel_scales.items():
-        put(channel_scale_name(hook), scale)
+        for name in schema.channel_arrays(hook):
+            put(name, scale)
     write_skeleton(aside, Root(schema, provenance(), checksums))
     check_with_zarr(aside, schema)
     publish_folder(aside, store, last="zarr.json")

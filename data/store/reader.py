@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from data.errors import DamagedError, StoreError
 from data.permutation import Int
 from data.store import stats
+from data.store.choices import DType
 from data.store.chunks import TRAILER_BYTES, ArrayFile, checksum_of, growing_array
 from data.store.commit_table import CommitTable
-from data.store.encodings import DType, as_float, as_torch, decode_int8
+from data.store.encodings import EncodedRows, Encoding
 from data.store.group_metadata import Root, read_root
 from data.store.layout import Layout, Split
 from data.store.schema import (
@@ -34,8 +35,6 @@ from data.store.schema import (
     POSITION,
     STATS_FIELDS,
     TOKENS,
-    channel_scale_name,
-    row_scale_name,
     stats_name,
 )
 from data.system.location import Location, is_local, locate
@@ -69,6 +68,11 @@ class Store:
     @property
     def dtype(self) -> DType:
         return self.schema.dtype
+
+    @property
+    def encoding(self) -> Encoding:
+        """The class of the stored type."""
+        return self.schema.encoding
 
     @property
     def mapped(self) -> bool:
@@ -113,22 +117,25 @@ class Store:
         self._known(hook)
         return self._of_shard(hook, shard)
 
+    def encoded(self, hook: str, shard: int) -> EncodedRows:
+        """A shard's rows as stored, with the scales that the stored type has; memory maps where the store is `mapped`.
+
+        Raises StoreError for a shard that is not committed, and DamagedError for one that is damaged.
+        """
+        rows = self.stored(hook, shard)
+        row_scales = tuple(self._of_shard(hook + suffix, shard) for suffix in self.encoding.row_scales)
+        return EncodedRows(rows, row_scales, self._channel_scales(hook))
+
     def rows(self, hook: str, shard: int, index: NDArray[np.int64] | slice = slice(None)) -> NDArray[Any]:
         """Rows of a shard as NumPy values, [rows, d]: a view of the map for float16 and float32, else float32."""
-        stored = self.stored(hook, shard)[index]
-        if self.dtype == "int8":
-            row_scale, channel_scale = self.scales(hook, shard)
-            return decode_int8(stored, row_scale[index], channel_scale)
-        return as_float(stored, self.dtype)
+        return self.encoding.decode(self.encoded(hook, shard)[index])
 
     def tensor(self, hook: str, shard: int) -> torch.Tensor:
         """Rows of a shard as a tensor [rows, d] of the stored type (float32 for int8), without a copy where mapped.
 
         The map is private: writing to the tensor changes no file.
         """
-        if self.dtype == "int8":
-            return torch.from_numpy(self.rows(hook, shard))
-        return as_torch(self.stored(hook, shard), self.dtype)
+        return self.encoding.to_tensor(self.encoded(hook, shard))
 
     def batches(
         self, split: Split, hooks: Sequence[str], *, batch_size: int, n_rows: int | None = None
@@ -150,13 +157,12 @@ class Store:
             if not left:
                 return
 
-    def scales(self, hook: str, shard: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """int8's scales: by row float32 [rows], by channel float32 [d]."""
-        return self._of_shard(row_scale_name(hook), shard), self.channel_scale(hook)
+    def channel_scales(self) -> dict[str, NDArray[np.float32]]:
+        """The scale of each channel, hook → float32 [d]; empty for a stored type without such scales."""
+        return {hook: scale for hook in self.hooks for scale in self._channel_scales(hook)}
 
-    def channel_scale(self, hook: str) -> NDArray[np.float32]:
-        """int8's scale of each channel, float32 [d]."""
-        return self._whole_chunk(channel_scale_name(hook), 0)
+    def _channel_scales(self, hook: str) -> tuple[NDArray[np.float32], ...]:
+        return tuple(self._whole_chunk(name, 0) for name in self.schema.channel_arrays(hook))
 
     def origin(self, shard: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Where each row of a shard comes from: context int32 [rows], position in it int32 [rows]."""

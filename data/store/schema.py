@@ -14,12 +14,14 @@ import numpy as np
 
 from data.errors import StoreError
 from data.store import stats
-from data.store.arrays import COMPRESSIONS, ArraySpec, Compression
-from data.store.encodings import DTYPES, DType, fill_value, stored_dtype
+from data.store.arrays import ArraySpec
+from data.store.choices import COMPRESSIONS, DTYPES, Compression, DType
+from data.store.encodings import ENCODINGS, VALUES, Encoding
 from data.store.layout import SPLITS, Layout
 
 CONTEXT, POSITION = "context", "position"
 TOKENS, DOCUMENT, COMMIT = "tokens", "document", "commit"
+SCALE = np.dtype("<f4")
 STATS_FIELDS = ("moments", "norms", "histogram")
 
 TOKEN_CHUNK_BYTES = 4 << 20
@@ -27,14 +29,6 @@ MOST_COMMIT_BYTES = 1 << 29
 MOST = 2**53  # of any number in a schema
 RESERVED = {"stats", "zarr.json"}
 HOOK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
-
-
-def row_scale_name(hook: str) -> str:
-    return f"{hook}.row_scale"
-
-
-def channel_scale_name(hook: str) -> str:
-    return f"{hook}.channel_scale"
 
 
 def stats_name(hook: str, field: str = "") -> str:
@@ -86,12 +80,23 @@ class Schema:
         return list(self.widths)
 
     @property
+    def encoding(self) -> Encoding:
+        """The class of the stored type."""
+        return ENCODINGS[self.dtype]
+
+    def row_arrays(self, hook: str) -> list[str]:
+        """Return the names of the arrays that hold a hook's rows: the values, and the type's scales per row."""
+        return [hook + suffix for suffix in (VALUES, *self.encoding.row_scales)]
+
+    def channel_arrays(self, hook: str) -> list[str]:
+        """Return the names of the arrays that hold the type's scales per channel of a hook."""
+        return [hook + suffix for suffix in self.encoding.channel_scales]
+
+    @property
     def activation_arrays(self) -> dict[str, tuple[np.dtype[Any], int]]:
-        """Arrays that the language model fills, one shard a chunk: name → (stored type, width)."""
-        arrays = {hook: (stored_dtype(self.dtype), d) for hook, d in self.widths.items()}
-        if self.dtype == "int8":
-            arrays |= {row_scale_name(hook): (np.dtype("<f4"), 1) for hook in self.widths}
-        return arrays
+        """The arrays of all hooks' rows, one chunk per shard: name → (type on disk, numbers per row)."""
+        values = {hook: (self.encoding.stored, d) for hook, d in self.widths.items()}
+        return values | {hook + suffix: (SCALE, 1) for suffix in self.encoding.row_scales for hook in self.widths}
 
     @property
     def per_shard_arrays(self) -> list[str]:
@@ -106,8 +111,7 @@ class Schema:
     @property
     def initial_arrays(self) -> list[str]:
         """Arrays that are complete as the store appears; the group's attributes have their chunks' checksums."""
-        scales = [channel_scale_name(hook) for hook in self.widths] if self.dtype == "int8" else []
-        return [TOKENS, DOCUMENT, *scales]
+        return [TOKENS, DOCUMENT, *(name for hook in self.widths for name in self.channel_arrays(hook))]
 
     @property
     def per_window_arrays(self) -> list[str]:
@@ -127,25 +131,17 @@ class Schema:
         layout = self.layout
         n_rows, by_shard = layout.n_shards * layout.rows_per_shard, layout.rows_per_shard
         specs = []
+        encoding, nan = self.encoding, float("nan")
         for hook, d in self.widths.items():
             about = {"activation_dtype": self.dtype, "hook": hook}
-            dtype, channel = stored_dtype(self.dtype), f"channel_{d}"
+            values, channel = ("row", f"channel_{d}"), (f"channel_{d}",)
             specs.append(
-                ArraySpec(
-                    hook,
-                    (n_rows, d),
-                    by_shard,
-                    dtype,
-                    fill_value(self.dtype),
-                    ("row", channel),
-                    self.compression,
-                    about,
-                )
+                ArraySpec(hook, (n_rows, d), by_shard, encoding.stored, encoding.fill, values, self.compression, about)
             )
-            if self.dtype == "int8":
-                scale, nan = np.dtype("<f4"), float("nan")
-                specs.append(ArraySpec(row_scale_name(hook), (n_rows,), by_shard, scale, nan, ("row",)))
-                specs.append(ArraySpec(channel_scale_name(hook), (d,), d, scale, nan, (channel,)))
+            for suffix in encoding.row_scales:
+                specs.append(ArraySpec(hook + suffix, (n_rows,), by_shard, SCALE, nan, ("row",)))
+            for suffix in encoding.channel_scales:
+                specs.append(ArraySpec(hook + suffix, (d,), d, SCALE, nan, channel))
         specs.append(ArraySpec(CONTEXT, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
         specs.append(ArraySpec(POSITION, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
         return specs

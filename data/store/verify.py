@@ -20,7 +20,7 @@ from data.store.create_arrays import group_folders
 from data.store.group_metadata import read_root
 from data.store.layout import SPLITS, Split
 from data.store.reader import Store
-from data.store.schema import COMMIT, CONTEXT, POSITION, STATS_FIELDS, row_scale_name, stats_name
+from data.store.schema import COMMIT, CONTEXT, POSITION, STATS_FIELDS, stats_name
 from data.store.sealed import read_json
 from data.system.location import Location, locate, transfers
 
@@ -45,16 +45,13 @@ def damaged_shards(store: Store, hooks: Sequence[str], splits: Sequence[Split] =
     def look(shard: int) -> str | None:
         try:
             for hook in hooks:
-                store.stored(hook, shard)
-                if store.dtype == "int8":
-                    store.scales(hook, shard)
+                store.encoded(hook, shard)
             store.origin(shard)
         except DamagedError as error:
             return str(error)
         return None
 
-    names = [*hooks, *map(row_scale_name, hooks if store.dtype == "int8" else ()), CONTEXT, POSITION]
-    for name in names:
+    for name in [*(name for hook in hooks for name in store.schema.row_arrays(hook)), CONTEXT, POSITION]:
         store.array(name)
     shards = [shard for split in splits for shard in store.shards(split)]
     with ThreadPoolExecutor(transfers(store.path)) as pool:

@@ -32,7 +32,7 @@ from data.permutation import Int
 from data.store import stats
 from data.store.chunks import TRAILER_BYTES, ArrayFile, blocks, checksum_of, crc32c, trailer, write_chunk, write_json
 from data.store.commit_table import commit_line
-from data.store.encodings import as_float, decode_int8
+from data.store.encodings import EncodedRows
 from data.store.layout import SPLITS, RowRange, ShardAssignment
 from data.store.schema import (
     COMMIT,
@@ -40,8 +40,6 @@ from data.store.schema import (
     POSITION,
     STATS_FIELDS,
     Schema,
-    channel_scale_name,
-    row_scale_name,
     stats_name,
 )
 from data.store.sealed import read_sealed, sealed
@@ -187,25 +185,21 @@ class WindowWriter:
     def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
         """Seal one shard of one hook, reading it once: its statistics, and the checksums of its arrays."""
         schema, n_rows = self.schema, len(first)
-        checksums: dict[str, int] = {}
-        scale = channel = None
-        if schema.dtype == "int8":
-            name = row_scale_name(hook)
+        encoding, checksums = schema.encoding, {}
+        row_scales = []
+        for name in (hook + suffix for suffix in encoding.row_scales):
             source = self._raw(name, shard, n_rows)
             self._compare(name, shard, n_rows, crc32c(source[:n_rows]))
-            scale = np.array(source[:n_rows, 0])
-            channel = self._array(channel_scale_name(hook)).chunk(0)
+            row_scales.append(np.array(source[:n_rows, 0]))
             checksums[name] = self._place(name, shard, source, crc32c(source))
+        channel_scales = tuple(self._array(name).chunk(0) for name in schema.channel_arrays(hook))
         source = self._raw(hook, shard, n_rows)
         checksum, accumulator, begin = 0, stats.Accumulator(schema.widths[hook]), 0
         for block in blocks(source[:n_rows]):
             checksum = crc32c(block, checksum)
-            here = slice(begin, begin + len(block))
-            if scale is None or channel is None:
-                values = as_float(block, schema.dtype)
-            else:
-                values = decode_int8(block, scale[here], channel)
-            accumulator.add(values, first[here])
+            part = slice(begin, begin + len(block))
+            rows = EncodedRows(block, tuple(scale[part] for scale in row_scales), channel_scales)
+            accumulator.add(encoding.decode(rows), first[part])
             begin += len(block)
         self._compare(hook, shard, n_rows, checksum)
         checksums[hook] = self._place(hook, shard, source, crc32c(source[n_rows:], checksum))

@@ -18,11 +18,11 @@ import torch
 
 from data import ShuffledStream, StoreError, open_store
 from data.store.arrays import group
-from data.store.encodings import channel_scales, encode
+from data.store.encodings import ENCODINGS, channel_scales
 from data.store.group_metadata import FORMAT
 from data.store.layout import Layout
 from data.store.lifecycle import create, finish, staging_path
-from data.store.schema import Schema, row_scale_name
+from data.store.schema import Schema
 from data.store.sealed import DIGEST, canonical, sealed
 from data.store.verify import verify
 from data.store.window_writer import WindowWriter
@@ -76,10 +76,9 @@ def make_store(path: Path, *, whole: bool) -> None:
         staging = WindowWriter(path, staging_path(path), schema, window)
         for assignment in layout.assignments(window):
             rows, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
-            codes, row_scale = encode(values[rows], "int8", scale)
-            assert row_scale is not None
+            encoded = ENCODINGS["int8"].encode(values[rows], scale)
             for hook in HOOKS:
-                staging.write(ranges, {hook: codes.numpy(), row_scale_name(hook): row_scale[:, None].numpy()})
+                staging.write(ranges, {hook + suffix: part.numpy() for suffix, part in encoded.items()})
         staging.sync(layout.window_contexts(window)[1])
         staging.seal()
     if whole:

@@ -16,8 +16,7 @@ import zarr
 from data import Store, StoreError, open_store
 from data.store import stats
 from data.store.arrays import group
-from data.store.encodings import decode_int8
-from data.store.schema import channel_scale_name, row_scale_name
+from data.store.encodings import ENCODINGS, EncodedRows
 from data.store.sealed import DIGEST, sealed
 from data.store.verify import verify
 
@@ -41,7 +40,8 @@ def decoded(store: Store, hook: str, read) -> np.ndarray:
     """Rows [n_rows, d] as FORMAT.md says another reader gets them."""
     stored = read(store, hook)
     if store.dtype == "int8":
-        return decode_int8(stored, read(store, row_scale_name(hook)), read(store, channel_scale_name(hook)))
+        scales = (read(store, f"{hook}.row_scale"),), (read(store, f"{hook}.channel_scale"),)
+        return ENCODINGS["int8"].decode(EncodedRows(stored, *scales))
     if store.dtype == "bfloat16":
         return torch.from_numpy(stored.copy()).view(torch.bfloat16).float().numpy()
     return stored
