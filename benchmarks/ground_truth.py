@@ -27,7 +27,6 @@ from tqdm import tqdm
 from train.experiment import Experiment, Run, make_runs
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.memory_plan import make_plan
-from train.measures import measures
 from train.optim.schedule import Schedule
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack, StackEntry
@@ -91,7 +90,7 @@ def measured(stacks: list[SAEStack], features: torch.Tensor) -> Iterator[tuple[S
     x = rows(features, 1 << 14, torch.Generator().manual_seed(2))
     for stack in stacks:
         inputs = at_scales(x)
-        found = measures(stack.measure(inputs, None), stack.experiment.objective)
+        found = stack.measure(inputs, None).measures()
         dead = stack.counts.dead_fraction()
         for i, entry in enumerate(stack.entries):
             sae = stack.sae.single(i)

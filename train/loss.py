@@ -1,6 +1,6 @@
 """The loss: β‖c‖₁ + L2, averaged over the batch, and where β takes the inputs' norm from.
 
-Pure arithmetic. Not here: gradients (step.py), what else is measured (measures.py).
+Pure arithmetic. Not here: gradients (step.py), what else is measured (train/measures.py).
 """
 
 from __future__ import annotations

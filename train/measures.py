@@ -1,93 +1,193 @@
-"""What is measured of SAEs on rows of activations: sums that add up over batches, and the measures they give.
+"""The registry of measures of an SAE: name, title, unit, formula and direction of each, stated once.
 
-All are per SAE, of a stack of n; sums are float64. Definitions:
+Training, analysis, figures, tables, the report and its documentation read it. To add a measure, add it to MEASURES. If
+its formula needs a new sum, add that where the rows are summed: train/sums.py for training and
+analyze/measure/row_sums.py for held-out rows; analyze/measure/patching.py sums over the language model's tokens.
 
-    l0                    mean count of c ≠ 0
-    l1                    mean ‖c‖₁
-    l2                    mean ‖x − x̂‖²/d_model, or the sum over d_model (objective.py)
-    loss                  mean loss as trained: with its β, and in the scale that the SAE sees
-    explained_variance    1 − Σ‖x − x̂‖² / Σ‖x − μ‖², μ the mean of the same rows; NaN where these rows do not vary
-    suppression           Σ‖x̂‖ / Σ‖x‖, a ratio of sums (the author's code)
-    suppression_mean      mean of ‖x̂‖/‖x‖ (the post, Fig. 6)
-    gamma                 Σ‖x̂‖² / Σ⟨x̂, x⟩: 1 is unbiased, less is shrunk (SAEBench's relative reconstruction bias)
-    silent                features that fired in none of the rows
-
-Not here: intervals, layers compared, dead features over a window (features.py).
+In the formulas x is an activation, c its feature activations, x̂ its reconstruction, and μ the mean of the rows' x.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from train.loss import Objective
-
-SUMMED_ROWS = 256  # of x at once, of which a sum in float64 makes a copy
 NO_VARIANCE = 1e-12  # Σ‖x − μ‖² up to this share of Σ‖x‖² is rounding: the rows are all the same, or one
 
 
+class Sample(Flag):
+    """What a measure is taken on."""
+
+    TRAINING = auto()  # training batches and validations; written to metrics.jsonl
+    HELD_OUT = auto()  # held-out rows of the store, by `analyze`, with an interval
+    PATCHED = auto()  # tokens of the language model, with the reconstruction in place of the activation
+
+
+class Shown(Flag):
+    """Where the reader sees a measure, beside the JSON and CSV files."""
+
+    NOWHERE = 0
+    TABLES = auto()  # printed tables, and the report's
+    AT_EQUAL_L0 = auto()  # the Pareto curves, and the comparison of families at equal L0
+    SNAPSHOTS = auto()  # over training, from the snapshots
+
+
 @dataclass(frozen=True)
-class Sums:
-    """Sums over `rows` rows for n SAEs: float64 [n] each, but x [n, d_model], and fires int64 [n, d_sae]."""
+class Measure:
+    """One measure.
 
-    rows: int
-    fires: Tensor
-    l1: Tensor
-    loss: Tensor
-    squared_error: Tensor  # ‖x − x̂‖²
-    x: Tensor
-    square: Tensor  # ‖x‖²
-    norm: Tensor  # ‖x‖
-    norm_out: Tensor  # ‖x̂‖
-    ratio: Tensor  # ‖x̂‖/‖x‖
-    dot: Tensor  # ⟨x̂, x⟩
-    square_out: Tensor  # ‖x̂‖²
+    name: its key in metrics.jsonl, metrics.json and the CSV files.
+    compute: from sums to the value. It uses arithmetic operators only, so the sums may be PyTorch tensors or NumPy
+        arrays of any shape. None: the value does not come from sums over rows.
+    better: which values are better at equal L0. None: values of different runs do not rank them.
+    log_axis: its figures over training and over layers have a logarithmic axis.
+    """
 
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+    name: str
+    title: str
+    formula: str
+    compute: Callable[[Any], Any] | None
+    on: Sample
+    unit: str = ""
+    better: Literal["higher", "lower", "near 1"] | None = None
+    log_axis: bool = False
+    shown: Shown = Shown.NOWHERE
 
-
-def sums(x: Tensor, reconstruction: Tensor, *, l1: Tensor, fires: Tensor, loss: Tensor) -> Sums:
-    """x and x̂ [n, batch, d_model] in the store's scale; l1 and loss [n, batch]; fires int64 [n, d_sae]."""
-    norm, norm_out = (torch.linalg.vector_norm(t, dim=-1).double() for t in (x, reconstruction))
-    return Sums(
-        rows=x.shape[1],
-        fires=fires,
-        l1=_total(l1),
-        loss=_total(loss),
-        squared_error=_total(torch.linalg.vector_norm(x - reconstruction, dim=-1).double().square()),
-        x=torch.stack([rows.sum(dim=1, dtype=torch.float64) for rows in torch.split(x, SUMMED_ROWS, dim=1)]).sum(dim=0),
-        square=torch.stack([r.double().square().sum(dim=(1, 2)) for r in torch.split(x, SUMMED_ROWS, dim=1)]).sum(
-            dim=0
-        ),
-        norm=norm.sum(-1),
-        norm_out=norm_out.sum(-1),
-        ratio=torch.where(norm > 0, norm_out / norm, 1.0).sum(-1),
-        dot=_total(torch.einsum("nbd,nbd->nb", x, reconstruction)),
-        square_out=norm_out.square().sum(-1),
-    )
+    @property
+    def axis_label(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
-def measures(s: Sums, objective: Objective) -> dict[str, Tensor]:
-    """The measures by name, float64 [n] each; NaN where one is undefined."""
-    d_model = s.x.shape[-1]
-    l2 = s.squared_error * objective.l2_weight(d_model) / s.rows
-    centred = s.square - s.x.square().sum(-1) / s.rows
-    return {
-        "loss": s.loss / s.rows,
-        "l0": s.fires.sum(-1).double() / s.rows,
-        "l1": s.l1 / s.rows,
-        "l2": l2,
-        "explained_variance": torch.where(centred > NO_VARIANCE * s.square, 1 - s.squared_error / centred, torch.nan),
-        "suppression": s.norm_out / s.norm,
-        "suppression_mean": s.ratio / s.rows,
-        "gamma": s.square_out / s.dot,
-        "silent": (s.fires == 0).sum(-1).double(),
-    }
+ROWS = Sample.TRAINING | Sample.HELD_OUT
+CURVES = Shown.TABLES | Shown.AT_EQUAL_L0
+ALL_OVER = CURVES | Shown.SNAPSHOTS
+
+MEASURES = (
+    Measure(
+        "loss", "loss", "mean loss as trained: with the run's own β, in the scale that the SAE sees",
+        lambda s: s.loss / s.rows, Sample.TRAINING,
+    ),
+    Measure(
+        "l0", "L0", "mean count of c ≠ 0",
+        lambda s: s.l0 / s.rows, ROWS, unit="active features per token", log_axis=True, shown=Shown.TABLES,
+    ),
+    Measure(
+        "l1", "L1", "mean ‖c‖₁",
+        lambda s: s.l1 / s.rows, ROWS, unit="‖c‖₁ per token", log_axis=True, shown=Shown.TABLES,
+    ),
+    Measure(
+        "l2", "L2", "mean ‖x − x̂‖² / d_model; undivided for a run trained with `--l2 sum`",
+        lambda s: s.squared_error * s.l2_weight / s.rows, ROWS, better="lower", log_axis=True, shown=CURVES,
+    ),
+    Measure(
+        "explained_variance", "explained variance",
+        "1 − Σ‖x − x̂‖² / Σ‖x − μ‖²; undefined where the rows do not vary",
+        lambda s: 1 - s.squared_error / s.variance, ROWS, better="higher", shown=CURVES,
+    ),
+    Measure(
+        "suppression", "suppression", "Σ‖x̂‖ / Σ‖x‖, a ratio of sums, as in the author's code",
+        lambda s: s.norm_out / s.norm, ROWS, better="near 1", shown=CURVES,
+    ),
+    Measure(
+        "suppression_mean", "mean suppression", "mean of ‖x̂‖ / ‖x‖, as in the post's Fig. 6",
+        lambda s: s.ratio / s.rows, ROWS, better="near 1",
+    ),
+    Measure(
+        "gamma", "γ", "Σ‖x̂‖² / Σ⟨x̂, x⟩, SAEBench's relative reconstruction bias: below 1, x̂ is shrunk",
+        lambda s: s.square_out / s.dot, ROWS, better="near 1", shown=CURVES,
+    ),
+    Measure(
+        "l1_over_norm", "‖c‖₁ / ‖x̂‖₂", "Σ‖c‖₁ / Σ‖x̂‖₂, x̂ in the scale that the SAE sees",
+        lambda s: s.l1 / s.norm_out_seen, Sample.HELD_OUT,
+    ),
+    Measure(
+        "cosine", "cos(x, x̂)", "mean of cos(x, x̂)", lambda s: s.cosine / s.rows, Sample.HELD_OUT, better="higher",
+    ),
+    Measure(
+        "dead", "dead", "share of features that never fired without noise in the last complete `--window` of training",
+        None, Sample.TRAINING, unit="share of features", better="lower", shown=Shown.TABLES,
+    ),
+    Measure(
+        "silent", "silent features", "count of features that fired in none of the rows", lambda s: s.silent,
+        Sample.TRAINING, unit="features per batch",
+    ),
+    Measure(
+        "loss_clean", "clean loss", "mean next-token cross entropy with the activation left alone",
+        lambda s: s.clean.loss / s.clean.positions, Sample.PATCHED, unit="nats per token", shown=Shown.TABLES,
+    ),
+    Measure(
+        "loss_zero", "loss if zeroed", "mean next-token cross entropy with the activation set to zero",
+        lambda s: s.zero.loss / s.clean.positions, Sample.PATCHED, unit="nats per token",
+    ),
+    Measure(
+        "loss_mean", "loss with the mean", "mean next-token cross entropy with the training split's mean in its place",
+        lambda s: s.mean.loss / s.clean.positions, Sample.PATCHED, unit="nats per token",
+    ),
+    Measure(
+        "loss", "loss", "mean next-token cross entropy with x̂ in its place",
+        lambda s: s.patched.loss / s.clean.positions, Sample.PATCHED, unit="nats per token", better="lower",
+    ),
+    Measure(
+        "nats_lost", "nats lost", "loss − loss_clean",
+        lambda s: (s.patched.loss - s.clean.loss) / s.clean.positions, Sample.PATCHED, unit="nats per token",
+        better="lower", shown=ALL_OVER,
+    ),
+    Measure(
+        "nats_lost_zero", "nats lost if zeroed", "loss_zero − loss_clean",
+        lambda s: (s.zero.loss - s.clean.loss) / s.clean.positions, Sample.PATCHED, unit="nats per token",
+        shown=Shown.TABLES,
+    ),
+    Measure(
+        "score", "score", "(loss_zero − loss) / (loss_zero − loss_clean), the reconstruction score",
+        lambda s: (s.zero.loss - s.patched.loss) / (s.zero.loss - s.clean.loss), Sample.PATCHED, better="higher",
+        shown=ALL_OVER,
+    ),
+    Measure(
+        "kl", "KL", "mean KL(clean ‖ patched) of the next-token distributions",
+        lambda s: s.patched.kl / s.clean.positions, Sample.PATCHED, unit="nats per token", better="lower",
+        log_axis=True, shown=ALL_OVER,
+    ),
+    Measure(
+        "kl_zero", "KL if zeroed", "the same with the activation set to zero",
+        lambda s: s.zero.kl / s.clean.positions, Sample.PATCHED, unit="nats per token",
+    ),
+    Measure(
+        "kl_mean", "KL with the mean", "the same with the training split's mean in its place",
+        lambda s: s.mean.kl / s.clean.positions, Sample.PATCHED, unit="nats per token",
+    ),
+    Measure(
+        "agreement", "agreement", "share of tokens whose likeliest next token is that of the clean pass",
+        lambda s: s.patched.agreement / s.clean.positions, Sample.PATCHED, unit="share of tokens", better="higher",
+        shown=CURVES,
+    ),
+    Measure(
+        "l0", "L0", "mean count of c ≠ 0 at the patched positions",
+        lambda s: s.patched.l0 / s.patched.positions, Sample.PATCHED, unit="active features per token", log_axis=True,
+        shown=Shown.TABLES | Shown.SNAPSHOTS,
+    ),
+)  # fmt: skip
 
 
-def _total(values: Tensor) -> Tensor:
-    """Σ over the rows of values [n, batch], in float64."""
-    return values.sum(dim=1, dtype=torch.float64)
+def measures_on(sample: Sample, shown: Shown = Shown.NOWHERE) -> dict[str, Measure]:
+    """Return by name the measures taken on a sample that are shown in all places of `shown`."""
+    return {m.name: m for m in MEASURES if sample in m.on and shown in m.shown}
+
+
+def measure_of(name: str) -> Measure:
+    """Return a measure by name; of two of one name, that of rows, whose title and unit are the same."""
+    return _BY_NAME[name]
+
+
+def title_of(name: str) -> str:
+    return measure_of(name).title
+
+
+def compute(measures: Iterable[Measure], sums: Any) -> dict[str, Any]:
+    """Return by name the values, of the sums' shape, of those measures that come from sums."""
+    return {m.name: m.compute(sums) for m in measures if m.compute is not None}
+
+
+TRAINING, HELD_OUT, PATCHED = (measures_on(sample) for sample in Sample)
+_BY_NAME = PATCHED | HELD_OUT | TRAINING

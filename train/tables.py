@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from train.measures import TRAINING
 from train.output.metrics_file import Record
 
-COLUMNS = {"loss": "loss", "l0": "L0", "explained_variance": "EV", "suppression": "supp.", "dead": "dead"}
+COLUMNS = [TRAINING[name] for name in ("loss", "l0", "explained_variance", "suppression", "dead")]
 
 
 def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
     """Return a table with a line per run: means over layers of its held-out records."""
     width = max(map(len, records), default=0)
-    lines = [f"{'':<{width}}" + "".join(f"{title:>10}" for title in COLUMNS.values())]
+    widths = [max(10, len(measure.title) + 2) for measure in COLUMNS]
+    lines = [f"{'':<{width}}" + "".join(f"{m.title:>{w}}" for m, w in zip(COLUMNS, widths, strict=True))]
     for run, own in records.items():
-        means = [_mean(own, name) for name in COLUMNS]
-        lines.append(f"{run:<{width}}" + "".join(f"{'–' if mean is None else f'{mean:.4g}':>10}" for mean in means))
+        means = [_mean(own, measure.name) for measure in COLUMNS]
+        cells = ["–" if mean is None else f"{mean:.4g}" for mean in means]
+        lines.append(f"{run:<{width}}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True)))
     return "\n".join(lines)
 
 

@@ -19,8 +19,8 @@ from analyze.statistics.bootstrap import Float
 from analyze.statistics.estimates import Estimate, Estimates, Key, difference, fewest_groups
 from analyze.tables import Row, markdown, short, trained_on, with_interval
 from data.store.stats import Subset
+from train.measures import MEASURES, Shown, title_of
 
-MEASURES = ("l2", "explained_variance", "suppression", "gamma", "nats_lost", "score", "kl", "agreement")
 PLACES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
 HELD_OUT, PATCHED = "held_out", "patched"  # what was measured: stored rows, or positions that were patched
 
@@ -129,8 +129,8 @@ def matched(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> lis
 
 
 def _measured(estimates: Estimates) -> list[str]:
-    there = {key.measure for key in estimates}
-    return [measure for measure in MEASURES if measure in there]
+    measured = {key.measure for key in estimates}
+    return [m.name for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.name in measured]
 
 
 def places(one: Curve, other: Curve) -> Iterator[float]:
@@ -185,7 +185,7 @@ def points_table(lines: Sequence[Row]) -> str:
          *(with_interval(of[*key, name]) if (*key, name) in of else "" for name in measured)]
         for key, line in some.items()
     ]  # fmt: skip
-    return markdown(["hook", "run", "noise", "trained on", "L0", *measured], rows)
+    return markdown(["hook", "run", "noise", "trained on", "L0", *map(title_of, measured)], rows)
 
 
 def as_table(lines: Sequence[Row]) -> str:
@@ -197,4 +197,4 @@ def as_table(lines: Sequence[Row]) -> str:
         cells = [with_interval(of[hook, first, second, l0, measure]) for measure in measured] if l0 else []
         cells = cells or ["no overlap", *[""] * (len(measured) - 1)]
         rows.append([hook, f"{second} − {first}", ", ".join(line["unfinished"]) or "–", short(l0), *cells])
-    return markdown(["hook", "difference", "unfinished runs", "at L0", *measured], rows)
+    return markdown(["hook", "difference", "unfinished runs", "at L0", *map(title_of, measured)], rows)

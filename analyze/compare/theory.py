@@ -13,21 +13,22 @@ from analyze.compare.evidence import Evidence
 from analyze.statistics.estimates import Key
 from analyze.tables import Row
 from data.store.stats import Subset
+from train.measures import title_of
 
-STEPS = {"l1_over_norm": "‖c‖₁ / ‖x̂‖₂", "cosine": "cos(x, x̂)"}
+STEPS = ("l1_over_norm", "cosine")
 NEARLY_ORTHOGONAL = "share of live pairs of features at cosines within ±0.2"
 
 
 def theory_lines(evidence: Evidence) -> list[Row]:
     """One line for each run, hook and step, noise off, with intervals where it is a mean over rows."""
     lines: list[Row] = []
-    for run, (measure, step) in product(evidence.runs, STEPS.items()):
+    for run, measure in product(evidence.runs, STEPS):
         for hook in run.hooks:
             found = evidence.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
             if found is not None:
                 low, high = found.interval
-                lines.append({"run": run.name, "hook": hook, "step": step, "value": found.value, "low": low,
-                              "high": high})  # fmt: skip
+                about = {"run": run.name, "hook": hook, "step": title_of(measure)}
+                lines.append({**about, "value": found.value, "low": low, "high": high})
     for portrait in evidence.dictionary:
         share = portrait.line["pairs_within_0.2"]
         about = {"run": portrait.line["run"], "hook": portrait.line["hook"], "step": NEARLY_ORTHOGONAL}

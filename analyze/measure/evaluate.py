@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from torch.nn.functional import one_hot
 
 from analyze.measure.cache import NOTHING, Kept, device_identity
-from analyze.measure.definitions import COLUMNS, density_histogram, measures, row_columns, subsets
 from analyze.measure.heldout import Heldout
+from analyze.measure.positions import subsets
+from analyze.measure.row_sums import COLUMNS, RowSums, row_columns
 from analyze.runs.trained_run import FittedRun, hooks_of
 from analyze.statistics import bootstrap
 from analyze.statistics.estimates import Estimates, of_one
 from analyze.tables import Row, markdown, short, trained_on, with_interval
 from data.command.progress import Bar
 from data.store.stats import Subset
+from train.measures import Sample, Shown, measures_on
 from train.sae import SAE
 from train.step.noise import torch_seed
 
@@ -55,6 +57,16 @@ class Tally:
         self.fires += fires
         by_subset = subsets(fires.numpy(), self.bins, axis=0)
         self.silent.append([len(x), *(int((count == 0).sum()) for count in by_subset.values())])
+
+
+def density_histogram(fires: NDArray[np.int64], n_rows: int) -> tuple[bootstrap.Float, NDArray[np.int64]]:
+    """Count features by log₁₀ of the share of rows in which they fire: edges [bins + 1] from −7 to 0, counts [bins].
+
+    Features that never fired are in no bin.
+    """
+    edges = np.arange(-7.0, 0.01, 0.25)
+    live = fires[fires > 0] / n_rows
+    return edges, np.histogram(np.log10(live), bins=edges)[0]
 
 
 @dataclass(frozen=True)
@@ -203,18 +215,12 @@ def _estimates(
     inputs = subsets(x_sum, bins, axis=1)
     for subset, by_group in subsets(sums, bins, axis=1).items():
         if by_group[:, 0].sum():
-            values, replicates = (
-                measures(*several, l2_weight=l2_weight)
-                for several in (
-                    (by_group.sum(axis=0), inputs[subset].sum(axis=0)),
-                    (bootstrap.resampled(by_group, drawn), bootstrap.resampled(inputs[subset], drawn)),
-                )
+            whole = RowSums.of_columns(by_group.sum(axis=0), inputs[subset].sum(axis=0), l2_weight)
+            resamples = RowSums.of_columns(
+                bootstrap.resampled(by_group, drawn), bootstrap.resampled(inputs[subset], drawn), l2_weight
             )
-            found |= of_one(values, replicates, (*key, subset), drawn.shape[1])
+            found |= of_one(whole.measures(), resamples.measures(), (*key, subset), drawn.shape[1])
     return found
-
-
-SHOWN = {"l0": "L0", "l2": "L2", "explained_variance": "explained variance", "suppression": "suppression", "gamma": "γ"}
 
 
 def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
@@ -224,10 +230,10 @@ def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
         for line in lines
         if line["subset"] == Subset.ALL
     }
-    rows = []
+    shown, rows = measures_on(Sample.HELD_OUT, Shown.TABLES), []
     for about in (line for line in features if line["subset"] == Subset.ALL):
         key = (about["hook"], about["run"], about["noise"])
-        lines_of = [of[*key, name] for name in SHOWN]
+        lines_of = [of[*key, name] for name in shown]
         cells = [trained_on(lines_of[0]), *map(with_interval, lines_of)]
         rows.append([*key[:2], "on" if about["noise"] else "off", *cells, short(about["dead"])])
-    return markdown(["hook", "run", "noise", "trained on", *SHOWN.values(), "dead"], rows)
+    return markdown(["hook", "run", "noise", "trained on", *(m.title for m in shown.values()), "dead"], rows)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analyze.measure.definitions import position_bins
+from analyze.measure.positions import position_bins
 from data.errors import StoreError
 from data.store.reader import Store
 

@@ -19,8 +19,7 @@ from analyze.measure.patching import patch
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.estimates import Estimate, Key, fewest_groups
 from analyze.tables import Row
-
-MEASURES = ("score", "nats_lost", "kl", "l0")
+from train.measures import Sample, Shown, measures_on
 
 OverTraining = dict[Key, list[tuple[int, Estimate]]]  # (rows, estimate) in the order of training
 
@@ -29,16 +28,17 @@ def over_training(
     model: PatchableModel, heldout: Heldout, runs: Sequence[FittedRun], *, seed: int = 0,
     keep_first: bool = False, device: torch.device | str = "cpu", kept: Kept = NOTHING,
 ) -> OverTraining:  # fmt: skip
-    """MEASURES of each SAE at each of its run's snapshots, NSAE with noise off and on; empty where there is none."""
+    """Measure each SAE at each of its run's snapshots, NSAE with noise off and on; empty where there is none."""
     at_rows: dict[int, list[FittedRun]] = {}
     for run in runs:
         for snapshot in run.snapshots():
             at_rows.setdefault(snapshot.trained, []).append(snapshot)
     found: OverTraining = {}
+    shown = measures_on(Sample.PATCHED, Shown.SNAPSHOTS)
     for rows, several in sorted(at_rows.items()):
         patched = patch(model, heldout, several, seed=seed, keep_first=keep_first, device=device, kept=kept)
         for key, estimate in patched.items():
-            if key.measure in MEASURES:
+            if key.measure in shown:
                 found.setdefault(key, []).append((rows, estimate))
     return found
 

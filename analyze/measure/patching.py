@@ -1,13 +1,5 @@
 """What a layer's reconstruction costs the language model: its loss, and how its next-token distributions change.
 
-    loss_clean, loss_zero, loss_mean, loss    next-token cross entropy in nats, with the hook's activation left alone,
-                                              zeroed, replaced by the training split's mean, or by x̂
-    nats_lost                                 loss − loss_clean
-    score                                     (Σ loss_zero − Σ loss) / (Σ loss_zero − Σ loss_clean)
-    kl, kl_zero, kl_mean                      mean KL(clean ‖ patched) over the positions' distributions, in nats
-    l0                                        mean count of active features
-    agreement                                 share of positions where the likeliest next token is the clean pass's
-
 All on the same positions (context − 1) of the same contexts, whatever the run and layer, so that intervals are paired.
 The first positions of a context that the store skips (--skip-positions) were never seen by an SAE: every pass, also the
 zeroed one, leaves them clean, and so it does position 0 with keep_first. They count in the losses, KL and agreement,
@@ -22,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -42,14 +34,43 @@ from data.command.progress import Bar
 from data.errors import InputError
 from data.store.reader import Store
 from data.store.stats import Subset
+from train.measures import PATCHED, Sample, Shown, compute, measures_on
 from train.sae import SAE
 from train.step.noise import torch_seed
 
-SUMS = ("positions", "loss", "kl", "agreement", "l0")  # the first four are compared
-POSITIONS = SUMS.index("positions")  # those that the pass replaced; the clean pass counts all
 CONTEXTS_AT_ONCE = 4
 KEEP_SECONDS = 30.0
 DONE = "contexts done"
+
+
+@dataclass(frozen=True)
+class PassSums:
+    """Sums of one pass over positions: float64 arrays of one shape."""
+
+    positions: bootstrap.Float  # count of those that the pass replaced; of the clean pass, all
+    loss: bootstrap.Float
+    kl: bootstrap.Float
+    agreement: bootstrap.Float
+    l0: bootstrap.Float
+
+    @classmethod
+    def of_columns(cls, sums: bootstrap.Float) -> PassSums:
+        """Name the columns of sums [..., COLUMNS]."""
+        return cls(*np.moveaxis(sums, -1, 0))
+
+
+COLUMNS = tuple(field.name for field in fields(PassSums))
+POSITIONS = COLUMNS.index("positions")
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The sums of the four passes that the measures compare (train/measures.py), over the same positions."""
+
+    clean: PassSums
+    zero: PassSums
+    mean: PassSums
+    patched: PassSums
 
 
 def clean_positions(store: Store, *, keep_first: bool) -> int:
@@ -76,7 +97,7 @@ class Reference:
         self._logarithms = logarithms
 
     def compare(self, logits: Tensor) -> Tensor:
-        """SUMS' terms at each position but the last: float64 [b, context − 1, 4]."""
+        """Return the terms of all COLUMNS but l0, at each position but the last: float64 [b, context − 1, 4]."""
         here = torch.log_softmax(logits[:, :-1].float(), dim=-1)
         loss = -here.gather(-1, self._targets)[..., 0]
         agreement = logits[:, :-1].argmax(dim=-1) == self._likeliest
@@ -99,7 +120,7 @@ class What(NamedTuple):
 
 
 class Tallies:
-    """SUMS by group for each What: float64 [groups, 5]."""
+    """Sums by group for each What: float64 [groups, COLUMNS]."""
 
     def __init__(self, n_groups: int) -> None:
         self._n_groups = n_groups
@@ -120,10 +141,10 @@ class Tallies:
 
     def add(self, what: What, terms: Tensor, group: Ints, l0: Tensor | None = None) -> None:
         """Terms [b, t, 4] of positions that belong to `group` [b, t], and how many features were active there."""
-        total = self.of.setdefault(what, np.zeros((self._n_groups, len(SUMS))))
+        total = self.of.setdefault(what, np.zeros((self._n_groups, len(COLUMNS))))
         last = torch.zeros_like(terms[..., 0]) if l0 is None else l0
         every = torch.cat([terms, last[..., None]], dim=-1)
-        np.add.at(total, group.reshape(-1), every.reshape(-1, len(SUMS)).cpu().numpy())
+        np.add.at(total, group.reshape(-1), every.reshape(-1, len(COLUMNS)).cpu().numpy())
 
 
 CLEAN = What("clean")
@@ -215,25 +236,10 @@ def patch(
 def patch_measures(
     clean: bootstrap.Float, zero: bootstrap.Float, mean: bootstrap.Float, patched: bootstrap.Float
 ) -> dict[str, bootstrap.Float]:
-    """The measures by name, [...] each, of SUMS [..., 5] over the same positions."""
-    n, loss_clean = clean[..., POSITIONS], clean[..., 1]
-    loss_zero, kl_zero = zero[..., 1], zero[..., 2]
-    loss, kl, agreement = patched[..., 1], patched[..., 2], patched[..., 3]
+    """Return the measures by name, [...] each, from the four passes' sums [..., COLUMNS] over the same positions."""
+    passes = Passes(*map(PassSums.of_columns, (clean, zero, mean, patched)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            "loss_clean": loss_clean / n,
-            "loss_zero": loss_zero / n,
-            "loss_mean": mean[..., 1] / n,
-            "loss": loss / n,
-            "nats_lost": (loss - loss_clean) / n,
-            "nats_lost_zero": (loss_zero - loss_clean) / n,
-            "score": (loss_zero - loss) / (loss_zero - loss_clean),
-            "kl": kl / n,
-            "kl_zero": kl_zero / n,
-            "kl_mean": mean[..., 2] / n,
-            "agreement": agreement / n,
-            "l0": patched[..., 4] / patched[..., POSITIONS],
-        }
+        return compute(PATCHED.values(), passes)
 
 
 def _estimates(several: Sequence[bootstrap.Float], drawn: bootstrap.Float, key: tuple[str, str, bool]) -> Estimates:
@@ -244,8 +250,6 @@ def _estimates(several: Sequence[bootstrap.Float], drawn: bootstrap.Float, key: 
 
 
 NEEDED = 0.01  # nats a token lost by zeroing a layer, for a score to mean something
-SHOWN = {"loss_clean": "clean loss", "nats_lost": "nats lost", "nats_lost_zero": "… if zeroed", "score": "score",
-         "kl": "KL", "agreement": "agreement"}  # fmt: skip
 
 
 def as_table(lines: Sequence[Row]) -> str:
@@ -254,13 +258,13 @@ def as_table(lines: Sequence[Row]) -> str:
     A score whose denominator, what zeroing costs, is near 0 is marked.
     """
     of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines}
-    rows, marked = [], False
+    shown, rows, marked = measures_on(Sample.PATCHED, Shown.TABLES), list[list[str]](), False
     for hook, run, noise in dict.fromkeys(key[:3] for key in of):
-        cells = {name: with_interval(of[hook, run, noise, name]) for name in SHOWN}
+        cells = {name: with_interval(of[hook, run, noise, name]) for name in shown}
         if of[hook, run, noise, "nats_lost_zero"]["low"] <= NEEDED:
             cells["score"] += " *"
             marked = True
         about = [hook, run, "on" if noise else "off", trained_on(of[hook, run, noise, "score"])]
         rows.append([*about, *cells.values()])
-    table = markdown(["hook", "run", "noise", "trained on", *SHOWN.values()], rows)
+    table = markdown(["hook", "run", "noise", "trained on", *(m.title for m in shown.values())], rows)
     return f"{table}\n\n* zeroing the layer may cost {NEEDED} nats or less: the score says little" * marked or table

@@ -26,7 +26,7 @@ from analyze.measure.norms import norm_lines
 from analyze.measure.over_training import over_training_lines
 from analyze.report import html
 from analyze.report.figures.catalogue import draw
-from analyze.report.figures.style import NAMES, as_png
+from analyze.report.figures.style import as_png
 from analyze.report.results import Results
 from analyze.runs.progress import notes, progress, unfinished
 from analyze.runs.repeat import commands
@@ -38,6 +38,7 @@ from data.command.progress import Bar
 from data.store.stats import Subset
 from data.summary import store_facts
 from data.system.location import write_file
+from train.measures import MEASURES, Shown, title_of
 
 SECTIONS = {
     "claims": "Claims", "runs": "Runs", "matched": "At the same L0", "figures": "Figures", "measures": "Measures",
@@ -47,12 +48,10 @@ CLAIMS = {"number": "claim", "claim": "what it says", "verdict": "verdict", "val
           "of": "of", "statistic": "statistic", "note": "note"}  # fmt: skip
 BY_LAYER = {"number": "claim", "claim": "what it says", "hook": "hook", "verdict": "verdict", "value": "value",
             "margin": "must be", "of": "of", "note": "note"}  # fmt: skip
-MEASURES = {"l0": "L0", "l1": "L1", "l2": "L2", "explained_variance": "explained variance",
-            "suppression": "suppression", "gamma": "γ", "dead": "dead"}  # fmt: skip
-PATCHING = {"l0": "L0 of the patched positions", "nats_lost": "nats lost", "kl": "KL", "score": "score"}
 RUNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α", "lr": "lr", "layers": "layers",
         "l0": "L0 over its layers", "explained_variance": "explained variance"}  # fmt: skip
 SAMPLES = {pareto.HELD_OUT: "On the held-out split", pareto.PATCHED: "On the patched positions"}
+MATCHED = {"hook": "hook", "pair": "difference", "l0": "at L0"}
 AHEAD = {"pair": "pair", "measure": "measure", "higher": "higher in", "lower": "lower in", "undecided": "undecided in",
          "no_overlap": "no overlap in L0"}  # fmt: skip
 RUN = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ", "l1_power": "α × norm to the",
@@ -162,15 +161,20 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
         measures=html.wide(
             measured,
             {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions"},
-            _there(measured, MEASURES),
+            columns(measured, Shown.TABLES),
         ),
-        patching=html.wide(found["patching"], {"hook": "hook", "run": "run", "noise": "noise"}, PATCHING),
+        patching=html.wide(
+            found["patching"],
+            {"hook": "hook", "run": "run", "noise": "noise"},
+            columns(found["patching"], Shown.TABLES),
+        ),
         ahead=html.table(_ahead(compared and found["matched"]), AHEAD),
         matched=[
-            (title, html.wide(own, {"hook": "hook", "pair": "difference", "l0": "at L0"}, _there(own, NAMES)))
+            (title, html.wide(own, MATCHED, columns(own, Shown.AT_EQUAL_L0)))
             for sample, title in SAMPLES.items()
             if (own := [li for li in compared if li["sample"] == sample])
         ],
+        best_values=best_values(),
         thresholds=results.thresholds,
         dictionary=html.table(found["dictionary"], {"hook": "hook", "run": "run", **dictionary_summary.SHOWN}),
         stability=html.table(found["stability"], {key: key for key in (found["stability"] or [{}])[0]}),
@@ -239,14 +243,24 @@ def _ahead(matched: Sequence[Row]) -> list[Row]:
     found: dict[tuple[str, ...], Row] = {}
     for line in pareto.ahead(matched):
         compared = line["higher"] or line["lower"] or line["undecided"]
-        measure = NAMES[line["measure"]] if compared else f"any {SAMPLES[line['sample']].lower()}"
+        measure = title_of(line["measure"]) if compared else f"any {SAMPLES[line['sample']].lower()}"
         sides = {side: which(line[side]) for side in ("higher", "lower", "undecided", "no_overlap")}
         pair = f"{line['second']} against {line['first']}"
         found[pair, measure] = {"pair": pair, "measure": measure, **sides}
     return list(found.values())
 
 
-def _there(lines: Sequence[Row], names: dict[str, str]) -> dict[str, str]:
-    """Those of the measures that some line has."""
+def columns(lines: Sequence[Row], shown: Shown) -> dict[str, str]:
+    """Return the measures of the lines that are shown there, by name, with their titles."""
     measured = {line["measure"] for line in lines}
-    return {measure: name for measure, name in names.items() if measure in measured}
+    return {m.name: m.title for m in MEASURES if shown in m.shown and m.name in measured}
+
+
+def best_values() -> str:
+    """Say which values of the measures compared at equal L0 are better, in one sentence."""
+    by_direction = {
+        direction: [m.title for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.better == direction]
+        for direction in ("higher", "lower", "near 1")
+    }
+    higher, lower, near = (f"{', '.join(titles[:-1])} and {titles[-1]}" for titles in by_direction.values())
+    return f"Higher is better for {higher}; lower for {lower}; {near} are best at 1."

@@ -14,10 +14,9 @@ from analyze.runs.trained_run import FittedRun
 from analyze.runs.training_curves import records
 from analyze.tables import Row, how_far, markdown, short
 from data.errors import InputError
+from train.measures import TRAINING, Sample, Shown, measures_on
 
-MEASURES = ("l0", "l1", "l2", "explained_variance", "suppression", "suppression_mean", "gamma", "dead", "silent")
-SHOWN = {"l0": "L0", "l2": "L2", "explained_variance": "explained variance", "suppression": "suppression",
-         "gamma": "γ", "dead": "dead"}  # fmt: skip
+COMPARABLE = [name for name in TRAINING if name != "loss"]  # the loss has each run's own β
 
 
 def last_measures(run: FittedRun) -> list[Row]:
@@ -32,7 +31,7 @@ def last_measures(run: FittedRun) -> list[Row]:
     return [
         {"run": run.name, "hook": record["hook"], "noise": record["noise"], "rows": record["rows"],
          "planned": run.planned, "finished": record["rows"] >= run.planned,
-         **{name: record[name] for name in MEASURES}}
+         **{name: record[name] for name in COMPARABLE}}
         for several in last.values()
         for _, record in sorted(several.items())
     ]  # fmt: skip
@@ -51,12 +50,12 @@ def validated(chosen: Usable) -> Usable:
 def as_table(rows: Sequence[Row]) -> str:
     """Markdown, of rows in `last_measures`' order; a noisy architecture's cells are "off / on" where these differ."""
     hooks = list(dict.fromkeys(row["hook"] for row in rows))
-    lines = []
+    shown, lines = measures_on(Sample.TRAINING, Shown.TABLES), []
     for (hook, run), off_on in groupby(
         sorted(rows, key=lambda row: hooks.index(row["hook"])), itemgetter("hook", "run")
     ):
         several = list(off_on)
-        cells = [" / ".join(dict.fromkeys(short(row[name]) for row in several)) for name in SHOWN]
+        cells = [" / ".join(dict.fromkeys(short(row[name]) for row in several)) for name in shown]
         trained = dict.fromkeys(how_far(row["rows"], row["planned"]) for row in several)
         lines.append([hook, run, " / ".join(trained), *cells])
-    return markdown(["hook", "run", "trained on", *SHOWN.values()], lines)
+    return markdown(["hook", "run", "trained on", *(m.title for m in shown.values())], lines)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from analyze.runs.trained_run import FittedRun
 from analyze.tables import Row
+from train.measures import TRAINING
 from train.output.metrics_file import read_records
 
-MEASURES = ("l0", "l1", "l2", "explained_variance", "suppression", "gamma", "silent", "dead")
 NEAR = 0.1  # within 10 % of the last L2 is near it
 
 
@@ -35,7 +35,7 @@ def curves(runs: Sequence[FittedRun]) -> list[Curve]:
     found: dict[tuple[str, str, str, bool, str], Curve] = {}
     for run in runs:
         for record in records(run):
-            for measure in MEASURES:
+            for measure in TRAINING:
                 value = record.get(measure)
                 if value is not None and record["noise"] in run.noises:
                     key = (run.name, record["hook"], record["split"], record["noise"], measure)

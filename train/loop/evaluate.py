@@ -9,10 +9,10 @@ import torch
 
 from data.store.reader import Store
 from train.experiment import Experiment
-from train.measures import Sums
 from train.step.inputs import Inputs
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
+from train.sums import Sums
 
 VALIDATION = 0x5641  # part of the noise's key, which makes it different from the noise of training steps
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.store.chunks import crc32c
+from train.measures import TRAINING
 from train.output.checked import MOST_JSON, DamagedRunError, Extent, check_extent, extent, parse_json
 from train.output.run_folder import RunFolder, read_info
 
@@ -21,9 +22,6 @@ ABOUT: dict[str, tuple[type, tuple[str, ...] | None]] = {
     "step": (int, None), "rows": (int, None), "split": (str, ("train", "heldout")), "hook": (str, None),
     "noise": (bool, None),
 }  # fmt: skip
-MEASURED = (
-    "loss", "l0", "l1", "l2", "explained_variance", "suppression", "suppression_mean", "gamma", "silent", "dead",
-)  # fmt: skip
 
 
 class JsonLines:
@@ -75,7 +73,7 @@ def read_records(folder: RunFolder) -> Iterator[Record]:
 
 def _record(line: bytes, where: str) -> Record:
     record = parse_json(dict[str, Any], line, where)
-    missing = [name for name in (*ABOUT, *MEASURED) if name not in record]
+    missing = [name for name in (*ABOUT, *TRAINING) if name not in record]
     if missing:
         raise DamagedRunError(f"{where} is damaged: it lacks {missing[0]}")
     wrong = next((name for name, value in record.items() if not _fits(name, value)), None)

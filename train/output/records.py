@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
-from train.measures import Sums, measures
 from train.output.metrics_file import Record
 from train.step.sae_stack import SAEStack
+from train.sums import Sums
 
 
 def stack_records(
@@ -23,7 +23,7 @@ def stack_records(
     """Return (run's name, record) for each SAE of a stack; a measure that is undefined is None."""
     experiment = stack.experiment
     values = {
-        **measures(sums, experiment.objective),
+        **sums.measures(),
         "decoder_norm_mean": (norms := torch.linalg.vector_norm(stack.sae.W_dec, dim=-1)).mean(dim=1),
         "decoder_norm_median": norms.median(dim=1).values,
         "decoder_norm_max": norms.amax(dim=1),

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from train.experiment import Experiment, Run
-from train.measures import Sums, sums
 from train.optim.adam import StackAdam, clip_, gradient_norms
 from train.optim.fire_counts import FireCounts
 from train.optim.resample import draw_inputs, restart
@@ -26,6 +25,7 @@ from train.step.gradients import Forward, forward
 from train.step.inputs import Inputs
 from train.step.noise import NoiseSource, torch_seed
 from train.step.workspace import BatchNoise, StepWorkspace
+from train.sums import Sums
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ class SAEStack:
     def _measure(self, inputs: Inputs, residual: Tensor, l1: Tensor, fires: Tensor, losses: Tensor) -> Sums:
         x = inputs.x[self.layers]
         reconstruction = x + residual * self.sae.input_scale[:, None, None]
-        return sums(x, reconstruction, l1=l1, fires=fires, loss=losses)
+        weight = self.experiment.objective.l2_weight(x.shape[-1])
+        return Sums.of_batch(x, reconstruction, l1=l1, fires=fires, loss=losses, l2_weight=weight)
 
 
 def sae_seed(entry: StackEntry, hooks: Sequence[str], *more: int) -> int:

@@ -20,13 +20,13 @@ from analyze.measure.over_training import over_training_lines
 from analyze.report.figures import activation, dictionary, layers, norms
 from analyze.report.figures import pareto as pareto_figure
 from analyze.report.figures import training as training_figure
-from analyze.report.figures.style import NAMES
 from analyze.report.results import Results
 from analyze.runs import training_curves
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.estimates import Key
 from analyze.tables import Row
 from data.store.stats import Subset
+from train.measures import Sample, Shown, measure_of, measures_on, title_of
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
         if here:
             where = "training batches" if here[0]["split"] == "train" else "the held-out split"
             yield Drawn(
-                f"figure_{number:02}_{measure}", f"Figure {number}. {NAMES[measure]} over training, by layer",
+                f"figure_{number:02}_{measure}", f"Figure {number}. {title_of(measure)} over training, by layer",
                 f"On {where}{', NSAE with its noise' * noisy(evidence)}; a line a layer, a panel a run.",
                 training_figure.by_layer(here, measure), here,
             )  # fmt: skip
@@ -107,7 +107,7 @@ def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
                 name, title, "Held-out split, mean over the layers that all runs have. "
                 f"{'NSAE with noise off (solid) and on (dotted). ' * noisy(evidence)}Runs differ in L0, so heights "
                 "alone rank no architecture.",
-                training_figure.means(here, families, measures, log=("l2",)), here,
+                training_figure.means(here, families, measures), here,
             )  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def _layers(results: Results, families: Families) -> Iterator[Drawn]:
         yield Drawn(
             "figure_08_l0", "Figure 8. L0 over the layers",
             f"Held-out split{'; NSAE with noise off (solid) and on' * noisy(evidence)}.",
-            layers.over_layers(only_l0, families, ["l0"]), only_l0,
+            layers.over_layers(only_l0, families, {"l0": measure_of("l0").axis_label}, log=True), only_l0,
         )  # fmt: skip
         off = [line for line in lines if not line["noise"]]
         yield Drawn(
@@ -173,7 +173,7 @@ def _layers(results: Results, families: Families) -> Iterator[Drawn]:
         "figure_16_silent", "Figure 16. What the post calls neuron activity, and dead features",
         f"Left: how many features do not fire once in a batch of {batch} held-out rows, which is what the author's "
         f"code counts. Right: the share that never fires in {judged:,} rows.",
-        layers.over_layers(activity, families, [silent, dead], log=False), activity,
+        layers.over_layers(activity, families, {silent: silent, dead: dead}, log=False), activity,
     )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def _snapshots(evidence: Evidence, families: Families) -> Iterator[Drawn]:
     yield Drawn(
         "figure_10_score", "Figure 10. Reconstruction score over training",
         "Of the weights kept over training, mean over the layers, on few contexts: see the scope. Right: KL.",
-        training_figure.means(score, families, ("score", "kl"), log=("kl",)), score,
+        training_figure.means(score, families, ("score", "kl")), score,
     )  # fmt: skip
     closest = closest_in_l0(evidence)
     if closest is not None:
@@ -259,15 +259,15 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
 
 def _pareto(evidence: Evidence) -> Iterator[Drawn]:
     for sample, estimates, measures in (
-        (pareto.HELD_OUT, evidence.held_out, ("l2", "explained_variance", "suppression", "gamma")),
-        (pareto.PATCHED, evidence.patched, ("nats_lost", "kl", "score")),
+        (pareto.HELD_OUT, evidence.held_out, measures_on(Sample.HELD_OUT, Shown.AT_EQUAL_L0)),
+        (pareto.PATCHED, evidence.patched, measures_on(Sample.PATCHED, Shown.AT_EQUAL_L0)),
     ):
         lines = pareto.curve_lines(estimates, evidence.runs, sample) if estimates else []
         for measure in measures:
             here = [line for line in lines if line["measure"] == measure]
             if here:
                 yield Drawn(
-                    f"pareto_{measure}", f"{NAMES[measure]} against L0",
+                    f"pareto_{measure}", f"{title_of(measure)} against L0",
                     "A curve a family of runs that differ in α alone, a panel a layer, 95 % intervals over documents.",
                     pareto_figure.pareto(here, measure), here,
                 )  # fmt: skip

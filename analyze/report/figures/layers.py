@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from analyze.report.figures.style import NAMES, layer_axis, legend, log_axis, panels, run_styles, unique
+from analyze.report.figures.style import layer_axis, legend, log_axis, panels, run_styles, unique
 from analyze.tables import Row
+from train.measures import measure_of
 
 Families = Mapping[str, Sequence[str]]
 
@@ -35,17 +36,19 @@ def l0_against_norm(points: Sequence[Row], fits: Sequence[Row], families: Famili
         log_axis(panel, "x")
         log_axis(panel, "y")
         panel.set_xlabel("mean ‖x‖₂ of the layer")
-    figure.supylabel(NAMES["l0"])
+    figure.supylabel(measure_of("l0").axis_label)
     legend(figure, axes, columns=2)
     return figure
 
 
-def over_layers(lines: Sequence[Row], families: Families, measures: Sequence[str], *, log: bool = True) -> Figure:
-    """A panel for each measure, a line for each run over the layers, noise off and on; lines have run, hook, noise,
-    measure, value, and where there is an interval low and high."""
+def over_layers(lines: Sequence[Row], families: Families, titles: Mapping[str, str], *, log: bool) -> Figure:
+    """Draw a panel per measure, whose title `titles` gives, and in it a line per run over the layers, noise off and on.
+
+    `lines`: run, hook, noise, measure, value.
+    """
     styles, hooks = run_styles(families), unique(li["hook"] for li in lines)
-    figure, axes = panels([NAMES.get(measure, measure) for measure in measures], columns=2)
-    for panel, measure in zip(axes, measures, strict=True):
+    figure, axes = panels(list(titles.values()), columns=2)
+    for panel, measure in zip(axes, titles, strict=True):
         here = [li for li in lines if li["measure"] == measure]
         for run, noise in unique((li["run"], li["noise"]) for li in here):
             mine = [li for li in here if (li["run"], li["noise"]) == (run, noise)]

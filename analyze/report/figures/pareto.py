@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analyze.report.figures.style import NAMES, family_style, legend, log_axis, panels, unique
+from analyze.report.figures.style import family_style, legend, log_axis, panels, unique
 from analyze.tables import Row
+from train.measures import measure_of
 
 
 def pareto(lines: Sequence[Row], measure: str) -> Figure:
@@ -27,7 +28,7 @@ def pareto(lines: Sequence[Row], measure: str) -> Figure:
                 **family_style(family_names.index(family)).line(hollow=noise),
             )  # fmt: skip
         log_axis(panel, "x")
-    figure.supxlabel(NAMES["l0"])
-    figure.supylabel(NAMES.get(measure, measure))
+    figure.supxlabel(measure_of("l0").axis_label)
+    figure.supylabel(measure_of(measure).axis_label)
     legend(figure, axes)
     return figure

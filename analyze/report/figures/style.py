@@ -29,12 +29,6 @@ from analyze.tables import layers
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
 WIDE = 300  # a logarithmic axis of more than this factor has powers of 10 alone
-NAMES = {
-    "l0": "L0 (active features a token)", "l1": "L1  mean ‖c‖₁", "l2": "L2", "explained_variance": "explained variance",
-    "suppression": "suppression  Σ‖x̂‖ / Σ‖x‖", "gamma": "γ", "nats_lost": "nats lost a token",
-    "score": "reconstruction score", "kl": "KL(clean ‖ patched), nats a token",
-    "agreement": "share of tokens predicted alike", "rows": "activations seen",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

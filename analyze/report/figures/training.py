@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from analyze.report.figures.style import NAMES, Style, layer_colour, legend, log_axis, panels, run_styles, unique
+from analyze.report.figures.style import Style, layer_colour, legend, log_axis, panels, run_styles, unique
 from analyze.tables import Row, layers
+from train.measures import measure_of
 
 Families = Mapping[str, Sequence[str]]
 
@@ -24,19 +25,20 @@ def by_layer(lines: Sequence[Row], measure: str) -> Figure:
         for i, hook in enumerate(hooks):
             rows, values = _points(lines, run, hook)
             panel.plot(rows, values, color=layer_colour(i, len(hooks)), linewidth=1, label=names[i])
-        log_axis(panel, "y")
+        if measure_of(measure).log_axis:
+            log_axis(panel, "y")
         _rows_axis(panel)
-    figure.supylabel(NAMES[measure])
+    figure.supylabel(measure_of(measure).axis_label)
     legend(figure, axes, title="layer", columns=12)
     return figure
 
 
-def means(lines: Sequence[Row], families: Families, measures: Sequence[str], *, log: Sequence[str] = ()) -> Figure:
+def means(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> Figure:
     """A panel for each measure, a line for each run: its mean over the layers that all have, noise off and on."""
     styles = run_styles(families)
     hooks_of = [{li["hook"] for li in lines if li["run"] == run} for run in unique(li["run"] for li in lines)]
     common = set.intersection(*hooks_of) or set.union(*hooks_of)
-    figure, axes = panels([NAMES[measure] for measure in measures], columns=2)
+    figure, axes = panels([measure_of(measure).axis_label for measure in measures], columns=2)
     for panel, measure in zip(axes, measures, strict=True):
         here = [line for line in lines if line["measure"] == measure and line["hook"] in common]
         for run, noise in unique((li["run"], li["noise"]) for li in here):
@@ -44,7 +46,7 @@ def means(lines: Sequence[Row], families: Families, measures: Sequence[str], *, 
             rows = unique(li["rows"] for li in mine)
             values = [np.mean([li["value"] for li in mine if li["rows"] == n]) for n in rows]
             _draw(panel, rows, values, run, styles[run], noise)
-        if measure in log:
+        if measure_of(measure).log_axis:
             log_axis(panel, "y")
         _rows_axis(panel)
     legend(figure, axes)
@@ -54,7 +56,7 @@ def means(lines: Sequence[Row], families: Families, measures: Sequence[str], *, 
 def one_layer(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> Figure:
     """A panel for each measure, a line for each run, with intervals; `lines` are of one hook, noise off."""
     styles = run_styles(families)
-    figure, axes = panels([NAMES[measure] for measure in measures], columns=2)
+    figure, axes = panels([measure_of(measure).axis_label for measure in measures], columns=2)
     for panel, measure in zip(axes, measures, strict=True):
         for run in unique(li["run"] for li in lines):
             mine = [li for li in lines if (li["run"], li["measure"]) == (run, measure)]
@@ -79,4 +81,4 @@ def _draw(panel: Axes, rows: Sequence[int], values: Sequence[float], run: str, s
 
 def _rows_axis(panel: Axes) -> None:
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    panel.set_xlabel(NAMES["rows"], fontsize=8)
+    panel.set_xlabel("activations seen", fontsize=8)

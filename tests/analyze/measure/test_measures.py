@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
 from sklearn.metrics import r2_score
 
-from analyze.measure.definitions import MEASURES, measures, position_bins, row_columns, subsets
+from analyze.measure.positions import position_bins, subsets
+from analyze.measure.row_sums import RowSums, row_columns
 from analyze.statistics import bootstrap
 from data import open_store
 from train import load_sae
+from train.measures import HELD_OUT
 
 WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
 
@@ -29,7 +31,7 @@ def test_held_out_measures_equal_sklearn_and_scipy() -> None:
     x_hat += 0.8 * x
     c = np.where(rng.random((200, 30)) < 0.2, rng.random((200, 30)), 0.0)
     columns = row_columns(torch.from_numpy(x), torch.from_numpy(c), torch.from_numpy(x_hat), input_scale=2.0)
-    found = measures(columns.numpy().sum(axis=0), x.sum(axis=0), l2_weight=1 / 7)
+    found = RowSums.of_columns(columns.numpy().sum(axis=0), x.sum(axis=0), 1 / 7).measures()
     norm, norm_out = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1)
     expected = {
         "l0": np.count_nonzero(c) / 200,
@@ -42,7 +44,7 @@ def test_held_out_measures_equal_sklearn_and_scipy() -> None:
         "l1_over_norm": c.sum() / (norm_out / 2).sum(),
         "cosine": np.mean([1 - cosine(a, b) for a, b in zip(x, x_hat, strict=True)]),
     }
-    assert list(found) == list(MEASURES)
+    assert list(found) == list(HELD_OUT)
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-12), name
 
@@ -51,10 +53,10 @@ def test_held_out_measures_equal_sklearn_and_scipy() -> None:
 def test_held_out_explained_variance_of_constant_rows_is_nan(n: int) -> None:
     x = np.tile(np.random.default_rng(0).normal(size=7).astype(np.float32) * 1e3, (n, 1))
     columns = row_columns(torch.from_numpy(x), torch.zeros(n, 4), torch.from_numpy(0.9 * x)).numpy().sum(axis=0)
-    assert np.isnan(measures(columns, x.sum(axis=0, dtype=np.float64), l2_weight=1)["explained_variance"])
+    assert np.isnan(RowSums.of_columns(columns, x.sum(axis=0, dtype=np.float64), 1).measures()["explained_variance"])
     x[-1, 0] *= 1.001  # a little variance is enough, of two rows
     columns = row_columns(torch.from_numpy(x), torch.zeros(n, 4), torch.from_numpy(0.9 * x)).numpy().sum(axis=0)
-    found = measures(columns, x.sum(axis=0, dtype=np.float64), l2_weight=1)["explained_variance"]
+    found = RowSums.of_columns(columns, x.sum(axis=0, dtype=np.float64), 1).measures()["explained_variance"]
     wide = x.astype(np.float64)
     expected = np.nan if n == 1 else 1 - np.square(wide - 0.9 * x).sum() / np.square(wide - wide.mean(axis=0)).sum()
     assert found == pytest.approx(expected, rel=1e-3, nan_ok=True)

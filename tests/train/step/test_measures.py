@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from train.loss import Objective
-from train.measures import measures, sums
+from train.sums import Sums
 
 
 @pytest.mark.parametrize("l2", ["mean", "sum"])
@@ -19,15 +19,16 @@ def test_training_measures_summed_over_batches_equal_numpy_over_all_rows(l2) -> 
     x_hat = x * 0.8 + rng.normal(size=x.shape) / 4
     loss = rng.random((n, 90))
     parts = [
-        sums(
+        Sums.of_batch(
             *(torch.from_numpy(a[:, rows]) for a in (x, x_hat)),
             l1=torch.from_numpy(c[:, rows].sum(-1)),
             fires=torch.from_numpy((c[:, rows] > 0).sum(1)),
             loss=torch.from_numpy(loss[:, rows]),
+            l2_weight=Objective(l2).l2_weight(d),
         )
         for rows in (slice(0, 40), slice(40, 41), slice(41, 90))
     ]
-    found = measures(parts[0] + parts[1] + parts[2], Objective(l2))
+    found = (parts[0] + parts[1] + parts[2]).measures()
     norm, norm_hat = np.linalg.norm(x, axis=2), np.linalg.norm(x_hat, axis=2)
     error = ((x - x_hat) ** 2).sum(2)
     expected = {
@@ -51,7 +52,7 @@ def test_training_explained_variance_of_constant_rows_is_nan(rows: int) -> None:
     x = torch.randn(1, 1, 7, generator=torch.Generator().manual_seed(0)).mul(1e3).expand(2, rows, 7).clone()
     x[1, -1, 0] *= 1.001  # a little variance is enough, of two rows
     none = torch.zeros(2, rows)
-    found = measures(sums(x, 0.9 * x, l1=none, fires=torch.zeros(2, 3), loss=none), Objective("mean"))
+    found = Sums.of_batch(x, 0.9 * x, l1=none, fires=torch.zeros(2, 3), loss=none, l2_weight=1 / 7).measures()
     wide = x[1].double()
     expected = 1 - (wide - 0.9 * x[1]).square().sum() / (wide - wide.mean(dim=0)).square().sum()
     explained = found["explained_variance"].tolist()

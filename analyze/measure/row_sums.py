@@ -1,0 +1,79 @@
+"""Sums over held-out rows of one SAE, and the measures that they give (train/measures.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analyze.statistics.bootstrap import Float
+from train.measures import HELD_OUT, NO_VARIANCE, compute
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """Sums over rows: float64 arrays of one shape."""
+
+    rows: Float
+    l0: Float
+    l1: Float
+    squared_error: Float  # ‖x − x̂‖²
+    square: Float  # ‖x‖²
+    norm: Float  # ‖x‖
+    norm_out: Float  # ‖x̂‖
+    ratio: Float  # ‖x̂‖/‖x‖
+    dot: Float  # ⟨x̂, x⟩
+    square_out: Float  # ‖x̂‖²
+    norm_out_seen: Float  # ‖x̂‖ in the scale that the SAE sees
+    cosine: Float  # cos(x, x̂)
+    x: Float  # of one axis more, [..., d_model]
+    l2_weight: float  # of one entry's squared error in L2: 1/d_model, or 1
+
+    @classmethod
+    def of_columns(cls, sums: Float, x: Float, l2_weight: float) -> RowSums:
+        """Name the columns of sums [..., COLUMNS]; x [..., d_model]."""
+        by_name = dict(zip(COLUMNS, np.moveaxis(sums, -1, 0), strict=True))
+        return cls(**by_name, x=x, l2_weight=l2_weight)
+
+    @property
+    def variance(self) -> Float:
+        """Σ‖x − μ‖²; NaN where it is 0 up to rounding."""
+        centred = self.square - np.square(self.x).sum(axis=-1) / self.rows
+        return np.where(centred > NO_VARIANCE * self.square, centred, np.nan)
+
+    def measures(self) -> dict[str, Float]:
+        """Return the measures by name, of the sums' shape; NaN where one is undefined, as all are without rows."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return compute(HELD_OUT.values(), self)
+
+
+COLUMNS = tuple(field.name for field in fields(RowSums) if field.name not in ("x", "l2_weight"))
+
+
+def row_columns(x: Tensor, c: Tensor, reconstruction: Tensor, input_scale: float = 1.0) -> Tensor:
+    """Return each row's terms of the sums, in the order of COLUMNS: float64 [n, columns].
+
+    x and x̂: float32 [n, d_model]. c: [n, d_sae]. Where x or x̂ is zero, the ratio of their norms counts as 1 and their
+    cosine as 0.
+    """
+    wide, out = x.double(), reconstruction.double()
+    norm, norm_out = wide.norm(dim=1), out.norm(dim=1)
+    dot = (wide * out).sum(dim=1)
+    product = norm * norm_out
+    columns = {
+        "rows": torch.ones_like(norm),
+        "l0": (c != 0).sum(dim=1).double(),
+        "l1": c.abs().sum(dim=1, dtype=torch.float64),
+        "squared_error": (wide - out).square().sum(dim=1),
+        "square": norm.square(),
+        "norm": norm,
+        "norm_out": norm_out,
+        "ratio": torch.where(norm > 0, norm_out / norm, 1.0),
+        "dot": dot,
+        "square_out": norm_out.square(),
+        "norm_out_seen": norm_out / input_scale,
+        "cosine": torch.where(product > 0, dot / product, 0.0),
+    }
+    return torch.stack([columns[name] for name in COLUMNS], dim=1)

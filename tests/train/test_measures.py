@@ -1,0 +1,32 @@
+"""The registry of measures, and the documentation's list of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from train.measures import HELD_OUT, MEASURES, PATCHED, TRAINING, Sample
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "report.md"
+ON = {Sample.TRAINING: "training", Sample.HELD_OUT: "held-out", Sample.PATCHED: "patched"}
+
+
+def documented() -> str:
+    """The registry as the document's Markdown table."""
+    lines = ["| measure | title | formula | unit | better | on |", "|---|---|---|---|---|---|"]
+    for m in MEASURES:
+        on = ", ".join(word for sample, word in ON.items() if sample in m.on)
+        lines.append(f"| `{m.name}` | {m.title} | {m.formula} | {m.unit} | {m.better or ''} | {on} |")
+    return "\n".join(lines)
+
+
+def test_the_documents_list_of_measures_is_the_registry() -> None:
+    assert documented() in DOCUMENT.read_text(encoding="utf-8"), f"put this table there:\n{documented()}"
+
+
+def test_each_sample_has_one_measure_of_a_name() -> None:
+    assert len(TRAINING) + len(HELD_OUT) + len(PATCHED) == sum(sample in m.on for m in MEASURES for sample in Sample)
+
+
+def test_measures_of_one_name_have_one_title_and_unit() -> None:
+    titles = {(m.name, m.title) for m in MEASURES}
+    assert len(titles) == len({m.name for m in MEASURES})

@@ -1,0 +1,86 @@
+"""Sums over rows of training batches, and the measures that they give (train/measures.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from train.measures import NO_VARIANCE, TRAINING, compute
+
+SUMMED_ROWS = 256  # rows of x summed at once: a float64 sum makes a float64 copy of them
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over `rows` rows for n SAEs; float64 [n] where no other shape is given. Sums of two batches add up."""
+
+    l2_weight: float  # of one entry's squared error in L2: 1/d_model, or 1
+    rows: int
+    fires: Tensor  # rows in which each feature fired: int64 [n, d_sae]
+    l1: Tensor
+    loss: Tensor
+    squared_error: Tensor  # ‖x − x̂‖²
+    x: Tensor  # [n, d_model]
+    square: Tensor  # ‖x‖²
+    norm: Tensor  # ‖x‖
+    norm_out: Tensor  # ‖x̂‖
+    ratio: Tensor  # ‖x̂‖/‖x‖
+    dot: Tensor  # ⟨x̂, x⟩
+    square_out: Tensor  # ‖x̂‖²
+
+    def __add__(self, other: Sums) -> Sums:
+        summed = (field.name for field in fields(self) if field.name != "l2_weight")
+        return Sums(self.l2_weight, **{name: getattr(self, name) + getattr(other, name) for name in summed})
+
+    @classmethod
+    def of_batch(
+        cls, x: Tensor, reconstruction: Tensor, *, l1: Tensor, fires: Tensor, loss: Tensor, l2_weight: float
+    ) -> Sums:
+        """Sum over one batch.
+
+        x, reconstruction: float32 [n, batch, d_model] in the store's scale. l1, loss: [n, batch].
+        fires: int64 [n, d_sae].
+        """
+        norm, norm_out = (torch.linalg.vector_norm(t, dim=-1).double() for t in (x, reconstruction))
+        parts = torch.split(x, SUMMED_ROWS, dim=1)
+        return cls(
+            l2_weight,
+            rows=x.shape[1],
+            fires=fires,
+            l1=_total(l1),
+            loss=_total(loss),
+            squared_error=_total(torch.linalg.vector_norm(x - reconstruction, dim=-1).double().square()),
+            x=torch.stack([part.sum(dim=1, dtype=torch.float64) for part in parts]).sum(dim=0),
+            square=torch.stack([part.double().square().sum(dim=(1, 2)) for part in parts]).sum(dim=0),
+            norm=norm.sum(-1),
+            norm_out=norm_out.sum(-1),
+            ratio=torch.where(norm > 0, norm_out / norm, 1.0).sum(-1),
+            dot=_total(torch.einsum("nbd,nbd->nb", x, reconstruction)),
+            square_out=norm_out.square().sum(-1),
+        )
+
+    def measures(self) -> dict[str, Tensor]:
+        """Return the measures by name, float64 [n] each; NaN where one is undefined."""
+        return compute(TRAINING.values(), self)
+
+    @property
+    def l0(self) -> Tensor:
+        return self.fires.sum(-1).double()
+
+    @property
+    def silent(self) -> Tensor:
+        """Count of features that fired in none of the rows."""
+        return (self.fires == 0).sum(-1).double()
+
+    @property
+    def variance(self) -> Tensor:
+        """Σ‖x − μ‖²; NaN where it is 0 up to rounding."""
+        centred = self.square - self.x.square().sum(-1) / self.rows
+        return torch.where(centred > NO_VARIANCE * self.square, centred, torch.nan)
+
+
+def _total(values: Tensor) -> Tensor:
+    """Sum over the rows of values [n, batch], in float64."""
+    return values.sum(dim=1, dtype=torch.float64)
