@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from train.experiment import Experiment, Precision, Reports, Run
 from train.loss import Objective
-from train.optim.resample import Resampling
-from train.optim.schedule import Schedule
+from train.optim.schedule import Resampling, Schedule
 
 
 def storeless(

@@ -31,6 +31,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     from data.system.allocator import keep_large_blocks
     from train.experiment import make_runs
     from train.loop.build import make_noise_source, make_stacks
+    from train.loop.memory_needs import memory_needs
     from train.loop.memory_plan import make_plan
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
@@ -68,7 +69,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     return {
         "variant": variant, "layers": n_layers, "SAEs per stack": plan.largest_stack, "GB": (highest - before) / 1e9,
         "over all that": (highest - before) / needed, "with one stack's gradients": (highest - before) / lean,
-        "planned GB": plan.bytes_needed / 1e9,
+        "planned GB": memory_needs(plan, experiment, cpu).device_bytes / 1e9,
     }  # fmt: skip
 
 

@@ -157,7 +157,8 @@ def main(ctx: click.Context, /, **given: Any) -> None:
     """
     from data.store.reader import open_store
     from train.experiment import make_runs
-    from train.loop.memory_plan import check_memory, make_plan
+    from train.loop.memory_needs import check_memory
+    from train.loop.memory_plan import make_plan
     from train.output.existing import check_existing
     from train.output.experiment_writer import remove_checkpoints
     from train.output.sinks import check_logs

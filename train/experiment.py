@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from data.errors import InputError
 from train.loss import Objective
-from train.optim.resample import Resampling
-from train.optim.schedule import Schedule
+from train.optim.schedule import Resampling, Schedule
 from train.presets import presets
 from train.sae import ARCHITECTURES
 

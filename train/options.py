@@ -122,8 +122,7 @@ def make_experiment(store: Store, runs: Sequence[Run], options: Mapping[str, Any
     """The experiment that the options describe, on a complete store. Raises InputError where it lacks a hook."""
     from train.experiment import Experiment, Reports
     from train.loss import Objective
-    from train.optim.resample import Resampling
-    from train.optim.schedule import Schedule
+    from train.optim.schedule import Resampling, Schedule
 
     assert store.fingerprint is not None
     precision = options["precision"]

@@ -27,8 +27,7 @@ from data.errors import InputError
 from data.store.chunks import crc32c
 from train.experiment import Experiment, Reports, Run
 from train.loss import Objective
-from train.optim.resample import Resampling
-from train.optim.schedule import Schedule
+from train.optim.schedule import Resampling, Schedule
 from train.output.checked import checked_body
 from train.output.existing import failures, final_records
 from train.output.load import load_sae

@@ -21,7 +21,7 @@ from data.shuffle.stream import ShuffledStream
 from data.store.reader import Store
 from train.experiment import Experiment
 from train.loop.evaluate import validate
-from train.loop.restart import restart_dead
+from train.loop.resample import restart_dead_features
 from train.output.experiment_writer import ExperimentWriter
 from train.output.manifests import TASKS
 from train.output.metrics_file import Record
@@ -131,13 +131,13 @@ class Trainer:
         records, rows = [], seen + self.experiment.batch_size
         launched: list[tuple[SAEStack, Tensor, int]] = []
         for stack in self.stacks:
-            epsilon = stack.batch_noise(self.noise, self.step)
-            losses, sums, gradient_norms = stack.step(batch, epsilon, seen=seen, measure=measure)
-            launched.append((stack, losses, self.step + 1))
-            if sums is not None:
+            noise = stack.batch_noise(self.noise, self.step)
+            result = stack.step(batch, noise, seen=seen, measure=measure)
+            launched.append((stack, result.losses, self.step + 1))
+            if result.sums is not None:
                 records += stack_records(
-                    stack, sums, step=self.step + 1, rows=rows, split="train", noise=stack.sae.uses_noise,
-                    gradient_norms=gradient_norms,
+                    stack, result.sums, step=self.step + 1, rows=rows, split="train", noise=stack.sae.uses_noise,
+                    gradient_norms=result.gradient_norms,
                 )  # fmt: skip
         self._check()  # the losses of the step before, while a GPU works on this one
         self._unchecked = launched
@@ -186,7 +186,7 @@ class Trainer:
                 n = -(-self.experiment.resampling.rows // self.experiment.batch_size)
                 yield from islice(inputs(stream, self.device), n)
 
-        return restart_dead(self.stacks, upcoming, step=self.step, stop=stop)
+        return restart_dead_features(self.stacks, upcoming, step=self.step, stop=stop)
 
     def _restart_counts(self) -> None:
         """Begin the window over which firing is counted for the next restart of dead features."""

@@ -1,7 +1,7 @@
-"""Up to which share of active features a step on pairs is the faster one, found by taking steps both ways.
+"""Measure the density of active features below which a sparse step is faster than a dense one on this GPU.
 
-On a GPU that depends on the card, the type computed in and the shape, so it is measured when an experiment begins. On a
-CPU a fixed share serves (features.py), so that the same command gives the same bits.
+It depends on the card, the compute dtype and the shape, so it is measured when an experiment begins, and recorded. On a
+CPU it is a constant (features.py), so the same command gives the same bits.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from data.command.progress import Bar
 from data.system.compiler import has_triton
 from train.loop.memory_plan import MemoryPlan
 from train.sae import BaselineSAE, Gradients
+from train.step.encode import make_encoder
 from train.step.features import DENSITIES
 from train.step.gpu.cuda_graph import make_step
 
 REPEATS = 3
-SPREAD = 2.0  # of the log of how often features fire; some fire in most rows, and are what kernels wait for
-MOST = 0.5
+LOG_RATE_STD = 2.0  # of the log of features' firing rates: a few fire in most rows, and the kernels wait for those
+MAX_RATE = 0.5
 
-Seconds = Callable[[float, float], float]
+Seconds = Callable[[float, float], float]  # (density, max_sparse_density) → seconds per step
 
 
 def measure_break_even(plan: MemoryPlan, device: torch.device) -> float:
@@ -41,21 +42,18 @@ def measure_break_even(plan: MemoryPlan, device: torch.device) -> float:
     return break_even_density(step_seconds(plan, device))
 
 
-def break_even_density(seconds: Seconds, shares: Sequence[float] = DENSITIES) -> float:
-    """The largest of growing shares up to which pairs take less time; 0 if they never do.
-
-    seconds(share, max_sparse_density) is what a step takes with so many features active.
-    """
-    found = 0.0
-    for share in shares:
-        if seconds(share, 1.0) >= seconds(share, 0.0):
+def break_even_density(seconds: Seconds, densities: Sequence[float] = DENSITIES) -> float:
+    """Return the largest of ascending densities up to which sparse steps are faster; 0 if they never are."""
+    break_even = 0.0
+    for density in densities:
+        if seconds(density, 1.0) >= seconds(density, 0.0):
             break
-        found = share
-    return found
+        break_even = density
+    return break_even
 
 
 def step_seconds(plan: MemoryPlan, device: torch.device) -> Seconds:
-    """The gradients of a block of made-up rows, of a baseline's largest stack: medians of some steps."""
+    """Return a function that times the gradients of a block of random rows, for a stack of baselines: medians."""
     n, d_model, d_sae = plan.largest_stack, plan.d_model, plan.d_sae
     workspace = plan.workspace(device)
     gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
@@ -64,16 +62,15 @@ def step_seconds(plan: MemoryPlan, device: torch.device) -> Seconds:
     directions = normalize(torch.randn(d_sae, d_model, generator=generator, device=device), dim=-1)
     sae.W_enc.copy_(directions)
     sae.W_dec.copy_(directions)
-    spread = torch.randn(d_sae, generator=generator, device=device)
-    x = torch.randn(
-        n, workspace.n_rows, d_model, generator=generator, device=device
-    )  # pre-activations are then N(0, 1)
+    normal = torch.randn(d_sae, generator=generator, device=device)
+    # With unit encoder rows, pre-activations are N(b_enc, 1).
+    x = torch.randn(n, workspace.n_rows, d_model, generator=generator, device=device)
     beta = torch.ones(n, 1, device=device)
 
-    def seconds(share: float, max_sparse_density: float) -> float:
-        sae.b_enc.copy_(torch.special.ndtri(_rates(share, spread)))
-        memory = replace(workspace, max_sparse_density=max_sparse_density)
-        step = make_step(sae, batch_size=workspace.n_rows, l2_weight=1 / d_model, workspace=memory, out=gradient)
+    def seconds(density: float, max_sparse_density: float) -> float:
+        sae.b_enc.copy_(torch.special.ndtri(_firing_rates(density, normal)))
+        encoder = make_encoder(sae, replace(workspace, max_sparse_density=max_sparse_density))
+        step = make_step(encoder, batch_size=workspace.n_rows, l2_weight=1 / d_model, out=gradient)
         times = []
         for _ in range(1 + REPEATS):  # the first, which may compile, does not count
             begin = _now(device)
@@ -84,11 +81,11 @@ def step_seconds(plan: MemoryPlan, device: torch.device) -> Seconds:
     return seconds
 
 
-def _rates(share: float, spread: Tensor) -> Tensor:
-    """How often each feature fires, on average `share`: log-normal with a long tail, given standard normal numbers."""
-    rates = torch.exp(SPREAD * spread)
-    for _ in range(8):  # what is cut off above MOST is made up for by the rest
-        rates = (rates * (share / rates.mean())).clamp(max=MOST)
+def _firing_rates(density: float, normal: Tensor) -> Tensor:
+    """Turn standard normal numbers into log-normal firing rates, at most MAX_RATE, with mean `density`."""
+    rates = torch.exp(LOG_RATE_STD * normal)
+    for _ in range(8):  # rescale the others so that clamping at MAX_RATE keeps the mean
+        rates = (rates * (density / rates.mean())).clamp(max=MAX_RATE)
     return rates
 
 

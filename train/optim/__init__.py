@@ -1,1 +1,1 @@
-"""The optimiser, the schedules of its rates, and the resampling of dead features."""
+"""Adam for stacked SAEs, the schedules of its rates and of resampling, and the counts of firing features."""

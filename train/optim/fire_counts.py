@@ -1,4 +1,4 @@
-"""How often features fire: counts over windows of rows."""
+"""How often features fire, counted over windows of rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 class FireCounts:
-    """Counts for n SAEs: of the window that is running, and of the last whole one.
+    """Firing counts of n SAEs over consecutive windows of rows: the current window, and the last complete one.
 
-    A window ends with the step that fills it; without `window` it runs on. int64 [n, d_sae] each.
+    A window ends with the step that fills it; with `window=None` it never ends. current, last: int64 [n, d_sae], over
+    `rows` and `last_rows` rows.
     """
 
     def __init__(self, n: int, d_sae: int, *, window: int | None, device: torch.device) -> None:
@@ -18,6 +19,7 @@ class FireCounts:
         self.current, self.last = (torch.zeros(n, d_sae, dtype=torch.int64, device=device) for _ in range(2))
 
     def add(self, fires: Tensor, n_rows: int) -> None:
+        """Add the counts of a batch: int64 [n, d_sae] over n_rows rows."""
         self.current += fires
         self.rows += n_rows
         if self.window is not None and self.rows >= self.window:
@@ -25,8 +27,9 @@ class FireCounts:
             self.restart()
 
     def restart(self) -> None:
+        """Begin a new window."""
         self.current, self.rows = torch.zeros_like(self.current), 0
 
     def dead_fraction(self) -> Tensor | None:
-        """Share of features that never fired in the last whole window: float64 [n]; None before there is one."""
+        """Return the fraction of features that never fired in the last complete window: float64 [n]; None before it."""
         return (self.last == 0).double().mean(dim=1) if self.last_rows else None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class SAE(nn.Module, ABC):
     variant: ClassVar[str]
     l1_power: ClassVar[int]  # the sparsity coefficient is α · (mean ‖x‖₂) ** l1_power, unless a run says otherwise
     uses_noise: ClassVar[bool] = False  # whether training draws noise
+    fused_activation: ClassVar[Literal["relu", "tanh"] | None] = None
     unit_decoder: ClassVar[bool] = False  # whether decoder rows are held at norm 1
     needs_derivative: ClassVar[bool] = False  # whether ∂c/∂pre cannot be computed from c once c is bfloat16
     constants: ClassVar[tuple[str, ...]] = ("input_scale",)  # buffers [...], saved with the parameters

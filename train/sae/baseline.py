@@ -20,6 +20,7 @@ class BaselineSAE(SAE):
 
     variant = "baseline"
     l1_power = 0
+    fused_activation = "relu"
     unit_decoder = True
 
     def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:

@@ -23,6 +23,7 @@ class NSAE(SAE):
 
     variant = "nsae"
     l1_power = 2
+    fused_activation = "tanh"
     uses_noise = True
     needs_derivative = True
     constants = (*SAE.constants, "sigma")

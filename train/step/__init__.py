@@ -1,1 +1,15 @@
-"""One training step of a stack of SAEs: encoding, loss, gradients, noise, measures."""
+"""One training step of a stack of SAEs. In the order of a step:
+
+    inputs.py         a batch on the device, and each row's norm
+    sae_stack.py      SAEStack.step: inputs → gradients → loss → counts, measures → clip → Adam
+    noise.py          NSAE's noise ε, as a function of seed and step
+    gradients.py      the gradients' formulas, block by block of rows: start reading here
+    workspace.py      the memory of one block, and the weights in the compute dtype
+    encode.py         pre-activations, noise, which features fire; the choice of backend
+    features.py       what the rest of the step asks of c; sparse or dense, by density
+    dense.py          c as a matrix, and its products
+    sparse.py         c as active (row, feature) pairs, with their products in pair_products.py
+    gpu/              encode and products as Triton kernels, and the step as a CUDA graph
+
+The loss is in train/loss.py, the update in train/optim/adam.py, the activation in train/sae/.
+"""

@@ -1,34 +1,40 @@
-"""Feature activations as whole matrices, and their products; see features.py."""
+"""Feature activations as whole matrices, and their products; sparse.py is the other form (see features.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from train.sae import SAE
-
-COUNTED_ROWS = 255  # at once: as many as a byte can count, which PyTorch sums ten times as fast as wider numbers
+from train.step.workspace import slices
 
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """c [k, rows, d_sae]; ∂c/∂pre, where c does not tell it; and memory for some features' gradient."""
+    """c [k, rows, d_sae], in the workspace, and what its gradient needs.
 
+    dactivation: ∂c/∂pre, if c does not determine it (`SAE.needs_derivative`). grad_chunk [k, rows, chunk]: memory for
+    ∂L/∂c of `chunk` features at a time, since it is needed only in passing.
+    """
+
+    sae: SAE
     c: Tensor
-    slope: Tensor | None
-    piece: Tensor
+    dactivation: Tensor | None
+    grad_chunk: Tensor
 
     @classmethod
-    def of(cls, sae: SAE, pre: Tensor, active: Tensor, piece: Tensor, room: Tensor | None) -> DenseFeatures:
-        """From gated pre-activations, which are overwritten, and where they are above 0.
+    def of(
+        cls, sae: SAE, pre: Tensor, active: Tensor, *, grad_chunk: Tensor, dactivation: Tensor | None
+    ) -> DenseFeatures:
+        """Activate gated pre-activations in place; `active` tells where they are above 0.
 
-        Of activations that saturate the slope is kept in `room`, where there is any.
+        ∂c/∂pre is written into `dactivation`, if given.
         """
-        slope = None if room is None or not sae.needs_derivative else sae.derivative(pre, room).mul_(active)
-        return cls(sae.activate(pre, out=pre), slope, piece)
+        if dactivation is not None:
+            sae.derivative(pre, dactivation).mul_(active)
+        return cls(sae, sae.activate(pre, out=pre), dactivation, grad_chunk)
 
     def l1(self) -> Tensor:
         return self.c.sum(dim=-1, dtype=torch.promote_types(self.c.dtype, torch.float32))
@@ -39,44 +45,44 @@ class DenseFeatures:
     def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
         add_product_(total, self.c.mT, rows, first=first)
 
-    def add_sum_(self, total: Tensor) -> None:
-        total.add_(self.c.sum(dim=1, dtype=total.dtype))
-
-    def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> DenseFeatures:
-        for features in slices(self.c.shape[-1], self.piece.shape[-1]):
+    def backward_(self, dx_hat: Tensor, W_dec: Tensor, dl1: Tensor) -> DenseGradient:
+        """∂L/∂c = ∂L/∂x̂ W_decᵀ + ∂L/∂‖c‖₁, then times ∂c/∂pre, written over c."""
+        for features in slices(self.c.shape[-1], self.grad_chunk.shape[-1]):
             c = self.c[..., features]
-            room = self.piece[:, : c.shape[1], : c.shape[2]]
-            gradient = torch.baddbmm(sparsity[..., None].to(room.dtype), outer, W_dec[:, features].mT, out=room)
-            if self.slope is None:
-                sae.activation_backward(gradient, c, out=c)
+            dc = self.grad_chunk[:, : c.shape[1], : c.shape[2]]
+            torch.baddbmm(dl1[..., None].to(dc.dtype), dx_hat, W_dec[:, features].mT, out=dc)
+            if self.dactivation is None:
+                self.sae.activation_backward(dc, c, out=c)
             else:
-                torch.mul(gradient, self.slope[..., features], out=c)
-        return self
+                torch.mul(dc, self.dactivation[..., features], out=c)
+        return DenseGradient(self.c)
+
+
+@dataclass(frozen=True)
+class DenseGradient:
+    """∂L/∂pre as a matrix: [k, rows, d_sae]."""
+
+    values: Tensor
+
+    def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
+        add_product_(total, self.values.mT, rows, first=first)
+
+    def add_sum_(self, total: Tensor) -> None:
+        total.add_(self.values.sum(dim=1, dtype=total.dtype))
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a b, of stacks of matrices; on a GPU in float32, as which it is summed."""
+    """Return a b, of stacks of matrices. On a GPU, products of bfloat16 are summed and returned in float32."""
     if a.is_cuda and a.dtype == torch.bfloat16:
         return torch.bmm(a, b, out_dtype=torch.float32)
     return torch.bmm(a, b)
 
 
 def add_product_(total: Tensor, a: Tensor, b: Tensor, *, first: bool) -> None:
-    """total += a b, or if `first`, total = a b."""
+    """Add a b to `total`, or if `first` write it there."""
     if a.dtype == total.dtype:
         total.baddbmm_(a, b, beta=0 if first else 1)
     elif a.is_cuda and first:
         torch.bmm(a, b, out_dtype=total.dtype, out=total)
     else:
         (total.copy_ if first else total.add_)(product(a, b))
-
-
-def slices(n: int, size: int) -> Iterator[slice]:
-    """Of n things, so many at a time."""
-    return (slice(begin, min(begin + size, n)) for begin in range(0, n, size))
-
-
-def count_rows(mask: Tensor) -> Tensor:
-    """In how many rows each feature is set, of a mask, bool [k, rows, d_sae]: int64 [k, d_sae]."""
-    bits = torch.split(mask.view(torch.uint8), COUNTED_ROWS, dim=1)
-    return torch.stack([torch.sum(rows, dim=1, dtype=torch.uint8) for rows in bits]).sum(dim=0)

@@ -1,6 +1,7 @@
-"""Encoding a block of rows: what fires, and c in the form that its products are computed in.
+"""Encoding a block of rows: which features fire, and c in the form that the rest of the step computes with.
 
-By PyTorch's operations here, for any architecture; by the GPU's kernels in fused.py, for those that they know.
+`TorchEncoder` uses PyTorch's operations and serves every architecture. gpu/fused.py has one of GPU kernels for those
+that state a `fused_activation`. `make_encoder` chooses, once per stack.
 """
 
 from __future__ import annotations
@@ -12,71 +13,88 @@ import torch
 from torch import Tensor
 
 from train.sae import SAE
-from train.step.dense import DenseFeatures, count_rows, slices
-from train.step.features import Features
+from train.step import pair_products
+from train.step.dense import DenseFeatures
+from train.step.features import EncodedBlock
+from train.step.noise import BatchNoise
+from train.step.pair_products import PairProducts
 from train.step.sparse import SparseFeatures
-from train.step.workspace import BatchNoise, StepWorkspace
+from train.step.workspace import ComputeWeights, StepWorkspace, slices
+
+COUNTED_ROWS = 255  # at once: a byte counts so many, and PyTorch sums bytes ten times as fast as wider numbers
 
 
-class Weights:
-    """A stack's weights in the type that products are computed in."""
-
-    def __init__(self, sae: SAE, compute: torch.dtype) -> None:
-        self.enc, self.dec, self.bias = (t.to(compute) for t in (sae.W_enc, sae.W_dec, sae.b_enc[:, None]))
-
-
-class Encoded(Protocol):
-    """A block of rows of n SAEs.
-
-    fires int64 [n, d_sae]: in how many rows each feature fires; fires_without_noise, the same without noise.
-    """
+class Encoder(Protocol):
+    """Encodes blocks of rows of one stack of SAEs, in one workspace."""
 
     @property
-    def fires(self) -> Tensor: ...
+    def sae(self) -> SAE: ...
 
     @property
-    def fires_without_noise(self) -> Tensor: ...
+    def workspace(self) -> StepWorkspace: ...
 
-    def dense(self, part: slice) -> Features:
-        """c of a part of the stack, as a matrix."""
+    def encode(self, weights: ComputeWeights, inner: Tensor, noise: BatchNoise | None, rows: slice) -> EncodedBlock:
+        """Encode inner = x − b_dec [n, rows, d_model], in the compute dtype; `rows` are their numbers in the batch.
 
-    def sparse(self, part: slice) -> Features:
-        """The same as active pairs."""
+        The result lies in the workspace: it holds until the next block is encoded.
+        """
+
+
+def make_encoder(sae: SAE, workspace: StepWorkspace) -> Encoder:
+    """Choose the backend of a stack: PyTorch's operations or the GPU's kernels."""
+    if not workspace.c.is_cuda:
+        return TorchEncoder(sae, workspace, pair_products)
+    from train.step.gpu import pair_kernels
+    from train.step.gpu.fused import FusedEncoder
+
+    return (FusedEncoder if workspace.fused else TorchEncoder)(sae, workspace, pair_kernels)
 
 
 @dataclass(frozen=True)
-class Gated:
-    """Encoded up to the activation, which is left to be done on what is active alone: pre, in the blocks' c."""
+class TorchEncoder:
+    """See `Encoder`. products: the backend of the products on pairs."""
 
     sae: SAE
+    workspace: StepWorkspace
+    products: PairProducts
+
+    def encode(self, weights: ComputeWeights, inner: Tensor, noise: BatchNoise | None, rows: slice) -> GatedBlock:
+        """Compute pre = W_enc inner + b_enc, add the noise, gate, and count what is above 0."""
+        sae, workspace, n_rows = self.sae, self.workspace, inner.shape[1]
+        active = workspace.active[:, :n_rows]
+        pre = torch.baddbmm(weights.b_enc, inner, weights.W_enc.mT, out=workspace.c[:, :n_rows])
+        fires_without_noise = None if noise is None else count_rows(torch.gt(pre, 0, out=active))
+        for part in slices(n_rows, workspace.noise_rows):
+            epsilon = None if noise is None else noise(slice(rows.start + part.start, rows.start + part.stop))
+            sae.gate_(pre[:, part], None if epsilon is None else epsilon.to(pre.dtype))
+        fires = count_rows(torch.gt(pre, 0, out=active))
+        return GatedBlock(self, pre, active, fires, fires if fires_without_noise is None else fires_without_noise)
+
+
+@dataclass(frozen=True)
+class GatedBlock:
+    """See `EncodedBlock`. Gated pre-activations; the activation is left to the dense or sparse form."""
+
+    encoder: TorchEncoder
     pre: Tensor
     active: Tensor
     fires: Tensor
     fires_without_noise: Tensor
-    workspace: StepWorkspace
 
-    def dense(self, part: slice) -> DenseFeatures:
-        slope = None if self.workspace.slope is None else self.workspace.slope[part, : self.pre.shape[1]]
-        return DenseFeatures.of(self.sae, self.pre[part], self.active[part], self.workspace.piece[part], slope)
+    def dense(self, saes: slice) -> DenseFeatures:
+        sae, workspace = self.encoder.sae, self.encoder.workspace
+        dactivation = workspace.dactivation if sae.needs_derivative else None
+        return DenseFeatures.of(
+            sae, self.pre[saes], self.active[saes], grad_chunk=workspace.grad_chunk[saes],
+            dactivation=None if dactivation is None else dactivation[saes, : self.pre.shape[1]],
+        )  # fmt: skip
 
-    def sparse(self, part: slice) -> SparseFeatures:
-        return SparseFeatures.of(self.sae, self.pre[part], self.active[part], self.fires[part])
+    def sparse(self, saes: slice) -> SparseFeatures:
+        encoder = self.encoder
+        return SparseFeatures.of(encoder.sae, self.pre[saes], self.active[saes], self.fires[saes], encoder.products)
 
 
-def encode(
-    sae: SAE, weights: Weights, inner: Tensor, epsilon: BatchNoise | None, rows: slice, workspace: StepWorkspace
-) -> Encoded:
-    """Encode inner = x − b_dec, of the type computed in: [n, rows, d_model], those rows of a batch."""
-    if workspace.fused:
-        from train.step.gpu.fused import Fused
-
-        return Fused.of(sae, weights.enc, inner, epsilon, rows, workspace)
-    n = inner.shape[1]
-    pre = torch.baddbmm(weights.bias, inner, weights.enc.mT, out=workspace.c[:, :n])
-    fires_without_noise = None if epsilon is None else count_rows(torch.gt(pre, 0, out=workspace.active[:, :n]))
-    for some in slices(n, workspace.noise_rows):
-        noise = None if epsilon is None else epsilon(slice(rows.start + some.start, rows.start + some.stop))
-        sae.gate_(pre[:, some], None if noise is None else noise.to(pre.dtype))
-    active = torch.gt(pre, 0, out=workspace.active[:, :n])
-    fires = count_rows(active)
-    return Gated(sae, pre, active, fires, fires if fires_without_noise is None else fires_without_noise, workspace)
+def count_rows(mask: Tensor) -> Tensor:
+    """Count the rows in which each feature is set: bool [n, rows, d_sae] → int64 [n, d_sae]."""
+    parts = torch.split(mask.view(torch.uint8), COUNTED_ROWS, dim=1)
+    return torch.stack([torch.sum(part, dim=1, dtype=torch.uint8) for part in parts]).sum(dim=0)

@@ -1,8 +1,8 @@
-"""Feature activations of a block of rows, in the two forms a step computes with: all of them, or the active ones alone.
+"""What the step asks of a block's features, whichever form they have.
 
-Encoding is dense either way. After it, a feature that is off passes on nothing: where few are on, everything else is
-done on the active (row, feature) pairs (sparse.py), else on whole matrices (dense.py). Both give the same sums in
-another order, so the choice, made for each SAE and block by what is counted in it, shows in the rounding alone.
+After encoding, an inactive feature contributes nothing. So when few are active, the rest of the step uses only the
+active (row, feature) pairs (sparse.py), else whole matrices (dense.py). Both compute the same sums in another order, so
+the choice changes results by rounding only. It is made for each SAE and block from the number of active pairs.
 """
 
 from __future__ import annotations
@@ -13,45 +13,75 @@ from typing import Protocol
 
 from torch import Tensor
 
-from train.sae import SAE
+# Fraction of active pairs at which sparse and dense products cost the same: on a CPU a constant, measured by
+# benchmarks/train_step.py --density; on a GPU one of these, measured when an experiment begins (tune_density.py).
+CPU_MAX_SPARSE_DENSITY = 0.075
+DENSITIES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 
-DENSITIES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of which one is chosen on a GPU (tune_density.py)
-CPU_MAX_SPARSE_DENSITY = 0.075  # share of active pairs at which both cost the same (benchmarks/train_step.py --density)
 
-
-class Gradient(Protocol):
-    """What is asked of a gradient along the pre-activations of k SAEs on some rows: 0 where a feature is off."""
+class PreGradient(Protocol):
+    """g = ∂L/∂pre of k SAEs on some rows: [k, rows, d_sae], 0 where a feature is inactive."""
 
     def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
-        """total += gᵀ rows, of total [k, d_sae, d_model] and rows [k, rows, d_model]; if `first`, total = gᵀ rows."""
+        """Add gᵀ rows to total [k, d_sae, d_model], or if `first` write it there. rows: [k, rows, d_model]."""
 
     def add_sum_(self, total: Tensor) -> None:
-        """total += Σ g over the rows, of total [k, d_sae]."""
+        """Add Σ g over the rows to total [k, d_sae]."""
 
 
 class Features(Protocol):
-    """What is asked of c, of k SAEs on some rows."""
+    """c of k SAEs on some rows: [k, rows, d_sae]."""
 
     def l1(self) -> Tensor:
-        """‖c‖₁: [k, rows]."""
+        """Return ‖c‖₁ of each row: [k, rows]."""
 
     def decode(self, W_dec: Tensor) -> Tensor:
-        """c W_dec: [k, rows, d_model]."""
+        """Return c W_dec: [k, rows, d_model]."""
 
     def add_outer_(self, total: Tensor, rows: Tensor, *, first: bool) -> None:
-        """total += cᵀ rows, as of a gradient."""
+        """Add cᵀ rows to total [k, d_sae, d_model], or if `first` write it there. rows: [k, rows, d_model]."""
 
-    def backward(self, sae: SAE, outer: Tensor, W_dec: Tensor, sparsity: Tensor) -> Gradient:
-        """∂L/∂pre, from ∂L/∂x̂ = outer [k, rows, d_model] and ∂L/∂‖c‖₁ = sparsity [k, rows]; c is overwritten."""
+    def backward_(self, dx_hat: Tensor, W_dec: Tensor, dl1: Tensor) -> PreGradient:
+        """Return ∂L/∂pre from dx_hat = ∂L/∂x̂ [k, rows, d_model] and dl1 = ∂L/∂‖c‖₁ [k, rows].
+
+        It may be written over c, so it must be the last use of these features.
+        """
+
+
+class EncodedBlock(Protocol):
+    """A block of rows, encoded by n SAEs.
+
+    fires int64 [n, d_sae]: the number of rows in which each feature is active. fires_without_noise: the same, noise
+    off.
+    """
+
+    @property
+    def fires(self) -> Tensor: ...
+
+    @property
+    def fires_without_noise(self) -> Tensor: ...
+
+    def dense(self, saes: slice) -> Features:
+        """Return c of some of the SAEs as matrices."""
+
+    def sparse(self, saes: slice) -> Features:
+        """Return c of some of the SAEs as its active pairs."""
+
+
+def features_by_density(block: EncodedBlock, *, n_rows: int, threshold: float) -> Iterator[tuple[slice, Features]]:
+    """Yield consecutive SAEs of a block and their c, each in the form that is faster at its density."""
+    for saes, is_dense in split_by_density(block.fires, n_rows=n_rows, threshold=threshold):
+        yield saes, block.dense(saes) if is_dense else block.sparse(saes)
 
 
 def split_by_density(fires: Tensor, *, n_rows: int, threshold: float) -> Iterator[tuple[slice, bool]]:
-    """Parts of a stack, and whether each is worked on as a matrix: up to a share of `threshold` active pairs it is not.
+    """Yield runs of consecutive SAEs, and whether their density of active pairs is above `threshold`.
 
-    fires int64 [n, d_sae]: in how many of the rows each feature fires.
+    fires int64 [n, d_sae]: the number of the `n_rows` rows in which each feature is active. With threshold 0 all are
+    dense, and nothing waits for the counts.
     """
     limit = threshold * n_rows * fires.shape[1]
     dense = [count > limit for count in fires.sum(dim=-1).tolist()] if threshold else [True] * len(fires)
-    for is_dense, several in groupby(range(len(dense)), key=dense.__getitem__):
-        which = list(several)
-        yield slice(which[0], which[-1] + 1), is_dense
+    for is_dense, group in groupby(range(len(dense)), key=dense.__getitem__):
+        indices = list(group)
+        yield slice(indices[0], indices[-1] + 1), is_dense

@@ -1,28 +1,32 @@
-"""Standard normal noise as a function of a seed and a step, drawn piece by piece.
+"""Standard normal noise as a function of a seed and a step, drawn for some rows at a time.
 
-All SAEs of one seed share it, whatever their run and layer: their differences are then not the noise's. Within one SAE
-it is independent for every entry.
-
-Not here: its scale, σ (sae/nsae.py).
+All SAEs of one seed share the noise, whatever their run and layer, so it adds nothing to the differences between them.
+Within one SAE it is independent for every row and feature. NSAE scales it by σ (`NSAE.gate_`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from data.permutation import seed_of
-from train.step.workspace import BatchNoise
 
-SEED_BITS = (1 << 63) - 1  # what PyTorch's generators take
+SEED_BITS = (1 << 63) - 1  # PyTorch's generators take seeds up to this
+
+# The noise ε of one batch: a slice of its rows → standard normal [rows, d_sae]. A slice begins at a multiple of
+# `noise_rows` (StepWorkspace) and has at most that many rows. The tensor holds until another slice is asked for.
+BatchNoise = Callable[[slice], Tensor]
 
 
 def torch_seed(*key: int) -> int:
+    """Hash whole numbers to a seed for PyTorch's generators."""
     return seed_of(*key) & SEED_BITS
 
 
 class NoiseSource:
-    """`rows_each` rows at a time; the last `kept` of them are remembered, so that other groups need not draw anew."""
+    """Draws noise for `rows_each` rows at a time, and caches the last `kept` draws for the stacks of the same seed."""
 
     def __init__(
         self, rows_each: int, d_sae: int, *, kept: int, device: torch.device, dtype: torch.dtype = torch.float32
@@ -32,16 +36,16 @@ class NoiseSource:
         self._keys: list[tuple[int, ...] | None] = [None] * kept
         self._generator = torch.Generator(device)
 
-    def of(self, *key: int) -> BatchNoise:
-        """The noise of a key (a seed, a step …): [rows, d_sae] for each piece of a batch that is asked for."""
+    def batch(self, *key: int) -> BatchNoise:
+        """Return the noise of a batch, which is a function of its key (a seed, a step …) alone."""
 
-        def piece(rows: slice) -> Tensor:
+        def draw(rows: slice) -> Tensor:
             number = rows.start // self._rows_each
-            place = number % len(self._keys)
-            if self._keys[place] != (*key, number):
+            slot = number % len(self._keys)
+            if self._keys[slot] != (*key, number):
                 self._generator.manual_seed(torch_seed(*key, number))
-                self._memory[place].normal_(generator=self._generator)
-                self._keys[place] = (*key, number)
-            return self._memory[place, : rows.stop - rows.start]
+                self._memory[slot].normal_(generator=self._generator)
+                self._keys[slot] = (*key, number)
+            return self._memory[slot, : rows.stop - rows.start]
 
-        return piece
+        return draw

@@ -1,33 +1,33 @@
-"""Memory that a step reuses for a block of rows."""
+"""The memory that steps reuse for a block of rows, and a stack's weights in the type that products are computed in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-BatchNoise = Callable[[slice], Tensor]
-# Variants that the GPU's kernels know: c is the activation of pre-activations plus σε, ReLU, or here tanh(ReLU).
-FUSED = {"baseline": False, "nsae": True}
+from train.sae import SAE
 
 
 @dataclass(frozen=True)
 class StepWorkspace:
-    """Reused memory for a block of rows, [n, rows, d_sae] each: c, of the type computed in, and where c > 0.
+    """Memory for a block of rows of n SAEs, of the compute dtype where nothing else is said.
 
-    ∂L/∂c is needed only in passing, so that there is room for some features' alone: `piece` [n, rows, fewer features].
-    `slope` is memory for ∂c/∂pre, where the type computed in is too coarse to tell it from c (SAE.needs_derivative).
-    Noise is asked for `noise_rows` rows at a time. Up to a share of `max_sparse_density` active pairs a block's
-    products are done on them alone (0: never). If `fused`, the GPU's kernels encode; they need neither `active` nor
-    `piece`.
+    c [n, rows, d_sae]: holds the pre-activations, then c, then ∂L/∂pre.
+    active bool [n, rows, d_sae]: where c > 0.
+    grad_chunk [n, rows, fewer features]: ∂L/∂c of some features at a time.
+    dactivation [n, rows, d_sae] or None: ∂c/∂pre, for architectures that need it in bfloat16 (`SAE.needs_derivative`).
+    noise_rows: noise is drawn for so many rows at a time.
+    max_sparse_density: a block uses sparse products up to this fraction of active (row, feature) pairs; 0: never.
+    fused: the GPU's kernels encode, so `active` and `grad_chunk` are empty.
     """
 
     c: Tensor
     active: Tensor
-    piece: Tensor
-    slope: Tensor | None
+    grad_chunk: Tensor
+    dactivation: Tensor | None
     noise_rows: int
     max_sparse_density: float
     fused: bool
@@ -37,20 +37,50 @@ class StepWorkspace:
         cls, n: int, rows: int, d_sae: int, *, grad_chunk_features: int, noise_rows: int, max_sparse_density: float,
         compute: torch.dtype, device: torch.device, keep_derivative: bool = False, fused: bool = False,
     ) -> StepWorkspace:  # fmt: skip
-        c, active, piece, slope = (
-            torch.empty(n, rows, features, dtype=dtype, device=device)
-            for features, dtype in (
-                (d_sae, compute), (0 if fused else d_sae, torch.bool), (0 if fused else grad_chunk_features, compute),
-                (d_sae if keep_derivative else 0, compute),
-            )
-        )  # fmt: skip
-        return cls(c, active, piece, slope if keep_derivative else None, noise_rows, max_sparse_density, fused)
+        def empty(features: int, dtype: torch.dtype) -> Tensor:
+            return torch.empty(n, rows, features, dtype=dtype, device=device)
+
+        return cls(
+            c=empty(d_sae, compute),
+            active=empty(0 if fused else d_sae, torch.bool),
+            grad_chunk=empty(0 if fused else grad_chunk_features, compute),
+            dactivation=empty(d_sae, compute) if keep_derivative else None,
+            noise_rows=noise_rows,
+            max_sparse_density=max_sparse_density,
+            fused=fused,
+        )
 
     @property
     def n_rows(self) -> int:
+        """Rows of a block."""
         return self.c.shape[1]
 
+    @property
+    def compute(self) -> torch.dtype:
+        """The type that products are computed in."""
+        return self.c.dtype
+
     def narrow(self, n: int) -> StepWorkspace:
-        """The first n SAEs' part of the same memory."""
-        slope = None if self.slope is None else self.slope[:n]
-        return replace(self, c=self.c[:n], active=self.active[:n], piece=self.piece[:n], slope=slope)
+        """Return the part of the first n SAEs, which shares this memory."""
+        dactivation = None if self.dactivation is None else self.dactivation[:n]
+        return replace(
+            self, c=self.c[:n], active=self.active[:n], grad_chunk=self.grad_chunk[:n], dactivation=dactivation
+        )
+
+
+@dataclass(frozen=True)
+class ComputeWeights:
+    """A stack's weights in the compute dtype: W_enc, W_dec [n, d_sae, d_model] and b_enc [n, 1, d_sae]."""
+
+    W_enc: Tensor
+    b_enc: Tensor
+    W_dec: Tensor
+
+    @classmethod
+    def of(cls, sae: SAE, compute: torch.dtype) -> ComputeWeights:
+        return cls(sae.W_enc.to(compute), sae.b_enc[:, None].to(compute), sae.W_dec.to(compute))
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Split 0 … n into slices of `size`; the last may be shorter."""
+    return (slice(begin, min(begin + size, n)) for begin in range(0, n, size))

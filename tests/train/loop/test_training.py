@@ -306,13 +306,13 @@ def test_no_feature_is_restarted_after_the_last_step(
     store, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
 ) -> None:
     steps: list[int] = []
-    whole = train.loop.trainer.restart_dead
+    whole = train.loop.trainer.restart_dead_features
 
-    def restart_dead(*arguments: Any, step: int, **more: Any) -> bool:
+    def restart_dead_features(*arguments: Any, step: int, **more: Any) -> bool:
         steps.append(step)
         return whole(*arguments, step=step, **more)
 
-    monkeypatch.setattr(train.loop.trainer, "restart_dead", restart_dead)
+    monkeypatch.setattr(train.loop.trainer, "restart_dead_features", restart_dead_features)
     done = command(
         "train", "--store", store.path, "--variant", "nsae", *SMALL, "--activations", "4096", "--resample-interval",
         interval, "--resample-window", "1k", "--resample-rows", "512", "--out", tmp_path / "runs",

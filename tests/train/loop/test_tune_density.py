@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from train.loop import tune_density
 from train.loop.memory_plan import MemoryPlan
 from train.loop.tune_density import step_seconds
+from train.step.encode import Encoder
 from train.step.gpu.cuda_graph import make_step
-from train.step.workspace import StepWorkspace
 
 CPU = torch.device("cpu")
 SHARES = (0.01, 0.02, 0.04)
@@ -33,10 +33,10 @@ def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.M
     )  # fmt: skip
     seen = []
 
-    def watched(sae, *, workspace: StepWorkspace, **options):
+    def watched(encoder: Encoder, **options):
         def step(*arguments):
-            found = make_step(sae, workspace=workspace, **options)(*arguments)
-            seen.append((found.fires.double() / 256, workspace.max_sparse_density))
+            found = make_step(encoder, **options)(*arguments)
+            seen.append((found.fires.double() / 256, encoder.workspace.max_sparse_density))
             return found
 
         return step

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.experiment import Experiment, Reports
-from train.optim.resample import Resampling
-from train.optim.schedule import Schedule
+from train.optim.schedule import Resampling, Schedule
 
 
 def test_schedule_factors_without_warmup_or_decay_are_one() -> None:

@@ -12,8 +12,8 @@ import torch
 
 from tests.train.step.test_sparse import D, M, stack, stepped
 from train.optim.adam import StackAdam
-from train.sae import Gradients
-from train.step import sparse
+from train.sae import SAE, Gradients
+from train.step.encode import TorchEncoder, make_encoder
 from train.step.gpu.cuda_graph import CudaGraphStep, make_step
 from train.step.gradients import gradients
 from train.step.workspace import StepWorkspace
@@ -21,6 +21,7 @@ from train.step.workspace import StepWorkspace
 pytest.importorskip("triton", reason="Triton is not installed; PyTorch's builds for CUDA bring it along")
 
 from train.step.gpu import pair_kernels
+from train.step.gpu.fused import FusedEncoder
 
 COMPILED = """
 import triton
@@ -30,17 +31,17 @@ from train.optim import adam_kernel
 from train.step.gpu import dense_kernels, pair_kernels
 
 ROWS, FEATURES, INNER = dense_kernels.ROWS, dense_kernels.FEATURES, dense_kernels.INNER
-PIECES = {"inner": (1, ROWS, INNER), "outer": (1, ROWS, INNER), "W": (1, FEATURES, INNER)}
-PIECES |= {name: (1, ROWS, FEATURES // 2) for name in ("c", "slope")} | {"epsilon": (ROWS, FEATURES // 2)}
+PIECES = {"inner": (1, ROWS, INNER), "dx_hat": (1, ROWS, INNER), "W": (1, FEATURES, INNER)}
+PIECES |= {name: (1, ROWS, FEATURES // 2) for name in ("c", "dactivation")} | {"epsilon": (ROWS, FEATURES // 2)}
 DENSE = {"ROWS": ROWS, "FEATURES": FEATURES, "INNER": INNER}
-NSAE, BASELINE = {"TANH": True, "NOISY": True, "SLOPE": True}, {"TANH": False, "NOISY": False, "SLOPE": False}
+NSAE, BASELINE = ({"TANH": on, "NOISE": on, "DERIVATIVE": on} for on in (True, False))
 PAIRS = {"PAIRS": pair_kernels.PAIRS, "COLUMNS": pair_kernels.COLUMNS}
 KINDS = {"begins": "*i64", "index": "*i64", "source": "*bf16", "rows": "*bf16"}
 KINDS |= dict.fromkeys(("fires", "fires_without_noise"), "*i32")
 KINDS |= dict.fromkeys(("d", "n", "n_rows", "d_sae", "d_model", "rows_each"), "i32")
 KINDS |= dict.fromkeys(("mean_rate", "square_rate", "eps", "mean_scale", "square_scale"), "fp32")
 KINDS |= {name: f"tensordesc<bf16{list(shape)}>" for name, shape in PIECES.items()}
-WITHOUT = {"slope": None, "epsilon": None, "sigma": None}
+WITHOUT = {"dactivation": None, "epsilon": None, "sigma": None}
 
 for kernel, constants, products in (
     (pair_kernels._weighted_sums, {"ADD": True, "COLUMNS": 1024}, False),
@@ -48,8 +49,8 @@ for kernel, constants, products in (
     (adam_kernel._adam, {"UNIT": True, "COLUMNS": 1024}, False),
     (dense_kernels._encode, NSAE | DENSE, True),
     (dense_kernels._encode, BASELINE | DENSE | WITHOUT, True),
-    (dense_kernels._backward, {"SLOPE": True} | DENSE, True),
-    (dense_kernels._backward, {"SLOPE": False} | DENSE, True),
+    (dense_kernels._backward, {"DERIVATIVE": True} | DENSE, True),
+    (dense_kernels._backward, {"DERIVATIVE": False} | DENSE, True),
 ):
     names = {name: "constexpr" if name in constants else KINDS.get(name, "*fp32") for name in kernel.arg_names}
     source = ASTSource(kernel, names, constexprs=constants)
@@ -113,11 +114,12 @@ def test_kernel_step_has_the_dense_gradients(
     sae, x, epsilon = problem(variant, bias)
     dense, seen = stepped(sae, x, epsilon, rows=32, below=0.0, compute=compute)
     used = []
-    monkeypatch.setattr(sparse, "products", lambda tensor: used.append(tensor) or pair_kernels)
+    dots = pair_kernels.dots
+    monkeypatch.setattr(pair_kernels, "dots", lambda *arguments: used.append(arguments) or dots(*arguments))
     tolerance = 1e-5 if compute == torch.float32 else 0.02
     for below in (1.0, 0.3):
         used.clear()
-        out, found = stepped(sae, x, epsilon, rows=32, below=below, compute=compute)
+        out, found = stepped(sae, x, epsilon, rows=32, below=below, compute=compute, encoder=by_kernels)
         assert used
         assert torch.equal(found.fires, seen.fires)
         assert_close(out, found, dense, seen, tolerance)
@@ -126,13 +128,10 @@ def test_kernel_step_has_the_dense_gradients(
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 @BIASES
 @pytest.mark.parametrize(("rows", "below"), [(70, 0.0), (32, 1.0), (32, 0.3)])  # of tiles that are not full
-def test_fused_step_has_the_float32_gradients(
-    variant: str, bias: list[float], rows: int, below: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fused_step_has_the_float32_gradients(variant: str, bias: list[float], rows: int, below: float) -> None:
     sae, x, epsilon = problem(variant, bias)
     expected, seen = stepped(sae, x, epsilon, rows=rows, below=0.0)
-    monkeypatch.setattr(sparse, "products", lambda tensor: pair_kernels)
-    out, found = stepped(sae, x, epsilon, rows=rows, below=below, compute=FUSED, fused=True)
+    out, found = stepped(sae, x, epsilon, rows=rows, below=below, compute=FUSED, fused=True, encoder=by_kernels)
     assert_close(out, found, expected, seen, 1e-5 if torch.float32 == FUSED else 0.03)
     for ours, theirs in ((found.fires, seen.fires), (found.fires_without_noise, seen.fires_without_noise)):
         assert ours.dtype == torch.int64
@@ -161,7 +160,7 @@ def test_adam_kernel_takes_the_steps_of_pytorch_and_keeps_unit_rows(variant: str
                 adam.set_step(10)
             if projected:
                 adam.project_()
-            adam.step(0.5)
+            adam.step(0.5, projected=projected)
     for name, tensor in saes[0].tensors().items():
         torch.testing.assert_close(saes[1].tensors()[name], tensor, rtol=1e-5, atol=1e-6)
     for key, moment in adams[0].moments.items():
@@ -182,13 +181,14 @@ def test_cuda_graph_step_has_the_gradients_of_a_launched_one(variant: str) -> No
     )  # fmt: skip
     out, expected = (Gradients.allocate(2, d_model=D, d_sae=M, device=DEVICE) for _ in range(2))
     noise = epsilon.to(FUSED)
-    step = make_step(sae, batch_size=70, l2_weight=1 / D, workspace=workspace, out=out)
+    encoder = make_encoder(sae, workspace)
+    step = make_step(encoder, batch_size=70, l2_weight=1 / D, out=out)
     assert isinstance(step, CudaGraphStep)
     for number in range(3):
         sae.b_enc.add_(0.1)  # parameters move between steps
         here, beta = x * (1 + number), torch.full((2, 1), 0.01 * number, device=DEVICE)
         noise.mul_(-1)
-        seen = gradients(sae, here.clone(), beta, noise.__getitem__, l2_weight=1 / D, workspace=workspace, out=expected)
+        seen = gradients(encoder, here.clone(), beta, noise.__getitem__, l2_weight=1 / D, out=expected)
         found = step(here.clone(), beta, noise.__getitem__)
         assert_close(out, found, expected, seen, 1e-6)
         assert torch.equal(found.fires, seen.fires)
@@ -198,6 +198,11 @@ def test_kernels_compile_for_a_gpu() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def by_kernels(sae: SAE, workspace: StepWorkspace) -> FusedEncoder | TorchEncoder:
+    """Encode with the kernels for pairs, also on a CPU, where Triton interprets them."""
+    return (FusedEncoder if workspace.fused else TorchEncoder)(sae, workspace, pair_kernels)
 
 
 def problem(variant: str, bias: list[float]) -> tuple:

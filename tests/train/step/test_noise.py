@@ -8,7 +8,7 @@ CPU = torch.device("cpu")
 
 
 def drawn(noise: NoiseSource, *key: int, rows: int = 1000, block: int = 64) -> torch.Tensor:
-    epsilon = noise.of(*key)
+    epsilon = noise.batch(*key)
     return torch.cat([epsilon(slice(i, min(i + block, rows))).clone() for i in range(0, rows, block)])
 
 

@@ -11,6 +11,7 @@ import torch
 from train.loss import Objective
 from train.optim.adam import StackAdam
 from train.sae import ARCHITECTURES, PARAMETERS, SAE, Gradients
+from train.step.encode import make_encoder
 from train.step.features import CPU_MAX_SPARSE_DENSITY
 from train.step.gradients import gradients
 from train.step.workspace import StepWorkspace
@@ -69,7 +70,7 @@ def gradients_of(n: int) -> Gradients:
     return Gradients.allocate(n, d_model=D, d_sae=M, device=torch.device("cpu"), dtype=torch.float64)
 
 
-def blocks_for(n: int, rows: int) -> StepWorkspace:
+def workspace_for(n: int, rows: int) -> StepWorkspace:
     return StepWorkspace.allocate(
         n, rows, M, grad_chunk_features=5, noise_rows=2, compute=torch.float64, device=torch.device("cpu"),
         max_sparse_density=CPU_MAX_SPARSE_DENSITY,
@@ -93,8 +94,8 @@ def test_loss_and_gradients_equal_numpy_in_float64(variant: str, norm: Any, l2: 
         torch.full((3,), store_norm, dtype=torch.float64),
     )
     found = gradients(
-        sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon).__getitem__,
-        l2_weight=objective.l2_weight(D), workspace=blocks_for(3, rows), out=out,
+        make_encoder(sae, workspace_for(3, rows)), torch.from_numpy(x.copy()), beta,
+        torch.from_numpy(epsilon).__getitem__, l2_weight=objective.l2_weight(D), out=out,
     )  # fmt: skip
     losses = objective.rows(found.l1, beta, found.residual).mean(dim=1)
     for i, p in enumerate(several):
@@ -116,8 +117,8 @@ def test_three_steps_of_adam_equal_numpy_in_float64(variant: str) -> None:
     beta = torch.full((2, 1), ALPHA, dtype=torch.float64)
     for x, epsilon in zip(xs, epsilons, strict=True):
         gradients(
-            sae, torch.from_numpy(x.copy()), beta, torch.from_numpy(epsilon).__getitem__,
-            l2_weight=1 / D, workspace=blocks_for(2, 8), out=out,
+            make_encoder(sae, workspace_for(2, 8)), torch.from_numpy(x.copy()), beta,
+            torch.from_numpy(epsilon).__getitem__, l2_weight=1 / D, out=out,
         )  # fmt: skip
         sae.constrain_gradient_(out)
         adam.step(1.0)

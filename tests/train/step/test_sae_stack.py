@@ -10,10 +10,10 @@ import torch
 
 from train.experiment import Experiment, Reports, make_runs
 from train.loop.build import make_stacks
+from train.loop.memory_needs import MemoryNeeds, memory_needs
 from train.loop.memory_plan import make_plan
 from train.loss import Objective
-from train.optim.resample import Resampling
-from train.optim.schedule import Schedule
+from train.optim.schedule import Resampling, Schedule
 from train.output.existing import check_existing
 from train.output.experiment_folder import ExperimentFolder
 from train.step.inputs import Inputs
@@ -40,7 +40,7 @@ def test_nan_weights_affect_only_their_own_sae(decoder_bias: bool, share: float)
     stack.sae.b_enc.fill_(-0.2)
     stack.sae.W_enc[0] = torch.nan
     inputs = Inputs.of(torch.randn(1, 64, 24, generator=torch.Generator().manual_seed(0)), CPU)
-    losses, _, _ = stack.step(inputs, None, seen=0, measure=False)
+    losses = stack.step(inputs, None, seen=0, measure=False).losses
     assert losses.isfinite().tolist() == [False, True]
 
 
@@ -57,6 +57,10 @@ def test_memory_plan_includes_restarting_dead_features() -> None:
     """The inputs of all features at once, if all are dead, and the losses of the rows that they are drawn from."""
     never = experiment()
     often = replace(never, resampling=Resampling(10**5, 10**4, 0.0, 4, 10**5))
-    assert make_plan(never, 24, CPU).restart_bytes == 0
-    assert make_plan(often, 24, CPU).restart_bytes > 2 * 96 * 24 * 4
-    assert make_plan(often, 24, CPU).bytes_needed > make_plan(never, 24, CPU).bytes_needed + 2 * 10**5 * 4
+
+    def needs(settings: Experiment) -> MemoryNeeds:
+        return memory_needs(make_plan(settings, 24, CPU), settings, CPU)
+
+    assert needs(never).restart_bytes == 0
+    assert needs(often).restart_bytes > 2 * 96 * 24 * 4
+    assert needs(often).device_bytes > needs(never).device_bytes + 2 * 10**5 * 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ from scipy.linalg import block_diag
 
 from train.optim.adam import StackAdam
 from train.sae import ARCHITECTURES, SAE, Gradients
+from train.step import pair_products
+from train.step.encode import Encoder, make_encoder
 from train.step.gradients import Forward, gradients
-from train.step.sparse import Pairs, places
+from train.step.sparse import Pairs, flatnonzero
 from train.step.workspace import StepWorkspace
 
 CPU = torch.device("cpu")
@@ -41,6 +45,7 @@ def stepped(
     below: float,
     compute: torch.dtype | None = None,
     fused: bool = False,
+    encoder: Callable[[SAE, StepWorkspace], Encoder] = make_encoder,
 ) -> tuple[Gradients, Forward]:
     n, dtype, device = len(sae.b_enc), sae.b_enc.dtype, sae.b_enc.device
     compute = compute or dtype
@@ -52,7 +57,7 @@ def stepped(
         max_sparse_density=below, keep_derivative=compute.itemsize < 4 or fused, fused=fused,
     )  # fmt: skip
     beta = torch.linspace(0.01, 0.05, n * x.shape[1], dtype=dtype, device=device).view(n, -1)  # one a row
-    found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, workspace=workspace, out=out)
+    found = gradients(encoder(sae, workspace), x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, out=out)
     return out, found
 
 
@@ -90,10 +95,11 @@ def test_200_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
         workspace = StepWorkspace.allocate(
             1, 32, M, grad_chunk_features=M, noise_rows=32, compute=torch.float32, device=CPU, max_sparse_density=below
         )
+        encoder = make_encoder(sae, workspace)
         adam, beta = StackAdam(sae, out, [1e-3]), torch.full((1, 1), 0.03)
         losses[below] = []
         for x, epsilon in zip(xs, epsilons, strict=True):
-            found = gradients(sae, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, workspace=workspace, out=out)
+            found = gradients(encoder, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, out=out)
             losses[below].append(float((beta * found.l1).mean() + found.residual.square().sum(-1).mean() / D))
             sae.constrain_gradient_(out)
             adam.step(1.0)
@@ -118,9 +124,9 @@ def test_bfloat16_gradients_are_close_to_float64_ones_if_features_saturate(varia
 
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 300), st.integers(0, 16), st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_places_equal_torch_nonzero(n: int, skip: int, share: float, seed: int) -> None:
+def test_flatnonzero_equals_torch_nonzero(n: int, skip: int, share: float, seed: int) -> None:
     mask = torch.from_numpy(np.random.default_rng(seed).random(n + skip) < share)[skip:]
-    assert torch.equal(places(mask), torch.nonzero(mask)[:, 0])
+    assert torch.equal(flatnonzero(mask), torch.nonzero(mask)[:, 0])
 
 
 @settings(deadline=None, max_examples=100)
@@ -129,7 +135,8 @@ def test_pairs_equal_the_block_diagonal_mask_by_row_and_by_feature(
     k: int, rows: int, d: int, share: float, seed: int
 ) -> None:
     masks = np.random.default_rng(seed).random((k, rows, d)) < share
-    pairs = Pairs.of(torch.from_numpy(np.flatnonzero(masks)), torch.from_numpy(masks.sum(axis=1)), rows)
+    positions, counts = torch.from_numpy(np.flatnonzero(masks)), torch.from_numpy(masks.sum(axis=1))
+    pairs = Pairs.of(positions, counts, rows, pair_products)
     mask = block_diag(*masks)
     row, feature = np.nonzero(mask)
     assert pairs.row.tolist() == row.tolist()

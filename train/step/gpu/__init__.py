@@ -1,1 +1,1 @@
-"""The step's kernels for GPUs, in Triton, and its CUDA graph."""
+"""The backend of a step on NVIDIA GPUs: Triton kernels, and the step as a CUDA graph."""

@@ -1,10 +1,8 @@
-"""The gradients of a dense step, recorded once as a CUDA graph and replayed.
+"""The gradients of a dense step, recorded once as a CUDA graph and then replayed.
 
-Launching the kernels of one SAE's step, some sixty of them, takes longer than the GPU needs for them; a graph is
-launched as a whole. What it reads and writes stays where it was recorded, so inputs are copied there, and each graph
-has memory of its own. With more SAEs in a stack the GPU is the slower one anyway.
-
-Not here: steps that look at what is active, and wait for it, as those on pairs do (sparse.py).
+Launching the some sixty kernels of one SAE's step takes longer than the GPU needs to run them; a graph is launched as a
+whole. It reads and writes the memory that it was recorded with, so inputs are copied there. It serves only dense steps
+whose noise stays at one address: a sparse step waits for the number of active pairs, and is launched kernel by kernel.
 """
 
 from __future__ import annotations
@@ -16,73 +14,69 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from train.sae import SAE, Gradients
-from train.step.dense import slices
+from train.sae import Gradients
+from train.step.encode import Encoder
 from train.step.gradients import Forward, gradients
-from train.step.workspace import BatchNoise, StepWorkspace
+from train.step.noise import BatchNoise
+from train.step.workspace import slices
 
-MOST_SAES = 2  # of a stack: launching takes 1.6 ms, and a GPU 1 ms for one SAE of 768 → 12 288
+MAX_GRAPH_SAES = 2  # larger stacks keep a GPU busy: launching takes 1.6 ms, one SAE of 768 → 12 288 takes 1 ms
 
-Step = Callable[[Tensor, Tensor, BatchNoise | None], Forward]  # x, beta, epsilon, as step.gradients has them
+Step = Callable[[Tensor, Tensor, BatchNoise | None], Forward]  # (x, beta, noise) as in `gradients`
+
+
+def make_step(encoder: Encoder, *, batch_size: int, l2_weight: float, out: Gradients) -> Step:
+    """Return `gradients` of one stack, for batches of one size: replayed where that is possible and faster."""
+    sae, workspace = encoder.sae, encoder.workspace
+    dense = workspace.fused and not workspace.max_sparse_density
+    fixed_noise = not sae.uses_noise or batch_size <= workspace.noise_rows
+    if dense and fixed_noise and len(sae.b_enc) <= MAX_GRAPH_SAES:
+        return CudaGraphStep(encoder, l2_weight=l2_weight, out=out)
+    return partial(gradients, encoder, l2_weight=l2_weight, out=out)
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A graph, and the memory that it works on."""
+class Recording:
+    """A graph, the memory of its inputs, and that of its result."""
 
     graph: torch.cuda.CUDAGraph
     x: Tensor
     beta: Tensor
-    found: Forward
-
-
-def make_step(sae: SAE, *, batch_size: int, l2_weight: float, workspace: StepWorkspace, out: Gradients) -> Step:
-    """`step.gradients` for one stack and batches of one size, replayed where that is possible.
-
-    Not where a step waits for what is active, nor where noise is not kept where it was recorded.
-    """
-    few = workspace.fused and len(sae.b_enc) <= MOST_SAES
-    if few and not workspace.max_sparse_density and (not sae.uses_noise or batch_size <= workspace.noise_rows):
-        return CudaGraphStep(sae, l2_weight=l2_weight, workspace=workspace, out=out)
-    return partial(gradients, sae, l2_weight=l2_weight, workspace=workspace, out=out)
+    result: Forward
 
 
 class CudaGraphStep:
-    """`step.gradients` for one stack on a GPU, for inputs of one shape. What it returns holds until the next call.
+    """`gradients` of one stack on a GPU, for inputs of one shape. A result holds until the next call.
 
-    NoiseSource must be the same memory each time (noise.py's is, of as many pieces as are kept).
+    The noise must lie at the same address in each call, as that of a `NoiseSource` does.
     """
 
-    def __init__(self, sae: SAE, *, l2_weight: float, workspace: StepWorkspace, out: Gradients) -> None:
-        self._sae, self._l2_weight, self._workspace, self._out = sae, l2_weight, workspace, out
-        self._recorded: Recorded | None = None
+    def __init__(self, encoder: Encoder, *, l2_weight: float, out: Gradients) -> None:
+        self._workspace = encoder.workspace
+        self._gradients: Step = partial(gradients, encoder, l2_weight=l2_weight, out=out)
+        self._recording: Recording | None = None
 
-    def __call__(self, x: Tensor, beta: Tensor, epsilon: BatchNoise | None) -> Forward:
-        """See `step.gradients`."""
-        if epsilon is not None:  # drawn before: a generator's state would be recorded, too
+    def __call__(self, x: Tensor, beta: Tensor, noise: BatchNoise | None) -> Forward:
+        """See `gradients`."""
+        if noise is not None:  # drawn outside the graph, which would replay the generator's state
             for rows in slices(x.shape[1], self._workspace.noise_rows):
-                epsilon(rows)
-        if self._recorded is None:
-            self._recorded = self._record(x, beta, epsilon)
-        here = self._recorded
-        here.x.copy_(x)
-        here.beta.copy_(beta)
-        here.graph.replay()
-        return here.found
+                noise(rows)
+        if self._recording is None:
+            self._recording = self._record(x, beta, noise)
+        recording = self._recording
+        recording.x.copy_(x)
+        recording.beta.copy_(beta)
+        recording.graph.replay()
+        return recording.result
 
-    def _record(self, x: Tensor, beta: Tensor, epsilon: BatchNoise | None) -> Recorded:
+    def _record(self, x: Tensor, beta: Tensor, noise: BatchNoise | None) -> Recording:
         x, beta = x.clone(), beta.clone()
-        aside = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream(x.device))
-        with torch.cuda.stream(aside):  # once by itself: kernels are compiled, libraries take their memory
-            self._gradients(x.clone(), beta, epsilon)
-        torch.cuda.current_stream(x.device).wait_stream(aside)
+        warm_up = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
+        warm_up.wait_stream(torch.cuda.current_stream(x.device))
+        with torch.cuda.stream(warm_up):  # a step that is not recorded: kernels are compiled, libraries allocate
+            self._gradients(x.clone(), beta, noise)
+        torch.cuda.current_stream(x.device).wait_stream(warm_up)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads read batches
-            found = self._gradients(x, beta, epsilon)
-        return Recorded(graph, x, beta, found)
-
-    def _gradients(self, x: Tensor, beta: Tensor, epsilon: BatchNoise | None) -> Forward:
-        return gradients(
-            self._sae, x, beta, epsilon, l2_weight=self._l2_weight, workspace=self._workspace, out=self._out
-        )  # fmt: skip
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads read batches meanwhile
+            result = self._gradients(x, beta, noise)
+        return Recording(graph, x, beta, result)

@@ -1,7 +1,7 @@
-"""Products on active pairs for GPUs, in Triton; pair_products.py says what they are, and has them for CPUs.
+"""Products on active (row, feature) pairs for GPUs, in Triton; `PairProducts` says what they compute.
 
-A program does one segment. Sums are float32 and always in the same order. A weighted sum takes pair by pair, of all
-columns, each thread its own: sums across threads take many times as long as the row does to come from the cache.
+A program computes one segment. Sums are float32, always in the same order. A weighted sum adds one pair after another,
+and each thread holds some columns: sums across threads would take many times as long as fetching a row from the cache.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MOST_COLUMNS = 4096  # of a row, at once, in a weighted sum
-PAIRS, COLUMNS = 8, 256  # of gathered rows at once, in products
+MAX_COLUMNS = 4096  # of a row, per program, in a weighted sum
+PAIRS, COLUMNS = 8, 256  # of gathered rows, per iteration, in dots
 
 
 def weighted_sums(begins: Tensor, index: Tensor, weights: Tensor, source: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def add_weighted_sums_(
     total: Tensor, begins: Tensor, index: Tensor, weights: Tensor, source: Tensor, *, first: bool
 ) -> None:
     n, d = total.shape
-    columns = min(triton.next_power_of_2(d), MOST_COLUMNS)
+    columns = min(triton.next_power_of_2(d), MAX_COLUMNS)
     _weighted_sums[n, triton.cdiv(d, columns)](begins, index, weights, source, total, d, not first, columns)
 
 
@@ -44,10 +44,10 @@ def _weighted_sums(begins, index, weights, source, out, d, ADD: tl.constexpr, CO
     for pair in range(tl.load(begins + segment), tl.load(begins + segment + 1)):
         entries = tl.load(source + tl.load(index + pair) * d + column, mask=inside, other=0.0)
         total += tl.load(weights + pair) * entries.to(tl.float32)
-    written = out + segment * d + column
+    target = out + segment * d + column
     if ADD:
-        total += tl.load(written, mask=inside, other=0.0)
-    tl.store(written, total, mask=inside)
+        total += tl.load(target, mask=inside, other=0.0)
+    tl.store(target, total, mask=inside)
 
 
 @triton.jit
@@ -58,14 +58,14 @@ def _dots(
     end = tl.load(begins + segment + 1)
     for first in range(tl.load(begins + segment), end, PAIRS):
         pair = first + tl.arange(0, PAIRS)
-        there = pair < end
-        other = tl.load(index + pair, mask=there, other=0)
-        total = tl.load(bias + other, mask=there, other=0.0).to(tl.float32)
+        valid = pair < end
+        partner = tl.load(index + pair, mask=valid, other=0)
+        total = tl.load(bias + partner, mask=valid, other=0.0).to(tl.float32)
         for begin in range(0, d, COLUMNS):
             column = begin + tl.arange(0, COLUMNS)
             inside = column < d
             a = tl.load(rows + segment * d + column, mask=inside, other=0.0).to(tl.float32)
-            place = source + other[:, None] * d + column[None, :]
-            b = tl.load(place, mask=there[:, None] & inside[None, :], other=0.0).to(tl.float32)
+            entries = source + partner[:, None] * d + column[None, :]
+            b = tl.load(entries, mask=valid[:, None] & inside[None, :], other=0.0).to(tl.float32)
             total += tl.sum(a[None, :] * b, axis=1)
-        tl.store(out + pair, total, mask=there)
+        tl.store(out + pair, total, mask=valid)

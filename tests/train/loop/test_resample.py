@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from train.optim.resample import draw_inputs, restart
+from train.loop.resample import draw_inputs, restart_features
 from train.sae import ARCHITECTURES, NSAE, SAE, BaselineSAE
 
 D, M = 16, 400
@@ -32,7 +32,7 @@ def l0_and_l1(sae: SAE, x: torch.Tensor) -> tuple[float, float]:
 def test_restarted_features_point_at_their_inputs_and_the_others_stay(variant: str) -> None:
     sae, x = fitted(variant), torch.randn(M // 2, D, generator=torch.Generator().manual_seed(1))
     before = {name: tensor.clone() for name, tensor in sae.tensors().items()}
-    restart(sae, torch.arange(M // 2), x)
+    restart_features(sae, torch.arange(M // 2), x)
     live = slice(M // 2, M)
     for name in ("W_enc", "W_dec", "b_enc"):
         assert torch.equal(getattr(sae, name)[live], before[name][live])
@@ -49,7 +49,7 @@ def test_restarting_half_of_nsaes_features_adds_little_to_l0_and_l1() -> None:
     """With bias 0 and σ = 1 each restarted feature would fire half the time: here 200 × 0.5 more."""
     sae, x = fitted("nsae"), torch.randn(4096, D, generator=torch.Generator().manual_seed(1))
     l0, l1 = l0_and_l1(sae, x)
-    restart(sae, torch.arange(M // 2), x[: M // 2])
+    restart_features(sae, torch.arange(M // 2), x[: M // 2])
     l0_after, l1_after = l0_and_l1(sae, x)
     assert l0 < l0_after < l0 + 2
     assert l1 < l1_after < 1.2 * l1
@@ -59,7 +59,7 @@ def test_restarting_half_of_nsaes_features_adds_little_to_l0_and_l1() -> None:
 
 def test_restarted_baseline_features_start_with_bias_zero_and_unit_norm() -> None:
     sae, x = fitted("baseline"), torch.randn(M // 2, D)
-    restart(sae, torch.arange(M // 2), x)
+    restart_features(sae, torch.arange(M // 2), x)
     assert torch.equal(sae.b_enc[: M // 2], torch.zeros(M // 2))
     assert torch.allclose(sae.W_dec.norm(dim=1), torch.ones(M))
 
