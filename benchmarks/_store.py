@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.store.choices import DType
+from data.choices import DType
+from data.store.create import create
 from data.store.encodings import ENCODINGS
 from data.store.layout import Layout, choose_rows_per_shard
-from data.store.lifecycle import create, staging_path
+from data.store.lifecycle import staging_path
 from data.store.schema import Schema
 from data.store.window_writer import WindowWriter
 

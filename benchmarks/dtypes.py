@@ -19,7 +19,7 @@ from _measure import report
 
 sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 
-from data.store.choices import DTYPES, DType
+from data.choices import DTYPES, DType
 from data.store.encodings import ENCODINGS, VALUES, EncodedRows, as_stored, channel_scales
 from harvest.harvest import CALIBRATION_CONTEXTS
 from harvest.inputs import open_inputs

@@ -19,8 +19,8 @@ import numpy as np
 from _measure import report, seconds
 from _store import CONTEXT, D, empty_store, filled_window
 
+from data.choices import DType
 from data.store import window_writer
-from data.store.choices import DType
 from data.store.chunks import blocks, crc32c
 from data.store.encodings import ENCODINGS
 from data.store.stats import Accumulator

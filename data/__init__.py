@@ -1,22 +1,37 @@
-"""The activation store: format, writer, reader and shuffled stream. Imports nothing else of this project.
+"""The activation store: reading, writing, and the shuffled stream of training batches. data/FORMAT.md is normative.
 
     from data import open_store, ShuffledStream
 
-FORMAT.md is normative. A folder `data/` or a file `data.py` of your own beside a notebook hides this package: run
-Python from elsewhere, or rename yours.
+    store = open_store("data/gpt2.zarr")
+    with ShuffledStream(store, batch_size=4096) as stream:
+        batch = next(stream)                     # [4096, layers, d]
+
+The package imports no other package of this project. A folder `data/` or a file `data.py` next to your notebook hides
+it: run Python from elsewhere, or rename yours.
 """
 
 from typing import TYPE_CHECKING
 
-from data.errors import InputError, StoreError
+from data.errors import DamagedError, InputError, StoreError
 from data.system.lazy import attributes
 
-__all__ = ["InputError", "ShuffledStream", "Store", "StoreError", "open_store"]
+__all__ = [
+    "ActivationSource", "DamagedError", "InputError", "ShuffledStream", "Store", "StoreError", "open_store",
+    "write_store",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from data.shuffle.stream import ShuffledStream
     from data.store.reader import Store, open_store
+    from data.store.write import ActivationSource, write_store
 
 __getattr__ = attributes(
-    __name__, {"Store": "data.store.reader", "open_store": "data.store.reader", "ShuffledStream": "data.shuffle.stream"}
+    __name__,
+    {
+        "ActivationSource": "data.store.write",
+        "ShuffledStream": "data.shuffle.stream",
+        "Store": "data.store.reader",
+        "open_store": "data.store.reader",
+        "write_store": "data.store.write",
+    },
 )

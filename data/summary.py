@@ -1,61 +1,99 @@
-"""What is in a store, in figures: sizes, norms by hook, and how well its stream mixes.
-
-Not here: how it is shown (the command lines).
-"""
+"""What is in a store, in numbers: sizes, norms per hook, and how well its stream mixes."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from data.shuffle.quality import mixing
 from data.shuffle.stream import DEFAULT_POOL, held_bytes, training_order
+from data.store.layout import SPLITS
 from data.store.reader import Store
 from data.store.stats import Subset
 from data.system.location import total_bytes
 
 
-def store_facts(store: Store) -> dict[str, Any]:
-    """Facts of a store as JSON values; `mixing` is None where there is no training row yet."""
-    layout = store.layout
-    hooks = []
-    for hook in store.hooks:
-        statistics = store.statistics(hook)
-        hooks.append(
-            {
-                "hook": hook,
-                "d": store.width(hook),
-                "mean_norm": statistics.mean_norm(),
-                "norm_variance": statistics.norm_variance(),
-                "mean_norm_without_position_0": statistics.mean_norm(Subset.WITHOUT_FIRST),
-                "norm_variance_without_position_0": statistics.norm_variance(Subset.WITHOUT_FIRST),
-                "largest_entry": statistics.largest(),
-                "relative_error": store.provenance["model"].get("relative_error", {}).get(hook),
-            }
-        )
-    held = held_bytes(store, store.hooks, DEFAULT_POOL)
-    return {
-        "path": str(store.path),
-        "complete": store.complete,
-        "fingerprint": store.fingerprint,
-        "model": store.provenance["model"]["name"],
-        "forward_path": store.provenance["model"]["forward_path"],
-        "precision": store.provenance["model"].get("precision"),
-        "dataset": store.provenance["tokens"]["dataset"],
-        "dtype": store.dtype,
-        "contexts": layout.n_contexts,
-        "context_size": store.schema.context_size,
-        "tokens": layout.n_contexts * store.schema.context_size,
-        "rows": {"train": store.n_rows("train"), "heldout": store.n_rows("heldout")},
-        "shards": {"train": len(store.shards("train")), "heldout": len(store.shards("heldout"))},
-        "rows_per_shard": layout.rows_per_shard,
-        "bytes_on_disk": total_bytes(store.path),
-        "stream": {"pool": DEFAULT_POOL, "bytes_held": held, "mixing": store_mixing(store)},
-        "hooks": hooks,
-    }
+@dataclass(frozen=True)
+class HookSummary:
+    """One hook: its width `d`, and the L2 norms and largest |entry| of its training rows.
+
+    relative_error: ‖x − x̂‖ / ‖x‖ of the harvest's precision against float32; None if it was not measured.
+    """
+
+    hook: str
+    d: int
+    mean_norm: float
+    norm_variance: float
+    mean_norm_without_position_0: float
+    norm_variance_without_position_0: float
+    largest_entry: float
+    relative_error: float | None
+
+
+@dataclass(frozen=True)
+class StreamSummary:
+    """The shuffled stream of all hooks with `pool` shards per group: bytes of shards it holds, and its mixing.
+
+    mixing: distinct contexts in a batch of 4096 rows, relative to a uniform draw; None without training rows.
+    """
+
+    pool: int
+    bytes_held: int
+    mixing: float | None
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """A store in numbers; `dataclasses.asdict` is its JSON form. `rows` and `shards` are per split."""
+
+    path: str
+    complete: bool
+    fingerprint: str | None
+    model: str
+    forward_path: str | None
+    precision: str | None
+    dataset: str
+    dtype: str
+    contexts: int
+    context_size: int
+    tokens: int
+    rows: dict[str, int]
+    shards: dict[str, int]
+    rows_per_shard: int
+    bytes_on_disk: int
+    stream: StreamSummary
+    hooks: list[HookSummary]
+
+
+def summarize(store: Store) -> StoreSummary:
+    """Return a store's summary. Reads statistics and row origins. Raises DamagedError if one of them is damaged."""
+    layout, model = store.layout, store.provenance["model"]
+    splits = tuple(reversed(SPLITS))  # training first
+    return StoreSummary(
+        path=str(store.path),
+        complete=store.complete,
+        fingerprint=store.fingerprint,
+        model=store.model_name,
+        forward_path=model.get("forward_path"),
+        precision=model.get("precision"),
+        dataset=store.dataset,
+        dtype=store.dtype,
+        contexts=layout.n_contexts,
+        context_size=store.schema.context_size,
+        tokens=layout.n_contexts * store.schema.context_size,
+        rows={split: store.n_rows(split) for split in splits},
+        shards={split: len(store.shards(split)) for split in splits},
+        rows_per_shard=layout.rows_per_shard,
+        bytes_on_disk=total_bytes(store.path),
+        stream=StreamSummary(DEFAULT_POOL, held_bytes(store, store.hooks, DEFAULT_POOL), store_mixing(store)),
+        hooks=[_hook(store, hook, model.get("relative_error", {}).get(hook)) for hook in store.hooks],
+    )
 
 
 def store_mixing(store: Store, *, pool: int = DEFAULT_POOL, batch_size: int = 4096) -> float | None:
-    """Distinct contexts in a batch over those of a uniform draw (mixing.py), from the rows' recorded origins."""
+    """Return the mixing of a store's stream (data/shuffle/quality.py), from its rows' recorded origins.
+
+    None if there is no training row yet.
+    """
     order, members = training_order(store, pool=pool, seed=0)
     if not members:
         return None
@@ -63,43 +101,15 @@ def store_mixing(store: Store, *, pool: int = DEFAULT_POOL, batch_size: int = 40
     return mixing(order, lambda shard: store.origin(members[shard])[0], rows_per_context, batch_size=batch_size)
 
 
-def describe(facts: dict[str, Any]) -> str:
-    """Facts as a table for people."""
-    mixed = facts["stream"]["mixing"]
-    lines = [
-        f"{facts['path']}: {'complete' if facts['complete'] else 'unfinished'}, "
-        f"{facts['model']} on {facts['dataset']}, {facts['tokens']:,} tokens in contexts of {facts['context_size']}",
-        f"rows: {facts['rows']['train']:,} train, {facts['rows']['heldout']:,} held out; {facts['dtype']}, "
-        f"{facts['shards']['train']} + {facts['shards']['heldout']} shards of {facts['rows_per_shard']:,} rows, "
-        f"{facts['bytes_on_disk'] / 1e9:.2f} GB on disk",
-        f"mixing: {'–' if mixed is None else f'{mixed:.3f}'} of a uniform draw's contexts in a batch of 4096 "
-        f"(groups of {facts['stream']['pool']} shards, {facts['stream']['bytes_held'] / 1e9:.2f} GB held for all)",
-        *_precision(facts),
-        *_speed(facts),
-        "",
-        f"{'':<28}{'':>6}{'norm ‖x‖₂':>24}{'… without position 0':>24}{'entry |xᵢ|':>12}",
-        f"{'hook':<28}{'d':>6}{'mean':>12}{'variance':>12}{'mean':>12}{'variance':>12}{'largest':>12}",
-    ]
-    for hook in facts["hooks"]:
-        lines.append(
-            f"{hook['hook']:<28}{hook['d']:>6}{hook['mean_norm']:>12.3f}{hook['norm_variance']:>12.3f}"
-            f"{hook['mean_norm_without_position_0']:>12.3f}{hook['norm_variance_without_position_0']:>12.3f}"
-            f"{hook['largest_entry']:>12.3f}"
-        )
-    return "\n".join(lines)
-
-
-def _speed(facts: dict[str, Any]) -> list[str]:
-    """Of the harvest that has just ended, which adds it to the store's facts."""
-    if not facts.get("tokens_per_second"):
-        return []
-    compiling = facts.get("compile_seconds")
-    told = f"; compiling took {compiling:.0f} s" if compiling else ""
-    return [f"harvested at {facts['tokens_per_second']:,.0f} tokens/s{told}"]
-
-
-def _precision(facts: dict[str, Any]) -> list[str]:
-    errors = [hook["relative_error"] for hook in facts["hooks"] if hook["relative_error"]]
-    if not errors:
-        return []
-    return [f"computed in {facts['precision']}: {min(errors):.1e} to {max(errors):.1e} off float32 (relative, by hook)"]
+def _hook(store: Store, hook: str, relative_error: float | None) -> HookSummary:
+    statistics = store.statistics(hook)
+    return HookSummary(
+        hook=hook,
+        d=store.width(hook),
+        mean_norm=statistics.mean_norm(),
+        norm_variance=statistics.norm_variance(),
+        mean_norm_without_position_0=statistics.mean_norm(Subset.WITHOUT_FIRST),
+        norm_variance_without_position_0=statistics.norm_variance(Subset.WITHOUT_FIRST),
+        largest_entry=statistics.largest(),
+        relative_error=relative_error,
+    )

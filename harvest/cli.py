@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from data.choices import COMPRESSIONS, DTYPES
 from data.command.base import StoppableCommand, choose_device
 from data.command.json_text import json_text
 from data.command.option_types import NAME, SEED, Count, LayerChoice, Layers, Several, StoreLocation, shown
 from data.command.stop import StopRequest
 from data.errors import InputError
-from data.store.choices import COMPRESSIONS, DTYPES
 from data.system.location import Location
 
 # The model's libraries take seconds to import: not for --help, nor for a mistake in the options.
 if TYPE_CHECKING:
+    from data.summary import StoreSummary
     from harvest.model.base import ModelFacts
     from harvest.request import Request
 
@@ -132,7 +134,7 @@ def main(
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
     from data.store.lifecycle import staging_path
-    from data.summary import store_facts
+    from data.summary import summarize
     from data.system.allocator import keep_large_blocks
     from harvest.disk_space import check_free_space
     from harvest.harvest import run
@@ -175,7 +177,7 @@ def main(
     if finished is not None:
         tidy(finished)
         click.echo(f"{out} is complete; nothing to do", err=True)
-        show(store_facts(finished), as_json)
+        show(summarize(finished), as_json)
         return
     worker = Worker.from_environment()
     if overwrite and worker.world_size > 1:
@@ -189,15 +191,15 @@ def main(
         have = outcome.store.layout.n_contexts * context_size
         click.echo(f"the text ended early: {have:,} tokens stored of the {tokens:,} asked for", err=True)
     if worker.rank == 0:
-        found = store_facts(outcome.store)
         speed = {"tokens_per_second": outcome.tokens_per_second, "compile_seconds": outcome.compile_seconds}
-        show({**found, **speed}, as_json)
+        show(summarize(outcome.store), as_json, **speed)
 
 
-def show(facts: dict[str, Any], as_json: bool) -> None:
-    from data.summary import describe
+def show(summary: StoreSummary, as_json: bool, **speed: float | None) -> None:
+    """Print a store's summary, with the speed of the harvest that wrote it, if one did."""
+    from data.summary_text import summary_text
 
-    click.echo(json_text(facts) if as_json else describe(facts))
+    click.echo(json_text(asdict(summary) | speed) if as_json else summary_text(summary, **speed))
 
 
 def show_plan(request: Request, facts: ModelFacts, out: Location, device: Any, as_json: bool) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from data.choices import Compression, DType
 from data.errors import InputError, StoreError
-from data.store.choices import Compression, DType
 from data.store.encodings import ENCODINGS
 from data.store.layout import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
 from data.store.schema import Schema

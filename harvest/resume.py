@@ -22,7 +22,7 @@ SHOWN_OF_HASH = 12  # digits
 def check_out(out: Location, *, overwrite: bool) -> None:
     """Raise InputError where the store, or its unfinished parts, cannot be written; a finished store need not be.
 
-    An object store is tried later, by `data.store.lifecycle.begin`.
+    An object store is tried later, by `data.store.create.begin`.
     """
     if not overwrite and _is_complete(out):
         return

@@ -23,11 +23,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # which Triton reads as it is first imported
 
 from data import Store, open_store
-from data.store.encodings import as_stored, channel_scales
-from data.store.layout import Layout
-from data.store.lifecycle import begin, create, finish, staging_path
-from data.store.schema import Schema
-from data.store.window_writer import WindowWriter
+from data.store.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
 
 settings.register_profile("ours", deadline=None, max_examples=50)
@@ -97,43 +93,33 @@ def make_store_in() -> MakeStore:
     ) -> tuple[Store, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
         widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
         per_context = context_size - skip
-        layout = Layout(n_contexts, n_heldout, per_context, rows_per_shard, shards_per_window, seed)
-        schema = Schema(layout, widths, dtype, compression, context_size, skip)
+        options = {
+            "dtype": dtype, "compression": compression, "seed": seed, "rows_per_shard": rows_per_shard,
+            "shards_per_window": shards_per_window,
+        }  # fmt: skip
         rng = np.random.default_rng(seed)
         tokens = rng.integers(0, 1000, (n_contexts, context_size)).astype(np.int32)
-        document = np.repeat(np.arange(n_contexts, dtype=np.int32)[:, None] // 2, context_size, axis=1)
+        number = np.arange(n_contexts, dtype=np.int32)
+        number[n_heldout:] += n_heldout % 2  # no document lies in both splits
+        document = np.repeat(number[:, None] // 2, context_size, axis=1)
         values = {
-            h: rng.normal(size=(layout.n_rows, d)).astype(np.float32) * (1 + i)
+            h: rng.normal(size=(n_contexts * per_context, d)).astype(np.float32) * (1 + i)
             for i, (h, d) in enumerate(widths.items())
         }
         for rows in values.values():
             rows[::per_context] *= 30  # position 0 is an outlier, as in real models
             if constant is not None:
                 rows[:] = constant
-        scales = {h: channel_scales(torch.from_numpy(x)) for h, x in values.items()} if dtype == "int8" else {}
         path = root / name
-        provenance = {
-            "model": {"name": "made-up", "forward_path": "none"},
-            "tokens": {"dataset": "made-up"},
-            "settings": {},
-        }
-        begin(path)
-        create(
-            path, schema, lambda: [(tokens, document)], lambda: provenance, {h: s.numpy() for h, s in scales.items()}
-        )
-        for window in range(layout.n_windows if windows is None else windows):
-            staging = WindowWriter(path, staging_path(path), schema, window)
-            first, last = layout.window_contexts(window)
-            rows, ranges = layout.writing_order(window, first * per_context, last * per_context)
-            arrays = {}
-            for hook, x in values.items():
-                for suffix, part in schema.encoding.encode(torch.from_numpy(x[rows]), scales.get(hook)).items():
-                    arrays[hook + suffix] = as_stored(part, schema.activation_arrays[hook + suffix][0])
-            staging.write(ranges, arrays)
-            staging.sync(last)
-            staging.seal()
+        source = ActivationSource(
+            widths, n_contexts, [values], context_size=context_size, skip_positions=skip, n_heldout=n_heldout,
+            tokens=tokens, documents=document, model="made-up", dataset="made-up",
+        )  # fmt: skip
         if windows is None:
-            finish(path)
+            return write_store(path, source, **options), values, tokens
+        schema = make_schema(source, **options)
+        batches, scales = create_empty(path, source, schema)
+        fill(path, schema, batches, scales, windows)
         return open_store(path), values, tokens
 
     return make

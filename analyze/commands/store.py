@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 def store_command(path: Location, as_json: bool) -> None:
     """What a store holds: sizes, norms by hook, how well its stream mixes."""
     from data.store.reader import open_store
-    from data.summary import describe, store_facts
+    from data.summary import summarize
+    from data.summary_text import summary_text
 
-    facts = store_facts(open_store(path))
-    click.echo(json_text(facts) if as_json else describe(facts))
+    summary = summarize(open_store(path))
+    click.echo(json_text(asdict(summary)) if as_json else summary_text(summary))
 
 
 @command("norms", "norms --store data/demo.zarr --out norms")

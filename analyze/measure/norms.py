@@ -33,7 +33,7 @@ class Norms:
 
     @classmethod
     def of(cls, store: Store, split: Split = "train") -> Norms:
-        return cls(store.provenance["model"]["name"], {hook: store.statistics(hook, split) for hook in store.hooks})
+        return cls(store.model_name, {hook: store.statistics(hook, split) for hook in store.hooks})
 
 
 def norm_lines(norms: Norms) -> list[Row]:

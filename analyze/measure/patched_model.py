@@ -62,6 +62,8 @@ def load_for_store(store: Store, names: Sequence[str], *, model: str | None, dev
 def model_of_store(store: Store, model: str | None) -> ModelFacts:
     """What is known of it before its weights are loaded. Raises InputError where it is not there, or another."""
     recorded = store.provenance["model"]
+    if not store.harvested:
+        raise InputError(f"--store {store.path}: was not harvested from a language model; give --without-model")
     try:
         facts = find_model(model or recorded["name"], recorded["revision"] if model is None else None)
     except InputError as error:

@@ -36,7 +36,7 @@ from analyze.tables import Row, as_csv, how_far, short
 from data.command.json_text import json_text
 from data.command.progress import Bar
 from data.store.stats import Subset
-from data.summary import store_facts
+from data.summary import summarize
 from data.system.location import write_file
 from train.measures import MEASURES, Shown, title_of
 
@@ -110,7 +110,7 @@ def facts(results: Results, found: dict[str, list[Row]]) -> Row:
     """metrics.json: the store, what was measured, and every table."""
     heldout = results.heldout
     return {
-        "schema": 1, "store": store_facts(results.store), "provenance": results.store.provenance,
+        "schema": 1, "store": asdict(summarize(results.store)), "provenance": results.store.provenance,
         "scope": {**asdict(results.scope), "held_out": heldout.n_contexts, "resampled": heldout.unit,
                   "groups": heldout.n_groups, "clean_positions": results.clean_positions},
         "left_out": results.left_out,
@@ -121,7 +121,7 @@ def facts(results: Results, found: dict[str, list[Row]]) -> Row:
 def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row], command: str, features: bool) -> str:
     """index.html."""
     heldout, runs, scope = results.heldout, results.runs, results.scope
-    model = results.store.provenance["model"]["name"]
+    model = results.store.model_name
     variants = list(dict.fromkeys(run.variant for run in runs))
     overall, by_layer = (
         [line for line in found["claims"] if (line["hook"] == "all") == whole] for whole in (True, False)
@@ -211,7 +211,7 @@ def _subtitle(results: Results) -> str:
     model = "" if results.evidence.patched else "; without the language model, so no loss, KL or score"
     return (
         f"{len(runs)} runs of {trained}, {len(hooks_of(runs))} layers, {len(seeds)} seed{'s' * (len(seeds) > 1)}; "
-        f"{results.store.provenance['tokens']['dataset']}, {heldout.n_rows():,} held-out rows of "
+        f"{results.store.dataset}, {heldout.n_rows():,} held-out rows of "
         f"{heldout.n_contexts:,} contexts, {heldout.n_groups:,} {heldout.unit}s{model}"
     )
 

@@ -20,8 +20,8 @@ def commands(store: Store, runs: Sequence[FittedRun]) -> Iterator[str]:
 
     Paths are those under which the store and the runs lie now. Raises DamagedRunError.
     """
-    settings = store.provenance["settings"]
-    yield _line("harvest", harvest, {**settings, "--out": store.path})
+    if store.harvested:
+        yield _line("harvest", harvest, {**store.provenance["settings"], "--out": store.path})
     for folder in dict.fromkeys(run.folder.path.parent for run in runs):
         recorded = read_experiment(folder)
         if recorded is not None:

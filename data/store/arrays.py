@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numcodecs
 import numpy as np
 
-from data.store.choices import Compression
+from data.choices import Compression
 
 ZSTD_LEVEL = 1
 BLOSC_NAME, BLOSC_LEVEL = "lz4", 5

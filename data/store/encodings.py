@@ -1,6 +1,6 @@
 """How float32 activations are stored: one class per stored type.
 
-To add a type, write a subclass of `Encoding`, list it in `ENCODINGS`, and add its name to data/store/choices.py and to
+To add a type, write a subclass of `Encoding`, list it in `ENCODINGS`, and add its name to data/choices.py and to
 FORMAT.md, section 4.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.store.choices import DTYPES, DType
+from data.choices import DTYPES, DType
 
 VALUES = ""  # name suffix of a hook's main array
 

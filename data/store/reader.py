@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data.choices import DType
 from data.errors import DamagedError, StoreError
 from data.permutation import Int
 from data.store import stats
-from data.store.choices import DType
 from data.store.chunks import TRAILER_BYTES, ArrayFile, checksum_of, growing_array
 from data.store.commit_table import CommitTable
 from data.store.encodings import EncodedRows, Encoding
@@ -68,6 +68,21 @@ class Store:
     @property
     def dtype(self) -> DType:
         return self.schema.dtype
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model that the activations come from, as recorded."""
+        return str(self.provenance["model"].get("name", "an unnamed model"))
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data that the activations come from, as recorded."""
+        return str(self.provenance["tokens"].get("dataset", "unnamed data"))
+
+    @property
+    def harvested(self) -> bool:
+        """Whether `harvest` made the store from a language model; else `write_store` made it from another source."""
+        return "sha256" in self.provenance["model"]
 
     @property
     def encoding(self) -> Encoding:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from data.choices import COMPRESSIONS, DTYPES, Compression, DType
 from data.errors import StoreError
 from data.store import stats
 from data.store.arrays import ArraySpec
-from data.store.choices import COMPRESSIONS, DTYPES, Compression, DType
 from data.store.encodings import ENCODINGS, VALUES, Encoding
 from data.store.layout import SPLITS, Layout
 
@@ -107,6 +107,11 @@ class Schema:
     def commit_columns(self) -> list[str]:
         checked = [*self.per_shard_arrays, *(stats_name(hook) for hook in self.widths)]
         return ["rows", "split", "window", *(f"crc32c:{name}" for name in checked)]
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups inside the store's group."""
+        return ["stats", *(stats_name(hook) for hook in self.widths)]
 
     @property
     def initial_arrays(self) -> list[str]:

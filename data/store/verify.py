@@ -16,7 +16,6 @@ from data.command.progress import Bar
 from data.errors import DamagedError, StoreError
 from data.store.arrays import group
 from data.store.chunks import ArrayFile
-from data.store.create_arrays import group_folders
 from data.store.group_metadata import read_root
 from data.store.layout import SPLITS, Split
 from data.store.reader import Store
@@ -101,7 +100,7 @@ def _checked(check: Check) -> Problem | None:
 
 def _checks(store: Store) -> Iterator[Check]:
     schema = store.schema
-    for name in group_folders(schema):
+    for name in schema.groups:
         yield f"{name}/zarr.json", partial(_check_group, store.path / name / "zarr.json")
     for name in schema.arrays:
         yield f"{name}/zarr.json", partial(store.array, name)

@@ -18,10 +18,11 @@ import torch
 
 from data import ShuffledStream, StoreError, open_store
 from data.store.arrays import group
+from data.store.create import create
 from data.store.encodings import ENCODINGS, channel_scales
 from data.store.group_metadata import FORMAT
 from data.store.layout import Layout
-from data.store.lifecycle import create, finish, staging_path
+from data.store.lifecycle import finish, staging_path
 from data.store.schema import Schema
 from data.store.sealed import DIGEST, canonical, sealed
 from data.store.verify import verify

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,11 @@ def _digest(*values: Any) -> str:
 
 def _store(path: Path) -> dict[str, str]:
     from data import ShuffledStream, open_store
-    from data.summary import store_facts
+    from data.summary import summarize
 
     opened = open_store(path)
     both = [shard for split in ("heldout", "train") for shard in opened.shards(split)]
-    facts = {**store_facts(opened), "path": ""}  # each trial has a folder of its own
+    facts = {**asdict(summarize(opened)), "path": ""}  # each trial has a folder of its own
     read = {
         "tokens": _digest(opened.tokens()), "document": _digest(opened.documents()),
         "origin": _digest(*(part for shard in both for part in opened.origin(shard))),

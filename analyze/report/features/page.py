@@ -120,7 +120,7 @@ def write(
         for fires in Bar(several, desc="features", unit="SAE")
         for feature in describe(heldout, fires, lens, thresholds, amount, wanted, seed=seed)
     ]
-    model = heldout.store.provenance["model"]["name"]
+    model = heldout.store.model_name
     write_file(out / "features.json", json_text(found, indent=None).encode())
     write_file(
         out / "features.html",

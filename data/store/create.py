@@ -1,0 +1,123 @@
+"""Create a store: its metadata, tokens and documents appear at once, and no rows yet.
+
+The zarr.json files are written from the schema and not by zarr-python, because a reader compares them with the schema:
+they must be the same with every version of the library. zarr-python only checks that it can read the result.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from data.errors import InputError
+from data.store.arrays import group
+from data.store.chunks import chunk_bytes, json_bytes
+from data.store.group_metadata import Checksums, Root
+from data.store.lifecycle import MARK, is_remains, remove_store, staging_path
+from data.store.schema import DOCUMENT, TOKENS, Schema
+from data.system.location import Location, is_local, publish_folder, remove, write_file
+
+Contexts = Iterable[tuple[NDArray[np.int32], NDArray[np.int32]]]
+
+
+def begin(store: Location) -> None:
+    """Clear the remains of an earlier store and, in an object store, put the first file: before hours of work.
+
+    Raises InputError where nothing can be put there.
+    """
+    if is_remains(store):
+        remove_store(store)
+    if not is_local(store):
+        try:
+            write_file(store / MARK, b"")
+        except Exception as error:  # drivers have families of their own
+            raise InputError(f"{store} cannot be written ({error}); check the bucket and the credentials") from error
+
+
+def create(
+    store: Location,
+    schema: Schema,
+    contexts: Callable[[], Contexts],
+    provenance: Callable[[], dict[str, Any]],
+    channel_scales: dict[str, NDArray[np.float32]],
+) -> None:
+    """Make the store appear, with its tokens and without any row.
+
+    `contexts()` yields (tokens, document) pairs, int32 [k, context_size] each, of all contexts in reading order;
+    `provenance()` is called after that. `channel_scales` has a float32 [d] per hook if the type has scales per channel.
+    """
+    aside = staging_path(store) / "store"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    checksums: Checksums = {name: [] for name in schema.initial_arrays}
+
+    def put(name: str, values: NDArray[Any]) -> None:
+        spec = schema.arrays[name]
+        chunk = np.full(spec.chunk_shape, spec.fill, dtype=spec.dtype)
+        chunk[: len(values)] = values
+        data, checksum = chunk_bytes(chunk)
+        path = aside / name / spec.chunk_key(len(checksums[name]))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        checksums[name].append(checksum)
+
+    count = 0
+    for tokens, document in _regroup(contexts(), schema.arrays[TOKENS].chunk_rows):
+        put(TOKENS, tokens)
+        put(DOCUMENT, document)
+        count += len(tokens)
+    if count != schema.layout.n_contexts:
+        raise AssertionError(f"{count} contexts were packed where {schema.layout.n_contexts} were announced")
+    for hook, scale in channel_scales.items():
+        for name in schema.channel_arrays(hook):
+            put(name, scale)
+    write_metadata(aside, Root(schema, provenance(), checksums))
+    check_with_zarr(aside, schema)
+    publish_folder(aside, store, last="zarr.json")
+    if not is_local(store):
+        remove(store / MARK)
+
+
+def write_metadata(path: Path, root: Root) -> None:
+    """Write the zarr.json of every array and group to a folder. Publishing it syncs them."""
+    files = {name: spec.metadata() for name, spec in root.schema.arrays.items()}
+    files |= {name: group({}) for name in root.schema.groups}
+    for name, metadata in {**files, ".": root.to_json()}.items():
+        (path / name).mkdir(parents=True, exist_ok=True)
+        (path / name / "zarr.json").write_bytes(json_bytes(metadata))
+
+
+def check_with_zarr(path: Path, schema: Schema) -> None:
+    """Raise AssertionError if zarr-python opens a new store's arrays as anything else than the schema says.
+
+    Otherwise hours of harvesting could end in a store that other programs cannot read.
+    """
+    store = zarr.open_group(path, mode="r")
+    for name, spec in schema.arrays.items():
+        array = store[name]
+        assert isinstance(array, zarr.Array), name
+        opened = (array.shape, array.chunks, array.dtype)
+        expected = (spec.shape, spec.chunk_shape, spec.dtype)
+        assert opened == expected, f"zarr {zarr.__version__} opens {name} as {opened}, not {expected}"
+
+
+def _regroup(contexts: Contexts, n: int) -> Contexts:
+    """The same contexts in parts of exactly `n`, but for the last: chunks are then written whole and once."""
+    held: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
+    count = 0
+    for part in contexts:
+        held.append(part)
+        count += len(part[0])
+        while count >= n:
+            tokens, document = (np.concatenate([p[i] for p in held]) for i in (0, 1))
+            yield tokens[:n], document[:n]
+            held, count = [(tokens[n:], document[n:])], count - n
+    if count:
+        tokens, document = (np.concatenate([p[i] for p in held]) for i in (0, 1))
+        yield tokens, document
