@@ -1,5 +1,6 @@
 # make demo   harvest the embedded model and text, train on it, report; in a virtual environment made for it
 # make test   lint, types and tests, on two cores
+# make docs   the documentation as a site, in build/site
 # Both need Python 3.11 or newer and a package registry, nothing else.
 # make container   build the image and run it, without a Docker engine (docs/batch.md)
 
@@ -21,7 +22,7 @@ DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIV
 JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope
 
-.PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast test-readme container clean
+.PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast test-readme docs container clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
@@ -63,6 +64,12 @@ test-readme: $(VENV)/.installed-dev
 	.venv-readme/bin/python -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS) .
 	README_VENV=.venv-readme $(VENV)/bin/pytest -m slow tests/test_documents.py
 
+# The notebook is executed, and the site fails on a broken link and on a public name without a docstring.
+docs: $(VENV)/.installed-docs
+	cd docs && OMP_NUM_THREADS=2 $(abspath $(VENV))/bin/jupytext --quiet --to ipynb --execute quickstart.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs --quiet build
+	@echo "open build/site/index.html"
+
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' $(CONSTRAINTS))
@@ -74,6 +81,10 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[dev]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[docs]'
 	touch $@
 
 container:

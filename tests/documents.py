@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), "data/FORMAT.md"]
+STAGES = [
+    "README.md",
+    "docs/harvest.md",
+    "docs/training.md",
+    "docs/analyze.md",
+]  # each uses the results of those before
+DOCUMENTS = [
+    *STAGES,
+    *sorted(
+        path.relative_to(ROOT).as_posix()
+        for path in (*(ROOT / "docs").rglob("*.md"), *ROOT.glob("C*.md"), ROOT / "data/FORMAT.md")
+        if path.relative_to(ROOT).as_posix() not in STAGES
+    ),
+]
 COMMAND = re.compile(r"(harvest|train|analyze|make|python3?|torchrun|pip|docker|sudo|tests/\S+|\$J|[A-Z]+=\S+) \S")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -24,12 +37,12 @@ class Snippet:
 
     @property
     def title(self) -> str:
-        """What a table names it by: a command itself, a block's first line."""
+        """Its name in the tables: a command itself, a block's first line."""
         return self.text if self.language == "sh" else self.text.strip().split("\n")[0]
 
 
 def snippets(document: str) -> Iterator[Snippet]:
-    """In the document's order, each once."""
+    """Yield the snippets of a document in its order, each once."""
     text = (ROOT / document).read_text(encoding="utf-8")
     at: list[tuple[int, Snippet]] = []
     for block in FENCE.finditer(text):

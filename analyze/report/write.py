@@ -1,7 +1,7 @@
 """The report: one HTML file that stands alone, and beside it metrics.json, CSV and PNG.
 
     OUT/index.html      everything to read; opens offline
-    OUT/metrics.json    everything to compute with (docs/report.md)
+    OUT/metrics.json    everything to compute with (docs/report-data.md)
     OUT/csv/*.csv       each table, and each figure's data
     OUT/figures/*.png
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from train.measures import HELD_OUT, MEASURES, PATCHED, TRAINING, Sample
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "report.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "report-data.md"
 ON = {Sample.TRAINING: "training", Sample.HELD_OUT: "held-out", Sample.PATCHED: "patched"}
 
 

@@ -52,7 +52,7 @@ class NSAE(SAE):
         """Random directions, scaled so that pre-activations have unit scale; biases far below 0 (START_BIAS).
 
         A direction's component of x is about ‖x‖/√d_model. The decoder's scale would make x̂ about x if half of the
-        features were active: Σ cᵢ dᵢ ≈ d_sae · E[c z] · scale / √d_model · x/‖x‖. docs/training.md has what it gains.
+        features were active: Σ cᵢ dᵢ ≈ d_sae · E[c z] · scale / √d_model · x/‖x‖. docs/training.md says what it gains.
         """
         directions = random_directions(self.d_sae, self.d_model, torch.Generator().manual_seed(seed))
         self.W_enc.copy_(directions * (self.d_model**0.5 / mean_norm))

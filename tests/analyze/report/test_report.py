@@ -95,11 +95,11 @@ def test_report_tables_are_also_csv(metrics: dict[str, Any], report: Path) -> No
             rows = list(csv.DictReader(file))
         assert len(rows) == len(metrics[name])
         assert not rows or list(rows[0]) == list(metrics[name][0])
-    documented = (Path(__file__).parents[3] / "docs" / "report.md").read_text()
+    documented = (Path(__file__).parents[3] / "docs" / "report-data.md").read_text()
     for name in tables:
-        assert f"`{name}`" in documented, f"docs/report.md does not say what {name} is"
+        assert f"`{name}`" in documented, f"docs/report-data.md does not say what {name} is"
         for column in metrics[name][0] if metrics[name] else ():
-            assert f"`{column}`" in documented, f"docs/report.md does not say what {name}'s {column} is"
+            assert f"`{column}`" in documented, f"docs/report-data.md does not say what {name}'s {column} is"
 
 
 def test_report_draws_every_figure_of_the_post_with_its_data(report: Path) -> None:

@@ -1,4 +1,4 @@
-"""Another architecture is one file and one line: the example of docs/training.md, trained by the command."""
+"""Another architecture is one file and one line: the example of docs/extending.md, trained by the command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from train import load_sae
 from train.sae import ARCHITECTURES
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "training.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "extending.md"
 
 
 def test_documented_topk_architecture_trains_and_loads(make_store, train_small, monkeypatch) -> None:

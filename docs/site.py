@@ -1,0 +1,68 @@
+"""Hooks of mkdocs: pages made of files outside docs/, of the notebook, and of the packages' public names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {  # page → the file of the repository that it shows
+    "index.md": "README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "format.md": "data/FORMAT.md",
+}
+PUBLIC = re.compile(r"^<!-- public names of (\w+) -->$", re.MULTILINE)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages whose text is elsewhere in the repository, and the executed notebook."""
+    for page, path in PAGES.items():
+        files.append(File.generated(config, page, content=relinked((ROOT / path).read_text(encoding="utf-8"))))
+    for path, content in notebook_page(ROOT / "docs/quickstart.ipynb").items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Replace `<!-- public names of PACKAGE -->` by the documentation of each public name."""
+    return PUBLIC.sub(lambda match: "\n".join(f"::: {path}\n" for path in public_names(match[1])), markdown)
+
+
+def relinked(text: str) -> str:
+    """Return a repository file's Markdown with its links as they are from docs/."""
+    for page, path in PAGES.items():
+        text = text.replace(f"]({path}", f"]({page}")
+    text = re.sub(r"\]\(docs/quickstart\.py\)", "](quickstart.md)", text)
+    text = text.replace('src="docs/', 'src="').replace("](docs/", "](")
+    return re.sub(r"\[([^\]]*)\]\((LICENSE|CITATION\.cff)\)", r"\1", text)
+
+
+def notebook_page(notebook: Path) -> dict[str, str | bytes]:
+    """Return an executed notebook as a Markdown page and its figures: path under docs/ → content."""
+    from nbconvert import MarkdownExporter  # type: ignore[import-not-found]
+
+    if not notebook.exists():
+        raise PluginError(f"{notebook} is missing; `make docs` makes it from {notebook.with_suffix('.py').name}")
+    text, resources = MarkdownExporter().from_filename(str(notebook))
+    text = re.sub(r"\n((?: {4}.*\n|\n)*? {4}.*\n)", lambda m: f"\n```text\n{inspect.cleandoc(m[1])}\n```\n", text)
+    return {f"{notebook.stem}.md": text, **resources["outputs"]}
+
+
+def public_names(package: str) -> list[str]:
+    """Return the defining path of each public name of a package; raise PluginError for one without a docstring."""
+    module = import_module(package)
+    paths = []
+    for name in module.__all__:
+        value = getattr(module, name)
+        if not (inspect.getdoc(value) or "").strip():
+            raise PluginError(f"{package}.{name} is public and has no docstring")
+        paths.append(f"{value.__module__}.{value.__qualname__}")
+    return paths
