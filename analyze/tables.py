@@ -49,6 +49,11 @@ def layers(hooks: Sequence[str]) -> list[str]:
     return [hook if number is None else str(number) for hook, number in zip(hooks, numbers, strict=True)]
 
 
+def layer_list(hooks: Sequence[str]) -> str:
+    """Return hooks as text: `layer 2`, `layers 2, 4`."""
+    return f"layer{'s' * (len(hooks) > 1)} {', '.join(layers(hooks))}"
+
+
 def short(value: float | None) -> str:
     """Three digits; – for what is not known."""
     return "–" if value is None or math.isnan(value) else f"{value:.3g}"

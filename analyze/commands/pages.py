@@ -82,9 +82,10 @@ def report_command(
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
     from analyze.measure.cache import Kept
+    from analyze.measure.heldout import Heldout
+    from analyze.measure.measurements import Scope, gather
     from analyze.report import write
     from analyze.report.features import page
-    from analyze.report.results import Scope, gather
     from analyze.runs.trained_run import hooks_of
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
@@ -99,12 +100,15 @@ def report_command(
     lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
     lens = None if without_model or not features else load_lens(store, model)
     kept = Kept(out / "measured")
-    scope = Scope(held_out, contexts_with_model, snapshot_contexts, seed, keep_first)
-    results = gather(store, fitted, lm, scope, left_out=chosen.left_out, thresholds=thresholds, device=where, kept=kept)
+    snapshots = Heldout(store, snapshot_contexts) if snapshot_contexts else None
+    scope = Scope(
+        Heldout(store, held_out), Heldout(store, contexts_with_model), snapshots, seed, keep_first, thresholds
+    )  # fmt: skip
+    measurements = gather(scope, fitted, lm, left_out=chosen.left_out, device=where, kept=kept)
     if features:
-        several = representatives(results.fires, results.evidence.families)
-        page.write(out, results.heldout, several, lens, thresholds, page.Amount(features), seed=seed, report=True)
-    write.write(results, out, command_line(), features=features > 0)
+        several = representatives(measurements.fires, measurements.families)
+        page.write(out, scope.heldout, several, lens, thresholds, page.Amount(features), seed=seed, report=True)
+    write.write(measurements, scope, out, command_line(), features=features > 0)
     kept.clear()
     click.echo(f"{out / 'index.html'}")
 

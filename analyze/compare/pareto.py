@@ -8,40 +8,22 @@ Pure arithmetic. Not here: measuring (evaluate.py, patching.py), drawing (figure
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
+from analyze.runs.families import FamilyPair, families
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.bootstrap import Float
-from analyze.statistics.estimates import Estimate, Estimates, Key, difference, fewest_groups
-from analyze.tables import Row, markdown, short, trained_on, with_interval
+from analyze.statistics.estimates import Estimate, Estimates, Key, difference, fewest_groups, mean_of
+from analyze.tables import Row, layer_list, markdown, short, trained_on, with_interval
 from data.store.stats import Subset
 from train.measures import MEASURES, Shown, title_of
 
 PLACES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
 HELD_OUT, PATCHED = "held_out", "patched"  # what was measured: stored rows, or positions that were patched
-
-
-def families(runs: Sequence[FittedRun]) -> dict[str, list[FittedRun]]:
-    """Runs by what they share but for α and the seed, called by the variant and what tells families of it apart."""
-    facts = {run.name: _facts(run) for run in runs}
-    found: dict[str, list[FittedRun]] = {}
-    for run in runs:
-        mine = facts[run.name]
-        others = [facts[other.name] for other in runs if other.variant == run.variant]
-        telling = [f"{key} {value}" for key, value in mine.items() if any(other[key] != value for other in others)]
-        found.setdefault(", ".join([run.variant, *telling]), []).append(run)
-    return found
-
-
-def _facts(run: FittedRun) -> Row:
-    settings = run.settings
-    own = {key: value for key, value in settings["run"].items() if key not in ("name", "variant", "l1", "seed")}
-    shared = {key: settings[key] for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}
-    return own | shared | dict(settings["objective"]) | dict(settings["schedule"])
 
 
 @dataclass(frozen=True)
@@ -91,6 +73,36 @@ def curves(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Curve]:
                     ordered = sorted(l0, key=lambda run: l0[run].value)
                     found.append(Curve(family, hook, noise, ordered, [l0[run] for run in ordered]))
     return found
+
+
+def compare_at_matched_l0(
+    estimates: Estimates, hooks: Sequence[str], pair: FamilyPair, measure: str,
+    compare: Callable[[Estimate, Estimate], Estimate],
+) -> dict[str, Estimate]:  # fmt: skip
+    """Return `compare` of NSAE's measure and the baseline's, noise off, per hook.
+
+    It is the mean over the matched L0. Hooks where the two families' ranges of L0 do not overlap are left out.
+    """
+    compared = {}
+    for hook in hooks:
+        at_hook = {key: estimate for key, estimate in estimates.items() if key.hook == hook and not key.noise}
+        baseline, nsae = (next(iter(curves(at_hook, runs)), None) for runs in (pair.baseline, pair.nsae))
+        if baseline is not None and nsae is not None:
+            mean = mean_of(
+                [
+                    compare(*(curve.at(l0, curve.points(at_hook, measure)) for curve in (nsae, baseline)))
+                    for l0 in places(baseline, nsae)
+                ]
+            )
+            if mean is not None:
+                compared[hook] = mean
+    return compared
+
+
+def note_without_overlap(hooks: Sequence[str], compared: Collection[str]) -> str:
+    """Return a note on the hooks that could not be compared; empty if there is none."""
+    missing = [hook for hook in hooks if hook not in compared]
+    return f"no overlap in L0: {layer_list(missing)}" if missing else ""
 
 
 def curve_lines(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> list[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from analyze.compare.evidence import Evidence
+from analyze.measure.measurements import Measurements
 from analyze.statistics.estimates import Key
 from analyze.tables import Row
 from data.store.stats import Subset
@@ -19,17 +19,17 @@ STEPS = ("l1_over_norm", "cosine")
 NEARLY_ORTHOGONAL = "share of live pairs of features at cosines within ±0.2"
 
 
-def theory_lines(evidence: Evidence) -> list[Row]:
+def theory_lines(measurements: Measurements) -> list[Row]:
     """One line for each run, hook and step, noise off, with intervals where it is a mean over rows."""
     lines: list[Row] = []
-    for run, measure in product(evidence.runs, STEPS):
+    for run, measure in product(measurements.runs, STEPS):
         for hook in run.hooks:
-            found = evidence.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
+            found = measurements.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
             if found is not None:
                 low, high = found.interval
                 about = {"run": run.name, "hook": hook, "step": title_of(measure)}
                 lines.append({**about, "value": found.value, "low": low, "high": high})
-    for portrait in evidence.dictionary:
+    for portrait in measurements.dictionaries:
         share = portrait.line["pairs_within_0.2"]
         about = {"run": portrait.line["run"], "hook": portrait.line["hook"], "step": NEARLY_ORTHOGONAL}
         lines.append({**about, "value": share, "low": share, "high": share})

@@ -5,7 +5,7 @@
     OUT/csv/*.csv       each table, and each figure's data
     OUT/figures/*.png
 
-Not here: measuring (results.py), the rule of the claims (claims.py), drawing (figures/).
+Not here: measuring (measurements.py), the rule of the claims (claims/rule.py), drawing (figures/).
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import base64
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from analyze.compare import pareto
-from analyze.compare.claims import claims
-from analyze.compare.claims.rule import UNFINISHED, named
+from analyze.compare.claims import decide_claims
+from analyze.compare.claims.rule import UNFINISHED
 from analyze.compare.theory import theory_lines
 from analyze.measure import dictionary_summary
-from analyze.measure.norms import norm_lines
+from analyze.measure.measurements import Measurements, Scope
+from analyze.measure.norms import Norms, norm_lines
 from analyze.measure.over_training import over_training_lines
+from analyze.measure.patching import clean_positions
 from analyze.report import html
 from analyze.report.figures.catalogue import draw
 from analyze.report.figures.style import as_png
-from analyze.report.results import Results
 from analyze.runs.progress import notes, progress, unfinished
 from analyze.runs.repeat import commands
 from analyze.runs.trained_run import FittedRun, hooks_of
 from analyze.statistics.estimates import lines as as_lines
-from analyze.tables import Row, as_csv, how_far, short
+from analyze.tables import Row, as_csv, how_far, layer_list, short
 from data.command.json_text import json_text
 from data.command.progress import Bar
 from data.store.stats import Subset
@@ -60,23 +60,23 @@ RUN = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ"
        "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up", "lr_decay": "lr decay"}  # fmt: skip
 
 
-def tables(results: Results) -> dict[str, list[Row]]:
+def tables(measurements: Measurements, norms: Norms) -> dict[str, list[Row]]:
     """Every table by name: lines of one shape each, as in the CSV and in metrics.json."""
-    evidence, runs = results.evidence, results.runs
-    samples = {pareto.HELD_OUT: evidence.held_out, pareto.PATCHED: evidence.patched}
+    runs = measurements.runs
+    samples = {pareto.HELD_OUT: measurements.held_out, pareto.PATCHED: measurements.patched}
     several = [(estimates, runs, sample) for sample, estimates in samples.items() if estimates]
     return {
-        "claims": [claim.line() for claim in claims(evidence)],
-        "measures": as_lines(evidence.held_out, runs),
-        "patching": as_lines(evidence.patched, runs),
-        "over_training": over_training_lines(evidence.over_training),
+        "claims": [claim.line() for claim in decide_claims(measurements)],
+        "measures": as_lines(measurements.held_out, runs),
+        "patching": as_lines(measurements.patched, runs),
+        "over_training": over_training_lines(measurements.over_training),
         "points": [line for measured in several for line in pareto.curve_lines(*measured)],
         "matched": [line for measured in several for line in pareto.matched(*measured)],
-        "features": [line for fires in results.fires for line in fires.lines()],
-        "dictionary": [one.line for one in evidence.dictionary],
-        "norms": norm_lines(results.norms),
-        "stability": results.stability,
-        "theory": theory_lines(evidence),
+        "features": [line for fires in measurements.fires for line in fires.lines()],
+        "dictionary": [one.line for one in measurements.dictionaries],
+        "norms": norm_lines(norms),
+        "stability": list(measurements.stability),
+        "theory": theory_lines(measurements),
         "runs": [run_line(run) for run in runs],
     }
 
@@ -89,39 +89,53 @@ def run_line(run: FittedRun) -> Row:
     return {"run": run.name, **own, "precision": settings["precision"], "finished": run.finished}
 
 
-def write(results: Results, out: Path, command: str, *, features: bool) -> None:
+def write(measurements: Measurements, scope: Scope, out: Path, command: str, *, features: bool) -> None:
     """Write the report into a folder; `features` says that a page of features lies beside it."""
-    found = tables(results)
+    norms = Norms.of(scope.store)
+    found = tables(measurements, norms)
     csv, pictures = out / "csv", out / "figures"
     for name, lines in found.items():
         write_file(csv / f"{name}.csv", as_csv(lines).encode())
     figures = []
-    for drawn in Bar(draw(results), desc="drawing", unit="figure"):
+    for drawn in Bar(draw(measurements, norms), desc="drawing", unit="figure"):
         png = as_png(drawn.figure)
         write_file(pictures / f"{drawn.name}.png", png)
         write_file(csv / f"{drawn.name}.csv", as_csv(drawn.lines).encode())
         shown = {"name": drawn.name, "title": drawn.title, "caption": drawn.caption}
         figures.append({**shown, "png": base64.b64encode(png).decode()})
-    write_file(out / "metrics.json", json_text(facts(results, found)).encode())
-    write_file(out / "index.html", render(results, found, figures, command, features).encode())
+    write_file(out / "metrics.json", json_text(facts(measurements, scope, found)).encode())
+    write_file(out / "index.html", render(measurements, scope, found, figures, command, features).encode())
 
 
-def facts(results: Results, found: dict[str, list[Row]]) -> Row:
+def facts(measurements: Measurements, scope: Scope, found: dict[str, list[Row]]) -> Row:
     """metrics.json: the store, what was measured, and every table."""
-    heldout = results.heldout
+    heldout, store = scope.heldout, scope.store
     return {
-        "schema": 1, "store": asdict(summarize(results.store)), "provenance": results.store.provenance,
-        "scope": {**asdict(results.scope), "held_out": heldout.n_contexts, "resampled": heldout.unit,
-                  "groups": heldout.n_groups, "clean_positions": results.clean_positions},
-        "left_out": results.left_out,
+        "schema": 1, "store": asdict(summarize(store)), "provenance": store.provenance,
+        "scope": {"held_out": heldout.n_contexts, "patched": scope.patched.n_contexts,
+                  "snapshots": scope.snapshots.n_contexts if scope.snapshots else 0, "seed": scope.seed,
+                  "keep_first": scope.keep_first, "resampled": heldout.unit, "groups": heldout.n_groups,
+                  "clean_positions": _clean_positions(measurements, scope)},
+        "left_out": list(measurements.left_out),
         **found,
     }  # fmt: skip
 
 
-def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row], command: str, features: bool) -> str:
+def _clean_positions(measurements: Measurements, scope: Scope) -> int:
+    return clean_positions(scope.store, keep_first=scope.keep_first) if measurements.patched else 0
+
+
+def render(
+    measurements: Measurements,
+    scope: Scope,
+    found: dict[str, list[Row]],
+    figures: Sequence[Row],
+    command: str,
+    features: bool,
+) -> str:
     """index.html."""
-    heldout, runs, scope = results.heldout, results.runs, results.scope
-    model = results.store.model_name
+    heldout, runs, store = scope.heldout, measurements.runs, scope.store
+    model = store.model_name
     variants = list(dict.fromkeys(run.variant for run in runs))
     overall, by_layer = (
         [line for line in found["claims"] if (line["hook"] == "all") == whole] for whole in (True, False)
@@ -135,16 +149,16 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
     compared = [{**li, "pair": f"{li['second']} − {li['first']}"} for li in found["matched"] if li["l0"] is not None]
     empty = {"matched": not compared, "claims": not found["claims"]}
     sections = [(id_, name) for id_, name in SECTIONS.items() if not empty.get(id_)]
-    over = f"; over training on {scope.snapshots}" if found["over_training"] else ""
-    clean = results.clean_positions
+    over = f"; over training on {scope.snapshots.n_contexts}" if scope.snapshots and found["over_training"] else ""
+    clean = _clean_positions(measurements, scope)
     left = f"; the first {clean} positions of each context are left clean and not counted in L0" if clean else ""
     return html.page(
         "report.html",
         title=f"{' and '.join(variants)} on {model}",
-        subtitle=_subtitle(results),
+        subtitle=_subtitle(measurements, scope),
         variants=variants,
         noisy=any(len(run.noises) > 1 for run in runs),
-        run_lines=html.table(_run_lines(results), RUNS),
+        run_lines=html.table(_run_lines(measurements), RUNS),
         sections=sections,
         features=features,
         summary=_summary(overall),
@@ -154,9 +168,9 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
         claims_by_layer=html.table(by_layer, BY_LAYER),
         figures=figures,
         unfinished=unfinished(runs),
-        left_out=notes(results.left_out),
+        left_out=notes(measurements.left_out),
         scope=f"Held-out split, {heldout.n_contexts:,} contexts.",
-        scope_patched=f"{scope.patched:,} contexts of the held-out split, evenly spaced{over}{left}.",
+        scope_patched=f"{scope.patched.n_contexts:,} contexts of the held-out split, evenly spaced{over}{left}.",
         l2=" or ".join(sorted({run.settings["objective"]["l2"] for run in runs})),
         measures=html.wide(
             measured,
@@ -175,14 +189,14 @@ def render(results: Results, found: dict[str, list[Row]], figures: Sequence[Row]
             if (own := [li for li in compared if li["sample"] == sample])
         ],
         best_values=best_values(),
-        thresholds=results.thresholds,
+        thresholds=scope.thresholds,
         dictionary=html.table(found["dictionary"], {"hook": "hook", "run": "run", **dictionary_summary.SHOWN}),
         stability=html.table(found["stability"], {key: key for key in (found["stability"] or [{}])[0]}),
         theory=html.table(found["theory"], {"step": "step", "run": "run", "hook": "hook", "value": "value"}),
         settings=html.table(found["runs"], RUN),
-        provenance=json_text(results.store.provenance),
+        provenance=json_text(store.provenance),
         run_settings=[(run.name, json_text(run.settings)) for run in runs],
-        commands="\n".join([*commands(results.store, runs), command]),
+        commands="\n".join([*commands(store, runs), command]),
     )
 
 
@@ -201,27 +215,26 @@ def _seeds(runs: Sequence[FittedRun]) -> str:
     return f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed: how much training itself varies is not in them."
 
 
-def _subtitle(results: Results) -> str:
-    heldout, runs = results.heldout, results.runs
-    rows, seeds = results.store.n_rows("train"), {run.settings["run"]["seed"] for run in runs}
+def _subtitle(measurements: Measurements, scope: Scope) -> str:
+    heldout, runs, store = scope.heldout, measurements.runs, scope.store
+    rows, seeds = store.n_rows("train"), {run.settings["run"]["seed"] for run in runs}
     totals = sorted({run.trained for run in runs})
     trained = " or ".join(f"{total:,} activations ({total / rows:.1f} epochs)" for total in totals)
     n_unfinished = sum(not run.finished for run in runs)
     trained += f", {n_unfinished} unfinished" if n_unfinished else ""
-    model = "" if results.evidence.patched else "; without the language model, so no loss, KL or score"
+    model = "" if measurements.patched else "; without the language model, so no loss, KL or score"
     return (
         f"{len(runs)} runs of {trained}, {len(hooks_of(runs))} layers, {len(seeds)} seed{'s' * (len(seeds) > 1)}; "
-        f"{results.store.dataset}, {heldout.n_rows():,} held-out rows of "
+        f"{store.dataset}, {heldout.n_rows():,} held-out rows of "
         f"{heldout.n_contexts:,} contexts, {heldout.n_groups:,} {heldout.unit}s{model}"
     )
 
 
-def _run_lines(results: Results) -> list[Row]:
+def _run_lines(measurements: Measurements) -> list[Row]:
     """What each run is, and between what its layers lie."""
-    evidence = results.evidence
 
     def spread(run: FittedRun, measure: str) -> str:
-        values = [found.value for hook in run.hooks if (found := evidence.value(run, hook, measure)) is not None]
+        values = [found.value for hook in run.hooks if (found := measurements.value(run, hook, measure)) is not None]
         values = [value for value in values if math.isfinite(value)]
         return f"{short(min(values))} to {short(max(values))}" if values else "–"
 
@@ -229,7 +242,7 @@ def _run_lines(results: Results) -> list[Row]:
         {"run": run.name, "family": family, "rows": how_far(run.trained, run.planned), "l1": run.l1,
          "lr": run.settings["run"]["lr"], "layers": len(run.hooks), "l0": spread(run, "l0"),
          "explained_variance": spread(run, "explained_variance")}
-        for family, several in evidence.families.items()
+        for family, several in measurements.families.items()
         for run in sorted(several, key=lambda run: run.l1)
     ]  # fmt: skip
 
@@ -238,7 +251,7 @@ def _ahead(matched: Sequence[Row]) -> list[Row]:
     """As people read it: in how many layers, and which; one line for a pair that overlaps in none."""
 
     def which(hooks: Sequence[str]) -> str:
-        return f"{len(hooks)}: {named(hooks)}" if hooks else "–"
+        return f"{len(hooks)}: {layer_list(hooks)}" if hooks else "–"
 
     found: dict[tuple[str, ...], Row] = {}
     for line in pareto.ahead(matched):

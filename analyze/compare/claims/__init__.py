@@ -1,34 +1,31 @@
-"""The post's claims, numbered as they come in it, each with the one statistic and margin that decide it.
+"""The post's claims, one file per number, each with the statistic and the margin that decide it.
 
-    1  suppression of NSAE is near 1, above the baseline's
-    2  over layers, the baseline's L0 grows with the inputs' mean norm, NSAE's does not; over depth it rises, then falls
-    3  L1 lies closer to L0 for NSAE
-    4  the reconstruction score is no different at the same L0, and steadier in training
-    5  NSAE's L2 is slightly higher, and takes longer
-    6  without noise the loss is gamed; more noise makes L1 more like L0
-    7  most of NSAE's features are short; some are nearly parallel; those are not the long ones
+    1  suppression.py      the suppression of NSAE is near 1, above the baseline's
+    2  l0_and_norm.py      over the layers, the baseline's L0 grows with the inputs' mean norm and NSAE's does not;
+                           over depth NSAE's L0 rises, then falls
+    3  l1_and_l0.py        L1 is closer to L0 for NSAE
+    4  score.py            the reconstruction score is the same at the same L0, and steadier during training
+    5  l2.py               NSAE's L2 is slightly higher, and converges more slowly
+    6  noise.py            without noise the loss is gamed; more noise makes L1 more like L0
+    7  features.py         most NSAE features have small norms; some are nearly parallel; those are not the ones with
+                           the largest norm
 
-Measures are with the noise off. Where families have several runs, a statistic is the mean over them.
+All measures are taken with the noise off. If a family has several runs, a statistic is the mean over them.
 
-Not here: the rule (claims.py), what is measured (evidence.py); each claim is in a file beside this one.
+To add a claim, write a file with a function `claims(measurements)` and add it to CLAIMS.
 """
 
 from __future__ import annotations
 
-from analyze.compare.claims import features, layers, performance, suppression
+from analyze.compare.claims import features, l0_and_norm, l1_and_l0, l2, noise, score, suppression
 from analyze.compare.claims.rule import Claim
-from analyze.compare.evidence import Evidence
+from analyze.measure.measurements import Measurements
 
-OF_TWO_FAMILIES = (
-    suppression.suppression, layers.agreement, performance.score, performance.steadiness, performance.error,
+CLAIMS = (
+    suppression.claims, l0_and_norm.claims, l1_and_l0.claims, score.claims, l2.claims, noise.claims, features.claims,
 )  # fmt: skip
-OF_ALL = (layers.l0_over_layers, features.noise, features.dictionary)
 
 
-def claims(evidence: Evidence) -> list[Claim]:
-    """All claims by number; where a claim is a mean over layers, each layer's own come after it."""
-    found = [claim for rule in OF_ALL for claim in rule(evidence)]
-    for rule in OF_TWO_FAMILIES:
-        for name, baseline, nsae in evidence.pairs():
-            found += rule(evidence, name, baseline, nsae)
-    return sorted(found, key=lambda claim: claim.number)
+def decide_claims(measurements: Measurements) -> list[Claim]:
+    """Decide all claims, by number. A claim about the mean over layers is followed by the same claim per layer."""
+    return [claim for claims in CLAIMS for claim in claims(measurements)]

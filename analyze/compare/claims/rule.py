@@ -1,57 +1,72 @@
-"""The rule by which a claim is decided: an interval against a margin, and nothing else.
+"""The rule that decides every claim: compare the 95 % interval of its statistic with its margin.
 
-    holds             the whole interval lies beyond the margin (or within it, for a claim of no difference)
-    does not hold     it lies on the other side
-    not enough data   it lies across, or what the statistic needs is not there, or the interval is by resampling so few
-                      documents or layers that it is too narrow (with 4, a 95 % interval covers the truth in 79 of 100
-                      cases, with 12 in 92)
+    holds             the whole interval lies beyond the margin (or, for a claim of equivalence, within ±margin)
+    does not hold     the whole interval lies on the other side
+    not enough data   the interval includes the margin, the statistic could not be computed, or the interval comes from
+                      resampling too few documents or layers and is too narrow (with 4, a 95 % interval covers the
+                      truth in 79 of 100 cases, with 12 in 92)
 
-A claim of no difference in several places (layers, runs) holds where it holds in each, and does not where it does not
-in one: in their mean, differences would cancel.
+A claim of equivalence over several layers or runs holds if it holds in each, and does not hold if it does not hold in
+one, because opposite differences would cancel in the mean.
 
-Where a run is not trained to its end, there is no verdict, and the note names the run: what it measures is of an SAE
-that is not done.
+A claim that uses an unfinished run has no verdict; its note names the run.
 
-One seed hides how much training itself varies; intervals are over documents, or over layers where it is said.
-
-Not here: what the post claims, and the statistic of each (post/).
+Intervals are over documents, or over layers where the statistic says so. They do not include the variation between
+seeds.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from analyze.runs.progress import unfinished
 from analyze.runs.trained_run import FittedRun
-from analyze.statistics import bootstrap
-from analyze.statistics.bootstrap import Float
 from analyze.statistics.estimates import Estimate
-from analyze.tables import Row, layers
+from analyze.tables import Row
 
 UNFINISHED: Literal["no verdict: unfinished runs"] = "no verdict: unfinished runs"
 Verdict = Literal["holds", "does not hold", "not enough data", "no verdict: unfinished runs"]
+COUNTED_AS: dict[Verdict, str] = {
+    "holds": "holds in", "does not hold": "does not in", "not enough data": "undecided in", UNFINISHED: "no verdict in",
+}  # fmt: skip
 
-FEWEST_GROUPS = 10  # documents or layers, for an interval to decide anything
-FEWEST_TO_FIT = 3  # of a line through them, whatever it is worth
+ALL_LAYERS = "all"
+FEWEST_GROUPS = 10  # fewest documents or layers with a usable interval
+
+
+@dataclass(frozen=True)
+class ClaimHeader:
+    """What a claim states and compares, before it is decided.
+
+    number: the claim's number in the post.
+    claim: the statement, in a sentence.
+    compared: names of the families that are compared.
+    runs: all runs that the statistic uses.
+    hook: the layer, or ALL_LAYERS.
+    """
+
+    number: int
+    claim: str
+    compared: str
+    runs: Sequence[FittedRun]
+    hook: str = ALL_LAYERS
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, of what it is made, the statistic that it comes down to, and what became of it."""
+    """A claim, what it compares, the statistic that decides it, and the verdict."""
 
-    number: int  # of the post's claims, in FACTS' order
+    number: int
     claim: str
-    of: str  # the runs that are compared, by family
-    hook: str  # or `all`: over all of them
+    compared: str
+    hook: str
     statistic: str
-    margin: str
+    criterion: str  # which values of the statistic fulfil the claim
     value: float | None
     low: float | None
     high: float | None
@@ -59,119 +74,91 @@ class Claim:
     note: str = ""
 
     def line(self) -> Row:
-        return dict(vars(self))
+        """Return the claim as a line of the table `claims`."""
+        return {
+            "number": self.number, "claim": self.claim, "of": self.compared, "hook": self.hook,
+            "statistic": self.statistic, "margin": self.criterion, "value": self.value, "low": self.low,
+            "high": self.high, "verdict": self.verdict, "note": self.note,
+        }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a claim says, of which families, and all runs that its statistic is made of."""
+def decide_above(
+    header: ClaimHeader, statistic: str, estimate: Estimate | None, margin: float, *, note: str = ""
+) -> Claim:
+    """Decide a claim that the statistic is greater than the margin; `estimate` None: it could not be computed."""
 
-    number: int
-    claim: str
-    of: str
-    runs: Sequence[FittedRun]
-    hook: str = "all"
+    def verdict_of(low: float, high: float) -> Verdict:
+        return above(low, high, margin)
+
+    parts = [] if estimate is None else [estimate]
+    return _decide(header, statistic, estimate, f"more than {margin:g}", verdict_of, parts, note)
 
 
-def beyond(low: float, high: float, margin: float) -> Verdict:
-    """Of a claim that something is more than a margin."""
+def decide_equivalent(
+    header: ClaimHeader, statistic: str, estimate: Estimate | None, margin: float, *,
+    each: Sequence[Estimate] = (), note: str = "",
+) -> Claim:  # fmt: skip
+    """Decide a claim that the statistic is 0, up to ±margin; `estimate` None: it could not be computed.
+
+    If `estimate` is a mean, `each` are the estimates that it is the mean of: they decide in its place.
+    """
+
+    def verdict_of(low: float, high: float) -> Verdict:
+        return equivalent(low, high, margin)
+
+    parts = each or ([] if estimate is None else [estimate])
+    criterion = f"{'each ' * bool(each)}within ±{margin:g}"
+    return _decide(header, statistic, estimate, criterion, verdict_of, parts, note)
+
+
+def above(low: float, high: float, margin: float) -> Verdict:
+    """Return the verdict of a claim that something is greater than the margin, from its interval."""
     if low > margin:
         return "holds"
     return "does not hold" if high <= margin else "not enough data"
 
 
-def within(low: float, high: float, margin: float) -> Verdict:
-    """Of a claim that something is nothing: its interval must lie in ±margin; not being significant is not enough."""
+def equivalent(low: float, high: float, margin: float) -> Verdict:
+    """Return the verdict of an equivalence claim, from its interval: the whole interval must lie within ±margin.
+
+    Non-significance is not enough.
+    """
     if -margin < low and high < margin:
         return "holds"
     return "does not hold" if low > margin or high < -margin else "not enough data"
 
 
-def decided(
-    subject: Subject, statistic: str, found: Estimate | None, margin: float, *, none: bool = False,
-    parts: Sequence[Estimate] = (), note: str = "",
+def _decide(
+    header: ClaimHeader, statistic: str, estimate: Estimate | None, criterion: str,
+    verdict_of: Callable[[float, float], Verdict], parts: Sequence[Estimate], note: str,
 ) -> Claim:  # fmt: skip
-    """A claim on an estimate: that it is beyond the margin, or (`none`) within it on both sides of 0.
-
-    Of a mean that is claimed to be nothing, `parts` are what it is the mean of, on which it is decided.
-    """
-    sign = f"{'each ' * bool(parts)}within ±{margin:g}" if none else f"more than {margin:g}"
-    about = (subject.number, subject.claim, subject.of, subject.hook, statistic, sign)
-    value = None if found is None else found.value
-    if found is None or not np.isfinite(found.replicates).all():
-        low, high = None, None
-    else:
-        low, high = found.interval
-    missing = unfinished(subject.runs)
-    if missing:
-        note = "; ".join(filter(None, (f"unfinished: {missing}", note)))
-        return Claim(*about, value, low, high, UNFINISHED, note)
-    if found is None or low is None or high is None:
-        return Claim(*about, value, low, high, "not enough data", note)
+    """Decide a claim: it holds if each of its parts fulfils the criterion."""
+    value = None if estimate is None else estimate.value
+    low, high = None, None
+    if estimate is not None and np.isfinite(estimate.replicates).all():
+        low, high = estimate.interval
     verdict: Verdict = "not enough data"
-    if found.groups >= FEWEST_GROUPS:
-        verdicts = [(within if none else beyond)(*part.interval, margin) for part in parts or (found,)]
-        verdict = next((v for v in ("does not hold", "not enough data") if v in verdicts), "holds")
-    else:
-        note = "; ".join(filter(None, (note, f"an interval over {found.groups:g} groups decides nothing")))
-    return Claim(*about, value, low, high, verdict, note)
+    missing = unfinished(header.runs)
+    if missing:
+        verdict, note = UNFINISHED, join_notes(f"unfinished: {missing}", note)
+    elif estimate is not None and low is not None:
+        if estimate.groups < FEWEST_GROUPS:
+            note = join_notes(note, f"too few documents or layers ({estimate.groups:g}) for a verdict")
+        else:
+            verdicts = [verdict_of(*part.interval) for part in parts]
+            verdict = next((v for v in ("does not hold", "not enough data") if v in verdicts), "holds")
+    return Claim(
+        header.number, header.claim, header.compared, header.hook, statistic, criterion, value, low, high, verdict, note
+    )
 
 
-def by_layer(each: Sequence[Claim]) -> str:
-    """In how many layers a claim holds, does not, and is undecided: what a mean over layers hides."""
-    counts = Counter(claim.verdict for claim in each)
-    says: dict[Verdict, str] = {
-        "holds": "holds in", "does not hold": "does not in", "not enough data": "undecided in",
-        UNFINISHED: "no verdict in",
-    }  # fmt: skip
-    return "by layer: " + ", ".join(f"{words} {counts[v]}" for v, words in says.items() if counts[v]) if each else ""
+def join_notes(*notes: str) -> str:
+    """Join the notes that are not empty."""
+    return "; ".join(filter(None, notes))
 
 
-def named(hooks: Sequence[str]) -> str:
-    """Layers by their numbers: layers 2, 4."""
-    return f"layer{'s' * (len(hooks) > 1)} {', '.join(layers(hooks))}"
-
-
-@dataclass(frozen=True)
-class Relation:
-    """How log L0 goes with log mean norm over layers: the slope by least squares, its replicates over resampled
-    layers, the permutation p of no relation, and Spearman's ρ."""
-
-    slope: Estimate
-    intercept: float
-    p: float
-    rho: float
-
-
-def relation(norms: Float, l0: Float, *, seed: int = 0, resamples: int = bootstrap.RESAMPLES) -> Relation | None:
-    """Of mean norms [layers] and L0 [layers]; None with fewer than FEWEST_TO_FIT, or where an L0 is 0.
-
-    Two relations over the same layers, with one seed, are resampled alike.
-    """
-    if len(norms) < FEWEST_TO_FIT or not (l0 > 0).all():
-        return None
-    x, y = np.log(norms), np.log(l0)
-    rng = np.random.default_rng(seed)
-    picks = layer_picks(x, rng, resamples)
-    value = float(_slope(x, y))
-    shuffled = np.stack([rng.permutation(y) for _ in range(resamples)])
-    p = (1 + np.sum(np.abs(_slope(np.broadcast_to(x, shuffled.shape), shuffled)) >= abs(value))) / (1 + resamples)
-    rho = spearmanr(x, y).statistic
-    slope = Estimate(value, np.asarray(_slope(x[picks], y[picks])), len(x))
-    return Relation(slope, float(y.mean() - value * x.mean()), float(p), float(rho))
-
-
-def _slope(x: Float, y: Float) -> Float:
-    """Least squares along the last axis."""
-    dx = x - x.mean(axis=-1, keepdims=True)
-    return np.asarray((dx * (y - y.mean(axis=-1, keepdims=True))).sum(axis=-1) / np.square(dx).sum(axis=-1))
-
-
-def layer_picks(
-    x: Float, rng: np.random.Generator, resamples: int = bootstrap.RESAMPLES, *, at_least: int = 2
-) -> NDArray[np.int64]:
-    """Layers drawn with repetition, int64 [resamples, layers], with at least so many different x, which a fit needs."""
-    picks = rng.integers(len(x), size=(resamples, len(x)))
-    while (few := 1 + (np.diff(np.sort(x[picks])) > 0).sum(axis=1) < at_least).any():
-        picks[few] = rng.integers(len(x), size=(int(few.sum()), len(x)))
-    return picks
+def count_by_layer(claims: Sequence[Claim]) -> str:
+    """Return in how many layers a claim holds, does not hold and is undecided, which its mean over layers hides."""
+    counts = Counter(claim.verdict for claim in claims)
+    parts = [f"{words} {counts[verdict]}" for verdict, words in COUNTED_AS.items() if counts[verdict]]
+    return f"by layer: {', '.join(parts)}" if parts else ""

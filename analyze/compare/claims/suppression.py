@@ -1,62 +1,85 @@
-"""Claim 1: what NSAE reconstructs is not too short, and the baseline's is."""
+"""Claim 1: the baseline's reconstructions are too short; NSAE's are less so.
+
+Two runs are compared where they explain nearly the same share of the variance.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 
-from analyze.compare.claims.rule import Claim, Subject, by_layer, decided, named
-from analyze.compare.evidence import Evidence
+from analyze.compare.claims.rule import Claim, ClaimHeader, count_by_layer, decide_above, join_notes
+from analyze.measure.measurements import Measurements
+from analyze.runs.families import FamilyPair
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.estimates import Estimate, difference, mean_of
-from analyze.tables import short
+from analyze.tables import layer_list, short
 
 MARGIN = 0.02
-GAP = 0.05  # of explained variance: runs further apart say nothing about suppression at the same one
-Runs = list[FittedRun]
+MAX_GAP = 0.05  # largest difference in explained variance of two runs that are compared
+SYMBOLS = {"suppression": "Σ‖x̂‖/Σ‖x‖", "gamma": "γ"}
 
 
-def suppression(evidence: Evidence, name: str, baseline: Runs, nsae: Runs) -> Iterator[Claim]:
-    runs = [*baseline, *nsae]
-    closest = {hook: _closest(evidence, hook, baseline, nsae) for hook in evidence.hooks}
-    for measure, sign in (("suppression", "Σ‖x̂‖/Σ‖x‖"), ("gamma", "γ")):
-        claim = f"{sign} of NSAE is above the baseline's"
-        statistic = f"difference of {sign}, at the closest explained variance"
-        by_hook: dict[str, tuple[Estimate, str]] = {}
-        for hook, pair in closest.items():
-            if pair is not None:
-                one, other, explains, at_l0 = pair
-                first, second = evidence.value(one, hook, measure), evidence.value(other, hook, measure)
-                if first is not None and second is not None:
-                    note = (
-                        f"{short(second.value)} of {other.name}, {short(first.value)} of {one.name}, which explain "
-                        f"{explains[1]:.3f} and {explains[0]:.3f} at L0 {short(at_l0[1])} and {short(at_l0[0])}"
-                    )
-                    by_hook[hook] = difference(second, first), note
-        mean = mean_of([estimate for estimate, _ in by_hook.values()])
-        each = [
-            decided(Subject(1, claim, name, runs, hook), statistic, estimate, MARGIN, note=note)
-            for hook, (estimate, note) in by_hook.items()
-        ]
-        missing = [hook for hook in closest if hook not in by_hook]
-        apart = f"no runs within {GAP} of explained variance: {named(missing)}" if missing else ""
-        note = "; ".join(filter(None, (by_layer(each), apart)))
-        yield decided(Subject(1, claim, name, runs), f"mean over layers of the {statistic}", mean, MARGIN, note=note)
-        yield from each
+def claims(measurements: Measurements) -> Iterator[Claim]:
+    for pair in measurements.pairs():
+        matches = {hook: _closest(measurements, hook, pair) for hook in measurements.hooks}
+        for measure, symbol in SYMBOLS.items():
+            yield from _above_the_baseline(measurements, pair, matches, measure, symbol)
 
 
-Pair = tuple[FittedRun, FittedRun, tuple[float, ...], tuple[float, ...]]
+@dataclass(frozen=True)
+class Match:
+    """A baseline and an NSAE run, with the explained variance and L0 of each."""
+
+    baseline: FittedRun
+    nsae: FittedRun
+    explained: tuple[float, float]
+    l0: tuple[float, float]
 
 
-def _closest(evidence: Evidence, hook: str, ones: Runs, others: Runs) -> Pair | None:
-    """The two runs whose explained variances at a hook are closest, with these and their L0; None beyond GAP."""
+def _closest(measurements: Measurements, hook: str, pair: FamilyPair) -> Match | None:
+    """Return the two runs whose explained variances at a hook are closest; None if all differ by over MAX_GAP."""
+    matches = []
+    for baseline, nsae in product(pair.baseline, pair.nsae):
+        explained, l0 = (
+            [measurements.value(run, hook, measure) for run in (baseline, nsae)]
+            for measure in ("explained_variance", "l0")
+        )
+        if explained[0] and explained[1] and l0[0] and l0[1]:
+            match = Match(
+                baseline, nsae, (explained[0].value, explained[1].value), (l0[0].value, l0[1].value)
+            )  # fmt: skip
+            if abs(match.explained[0] - match.explained[1]) <= MAX_GAP:
+                matches.append(match)
+    return min(matches, key=lambda match: abs(match.explained[0] - match.explained[1]), default=None)
 
-    def values(measure: str, *runs: FittedRun) -> tuple[float, ...]:
-        return tuple(found.value for run in runs if (found := evidence.value(run, hook, measure)) is not None)
 
-    pairs = []
-    for one, other in product(ones, others):
-        explained, l0 = values("explained_variance", one, other), values("l0", one, other)
-        if len(explained) == len(l0) == 2 and abs(explained[0] - explained[1]) <= GAP:
-            pairs.append((one, other, explained, l0))
-    return min(pairs, key=lambda pair: abs(pair[2][0] - pair[2][1]), default=None)
+def _above_the_baseline(
+    measurements: Measurements, pair: FamilyPair, matches: dict[str, Match | None], measure: str, symbol: str
+) -> Iterator[Claim]:
+    """Decide that NSAE's measure is above the baseline's: in the mean over layers, and per layer."""
+    claim = f"{symbol} of NSAE is above the baseline's"
+    statistic = f"difference of {symbol}, at the closest explained variance"
+    differences: dict[str, Estimate] = {}
+    per_layer = []
+    for hook, match in matches.items():
+        if match is None:
+            continue
+        baseline, nsae = (measurements.value(run, hook, measure) for run in (match.baseline, match.nsae))
+        if baseline is not None and nsae is not None:
+            differences[hook] = difference(nsae, baseline)
+            note = (
+                f"{short(nsae.value)} of {match.nsae.name}, {short(baseline.value)} of {match.baseline.name}, which "
+                f"explain {match.explained[1]:.3f} and {match.explained[0]:.3f} at L0 {short(match.l0[1])} and "
+                f"{short(match.l0[0])}"
+            )
+            header = ClaimHeader(1, claim, pair.name, pair.runs, hook)
+            per_layer.append(decide_above(header, statistic, differences[hook], MARGIN, note=note))
+    missing = [hook for hook in matches if hook not in differences]
+    unmatched = f"no runs within {MAX_GAP} of explained variance: {layer_list(missing)}" if missing else ""
+    yield decide_above(
+        ClaimHeader(1, claim, pair.name, pair.runs), f"mean over layers of the {statistic}",
+        mean_of(list(differences.values())), MARGIN, note=join_notes(count_by_layer(per_layer), unmatched),
+    )  # fmt: skip
+    yield from per_layer

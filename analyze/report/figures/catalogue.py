@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from analyze.compare import pareto
-from analyze.compare.claims.layers import relation_of
-from analyze.compare.evidence import Evidence
-from analyze.measure.norms import histogram_lines, norm_lines
+from analyze.compare.claims.l0_and_norm import fit_l0_to_norm
+from analyze.measure.measurements import Measurements
+from analyze.measure.norms import Norms, histogram_lines, norm_lines
 from analyze.measure.over_training import over_training_lines
-from analyze.report.figures import activation, dictionary, layers, norms
+from analyze.report.figures import activation, dictionary, layers
+from analyze.report.figures import norms as norms_figure
 from analyze.report.figures import pareto as pareto_figure
 from analyze.report.figures import training as training_figure
-from analyze.report.results import Results
 from analyze.runs import training_curves
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.estimates import Key
@@ -40,42 +40,41 @@ class Drawn:
     lines: Sequence[Row]
 
 
-def draw(results: Results) -> Iterator[Drawn]:
+def draw(measurements: Measurements, norms: Norms) -> Iterator[Drawn]:
     """All figures, one after the other: the caller saves and closes each."""
-    evidence = results.evidence
     families = {
-        name: [run.name for run in sorted(runs, key=lambda run: run.l1)] for name, runs in evidence.families.items()
+        name: [run.name for run in sorted(runs, key=lambda run: run.l1)] for name, runs in measurements.families.items()
     }
-    yield from _norms(results)
-    yield from _training(evidence, families)
-    yield from _layers(results, families)
-    yield from _snapshots(evidence, families)
-    yield from _dictionary(results)
-    yield from _pareto(evidence)
+    yield from _norms(measurements, norms)
+    yield from _training(measurements, families)
+    yield from _layers(measurements, families)
+    yield from _snapshots(measurements, families)
+    yield from _dictionary(measurements)
+    yield from _pareto(measurements)
 
 
 Families = dict[str, list[str]]
 
 
-def noisy(evidence: Evidence) -> bool:
+def noisy(measurements: Measurements) -> bool:
     """Whether a run was trained with noise, so that it is measured with noise off and on."""
-    return any(len(run.noises) > 1 for run in evidence.runs)
+    return any(len(run.noises) > 1 for run in measurements.runs)
 
 
-def has(evidence: Evidence, variant: str) -> bool:
+def has(measurements: Measurements, variant: str) -> bool:
     """Whether a run of this architecture is in the report."""
-    return any(run.variant == variant for run in evidence.runs)
+    return any(run.variant == variant for run in measurements.runs)
 
 
-def _norms(results: Results) -> Iterator[Drawn]:
-    lines, histogram = norm_lines(results.norms), histogram_lines(results.norms)
+def _norms(measurements: Measurements, norms: Norms) -> Iterator[Drawn]:
+    lines, histogram = norm_lines(norms), histogram_lines(norms)
     yield Drawn(
         "figure_03_norms", "Figures 3 and 4. Norms of the activations, layer by layer",
         "Left: the distribution of ‖x‖₂ over the training split, a line a layer. Right: its mean, and the "
         "range from its 5 % to its 95 % quantile, with and without position 0 of each context.",
-        norms.norms(lines, histogram), histogram,
+        norms_figure.norms(lines, histogram), histogram,
     )  # fmt: skip
-    sigmas = [float(run.settings["run"]["sigma"]) for run in results.runs if run.variant == "nsae"]
+    sigmas = [float(run.settings["run"]["sigma"]) for run in measurements.runs if run.variant == "nsae"]
     if any(sigmas):
         lines = activation.activation_lines()
         yield Drawn(
@@ -85,8 +84,8 @@ def _norms(results: Results) -> Iterator[Drawn]:
         )  # fmt: skip
 
 
-def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
-    lines = training_curves.curve_lines(evidence.training)
+def _training(measurements: Measurements, families: Families) -> Iterator[Drawn]:
+    lines = training_curves.curve_lines(measurements.training)
     held_out = [line for line in lines if line["split"] == "heldout"]
     for number, measure in ((1, "l1"), (2, "l0")):
         here = [line for line in as_trained(lines) if line["measure"] == measure and line["value"] > 0]
@@ -94,7 +93,7 @@ def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
             where = "training batches" if here[0]["split"] == "train" else "the held-out split"
             yield Drawn(
                 f"figure_{number:02}_{measure}", f"Figure {number}. {title_of(measure)} over training, by layer",
-                f"On {where}{', NSAE with its noise' * noisy(evidence)}; a line a layer, a panel a run.",
+                f"On {where}{', NSAE with its noise' * noisy(measurements)}; a line a layer, a panel a run.",
                 training_figure.by_layer(here, measure), here,
             )  # fmt: skip
     for name, title, measures in (
@@ -105,7 +104,7 @@ def _training(evidence: Evidence, families: Families) -> Iterator[Drawn]:
         if here:
             yield Drawn(
                 name, title, "Held-out split, mean over the layers that all runs have. "
-                f"{'NSAE with noise off (solid) and on (dotted). ' * noisy(evidence)}Runs differ in L0, so heights "
+                f"{'NSAE with noise off (solid) and on (dotted). ' * noisy(measurements)}Runs differ in L0, so heights "
                 "alone rank no architecture.",
                 training_figure.means(here, families, measures), here,
             )  # fmt: skip
@@ -121,17 +120,16 @@ def as_trained(lines: Sequence[Row]) -> list[Row]:
     return max(several, key=len)
 
 
-def _layers(results: Results, families: Families) -> Iterator[Drawn]:
-    evidence = results.evidence
+def _layers(measurements: Measurements, families: Families) -> Iterator[Drawn]:
     family_of = {run: family for family, runs in families.items() for run in runs}
     points, fits = [], []
-    for run in evidence.runs:
+    for run in measurements.runs:
         for hook in run.hooks:
-            l0 = evidence.value(run, hook, "l0")
+            l0 = measurements.value(run, hook, "l0")
             if l0 is not None and l0.value > 0:
                 about = {"run": run.name, "family": family_of[run.name], "hook": hook}
-                points.append({**about, "mean_norm": evidence.mean_norm[hook], "l0": l0.value})
-        fits += _fit(evidence, run)
+                points.append({**about, "mean_norm": measurements.mean_norm[hook], "l0": l0.value})
+        fits += _fit(measurements, run)
     by_run = {fit["run"]: fit for fit in fits}
     unknown = dict.fromkeys(("slope", "low", "high", "p", "rho", "intercept"))
     if points:
@@ -145,28 +143,29 @@ def _layers(results: Results, families: Families) -> Iterator[Drawn]:
     lines = [
         {"run": run.name, "hook": hook, "noise": noise, "measure": measure, "value": estimate.value,
          "low": estimate.interval[0], "high": estimate.interval[1]}
-        for measure in ("l0", "l1") for run in evidence.runs for noise in (False, True) for hook in run.hooks
-        if (estimate := evidence.held_out.get(Key(run.name, hook, noise, Subset.ALL, measure))) and estimate.value > 0
+        for measure in ("l0", "l1") for run in measurements.runs for noise in (False, True) for hook in run.hooks
+        if (estimate := measurements.held_out.get(Key(run.name, hook, noise, Subset.ALL, measure)))
+        and estimate.value > 0
     ]  # fmt: skip
     only_l0 = [line for line in lines if line["measure"] == "l0"]
     if only_l0:
         yield Drawn(
             "figure_08_l0", "Figure 8. L0 over the layers",
-            f"Held-out split{'; NSAE with noise off (solid) and on' * noisy(evidence)}.",
+            f"Held-out split{'; NSAE with noise off (solid) and on' * noisy(measurements)}.",
             layers.over_layers(only_l0, families, {"l0": measure_of("l0").axis_label}, log=True), only_l0,
         )  # fmt: skip
         off = [line for line in lines if not line["noise"]]
         yield Drawn(
             "figure_09_l1_beside_l0", "Figure 9. L1 beside L0",
             "L1 solid, L0 dashed." + " The baseline's L1 has the activations' units, so how steady their ratio is over "
-            "the layers says more than how near they are." * has(evidence, "baseline"),
+            "the layers says more than how near they are." * has(measurements, "baseline"),
             layers.l1_beside_l0(off, families), off,
         )  # fmt: skip
-    batch, judged = results.fires[0].all.batch, results.fires[0].all.rows
+    batch, judged = measurements.fires[0].all.batch, measurements.fires[0].all.rows
     silent, dead = f"features silent in a batch of {batch}", "dead fraction"
     activity = [
         {"run": one.run.name, "hook": one.hook, "noise": one.noise, "rows": judged, "measure": name, "value": value}
-        for one in results.fires
+        for one in measurements.fires
         for name, value in ((silent, one.all.silent), (dead, one.all.dead))
     ]
     yield Drawn(
@@ -177,8 +176,8 @@ def _layers(results: Results, families: Families) -> Iterator[Drawn]:
     )  # fmt: skip
 
 
-def _fit(evidence: Evidence, run: FittedRun) -> list[Row]:
-    found = relation_of(evidence, run)
+def _fit(measurements: Measurements, run: FittedRun) -> list[Row]:
+    found = fit_l0_to_norm(measurements, run)
     if found is None:
         return []
     low, high = found.slope.interval
@@ -186,8 +185,8 @@ def _fit(evidence: Evidence, run: FittedRun) -> list[Row]:
     return [{**about, "intercept": found.intercept}]
 
 
-def _snapshots(evidence: Evidence, families: Families) -> Iterator[Drawn]:
-    lines = over_training_lines(evidence.over_training)
+def _snapshots(measurements: Measurements, families: Families) -> Iterator[Drawn]:
+    lines = over_training_lines(measurements.over_training)
     if not lines:
         return
     score = [line for line in lines if line["measure"] in ("score", "kl")]
@@ -196,7 +195,7 @@ def _snapshots(evidence: Evidence, families: Families) -> Iterator[Drawn]:
         "Of the weights kept over training, mean over the layers, on few contexts: see the scope. Right: KL.",
         training_figure.means(score, families, ("score", "kl")), score,
     )  # fmt: skip
-    closest = closest_in_l0(evidence)
+    closest = closest_in_l0(measurements)
     if closest is not None:
         hook, *runs = closest
         here = [li for li in lines if li["hook"] == hook and li["run"] in runs and not li["noise"]]
@@ -207,22 +206,22 @@ def _snapshots(evidence: Evidence, families: Families) -> Iterator[Drawn]:
         )  # fmt: skip
 
 
-def closest_in_l0(evidence: Evidence) -> tuple[str, str, str] | None:
+def closest_in_l0(measurements: Measurements) -> tuple[str, str, str] | None:
     """(hook, baseline's run, NSAE's run) whose L0, noise off, differ by the smallest factor; None without such."""
     found: list[tuple[float, tuple[str, str, str]]] = []
-    for _, baseline, nsae in evidence.pairs():
-        for one in baseline:
-            for other in nsae:
+    for pair in measurements.pairs():
+        for one in pair.baseline:
+            for other in pair.nsae:
                 for hook in one.hooks:
-                    first, second = evidence.value(one, hook, "l0"), evidence.value(other, hook, "l0")
+                    first, second = measurements.value(one, hook, "l0"), measurements.value(other, hook, "l0")
                     if first and second and first.value > 0 and second.value > 0:
                         apart = max(first.value / second.value, second.value / first.value)
                         found.append((apart, (hook, one.name, other.name)))
     return min(found)[1] if found else None
 
 
-def _dictionary(results: Results) -> Iterator[Drawn]:
-    lines = [line for one in results.evidence.dictionary for line in one.histograms]
+def _dictionary(measurements: Measurements) -> Iterator[Drawn]:
+    lines = [line for one in measurements.dictionaries for line in one.histograms]
     for name, title, of, label, log_x, log_y in (
         ("figure_12_norms", "Figure 12. Norms of live features", "norms of live features", "‖W_dec‖₂ of a feature",
          True, False),
@@ -239,12 +238,12 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
         if here:
             yield Drawn(
                 name, title, "A panel a run, a line a layer."
-                + " The baseline's features have norm 1 by construction." * has(results.evidence, "baseline"),
+                + " The baseline's features have norm 1 by construction." * has(measurements, "baseline"),
                 dictionary.histograms(here, label, log_x=log_x, log_y=log_y), here,
             )  # fmt: skip
     density = [
         {"run": one.run.name, "hook": one.hook, "low": 10**low, "high": 10**high, "count": count}
-        for one in results.fires if not one.noise
+        for one in measurements.fires if not one.noise
         for line in one.lines() if line["subset"] == Subset.ALL
         for low, high, count in zip(
             line["density_log10_edges"][:-1], line["density_log10_edges"][1:], line["density_features"], strict=True
@@ -257,12 +256,12 @@ def _dictionary(results: Results) -> Iterator[Drawn]:
         )  # fmt: skip
 
 
-def _pareto(evidence: Evidence) -> Iterator[Drawn]:
+def _pareto(measurements: Measurements) -> Iterator[Drawn]:
     for sample, estimates, measures in (
-        (pareto.HELD_OUT, evidence.held_out, measures_on(Sample.HELD_OUT, Shown.AT_EQUAL_L0)),
-        (pareto.PATCHED, evidence.patched, measures_on(Sample.PATCHED, Shown.AT_EQUAL_L0)),
+        (pareto.HELD_OUT, measurements.held_out, measures_on(Sample.HELD_OUT, Shown.AT_EQUAL_L0)),
+        (pareto.PATCHED, measurements.patched, measures_on(Sample.PATCHED, Shown.AT_EQUAL_L0)),
     ):
-        lines = pareto.curve_lines(estimates, evidence.runs, sample) if estimates else []
+        lines = pareto.curve_lines(estimates, measurements.runs, sample) if estimates else []
         for measure in measures:
             here = [line for line in lines if line["measure"] == measure]
             if here:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyze.compare.claims import claims
+from analyze.compare.claims import decide_claims
 from analyze.compare.claims.rule import Claim
-from analyze.compare.evidence import Evidence, kind_of
 from analyze.measure.dictionary_summary import Portrait
+from analyze.measure.measurements import Measurements
+from analyze.runs.families import kind_of
 from analyze.runs.trained_run import FittedRun
 from analyze.runs.training_curves import Curve
 from analyze.statistics.estimates import Estimate, Estimates, Key
@@ -71,12 +72,12 @@ def held_out(slope: float = 0.6, suppression: float = 0.05, l2: float = 1.1) -> 
     }  # fmt: skip
 
 
-def verdicts(evidence: Evidence, words: str, hook: str = "all") -> list[str]:
-    return [c.verdict for c in claims(evidence) if words in c.claim and c.hook == hook]
+def verdicts(measurements: Measurements, words: str, hook: str = "all") -> list[str]:
+    return [c.verdict for c in decide_claims(measurements) if words in c.claim and c.hook == hook]
 
 
-def evidence(**changes: Any) -> Evidence:
-    return replace(Evidence(RUNS, NORMS, held_out()), **changes)
+def made_up(**changes: Any) -> Measurements:
+    return replace(Measurements(RUNS, NORMS, held_out()), **changes)
 
 
 def test_run_kinds_follow_from_the_settings() -> None:
@@ -91,14 +92,14 @@ def test_run_kinds_follow_from_the_settings() -> None:
     ("gain", "verdict"), [(0.05, "holds"), (-0.05, "does not hold"), (0.02, "not enough data")]
 )  # fmt: skip
 def test_claim_1_is_decided_at_the_closest_explained_variance(gain: float, verdict: str) -> None:
-    found = evidence(held_out=held_out(suppression=gain))
+    found = made_up(held_out=held_out(suppression=gain))
     for hook in ("all", HOOKS[3]):
         assert verdicts(found, "Σ‖x̂‖/Σ‖x‖ of NSAE", hook) == [verdict]
         assert verdicts(found, "γ of NSAE", hook) == [verdict]
-    one = next(c for c in claims(found) if c.hook == HOOKS[0])
+    one = next(c for c in decide_claims(found) if c.hook == HOOKS[0])
     assert "of n" in one.note
     assert "which explain 0.500 and 0.500 at L0" in one.note
-    whole = next(c for c in claims(found) if c.hook == "all" and c.number == 1)
+    whole = next(c for c in decide_claims(found) if c.hook == "all" and c.number == 1)
     assert whole.note.startswith(
         {"holds": "by layer: holds in 12", "does not hold": "by layer: does not in 12"}.get(
             verdict, "by layer: undecided in 12"
@@ -108,7 +109,7 @@ def test_claim_1_is_decided_at_the_closest_explained_variance(gain: float, verdi
 
 def test_claim_1_leaves_out_layers_without_runs_of_similar_explained_variance() -> None:
     apart = measured(RUNS, "explained_variance", lambda r, i: 0.9 if i and r.variant == "nsae" else 0.5, 1e-4)
-    found = claims(evidence(held_out=held_out() | apart))
+    found = decide_claims(made_up(held_out=held_out() | apart))
     assert {c.hook for c in found if c.number == 1} == {"all", HOOKS[0]}
     assert {c.note for c in found if c.number == 1 and c.hook == "all"} == {
         "by layer: holds in 1; no runs within 0.05 of explained variance: layers 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
@@ -116,29 +117,29 @@ def test_claim_1_leaves_out_layers_without_runs_of_similar_explained_variance() 
 
 
 def test_claim_2_tells_a_slope_from_none() -> None:
-    found = evidence()
+    found = made_up()
     assert verdicts(found, "the baseline's L0 grows") == ["holds"]
     assert verdicts(found, "NSAE's L0 has no relation") == ["holds"]
     assert verdicts(found, "the baseline's slope is above") == ["holds"]
-    flat = evidence(held_out=held_out(slope=0.0))
+    flat = made_up(held_out=held_out(slope=0.0))
     assert verdicts(flat, "the baseline's L0 grows") == ["does not hold"]
-    slope = next(c for c in claims(found) if "the baseline's L0 grows" in c.claim).value
+    slope = next(c for c in decide_claims(found) if "the baseline's L0 grows" in c.claim).value
     assert slope == pytest.approx(0.6, abs=0.01)
 
 
 def test_claim_2_needs_ten_layers_in_each_run() -> None:
     few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in NSAES]
-    found = evidence(runs=[*BASELINES, *few])
+    found = made_up(runs=[*BASELINES, *few])
     assert verdicts(found, "NSAE's L0 has no relation") == ["not enough data"]
     assert verdicts(found, "the baseline's L0 grows") == ["holds"]
-    mixed = evidence(runs=[*BASELINES, few[0], NSAES[1]])
+    mixed = made_up(runs=[*BASELINES, few[0], NSAES[1]])
     assert verdicts(mixed, "NSAE's L0 rises over depth") == ["not enough data"]
 
 
 def test_claim_2_shows_the_slope_of_fewer_than_ten_layers_without_a_verdict() -> None:
     few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in RUNS]
-    found = evidence(runs=few)
-    slopes = [c for c in claims(found) if c.number == 2]
+    found = made_up(runs=few)
+    slopes = [c for c in decide_claims(found) if c.number == 2]
     assert {c.verdict for c in slopes} == {"not enough data"}
     assert all(c.value is not None for c in slopes)
 
@@ -146,19 +147,19 @@ def test_claim_2_shows_the_slope_of_fewer_than_ten_layers_without_a_verdict() ->
 @pytest.mark.parametrize(("shape", "verdict"), [([0, 1, 2, 2, 1, 0], "holds"), ([0, 1, 2, 3, 4, 5], "does not hold")])
 def test_claim_2_tells_a_rise_and_fall_from_a_rise(shape: list[int], verdict: str) -> None:
     values = np.exp(np.repeat(shape, 2).astype(float))
-    found = evidence(held_out={**held_out(), **measured(NSAES, "l0", lambda r, i: float(values[i]), 0.0)})
+    found = made_up(held_out={**held_out(), **measured(NSAES, "l0", lambda r, i: float(values[i]), 0.0)})
     assert verdicts(found, "rises over depth, then falls") == [verdict]
 
 
 def test_claim_2_includes_a_baseline_with_norm_scaled_l1() -> None:
     control = run("c", "baseline", 1.0, l1_power=1)
     flat = measured([control], "l0", lambda r, i: 20.0 * (1 + 0.02 * (-1) ** i), 0.0)
-    found = evidence(runs=[*RUNS, control], held_out={**held_out(), **flat})
-    assert verdicts(found, "told of the norm") == ["holds"]
+    found = made_up(runs=[*RUNS, control], held_out={**held_out(), **flat})
+    assert verdicts(found, "shows no relation either") == ["holds"]
 
 
 def test_claim_3_compares_how_l1_over_l0_varies_over_layers() -> None:
-    found = next(c for c in claims(evidence()) if c.number == 3)
+    found = next(c for c in decide_claims(made_up()) if c.number == 3)
     ratios = 0.1 * np.arange(1, N + 1)
     assert found.verdict == "holds"
     assert found.value == pytest.approx(ratios.std() / ratios.mean())
@@ -174,23 +175,27 @@ def patched(gap: float, width: float = 1e-4, zero: float = 1.0) -> Estimates:
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.0, "holds"), (-0.02, "does not hold"), (0.02, "does not hold")])
 def test_claim_4_holds_only_if_scores_are_equal_at_the_same_l0(gap: float, verdict: str) -> None:
-    found = evidence(patched=patched(gap))
+    found = made_up(patched=patched(gap))
     assert verdicts(found, "score is no different") == [verdict]
     assert verdicts(found, "score is no different", HOOKS[5]) == [verdict]
 
 
 def test_claim_4_has_no_verdict_without_overlap_and_flags_unneeded_layers() -> None:
     apart = {**patched(0.0), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
-    whole = next(c for c in claims(evidence(patched=apart)) if "score is no different" in c.claim)
+    whole = next(c for c in decide_claims(made_up(patched=apart)) if "score is no different" in c.claim)
     assert whole.verdict == "not enough data"
     assert whole.note == "no overlap in L0: layers 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
-    idle = [c for c in claims(evidence(patched=patched(0.0, zero=0.0))) if "score is no" in c.claim and c.hook != "all"]
+    idle = [
+        c
+        for c in decide_claims(made_up(patched=patched(0.0, zero=0.0)))
+        if "score is no" in c.claim and c.hook != "all"
+    ]
     assert all("a score says little" in c.note for c in idle)
     assert len(idle) == N
 
 
 def test_claim_4_without_patching_gives_not_enough_data() -> None:
-    (found,) = (c for c in claims(evidence()) if "score is no different" in c.claim)
+    (found,) = (c for c in decide_claims(made_up()) if "score is no different" in c.claim)
     assert (found.verdict, found.note) == ("not enough data", "not measured: it needs the language model")
 
 
@@ -202,31 +207,33 @@ def test_claim_4_compares_how_steady_the_scores_are() -> None:
             ] for r in RUNS
         }  # fmt: skip
 
-    steadier = evidence(over_training=over({"baseline": 0.1, "nsae": 0.01}))
+    steadier = made_up(over_training=over({"baseline": 0.1, "nsae": 0.01}))
     assert verdicts(steadier, "steadier") == ["holds"]
-    assert next(c for c in claims(steadier) if "steadier" in c.claim).value == pytest.approx(0.09)
-    assert verdicts(evidence(over_training=over({"baseline": 0.01, "nsae": 0.1})), "steadier") == ["does not hold"]
-    assert verdicts(evidence(), "steadier") == ["not enough data"]
+    assert next(c for c in decide_claims(steadier) if "steadier" in c.claim).value == pytest.approx(0.09)
+    assert verdicts(made_up(over_training=over({"baseline": 0.01, "nsae": 0.1})), "steadier") == ["does not hold"]
+    assert verdicts(made_up(), "steadier") == ["not enough data"]
 
 
 @pytest.mark.parametrize(("l2", "verdict"), [(1.1, "holds"), (0.9, "does not hold")])
 def test_claim_5_compares_l2_at_the_same_l0(l2: float, verdict: str) -> None:
-    found = evidence(held_out=held_out(slope=0.0, l2=l2))
+    found = made_up(held_out=held_out(slope=0.0, l2=l2))
     assert verdicts(found, "NSAE's L2 is higher") == [verdict]
-    assert next(c for c in claims(found) if "L2 is higher" in c.claim).value == pytest.approx(l2 - 1)
+    assert next(c for c in decide_claims(found) if "L2 is higher" in c.claim).value == pytest.approx(l2 - 1)
 
 
 @pytest.mark.parametrize(("l2", "verdict"), [(1.1, "holds"), (0.9, "does not hold")])
 def test_claim_5_compares_the_last_l2_without_a_shared_l0(l2: float, verdict: str) -> None:
     apart = {**held_out(l2=l2), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
-    assert verdicts(evidence(held_out=apart), "ends with the higher L2") == [verdict]
-    assert verdicts(evidence(held_out=apart), "NSAE's L2 is higher") == ["not enough data"]
+    assert verdicts(made_up(held_out=apart), "ends with the higher L2") == [verdict]
+    assert verdicts(made_up(held_out=apart), "NSAE's L2 is higher") == ["not enough data"]
 
 
 def test_claim_5_takes_the_geometric_mean_over_layers() -> None:
     common = measured(BASELINES, "l2", lambda r, i: 1.0, 0.0)
     one_large = common | measured(NSAES, "l2", lambda r, i: 100.0 if i == 3 else 0.5, 0.0)
-    found = [c for c in claims(evidence(held_out=held_out(slope=0.0) | one_large)) if "L2" in c.claim and c.number == 5]
+    found = [
+        c for c in decide_claims(made_up(held_out=held_out(slope=0.0) | one_large)) if "L2" in c.claim and c.number == 5
+    ]
     for claim in (c for c in found if c.hook == "all" and "converges" not in c.claim):
         assert claim.value == pytest.approx((100 * 0.5**11) ** (1 / 12) - 1)
         assert claim.verdict == "does not hold"
@@ -240,7 +247,7 @@ def test_claim_5_compares_when_l2_comes_near_its_end(rows: int, verdict: str) ->
         steps = [2, 5, 20, 80, 100]
         return Curve(r.name, hook, "heldout", False, "l2", steps, [1.0 if n >= near else 2.0 for n in steps])
 
-    found = evidence(training=[curve(r, hook) for r in RUNS for hook in HOOKS])
+    found = made_up(training=[curve(r, hook) for r in RUNS for hook in HOOKS])
     assert verdicts(found, "converges more slowly") == [verdict]
 
 
@@ -250,7 +257,7 @@ def portrait(r: FittedRun, hook: str, **line: Any) -> Portrait:
 
 
 def test_claim_6_needs_runs_with_and_without_noise() -> None:
-    assert set(verdicts(evidence(), "without noise")) == {"not enough data"}
+    assert set(verdicts(made_up(), "without noise")) == {"not enough data"}
     silent = run("s0", "nsae", 1.0, sigma=0.0)
     gamed = {
         **held_out(),
@@ -258,9 +265,9 @@ def test_claim_6_needs_runs_with_and_without_noise() -> None:
     }  # fmt: skip
     dictionaries = [portrait(r, hook) for r in RUNS for hook in HOOKS]
     dictionaries += [portrait(silent, hook, norm_median=500.0) for hook in HOOKS]
-    found = evidence(runs=[*RUNS, silent], held_out=gamed, dictionary=dictionaries)
+    found = made_up(runs=[*RUNS, silent], held_out=gamed, dictionaries=dictionaries)
     assert verdicts(found, "without noise") == ["holds", "holds"]
-    norms = [c for c in claims(found) if "norm" in c.statistic and c.number == 6]
+    norms = [c for c in decide_claims(found) if "norm" in c.statistic and c.number == 6]
     assert norms[0].value == pytest.approx(np.log(500))
 
 
@@ -269,27 +276,29 @@ def test_claim_6_compares_l1_with_l0_at_two_sizes_of_noise() -> None:
     l0 = measured([loud], "l0", lambda r, i: 10.0 + i % 2, 0.0)
     l1 = measured([loud], "l1", lambda r, i: 9.0 + 0.9 * (i % 2), 0.0)
     more = {**held_out(), **l0, **l1}
-    found = evidence(runs=[*RUNS, loud], held_out=more)
+    found = made_up(runs=[*RUNS, loud], held_out=more)
     assert verdicts(found, "larger σ") == ["holds"]
-    assert next(c for c in claims(found) if "larger σ" in c.claim).value == pytest.approx(0.3)
+    assert next(c for c in decide_claims(found) if "larger σ" in c.claim).value == pytest.approx(0.3)
 
 
 def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
     def dictionaries(**nsae: Any) -> list[Portrait]:
         return [portrait(r, hook, **(nsae if r.variant == "nsae" else {})) for r in RUNS for hook in HOOKS]
 
-    yes = evidence(dictionary=dictionaries(small_norm_share=0.9, near_twin_share=0.1, pillars_that_are_directions=0.01))
-    no = evidence(dictionary=dictionaries(small_norm_share=0.2, near_twin_share=0.0, pillars_that_are_directions=0.5))
+    yes = made_up(
+        dictionaries=dictionaries(small_norm_share=0.9, near_twin_share=0.1, pillars_that_are_directions=0.01)
+    )
+    no = made_up(dictionaries=dictionaries(small_norm_share=0.2, near_twin_share=0.0, pillars_that_are_directions=0.5))
     for words in ("most of NSAE's live features", "nearly parallel", "hardly ever directions"):
         assert verdicts(yes, words) == ["holds"]
     assert verdicts(no, "most of NSAE's live features") == ["does not hold"]
     assert verdicts(no, "hardly ever directions") == ["does not hold"]
     assert verdicts(no, "nearly parallel") == ["does not hold"]  # neither has any
-    assert verdicts(evidence(dictionary=dictionaries()), "hardly ever directions") == ["not enough data"]
+    assert verdicts(made_up(dictionaries=dictionaries()), "hardly ever directions") == ["not enough data"]
 
 
 def test_claims_without_measurements_are_all_listed_without_a_verdict() -> None:
-    nothing: list[Claim] = claims(Evidence(RUNS, NORMS))
+    nothing: list[Claim] = decide_claims(Measurements(RUNS, NORMS))
     assert {c.number for c in nothing} == set(range(1, 8))
     assert {c.verdict for c in nothing} == {"not enough data"}
-    assert claims(Evidence(BASELINES, NORMS, held_out())) != []
+    assert decide_claims(Measurements(BASELINES, NORMS, held_out())) != []

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.compare.pareto import HELD_OUT, PLACES, ahead, as_table, curve_lines, curves, families, matched
+from analyze.compare.pareto import HELD_OUT, PLACES, ahead, as_table, curve_lines, curves, matched
+from analyze.runs.families import families
 from analyze.runs.trained_run import FittedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key
 from train.output.run_folder import RunFolder

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import linregress
 
-from analyze.compare.claims.rule import FEWEST_GROUPS, FEWEST_TO_FIT, Subject, beyond, decided, relation, within
+from analyze.compare.claims.rule import FEWEST_GROUPS, ClaimHeader, above, decide_above, decide_equivalent, equivalent
 from analyze.statistics.estimates import Estimate, difference, mean_of
+from analyze.statistics.regression import FEWEST_POINTS, fit_log_log
 
-SUBJECT = Subject(1, "a claim", "two families", [])
+HEADER = ClaimHeader(1, "a claim", "two families", [])
 
 
 def spread(value: float, width: float) -> Estimate:
@@ -28,7 +29,7 @@ def spread(value: float, width: float) -> Estimate:
 def test_claim_of_more_holds_only_if_its_whole_interval_is_above_the_margin(
     value: float, width: float, verdict: str
 ) -> None:
-    assert decided(SUBJECT, "s", spread(value, width), 0.02).verdict == verdict
+    assert decide_above(HEADER, "s", spread(value, width), 0.02).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -39,19 +40,19 @@ def test_claim_of_more_holds_only_if_its_whole_interval_is_above_the_margin(
 def test_a_claim_of_no_difference_needs_its_interval_inside_the_margin(
     value: float, width: float, verdict: str
 ) -> None:
-    assert decided(SUBJECT, "s", spread(value, width), 0.01, none=True).verdict == verdict
+    assert decide_equivalent(HEADER, "s", spread(value, width), 0.01).verdict == verdict
 
 
 def test_unmeasured_statistic_gives_not_enough_data() -> None:
-    assert decided(SUBJECT, "s", None, 0.02).verdict == "not enough data"
-    assert decided(SUBJECT, "s", Estimate(1.0, np.array([1.0, np.nan])), 0.02).verdict == "not enough data"
+    assert decide_above(HEADER, "s", None, 0.02).verdict == "not enough data"
+    assert decide_above(HEADER, "s", Estimate(1.0, np.array([1.0, np.nan])), 0.02).verdict == "not enough data"
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0.001, 1))
 def test_every_interval_has_one_verdict_and_the_two_rules_agree_on_their_sides(
     low: float, width: float, margin: float
 ) -> None:
-    more, none = beyond(low, low + width, margin), within(low, low + width, margin)
+    more, none = above(low, low + width, margin), equivalent(low, low + width, margin)
     if more == "holds":
         assert none == "does not hold"
     if none == "holds":
@@ -73,7 +74,7 @@ def test_slope_over_layers_is_least_squares_and_its_interval_covers_the_truth() 
     rng = np.random.default_rng(1)
     norms = np.exp(np.linspace(0, 3, 12))
     l0 = np.exp(2 + 0.8 * np.log(norms) + 0.1 * rng.normal(size=12))
-    found = relation(norms, l0)
+    found = fit_log_log(norms, l0)
     assert found is not None
     assert found.slope.value == pytest.approx(linregress(np.log(norms), np.log(l0)).slope)
     low, high = found.slope.interval
@@ -86,15 +87,15 @@ def test_slope_over_layers_is_least_squares_and_its_interval_covers_the_truth() 
 def test_layers_without_a_relation_have_no_slope() -> None:
     rng = np.random.default_rng(2)
     norms = np.exp(np.linspace(0, 3, 12))
-    found = relation(norms, np.exp(2 + 0.05 * rng.normal(size=12)))
+    found = fit_log_log(norms, np.exp(2 + 0.05 * rng.normal(size=12)))
     assert found is not None
     assert found.p > 0.05
-    assert decided(SUBJECT, "s", found.slope, 0.15, none=True).verdict == "holds"
+    assert decide_equivalent(HEADER, "s", found.slope, 0.15).verdict == "holds"
 
 
 def test_too_few_layers_or_layers_that_never_fire_have_no_slope() -> None:
-    assert relation(np.arange(1.0, FEWEST_TO_FIT), np.arange(1.0, FEWEST_TO_FIT)) is None
-    assert relation(np.arange(1.0, 13), np.append(np.arange(1.0, 12), 0)) is None
+    assert fit_log_log(np.arange(1.0, FEWEST_POINTS), np.arange(1.0, FEWEST_POINTS)) is None
+    assert fit_log_log(np.arange(1.0, 13), np.append(np.arange(1.0, 12), 0)) is None
 
 
 def test_claim_of_no_mean_difference_needs_every_part_without_difference() -> None:
@@ -103,14 +104,14 @@ def test_claim_of_no_mean_difference_needs_every_part_without_difference() -> No
         ([up, down], "does not hold"), ([none, none], "holds"), ([none, wide], "not enough data"),
         ([wide, up], "does not hold"),
     ):  # fmt: skip
-        found = decided(SUBJECT, "s", mean_of(parts), 0.01, none=True, parts=parts)
+        found = decide_equivalent(HEADER, "s", mean_of(parts), 0.01, each=parts)
         assert (found.verdict, found.margin) == (verdict, "each within ±0.01")
 
 
 def test_interval_over_few_groups_is_shown_without_a_verdict() -> None:
     few = replace(spread(0.5, 0.1), groups=FEWEST_GROUPS - 1)
-    assert decided(SUBJECT, "s", replace(few, groups=FEWEST_GROUPS), 0.02).verdict == "holds"
-    found = decided(SUBJECT, "s", difference(few, spread(0.0, 0.0)), 0.02)
+    assert decide_above(HEADER, "s", replace(few, groups=FEWEST_GROUPS), 0.02).verdict == "holds"
+    found = decide_above(HEADER, "s", difference(few, spread(0.0, 0.0)), 0.02)
     assert found.verdict == "not enough data"
-    assert found.note == "an interval over 9 groups decides nothing"
+    assert found.note == "too few documents or layers (9) for a verdict"
     assert (found.low, found.value, found.high) == pytest.approx((0.405, 0.5, 0.595))

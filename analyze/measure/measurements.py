@@ -1,0 +1,120 @@
+"""All measurements of a set of runs on one store. Claims, figures and the report are made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from analyze.measure import dictionary_summary
+from analyze.measure.cache import NOTHING, Kept
+from analyze.measure.dictionary import DEFAULTS, Thresholds
+from analyze.measure.dictionary_summary import Portrait
+from analyze.measure.evaluate import Fires, evaluate
+from analyze.measure.heldout import Heldout
+from analyze.measure.over_training import OverTraining, over_training
+from analyze.measure.patched_model import PatchableModel
+from analyze.measure.patching import patch
+from analyze.measure.stability import seeds_of_one, stability
+from analyze.runs.families import FamilyPair, families, family_pairs, kind_of
+from analyze.runs.trained_run import FittedRun, hooks_of
+from analyze.runs.training_curves import Curve, curves
+from analyze.statistics.estimates import Estimate, Estimates, Key
+from analyze.tables import Row
+from data.store.reader import Store
+from data.store.stats import Subset
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The held-out contexts that each kind of measure uses, and its other settings.
+
+    heldout: contexts for measures that do not run the language model.
+    patched: contexts for measures that run it.
+    snapshots: contexts for measures over training, which run it on every snapshot; None skips these measures.
+    seed: seed of the resampling and of NSAE's noise.
+    keep_first: whether patching leaves position 0 of each context unchanged.
+    thresholds: norms and cosines that define pillars, corrections and directions.
+    """
+
+    heldout: Heldout
+    patched: Heldout
+    snapshots: Heldout | None
+    seed: int = 0
+    keep_first: bool = False
+    thresholds: Thresholds = DEFAULTS
+
+    @property
+    def store(self) -> Store:
+        return self.heldout.store
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything measured of some runs on one store. A measurement that was not made is empty.
+
+    mean_norm: mean ‖x‖₂ of the training split, per hook.
+    held_out, patched: estimates without and with the language model.
+    over_training: estimates with the language model at each snapshot.
+    training: the measures that training recorded, as curves.
+    dictionaries, fires: one entry per SAE; dictionaries with noise off only.
+    stability: one line per pair of runs that differ only in the seed, and hook.
+    left_out: one line per run that could not be measured, with `run` and `why`.
+    """
+
+    runs: Sequence[FittedRun]
+    mean_norm: Mapping[str, float]
+    held_out: Estimates = field(default_factory=dict)
+    patched: Estimates = field(default_factory=dict)
+    over_training: OverTraining = field(default_factory=dict)
+    training: Sequence[Curve] = ()
+    dictionaries: Sequence[Portrait] = ()
+    fires: Sequence[Fires] = ()
+    stability: Sequence[Row] = ()
+    left_out: Sequence[Row] = ()
+
+    @cached_property
+    def families(self) -> dict[str, list[FittedRun]]:
+        return families(self.runs)
+
+    @cached_property
+    def hooks(self) -> list[str]:
+        return hooks_of(self.runs)
+
+    def of_kind(self, kind: str) -> dict[str, list[FittedRun]]:
+        """Return the families of a kind (see `families.py`)."""
+        return {name: runs for name, runs in self.families.items() if kind_of(runs[0]) == kind}
+
+    def pairs(self) -> list[FamilyPair]:
+        """Return each baseline family with each NSAE family."""
+        return list(family_pairs(self.families))
+
+    def value(self, run: FittedRun, hook: str, measure: str) -> Estimate | None:
+        """Return a measure of the held-out split with noise off, over all positions; None if it was not measured."""
+        return self.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
+
+
+def gather(
+    scope: Scope, runs: Sequence[FittedRun], model: PatchableModel | None, *, left_out: Sequence[Row] = (),
+    device: torch.device | str = "cpu", kept: Kept = NOTHING,
+) -> Measurements:  # fmt: skip
+    """Measure the runs; with `model` None, skip the measures that need the language model.
+
+    Partial results are saved in the cache `kept` and read from it.
+    """
+    store = scope.store
+    held_out, fires = evaluate(scope.heldout, runs, seed=scope.seed, device=device, kept=kept)
+    patched, snapshots = Estimates(), OverTraining()
+    if model is not None:
+        options: dict[str, Any] = {"seed": scope.seed, "keep_first": scope.keep_first, "device": device, "kept": kept}
+        patched = patch(model, scope.patched, runs, **options)
+        if scope.snapshots is not None:
+            snapshots = over_training(model, scope.snapshots, runs, **options)
+    return Measurements(
+        runs, {hook: store.statistics(hook).mean_norm() for hook in store.hooks}, held_out, patched, snapshots,
+        curves(runs), [dictionary_summary.of(one, store, scope.thresholds) for one in fires if not one.noise], fires,
+        stability(fires, seeds_of_one(runs)), left_out,
+    )  # fmt: skip

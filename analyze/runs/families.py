@@ -1,0 +1,75 @@
+"""Families: runs that differ only in α and the seed. A family is one curve over L0.
+
+A family's kind is what the post's claims compare:
+
+    baseline    a baseline whose α is the same in all layers
+    control     a baseline whose α or inputs are scaled by the layer's mean norm
+    nsae        an NSAE with noise
+    noiseless   an NSAE with σ = 0
+
+A family of any other architecture has the architecture's name as its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from analyze.runs.trained_run import FittedRun
+from analyze.tables import Row
+
+Runs = Sequence[FittedRun]
+
+
+def families(runs: Runs) -> dict[str, list[FittedRun]]:
+    """Return the runs by family, in the order given.
+
+    A family's name is its variant, followed by the settings in which it differs from other families of that variant.
+    """
+    settings = {run.name: _shared_settings(run) for run in runs}
+    members: dict[str, list[FittedRun]] = {}
+    for run in runs:
+        own = settings[run.name]
+        same_variant = [settings[other.name] for other in runs if other.variant == run.variant]
+        distinct = [
+            f"{key} {value}" for key, value in own.items() if any(other[key] != value for other in same_variant)
+        ]
+        members.setdefault(", ".join([run.variant, *distinct]), []).append(run)
+    return members
+
+
+def _shared_settings(run: FittedRun) -> Row:
+    """Return every setting that the runs of a family have in common."""
+    settings = run.settings
+    own = {key: value for key, value in settings["run"].items() if key not in ("name", "variant", "l1", "seed")}
+    shared = {key: settings[key] for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}
+    return own | shared | dict(settings["objective"]) | dict(settings["schedule"])
+
+
+def kind_of(run: FittedRun) -> str:
+    """Return the kind of the run's family."""
+    own = run.settings["run"]
+    if run.variant == "baseline":
+        return "baseline" if own["l1_power"] == 0 and own["input_scale"] == "none" else "control"
+    return "noiseless" if run.variant == "nsae" and own["sigma"] == 0 else run.variant
+
+
+@dataclass(frozen=True)
+class FamilyPair:
+    """A baseline family and an NSAE family, which the post's claims compare."""
+
+    name: str
+    baseline: Runs
+    nsae: Runs
+
+    @property
+    def runs(self) -> list[FittedRun]:
+        return [*self.baseline, *self.nsae]
+
+
+def family_pairs(by_family: Mapping[str, Runs]) -> Iterator[FamilyPair]:
+    """Yield each baseline family with each NSAE family."""
+    for baseline_name, baseline in by_family.items():
+        for nsae_name, nsae in by_family.items():
+            if kind_of(baseline[0]) == "baseline" and kind_of(nsae[0]) == "nsae":
+                yield FamilyPair(f"{nsae_name} − {baseline_name}", baseline, nsae)
