@@ -14,6 +14,7 @@ import base64
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from analyze.compare import pareto

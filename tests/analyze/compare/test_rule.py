@@ -105,7 +105,7 @@ def test_claim_of_no_mean_difference_needs_every_part_without_difference() -> No
         ([wide, up], "does not hold"),
     ):  # fmt: skip
         found = decide_equivalent(HEADER, "s", mean_of(parts), 0.01, each=parts)
-        assert (found.verdict, found.margin) == (verdict, "each within ±0.01")
+        assert (found.verdict, found.criterion) == (verdict, "each within ±0.01")
 
 
 def test_interval_over_few_groups_is_shown_without_a_verdict() -> None:
