@@ -1,4 +1,4 @@
-"""The loss of a row: β ‖c‖₁ + w ‖x̂ − x‖², in the scale that the SAE sees.
+"""The loss of a row: β ‖c‖₁ + w ‖x̂ − x‖², in the scale that the SAE sees. An SAE's loss is the mean over the batch.
 
 The post writes the squared error as a sum over d_model (w = 1) and β = α · (mean ‖x‖₂)ᵖ. gradients.py has the
 gradients.

@@ -1,4 +1,8 @@
-"""The architectures, one file each. A new one is a file with a subclass of `SAE`, and a line here."""
+"""The SAE architectures, one file each, and the table of them.
+
+An architecture that differs from the others in its activation, its start and its constraint alone is a file with a
+subclass of `SAE` and an entry in ARCHITECTURES. base.py says what a subclass states, and what it cannot state yet.
+"""
 
 from train.sae.base import PARAMETERS, SAE, Gradients
 from train.sae.baseline import BaselineSAE

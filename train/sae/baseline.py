@@ -1,9 +1,9 @@
-"""The baseline of the post (Bricken et al. 2023): ReLU features, decoder directions of unit norm.
+"""The post's baseline (Bricken et al. 2023): ReLU features with decoder directions of unit norm.
 
     c = ReLU(W_enc (x − b_dec) + b_enc),   x̂ = c W_dec + b_dec,   ‖W_dec[i]‖₂ = 1
 
-The norm is held after every optimizer step, and gradients lose their component along the direction first. (In the
-author's code the renormalisation comes before the step, so that the constraint lags by one.)
+Each optimizer step is along the gradient without its component along W_dec[i], and W_dec[i] is divided by its norm
+after it. (The author's code divides before the step, so there the constraint lags by one step.)
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backwa
 
 
 class BaselineSAE(SAE):
-    """See the module. Shapes: `SAE`."""
+    """A ReLU SAE with unit decoder rows. `SAE` has the shapes."""
 
     variant = "baseline"
     l1_power = 0
-    fused_activation = "relu"
     unit_decoder = True
+    fused_activation = "relu"
 
     def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.clamp(pre, min=0, out=out)
@@ -30,9 +30,9 @@ class BaselineSAE(SAE):
         return relu_backward(gradient, c, out)
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
-        """Random directions in the decoder, and in the encoder the same, scaled so that x̂ is about x.
+        """Set the decoder to random directions, and the encoder to the same, scaled so that x̂ is about x.
 
-        Of d_sae random directions half are active, so Σ cᵢ dᵢ ≈ scale · d_sae / (2 d_model) · x.
+        Half of d_sae random directions are active, so Σ cᵢ dᵢ ≈ scale · d_sae / (2 d_model) · x.
         """
         directions = random_directions(self.d_sae, self.d_model, torch.Generator().manual_seed(seed))
         self.W_dec.copy_(directions)
@@ -41,7 +41,7 @@ class BaselineSAE(SAE):
         self.b_dec.zero_()
 
     def initialise_as_code(self, *, seed: int) -> None:
-        """Kaiming-uniform encoder with the fan-in m·n that PyTorch takes of 3-D weights; normal decoder, normalised."""
+        """Draw a Kaiming-uniform encoder, with fan-in d_sae · d_model (PyTorch's for 3-D weights), and directions."""
         generator = torch.Generator().manual_seed(seed)
         kaiming_uniform_(self.W_enc, fan_in=self.d_sae * self.d_model, generator=generator)
         self.W_dec.copy_(random_directions(self.d_sae, self.d_model, generator))
@@ -49,7 +49,7 @@ class BaselineSAE(SAE):
         self.b_dec.zero_()
 
     def reset_features_(self, features: Tensor, x: Tensor, *, encoder_norm: float, decoder_norm: float) -> None:
-        """Encoder and decoder point at the input, and the bias is zero."""
+        """Point encoder and decoder rows at the input, and set the bias to 0."""
         direction = normalize(x, dim=-1)
         self.W_enc[features] = direction * encoder_norm
         self.W_dec[features] = direction

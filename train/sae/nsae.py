@@ -1,8 +1,8 @@
-"""The post's normalized SAE: features bounded by tanh and regularised by noise, decoder directions of any norm.
+"""The post's normalized SAE (NSAE): features bounded by tanh and regularised by noise, decoder rows of any norm.
 
     c = tanh(ReLU(W_enc (x − b_dec) + b_enc + ε)),   ε ~ N(0, σ²) in training only,   x̂ = c W_dec + b_dec
 
-Its sparsity coefficient is α · (mean ‖x‖₂)², the scale of its squared error (l1_power = 2).
+Its sparsity coefficient is α · (mean ‖x‖₂)², which scales as its squared error does (l1_power = 2).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from torch.nn.functional import normalize
 
 from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backward
 
-NOISE_FIRES = 1e-3  # how often noise alone may fire a restarted feature
-START_BIAS = -4.0  # of b_enc at the start, in units of σ: nearer to 0, noise fires all, and L1 then closes most of them
-UNIT_RELU_TANH = 0.3  # mean of tanh(ReLU(z)) z over z ~ N(0, 1): what half-active, saturating features pass on
+NOISE_FIRES = 1e-3  # probability that noise alone fires a restarted feature
+START_BIAS = -4.0  # b_enc at the start, in units of σ: nearer to 0 noise fires all features, and L1 closes most of them
+UNIT_RELU_TANH = 0.3  # E[tanh(ReLU(z)) z] for z ~ N(0, 1): what a half-active, saturating feature adds along x
 
 
 class NSAE(SAE):
-    """See the module. Shapes: `SAE`; `sigma` [...] is the noise's standard deviation."""
+    """A tanh(ReLU) SAE with noise. `SAE` has the shapes; sigma [...] is the noise's standard deviation σ."""
 
     variant = "nsae"
     l1_power = 2
-    fused_activation = "tanh"
+    constants = (*SAE.constants, "sigma")
     uses_noise = True
     needs_derivative = True
-    constants = (*SAE.constants, "sigma")
+    fused_activation = "tanh"
 
     def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(*stack, d_model=d_model, d_sae=d_sae, dtype=dtype)
@@ -34,25 +34,26 @@ class NSAE(SAE):
         self.sigma: Tensor
 
     def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
+        """Add the noise σ · epsilon."""
         return pre if epsilon is None else pre.addcmul_(epsilon, self.sigma[..., None, None].to(pre.dtype))
 
     def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.tanh(torch.clamp(pre, min=0, out=out), out=out)
 
     def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
-        """tanh′ = 1 − c² where the ReLU is open."""
+        """Use tanh′ = 1 − c² where the ReLU is open."""
         relu_backward(gradient, c, gradient)
         return torch.ops.aten.tanh_backward.grad_input(gradient, c, grad_input=out)
 
     def derivative(self, pre: Tensor, out: Tensor) -> Tensor:
-        """1/cosh²: in bfloat16 tanh is 1 from 3.5 on, where 1 − c² is still 0.004 and keeps the L1 pulling."""
+        """Use tanh′ = 1/cosh². In bfloat16 tanh is 1 from 3.5 on, where 1 − c² is 0 but tanh′ is still 0.004."""
         return torch.cosh(pre, out=out).pow_(-2)
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
-        """Random directions, scaled so that pre-activations have unit scale; biases far below 0 (START_BIAS).
+        """Draw random directions, scaled so that pre-activations have unit scale, with biases of START_BIAS · σ.
 
         A direction's component of x is about ‖x‖/√d_model. The decoder's scale would make x̂ about x if half of the
-        features were active: Σ cᵢ dᵢ ≈ d_sae · E[c z] · scale / √d_model · x/‖x‖. docs/training.md says what it gains.
+        features were active: Σ cᵢ dᵢ ≈ d_sae · E[c z] · scale / √d_model · x/‖x‖. docs/training.md measures the effect.
         """
         directions = random_directions(self.d_sae, self.d_model, torch.Generator().manual_seed(seed))
         self.W_enc.copy_(directions * (self.d_model**0.5 / mean_norm))
@@ -61,7 +62,7 @@ class NSAE(SAE):
         self.b_dec.zero_()
 
     def initialise_as_code(self, *, seed: int) -> None:
-        """Kaiming-uniform both, with the fan-in m·n that PyTorch takes of 3-D weights: a tiny start."""
+        """Draw both weights Kaiming-uniform with fan-in d_sae · d_model, PyTorch's for 3-D weights: a tiny start."""
         generator = torch.Generator().manual_seed(seed)
         for weight in (self.W_enc, self.W_dec):
             kaiming_uniform_(weight, fan_in=self.d_sae * self.d_model, generator=generator)
@@ -69,9 +70,9 @@ class NSAE(SAE):
         self.b_dec.zero_()
 
     def reset_features_(self, features: Tensor, x: Tensor, *, encoder_norm: float, decoder_norm: float) -> None:
-        """Both rows point at the input; the bias is so low that noise alone seldom fires the feature.
+        """Point both rows at the input, with a bias so low that noise alone fires the feature with NOISE_FIRES.
 
-        With bias 0 and σ = 1 each would fire half the time, and the L1 of thousands would swamp the loss.
+        With bias 0 and σ = 1 each feature would fire in half of the rows, and the L1 of thousands would swamp the loss.
         """
         direction = normalize(x, dim=-1)
         self.W_enc[features] = direction * encoder_norm
