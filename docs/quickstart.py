@@ -57,7 +57,7 @@ with ShuffledStream(store, batch_size=256, seed=0) as stream:
 
 # %%
 sizes = "--activations 20k --batch-size 128 --expansion 2 --lr 2e-3 --validate-every 10k --snapshots 1"
-run(f"train --store demo.zarr --variant baseline --l1 1e-3,4e-3 {sizes} --out runs/baseline")
+run(f"train --store demo.zarr --variant baseline --l1 4e-3,1.5e-2 {sizes} --out runs/baseline")
 run(f"train --store demo.zarr --variant nsae --l1 1e-6,1e-5 {sizes} --l1-warmup 5k --out runs/nsae")
 
 # %% [markdown]

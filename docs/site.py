@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import re
 from importlib import import_module
 from pathlib import Path
 
+import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -47,13 +49,19 @@ def relinked(text: str) -> str:
 
 def notebook_page(notebook: Path) -> dict[str, str | bytes]:
     """Return an executed notebook as a Markdown page and its figures: path under docs/ → content."""
-    from nbconvert import MarkdownExporter  # type: ignore[import-not-found]
-
     if not notebook.exists():
         raise PluginError(f"{notebook} is missing; `make docs` makes it from {notebook.with_suffix('.py').name}")
-    text, resources = MarkdownExporter().from_filename(str(notebook))
-    text = re.sub(r"\n((?: {4}.*\n|\n)*? {4}.*\n)", lambda m: f"\n```text\n{inspect.cleandoc(m[1])}\n```\n", text)
-    return {f"{notebook.stem}.md": text, **resources["outputs"]}
+    parts, files = [], {}
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        parts.append(f"```python\n{cell.source}\n```" if cell.cell_type == "code" else cell.source)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                files[figure := f"{notebook.stem}_{len(files) + 1}.png"] = base64.b64decode(data["image/png"])
+                parts.append(f"![]({figure})")
+            elif text := (output.get("text") or data.get("text/plain", "")).rstrip():
+                parts.append(f"```text\n{text}\n```")
+    return {f"{notebook.stem}.md": "\n\n".join(parts), **files}
 
 
 def public_names(package: str) -> list[str]:

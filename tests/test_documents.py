@@ -39,6 +39,7 @@ RUN = {
     'store = "data/gpt2.zarr"': "",
     "train --config sweep.toml": f"{SMALL} --l1-warmup 2k --layers 5 --out runs/sweep",
     "from train import load_sae": "",
+    "import numpy as np": "",
     "analyze runs runs/demo": "",
     "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
