@@ -59,7 +59,7 @@ def ours(p: Problem, variant: str = "baseline", max_sparse_density: float | None
     from _experiment import storeless
 
     from data.system.allocator import keep_large_blocks
-    from train.experiment import make_runs
+    from train.grid import make_runs
     from train.loop import tune_density
     from train.loop.build import make_noise_source, make_stacks
     from train.loop.memory_plan import make_plan

@@ -1,18 +1,28 @@
-"""Stage two: train SAEs from a store (data/), without the language model. See `train --help`.
+"""Stage two: train SAEs on a store (data/), without the language model. See `train --help`.
 
-from train import load_sae, BaselineSAE, NSAE
+from train import load_sae, train
 """
 
 from typing import TYPE_CHECKING
 
 from data.system.lazy import attributes
 
-__all__ = ["NSAE", "SAE", "BaselineSAE", "load_sae"]
+__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "load_sae", "train"]
 
 if TYPE_CHECKING:
+    from train.api import train
     from train.output.load import load_sae
+    from train.output.results import RunResult
     from train.sae import NSAE, SAE, BaselineSAE
 
 __getattr__ = attributes(
-    __name__, {"NSAE": "train.sae", "SAE": "train.sae", "BaselineSAE": "train.sae", "load_sae": "train.output.load"}
+    __name__,
+    {
+        "NSAE": "train.sae",
+        "SAE": "train.sae",
+        "BaselineSAE": "train.sae",
+        "RunResult": "train.output.results",
+        "load_sae": "train.output.load",
+        "train": "train.api",
+    },
 )

@@ -1,26 +1,29 @@
-"""Options of `train` from a file: a TOML file (`--config`), or an experiment's recorded command (`--resume`).
+"""Read options of `train` from a TOML file (`--config`), or from an experiment's record of them (`--resume`).
 
-Each value passes the checks of its option on the command line, also where the command line overrides it.
+Each value passes the checks of its option, even if the command line overrides it.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from data.command.option_types import LayerChoice, Several, shown
+from data.errors import InputError
+from train.options import check_value
 
 MOST_BYTES = 1 << 20
-OF_ONE_CALL = ("config", "resume", "overwrite", "show")  # given on the command line only
+OF_ONE_CALL = ("config", "resume", "overwrite", "show")  # options that are refused in a file
+FIXED_BY_PRESETS = ("variant", "l1", "lr", "sigma")
 
 
 def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Take from a file what the command line leaves open. Raises click.BadParameter where it cannot be used."""
+    """Make a file's options the defaults of the command. Raises click.BadParameter if the file cannot be used."""
     if value is None:
         return None
     if ctx.default_map:
@@ -35,8 +38,8 @@ def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None
     return value
 
 
-def parsed(file: Path, parse: Any) -> dict[str, Any]:
-    """A file's content as `parse` reads its bytes."""
+def parsed(file: Path, parse: Callable[[bytes], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a file's content, parsed from its bytes. Raises click.BadParameter."""
     try:
         with open(file, "rb") as opened:
             data = opened.read(MOST_BYTES + 1)
@@ -52,14 +55,14 @@ def parsed(file: Path, parse: Any) -> dict[str, Any]:
 
 
 def read_command(data: bytes) -> dict[str, Any]:
-    """The command that an experiment.json records. Raises ValueError where the file is damaged."""
+    """Return the options that an experiment.json records. Raises ValueError if the file is damaged."""
     from train.output.checked import checked_body
 
-    return dict(json.loads(checked_body(data), object_pairs_hook=once)["command"])
+    return dict(json.loads(checked_body(data), object_pairs_hook=unique_keys)["command"])
 
 
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object's members. Raises ValueError where a key is given twice."""
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError if it has a key twice."""
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -68,11 +71,11 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def checked(ctx: click.Context, file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by parameter name, converted as their options are. Raises click.BadParameter."""
-    by_option = {flag.lstrip("-"): p for p in ctx.command.params for flag in p.opts if flag.startswith("--")}
+    """Return the settings of a file by the options' names, as their types convert them. Raises click.BadParameter."""
+    by_flag = {flag.lstrip("-"): param for param in ctx.command.params for flag in param.opts if flag.startswith("--")}
     values: dict[str, Any] = {}
     for key, setting in settings.items():
-        option = by_option.get(key.replace("_", "-"))
+        option = by_flag.get(key.replace("_", "-"))
         if option is not None and option.name in OF_ONE_CALL:
             raise click.BadParameter(f"{file}: {key} is for the command line only; leave it out of the file")
         if option is None or option.name is None or not option.expose_value:
@@ -80,22 +83,25 @@ def checked(ctx: click.Context, file: Path, settings: Mapping[str, Any]) -> dict
         if option.name in values:
             raise click.BadParameter(f"{file}: {key} is given twice, with dashes and with underscores; give it once")
         try:
-            values[option.name] = converted(ctx, option, setting)
+            values[option.name] = check_value(option.name, setting)
         except click.BadParameter as error:
             raise click.BadParameter(f"{file}: {key}: {error.message}") from error
     return values
 
 
-def converted(ctx: click.Context, option: click.Parameter, setting: Any) -> Any:
-    """A setting in its option's type. Raises click.BadParameter where it has another."""
-    kind = option.type
-    if isinstance(option, click.Option) and option.is_flag:
-        if not isinstance(setting, bool):
-            raise click.BadParameter(f"{shown(setting)} is neither true nor false")
-    elif isinstance(setting, list) and not isinstance(kind, (Several, LayerChoice)):
-        raise click.BadParameter(f"{shown(setting)} is a list; give one value")
-    elif not isinstance(setting, (str, int, float, list)) or isinstance(setting, bool):
-        raise click.BadParameter(f"{shown(setting)} is no value of this option; give a text, a number or a list")
-    elif isinstance(kind, click.Choice) and not isinstance(setting, str):
-        raise click.BadParameter(f"{shown(setting)} is not a text; give one of {', '.join(kind.choices)}")
-    return option.type_cast_value(ctx, setting)
+def settle(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those of a file that `--preset` or `--variant` on the command line overrides.
+
+    Raises InputError if `--resume` comes with an option that contradicts it.
+    """
+    on_line = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if "resume" in on_line:
+        for name in ("out", "overwrite"):
+            if name in on_line and ctx.params[name]:
+                raise InputError(f"--resume and --{name} exclude each other; give one of them")
+    overridden: tuple[str, ...] = ()
+    if "preset" in on_line:
+        overridden = FIXED_BY_PRESETS
+    elif "variant" in on_line:
+        overridden = ("preset",)
+    return {name: None if name in overridden and name not in on_line else v for name, v in options.items()}

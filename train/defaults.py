@@ -1,44 +1,58 @@
 """Defaults that follow `--activations`: the post's values (Table A2) at its 100M rows, in proportion at other lengths.
 
 --validate-every      a twentieth: 5M of 100M
+--validate-rows       a fiftieth, from 5k to 50k
 --log-every           a thousandth: 100k of 100M
 --window              a fifth, at most 1M
 --resample-interval   twice as much: no restart within the run
 --resample-window     half of --resample-interval
---batch-size          4096, or all rows of the store or of --activations where these are fewer
---resample-rows       100k, or all rows of the store where these are fewer
+--batch-size          4096, or all rows of the store or of --activations if these are fewer
+--resample-rows       100k, or all rows of the store if these are fewer
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, fields
 
+from train.options import Options
 from train.presets import presets
 
 VALIDATE_ROWS = (5_000, 50_000)  # fewest, most
-LONGEST_WINDOW = 1_000_000  # rows in which a live feature fires at least once
-FOLLOWING = (
-    "validate_every", "validate_rows", "log_every", "window", "resample_interval", "resample_window", "resample_rows",
-    "batch_size",
-)  # fmt: skip
+LONGEST_WINDOW = 1_000_000  # rows in which a feature that is not dead fires at least once
 
 
-def with_defaults(options: Mapping[str, Any], n_rows: int | None = None) -> dict[str, Any]:
-    """The options (name → value, None where left open), with values for those of `FOLLOWING` that are left open.
+@dataclass(frozen=True)
+class RowCounts:
+    """The options that follow `--activations`, in rows: as given, or else their defaults."""
 
-    `n_rows` is the number of the store's training rows; None where no store is named.
-    """
-    post, total = presets()["shared"], options["activations"]
-    interval = options["resample_interval"] or post["resample_interval"] * total // post["activations"]
-    defaults = {
-        "validate_every": post["validate_every"] * total // post["activations"],
-        "validate_rows": min(max(total // 50, VALIDATE_ROWS[0]), VALIDATE_ROWS[1]),
-        "log_every": total // 1000,
-        "window": min(total // 5, LONGEST_WINDOW),
-        "resample_interval": interval,
-        "resample_window": interval * post["resample_window"] // post["resample_interval"],
-        "resample_rows": post["resample_rows"] if n_rows is None else min(post["resample_rows"], n_rows),
-        "batch_size": min(post["batch_size"], total, total if n_rows is None else n_rows),
-    }
-    return {**options, **{name: max(defaults[name], 1) for name in FOLLOWING if options[name] is None}}
+    validate_every: int
+    validate_rows: int
+    log_every: int
+    window: int
+    resample_interval: int
+    resample_window: int
+    resample_rows: int
+    batch_size: int
+
+
+FOLLOWING = tuple(field.name for field in fields(RowCounts))
+
+
+def row_counts(options: Options, n_rows: int | None = None) -> RowCounts:
+    """Complete the options that follow `--activations`; `n_rows`: the store's training rows, None if unknown."""
+    post, total = presets()["shared"], options.activations
+    interval = options.resample_interval or post["resample_interval"] * total // post["activations"]
+    defaults = RowCounts(
+        validate_every=post["validate_every"] * total // post["activations"],
+        validate_rows=min(max(total // 50, VALIDATE_ROWS[0]), VALIDATE_ROWS[1]),
+        log_every=total // 1000,
+        window=min(total // 5, LONGEST_WINDOW),
+        resample_interval=interval,
+        resample_window=interval * post["resample_window"] // post["resample_interval"],
+        resample_rows=post["resample_rows"] if n_rows is None else min(post["resample_rows"], n_rows),
+        batch_size=min(post["batch_size"], total, total if n_rows is None else n_rows),
+    )
+    given = {name: getattr(options, name) for name in FOLLOWING}
+    return RowCounts(
+        **{name: max(getattr(defaults, name), 1) if given[name] is None else given[name] for name in FOLLOWING}
+    )

@@ -1,63 +1,84 @@
-"""What an experiment is: the runs, and everything else that decides their numbers. Facts only; no I/O.
+"""What an experiment is: its runs, and everything else that determines their results.
 
-An experiment is a set of runs that are fed with the same batches. A run is one SAE a layer, with its own architecture,
-coefficient, learning rate and seed. Values given in the plural (`--l1 1e-5,4e-5`) make the product of them.
+An experiment is a set of runs that are trained on the same batches. A run is one SAE per layer, with its own
+architecture, coefficient, learning rate and seed.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Any, Literal
 
-from data.errors import InputError
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
-from train.presets import presets
-from train.sae import ARCHITECTURES
 
 InputScale = Literal["none", "mean-norm"]
 Init = Literal["scaled", "code"]
 Precision = Literal["float32", "bfloat16"]
 
-POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
-SHORT = {"input_scale": "input"}  # names of values in a run's name, where they differ from the option's
-SMALLEST = 1e-37  # smaller numbers are 0 in float32, or lose digits there
-PER_RUN = ("variant", "l1", "lr", "sigma", "seed", "l1_power", "input_scale")
-
 
 @dataclass(frozen=True)
 class Run:
-    """One SAE a layer. Lists of these are what the command line's plural values make."""
+    """The settings of one run.
+
+    name: its name, and the name of its folder.
+    variant: its architecture (train/sae).
+    l1: sparsity coefficient α.
+    lr: learning rate of Adam.
+    sigma: standard deviation of the noise; 0 for an architecture without noise.
+    seed: seed of the initialisation, the noise and the resampling.
+    l1_power: power of the inputs' norm in β = α · norm ** l1_power.
+    input_scale: what inputs are divided by: "none", or "mean-norm" of the store's training split.
+    """
 
     name: str
     variant: str
-    l1: float  # α
+    l1: float
     lr: float
-    sigma: float  # of the noise; 0 for architectures without
-    seed: int  # of the start, the noise and the resampling
-    l1_power: int  # β = α · norm ** l1_power
+    sigma: float
+    seed: int
+    l1_power: int
     input_scale: InputScale
 
 
 @dataclass(frozen=True)
 class Reports:
-    """When an experiment is looked at, in rows (activations) and counts."""
+    """When and how an experiment is measured.
+
+    log_every: rows between two measures on a training batch.
+    validate_every: rows between two measures on the held-out split.
+    validate_rows: most held-out rows that are measured.
+    window: rows over which firing is counted, for dead features.
+    snapshots: number of validations at which the weights are saved.
+    """
 
     log_every: int
     validate_every: int
     validate_rows: int
-    window: int  # rows over which firing is counted, for dead features
+    window: int
     snapshots: int
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that decides the numbers: a resumed experiment must have the same."""
+    """Everything that determines an experiment's results. A resumed experiment must have the same.
 
-    store: str  # its fingerprint
+    store: fingerprint of the store.
+    hooks: the hook of each layer.
+    runs: its runs.
+    expansion: d_sae / d_model.
+    batch_size: rows per step.
+    decoder_bias: whether b_dec is trained; otherwise it stays 0.
+    init: "scaled" to the inputs, or as in the author's "code".
+    clip: norm to which each SAE's gradient is clipped; None: no clipping.
+    precision: type of the matrix products; parameters are always float32.
+    data_seed: seed of the order of rows.
+    objective, schedule, resampling, reports: see these classes.
+    left_out: the store's shards that were damaged when the experiment began.
+    """
+
+    store: str
     hooks: tuple[str, ...]
     runs: tuple[Run, ...]
     expansion: float
@@ -66,29 +87,30 @@ class Experiment:
     init: Init
     clip: float | None
     precision: Precision
-    data_seed: int  # of the stream
+    data_seed: int
     objective: Objective
     schedule: Schedule
     resampling: Resampling
     reports: Reports
-    left_out: tuple[int, ...] = ()  # the store's shards that were damaged as the experiment began
+    left_out: tuple[int, ...] = ()
 
     @property
     def n_steps(self) -> int:
+        """Steps of the whole training."""
         return self.schedule.total // self.batch_size
 
     @property
     def restarts(self) -> bool:
-        """Whether dead features are ever restarted: in some step but the last, which trains nothing afterwards."""
+        """Whether dead features are ever restarted. The last step restarts none, because no training follows."""
         return self.resampling.at_most > 0 and -(-self.resampling.interval // self.batch_size) < self.n_steps
 
     def restarts_after(self, step: int) -> bool:
-        """Whether dead features are restarted after so many steps."""
+        """Return whether dead features are restarted after `step` steps."""
         seen, now = (step - 1) * self.batch_size, step * self.batch_size
         return step < self.n_steps and self.resampling.due(seen, now)
 
     def validation_steps(self) -> list[int]:
-        """After how many steps the held-out split is measured: every `validate_every` rows, and at the end."""
+        """List the steps after which the held-out split is measured: every `validate_every` rows, and the last one."""
         every, size = self.reports.validate_every, self.batch_size
         if every <= size:
             return list(range(1, self.n_steps + 1))
@@ -96,7 +118,7 @@ class Experiment:
         return sorted({-(-row // size) for row in crossings} | {self.n_steps})
 
     def snapshot_steps(self) -> set[int]:
-        """Those of the validations at which weights are kept: about `snapshots`, spaced logarithmically."""
+        """Return the validation steps at which weights are saved: about `snapshots`, spaced logarithmically."""
         steps, n = self.validation_steps(), self.reports.snapshots
         if not n:
             return set()
@@ -104,98 +126,22 @@ class Experiment:
         return {steps[min(round(ratio**k), len(steps)) - 1] for k in range(n)} | {steps[-1]}
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as experiment.json holds them."""
         return asdict(self)
 
 
-def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Name → what the preset fixes of a run; `post` stands for the four of Table A1. Raises InputError."""
-    known = presets()
-    found: dict[str, dict[str, Any]] = {}
-    for name in names:
-        for one in POST if name == "post" else (name,):
-            if one not in POST:
-                raise InputError(f"--preset {name}: there is none of this name; give {', '.join(POST)} or post")
-            if one in found:
-                raise InputError(f"--preset {','.join(names)}: names {one} twice; name each once")
-            found[one] = known[one]
-    return found
-
-
-def first_preset(variant: str) -> dict[str, Any]:
-    """The preset that fills in what a run of a variant leaves open: the first of Table A1 with that variant."""
-    table = presets()
-    return next((table[name] for name in POST if table[name]["variant"] == variant), table[POST[0]])
-
-
-def make_runs(named: Sequence[str], given: Mapping[str, Sequence[Any]]) -> tuple[Run, ...]:
-    """The product of the presets named and the values given (option of `PER_RUN` → values; absent: not given).
-
-    Raises InputError where a value cannot be, or a preset and a variant contradict each other.
-    """
-    starts: list[tuple[str, dict[str, Any]]] = list(preset_runs(named).items())
-    if not starts:
-        starts = [(variant, {"variant": variant}) for variant in given.get("variant", ())]
-        if not starts:
-            raise InputError("--variant: give one or more of " + ", ".join(ARCHITECTURES) + ", or a --preset")
-    elif "variant" in given:
-        raise InputError("--variant: a --preset has its variant already; give one of the two")
-    others = [name for name in PER_RUN if name != "variant" and name in given]
-    runs = []
-    for label, fixed in starts:
-        architecture = ARCHITECTURES.get(fixed["variant"])
-        own = [name for name in others if name != "sigma" or architecture is None or architecture.uses_noise]
-        varying = [name for name in own if len(given[name]) > 1]
-        for values in product(*(given[name] for name in own)):
-            chosen = dict(zip(own, values, strict=True))
-            parts = [f"{SHORT.get(name, name)}={_short(chosen[name])}" for name in varying]
-            runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}))
-    twice = next((run for run in runs if runs.count(run) > 1), None)
-    if twice:
-        raise InputError(f"the run {twice.name} is asked for twice; give each value once")
-    return tuple(runs)
-
-
-def _short(value: Any) -> str:
-    """A value in a run's name: of a number the fewest digits that tell it from every other."""
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-
-
-def _make_run(name: str, values: Mapping[str, Any]) -> Run:
-    variant = values["variant"]
-    if variant not in ARCHITECTURES:
-        raise InputError(f"--variant {variant}: there is none of this name; give {', '.join(ARCHITECTURES)}")
-    architecture = ARCHITECTURES[variant]
-    defaults = {
-        "seed": 0, "input_scale": "none", "l1_power": architecture.l1_power, **first_preset(variant),
-    }  # fmt: skip
-    whole = {**defaults, **values}
-    sigma = float(whole.get("sigma", 0.0)) if architecture.uses_noise else 0.0
-    run = Run(
-        name, variant, float(whole["l1"]), float(whole["lr"]), sigma, int(whole["seed"]), int(whole["l1_power"]),
-        whole["input_scale"],
-    )  # fmt: skip
-    for option, value in (("--l1", run.l1), ("--lr", run.lr)):
-        if not SMALLEST <= value < math.inf:
-            raise InputError(f"{option} {value:g}: give a number greater than 0, at least {SMALLEST:g}")
-    if not 0 <= run.sigma < math.inf:
-        raise InputError(f"--sigma {run.sigma:g}: the noise's standard deviation must be 0 or more")
-    return run
-
-
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What differs between two experiments' JSON, in words."""
-    found = []
+    """Return a phrase for each difference between two experiments' JSON."""
+    phrases: list[str] = []
     for key in sorted({*before, *now}):
         name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{name}.")
+            phrases += differences(a, b, f"{name}.")
         elif key == "runs" and isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-            found += differences({r["name"]: r for r in a}, {r["name"]: r for r in b}, "")
+            phrases += differences({r["name"]: r for r in a}, {r["name"]: r for r in b}, "")
         elif a != b:
-            found.append(f"{name} (there: {_show(a)}, now: {_show(b)})")
-    return found
+            phrases.append(f"{name} (there: {_show(a)}, now: {_show(b)})")
+    return phrases
 
 
 def _show(value: Any) -> str:

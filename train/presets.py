@@ -8,5 +8,5 @@ from typing import Any
 
 
 def presets() -> dict[str, dict[str, Any]]:
-    """Name of the preset → its values; `shared` is Table A2, the others are the runs of Table A1."""
+    """Return the values of each table of presets.toml: `shared` is Table A2, the others are the runs of Table A1."""
     return tomllib.loads(files("train").joinpath("presets.toml").read_text(encoding="utf-8"))

@@ -31,19 +31,18 @@ from train.output.experiment_folder import ExperimentFolder
 from train.output.metrics_file import Record
 from train.output.run_state import run_states
 from train.output.settings import EXPERIMENT, read_experiment
-from train.sae import ARCHITECTURES
-from train.tables import heldout_table
+from train.tables import heldout_table, with_noise
 
 
 def run(
     experiment: Experiment, plan: MemoryPlan, store: Store, out: Path, device: torch.device, *,
     command: Mapping[str, Any], logs: Sequence[str], checkpoint_seconds: float, overwrite: bool, eval_noise: bool,
-    stop: threading.Event,
+    quiet: bool, stop: threading.Event,
 ) -> None:  # fmt: skip
     """Train in `out`, or continue there, to the end. Raises InputError, or Stopped once `stop` is set.
 
     With `overwrite`, an experiment in `out` is replaced after the first steps of the new one; an unfinished experiment
-    that was begun with `overwrite` is continued instead.
+    that was begun with `overwrite` is continued instead. `quiet`: show no progress and no validation tables.
     """
     with locked(lock_path(out), f"--out {out}"):
         finish_replacing(out)
@@ -64,7 +63,7 @@ def run(
                 if device.type == "cpu":
                     keep_large_blocks()
                 trainer = Trainer(
-                    experiment, store, stacks, runs, noise, writer, device,
+                    experiment, store, stacks, runs, noise, writer, device, quiet=quiet,
                     on_validation=lambda records: _print_validation(experiment, records, noise=eval_noise),
                 )  # fmt: skip
                 if not trainer.train(stop):
@@ -74,15 +73,7 @@ def run(
 def _print_validation(experiment: Experiment, records: Mapping[str, Sequence[Record]], *, noise: bool) -> None:
     """Print a table of the runs' held-out measures if there are several runs; standard output is for the results."""
     if len(experiment.runs) > 1:
-        Bar.write(heldout_table(with_noise(experiment, records, noise=noise)), file=sys.stderr)
-
-
-def with_noise(
-    experiment: Experiment, records: Mapping[str, Sequence[Record]], *, noise: bool
-) -> dict[str, list[Record]]:
-    """Select each run's records with noise on if `noise` is set and its architecture has noise, else with noise off."""
-    noisy = {run.name: noise and ARCHITECTURES[run.variant].uses_noise for run in experiment.runs}
-    return {name: [record for record in own if record["noise"] == noisy[name]] for name, own in records.items()}
+        Bar.write(heldout_table(with_noise(experiment.runs, records, noise=noise)), file=sys.stderr)
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from train.experiment import Run
 from train.measures import TRAINING
 from train.output.metrics_file import Record
+from train.sae import ARCHITECTURES
 
 COLUMNS = [TRAINING[name] for name in ("loss", "l0", "explained_variance", "suppression", "dead")]
 
@@ -20,6 +22,12 @@ def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
         cells = ["–" if mean is None else f"{mean:.4g}" for mean in means]
         lines.append(f"{run:<{width}}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True)))
     return "\n".join(lines)
+
+
+def with_noise(runs: Sequence[Run], records: Mapping[str, Sequence[Record]], *, noise: bool) -> dict[str, list[Record]]:
+    """Select each run's records with noise on if `noise` is set and its architecture has noise, else with noise off."""
+    noisy = {run.name: noise and ARCHITECTURES[run.variant].uses_noise for run in runs}
+    return {name: [record for record in own if record["noise"] == noisy[name]] for name, own in records.items()}
 
 
 def batch_summary(records: Sequence[Record], n_runs: int) -> str:

@@ -16,10 +16,9 @@ import torch
 from data.errors import InputError
 from data.store.reader import Store
 from train.loss import Objective
-from train.output.existing import read_failure
 from train.output.load import load_sae
 from train.output.run_folder import SAE_FILE, RunFolder, read_info
-from train.output.settings import Failure, read_run_settings
+from train.output.settings import Failure, read_failure, read_run_settings
 from train.sae import ARCHITECTURES, SAE
 
 

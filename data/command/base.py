@@ -51,6 +51,14 @@ class HelpfulCommand(click.Command):
         return [*super().get_params(ctx), VERSION]
 
 
+class GroupedOption(click.Option):
+    """An option that the help of a StoreCommand lists under the heading `group`."""
+
+    def __init__(self, *args: Any, group: str, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.group = group
+
+
 class HelpfulGroup(HelpfulCommand, click.Group):
     """A group of commands that answers -h, --help and --version."""
 
@@ -61,6 +69,16 @@ class StoreCommand(HelpfulCommand):
     It exits with 2, or with TRY_AGAIN where the disk is full or a file may not become so large: the same command
     continues once there is room. Any other fault keeps its traceback.
     """
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                headings.setdefault(getattr(param, "group", "Options"), []).append(record)
+        for heading, records in headings.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
     def invoke(self, ctx: click.Context) -> Any:
         raise_open_files()

@@ -27,12 +27,13 @@ from data.errors import InputError
 from data.store.chunks import crc32c
 from train.experiment import Experiment, Reports, Run
 from train.loss import Objective
+from train.measures import TRAINING
 from train.optim.schedule import Resampling, Schedule
 from train.output.checked import checked_body
-from train.output.existing import failures, final_records
 from train.output.load import load_sae
 from train.output.manifests import Manifest, Manifests
-from train.output.metrics_file import MEASURED, JsonLines
+from train.output.metrics_file import JsonLines
+from train.output.results import run_results
 from train.output.run_folder import METADATA, STATE_JSON, Checkpoint, CheckpointInfo, RunFolder, read_checkpoint
 from train.output.settings import ExperimentRecord, Failure, read_experiment
 from train.output.verify import verify
@@ -93,7 +94,7 @@ def make_experiment(out: Path) -> None:
         for step in (5, 10):
             lines.write(
                 {"step": step, "rows": 64 * step, "split": split, "hook": hook, "noise": False,
-                 **dict.fromkeys(MEASURED, 0.5)}
+                 **dict.fromkeys(TRAINING, 0.5)}
                 for split in ("train", "heldout") for hook in HOOKS
             )  # fmt: skip
         info = CheckpointInfo(10, {"fires": (10, 0)}, lines.sync())
@@ -196,8 +197,7 @@ def _read(out: Path, changed: str, what: str) -> bool:
         lambda: load_sae(run, layer=1),
         lambda: load_sae(run / "snapshots" / "000000005", layer=0),
         lambda: read_checkpoint(RunFolder(run).newest() or run),
-        lambda: failures(out, named),
-        lambda: final_records(out, named),
+        lambda: [result.describe_failure() for result in run_results(out, named)],
         lambda: list(verify(run)),
     ]
     if changed not in ("nsae", "training", "failed"):

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from inspect import signature
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.defaults import FOLLOWING, with_defaults
+from train.api import train
+from train.defaults import FOLLOWING, RowCounts, row_counts
+from train.options import Options, check_values
 
-OPEN: dict[str, int | None] = dict.fromkeys(FOLLOWING)
+
+def options(activations: int, **given: int) -> Options:
+    """The function's defaults, except for those given."""
+    defaults = {name: None if name == "store" else value.default for name, value in signature(train).parameters.items()}
+    del defaults["quiet"]
+    return check_values({**defaults, "activations": activations, **given})
 
 
 def test_defaults_at_100m_rows_are_those_of_the_post() -> None:
-    assert with_defaults({**OPEN, "activations": 100_000_000}) == {
-        "activations": 100_000_000, "validate_every": 5_000_000, "validate_rows": 50_000,
-        "log_every": 100_000, "window": 1_000_000,
-        "resample_interval": 200_000_000, "resample_window": 100_000_000, "resample_rows": 100_000,
-        "batch_size": 4096,
-    }  # fmt: skip
+    assert row_counts(options(100_000_000)) == RowCounts(
+        validate_every=5_000_000, validate_rows=50_000, log_every=100_000, window=1_000_000,
+        resample_interval=200_000_000, resample_window=100_000_000, resample_rows=100_000, batch_size=4096,
+    )  # fmt: skip
 
 
 def test_defaults_keep_given_values() -> None:
-    options = with_defaults({**OPEN, "activations": 10**6, "validate_every": 7, "resample_interval": 1000})
-    assert (options["validate_every"], options["resample_interval"], options["resample_window"]) == (7, 1000, 500)
+    counts = row_counts(options(10**6, validate_every=7, resample_interval=1000))
+    assert (counts.validate_every, counts.resample_interval, counts.resample_window) == (7, 1000, 500)
 
 
 @given(total=st.integers(1, 10**12), rows=st.one_of(st.none(), st.integers(1, 10**10)))
 def test_defaults_allow_every_run_length_and_give_each_run_a_validation(total: int, rows: int | None) -> None:
-    options = with_defaults({**OPEN, "activations": total}, rows)
-    assert all(options[name] >= 1 for name in FOLLOWING)
-    assert options["batch_size"] <= total
-    assert options["validate_every"] <= total
-    assert options["window"] <= total
-    assert options["resample_interval"] >= total
-    assert total // options["validate_every"] <= 40
+    counts = row_counts(options(total), rows)
+    assert all(asdict(counts)[name] >= 1 for name in FOLLOWING)
+    assert counts.batch_size <= total
+    assert counts.validate_every <= total
+    assert counts.window <= total
+    assert counts.resample_interval >= total
+    assert total // counts.validate_every <= 40
     if rows is not None:
-        assert max(options["batch_size"], options["resample_rows"]) <= rows
+        assert max(counts.batch_size, counts.resample_rows) <= rows
 
 
 def test_short_run_records_validations_dead_fractions_and_a_curve(make_store, command, tmp_path) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import InputError
-from train.experiment import differences, make_runs, preset_runs
+from train.experiment import differences
+from train.grid import make_runs, preset_runs
 
 
 def test_lists_of_values_make_a_grid_of_runs() -> None:

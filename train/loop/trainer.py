@@ -45,13 +45,16 @@ class Trainer:
     def __init__(
         self, experiment: Experiment, store: Store, stacks: Sequence[SAEStack], runs: Sequence[RunState],
         noise: NoiseSource | None, writer: ExperimentWriter, device: torch.device, *, on_validation: OnValidation,
+        quiet: bool = False,
     ) -> None:  # fmt: skip
         """Continue from `writer.start`, to which `runs` have been restored.
 
-        `on_validation` is called after each validation with the held-out records of the active runs, by run's name.
+        `on_validation` is called after each validation with the held-out records of the active runs, by run's name,
+        unless `quiet` is set, which also hides the progress bar.
         """
         self.experiment, self.store, self.writer, self.device = experiment, store, writer, device
-        self.stacks, self.runs, self.noise, self.on_validation = stacks, runs, noise, on_validation
+        self.stacks, self.runs, self.noise = stacks, runs, noise
+        self.on_validation, self.quiet = on_validation, quiet
         self.step, self.pending = writer.start.step, list(writer.start.pending)
         self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
         self._unchecked: list[tuple[SAEStack, Tensor, int]] = []  # losses not yet looked at, and their step
@@ -60,8 +63,9 @@ class Trainer:
         """Train until the end or until `stop` is set, and save; return whether training has finished."""
         experiment, size = self.experiment, self.experiment.batch_size
         bar = Bar(
-            total=experiment.n_steps * size, initial=self.step * size, desc="training", unit="row", unit_scale=True
-        )
+            total=experiment.n_steps * size, initial=self.step * size, desc="training", unit="row", unit_scale=True,
+            disable=self.quiet,
+        )  # fmt: skip
         with bar, self._stream() as stream:
             batches = inputs(stream, self.device)
             self.run_pending(bar, stop)
@@ -173,8 +177,9 @@ class Trainer:
             rows = self.step * self.experiment.batch_size
             records += stack_records(stack, sums, step=self.step, rows=rows, split="heldout", noise=noise)
         self.writer.record(records)
-        names = [state.run.name for state in self.active_runs]
-        self.on_validation({name: [record for run, record in records if run == name] for name in names})
+        if not self.quiet:
+            names = [state.run.name for state in self.active_runs]
+            self.on_validation({name: [record for run, record in records if run == name] for name in names})
         bar.set_description("training")
         return True
 

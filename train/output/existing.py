@@ -1,18 +1,17 @@
-"""Read an experiment's folder: whether it holds a given experiment, and whether and how its runs ended."""
+"""Whether a folder holds a given experiment, and whether that is finished."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from data.errors import InputError
-from train.experiment import Experiment, Run, differences
-from train.output.checked import DamagedRunError, read_checked
+from train.experiment import Experiment, differences
+from train.output.checked import DamagedRunError
 from train.output.manifests import CHECKPOINTS
-from train.output.metrics_file import Record, read_records
 from train.output.run_folder import RunFolder
-from train.output.settings import EXPERIMENT, Failure, read_experiment
+from train.output.settings import EXPERIMENT, read_experiment
 from train.output.typed import typed
 
 
@@ -59,33 +58,3 @@ def missing_finals(out: Path, names: Collection[str]) -> list[Path]:
     if any((out / CHECKPOINTS).glob("*.json")) or not any(folder.final.exists() for folder in folders):
         return []
     return [folder.final for folder in folders if not (folder.final.exists() or folder.failure.exists())]
-
-
-def final_records(out: Path, runs: Sequence[Run]) -> dict[str, list[Record]]:
-    """Return each run's last records of the held-out split, by its name. Raises DamagedRunError."""
-    last: dict[str, list[Record]] = {}
-    for run in runs:
-        records = [record for record in read_records(RunFolder(out / run.name)) if record["split"] == "heldout"]
-        last[run.name] = [record for record in records if record["step"] == records[-1]["step"]]
-    return last
-
-
-def read_failure(folder: RunFolder) -> Failure | None:
-    """Read a run's failed.json; None if the run has not diverged. Raises DamagedRunError."""
-    return read_checked(Failure, folder.failure) if folder.failure.exists() else None
-
-
-def failures(out: Path, runs: Sequence[Run]) -> list[str]:
-    """Return a sentence for each run that diverged. Raises DamagedRunError."""
-    sentences = []
-    for run in runs:
-        folder = RunFolder(out / run.name)
-        failure = read_failure(folder)
-        if failure is not None:
-            names = folder.checkpoints
-            kept = f"its checkpoint {names[-1]} is kept" if names else "it has no checkpoint"
-            sentences.append(
-                f"run {run.name} diverged ({failure.why}) at step {failure.step}, hook {failure.hook}; {kept}; give a "
-                "smaller --lr, or --clip"
-            )
-    return sentences

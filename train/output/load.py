@@ -1,10 +1,4 @@
-"""A fitted SAE from its files: needs no store and no trainer.
-
-from train import load_sae
-sae = load_sae("runs/demo/nsae/nsae_l1=5e-06", hook="blocks.2.hook_mlp_out")
-c = sae.encode(x)           # x float32 [batch, d_model] → [batch, d_sae]
-x_hat = sae.decode(c)
-"""
+"""Load a trained SAE from its files, without the store."""
 
 from __future__ import annotations
 
@@ -17,14 +11,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from data.errors import InputError
+from data.hooks import layer_of
 from train.output.checked import DamagedRunError, check_extent, parse_json
 from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, RunFolder, read_info
+from train.output.settings import RunSettings, read_run_settings
 from train.sae import ARCHITECTURES, PARAMETERS, SAE
 
 
 @dataclass(frozen=True)
-class About:
-    """What sae.safetensors says of itself, in its metadata."""
+class FileMetadata:
+    """The metadata of sae.safetensors: the run, its architecture, the hook of each layer, the store's fingerprint."""
 
     run: str
     variant: str
@@ -32,50 +28,94 @@ class About:
     store: str
 
 
+@dataclass(frozen=True)
+class SAESource:
+    """What a loaded SAE was trained on, and how.
+
+    run: name of its run.
+    hook: the hook whose activations it was trained on.
+    layer: the number of the hook's layer; None for a hook outside the layers.
+    store: fingerprint of the store.
+    model: name of the language model; None if run.json is missing.
+    settings: the run's settings and the store's provenance; None if run.json is missing.
+    """
+
+    run: str
+    hook: str
+    layer: int | None
+    store: str
+    model: str | None
+    settings: RunSettings | None
+
+
 def load_sae(
     path: str | Path, hook: str | None = None, *, layer: int | None = None, device: str | torch.device = "cpu"
 ) -> SAE:
-    """Load one SAE of a run: of a hook's full name, or of a layer's number; neither is needed where there is but one.
+    """Load one SAE of a run; its `source` says what it was trained on.
 
-    `path` is a run's folder (its final weights, else its last checkpoint), or a checkpoint's, or a snapshot's. The file
-    is compared with its checksum, once per process.
+        from train import load_sae
+        sae = load_sae("runs/demo/nsae/nsae_l1=5e-06", layer=2)
+        c = sae.encode(x)      # x float32 [batch, d_model] → c float32 [batch, d_sae], noise off
+        x_hat = sae.decode(c)  # [batch, d_model]
+        sae.source.hook        # "blocks.2.hook_mlp_out"
 
-    Raises InputError where there is none, and DamagedRunError where it is not as it was written.
+    Args:
+        path: The folder of a run (its final weights, else its newest checkpoint), of a checkpoint or of a snapshot. Its
+            file is compared with its checksum, once per process.
+        hook: Full name of the hook. Neither hook nor layer is needed if the run has one SAE.
+        layer: Number of the layer, instead of the hook.
+        device: Where the parameters go.
+
+    Raises:
+        InputError: There is no such SAE.
+        DamagedRunError: A file differs from its checksum.
     """
     file = find_weights(Path(path))
     check_extent(file, read_info(file.parent).files[SAE_FILE], whole=True)
     try:
         with safe_open(file, framework="pt", device=str(device)) as opened:
-            about = parse_json(About, (opened.metadata() or {}).get(METADATA, "").encode(), file)
-            architecture = ARCHITECTURES.get(about.variant)
+            metadata = parse_json(FileMetadata, (opened.metadata() or {}).get(METADATA, "").encode(), file)
+            architecture = ARCHITECTURES.get(metadata.variant)
             if architecture is None:
-                raise InputError(f"{file} holds an SAE of the variant {about.variant!r}, which is not known here")
-            index = about.hooks.index(choose_hook(about.hooks, hook, layer, file))
-            tensors = _tensors(opened, architecture, len(about.hooks), index, file)
+                raise InputError(f"{file} holds an SAE of the variant {metadata.variant!r}, unknown to this version")
+            chosen = choose_hook(metadata.hooks, hook, layer, file)
+            tensors = _tensors(opened, architecture, len(metadata.hooks), metadata.hooks.index(chosen), file)
     except SafetensorError as error:
         raise DamagedRunError(f"{file} is damaged ({error})") from error
     d_sae, d_model = tensors["W_enc"].shape
     sae = architecture(d_model=d_model, d_sae=d_sae).to(device)
     sae.load_state_dict(tensors)
+    sae.source = _source(file, metadata, chosen)
     return sae.eval()
 
 
 def _tensors(opened: Any, architecture: type[SAE], layers: int, index: int, file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of the SAE `index`. Raises DamagedRunError where their shapes do not fit together."""
+    """Return the tensors of the SAE `index`. Raises DamagedRunError if their shapes do not fit together."""
     names = (*PARAMETERS, *architecture.constants)
     slices = {name: opened.get_slice(name) for name in names}
-    shape = {name: tuple(one.get_shape()) for name, one in slices.items()}
+    shape = {name: tuple(part.get_shape()) for name, part in slices.items()}
     _, d_sae, d_model = shape["W_enc"] if len(shape["W_enc"]) == 3 else (0, 0, 0)
     sizes = {"W_enc": (d_sae, d_model), "W_dec": (d_sae, d_model), "b_enc": (d_sae,), "b_dec": (d_model,)}
-    for name, one in slices.items():
+    for name, part in slices.items():
         expected = (layers, *sizes.get(name, ()))
-        if shape[name] != expected or one.get_dtype() != "F32" or not d_sae * d_model:
-            raise DamagedRunError(f"{file} is damaged: {name} is {one.get_dtype()} {list(shape[name])}")
-    return {name: one[index] for name, one in slices.items()}
+        if shape[name] != expected or part.get_dtype() != "F32" or not d_sae * d_model:
+            raise DamagedRunError(f"{file} is damaged: {name} is {part.get_dtype()} {list(shape[name])}")
+    return {name: part[index] for name, part in slices.items()}
+
+
+def _source(file: Path, metadata: FileMetadata, hook: str) -> SAESource:
+    """Describe the SAE of a hook, from its file's metadata and the run.json around it. Raises DamagedRunError."""
+    folders = map(RunFolder, file.parents[1:3])  # of RUN/final/FILE, of RUN/checkpoints/NAME/FILE
+    run = next((folder for folder in folders if folder.settings.is_file()), None)
+    settings = None if run is None else read_run_settings(run)
+    return SAESource(
+        run=metadata.run, hook=hook, layer=layer_of(hook), store=metadata.store,
+        model=None if settings is None else settings.model, settings=settings,
+    )  # fmt: skip
 
 
 def find_weights(path: Path) -> Path:
-    """The sae.safetensors that a path means. Raises InputError where there is none."""
+    """Return the sae.safetensors in a folder of a run, checkpoint or snapshot. Raises InputError if there is none."""
     if path.name == SAE_FILE and path.is_file():
         return path
     inside = any((path / name).exists() for name in (SAE_FILE, STATE_JSON))
@@ -86,7 +126,8 @@ def find_weights(path: Path) -> Path:
 
 
 def choose_hook(hooks: Sequence[str], hook: str | None, layer: int | None, file: Path) -> str:
-    fitting = [name for name in hooks if (hook or name) == name and (layer is None or f"blocks.{layer}." in name)]
+    """Return the only hook of this name and layer, as far as they are given. Raises InputError unless there is one."""
+    fitting = [name for name in hooks if hook in (None, name) and layer in (None, layer_of(name))]
     if len(fitting) != 1:
         raise InputError(f"{file} has SAEs for {', '.join(hooks)}; name one of them")
     return fitting[0]

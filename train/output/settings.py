@@ -57,6 +57,13 @@ class RunSettings:
     def run(self) -> Run:
         return self.experiment.runs[0]
 
+    @property
+    def model(self) -> str | None:
+        """Name of the language model; None if the store's activations come from none."""
+        model = self.provenance.get("model")
+        name = model.get("name") if isinstance(model, dict) else None
+        return name if isinstance(name, str) else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as run.json holds them: the experiment's, with `run` instead of `runs`."""
         shared = self.experiment.to_json()
@@ -76,6 +83,11 @@ class Failure:
 def read_experiment(out: Path) -> ExperimentRecord | None:
     """Read OUT/experiment.json; None if there is none. Raises DamagedRunError."""
     return read_checked(ExperimentRecord, out / EXPERIMENT) if (out / EXPERIMENT).exists() else None
+
+
+def read_failure(folder: RunFolder) -> Failure | None:
+    """Read a run's failed.json; None if the run did not diverge. Raises DamagedRunError."""
+    return read_checked(Failure, folder.failure) if folder.failure.exists() else None
 
 
 def write_run_settings(folder: RunFolder, experiment: Experiment, run: Run, provenance: Mapping[str, Any]) -> None:

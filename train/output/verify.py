@@ -10,11 +10,11 @@ from data.errors import InputError
 from data.store.verify import Problem
 from train.experiment import Experiment
 from train.output.checked import DamagedRunError, check_extent
-from train.output.existing import missing_finals, read_failure
+from train.output.existing import missing_finals
 from train.output.manifests import CHECKPOINTS, Manifests
 from train.output.metrics_file import read_records
 from train.output.run_folder import STATE_JSON, RunFolder, read_info
-from train.output.settings import EXPERIMENT, read_experiment, read_run_settings
+from train.output.settings import EXPERIMENT, read_experiment, read_failure, read_run_settings
 from train.output.typed import typed
 
 

@@ -19,10 +19,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from train.output.load import SAESource
 
 PARAMETERS = ("W_enc", "b_enc", "W_dec", "b_dec")
 
@@ -77,6 +80,8 @@ class SAE(nn.Module, ABC):
     uses_noise: ClassVar[bool] = False
     needs_derivative: ClassVar[bool] = False
     fused_activation: ClassVar[Literal["relu", "tanh"] | None] = None
+
+    source: SAESource | None = None  # what it was trained on, if it was loaded from a file
 
     def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
         """Make parameters of 0, with leading axes `stack`."""

@@ -1,0 +1,127 @@
+"""The Python function `train`. Its signature holds the defaults of the command's options."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+from train.options import check_values
+from train.presets import presets
+
+if TYPE_CHECKING:
+    from train.output.results import RunResult
+
+POST: dict[str, Any] = presets()["shared"]  # Table A2
+
+
+def train(
+    store: str | PathLike[str],
+    *,
+    variant: str | Sequence[str] | None = None,
+    preset: str | Sequence[str] | None = None,
+    l1: float | Sequence[float] | None = None,
+    lr: float | Sequence[float] | None = None,
+    sigma: float | Sequence[float] | None = None,
+    seed: int | Sequence[int] | None = None,
+    l1_power: int | Sequence[int] | None = None,
+    input_scale: str | Sequence[str] | None = None,
+    layers: str | int | Sequence[int] = "all",
+    hook: str | None = None,
+    out: str | PathLike[str] | None = None,
+    expansion: float = POST["expansion"],
+    activations: int | str = POST["activations"],
+    batch_size: int | str | None = None,
+    l2: Literal["mean", "sum"] = POST["l2"],
+    norm: Literal["batch", "store", "sample"] = POST["norm"],
+    no_decoder_bias: bool = False,
+    init: Literal["scaled", "code"] = "scaled",
+    lr_warmup: int | str | None = None,
+    l1_warmup: int | str | None = None,
+    lr_decay: int | str | None = None,
+    clip: float | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    resample_interval: int | str | None = None,
+    resample_window: int | str | None = None,
+    resample_threshold: float = POST["resample_threshold"],
+    resample_at_most: int = POST["resample_at_most"],
+    resample_rows: int | str | None = None,
+    validate_every: int | str | None = None,
+    validate_rows: int | str | None = None,
+    log_every: int | str | None = None,
+    window: int | str | None = None,
+    snapshots: int = 20,
+    eval_noise: bool = False,
+    checkpoint_minutes: float = 10,
+    log: str | Sequence[str] | None = None,
+    data_seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    skip_damaged: bool = False,
+    quiet: bool = False,
+) -> list[RunResult]:
+    """Train SAEs on a store, all runs on the same batches; return the result of each run.
+
+    A call with the settings of a stopped training continues it; one with those of a finished training only reads its
+    results. Several values of variant, preset, l1, lr, sigma, seed, l1_power or input_scale are combined to a grid of
+    runs. Counts of rows (activations) may be texts such as "1M".
+
+        from train import load_sae, train
+        results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/demo")
+        results[0].heldout[0]["l0"]  # of the first hook, noise off
+        sae = load_sae(results[0].folder, layer=2)
+
+    Args:
+        store: The store to train on: a path, or an address such as "s3://bucket/gpt2.zarr".
+        variant: Architectures: "baseline", "nsae".
+        preset: Runs of the post's Table A1: "baseline_1", "baseline_2", "normalized_1", "normalized_2", "post" for all.
+        l1: Sparsity coefficient α. Default: that of the variant's first preset.
+        lr: Learning rate of Adam. Default: that of the variant's first preset.
+        sigma: Standard deviation of NSAE's noise. Default: 1.
+        seed: Seed of the initialisation, the noise and the resampling. Default: 0.
+        l1_power: Power p in β = α · normᵖ, the coefficient of ‖c‖₁. Default: 2 for nsae, 0 for baseline.
+        input_scale: What inputs are divided by: "none" or "mean-norm" of the training split. Default: "none".
+        layers: "all", a range such as "0,5,8-11" or "3-", a layer, or several.
+        hook: Which hook of each layer to train on, if the store has several, such as "mlp_out".
+        out: The experiment's folder. Default: runs/STORE.
+        expansion: d_sae / d_model.
+        activations: Rows to train on, rounded down to whole batches.
+        batch_size: Rows per step. Default: 4096, or all rows if there are fewer.
+        l2: Whether the squared error is a "mean" or a "sum" over d_model.
+        norm: The norm in β: the "batch"'s mean, the "store"'s mean, or that of each "sample".
+        no_decoder_bias: Leave out the decoder bias b_dec.
+        init: Initialisation: "scaled" to the inputs, or as in the author's "code".
+        lr_warmup: Rows over which the learning rate rises from 0. Default: 0.
+        l1_warmup: Rows over which the sparsity coefficient rises from 0. Default: 0.
+        lr_decay: Last rows, over which the learning rate falls to 0. Default: 0.
+        clip: Norm to which each SAE's gradient is clipped. Default: no clipping.
+        precision: Type of the matrix products; "auto" is bfloat16 on a GPU, float32 on a CPU. Weights are float32.
+        resample_interval: Rows between two restarts of dead features. Default: never.
+        resample_window: Rows before a restart over which firing is counted. Default: half of the interval.
+        resample_threshold: A feature is dead if it fired in at most this share of the window's rows.
+        resample_at_most: Most restarts.
+        resample_rows: Rows from which the inputs of restarted features are drawn. Default: 100k, or all rows.
+        validate_every: Rows between two validations. Default: a twentieth of activations.
+        validate_rows: Most held-out rows that a validation measures. Default: a fiftieth of activations, 5k to 50k.
+        log_every: Rows between two measures on a training batch. Default: a thousandth of activations.
+        window: Rows over which firing is counted for the dead fraction. Default: a fifth of activations, at most 1M.
+        snapshots: Number of validations at which the weights are saved.
+        eval_noise: Print NSAE's measures with noise instead of without. The files have both.
+        checkpoint_minutes: Minutes between two checkpoints.
+        log: Also log to "tensorboard", "wandb" or both.
+        data_seed: Seed of the order of rows, which all runs share.
+        device: "cpu", "cuda", or "auto" for a GPU if there is one.
+        overwrite: Replace an existing experiment.
+        skip_damaged: Check all shards of the store first, and train without the damaged ones.
+        quiet: Show no progress and no validation tables on standard error.
+
+    Raises:
+        InputError: An argument cannot be used; the message names it as an option and says what to do.
+    """
+    arguments: dict[str, Any] = dict(locals())
+    del arguments["quiet"]
+
+    from train.prepare import prepare  # imports PyTorch
+
+    return prepare(check_values(arguments), quiet=quiet).run(threading.Event())

@@ -1,0 +1,92 @@
+"""Check options together: whether each has an effect on the runs, and whether their numbers of rows fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data.errors import InputError
+from data.store.reader import Store
+from train.defaults import FOLLOWING, RowCounts
+from train.experiment import Run
+from train.options import Options
+from train.presets import presets
+from train.sae import ARCHITECTURES
+
+MOST_VALIDATIONS = 100_000
+
+
+def check_options(options: Options, counts: RowCounts, runs: Sequence[Run], n_rows: int | None) -> None:
+    """Raise InputError if options have no effect, contradict each other, or count more rows than there are.
+
+    `n_rows`: the store's training rows, None if unknown.
+    """
+    _check_rows(options.activations, counts, n_rows)
+    _check_effects(options, runs)
+    _check_lengths(options, counts)
+
+
+def check_norms(store: Store, hooks: Sequence[str]) -> None:
+    """Raise InputError if all training rows of a hook are zero: an SAE's start and its L1 are scaled by their norm."""
+    for hook in hooks:
+        if store.statistics(hook).mean_norm() == 0:
+            raise InputError(f"--store {store.path}: all rows of {hook} are zero; leave its layer out with --layers")
+
+
+def _check_rows(total: int, counts: RowCounts, n_rows: int | None) -> None:
+    batch = counts.batch_size
+    if n_rows is not None and batch > n_rows:
+        raise InputError(
+            f"--batch-size {batch}: the store has {n_rows} training rows; give less, or harvest more tokens"
+        )
+    if total < batch:
+        raise InputError(f"--activations {total}: not one batch of {batch}; give more, or a smaller --batch-size")
+    if n_rows is not None and counts.resample_rows > n_rows:
+        raise InputError(
+            f"--resample-rows {counts.resample_rows:,}: the store has {n_rows:,} training rows; give at most that"
+        )
+
+
+def _check_effects(options: Options, runs: Sequence[Run]) -> None:
+    if not any(ARCHITECTURES[run.variant].uses_noise for run in runs):
+        _check_no_effect(options, "without a run whose variant has noise (nsae)", "sigma", "eval_noise")
+    if not any(run.l1_power for run in runs):
+        _check_no_effect(options, "where --l1-power is 0 for every run", "norm")
+    if options.resample_interval is None:
+        resampling = ("resample_window", "resample_threshold", "resample_at_most", "resample_rows")
+        _check_no_effect(options, "without --resample-interval", *resampling)
+
+
+def _check_no_effect(options: Options, reason: str, *names: str) -> None:
+    """Raise InputError if one of some options is given, other than its default, though it has no effect."""
+    post = presets()["shared"]
+    for name in names:
+        value = getattr(options, name)
+        if value not in (None, False) and (name in FOLLOWING or value != post.get(name)):
+            raise InputError(f"{_flag(name)}: has no effect {reason}; leave it out")
+
+
+def _check_lengths(options: Options, counts: RowCounts) -> None:
+    total = options.activations
+    for name in ("window", "lr_warmup", "l1_warmup", "lr_decay"):
+        length = getattr(options, name) or 0
+        if length > total:
+            raise InputError(f"{_flag(name)} {length:,}: is longer than --activations {total:,}; give at most that")
+    interval, window = counts.resample_interval, counts.resample_window
+    if options.resample_interval is not None and interval >= total:
+        raise InputError(
+            f"--resample-interval {interval:,}: no restart comes before the end of --activations {total:,}; give less, "
+            "or leave it out"
+        )
+    if options.resample_window is not None and window > interval:
+        raise InputError(
+            f"--resample-window {window:,}: is longer than --resample-interval {interval:,}; give at most that"
+        )
+    if total // counts.validate_every > MOST_VALIDATIONS:
+        raise InputError(
+            f"--validate-every {counts.validate_every:,}: makes {total // counts.validate_every:,} validations of "
+            f"--activations {total:,}; give {-(-total // MOST_VALIDATIONS):,} or more"
+        )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

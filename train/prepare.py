@@ -1,0 +1,175 @@
+"""Prepare a training: open the store, complete the options and check all of them, before anything is written."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from data.command.base import choose_device
+from data.command.option_types import Layers
+from data.command.writable import check_writable
+from data.errors import InputError
+from data.hooks import layer_of
+from data.store.reader import Store, open_store
+from data.store.verify import damaged_shards
+from train.checks import check_norms, check_options
+from train.defaults import RowCounts, row_counts
+from train.experiment import Experiment, Reports, Run
+from train.grid import make_runs
+from train.loop.memory_needs import check_memory
+from train.loop.memory_plan import MemoryPlan, make_plan
+from train.loss import Objective
+from train.optim.schedule import Resampling, Schedule
+from train.options import Options
+from train.output.existing import check_existing
+from train.output.experiment_writer import remove_checkpoints
+from train.output.results import RunResult, run_results
+from train.output.settings import read_experiment
+from train.output.sinks import check_logs
+from train.run import run
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that has passed all checks.
+
+    options: as given.
+    experiment: everything that determines its numbers.
+    out: the experiment's folder.
+    finished: whether that folder holds this experiment, finished.
+    plan: how the SAEs are laid out in the device's memory.
+    """
+
+    options: Options
+    experiment: Experiment
+    store: Store
+    out: Path
+    finished: bool
+    plan: MemoryPlan
+    device: torch.device
+    quiet: bool
+
+    def run(self, stop: threading.Event) -> list[RunResult]:
+        """Train to the end, or continue to it; return the result of each run.
+
+        Raises InputError, or Stopped once `stop` is set.
+        """
+        if self.finished:
+            remove_checkpoints(self.out, self.experiment.runs)  # a kill may have left them
+        else:
+            run(
+                self.experiment, self.plan, self.store, self.out, self.device, command=self.options.recorded(),
+                logs=self.options.log or (), checkpoint_seconds=60 * self.options.checkpoint_minutes,
+                overwrite=self.options.overwrite, eval_noise=self.options.eval_noise, quiet=self.quiet, stop=stop,
+            )  # fmt: skip
+        return run_results(self.out, self.experiment.runs)
+
+
+def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out") -> Training:
+    """Return the training that some options describe; `out_option` names the folder in messages.
+
+    Raises InputError if an option or the store cannot be used, memory is too small, or `out` holds something else.
+    """
+    runs = runs_of(options)
+    device = choose_device(options.device)
+    if options.store is None:
+        raise InputError("--store: name the store to train on; `harvest` makes one")
+    store = open_store(options.store)
+    if not store.complete or store.fingerprint is None:
+        raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
+    out = options.out or Path("runs") / options.store.name.removesuffix(".zarr")
+    if options.skip_damaged:
+        store = _without_damaged(store, options, out)
+    n_rows = store.n_rows("train")
+    counts = row_counts(options, n_rows)
+    check_options(options, counts, runs, n_rows)
+    experiment = _make_experiment(store, runs, options, counts, device)
+    check_norms(store, experiment.hooks)
+    finished = check_existing(out, experiment, overwrite=options.overwrite)
+    if not finished:
+        check_writable(out, out_option)
+    plan = make_plan(experiment, store.width(experiment.hooks[0]), device)
+    if not finished:
+        check_memory(plan, experiment, store, device)
+        if not store.n_rows("heldout") and not quiet:
+            print(f"--store {store.path}: has no held-out rows, so no run is validated", file=sys.stderr)
+    return Training(options, experiment, store, out, finished, plan, device, quiet)
+
+
+def runs_of(options: Options) -> tuple[Run, ...]:
+    """Return the runs that the options make. Raises InputError."""
+    runs = make_runs(options.preset or (), options.per_run())
+    check_logs(options.log or ())
+    return runs
+
+
+def choose_hooks(store: Store, layers: Layers, hook: str | None) -> tuple[str, ...]:
+    """Return the store's hook of each chosen layer.
+
+    Raises InputError if a layer is missing, or has several hooks and `hook` names none of them.
+    """
+    by_layer: dict[int, list[str]] = {}  # −1: outside the blocks
+    for name in store.hooks:
+        if hook is None or name.endswith((f".hook_{hook}", f".{hook}")) or name == hook:
+            by_layer.setdefault(-1 if (number := layer_of(name)) is None else number, []).append(name)
+    if not by_layer:
+        raise InputError(f"--hook {hook}: the store has none of this name; it has {', '.join(store.hooks)}")
+    if any(len(names) > 1 for names in by_layer.values()):
+        raise InputError(f"--hook: the store has several hooks per layer; name one of {', '.join(store.hooks)}")
+    return tuple(by_layer[layer][0] for layer in layers.choose(by_layer, "the store"))
+
+
+def _without_damaged(store: Store, options: Options, out: Path) -> Store:
+    """Return the store without its damaged shards, and name them on standard error.
+
+    An experiment that continues leaves out the same shards as before, so it sees the same rows in the same order.
+    """
+    record = None if options.overwrite else read_experiment(out)
+    if record is not None and record.settings.get("store") == store.fingerprint:
+        left_out = [int(shard) for shard in record.settings.get("left_out", ())]
+        if left_out:
+            print(f"shards {', '.join(map(str, left_out))} are left out, as before", file=sys.stderr)
+    else:
+        damaged = damaged_shards(store, choose_hooks(store, options.layers, options.hook))
+        for sentence in damaged.values():
+            print(f"left out: {sentence}", file=sys.stderr)
+        left_out = list(damaged)
+    return store.without(left_out)
+
+
+def _make_experiment(
+    store: Store, runs: Sequence[Run], options: Options, counts: RowCounts, device: torch.device
+) -> Experiment:
+    """Return the experiment on a complete store. Raises InputError if the store lacks a hook."""
+    assert store.fingerprint is not None
+    precision = options.precision
+    return Experiment(
+        store=store.fingerprint,
+        hooks=choose_hooks(store, options.layers, options.hook),
+        runs=tuple(runs),
+        expansion=options.expansion,
+        batch_size=counts.batch_size,
+        decoder_bias=not options.no_decoder_bias,
+        init=options.init,
+        clip=options.clip,
+        precision=precision if precision != "auto" else "bfloat16" if device.type == "cuda" else "float32",
+        data_seed=options.data_seed,
+        objective=Objective(options.l2, options.norm),
+        schedule=Schedule(
+            options.activations, options.lr_warmup or 0, options.l1_warmup or 0, options.lr_decay or 0
+        ),
+        resampling=Resampling(
+            interval=counts.resample_interval, window=counts.resample_window, threshold=options.resample_threshold,
+            at_most=options.resample_at_most, rows=counts.resample_rows,
+        ),
+        reports=Reports(
+            log_every=counts.log_every, validate_every=counts.validate_every, validate_rows=counts.validate_rows,
+            window=counts.window, snapshots=options.snapshots,
+        ),
+        left_out=tuple(sorted(store.left_out)),
+    )  # fmt: skip
