@@ -26,7 +26,7 @@ from _measure import report, summary
 from torch.utils.flop_counter import FlopCounterMode
 
 from analyze.measure.patched_model import ResumedModel, load_patchable
-from analyze.measure.patching import CLEAN, Patched, Reference, Tallies
+from analyze.measure.patching import CLEAN, Patched, PatchSums, Reference
 from harvest.model.find import find_model
 from train import BaselineSAE
 
@@ -52,15 +52,15 @@ class Problem:
 
     @torch.inference_mode()
     def ours(self) -> None:
-        tallies = Tallies(1)
+        sums = PatchSums(1)
         group = torch.zeros(len(self.tokens), 255, dtype=torch.int64).numpy()
         logits, activations = self.model.clean(self.tokens)
         reference = Reference(logits, self.tokens)
-        tallies.add(CLEAN, reference.compare(logits), group)
+        sums.add(CLEAN, reference.compare(logits), group)
         for name in self.names:
             patched = Patched(name, torch.zeros(D), [(_Named(i), sae) for i, sae in enumerate(self.saes)])
             for what, value, _ in patched.replacements(activations[name], 0):
-                tallies.add(what, reference.compare(self.model.patched(name, value)), group)
+                sums.add(what, reference.compare(self.model.patched(name, value)), group)
 
     @torch.inference_mode()
     def plain(self, layer: int, sae: BaselineSAE) -> None:

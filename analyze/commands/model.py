@@ -55,19 +55,19 @@ def patch_command(
 ) -> None:  # fmt: skip
     """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
     from analyze.measure import patching
-    from analyze.runs.trained_run import hooks_of
-    from analyze.statistics.estimates import lines as as_lines
+    from analyze.runs.trained_run import all_hooks
+    from analyze.statistics.estimates import estimate_rows
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     heldout, where = heldout_contexts(store, contexts), choose_device(device)
     if is_given(click.get_current_context(), "batch_size") and batch_size > heldout.n_contexts:
         raise InputError(f"--batch-size {batch_size:,}: is more than the {heldout.n_contexts} contexts; give less")
-    lm = load_lm(store, hooks_of(fitted), model, where)
+    lm = load_lm(store, all_hooks(fitted), model, where)
     estimates = patching.patch(
         lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
     )
-    lines = as_lines(estimates, fitted)
+    lines = estimate_rows(estimates, fitted)
     clean = patching.clean_positions(store, keep_first=keep_first)
     facts = {**about(heldout), **about_runs(chosen), "clean_positions": clean, "measures": lines}
     rows = with_progress(lines, fitted)
@@ -97,14 +97,14 @@ def pareto_command(
 ) -> None:  # fmt: skip
     """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
     from analyze.compare import pareto
-    from analyze.measure import evaluate
-    from analyze.runs.trained_run import hooks_of
+    from analyze.measure.evaluate import measure_heldout
+    from analyze.runs.trained_run import all_hooks
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     heldout, where = heldout_contexts(store, contexts), choose_device(device)
-    lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
-    found = {pareto.HELD_OUT: evaluate.evaluate(heldout, fitted, seed=seed, device=where)[0]}
+    lm = None if without_model else load_lm(store, all_hooks(fitted), model, where)
+    found = {pareto.HELD_OUT: measure_heldout(heldout, fitted, seed=seed, device=where)[0]}
     scope = {**about(heldout), **about_runs(chosen)}
     if lm is not None:
         from analyze.measure import patching

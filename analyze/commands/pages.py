@@ -36,8 +36,8 @@ from data.system.location import Location
 
 if TYPE_CHECKING:
     from analyze.measure.dictionary import Thresholds
-    from analyze.measure.evaluate import Fires
-    from analyze.runs.trained_run import FittedRun
+    from analyze.measure.firing import FeatureActivity
+    from analyze.runs.trained_run import TrainedRun
 
 MOST_SHOWN = 10_000  # features of a kind on one page
 
@@ -81,12 +81,12 @@ def report_command(
     thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Everything of some runs in one HTML file: claims, figures, tables, how to repeat it; and its data beside it."""
-    from analyze.measure.cache import Kept
+    from analyze.measure.cache import MeasurementCache
     from analyze.measure.heldout import Heldout
     from analyze.measure.measurements import Scope, gather
     from analyze.report import write
     from analyze.report.features import page
-    from analyze.runs.trained_run import hooks_of
+    from analyze.runs.trained_run import all_hooks
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
@@ -97,19 +97,19 @@ def report_command(
         check_contexts(store, contexts, name)
     check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
     where = choose_device(device)
-    lm = None if without_model else load_lm(store, hooks_of(fitted), model, where)
+    lm = None if without_model else load_lm(store, all_hooks(fitted), model, where)
     lens = None if without_model or not features else load_lens(store, model)
-    kept = Kept(out / "measured")
+    cache = MeasurementCache(out / "measured")
     snapshots = Heldout(store, snapshot_contexts) if snapshot_contexts else None
     scope = Scope(
         Heldout(store, held_out), Heldout(store, contexts_with_model), snapshots, seed, keep_first, thresholds
     )  # fmt: skip
-    measurements = gather(scope, fitted, lm, left_out=chosen.left_out, device=where, kept=kept)
+    measurements = gather(scope, fitted, lm, left_out=chosen.left_out, device=where, cache=cache)
     if features:
         several = representatives(measurements.fires, measurements.families)
         page.write(out, scope.heldout, several, lens, thresholds, page.Amount(features), seed=seed, report=True)
     write.write(measurements, scope, out, command_line(), features=features > 0)
-    kept.clear()
+    cache.clear()
     click.echo(f"{out / 'index.html'}")
 
 
@@ -144,7 +144,7 @@ def features_command(
 
     Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
     """
-    from analyze.measure import evaluate
+    from analyze.measure.row_pass import feature_activity
     from analyze.report.features import page
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
@@ -153,13 +153,14 @@ def features_command(
     check_features(store, fitted, hooks, "pillars", thresholds.pillars)
     check_features(store, fitted, hooks, "wanted", max(wanted or (0,)) + 1)
     heldout, lens = heldout_contexts(store, contexts), None if without_model else load_lens(store, model)
-    tallies = evaluate.tallied(heldout, fitted, hooks=hooks, noises=(False,), device=choose_device(device))
-    several = [fires for fires, _, _ in tallies]
-    page.write(out, heldout, several, lens, thresholds, page.Amount(each), wanted, seed=seed)
+    activity = feature_activity(heldout, fitted, hooks=hooks, device=choose_device(device))
+    page.write(out, heldout, activity, lens, thresholds, page.Amount(each), wanted, seed=seed)
     click.echo(f"{out / 'features.html'}")
 
 
-def representatives(fires: Sequence[Fires], families: Mapping[str, Sequence[FittedRun]]) -> list[Fires]:
+def representatives(
+    fires: Sequence[FeatureActivity], families: Mapping[str, Sequence[TrainedRun]]
+) -> list[FeatureActivity]:
     """Of each family the run in the middle of its α, and of that the SAE in the middle of its layers, noise off."""
     found = []
     for several in families.values():

@@ -73,13 +73,13 @@ def measures_command(
 ) -> None:
     """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
     from analyze.measure import evaluate
-    from analyze.statistics.estimates import lines as as_lines
+    from analyze.statistics.estimates import estimate_rows
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     heldout = heldout_contexts(store, contexts)
-    estimates, fires = evaluate.evaluate(heldout, fitted, seed=seed, device=choose_device(device))
-    lines, features = as_lines(estimates, fitted), [line for one in fires for line in one.lines()]
+    estimates, fires = evaluate.measure_heldout(heldout, fitted, seed=seed, device=choose_device(device))
+    lines, features = estimate_rows(estimates, fitted), [line for one in fires for line in one.lines()]
     facts = {**about(heldout), **about_runs(chosen), "measures": lines, "features": features}
     rows = with_progress(lines, fitted)
     show(facts, rows, evaluate.as_table(rows, features), as_json, as_csv_)
@@ -101,14 +101,15 @@ def dictionary_command(
     out: Path | None, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
-    from analyze.measure import dictionary_summary, evaluate
+    from analyze.measure import dictionary_summary
+    from analyze.measure.row_pass import feature_activity
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
-    tallies = evaluate.tallied(heldout_contexts(store, contexts), fitted, noises=(False,), device=choose_device(device))
-    portraits = [dictionary_summary.of(fires, store, thresholds) for fires, _, _ in tallies]
-    lines, histograms = [one.line for one in portraits], [line for one in portraits for line in one.histograms]
+    activity = feature_activity(heldout_contexts(store, contexts), fitted, device=choose_device(device))
+    summaries = [dictionary_summary.summarize_dictionary(one, store, thresholds) for one in activity]
+    lines, histograms = [one.line for one in summaries], [line for one in summaries for line in one.histograms]
     rows = with_progress(lines, fitted)
     if out is not None:
         write_csv(out, {"dictionary": rows, "histograms": histograms})
@@ -131,17 +132,16 @@ def stability_command(
     as_csv_: bool,
 ) -> None:  # fmt: skip
     """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
-    from analyze.measure import evaluate, stability
+    from analyze.measure import stability
+    from analyze.measure.row_pass import feature_activity
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     if len(fitted) < 2:
         raise InputError(f"{fitted[0].folder.path} is one run; give two or more to compare")
     hooks = choose_hooks(fitted, layers)
-    tallies = evaluate.tallied(
-        heldout_contexts(store, contexts), fitted, hooks=hooks, noises=(False,), device=choose_device(device)
-    )
-    lines = stability.stability([fires for fires, _, _ in tallies])
+    activity = feature_activity(heldout_contexts(store, contexts), fitted, hooks=hooks, device=choose_device(device))
+    lines = stability.stability(activity)
     facts = {"store": store.fingerprint, **about_runs(chosen), "stability": lines}
     rows = with_progress(lines, fitted)
     show(facts, rows, stability.as_table(rows), as_json, as_csv_)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from analyze.measure.heldout import Heldout
     from analyze.measure.patched_model import PatchableModel
     from analyze.report.features.unembedding import Lens
-    from analyze.runs.trained_run import FittedRun
+    from analyze.runs.trained_run import TrainedRun
     from data.store.reader import Store
 
 store_option = click.option(
@@ -136,7 +136,7 @@ def opened(path: Location, paths: Sequence[Path], *, skip_damaged: bool = False)
 
     Raises InputError if a run was trained on another store, or no run can be measured.
     """
-    from analyze.runs.trained_run import check_store, find_runs, hooks_of
+    from analyze.runs.trained_run import all_hooks, check_store, find_runs
     from data.store.reader import open_store
 
     store, runs = open_store(path), find_runs(paths)
@@ -147,7 +147,7 @@ def opened(path: Location, paths: Sequence[Path], *, skip_damaged: bool = False)
     if skip_damaged:
         from data.store.verify import damaged_shards
 
-        damaged = damaged_shards(store, hooks_of(chosen.runs), ("heldout",))
+        damaged = damaged_shards(store, all_hooks(chosen.runs), ("heldout",))
         for why in damaged.values():
             click.echo(f"left out: {why}", err=True)
         store = store.without(damaged)
@@ -178,7 +178,7 @@ def check_contexts(store: Store, contexts: int | None, name: str) -> None:
         )
 
 
-def check_features(store: Store, fitted: Sequence[FittedRun], hooks: Sequence[str], name: str, most: int) -> None:
+def check_features(store: Store, fitted: Sequence[TrainedRun], hooks: Sequence[str], name: str, most: int) -> None:
     """Raise InputError where the option `name` is given and some SAE has fewer than `most` features."""
     ctx = click.get_current_context()
     for run in fitted if is_given(ctx, name) else ():
@@ -188,11 +188,11 @@ def check_features(store: Store, fitted: Sequence[FittedRun], hooks: Sequence[st
                 raise InputError(f"{flag_of(ctx, name)}: {run.name} has {there:,} features; give less")
 
 
-def choose_hooks(fitted: Sequence[FittedRun], layers: Layers) -> list[str]:
+def choose_hooks(fitted: Sequence[TrainedRun], layers: Layers) -> list[str]:
     """All of the runs' hooks in some layers. Raises InputError where they have none of one."""
-    from analyze.runs.trained_run import hooks_of
+    from analyze.runs.trained_run import all_hooks
 
-    hooks = hooks_of(fitted)
+    hooks = all_hooks(fitted)
     if not layers.ranges:
         return hooks
     known = {layer for hook in hooks if (layer := layer_of(hook)) is not None}

@@ -15,19 +15,19 @@ from itertools import combinations
 import numpy as np
 
 from analyze.runs.families import FamilyPair, families
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.bootstrap import Float
 from analyze.statistics.estimates import Estimate, Estimates, Key, difference, fewest_groups, mean_of
 from analyze.tables import Row, layer_list, markdown, short, trained_on, with_interval
 from data.store.stats import Subset
 from train.measures import MEASURES, Shown, title_of
 
-PLACES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
+MATCHED_SHARES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
 HELD_OUT, PATCHED = "held_out", "patched"  # what was measured: stored rows, or positions that were patched
 
 
 @dataclass(frozen=True)
-class Curve:
+class ParetoCurve:
     """A family's runs at one hook in the order of their L0, with noise or without."""
 
     family: str
@@ -44,15 +44,15 @@ class Curve:
         """The measure at each run."""
         return [estimates[Key(run, self.hook, self.noise, Subset.ALL, measure)] for run in self.runs]
 
-    def at(self, l0: float, values: Sequence[Estimate]) -> Estimate:
+    def interpolate(self, l0: float, values: Sequence[Estimate]) -> Estimate:
         """The measure at an L0 within the range, interpolated; in each replicate between that replicate's points."""
         x, y = (np.stack([estimate.replicates for estimate in several], axis=1) for several in (self.l0, values))
-        replicates = np.array([_interpolated(l0, *pair) for pair in zip(x, y, strict=True)])
+        replicates = np.array([_interpolate_in_log(l0, *pair) for pair in zip(x, y, strict=True)])
         x0, y0 = (np.array([estimate.value for estimate in several]) for several in (self.l0, values))
-        return Estimate(_interpolated(l0, x0, y0), replicates, fewest_groups([*self.l0, *values]))
+        return Estimate(_interpolate_in_log(l0, x0, y0), replicates, fewest_groups([*self.l0, *values]))
 
 
-def _interpolated(l0: float, x: Float, y: Float) -> float:
+def _interpolate_in_log(l0: float, x: Float, y: Float) -> float:
     """Of y at points x, linear in log x. A point that never fires in a resample (x = 0) has no place on the curve."""
     order = np.argsort(x)[np.count_nonzero(x == 0) :]
     if not len(order):
@@ -60,7 +60,7 @@ def _interpolated(l0: float, x: Float, y: Float) -> float:
     return float(np.interp(np.log(l0), np.log(x[order]), y[order]))
 
 
-def curves(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Curve]:
+def pareto_curves(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[ParetoCurve]:
     """All families' curves; runs that never fire (L0 = 0) are left out."""
     found = []
     hooks = list(dict.fromkeys(key.hook for key in estimates))
@@ -71,7 +71,7 @@ def curves(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Curve]:
                 l0 = {key.run: estimates[key] for key in keys if key in estimates and estimates[key].value > 0}
                 if l0:
                     ordered = sorted(l0, key=lambda run: l0[run].value)
-                    found.append(Curve(family, hook, noise, ordered, [l0[run] for run in ordered]))
+                    found.append(ParetoCurve(family, hook, noise, ordered, [l0[run] for run in ordered]))
     return found
 
 
@@ -86,12 +86,12 @@ def compare_at_matched_l0(
     compared = {}
     for hook in hooks:
         at_hook = {key: estimate for key, estimate in estimates.items() if key.hook == hook and not key.noise}
-        baseline, nsae = (next(iter(curves(at_hook, runs)), None) for runs in (pair.baseline, pair.nsae))
+        baseline, nsae = (next(iter(pareto_curves(at_hook, runs)), None) for runs in (pair.baseline, pair.nsae))
         if baseline is not None and nsae is not None:
             mean = mean_of(
                 [
-                    compare(*(curve.at(l0, curve.points(at_hook, measure)) for curve in (nsae, baseline)))
-                    for l0 in places(baseline, nsae)
+                    compare(*(curve.interpolate(l0, curve.points(at_hook, measure)) for curve in (nsae, baseline)))
+                    for l0 in matched_l0_values(baseline, nsae)
                 ]
             )
             if mean is not None:
@@ -105,11 +105,11 @@ def note_without_overlap(hooks: Sequence[str], compared: Collection[str]) -> str
     return f"no overlap in L0: {layer_list(missing)}" if missing else ""
 
 
-def curve_lines(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> list[Row]:
+def curve_lines(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -> list[Row]:
     """One line for each point of each curve; `sample` (HELD_OUT, PATCHED) says on what all its numbers, L0 too, were
     measured."""
     lines = []
-    for curve in curves(estimates, runs):
+    for curve in pareto_curves(estimates, runs):
         for measure in _measured(estimates):
             for run, l0, point in zip(curve.runs, curve.l0, curve.points(estimates, measure), strict=True):
                 low, high = point.interval
@@ -120,7 +120,7 @@ def curve_lines(estimates: Estimates, runs: Sequence[FittedRun], sample: str) ->
     return lines
 
 
-def matched(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> list[Row]:
+def matched(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -> list[Row]:
     """Each two families at each hook, without noise, at three L0 in their overlap: the difference, second less first.
 
     A line without figures (`l0` None) where they do not overlap. `unfinished` names the runs of the two curves that
@@ -128,10 +128,10 @@ def matched(estimates: Estimates, runs: Sequence[FittedRun], sample: str) -> lis
     """
     lines: list[Row] = []
     unfinished = {run.name for run in runs if not run.finished}
-    off = [curve for curve in curves(estimates, runs) if not curve.noise]
+    off = [curve for curve in pareto_curves(estimates, runs) if not curve.noise]
     for hook in dict.fromkeys(curve.hook for curve in off):
         for one, other in combinations([curve for curve in off if curve.hook == hook], 2):
-            overlap: list[float | None] = [*places(one, other)]
+            overlap: list[float | None] = [*matched_l0_values(one, other)]
             for l0 in overlap or [None]:
                 for measure in _measured(estimates):
                     line = _compared(estimates, one, other, measure, l0)
@@ -145,25 +145,25 @@ def _measured(estimates: Estimates) -> list[str]:
     return [m.name for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.name in measured]
 
 
-def places(one: Curve, other: Curve) -> Iterator[float]:
+def matched_l0_values(one: ParetoCurve, other: ParetoCurve) -> Iterator[float]:
     """L0 at which two curves are compared; none where they do not overlap."""
     low, high = max(one.range[0], other.range[0]), min(one.range[1], other.range[1])
     if low < high:
-        for share in PLACES:
+        for share in MATCHED_SHARES:
             yield float(low ** (1 - share) * high**share)
 
 
-def _compared(estimates: Estimates, one: Curve, other: Curve, measure: str, l0: float | None) -> Row:
+def _compared(estimates: Estimates, one: ParetoCurve, other: ParetoCurve, measure: str, l0: float | None) -> Row:
     line: Row = {"hook": one.hook, "first": one.family, "second": other.family, "measure": measure, "l0": l0}
     if l0 is None:
         return line | dict.fromkeys(("at_first", "at_second", "value", "low", "high"))
-    first, second = (curve.at(l0, curve.points(estimates, measure)) for curve in (one, other))
+    first, second = (curve.interpolate(l0, curve.points(estimates, measure)) for curve in (one, other))
     found = difference(second, first)
     low, high = found.interval
     return line | {"at_first": first.value, "at_second": second.value, "value": found.value, "low": low, "high": high}
 
 
-def ahead(lines: Sequence[Row]) -> list[Row]:
+def which_is_better_by_layer(lines: Sequence[Row]) -> list[Row]:
     """Of `matched`'s lines, a line for each sample, pair and measure: in which layers the second is higher, lower, or
     neither.
 

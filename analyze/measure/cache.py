@@ -33,7 +33,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Kept:
+class MeasurementCache:
     """Pieces in a folder; without one, nothing is kept."""
 
     folder: Path | None = None
@@ -82,4 +82,4 @@ def device_identity(device: torch.device | str) -> list[str]:
     return [kind, torch.cuda.get_device_name(device) if kind == "cuda" else platform.machine()]
 
 
-NOTHING = Kept()
+NO_CACHE = MeasurementCache()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from analyze.measure.dictionary import COSINE_EDGES, Thresholds, cosine_histogram, kinds, nearest
-from analyze.measure.evaluate import Fires
+from analyze.measure.firing import FeatureActivity
 from analyze.tables import Row, markdown, short, trained_on
 from data.store.reader import Store
 
@@ -24,14 +24,14 @@ SMALL = 0.5  # the post's claim, whatever a correction's threshold is
 
 
 @dataclass(frozen=True)
-class Portrait:
+class DictionarySummary:
     """One line of figures, and one line for each bin of a histogram that has any."""
 
     line: Row
     histograms: list[Row]
 
 
-def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
+def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thresholds) -> DictionarySummary:
     """The dictionary of an SAE, live and dead features apart: live is what fired in the rows of `fires`.
 
     Norms are in the SAE's scale, and `over_input_norm` theirs in the store's scale over the layer's mean ‖x‖₂.
@@ -71,7 +71,7 @@ def of(fires: Fires, store: Store, thresholds: Thresholds) -> Portrait:
         )
         for bin_ in _bins(edges, counts)
     ]
-    return Portrait(line, histograms)
+    return DictionarySummary(line, histograms)
 
 
 def _histogram(norms: torch.Tensor) -> np.ndarray:

@@ -9,19 +9,19 @@ from typing import Any
 
 import torch
 
-from analyze.measure import dictionary_summary
-from analyze.measure.cache import NOTHING, Kept
+from analyze.measure.cache import NO_CACHE, MeasurementCache
 from analyze.measure.dictionary import DEFAULTS, Thresholds
-from analyze.measure.dictionary_summary import Portrait
-from analyze.measure.evaluate import Fires, evaluate
+from analyze.measure.dictionary_summary import DictionarySummary, summarize_dictionary
+from analyze.measure.evaluate import measure_heldout
+from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
 from analyze.measure.over_training import OverTraining, over_training
 from analyze.measure.patched_model import PatchableModel
 from analyze.measure.patching import patch
-from analyze.measure.stability import seeds_of_one, stability
+from analyze.measure.stability import pairs_differing_in_seed, stability
 from analyze.runs.families import FamilyPair, families, family_pairs, kind_of
-from analyze.runs.trained_run import FittedRun, hooks_of
-from analyze.runs.training_curves import Curve, curves
+from analyze.runs.trained_run import TrainedRun, all_hooks
+from analyze.runs.training_curves import TrainingCurve, training_curves
 from analyze.statistics.estimates import Estimate, Estimates, Key
 from analyze.tables import Row
 from data.store.reader import Store
@@ -65,26 +65,26 @@ class Measurements:
     left_out: one line per run that could not be measured, with `run` and `why`.
     """
 
-    runs: Sequence[FittedRun]
+    runs: Sequence[TrainedRun]
     mean_norm: Mapping[str, float]
     held_out: Estimates = field(default_factory=dict)
     patched: Estimates = field(default_factory=dict)
     over_training: OverTraining = field(default_factory=dict)
-    training: Sequence[Curve] = ()
-    dictionaries: Sequence[Portrait] = ()
-    fires: Sequence[Fires] = ()
+    training: Sequence[TrainingCurve] = ()
+    dictionaries: Sequence[DictionarySummary] = ()
+    fires: Sequence[FeatureActivity] = ()
     stability: Sequence[Row] = ()
     left_out: Sequence[Row] = ()
 
     @cached_property
-    def families(self) -> dict[str, list[FittedRun]]:
+    def families(self) -> dict[str, list[TrainedRun]]:
         return families(self.runs)
 
     @cached_property
     def hooks(self) -> list[str]:
-        return hooks_of(self.runs)
+        return all_hooks(self.runs)
 
-    def of_kind(self, kind: str) -> dict[str, list[FittedRun]]:
+    def of_kind(self, kind: str) -> dict[str, list[TrainedRun]]:
         """Return the families of a kind (see `families.py`)."""
         return {name: runs for name, runs in self.families.items() if kind_of(runs[0]) == kind}
 
@@ -92,29 +92,30 @@ class Measurements:
         """Return each baseline family with each NSAE family."""
         return list(family_pairs(self.families))
 
-    def value(self, run: FittedRun, hook: str, measure: str) -> Estimate | None:
+    def value(self, run: TrainedRun, hook: str, measure: str) -> Estimate | None:
         """Return a measure of the held-out split with noise off, over all positions; None if it was not measured."""
         return self.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
 
 
 def gather(
-    scope: Scope, runs: Sequence[FittedRun], model: PatchableModel | None, *, left_out: Sequence[Row] = (),
-    device: torch.device | str = "cpu", kept: Kept = NOTHING,
+    scope: Scope, runs: Sequence[TrainedRun], model: PatchableModel | None, *, left_out: Sequence[Row] = (),
+    device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
 ) -> Measurements:  # fmt: skip
     """Measure the runs; with `model` None, skip the measures that need the language model.
 
-    Partial results are saved in the cache `kept` and read from it.
+    Partial results are saved in `cache` and read from it.
     """
     store = scope.store
-    held_out, fires = evaluate(scope.heldout, runs, seed=scope.seed, device=device, kept=kept)
+    held_out, fires = measure_heldout(scope.heldout, runs, seed=scope.seed, device=device, cache=cache)
     patched, snapshots = Estimates(), OverTraining()
     if model is not None:
-        options: dict[str, Any] = {"seed": scope.seed, "keep_first": scope.keep_first, "device": device, "kept": kept}
+        options: dict[str, Any] = {"seed": scope.seed, "keep_first": scope.keep_first, "device": device, "cache": cache}
         patched = patch(model, scope.patched, runs, **options)
         if scope.snapshots is not None:
             snapshots = over_training(model, scope.snapshots, runs, **options)
     return Measurements(
         runs, {hook: store.statistics(hook).mean_norm() for hook in store.hooks}, held_out, patched, snapshots,
-        curves(runs), [dictionary_summary.of(one, store, scope.thresholds) for one in fires if not one.noise], fires,
-        stability(fires, seeds_of_one(runs)), left_out,
+        training_curves(runs), [summarize_dictionary(one, store, scope.thresholds) for one in fires if not one.noise],
+        fires,
+        stability(fires, pairs_differing_in_seed(runs)), left_out,
     )  # fmt: skip

@@ -23,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analyze.measure.cache import NOTHING, Kept, device_identity
+from analyze.measure.cache import NO_CACHE, MeasurementCache, device_identity
 from analyze.measure.heldout import Heldout, Ints
 from analyze.measure.patched_model import PatchableModel
-from analyze.runs.trained_run import FittedRun, hooks_of
+from analyze.runs.trained_run import TrainedRun, all_hooks
 from analyze.statistics import bootstrap
-from analyze.statistics.estimates import Estimates, of_one
+from analyze.statistics.estimates import Estimates, estimates_of_sae
 from analyze.tables import Row, markdown, trained_on, with_interval
 from data.command.progress import Bar
 from data.errors import InputError
@@ -119,7 +119,7 @@ class What(NamedTuple):
     noise: bool = False
 
 
-class Tallies:
+class PatchSums:
     """Sums by group for each What: float64 [groups, COLUMNS]."""
 
     def __init__(self, n_groups: int) -> None:
@@ -127,7 +127,7 @@ class Tallies:
         self.of: dict[What, bootstrap.Float] = {}
 
     @classmethod
-    def restored(cls, n_groups: int, kept: Mapping[str, NDArray[Any]] | None) -> tuple[Tallies, int]:
+    def restored(cls, n_groups: int, kept: Mapping[str, NDArray[Any]] | None) -> tuple[PatchSums, int]:
         """Of `arrays`, or empty; and how many contexts are in them."""
         tallies = cls(n_groups)
         if kept is None:
@@ -156,9 +156,9 @@ class Patched:
 
     hook: str
     mean: Tensor
-    saes: list[tuple[FittedRun, SAE]]
+    saes: list[tuple[TrainedRun, SAE]]
 
-    def kinds(self) -> Iterator[tuple[FittedRun, SAE, bool]]:
+    def kinds(self) -> Iterator[tuple[TrainedRun, SAE, bool]]:
         for run, sae in self.saes:
             for noise in run.noises:
                 yield run, sae, noise
@@ -181,9 +181,9 @@ class Patched:
 
 @torch.inference_mode()
 def patch(
-    model: PatchableModel, heldout: Heldout, runs: Sequence[FittedRun], *, hooks: Sequence[str] = (), seed: int = 0,
+    model: PatchableModel, heldout: Heldout, runs: Sequence[TrainedRun], *, hooks: Sequence[str] = (), seed: int = 0,
     keep_first: bool = False, contexts_at_once: int = CONTEXTS_AT_ONCE, device: torch.device | str = "cpu",
-    kept: Kept = NOTHING,
+    cache: MeasurementCache = NO_CACHE,
 ) -> Estimates:  # fmt: skip
     """The measures of each run and hook, NSAE with noise off and on; `keep_first` leaves position 0 clean.
 
@@ -196,12 +196,12 @@ def patch(
             hook, torch.from_numpy(heldout.store.statistics(hook).mean()).float().to(device),
             [(run, run.sae(hook, device)) for run in runs if hook in run.hooks],
         )
-        for hook in hooks_of(runs) if not hooks or hook in hooks
+        for hook in all_hooks(runs) if not hooks or hook in hooks
     ]  # fmt: skip
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
     about = ["patched", device_identity(device), heldout.identity(), seed, first, contexts_at_once,
              [[one.hook, *(run.identity() for run, _ in one.saes)] for one in chosen]]  # fmt: skip
-    tallies, done = Tallies.restored(heldout.n_groups, kept.load(about))
+    tallies, done = PatchSums.restored(heldout.n_groups, cache.load(about))
     saved = time.monotonic()
     with Bar(total=len(tokens), initial=done, desc="patching", unit="context") as bar:
         for begin in range(done, len(tokens), contexts_at_once):
@@ -221,7 +221,7 @@ def patch(
                     tallies.add(what, terms, group, None if l0 is None else l0[:, :-1])
             bar.update(len(here))
             if time.monotonic() - saved > KEEP_SECONDS or begin + len(here) == len(tokens):
-                kept.save(about, tallies.arrays(begin + len(here)))
+                cache.save(about, tallies.arrays(begin + len(here)))
                 saved = time.monotonic()
     drawn = bootstrap.weights(heldout.n_groups, seed=seed)
     found: Estimates = {}
@@ -246,7 +246,7 @@ def _estimates(several: Sequence[bootstrap.Float], drawn: bootstrap.Float, key: 
     """Of sums by group, clean, zeroed, with the mean and patched; all resampled alike."""
     values = patch_measures(*(sums.sum(axis=0) for sums in several))
     replicates = patch_measures(*(bootstrap.resampled(sums, drawn) for sums in several))
-    return of_one(values, replicates, (*key, Subset.ALL), drawn.shape[1])
+    return estimates_of_sae(values, replicates, (*key, Subset.ALL), drawn.shape[1])
 
 
 NEEDED = 0.01  # nats a token lost by zeroing a layer, for a score to mean something

@@ -11,15 +11,15 @@ from itertools import combinations
 import numpy as np
 
 from analyze.measure.dictionary import matched_cosines
-from analyze.measure.evaluate import Fires
-from analyze.runs.trained_run import FittedRun
+from analyze.measure.firing import FeatureActivity
+from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row, markdown, short, trained_on
 from data.command.progress import Bar
 
 ALIKE = (0.7, 0.9)  # cosines that count as the same feature, loosely and strictly
 
 
-def seeds_of_one(runs: Sequence[FittedRun]) -> set[frozenset[str]]:
+def pairs_differing_in_seed(runs: Sequence[TrainedRun]) -> set[frozenset[str]]:
     """Pairs of runs, by name, that differ in the seed alone."""
     return {
         frozenset((one.name, other.name))
@@ -29,16 +29,16 @@ def seeds_of_one(runs: Sequence[FittedRun]) -> set[frozenset[str]]:
     }
 
 
-def _but_seed(run: FittedRun) -> list[str]:
+def _but_seed(run: TrainedRun) -> list[str]:
     return [key for key in run.settings["run"] if key not in ("name", "seed")]
 
 
-def stability(fires: Iterable[Fires], only: set[frozenset[str]] | None = None) -> list[Row]:
+def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None = None) -> list[Row]:
     """One line for each two runs at each hook (of `only` these, by name); noisy architectures' fires with noise off.
 
     `share_0.9` is the share of the smaller dictionary's live features whose match has a cosine of at least that.
     """
-    by_hook: dict[str, list[Fires]] = {}
+    by_hook: dict[str, list[FeatureActivity]] = {}
     for one in fires:
         if not one.noise:
             by_hook.setdefault(one.hook, []).append(one)
@@ -51,7 +51,7 @@ def stability(fires: Iterable[Fires], only: set[frozenset[str]] | None = None) -
     return [_line(*pair) for pair in Bar(pairs, desc="matching dictionaries", unit="pair", disable=not pairs)]
 
 
-def _line(hook: str, first: Fires, second: Fires) -> Row:
+def _line(hook: str, first: FeatureActivity, second: FeatureActivity) -> Row:
     one, other = (fires.run.sae(hook).W_dec.detach()[fires.all.live] for fires in (first, second))
     cosines = matched_cosines(one, other)
     known = len(cosines) > 0

@@ -31,8 +31,8 @@ from analyze.report.figures.catalogue import draw
 from analyze.report.figures.style import as_png
 from analyze.runs.progress import notes, progress, unfinished
 from analyze.runs.repeat import commands
-from analyze.runs.trained_run import FittedRun, hooks_of
-from analyze.statistics.estimates import lines as as_lines
+from analyze.runs.trained_run import TrainedRun, all_hooks
+from analyze.statistics.estimates import estimate_rows
 from analyze.tables import Row, as_csv, how_far, layer_list, short
 from data.command.json_text import json_text
 from data.command.progress import Bar
@@ -68,8 +68,8 @@ def tables(measurements: Measurements, norms: Norms) -> dict[str, list[Row]]:
     several = [(estimates, runs, sample) for sample, estimates in samples.items() if estimates]
     return {
         "claims": [claim.line() for claim in decide_claims(measurements)],
-        "measures": as_lines(measurements.held_out, runs),
-        "patching": as_lines(measurements.patched, runs),
+        "measures": estimate_rows(measurements.held_out, runs),
+        "patching": estimate_rows(measurements.patched, runs),
         "over_training": over_training_lines(measurements.over_training),
         "points": [line for measured in several for line in pareto.curve_lines(*measured)],
         "matched": [line for measured in several for line in pareto.matched(*measured)],
@@ -82,7 +82,7 @@ def tables(measurements: Measurements, norms: Norms) -> dict[str, list[Row]]:
     }
 
 
-def run_line(run: FittedRun) -> Row:
+def run_line(run: TrainedRun) -> Row:
     """What a run was trained with, in a line."""
     settings = run.settings
     facts = {**settings["run"], **settings["schedule"], **settings["objective"], **settings, **progress(run)}
@@ -211,7 +211,7 @@ def _summary(overall: Sequence[Row]) -> str:
         "enough data."  # fmt: skip
 
 
-def _seeds(runs: Sequence[FittedRun]) -> str:
+def _seeds(runs: Sequence[TrainedRun]) -> str:
     seeds = {run.settings["run"]["seed"] for run in runs}
     return f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed: how much training itself varies is not in them."
 
@@ -225,7 +225,7 @@ def _subtitle(measurements: Measurements, scope: Scope) -> str:
     trained += f", {n_unfinished} unfinished" if n_unfinished else ""
     model = "" if measurements.patched else "; without the language model, so no loss, KL or score"
     return (
-        f"{len(runs)} runs of {trained}, {len(hooks_of(runs))} layers, {len(seeds)} seed{'s' * (len(seeds) > 1)}; "
+        f"{len(runs)} runs of {trained}, {len(all_hooks(runs))} layers, {len(seeds)} seed{'s' * (len(seeds) > 1)}; "
         f"{store.dataset}, {heldout.n_rows():,} held-out rows of "
         f"{heldout.n_contexts:,} contexts, {heldout.n_groups:,} {heldout.unit}s{model}"
     )
@@ -234,7 +234,7 @@ def _subtitle(measurements: Measurements, scope: Scope) -> str:
 def _run_lines(measurements: Measurements) -> list[Row]:
     """What each run is, and between what its layers lie."""
 
-    def spread(run: FittedRun, measure: str) -> str:
+    def spread(run: TrainedRun, measure: str) -> str:
         values = [found.value for hook in run.hooks if (found := measurements.value(run, hook, measure)) is not None]
         values = [value for value in values if math.isfinite(value)]
         return f"{short(min(values))} to {short(max(values))}" if values else "–"
@@ -255,7 +255,7 @@ def _ahead(matched: Sequence[Row]) -> list[Row]:
         return f"{len(hooks)}: {layer_list(hooks)}" if hooks else "–"
 
     found: dict[tuple[str, ...], Row] = {}
-    for line in pareto.ahead(matched):
+    for line in pareto.which_is_better_by_layer(matched):
         compared = line["higher"] or line["lower"] or line["undecided"]
         measure = title_of(line["measure"]) if compared else f"any {SAMPLES[line['sample']].lower()}"
         sides = {side: which(line[side]) for side in ("higher", "lower", "undecided", "no_overlap")}

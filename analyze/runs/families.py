@@ -15,19 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row
 
-Runs = Sequence[FittedRun]
+Runs = Sequence[TrainedRun]
 
 
-def families(runs: Runs) -> dict[str, list[FittedRun]]:
+def families(runs: Runs) -> dict[str, list[TrainedRun]]:
     """Return the runs by family, in the order given.
 
     A family's name is its variant, followed by the settings in which it differs from other families of that variant.
     """
     settings = {run.name: _shared_settings(run) for run in runs}
-    members: dict[str, list[FittedRun]] = {}
+    members: dict[str, list[TrainedRun]] = {}
     for run in runs:
         own = settings[run.name]
         same_variant = [settings[other.name] for other in runs if other.variant == run.variant]
@@ -38,7 +38,7 @@ def families(runs: Runs) -> dict[str, list[FittedRun]]:
     return members
 
 
-def _shared_settings(run: FittedRun) -> Row:
+def _shared_settings(run: TrainedRun) -> Row:
     """Return every setting that the runs of a family have in common."""
     settings = run.settings
     own = {key: value for key, value in settings["run"].items() if key not in ("name", "variant", "l1", "seed")}
@@ -46,7 +46,7 @@ def _shared_settings(run: FittedRun) -> Row:
     return own | shared | dict(settings["objective"]) | dict(settings["schedule"])
 
 
-def kind_of(run: FittedRun) -> str:
+def kind_of(run: TrainedRun) -> str:
     """Return the kind of the run's family."""
     own = run.settings["run"]
     if run.variant == "baseline":
@@ -63,7 +63,7 @@ class FamilyPair:
     nsae: Runs
 
     @property
-    def runs(self) -> list[FittedRun]:
+    def runs(self) -> list[TrainedRun]:
         return [*self.baseline, *self.nsae]
 
 

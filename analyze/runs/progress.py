@@ -9,17 +9,17 @@ from analyze.tables import Row, how_far
 from data.errors import InputError
 
 if TYPE_CHECKING:
-    from analyze.runs.trained_run import FittedRun
+    from analyze.runs.trained_run import TrainedRun
 
 
 class Usable(NamedTuple):
     """Runs that can be measured, and a line with `run` and `why` for each that cannot."""
 
-    runs: list[FittedRun]
+    runs: list[TrainedRun]
     left_out: list[Row]
 
 
-def usable(runs: Sequence[FittedRun], *, weights: bool = True) -> Usable:
+def usable(runs: Sequence[TrainedRun], *, weights: bool = True) -> Usable:
     """Leave out the runs that diverged and, if `weights` are needed, those that have none yet.
 
     Raises InputError, with one sentence, if no run is left.
@@ -32,13 +32,13 @@ def usable(runs: Sequence[FittedRun], *, weights: bool = True) -> Usable:
     return Usable(kept, left_out)
 
 
-def _why_not(run: FittedRun, weights: bool) -> str:
+def _why_not(run: TrainedRun, weights: bool) -> str:
     if run.failure is not None:
         return f"diverged at step {run.failure.step:,}: {run.failure.why} at {run.failure.hook}"
     return "has no trained SAE yet; let it train to its first checkpoint" if weights and run.weights is None else ""
 
 
-def _none_left(runs: Sequence[FittedRun], left_out: Sequence[Row]) -> str:
+def _none_left(runs: Sequence[TrainedRun], left_out: Sequence[Row]) -> str:
     if all(run.failure is not None for run in runs):
         subject = f"{runs[0].folder.path} diverged" if len(runs) == 1 else f"all {len(runs)} runs diverged"
         return f"{subject} (the loss is not finite); train again with a smaller --lr, or with --clip"
@@ -51,27 +51,27 @@ def notes(left_out: Iterable[Row]) -> list[str]:
     return [f"run {line['run']} is left out: it {line['why']}" for line in left_out]
 
 
-def unfinished_notes(runs: Iterable[FittedRun]) -> list[str]:
+def unfinished_notes(runs: Iterable[TrainedRun]) -> list[str]:
     """A sentence for each run that is not trained to its end."""
     return [f"run {run.name} was trained on {how_far(run.trained, run.planned)}" for run in runs if not run.finished]
 
 
-def progress(run: FittedRun) -> Row:
+def progress(run: TrainedRun) -> Row:
     """`trained` and `planned` rows (activations), and whether the training is `finished`."""
     return {"trained": run.trained, "planned": run.planned, "finished": run.finished}
 
 
-def progress_lines(runs: Sequence[FittedRun]) -> list[Row]:
+def progress_lines(runs: Sequence[TrainedRun]) -> list[Row]:
     """One line for each run."""
     return [{"run": run.name, **progress(run)} for run in runs]
 
 
-def unfinished(runs: Iterable[FittedRun]) -> str:
+def unfinished(runs: Iterable[TrainedRun]) -> str:
     """The unfinished ones of the runs and how far they are; empty if all are finished."""
     return "; ".join(f"{run.name} at {run.trained:,} of {run.planned:,} rows" for run in runs if not run.finished)
 
 
-def with_progress(lines: Sequence[Row], runs: Sequence[FittedRun]) -> list[Row]:
+def with_progress(lines: Sequence[Row], runs: Sequence[TrainedRun]) -> list[Row]:
     """The lines with the progress of the run that each names, or of the two (`trained_first`, `trained_second`, …)."""
     known = {run.name: progress(run) for run in runs}
     return [

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from analyze.runs.progress import Usable
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import records
 from analyze.tables import Row, how_far, markdown, short
 from data.errors import InputError
@@ -19,7 +19,7 @@ from train.measures import TRAINING, Sample, Shown, measures_on
 COMPARABLE = [name for name in TRAINING if name != "loss"]  # the loss has each run's own β
 
 
-def last_measures(run: FittedRun) -> list[Row]:
+def last_measures(run: TrainedRun) -> list[Row]:
     """The last held-out records of a run, one for each layer and, for noisy architectures, noise off and on.
 
     `rows` is how many the run had been trained on when it was measured. Empty before the first validation.

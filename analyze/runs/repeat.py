@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from data.store.reader import Store
 from harvest.cli import main as harvest
 from train.cli import main as train
 from train.output.settings import read_experiment
 
 
-def commands(store: Store, runs: Sequence[FittedRun]) -> Iterator[str]:
+def commands(store: Store, runs: Sequence[TrainedRun]) -> Iterator[str]:
     """The harvest of the store, and one training for each experiment that the runs are of, as far as recorded.
 
     Paths are those under which the store and the runs lie now. Raises DamagedRunError.

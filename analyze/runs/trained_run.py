@@ -23,7 +23,7 @@ from train.sae import ARCHITECTURES, SAE
 
 
 @dataclass(frozen=True)
-class FittedRun:
+class TrainedRun:
     """One run; `name` tells it from the others that are analysed with it."""
 
     name: str
@@ -85,7 +85,7 @@ class FittedRun:
         recorded = asdict(read_info(file.parent).files[SAE_FILE])
         return [self.name, self.settings, self.trained, recorded, file.stat().st_mtime_ns]
 
-    def snapshots(self) -> list[FittedRun]:
+    def snapshots(self) -> list[TrainedRun]:
         """The run as it was over the course of training, from its earliest snapshot on."""
         size = int(self.settings["batch_size"])
         return [
@@ -94,7 +94,7 @@ class FittedRun:
         ]
 
 
-def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
+def find_runs(paths: Iterable[Path]) -> list[TrainedRun]:
     """The runs given, and those in folders of experiments, or of several experiments.
 
     A run is called by its folder's name, with those of the folders around it as far as it takes to tell them apart.
@@ -111,9 +111,9 @@ def find_runs(paths: Iterable[Path]) -> list[FittedRun]:
     return [_read(names[path], folder) for path, folder in folders.items()]
 
 
-def _read(name: str, folder: RunFolder) -> FittedRun:
+def _read(name: str, folder: RunFolder) -> TrainedRun:
     failure, newest = read_failure(folder), folder.newest()
-    run = FittedRun(name, folder, read_run_settings(folder).to_json(), failure=failure)
+    run = TrainedRun(name, folder, read_run_settings(folder).to_json(), failure=failure)
     if newest is None or failure is not None:
         return run
     trained = read_info(newest).step * int(run.settings["batch_size"])
@@ -132,7 +132,7 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
         n |= {path: n[path] + 1 for path in longer}
 
 
-def check_store(runs: Sequence[FittedRun], store: Store) -> None:
+def check_store(runs: Sequence[TrainedRun], store: Store) -> None:
     """Raise InputError where a run was trained on another store."""
     for run in runs:
         if run.settings["store"] != store.fingerprint:
@@ -142,6 +142,6 @@ def check_store(runs: Sequence[FittedRun], store: Store) -> None:
             )
 
 
-def hooks_of(runs: Sequence[FittedRun]) -> list[str]:
+def all_hooks(runs: Sequence[TrainedRun]) -> list[str]:
     """All hooks that some run has an SAE for, in the model's order."""
     return list(dict.fromkeys(hook for run in runs for hook in run.hooks))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row
 from train.measures import TRAINING
 from train.output.metrics_file import read_records
@@ -18,7 +18,7 @@ NEAR = 0.1  # within 10 % of the last L2 is near it
 
 
 @dataclass(frozen=True)
-class Curve:
+class TrainingCurve:
     """One measure of one SAE over training; values that were no number are left out."""
 
     run: str
@@ -30,27 +30,27 @@ class Curve:
     values: list[float]
 
 
-def curves(runs: Sequence[FittedRun]) -> list[Curve]:
+def training_curves(runs: Sequence[TrainedRun]) -> list[TrainingCurve]:
     """All curves of the runs: of the step's own batches (`train`) and the held-out split, noise off and on."""
-    found: dict[tuple[str, str, str, bool, str], Curve] = {}
+    found: dict[tuple[str, str, str, bool, str], TrainingCurve] = {}
     for run in runs:
         for record in records(run):
             for measure in TRAINING:
                 value = record.get(measure)
                 if value is not None and record["noise"] in run.noises:
                     key = (run.name, record["hook"], record["split"], record["noise"], measure)
-                    curve = found.setdefault(key, Curve(*key, [], []))
+                    curve = found.setdefault(key, TrainingCurve(*key, [], []))
                     curve.rows.append(record["rows"])
                     curve.values.append(float(value))
     return list(found.values())
 
 
-def records(run: FittedRun) -> Iterator[Row]:
+def records(run: TrainedRun) -> Iterator[Row]:
     """The lines of a run's metrics.jsonl; none where it has none yet. Raises DamagedRunError."""
     return read_records(run.folder)
 
 
-def curve_lines(found: Sequence[Curve]) -> list[Row]:
+def curve_lines(found: Sequence[TrainingCurve]) -> list[Row]:
     """One line a point."""
     return [
         {"run": c.run, "hook": c.hook, "split": c.split, "noise": c.noise, "rows": rows, "measure": c.measure,
@@ -60,7 +60,7 @@ def curve_lines(found: Sequence[Curve]) -> list[Row]:
     ]  # fmt: skip
 
 
-def rows_to_near_end(curve: Curve, near: float = NEAR) -> int | None:
+def rows_to_near_end(curve: TrainingCurve, near: float = NEAR) -> int | None:
     """Rows after which the curve is within this share of its last value for good; None where it ends at 0.
 
     To the resolution of the recorded points: those of the held-out split are as far apart as validations.

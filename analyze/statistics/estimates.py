@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.bootstrap import RESAMPLES, Float, interval
 from analyze.tables import Row
 
@@ -46,7 +46,7 @@ class Estimate:
 Estimates = dict[Key, Estimate]
 
 
-def of_one(
+def estimates_of_sae(
     values: Mapping[str, Float], replicates: Mapping[str, Float], key: tuple[str, str, bool, str], n_groups: int
 ) -> Estimates:
     """Estimates of several measures of one SAE: values [] and replicates [resamples] by name."""
@@ -93,7 +93,7 @@ def exact(value: float) -> Estimate:
     return Estimate(value, np.full(RESAMPLES, value))
 
 
-def lines(estimates: Estimates, runs: Sequence[FittedRun]) -> list[Row]:
+def estimate_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Row]:
     """One line a value, for tables and files."""
     variants = {run.name: run.variant for run in runs}
     return [

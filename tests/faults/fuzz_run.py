@@ -22,7 +22,7 @@ import torch
 
 from analyze.runs.recorded import as_table, last_measures
 from analyze.runs.trained_run import find_runs
-from analyze.runs.training_curves import curves
+from analyze.runs.training_curves import training_curves
 from data.errors import InputError
 from data.store.chunks import crc32c
 from train.experiment import Experiment, Reports, Run
@@ -193,7 +193,7 @@ def _read(out: Path, changed: str, what: str) -> bool:
     run, named = out / changed, [replace(RUN, name=changed)]
     readers: list[Callable[[], object]] = [
         lambda: as_table(last_measures(find_runs([run])[0])),
-        lambda: curves(find_runs([run])),
+        lambda: training_curves(find_runs([run])),
         lambda: load_sae(run, layer=1),
         lambda: load_sae(run / "snapshots" / "000000005", layer=0),
         lambda: read_checkpoint(RunFolder(run).newest() or run),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above, decide_equivalent
 from analyze.measure.measurements import Measurements
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, difference, exact, mean_of
 from analyze.tables import short
 
@@ -40,12 +40,12 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
             yield decide_above(header, statistic, difference(nsae, baseline), 0, note=note)
 
 
-def of_dictionary(measurements: Measurements, run: FittedRun, hook: str, name: str) -> float | None:
+def of_dictionary(measurements: Measurements, run: TrainedRun, hook: str, name: str) -> float | None:
     """Return a summary statistic of an SAE's dictionary; None if it is undefined or was not measured."""
     lines = (dictionary.line for dictionary in measurements.dictionaries)
     return next((line[name] for line in lines if (line["run"], line["hook"]) == (run.name, hook)), None)
 
 
-def _mean_share(measurements: Measurements, runs: Sequence[FittedRun], name: str) -> Estimate | None:
+def _mean_share(measurements: Measurements, runs: Sequence[TrainedRun], name: str) -> Estimate | None:
     shares = [of_dictionary(measurements, run, hook, name) for run in runs for hook in run.hooks]
     return mean_of([exact(share) for share in shares if share is not None])

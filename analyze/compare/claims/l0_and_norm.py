@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above, decide_equivalent
 from analyze.measure.measurements import Measurements
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.bootstrap import Float
 from analyze.statistics.estimates import Estimate, difference, mean_of
 from analyze.statistics.regression import LogLogFit, fit_log_log, resampled_points
@@ -47,13 +47,13 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
         yield decide_above(header, statistic, mean_of(rises), 0)
 
 
-def fit_l0_to_norm(measurements: Measurements, run: FittedRun) -> LogLogFit | None:
+def fit_l0_to_norm(measurements: Measurements, run: TrainedRun) -> LogLogFit | None:
     """Fit log L0, noise off, against log mean ‖x‖₂ over the run's layers."""
     norms = np.array([measurements.mean_norm[hook] for hook in run.hooks])
     return fit_log_log(norms, _l0(measurements, run))
 
 
-def _fits(measurements: Measurements, runs: Sequence[FittedRun]) -> list[LogLogFit]:
+def _fits(measurements: Measurements, runs: Sequence[TrainedRun]) -> list[LogLogFit]:
     return [fit for fit in (fit_l0_to_norm(measurements, run) for run in runs) if fit is not None]
 
 
@@ -71,7 +71,7 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _l0(measurements: Measurements, run: FittedRun) -> Float:
+def _l0(measurements: Measurements, run: TrainedRun) -> Float:
     """Return the run's L0 per layer [layers]; 0 if it was not measured."""
     estimates = [measurements.value(run, hook, "l0") for hook in run.hooks]
     return np.array([0.0 if estimate is None else estimate.value for estimate in estimates])

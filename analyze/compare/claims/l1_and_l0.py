@@ -11,7 +11,7 @@ import numpy as np
 
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above
 from analyze.measure.measurements import Measurements
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, difference, fewest_groups, mean_of, ratio
 from analyze.tables import short
 
@@ -31,13 +31,13 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
             yield decide_above(header, statistic, difference(baseline, nsae), 0, note=note)
 
 
-def mean_active(measurements: Measurements, run: FittedRun, hook: str) -> Estimate | None:
+def mean_active(measurements: Measurements, run: TrainedRun, hook: str) -> Estimate | None:
     """Return L1/L0, the mean c of active features; None if it was not measured, or no feature is active."""
     l1, l0 = measurements.value(run, hook, "l1"), measurements.value(run, hook, "l0")
     return ratio(l1, l0) if l1 is not None and l0 is not None and l0.value else None
 
 
-def _l1_l0_variation(measurements: Measurements, run: FittedRun) -> Estimate | None:
+def _l1_l0_variation(measurements: Measurements, run: TrainedRun) -> Estimate | None:
     """Return the coefficient of variation of L1/L0 over the run's layers; None if a layer has none."""
     ratios = [r for hook in run.hooks if (r := mean_active(measurements, run, hook)) is not None]
     if len(ratios) < max(2, len(run.hooks)):

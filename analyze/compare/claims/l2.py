@@ -13,7 +13,7 @@ from analyze.compare.claims.rule import Claim, ClaimHeader, count_by_layer, deci
 from analyze.compare.pareto import compare_at_matched_l0, note_without_overlap
 from analyze.measure.measurements import Measurements
 from analyze.runs.families import FamilyPair
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import rows_to_near_end
 from analyze.statistics.estimates import Estimate, excess, log_ratio, mean_of
 from analyze.statistics.regression import mean_over_points
@@ -59,7 +59,7 @@ def _log_ratio_at_the_end(measurements: Measurements, pair: FamilyPair) -> dict[
     return ratios
 
 
-def _mean_l2(measurements: Measurements, hook: str, runs: Sequence[FittedRun]) -> Estimate | None:
+def _mean_l2(measurements: Measurements, hook: str, runs: Sequence[TrainedRun]) -> Estimate | None:
     return mean_of([l2 for run in runs if (l2 := measurements.value(run, hook, "l2")) is not None])
 
 

@@ -13,10 +13,10 @@ from analyze.compare.claims.features import of_dictionary
 from analyze.compare.claims.l1_and_l0 import mean_active
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above
 from analyze.measure.measurements import Measurements
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, difference, exact, mean_of
 
-RunPair = tuple[FittedRun, FittedRun]  # the one with the smaller σ first
+RunPair = tuple[TrainedRun, TrainedRun]  # the one with the smaller σ first
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
@@ -48,20 +48,20 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
     )  # fmt: skip
 
 
-def _runs(measurements: Measurements, kind: str) -> list[FittedRun]:
+def _runs(measurements: Measurements, kind: str) -> list[TrainedRun]:
     return [run for runs in measurements.of_kind(kind).values() for run in runs]
 
 
-def _all_runs(pairs: Sequence[RunPair]) -> list[FittedRun]:
+def _all_runs(pairs: Sequence[RunPair]) -> list[TrainedRun]:
     return [run for pair in pairs for run in pair]
 
 
-def _sigma(run: FittedRun) -> float:
+def _sigma(run: TrainedRun) -> float:
     return float(run.settings["run"]["sigma"])
 
 
-def _differ_only_in_sigma(first: FittedRun, second: FittedRun) -> bool:
-    def others(run: FittedRun) -> dict[str, object]:
+def _differ_only_in_sigma(first: TrainedRun, second: TrainedRun) -> bool:
+    def others(run: TrainedRun) -> dict[str, object]:
         own = {key: value for key, value in run.settings["run"].items() if key not in ("name", "sigma")}
         return own | {"schedule": run.settings["schedule"]}
 

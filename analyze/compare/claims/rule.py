@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 
 from analyze.runs.progress import unfinished
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate
 from analyze.tables import Row
 
@@ -53,7 +53,7 @@ class ClaimHeader:
     number: int
     claim: str
     compared: str
-    runs: Sequence[FittedRun]
+    runs: Sequence[TrainedRun]
     hook: str = ALL_LAYERS
 
 

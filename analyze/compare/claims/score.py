@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from analyze.compare.claims.rule import Claim, ClaimHeader, count_by_layer, decide_above, decide_equivalent, join_notes
 from analyze.compare.pareto import compare_at_matched_l0, note_without_overlap
 from analyze.measure.measurements import Measurements
-from analyze.measure.over_training import unsteadiness
+from analyze.measure.over_training import std_over_snapshots
 from analyze.measure.patching import NEEDED
 from analyze.runs.families import FamilyPair
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Key, difference, mean_of
 from analyze.tables import short
 from data.store.stats import Subset
@@ -46,7 +46,7 @@ def _same_score(measurements: Measurements, pair: FamilyPair) -> Iterator[Claim]
     yield from per_layer
 
 
-def _warning(measurements: Measurements, hook: str, runs: Sequence[FittedRun]) -> str:
+def _warning(measurements: Measurements, hook: str, runs: Sequence[TrainedRun]) -> str:
     """Return a note if the model hardly needs the layer, because the score's denominator is then near 0."""
     name = next(run.name for run in runs if hook in run.hooks)
     cost = measurements.patched[Key(name, hook, False, Subset.ALL, "nats_lost_zero")]
@@ -65,9 +65,9 @@ def _steadier(measurements: Measurements, pair: FamilyPair) -> Claim:
     )  # fmt: skip
 
 
-def _mean_std_over_snapshots(measurements: Measurements, runs: Sequence[FittedRun]) -> Estimate | None:
+def _mean_std_over_snapshots(measurements: Measurements, runs: Sequence[TrainedRun]) -> Estimate | None:
     names = {run.name for run in runs}
     return mean_of([
-        unsteadiness(points) for key, points in measurements.over_training.items()
+        std_over_snapshots(points) for key, points in measurements.over_training.items()
         if key.measure == "score" and not key.noise and key.run in names and len(points) >= FEWEST_SNAPSHOTS
     ])  # fmt: skip

@@ -12,7 +12,7 @@ from itertools import product
 from analyze.compare.claims.rule import Claim, ClaimHeader, count_by_layer, decide_above, join_notes
 from analyze.measure.measurements import Measurements
 from analyze.runs.families import FamilyPair
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, difference, mean_of
 from analyze.tables import layer_list, short
 
@@ -32,8 +32,8 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
 class Match:
     """A baseline and an NSAE run, with the explained variance and L0 of each."""
 
-    baseline: FittedRun
-    nsae: FittedRun
+    baseline: TrainedRun
+    nsae: TrainedRun
     explained: tuple[float, float]
     l0: tuple[float, float]
 

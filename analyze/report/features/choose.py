@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analyze.measure.dictionary import Thresholds, kinds
-from analyze.measure.evaluate import BATCH, Fires
+from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
+from analyze.measure.row_pass import BATCH
 from train.sae import SAE
 
 Floats = NDArray[np.float32]
@@ -32,7 +33,9 @@ class Place:
     activation: float
 
 
-def choose(fires: Fires, W_dec: Tensor, thresholds: Thresholds, each: int, *, seed: int = 0) -> dict[str, list[int]]:
+def choose(
+    fires: FeatureActivity, W_dec: Tensor, thresholds: Thresholds, each: int, *, seed: int = 0
+) -> dict[str, list[int]]:
     """Some live features of each kind, by number: at most `each` of a kind; a feature may be of several."""
     numbers, count = torch.nonzero(fires.all.live)[:, 0], fires.all.count
     found = kinds(W_dec, fires.all.live, thresholds)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyze.measure.dictionary import Thresholds, nearest
-from analyze.measure.evaluate import Fires
+from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
 from analyze.report import html
 from analyze.report.features import choose
@@ -40,7 +40,7 @@ class Amount:
 
 
 def describe(
-    heldout: Heldout, fires: Fires, lens: Lens | None, thresholds: Thresholds, amount: Amount,
+    heldout: Heldout, fires: FeatureActivity, lens: Lens | None, thresholds: Thresholds, amount: Amount,
     wanted: Sequence[int] | None = None, *, seed: int = 0,
 ) -> list[Row]:  # fmt: skip
     """The chosen features of one SAE (`wanted`, or some of each kind) as the page shows them."""
@@ -106,13 +106,13 @@ class _Examples:
         }  # fmt: skip
 
 
-def _identity(fires: Fires, number: int) -> str:
+def _identity(fires: FeatureActivity, number: int) -> str:
     return f"{fires.run.name}-{fires.hook}-{number}".replace("/", "-").replace(" ", "-")
 
 
 def write(
-    out: Path, heldout: Heldout, several: Sequence[Fires], lens: Lens | None, thresholds: Thresholds, amount: Amount,
-    wanted: Sequence[int] | None = None, *, seed: int = 0, report: bool = False,
+    out: Path, heldout: Heldout, several: Sequence[FeatureActivity], lens: Lens | None, thresholds: Thresholds,
+    amount: Amount, wanted: Sequence[int] | None = None, *, seed: int = 0, report: bool = False,
 ) -> None:  # fmt: skip
     """features.html and features.json in a folder; with `report`, a link to the report beside it."""
     found = [

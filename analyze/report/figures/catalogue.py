@@ -22,7 +22,7 @@ from analyze.report.figures import norms as norms_figure
 from analyze.report.figures import pareto as pareto_figure
 from analyze.report.figures import training as training_figure
 from analyze.runs import training_curves
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Key
 from analyze.tables import Row
 from data.store.stats import Subset
@@ -176,7 +176,7 @@ def _layers(measurements: Measurements, families: Families) -> Iterator[Drawn]:
     )  # fmt: skip
 
 
-def _fit(measurements: Measurements, run: FittedRun) -> list[Row]:
+def _fit(measurements: Measurements, run: TrainedRun) -> list[Row]:
     found = fit_l0_to_norm(measurements, run)
     if found is None:
         return []

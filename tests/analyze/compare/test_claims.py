@@ -12,11 +12,11 @@ import pytest
 
 from analyze.compare.claims import decide_claims
 from analyze.compare.claims.rule import Claim
-from analyze.measure.dictionary_summary import Portrait
+from analyze.measure.dictionary_summary import DictionarySummary
 from analyze.measure.measurements import Measurements
 from analyze.runs.families import kind_of
-from analyze.runs.trained_run import FittedRun
-from analyze.runs.training_curves import Curve
+from analyze.runs.trained_run import TrainedRun
+from analyze.runs.training_curves import TrainingCurve
 from analyze.statistics.estimates import Estimate, Estimates, Key
 from train.output.run_folder import RunFolder
 
@@ -27,14 +27,14 @@ RNG = np.random.default_rng(0)
 SHOCK = {"baseline": RNG.normal(size=400), "nsae": RNG.normal(size=400)}
 
 
-def run(name: str, variant: str, l1: float, *, l1_power: int = 0, sigma: float = 1.0) -> FittedRun:
+def run(name: str, variant: str, l1: float, *, l1_power: int = 0, sigma: float = 1.0) -> TrainedRun:
     own = {"name": name, "variant": variant, "l1": l1, "seed": 0, "lr": 1e-3, "l1_power": l1_power,
            "sigma": sigma if variant == "nsae" else 0.0, "input_scale": "none"}  # fmt: skip
     settings: dict[str, Any] = {
         "run": own, "hooks": HOOKS, "objective": {"l2": "mean", "norm": "batch"}, "schedule": {"total": 100},
         "init": "scaled", "decoder_bias": True, "expansion": 4, "batch_size": 8, "clip": None,
     }  # fmt: skip
-    return FittedRun(name, RunFolder(Path(name)), settings, trained=96)
+    return TrainedRun(name, RunFolder(Path(name)), settings, trained=96)
 
 
 BASELINES = [run("b0", "baseline", 1.0), run("b1", "baseline", 0.1)]
@@ -42,7 +42,9 @@ NSAES = [run("n0", "nsae", 1.0), run("n1", "nsae", 0.1)]
 RUNS = [*BASELINES, *NSAES]
 
 
-def measured(runs: list[FittedRun], measure: str, value: Callable[[FittedRun, int], float], width: float) -> Estimates:
+def measured(
+    runs: list[TrainedRun], measure: str, value: Callable[[TrainedRun, int], float], width: float
+) -> Estimates:
     """The measure of each run at layer i, with an interval of about ±2 widths, alike within a variant."""
     return {
         Key(r.name, hook, False, "all", measure): Estimate((v := value(r, i)), v + width * SHOCK[r.variant])
@@ -50,7 +52,7 @@ def measured(runs: list[FittedRun], measure: str, value: Callable[[FittedRun, in
     }  # fmt: skip
 
 
-def l0_of(r: FittedRun, i: int, *, slope: float) -> float:
+def l0_of(r: TrainedRun, i: int, *, slope: float) -> float:
     """Both families have runs at L0 of 10 and 40 times a power of the layer's norm, NSAE's of none."""
     base = 40.0 if r.l1 < 1 else 10.0
     wobble = 1 + 0.02 * (-1) ** i
@@ -242,18 +244,18 @@ def test_claim_5_takes_the_geometric_mean_over_layers() -> None:
 
 @pytest.mark.parametrize(("rows", "verdict"), [(80, "holds"), (5, "does not hold")])
 def test_claim_5_compares_when_l2_comes_near_its_end(rows: int, verdict: str) -> None:
-    def curve(r: FittedRun, hook: str) -> Curve:
+    def curve(r: TrainedRun, hook: str) -> TrainingCurve:
         near = rows if r.variant == "nsae" else 20
         steps = [2, 5, 20, 80, 100]
-        return Curve(r.name, hook, "heldout", False, "l2", steps, [1.0 if n >= near else 2.0 for n in steps])
+        return TrainingCurve(r.name, hook, "heldout", False, "l2", steps, [1.0 if n >= near else 2.0 for n in steps])
 
     found = made_up(training=[curve(r, hook) for r in RUNS for hook in HOOKS])
     assert verdicts(found, "converges more slowly") == [verdict]
 
 
-def portrait(r: FittedRun, hook: str, **line: Any) -> Portrait:
+def portrait(r: TrainedRun, hook: str, **line: Any) -> DictionarySummary:
     common = {"norm_median": 1.0, "small_norm_share": 0.0, "near_twin_share": 0.0, "pillars_that_are_directions": None}
-    return Portrait({"run": r.name, "hook": hook, **common, **line}, [])
+    return DictionarySummary({"run": r.name, "hook": hook, **common, **line}, [])
 
 
 def test_claim_6_needs_runs_with_and_without_noise() -> None:
@@ -282,7 +284,7 @@ def test_claim_6_compares_l1_with_l0_at_two_sizes_of_noise() -> None:
 
 
 def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
-    def dictionaries(**nsae: Any) -> list[Portrait]:
+    def dictionaries(**nsae: Any) -> list[DictionarySummary]:
         return [portrait(r, hook, **(nsae if r.variant == "nsae" else {})) for r in RUNS for hook in HOOKS]
 
     yes = made_up(

@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.compare.pareto import HELD_OUT, PLACES, ahead, as_table, curve_lines, curves, matched
+from analyze.compare.pareto import (
+    HELD_OUT,
+    MATCHED_SHARES,
+    as_table,
+    curve_lines,
+    matched,
+    pareto_curves,
+    which_is_better_by_layer,
+)
 from analyze.runs.families import families
-from analyze.runs.trained_run import FittedRun
+from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key
 from train.output.run_folder import RunFolder
 
@@ -21,14 +29,16 @@ HOOK = "blocks.0.hook_mlp_out"
 COMMON = {"init": "scaled", "decoder_bias": True, "expansion": 4, "batch_size": 8, "clip": None, "hooks": [HOOK]}
 
 
-def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, l1_warmup: int = 0) -> FittedRun:
+def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, l1_warmup: int = 0) -> TrainedRun:
     own = {"name": name, "variant": variant, "l1": l1, "seed": seed, "lr": lr, "l1_power": 0, "sigma": 1.0}
     objective, schedule = {"l2": "mean", "norm": "batch"}, {"total": 100, "l1_warmup": l1_warmup}
     settings = {"run": own, "objective": objective, "schedule": schedule, **COMMON}
-    return FittedRun(name, RunFolder(Path(name)), settings, trained=96)
+    return TrainedRun(name, RunFolder(Path(name)), settings, trained=96)
 
 
-def estimates_of(points: dict[str, list[tuple[float, float]]], noise: float = 0.0) -> tuple[Estimates, list[FittedRun]]:
+def estimates_of(
+    points: dict[str, list[tuple[float, float]]], noise: float = 0.0
+) -> tuple[Estimates, list[TrainedRun]]:
     """Runs of each variant at (L0, L2); all replicates of L2 share one shock, as paired ones do."""
     rng = np.random.default_rng(0)
     shock = noise * rng.normal(size=500)
@@ -58,7 +68,7 @@ def test_measures_that_are_linear_in_log_l0_are_compared_exactly(slope: float, o
     a = [(l0, 1 + slope * np.log(l0)) for l0 in (2.0, 9.0, 30.0)]
     b = [(l0, 1 + offset + slope * np.log(l0)) for l0 in (50.0, 11.0, 5.0)]
     lines = [line for line in matched(*estimates_of({"baseline": a, "nsae": b}), HELD_OUT) if line["measure"] == "l2"]
-    assert [line["l0"] for line in lines] == pytest.approx([5 * 6**place for place in PLACES])
+    assert [line["l0"] for line in lines] == pytest.approx([5 * 6**place for place in MATCHED_SHARES])
     for line in lines:
         assert line["value"] == pytest.approx(offset, abs=1e-9)
         assert line["at_first"] == pytest.approx(1 + slope * np.log(line["l0"]), abs=1e-9)
@@ -84,7 +94,7 @@ def test_pareto_curves_are_in_order_of_l0_without_runs_that_never_fire() -> None
     estimates, runs = estimates_of({"baseline": [(5.0, 1.0), (2.0, 2.0)]})
     runs.append(run("silent", "baseline", 99.0))
     estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0, np.zeros(500)) for m in ("l0", "l2")}
-    (curve,) = curves(estimates, runs)
+    (curve,) = pareto_curves(estimates, runs)
     assert curve.runs == ["baseline1", "baseline0"]
     assert [line["l0"] for line in curve_lines(estimates, runs, HELD_OUT)] == [2.0, 5.0]
 
@@ -119,9 +129,9 @@ def test_run_that_never_fires_in_a_resample_is_not_on_the_curve_of_that_resample
     found, runs = estimates_of(points)
     never = found[Key("baseline0", HOOK, False, "all", "l0")].replicates
     never[:250] = 0
-    (curve,) = curves(found, runs)
+    (curve,) = pareto_curves(found, runs)
     of_l2 = curve.points(found, "l2")
-    low, between = curve.at(10**0.5, of_l2), curve.at(10**1.5, of_l2)
+    low, between = curve.interpolate(10**0.5, of_l2), curve.interpolate(10**1.5, of_l2)
     assert (low.value, between.value) == pytest.approx((4.0, 2.0))
     assert low.replicates == pytest.approx([3.0] * 250 + [4.0] * 250)
     assert between.replicates == pytest.approx([2.0] * 500)
@@ -145,7 +155,7 @@ def test_winner_of_a_layer_needs_all_matched_l0_values_to_agree() -> None:
         line("h2", -0.2, -0.1), line("h2", -0.3, -0.2), line("h3", 0, 0, l0=None), line("h3", 1, 2, measure="kl"),
     ]  # fmt: skip
     pair = {"sample": HELD_OUT, "first": "a", "second": "b"}
-    assert ahead(lines) == [
+    assert which_is_better_by_layer(lines) == [
         {**pair, "measure": "l2", "higher": ["h0"], "lower": ["h2"], "undecided": ["h1"],
          "no_overlap": ["h3"]},
         {**pair, "measure": "kl", "higher": ["h3"], "lower": [], "undecided": [],

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.measure import cache, patching
-from analyze.measure import evaluate as evaluating
-from analyze.measure.cache import Kept
-from analyze.measure.evaluate import evaluate
+from analyze.measure import cache, patching, row_pass
+from analyze.measure.cache import MeasurementCache
+from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.measure.patched_model import PatchableModel, load_for_store
 from analyze.measure.patching import patch
-from analyze.runs.trained_run import find_runs, hooks_of
+from analyze.runs.trained_run import all_hooks, find_runs
 from data import open_store
 
 
@@ -46,21 +45,21 @@ def test_interrupted_patching_continues_after_the_cached_contexts(
 ) -> None:
     path, folders = demo_runs
     store, runs = open_store(path), [find_runs(folders)[i] for i in (0, 2)]
-    model = load_for_store(store, hooks_of(runs), model="demo", device=torch.device("cpu"))
-    heldout, cache = Heldout(store, 9), Kept(tmp_path / "kept")
+    model = load_for_store(store, all_hooks(runs), model="demo", device=torch.device("cpu"))
+    heldout, cache = Heldout(store, 9), MeasurementCache(tmp_path / "kept")
     whole = patch(model, heldout, runs, contexts_at_once=2)
     monkeypatch.setattr(patching, "KEEP_SECONDS", 0.0)
     with pytest.raises(Interrupted):
-        patch(Counting(model, stop_at=4), heldout, runs, contexts_at_once=2, kept=cache)
+        patch(Counting(model, stop_at=4), heldout, runs, contexts_at_once=2, cache=cache)
     again = Counting(model)
-    found = patch(again, heldout, runs, contexts_at_once=2, kept=cache)
+    found = patch(again, heldout, runs, contexts_at_once=2, cache=cache)
     assert again.passes == 2  # of five batches three were kept
     assert list(found) == list(whole)
     for key, estimate in whole.items():
         assert found[key].value == estimate.value
         assert np.array_equal(found[key].replicates, estimate.replicates)
     other = Counting(model)
-    patch(other, heldout, runs, contexts_at_once=2, kept=cache, seed=1)
+    patch(other, heldout, runs, contexts_at_once=2, cache=cache, seed=1)
     assert other.passes == 5  # another seed is another measurement
 
 
@@ -69,11 +68,11 @@ def test_cached_measures_are_reused_until_the_weights_change(
 ) -> None:
     path, folders = demo_runs
     run = shutil.copytree(folders[1] / "nsae_l1=1e-05_seed=0", tmp_path / "run")
-    cache, heldout = Kept(tmp_path / "kept"), Heldout(open_store(path), 6)
-    first, fires = evaluate(heldout, find_runs([run]), kept=cache)
+    cache, heldout = MeasurementCache(tmp_path / "kept"), Heldout(open_store(path), 6)
+    first, fires = measure_heldout(heldout, find_runs([run]), cache=cache)
     with monkeypatch.context() as no_rows:
         no_rows.setattr(Heldout, "rows", lambda *args, **options: pytest.fail("rows are read again"))
-        second, again = evaluate(heldout, find_runs([run]), kept=cache)
+        second, again = measure_heldout(heldout, find_runs([run]), cache=cache)
     assert all(second[key].value == estimate.value for key, estimate in first.items())
     assert all(
         torch.equal(a.all.count, b.all.count) and a.all.silent == b.all.silent
@@ -84,12 +83,12 @@ def test_cached_measures_are_reused_until_the_weights_change(
     asked: list[str] = []
     rows = Heldout.rows
     monkeypatch.setattr(Heldout, "rows", lambda *args, **options: asked.append(args[1]) or rows(*args, **options))
-    evaluate(heldout, find_runs([run]), kept=cache)
+    measure_heldout(heldout, find_runs([run]), cache=cache)
     assert asked == list(find_runs([run])[0].hooks)
 
 
 def test_damaged_cache_file_is_ignored(tmp_path: Path) -> None:
-    cache = Kept(tmp_path)
+    cache = MeasurementCache(tmp_path)
     cache.save(["a", 1], {"x": np.arange(3)})
     found = cache.load(["a", 1])
     assert found is not None
@@ -100,13 +99,13 @@ def test_damaged_cache_file_is_ignored(tmp_path: Path) -> None:
     assert cache.load(["a", 1]) is None
     cache.clear()
     assert not tmp_path.exists()
-    assert Kept().load("anything") is None
+    assert MeasurementCache().load("anything") is None
 
 
 def test_cache_file_of_another_format_or_library_version_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Kept(tmp_path)
+    folder = MeasurementCache(tmp_path)
     folder.save("a", {"x": np.arange(3)})
     for module, name, value in ((cache, "FORMAT", 99), (torch, "__version__", "0.0"), (np, "__version__", "0.0")):
         with monkeypatch.context() as other:
@@ -120,18 +119,18 @@ def test_measures_cached_on_another_device_are_computed_again(
     demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, folders = demo_runs
-    heldout, runs, folder = Heldout(open_store(path), 2), find_runs(folders)[:1], Kept(tmp_path)
-    model = load_for_store(heldout.store, hooks_of(runs), model="demo", device=torch.device("cpu"))
+    heldout, runs, folder = Heldout(open_store(path), 2), find_runs(folders)[:1], MeasurementCache(tmp_path)
+    model = load_for_store(heldout.store, all_hooks(runs), model="demo", device=torch.device("cpu"))
 
     def measure() -> None:
-        evaluate(heldout, runs, kept=folder)
-        patch(model, heldout, runs, kept=folder)
+        measure_heldout(heldout, runs, cache=folder)
+        patch(model, heldout, runs, cache=folder)
 
     measure()
     pieces = len(list(tmp_path.iterdir()))
     measure()
     assert len(list(tmp_path.iterdir())) == pieces
-    for module in (evaluating, patching):
+    for module in (row_pass, patching):
         monkeypatch.setattr(module, "device_identity", lambda device: ["cuda", "another"])
     measure()
     assert len(list(tmp_path.iterdir())) == 2 * pieces
@@ -139,5 +138,5 @@ def test_measures_cached_on_another_device_are_computed_again(
 
 def test_cache_refuses_arrays_of_objects(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        Kept(tmp_path).save("a", {"x": np.array([{}])})
+        MeasurementCache(tmp_path).save("a", {"x": np.array([{}])})
     assert not list(tmp_path.iterdir())

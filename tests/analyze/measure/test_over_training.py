@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from analyze.measure.heldout import Heldout
-from analyze.measure.over_training import over_training, over_training_lines, unsteadiness
+from analyze.measure.over_training import over_training, over_training_lines, std_over_snapshots
 from analyze.measure.patched_model import load_for_store
 from analyze.measure.patching import patch
-from analyze.runs.trained_run import find_runs, hooks_of
+from analyze.runs.trained_run import all_hooks, find_runs
 from analyze.statistics.estimates import Estimate
 from data import open_store
 
@@ -20,7 +20,7 @@ from data import open_store
 def test_last_snapshot_has_the_measures_of_the_run(demo_runs: tuple[Path, list[Path]]) -> None:
     path, folders = demo_runs
     store, runs = open_store(path), find_runs(folders)[:3]
-    model = load_for_store(store, hooks_of(runs), model="demo", device=torch.device("cpu"))
+    model = load_for_store(store, all_hooks(runs), model="demo", device=torch.device("cpu"))
     heldout = Heldout(store, 3)
     found, final = over_training(model, heldout, runs), patch(model, heldout, runs)
     assert {key.measure for key in found} == {"score", "nats_lost", "kl", "l0"}
@@ -38,6 +38,6 @@ def test_last_snapshot_has_the_measures_of_the_run(demo_runs: tuple[Path, list[P
 def test_unsteadiness_is_the_deviation_over_the_second_half() -> None:
     values = [9.0, 7, 1, 3]
     points = [(i, Estimate(v, np.array([v, 2 * v]))) for i, v in enumerate(values)]
-    found = unsteadiness(points)
+    found = std_over_snapshots(points)
     assert found.value == pytest.approx(1.0)
     assert found.replicates == pytest.approx([1.0, 2.0])

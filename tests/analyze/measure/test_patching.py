@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from analyze.measure.heldout import Heldout
 from analyze.measure.patched_model import ReplayedModel, ResumedModel, load_patchable
-from analyze.measure.patching import CLEAN, Reference, Tallies, as_table, clean_positions, patch, patch_measures
+from analyze.measure.patching import CLEAN, PatchSums, Reference, as_table, clean_positions, patch, patch_measures
 from analyze.runs.trained_run import find_runs
 from analyze.statistics.bootstrap import weights
 from data import open_store
@@ -146,14 +146,14 @@ def test_patching_with_the_identity_has_zero_kl_at_every_position() -> None:
 
 
 def test_tallies_sum_positions_by_group() -> None:
-    tallies = Tallies(3)
+    sums = PatchSums(3)
     terms = torch.arange(24.0).reshape(2, 3, 4)
     l0 = torch.tensor([[5.0, 6, 7], [8, 9, 10]])
-    tallies.add(CLEAN, terms, np.array([[0, 0, 2], [2, 2, 0]]), l0)
-    tallies.add(CLEAN, terms, np.array([[1, 1, 1], [1, 1, 1]]), l0)
+    sums.add(CLEAN, terms, np.array([[0, 0, 2], [2, 2, 0]]), l0)
+    sums.add(CLEAN, terms, np.array([[1, 1, 1], [1, 1, 1]]), l0)
     expected = np.concatenate([terms.reshape(-1, 4).numpy(), l0.reshape(-1, 1).numpy()], axis=1)
-    assert np.array_equal(tallies.of[CLEAN][0], expected[[0, 1, 5]].sum(axis=0))
-    assert np.array_equal(tallies.of[CLEAN][1], expected.sum(axis=0))
+    assert np.array_equal(sums.of[CLEAN][0], expected[[0, 1, 5]].sum(axis=0))
+    assert np.array_equal(sums.of[CLEAN][1], expected.sum(axis=0))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from analyze.measure.dictionary import matched_cosines
-from analyze.measure.evaluate import Counts, Fires
-from analyze.measure.stability import seeds_of_one, stability
+from analyze.measure.firing import FeatureActivity, FireCounts
+from analyze.measure.stability import pairs_differing_in_seed, stability
 from analyze.runs.trained_run import find_runs
 from train import load_sae
 
@@ -24,7 +24,7 @@ def test_a_shuffled_and_rescaled_dictionary_matches_itself() -> None:
 
 
 def test_runs_that_differ_only_in_the_seed_are_paired(demo_runs: tuple[Path, list[Path]]) -> None:
-    pairs = seeds_of_one(find_runs(demo_runs[1]))
+    pairs = pairs_differing_in_seed(find_runs(demo_runs[1]))
     assert pairs == {
         frozenset((f"nsae_l1={l1}_seed=0", f"nsae_l1={l1}_seed=1")) for l1 in ("1e-05", "0.0001")
     }  # fmt: skip
@@ -49,8 +49,8 @@ def test_dead_features_are_not_matched(demo_runs: tuple[Path, list[Path]]) -> No
     run = find_runs(demo_runs[1])[0]
     some, others = torch.zeros(512, dtype=torch.int64), torch.zeros(512, dtype=torch.int64)
     some[:5], others[3:10] = 1, 1
-    counts = [{"all": Counts(9, count, 0.0, 9)} for count in (some, others)]
-    (line,) = stability([Fires(run, "blocks.4.hook_mlp_out", False, here) for here in counts])
+    counts = [{"all": FireCounts(9, count, 0.0, 9)} for count in (some, others)]
+    (line,) = stability([FeatureActivity(run, "blocks.4.hook_mlp_out", False, here) for here in counts])
     assert (line["live_first"], line["live_second"], line["matched"]) == (5, 7, 5)
     assert line["share_0.9"] == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same
 

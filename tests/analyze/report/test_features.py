@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from analyze.measure import evaluate
 from analyze.measure.dictionary import DEFAULTS
-from analyze.measure.evaluate import Counts, Fires
+from analyze.measure.firing import FeatureActivity, FireCounts
 from analyze.measure.heldout import Heldout
+from analyze.measure.row_pass import feature_activity
 from analyze.report.features import choose as features
 from analyze.report.features.choose import activations, by_quantile, choose, histogram, strongest
 from analyze.report.features.token_text import alone
@@ -81,7 +81,7 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     W[50] = W[10] * 4
     count = torch.arange(60) * 2
     count[55] = 0
-    fires = Fires(find_nothing(), HOOK, False, {"all": Counts(1000, count, 0.0, 1000)})
+    fires = FeatureActivity(find_nothing(), HOOK, False, {"all": FireCounts(1000, count, 0.0, 1000)})
     found = choose(fires, W, DEFAULTS, 4)
     assert found["pillar"] == sorted(set(range(60)) - {0, 55}, key=lambda i: -float(W[i].norm()))[:4]
     assert found["direction"] == [10, 50]
@@ -127,7 +127,7 @@ def test_analyze_features_writes_a_page_of_the_requested_features(
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "f" / "features.json").read_text())
     assert [feature["number"] for feature in found] == [5, 9]
-    fires = next(evaluate.tallied(Heldout(open_store(path), 8), find_runs([run]), hooks=[HOOK], noises=(False,)))[0]
+    fires = feature_activity(Heldout(open_store(path), 8), find_runs([run]), hooks=[HOOK])[0]
     tokenizer = AutoTokenizer.from_pretrained(DEMO)
     tokens = open_store(path).tokens()
     page = (tmp_path / "f" / "features.html").read_text()

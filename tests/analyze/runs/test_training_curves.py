@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.runs.trained_run import find_runs
-from analyze.runs.training_curves import Curve, curve_lines, curves, rows_to_near_end
+from analyze.runs.training_curves import TrainingCurve, curve_lines, rows_to_near_end, training_curves
 
 
-def curve(values: list[float]) -> Curve:
-    return Curve("r", "h", "heldout", False, "l2", [10 * (i + 1) for i in range(len(values))], values)
+def curve(values: list[float]) -> TrainingCurve:
+    return TrainingCurve("r", "h", "heldout", False, "l2", [10 * (i + 1) for i in range(len(values))], values)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_rows_to_near_end_is_the_first_such_point(values: list[float]) -> None:
 
 def test_training_curves_hold_the_values_of_metrics_jsonl(demo_runs: tuple[Path, list[Path]]) -> None:
     runs = find_runs(demo_runs[1])
-    found = {(c.run, c.hook, c.split, c.noise, c.measure): c for c in curves(runs)}
+    found = {(c.run, c.hook, c.split, c.noise, c.measure): c for c in training_curves(runs)}
     run = next(run for run in runs if run.variant == "nsae")
     records = [json.loads(line) for line in run.folder.metrics.read_text().splitlines()]
     expected = [

@@ -1,0 +1,92 @@
+"""Which features of an SAE fire: exact counts over held-out rows, without intervals.
+
+Resampling documents would inflate the share of dead features, because a resample lacks some of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analyze.measure.positions import subsets
+from analyze.runs.trained_run import TrainedRun
+from analyze.statistics.bootstrap import Float
+from analyze.tables import Row
+from data.store.stats import Subset
+
+DENSITY_EDGES = np.arange(-7.0, 0.01, 0.25)  # log₁₀ of the share of rows in which a feature fires
+
+
+@dataclass(frozen=True)
+class FireCounts:
+    """How often each feature fired in the rows of a subset of positions.
+
+    count: int64 [d_sae], out of `rows` rows. silent: count of features that fire in none of a batch's rows, mean over
+    the batches of `batch` rows; of a batch, only the rows of the subset count.
+    """
+
+    rows: int
+    count: torch.Tensor
+    silent: float
+    batch: int
+
+    @property
+    def live(self) -> torch.Tensor:
+        """Whether each feature fired at all: bool [d_sae]."""
+        return self.count > 0
+
+    @property
+    def dead(self) -> float:
+        """The share of features that never fired."""
+        return float((~self.live).double().mean())
+
+    def density_histogram(self) -> NDArray[np.int64]:
+        """Count features by the share of rows in which they fire, in bins of DENSITY_EDGES; dead ones are in none."""
+        density = self.count.numpy()[self.live.numpy()] / self.rows
+        return np.histogram(np.log10(density), bins=DENSITY_EDGES)[0]
+
+
+@dataclass(frozen=True)
+class FeatureActivity:
+    """How often the features of one SAE fire, noise off or on, by subset of positions."""
+
+    run: TrainedRun
+    hook: str
+    noise: bool
+    by_subset: Mapping[str, FireCounts]
+
+    @property
+    def all(self) -> FireCounts:
+        return self.by_subset[Subset.ALL]
+
+    def lines(self) -> list[Row]:
+        """Return one line per subset for the table `features`."""
+        return [
+            {"run": self.run.name, "variant": self.run.variant, "hook": self.hook, "noise": self.noise,
+             "subset": subset, "rows": counts.rows, "d_sae": len(counts.count), "dead": counts.dead,
+             "silent": counts.silent, "batch": counts.batch, "density_log10_edges": DENSITY_EDGES.tolist(),
+             "density_features": counts.density_histogram().tolist()}
+            for subset, counts in self.by_subset.items()
+        ]  # fmt: skip
+
+
+def fire_counts(
+    rows: Float, fires: NDArray[np.int64], silent: NDArray[np.int64], bins: list[tuple[str, int, int]]
+) -> dict[str, FireCounts]:
+    """Return the counts of each subset that has rows.
+
+    rows: [bins]. fires: [bins, d_sae]. silent: [batches, 1 + subsets], a batch's rows and its silent features per
+    subset. Shorter batches, at the ends of shards, are left out of the mean of silent features.
+    """
+    batch = int(silent[:, 0].max())
+    means = silent[silent[:, 0] == batch, 1:].mean(axis=0)
+    rows_of, fires_of = subsets(rows, bins, axis=0), subsets(fires, bins, axis=0)
+    return {
+        name: FireCounts(int(rows_of[name]), torch.from_numpy(fires_of[name]), float(mean), batch)
+        for name, mean in zip(fires_of, means, strict=True)
+        if rows_of[name]
+    }

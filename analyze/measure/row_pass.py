@@ -1,0 +1,131 @@
+"""One pass over a hook's held-out rows for all its SAEs: sums for the measures, and counts of firing features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch.nn.functional import one_hot
+
+from analyze.measure.cache import NO_CACHE, MeasurementCache, device_identity
+from analyze.measure.firing import FeatureActivity, fire_counts
+from analyze.measure.heldout import Heldout
+from analyze.measure.positions import subsets
+from analyze.measure.row_sums import COLUMNS, row_columns
+from analyze.runs.trained_run import TrainedRun, all_hooks
+from analyze.statistics.bootstrap import Float
+from data.command.progress import Bar
+from train.sae import SAE
+from train.step.noise import torch_seed
+
+BATCH = 4096  # rows. Silent features are counted per batch of this size, or of a shard's size where that is smaller
+
+
+class SummedRows(NamedTuple):
+    """The sums of one SAE over the held-out rows, noise off or on."""
+
+    activity: FeatureActivity
+    sums: Float  # [groups, bins, COLUMNS]
+    x: Float  # sums of the rows x: [groups, bins, d_model]
+
+
+@torch.no_grad()
+def sum_rows(
+    heldout: Heldout, runs: Sequence[TrainedRun], *, hooks: Sequence[str] = (), noises: Sequence[bool] = (False, True),
+    seed: int = 0, device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
+) -> Iterator[SummedRows]:  # fmt: skip
+    """Yield the sums of each SAE, noise off and on, hook by hook; `hooks` empty means all.
+
+    The noise is drawn from `seed` and the hook's name. It is the same for all SAEs of one width.
+    """
+    chosen = [hook for hook in all_hooks(runs) if not hooks or hook in hooks]
+    with Bar(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True) as bar:
+        for hook in chosen:
+            bar.set_postfix_str(hook)
+            with_hook = [run for run in runs if hook in run.hooks]
+            passes = [(i, noise) for i, run in enumerate(with_hook) for noise in noises if noise in run.noises]
+            key = ["rows by position", device_identity(device), heldout.identity(), hook, seed,
+                   [run.identity() for run in with_hook], passes]  # fmt: skip
+            arrays = cache.load(key)
+            if arrays is None:
+                saes = [run.sae(hook, device) for run in with_hook]
+                arrays = _sum_hook(heldout, hook, saes, passes, seed, device, bar)
+                cache.save(key, arrays)
+            else:
+                bar.update(heldout.n_rows())
+            for n, (i, noise) in enumerate(passes):
+                sums = arrays[f"sums {n}"]
+                rows = sums[..., 0].sum(axis=0)
+                counts = fire_counts(rows, arrays[f"fires {n}"], arrays[f"silent {n}"], heldout.bins)
+                yield SummedRows(FeatureActivity(with_hook[i], hook, noise, counts), sums, arrays["x"])
+
+
+def feature_activity(
+    heldout: Heldout, runs: Sequence[TrainedRun], *, hooks: Sequence[str] = (), device: torch.device | str = "cpu"
+) -> list[FeatureActivity]:
+    """Return which features of each SAE fire, noise off; `hooks` empty means all."""
+    return [summed.activity for summed in sum_rows(heldout, runs, hooks=hooks, noises=(False,), device=device)]
+
+
+@dataclass
+class SaeSums:
+    """Accumulates the sums of one SAE, noise off or on."""
+
+    sums: torch.Tensor  # float64 [groups, bins, COLUMNS]
+    fires: torch.Tensor  # int64 [bins, d_sae]
+    bins: list[tuple[str, int, int]]
+    silent: list[list[int]]  # per batch: its rows, and its count of silent features in each subset of positions
+
+    @classmethod
+    def empty(cls, n_groups: int, bins: list[tuple[str, int, int]], d_sae: int) -> SaeSums:
+        sums = torch.zeros(n_groups, len(bins), len(COLUMNS), dtype=torch.float64)
+        return cls(sums, torch.zeros(len(bins), d_sae, dtype=torch.int64), bins, [])
+
+    def add(self, sae: SAE, x: torch.Tensor, epsilon: torch.Tensor | None, cell: torch.Tensor) -> None:
+        """Add the rows x float32 [n, d_model].
+
+        cell: int64 [n], the row's group · bins + bin. epsilon: the noise, [n, d_sae].
+        """
+        c = sae.encode(x, epsilon)
+        columns = row_columns(x, c, sae.decode(c), float(sae.input_scale))
+        self.sums.view(-1, len(COLUMNS)).index_add_(0, cell, columns.cpu())
+        in_bin = one_hot(cell % len(self.bins), len(self.bins)).to(c)  # float32 is exact for such small counts
+        fires = (in_bin.T @ (c != 0).to(c)).to(torch.int64).cpu()
+        self.fires += fires
+        by_subset = subsets(fires.numpy(), self.bins, axis=0)
+        self.silent.append([len(x), *(int((count == 0).sum()) for count in by_subset.values())])
+
+
+def _sum_hook(
+    heldout: Heldout, hook: str, saes: Sequence[SAE], passes: Sequence[tuple[int, bool]], seed: int,
+    device: torch.device | str, bar: Bar,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Read a hook's rows once. `passes` are (index of the SAE, noise on); arrays carry the pass's number.
+
+    Returns `sums N`, `fires N` and `silent N` as in SaeSums, and `x`, the sums of the rows.
+    """
+    bins = heldout.bins
+    bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
+    totals = [SaeSums.empty(heldout.n_groups, bins, saes[i].d_sae) for i, _ in passes]
+    x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
+    generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
+    for rows in heldout.rows(hook, batch_size=BATCH):
+        cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
+        x_sum.index_add_(0, cell, rows.x.double())
+        x, noise_of_width = rows.x.to(device), dict[int, torch.Tensor]()
+        for (i, noise), total in zip(passes, totals, strict=True):
+            sae = saes[i]
+            if noise and sae.d_sae not in noise_of_width:
+                drawn = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
+                noise_of_width[sae.d_sae] = drawn
+            total.add(sae, x, noise_of_width[sae.d_sae] if noise else None, cell)
+        bar.update(len(x))
+    arrays = {"x": x_sum.view(heldout.n_groups, len(bins), -1).numpy()}
+    for n, total in enumerate(totals):
+        arrays |= {f"sums {n}": total.sums.numpy(), f"fires {n}": total.fires.numpy(),
+                   f"silent {n}": np.array(total.silent, dtype=np.int64)}  # fmt: skip
+    return arrays
