@@ -1,4 +1,4 @@
-"""The errors that a user can mend, which the command line shows as one sentence, exiting with 2; and being stopped."""
+"""Errors that a user can fix, which the command line shows as one sentence (exit code 2), and `Stopped`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ COPY_OR_AGAIN = "put the file back from a copy, or harvest the store again, with
 
 
 class InputError(Exception):
-    """An option, a file or a value that the user gave cannot be used; the message names it and the remedy.
+    """An option, a file or a value that the user gave cannot be used. The message names it and the remedy.
 
-    The command line adds `remedy`, where there is one, to the message.
+    The command line appends `remedy` to the message, if it is set.
     """
 
     remedy: str | None = None
 
 
 class StoreError(InputError):
-    """A store is missing, unfinished, damaged, or not the one expected; the message names it and the remedy."""
+    """A store is missing, unfinished, damaged, or not the expected one. The message names it and the remedy."""
 
 
 class DamagedError(StoreError):
-    """A file of a store is missing, or not what was written; the message names it, `remedy` says what to do."""
+    """A file of a store is missing or was changed. The message names it; `remedy` says what to do."""
 
     def __init__(self, message: str, *, remedy: str = COPY_OR_AGAIN) -> None:
         super().__init__(message)
@@ -27,12 +27,12 @@ class DamagedError(StoreError):
 
 
 class OtherVersionError(StoreError):
-    """A store has another version of the format than this one reads; the message names it."""
+    """A store has a version of the format that this version of the package does not read."""
 
 
 class WindowDamagedError(DamagedError):
-    """What a stopped harvest left of a window is not what was written; the window can be harvested again."""
+    """The unfinished files of a window were changed or lost. The window can be harvested again."""
 
 
 class Stopped(Exception):
-    """A signal asked a long command to stop; what is done is kept, and the same command continues."""
+    """A signal stopped a long command. Finished work is kept, and the same command continues it."""

@@ -1,4 +1,4 @@
-"""Names of hooks, as TransformerLens has them: `blocks.5.hook_mlp_out`."""
+"""Hook names in TransformerLens's notation, such as `blocks.5.hook_mlp_out`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ RESIDUAL = re.compile(r"(^|\.)hook_(resid_(pre|mid|post)|mlp_out|attn_out|embed|
 
 
 def in_residual_stream(name: str) -> bool:
-    """Whether a hook's values are states of the residual stream, or are added to it."""
+    """Return whether a hook's values are states of the residual stream or are added to it."""
     return RESIDUAL.search(name) is not None
 
 
 def layer_of(name: str) -> int | None:
-    """The block that a hook is in; None for a hook outside the blocks."""
-    found = re.match(r"blocks\.(\d+)\.", name)
-    return int(found[1]) if found else None
+    """Return the number of the block that contains a hook, or None for a hook outside the blocks."""
+    block = re.match(r"blocks\.(\d+)\.", name)
+    return int(block[1]) if block else None

@@ -1,9 +1,7 @@
-"""Permutations that are pure functions of integers: no generator state, the same in every library version.
+"""Permutations that are pure functions of integers: they have no generator state and never change between versions.
 
-A 64-bit hash (the finaliser of SplitMix64, Steele et al. 2014) gives each index a key; sorting the keys orders the
-indices. The index itself sits in the key's low bits, so keys never tie and no argsort is needed.
-
-Not here: what is permuted (deal.py, order.py).
+A 64-bit hash (the finaliser of SplitMix64, Steele et al. 2014) gives each index a key, and sorting the keys permutes
+the indices. The low bits of a key are the index itself. Keys are therefore distinct, and no argsort is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ MASK = (1 << 64) - 1
 
 
 def mix(x: UInt) -> UInt:
-    """SplitMix64's finaliser, elementwise: uint64 of any shape, overwritten and returned."""
+    """Apply SplitMix64's finaliser to each element of x, uint64 of any shape, in place; return x."""
     shifted = x >> np.uint64(30)
     x ^= shifted
     x *= np.uint64(0xBF58476D1CE4E5B9)
@@ -30,7 +28,7 @@ def mix(x: UInt) -> UInt:
 
 
 def seed_of(*key: int) -> int:
-    """Fold integers (a seed, an epoch, a group …) into one 64-bit seed; the order of the arguments matters."""
+    """Combine integers (a seed, an epoch, a group …) into one 64-bit seed. Their order matters."""
     state = 0
     for part in key:
         salted = np.array([(state * GOLDEN + (part & MASK) + GOLDEN) & MASK], dtype=np.uint64)
@@ -39,7 +37,7 @@ def seed_of(*key: int) -> int:
 
 
 def hashes(index: Int, seed: int) -> UInt:
-    """A 64-bit hash of each non-negative index under a seed."""
+    """Return a 64-bit hash of each non-negative index, int64 of any shape, under a seed: uint64 of the same shape."""
     offset = np.uint64((seed * GOLDEN + GOLDEN) & MASK)
     keys = index.astype(np.uint64)
     keys *= np.uint64(GOLDEN)
@@ -48,25 +46,28 @@ def hashes(index: Int, seed: int) -> UInt:
 
 
 def shuffled_rows(index: Int, seed: int) -> Int:
-    """Permute 0 … m−1 once for each row of `index` [n, m], by the hashes of that row's entries: int64 [n, m]."""
-    keys, low = _keys(hashes(index, seed))
+    """Return a permutation of 0 … m−1 per row of `index` [n, m], drawn from its entries' hashes: int64 [n, m]."""
+    keys, low = _with_index(hashes(index, seed))
     keys.sort(axis=-1)
     keys &= low
     return keys.view(np.int64)
 
 
 def permutation(n: int, *key: int) -> Int:
-    """A permutation of 0 … n−1 drawn from the integers in `key`: int64 [n]."""
-    keys, low = _keys(hashes(np.arange(n, dtype=np.int64), seed_of(*key)))
-    # Sorted by radix along the first 16 bits, then merged as what is nearly in order: a third of one sort's time.
+    """Return a permutation of 0 … n−1 drawn from the integers in `key`: int64 [n]."""
+    keys, low = _with_index(hashes(np.arange(n, dtype=np.int64), seed_of(*key)))
+    # A radix sort by the first 16 bits, then a merge of nearly sorted keys: a third of the time of one sort.
     keys = keys[np.argsort((keys >> np.uint64(48)).astype(np.uint16), kind="stable")]
     keys.sort(kind="stable")
     keys &= low
     return keys.view(np.int64)
 
 
-def _keys(keys: UInt) -> tuple[UInt, np.uint64]:
-    """Hashes [..., m], in place, with their place 0 … m−1 on the last axis in the low bits; and which these are."""
+def _with_index(keys: UInt) -> tuple[UInt, np.uint64]:
+    """Overwrite the low bits of hashes [..., m] with their index on the last axis.
+
+    Returns the hashes and the mask of those bits.
+    """
     m = keys.shape[-1]
     low = np.uint64((1 << max(m - 1, 1).bit_length()) - 1)
     keys &= ~low

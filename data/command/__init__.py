@@ -1,1 +1,1 @@
-"""What the three command lines share: base classes of commands, option types, progress bars, stopping, output."""
+"""Shared parts of the three command lines: base classes of commands, option types, progress bars, signals, output."""

@@ -1,6 +1,4 @@
-"""What the project's commands share: -h and --version, one clear sentence for a mistake of the user's, and what they
-do when they are stopped (stop.py). The types of their options are in options.py.
-"""
+"""Base classes of the project's commands: --help and --version, one-sentence messages for user errors, and signals."""
 
 from __future__ import annotations
 
@@ -64,10 +62,10 @@ class HelpfulGroup(HelpfulCommand, click.Group):
 
 
 class StoreCommand(HelpfulCommand):
-    """A command that shows InputError, a full disk, and a file without rights as one sentence.
+    """A command that reports InputError, a full disk, or missing file permissions as one sentence.
 
-    It exits with 2, or with TRY_AGAIN where the disk is full or a file may not become so large: the same command
-    continues once there is room. Any other fault keeps its traceback.
+    The exit code is BAD_INPUT. If the disk is full or a file would exceed a size limit, it is TRY_AGAIN: the same
+    command continues once there is room. Any other exception keeps its traceback.
     """
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -93,7 +91,7 @@ class StoreCommand(HelpfulCommand):
 
 
 def explanation(error: Exception) -> tuple[str | None, int]:
-    """A sentence for an error that the user can mend, and the exit code; None for any other error."""
+    """Return a sentence for an error that the user can fix (None for any other error), and the exit code."""
     cause = cause_of(error)
     if cause is not None and cause.errno in FULL:
         told = error if isinstance(error, InputError) else cause
@@ -113,9 +111,9 @@ def explanation(error: Exception) -> tuple[str | None, int]:
 
 
 class StoppableCommand(StoreCommand):
-    """A long command: Ctrl-C and SIGTERM ask it to stop, from before its slow imports on.
+    """A long command that saves its work when Ctrl-C or SIGTERM asks it to stop, also during its slow imports.
 
-    Its context's `obj` is the StopRequest; it raises Stopped once what is done is safe.
+    The context's `obj` is the StopRequest. The command raises Stopped once its finished work is saved.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -129,9 +127,9 @@ class StoppableCommand(StoreCommand):
 
 
 class InterruptibleCommand(StoreCommand):
-    """A command that writes whole files at its end: Ctrl-C and SIGTERM end it at once, wherever it is.
+    """A command that writes whole files at its end, so Ctrl-C and SIGTERM end it at once.
 
-    The process ends in the handler: an exception raised there may be swallowed by whatever code it meets.
+    The process exits in the signal handler, because any code could swallow an exception raised there.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -144,9 +142,10 @@ class InterruptibleCommand(StoreCommand):
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; under torchrun each process has its own. Raises InputError.
+    """Return the device of `--device`: "auto", "cpu" or "cuda". Under torchrun each process gets its own GPU.
 
-    PyTorch's threads are brought down to the cores that the container may use.
+    "auto" is the GPU if there is one. Also limits PyTorch's threads to the cores that the container may use.
+    Raises InputError if "cuda" is asked for and there is no GPU.
     """
     import torch
 
@@ -157,5 +156,5 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    torch.cuda.set_device(device)  # Triton's kernels run on the current one, wherever their tensors are
+    torch.cuda.set_device(device)  # Triton runs kernels on the current device, whichever one their tensors are on
     return device

@@ -1,4 +1,4 @@
-"""Folders in which libraries keep what they make once: matplotlib's list of fonts, compiled kernels."""
+"""Cache folders of libraries: matplotlib's list of fonts, compiled kernels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BY_USER = ("TORCHINDUCTOR_CACHE_DIR",)
 
 
 def keep_caches_writable() -> None:
-    """Put these folders into the system's temporary folder if the home directory cannot be written.
+    """Move these folders to the system's temporary folder if the home directory cannot be written.
 
-    PyTorch's compiler names its folder after the user; that folder moves if the user has no name. Variables that are
-    set stay as they are. The libraries read the variables as they are imported.
+    PyTorch's compiler names its folder after the user; that folder moves if the user has no name. Environment variables
+    that are set stay as they are. The libraries read the variables when they are imported.
     """
     if not os.access(os.path.expanduser("~"), os.W_OK):
         _move(IN_HOME)
@@ -33,7 +33,7 @@ def _move(variables: tuple[str, ...]) -> None:
 
 
 def _private_folder() -> Path:
-    """A folder that only this user can write: kernels are run from it."""
+    """Return a folder that only this user can write, because kernels are executed from it."""
     folder = Path(tempfile.gettempdir()) / f"nsae-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder if folder.stat().st_uid == os.getuid() else Path(tempfile.mkdtemp(prefix="nsae-"))

@@ -1,4 +1,4 @@
-"""Standard output and error in any locale."""
+"""Printing in any locale."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 
 def print_in_any_locale() -> None:
-    """Let standard output and error accept every character: one that their encoding lacks is printed as an escape.
+    """Make standard output and error print characters that their encoding lacks as escapes.
 
-    click writes UTF-8 where the encoding is ASCII, as Python itself does in the C locale.
+    click writes UTF-8 if the encoding is ASCII, as Python itself does in the C locale.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

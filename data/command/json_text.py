@@ -1,4 +1,4 @@
-"""What is printed and written as JSON for other programs to read."""
+"""JSON output for other programs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:
-    """JSON of plain values; it has neither NaN nor infinity, so that these become null."""
-    return json.dumps(_known(value), indent=indent, allow_nan=False)
+    """Return plain values as JSON text. NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def _known(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _known(part) for key, part in value.items()}
+        return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_known(part) for part in value]
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,7 @@
-"""The types of option values. Each refuses what cannot be used, with a sentence that says what can.
+"""Types of option values. Each refuses an unusable value with a sentence that says what is accepted.
 
-A value comes from the command line as text. From a TOML file or a recorded command it may also be a number, a boolean
-or a list: the same checks apply.
+The command line gives a value as text. A TOML file or a recorded command may also give a number, a boolean or a list;
+the same checks apply.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from data.system.location import Location, locate, named
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 MOST = 10**15  # tokens or rows: more than any disk holds
-LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, as file systems have it
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes; the usual limits of file systems
 LARGEST_SEED = 2**63 - 1
-LARGEST_FLOAT = 1e30  # a float32 holds its square root's square, and products with a norm
+LARGEST_FLOAT = 1e30  # leaves room in float32 for products with a norm
 
 T = TypeVar("T")
 
 
 class Text(click.ParamType[str]):
-    """A text that is not empty: an empty one is often an unset shell variable, not a wish for the default."""
+    """A text. An empty one is refused: it is more often an unset shell variable than a wish for the default."""
 
     name = "text"
 
@@ -87,7 +87,7 @@ class Number(click.ParamType[float]):
 
 
 class Several(click.ParamType[tuple[T, ...]]):
-    """One value or several of a type, with commas between them; in a TOML file also a list. Each is given once."""
+    """One or more values of a type, separated by commas (in a TOML file also a list), without repetition."""
 
     def __init__(self, one: click.ParamType[T], name: str) -> None:
         self.one, self.name = one, name
@@ -106,7 +106,7 @@ class Several(click.ParamType[tuple[T, ...]]):
 
 @dataclass(frozen=True)
 class Layers:
-    """Layers as `--layers` names them: `all`, or ranges [low, high] of which the last may be open (high None)."""
+    """The value of `--layers`: `all`, or ranges [low, high]. In an open range, such as `3-`, high is None."""
 
     text: str
     ranges: tuple[tuple[int, int | None], ...]  # empty for `all`
@@ -115,7 +115,7 @@ class Layers:
         return self.text
 
     def choose(self, available: Iterable[int], owner: str) -> tuple[int, ...]:
-        """The layers named, sorted. Raises InputError where `owner` (a model, a store …) lacks one of them."""
+        """Return the layers, sorted. Raises InputError if `owner` (a model, a store …) has not all of them."""
         known = sorted(set(available))
         if not self.ranges:
             return tuple(known)
@@ -181,7 +181,7 @@ class LocalPath(click.ParamType[Path]):
 
 
 class OutputFolder(LocalPath):
-    """A local folder to write to, which need not exist yet. It is tried before any work."""
+    """A local folder for output, which need not exist yet. Whether it can be written is tried before any work."""
 
     name = "folder"
 
@@ -202,7 +202,7 @@ SEED = Count(zero=True, most=LARGEST_SEED)
 def checked_text(
     kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None
 ) -> str:
-    """The value if it is a text, not empty and printable; else fails as the option does."""
+    """Return the value if it is a non-empty text that can be a name; otherwise fail with the option's usage error."""
     if not isinstance(value, str):
         kind.fail(f"{shown(value)} is not a text", param, ctx)
     if not value.strip():
@@ -219,25 +219,25 @@ def checked_text(
 
 
 def shown(value: Any) -> str:
-    """A value as a message quotes it: a few words of it at most."""
+    """Return a value as a message quotes it, shortened to about 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:60] + " … " + text[-10:]
 
 
 def is_given(ctx: click.Context, name: str) -> bool:
-    """Whether a parameter was given, on the command line or in a file, rather than left at its default."""
+    """Return whether a parameter was given on the command line or in a file, rather than left at its default."""
     return ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
 
 
 def flag_of(ctx: click.Context, name: str) -> str:
-    """The option as users write it: `as_json` → `--json`."""
+    """Return the option as users write it: `as_json` → `--json`."""
     return next(max(param.opts, key=len) for param in ctx.command.params if param.name == name)
 
 
 def excludes(*others: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A callback for an option that cannot go with some others, which need it as well. Raises click.UsageError.
+    """Return a callback for an option that cannot be combined with `others`. It raises click.UsageError.
 
-    Where both are given, it is called last for the one that the command line names last.
+    Each of the others needs such a callback too, because click calls the callbacks in the order of the command line.
     """
 
     def check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -253,13 +253,13 @@ def excludes(*others: str) -> Callable[[click.Context, click.Parameter, Any], An
 
 
 def check_no_effect(ctx: click.Context, because: str, *names: str) -> None:
-    """Raise InputError where one of some options is given though it has no effect, for a reason.
+    """Raise InputError if one of the named options is given although it has no effect; `because` says why.
 
-    An option at its default is not refused: a recorded command names these too.
+    An option given with its default value is accepted, because a recorded command lists those too.
     """
     for param in ctx.command.params:
         if param.name in names and is_given(ctx, param.name):
-            default = param.default  # not that of a file of options, as `get_default` gives it
+            default = param.default  # `get_default` would give the default from a file of options
             value = ctx.params.get(param.name)
             if value is not False and value != (
                 param.type_cast_value(ctx, default) if isinstance(default, str) else default

@@ -1,7 +1,4 @@
-"""How far a long command has come: a bar on a terminal, and in a batch job's log one line a minute.
-
-Not here: what is counted.
-"""
+"""Progress of a long command: a bar on a terminal, and one line per minute in a batch job's log."""
 
 from __future__ import annotations
 
@@ -17,12 +14,12 @@ LOG_SECONDS = 60.0
 
 
 class Bar(tqdm):  # type: ignore[misc]
-    """tqdm's bar; where standard error is no terminal, a line a minute: stage, done, total, rate, time left.
+    """tqdm's bar. Without a terminal it prints one line per minute: stage, count, total, rate, time left.
 
-    The line comes also while nothing is counted, as during a long validation, so that a log never falls silent.
+    The line is printed even if the count does not change, for example during a long validation.
     """
 
-    disable, _terminal = True, True  # until it is made: a signal may end that half-way
+    disable, _terminal = True, True  # defaults for `close`, if a signal interrupts the constructor
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._terminal, self._closed = sys.stderr.isatty(), threading.Event()
@@ -30,7 +27,7 @@ class Bar(tqdm):  # type: ignore[misc]
         quieter = {} if self._terminal else {"mininterval": 1.0, "dynamic_ncols": False}
         super().__init__(*args, **{**quieter, **options})
         if not (self._terminal or self.disable):
-            # Not a `Thread`: its start, when a signal ends it half-way, shows a traceback.
+            # Not threading.Thread: a signal during its start would print a traceback.
             _thread.start_new_thread(self._keep_logging, ())
 
     def _keep_logging(self) -> None:
@@ -62,7 +59,7 @@ class Bar(tqdm):  # type: ignore[misc]
 
 
 def log_line(facts: dict[str, Any]) -> str:
-    """`training: 1.20M of 2.50M row, 560 row/s, 38:41 left, loss 0.013`, of tqdm's `format_dict`."""
+    """Return the line for tqdm's `format_dict`: `training: 1.20M of 2.50M row, 560 row/s, 38:41 left, loss 0.013`."""
     scale = tqdm.format_sizeof if facts["unit_scale"] else str
     n, total, rate, unit = facts["n"], facts["total"], facts["rate"], facts["unit"]
     if rate is None and facts["elapsed"] > 0:

@@ -1,4 +1,4 @@
-"""Stopping in order when a signal asks for it, and the exit codes that say so."""
+"""Orderly stopping on a signal, and its exit codes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-TRY_AGAIN, INTERRUPTED = 75, 130  # after SIGTERM (EX_TEMPFAIL) and after Ctrl-C: the same command continues
+TRY_AGAIN, INTERRUPTED = 75, 130  # after SIGTERM (EX_TEMPFAIL) and after Ctrl-C; the same command continues the work
 EXIT_CODES = {signal.SIGTERM: TRY_AGAIN, signal.SIGINT: INTERRUPTED}
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 class StopRequest:
-    """Whether a signal has asked the command to stop, and the exit code that it then ends with."""
+    """Whether a signal has asked the command to stop (`event`), and the exit code for it."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.exit_code = TRY_AGAIN
 
     def receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: request the stop, and let a second signal end the process at once."""
         self.exit_code = EXIT_CODES[signal.Signals(number)]
         self.event.set()
         signal.signal(number, signal.SIG_DFL)
@@ -31,7 +32,7 @@ class StopRequest:
 
 @contextmanager
 def on_signals(handler: Handler) -> Iterator[None]:
-    """Within it, Ctrl-C and SIGTERM are handled so."""
+    """Handle Ctrl-C and SIGTERM with `handler` inside the context."""
     before = {number: signal.signal(number, handler) for number in EXIT_CODES}
     try:
         yield
@@ -41,6 +42,6 @@ def on_signals(handler: Handler) -> Iterator[None]:
 
 
 def exit_on_signals() -> None:
-    """For while a command imports what it needs, and has nothing in hand: exit at once, with the code of a stop."""
+    """Make Ctrl-C and SIGTERM exit at once, during start-up imports, before there is any work to save."""
     for number, code in EXIT_CODES.items():
         signal.signal(number, lambda *_, code=code: os._exit(code))

@@ -1,4 +1,4 @@
-"""Whether a command will be able to write its output, tried before it does any work."""
+"""Check that a command can write its output, before it does any work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data.errors import InputError
 
 
 def check_writable(folder: Path, option: str = "--out", *, remedy: str = "choose another --out") -> None:
-    """Raise InputError, naming the option and the remedy, where `try_writing` fails."""
+    """Raise InputError, naming the option and the remedy, if a folder cannot be written."""
     try:
         try_writing(folder)
     except OSError as error:
@@ -20,12 +20,11 @@ def check_writable(folder: Path, option: str = "--out", *, remedy: str = "choose
 
 
 def try_writing(folder: Path) -> None:
-    """Create a file in a local folder, which need not exist yet, and leave nothing behind, even when killed.
+    """Try to create a file in a local folder, which need not exist yet, and leave nothing behind, even if killed.
 
-    The trial happens in the nearest folder that exists: without a name, or under a name of its own where the file
-    system has no files without names. So several processes may try at once.
-    Raises OSError, whose `strerror` is part of a sentence, where the folder cannot be created or written, or a file is
-    in its place.
+    The file is created in the nearest existing parent. It has no name, or a unique one if the file system has no
+    nameless files, so several processes can try at once.
+    Raises OSError, with a `strerror` for a message, if the folder cannot be created or written, or is a file.
     """
     path = folder.absolute()
     existing = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
@@ -41,13 +40,13 @@ def try_writing(folder: Path) -> None:
 
 
 def _check_name(path: Path) -> None:
-    """Raise OSError where the file system allows no such name, for instance one that is too long."""
+    """Raise OSError if the file system does not allow the name, for example because it is too long."""
     with contextlib.suppress(FileNotFoundError):
         os.lstat(path)
 
 
 def _write_without_name(folder: Path) -> bool:
-    """Write a byte to a file without a name; False where the system has no such files. Raises OSError."""
+    """Write a byte to a nameless file. Return False if the system has no such files. Raises OSError."""
     if not hasattr(os, "O_TMPFILE"):  # as on macOS
         return False
     try:

@@ -1,1 +1,1 @@
-"""The shuffled stream of training batches, and the order of rows that it follows."""
+"""The shuffled stream of training batches, the order of rows that it follows, and how well it mixes."""

@@ -1,4 +1,4 @@
-"""What an array of a store is, and what its zarr.json must say: FORMAT.md's arrays as values. Pure.
+"""The arrays of a store as values, and the zarr.json of each, as FORMAT.md specifies them. No I/O.
 
 The members of zarr.json are those that zarr-python writes.
 """
@@ -20,7 +20,7 @@ BLOSC_NAME, BLOSC_LEVEL = "lz4", 5
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """One array, chunked along axis 0 in chunks of `chunk_rows`."""
+    """One Zarr array, cut along axis 0 into chunks of `chunk_rows`; `fill` stands for entries never written."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,19 +42,19 @@ class ArraySpec:
 
     @property
     def chunk_bytes(self) -> int:
-        """Of a chunk's entries, uncompressed, without trailer."""
+        """Bytes of a chunk's entries, uncompressed and without the checksum."""
         return math.prod(self.chunk_shape) * self.dtype.itemsize
 
     def chunk_key(self, index: int) -> str:
-        """File, in the array's folder, of the chunk that starts at row index × chunk_rows."""
+        """Return the path, in the array's folder, of the chunk that starts at row index × chunk_rows."""
         return self.separator.join(["c", str(index), *["0"] * (len(self.shape) - 1)])
 
     def in_one_chunk(self) -> ArraySpec:
-        """The array as `finish` rewrites it: a single chunk, whose name no other form has."""
+        """Return the array as `finish` rewrites it: one chunk, in a file name that the unfinished form does not use."""
         return replace(self, chunk_rows=self.shape[0], separator=".")
 
     def compressor(self) -> numcodecs.abc.Codec | None:
-        """numcodecs' codec between `bytes` and `crc32c`, if there is one."""
+        """Return numcodecs' codec for the compression between `bytes` and `crc32c`; None without compression."""
         if self.compression == "zstd":
             return numcodecs.Zstd(level=ZSTD_LEVEL)
         if self.compression == "blosc":
@@ -62,7 +62,7 @@ class ArraySpec:
         return None
 
     def metadata(self) -> dict[str, Any]:
-        """What zarr.json says."""
+        """Return the content of zarr.json."""
         fill = "NaN" if math.isnan(self.fill) else self.fill
         chunk_shape = {"chunk_shape": list(self.chunk_shape)}
         return {
@@ -84,12 +84,12 @@ class ArraySpec:
                 "blocksize": 0,
             }  # fmt: skip
             middle = [{"name": "blosc", "configuration": settings}]
-        of_bytes: dict[str, Any] = {"name": "bytes"}
+        bytes_codec: dict[str, Any] = {"name": "bytes"}
         if self.dtype.itemsize > 1:
-            of_bytes["configuration"] = {"endian": "little"}
-        return [of_bytes, *middle, {"name": "crc32c"}]
+            bytes_codec["configuration"] = {"endian": "little"}
+        return [bytes_codec, *middle, {"name": "crc32c"}]
 
 
-def group(attributes: dict[str, Any]) -> dict[str, Any]:
-    """What the zarr.json of a group says."""
+def group_json(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of the zarr.json of a Zarr group."""
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}

@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from data.errors import InputError
-from data.store.arrays import group
+from data.store.arrays import group_json
 from data.store.chunks import chunk_bytes, json_bytes
 from data.store.group_metadata import Checksums, Root
 from data.store.lifecycle import MARK, is_remains, remove_store, staging_path
@@ -87,7 +87,7 @@ def create(
 def write_metadata(path: Path, root: Root) -> None:
     """Write the zarr.json of every array and group to a folder. Publishing it syncs them."""
     files = {name: spec.metadata() for name, spec in root.schema.arrays.items()}
-    files |= {name: group({}) for name in root.schema.groups}
+    files |= {name: group_json({}) for name in root.schema.groups}
     for name, metadata in {**files, ".": root.to_json()}.items():
         (path / name).mkdir(parents=True, exist_ok=True)
         (path / name / "zarr.json").write_bytes(json_bytes(metadata))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import DamagedError, OtherVersionError, StoreError
-from data.store.arrays import group
+from data.store.arrays import group_json
 from data.store.schema import Schema
 from data.store.sealed import DIGEST, canonical, is_whole, read_json, sealed
 from data.system.location import Location
@@ -37,7 +37,7 @@ class Root:
     def to_json(self) -> dict[str, Any]:
         """The whole zarr.json."""
         attributes = {**self._identity(), "complete": self.complete}
-        return group(sealed({**attributes, "fingerprint": self.fingerprint} if self.complete else attributes))
+        return group_json(sealed({**attributes, "fingerprint": self.fingerprint} if self.complete else attributes))
 
     def fingerprint_of(self, commit: NDArray[np.int64]) -> str:
         """What identifies a store's content: SHA-256 of its commit table and these attributes, in hexadecimal."""
@@ -73,7 +73,7 @@ def read_root(store: Location, *, check: bool = True) -> Root:
             f"{store} has version {str(attributes.get('version'))[:20]} of the store's format, and only version "
             f"{VERSION} is read; harvest it again, with --overwrite"
         )
-    if check and (not is_whole(attributes) or document != group(attributes)):
+    if check and (not is_whole(attributes) or document != group_json(attributes)):
         raise DamagedError(f"{path} is damaged: its entry {DIGEST} is not the digest of the others")
     try:
         return _root(attributes)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data.errors import StoreError
 from data.store.arrays import ArraySpec
-from data.store.chunks import ArrayFile, growing_array, write_chunk, write_json
+from data.store.chunks import ArrayFile, array_in_either_form, write_chunk, write_json
 from data.store.commit_table import CommitTable
 from data.store.group_metadata import read_root
 from data.store.reader import open_store
@@ -63,7 +63,7 @@ def remove_store(store: Location) -> None:
 
 def committed_windows(store: Location, schema: Schema) -> set[int]:
     """The windows whose shards exist."""
-    commit = CommitTable(schema, growing_array(store, schema.arrays[COMMIT]).read_present())
+    commit = CommitTable(schema, array_in_either_form(store, schema.arrays[COMMIT]).read_present())
     return {shard // schema.layout.shards_per_window for shard in commit.committed}
 
 
@@ -97,7 +97,7 @@ def compact(store: Location, spec: ArraySpec, scratch: Path) -> None:
     The single chunk is written under a name that only the new metadata gives it, so replacing zarr.json switches from
     the old chunks to the new one at once.
     """
-    old, whole = growing_array(store, spec), spec.in_one_chunk()
+    old, whole = array_in_either_form(store, spec), spec.in_one_chunk()
     if old.spec != whole:
         new = ArrayFile(store / spec.name, whole)
         write_chunk(new.chunk_path(0), old.read(), scratch=scratch)

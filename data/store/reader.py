@@ -23,7 +23,7 @@ from data.choices import DType
 from data.errors import DamagedError, StoreError
 from data.permutation import Int
 from data.store import stats
-from data.store.chunks import TRAILER_BYTES, ArrayFile, checksum_of, growing_array
+from data.store.chunks import TRAILER_BYTES, ArrayFile, array_in_either_form, checksum_of
 from data.store.commit_table import CommitTable
 from data.store.encodings import EncodedRows, Encoding
 from data.store.group_metadata import Root, read_root
@@ -253,7 +253,7 @@ class Store:
         if name not in self._arrays:
             spec = self.schema.arrays[name]
             if name in self.schema.per_window_arrays:
-                array = growing_array(self.path, spec)
+                array = array_in_either_form(self.path, spec)
                 if self.complete and array.spec != spec.in_one_chunk():
                     raise DamagedError(f"{array.path / 'zarr.json'} is damaged: it is not that of a complete store")
             else:

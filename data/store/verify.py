@@ -14,7 +14,7 @@ from functools import partial
 
 from data.command.progress import Bar
 from data.errors import DamagedError, StoreError
-from data.store.arrays import group
+from data.store.arrays import group_json
 from data.store.chunks import ArrayFile
 from data.store.group_metadata import read_root
 from data.store.layout import SPLITS, Split
@@ -141,5 +141,5 @@ def _check_group(file: Location) -> None:
         found = read_json(file)
     except FileNotFoundError as error:
         raise DamagedError(f"{file} is missing") from error
-    if found != group({}):
+    if found != group_json({}):
         raise DamagedError(f"{file} is damaged: it is not that of a group without attributes")

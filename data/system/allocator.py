@@ -1,9 +1,8 @@
-"""Have the C library keep large blocks of memory for itself.
+"""Make the C library reuse large blocks of memory instead of returning them to the system.
 
-glibc takes blocks of 32 MB and more, such as a batch's activations inside an MLP, from the system each time, and gives
-them back when they are freed, as it does with what is free at the heap's end. The next one's pages are then zeroed by
-the kernel first: 4 % of GPT-2 small's forward pass on a CPU, and 3 % of an SAE's sparse step. Kept on the heap they are
-used again as they are.
+glibc maps each block of 32 MB or more, such as the activations inside an MLP, returns it on free, and trims the top of
+the heap. The kernel must then zero fresh pages for the next allocation, which costs 4 % of GPT-2 small's forward pass
+on a CPU and 3 % of an SAE's sparse step.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ LARGEST = 2**31 - 1
 
 
 def keep_large_blocks() -> None:
-    """For this process, from now on; nothing where the C library has no such setting."""
+    """Keep freed large blocks in this process. Does nothing if the C library has no such setting."""
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none

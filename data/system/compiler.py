@@ -1,4 +1,4 @@
-"""Whether code can be compiled where this runs: an image for batch jobs may have no compiler."""
+"""Check whether code can be compiled on this machine; a container image may have no compiler."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 def has_triton() -> bool:
-    """Whether kernels in Triton can be compiled; what they then run on is another matter."""
+    """Return whether Triton kernels can be compiled. It says nothing about whether there is a GPU to run them."""
     return find_spec("triton") is not None and can_compile()
 
 
 def can_compile() -> bool:
-    """Whether there are a C compiler and Python's headers, which Triton builds its launcher with before any kernel."""
+    """Return whether there are a C compiler and Python's headers; Triton builds its launcher with them."""
     compiler = os.environ.get("CC") or next((name for name in ("gcc", "clang") if shutil.which(name)), None)
     return compiler is not None and Path(sysconfig.get_paths()["include"], "Python.h").exists()

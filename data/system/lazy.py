@@ -1,7 +1,6 @@
 """Import a package's public names when they are first used (PEP 562).
 
-PyTorch takes two seconds of CPU to import. The --help of a command, or an option that cannot be parsed, does not
-import it.
+PyTorch takes two seconds of CPU to import, which a program that does not use it should not spend.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 
 def attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__`, of names and the modules that have them."""
+    """Return a `__getattr__` for a package: `homes` maps each public name to the module that defines it."""
 
     def get(name: str) -> Any:
         if name in homes:

@@ -1,7 +1,4 @@
-"""What a process may use: the container's share (Linux control groups, versions 1 and 2), rather than the host's all.
-
-Not here: what is done with it.
-"""
+"""CPU and memory limits of this process: those of its control group (Linux, versions 1 and 2), not the whole host's."""
 
 from __future__ import annotations
 
@@ -18,28 +15,29 @@ MOST_OPEN_FILES = 1 << 16
 
 
 def cpus(root: Path = ROOT) -> int:
-    """Cores that may be used at a time: of the scheduler's affinity and the group's quota the smaller, at least 1."""
+    """Return the number of usable cores: the smaller of the CPU affinity and the control group's quota, at least 1."""
     quotas = [_quota(folder) for folder in _folders(root, "cpu")]
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
-    return max(1, min([here, *(math.ceil(quota) for quota in quotas if quota)]))
+    # macOS has no sched_getaffinity
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([affinity, *(math.ceil(quota) for quota in quotas if quota)]))
 
 
 def disk_threads() -> int:
-    """How many threads may write, check or map local files at a time: half of the cores, for the others compute."""
+    """Return how many threads may write, check or map local files at once: half of the cores; the others compute."""
     return max(1, cpus() // 2)
 
 
 def available_memory(root: Path = ROOT) -> int:
-    """Bytes that may still be taken: of the machine's and what the group's limit leaves the smaller.
+    """Return the bytes that can still be allocated: the smaller of the machine's and the control group's.
 
-    Cached file pages that can be given up at once count as free.
+    Cached file pages that can be dropped at once count as free.
     """
-    left = [_left(folder) for folder in _folders(root, "memory")]
+    left = [_memory_left(folder) for folder in _folders(root, "memory")]
     return max(0, min([psutil.virtual_memory().available, *(bytes_ for bytes_ in left if bytes_ is not None)]))
 
 
 def raise_open_files() -> None:
-    """Let this process open as many files at a time as it may, up to 65536: the default is often 1024."""
+    """Raise this process's limit of open files to the allowed maximum, at most 65,536. The default is often 1024."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -47,12 +45,12 @@ def raise_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(ValueError, OSError):  # macOS may refuse what it says it allows
+        with suppress(ValueError, OSError):  # macOS may refuse a limit that it reports as allowed
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """The group of this process and all above it, as far as they can be seen from inside a container."""
+    """Yield the control group of this process and its parents, as far as a container shows them."""
     groups = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -66,17 +64,17 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
             base = groups / names if (groups / names).is_dir() else groups / controller
         else:
             continue
-        here = base / path.lstrip("/")
+        folder = base / path.lstrip("/")
         while True:
-            if here.is_dir():
-                yield here
-            if here == base or base not in here.parents:
+            if folder.is_dir():
+                yield folder
+            if folder == base or base not in folder.parents:
                 break
-            here = here.parent
+            folder = folder.parent
 
 
 def _number(file: Path) -> float | None:
-    """A file's first number; None where there is none, or `max`."""
+    """Return a file's first number; None if it has none, or `max`."""
     try:
         word = file.read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError):
@@ -85,7 +83,7 @@ def _number(file: Path) -> float | None:
 
 
 def _quota(folder: Path) -> float | None:
-    """Cores' worth of time in a second."""
+    """Return a control group's CPU quota in cores; None without one."""
     try:
         quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
     except (OSError, ValueError):
@@ -94,7 +92,8 @@ def _quota(folder: Path) -> float | None:
     return float(quota) / float(period) if quota != "max" else None
 
 
-def _left(folder: Path) -> int | None:
+def _memory_left(folder: Path) -> int | None:
+    """Return the bytes that a control group's limit leaves; None without a limit."""
     for limit_name, used_name, cached_name in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

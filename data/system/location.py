@@ -1,12 +1,10 @@
-"""Where files lie, a folder on a disk or a prefix in an object store, and how a file gets its name there.
+"""Files on a disk or in an object store, written so that a file under its final name is always complete.
 
-On a disk a file is written aside, synced, and renamed. To an object store it is put, which an object store does as a
-whole or not at all. Either way a file that has its name is whole, also after a kill or a power cut.
+On a disk a file is written under another name, synced, and renamed. An object store receives it by one atomic put. In
+both cases a file with its final name is complete, even after a kill or a power cut.
 
-Addresses are those of fsspec, such as s3://bucket/gpt2.zarr. Its drivers of other things than object stores may not
-keep this promise.
-
-Not here: what is in the files (chunks.py), the order in which they appear (staging.py, writer.py).
+Addresses are those of fsspec, such as s3://bucket/gpt2.zarr. Its drivers for anything but object stores may not be
+atomic.
 """
 
 from __future__ import annotations
@@ -30,23 +28,23 @@ if TYPE_CHECKING:
 
 Location = Path | UPath  # a UPath is not a Path
 
-TRANSFERS = 8  # with an object store, at a time: each waits for the network most of the time
+TRANSFERS = 8  # concurrent ones with an object store; each mostly waits for the network
 
 
 def locate(address: str | Location) -> Location:
-    """A path, or the address of an object store, as a location.
+    """Return the location of a local path or of an object store's address.
 
-    Raises InputError where the address needs a package that is not installed, or leads nowhere.
+    Raises InputError if the address needs a package that is not installed, or cannot be reached.
     """
     if not isinstance(address, str):
         return address
     protocol, separator, path = address.partition("://")
     if not separator:
-        return _place(address)
+        return _local(address)
     if not path.strip("/"):
         raise InputError(f"{address} names no bucket or folder; write an address such as s3://bucket/gpt2.zarr")
     if protocol in ("file", "local"):
-        return _place(path)
+        return _local(path)
     try:
         location = UPath(address.rstrip("/"))
         exists(location)
@@ -59,14 +57,14 @@ def locate(address: str | Location) -> Location:
     return location
 
 
-def _place(path: str) -> Path:
-    if not (place := named(path)).name:
+def _local(path: str) -> Path:
+    if not (location := named(path)).name:
         raise InputError(f"{path} is no place for a store; name a folder in it")
-    return place
+    return location
 
 
 def named(path: str) -> Path:
-    """A path that ends in a name, beside which others can be made, if it is not the root folder."""
+    """Return the path in a form that ends in a name, so that names beside it can be made (the root folder has none)."""
     return Path(os.path.abspath(path)) if Path(path).name in ("", "..") else Path(path)
 
 
@@ -75,18 +73,18 @@ def is_local(location: Location) -> bool:
 
 
 def driver(location: UPath) -> Any:
-    """fsspec's file system of an address, without the listings that it remembers: others may write there."""
+    """Return fsspec's file system of an address, with an empty listing cache, because others may write there."""
     location.fs.invalidate_cache()
     return location.fs
 
 
 def transfers(location: Location) -> int:
-    """How many files to read or write at a time."""
+    """Return how many files to read or write at once."""
     return disk_threads() if is_local(location) else TRANSFERS
 
 
 def exists(location: Location) -> bool:
-    """Whether there is such a file or folder. What else can go wrong is raised: it must not look like absence."""
+    """Return whether a file or folder exists. Any other failure is raised, so that it does not look like absence."""
     if isinstance(location, Path):
         return location.exists()
     try:
@@ -97,16 +95,17 @@ def exists(location: Location) -> bool:
 
 
 def is_occupied(location: Location) -> bool:
-    """Whether there is anything: an empty folder is nothing."""
+    """Return whether there is a file, or a folder that is not empty."""
     return exists(location) and not (is_local(location) and location.is_dir() and not any(location.iterdir()))
 
 
 def file_bytes(location: Location) -> NDArray[np.uint8]:
-    """A file's bytes: a private map on a disk, so writing to it would change no file; else a copy in memory.
+    """Return a file's bytes, uint8: a private memory map of a local file, or a copy in memory.
 
-    The map holds no file descriptor. Raises FileNotFoundError, or another OSError where there is no ordinary file.
+    Writing to the map changes no file, and the map holds no file descriptor. Raises FileNotFoundError, or another
+    OSError if it is no ordinary file.
     """
-    import numpy as np  # it and torch take long to import, which commands that read nothing are spared
+    import numpy as np  # imported late, as torch is: commands that read nothing start faster
 
     if not isinstance(location, Path):
         return np.frombuffer(bytearray(driver(location).cat_file(location.path)), dtype=np.uint8)
@@ -122,7 +121,7 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
 
 
 def file_size(location: Path) -> int:
-    """An ordinary file's size in bytes. Raises FileNotFoundError, or another OSError where there is no such file."""
+    """Return an ordinary file's size in bytes. Raises FileNotFoundError, or another OSError if it is no such file."""
     about = location.stat()
     if not stat.S_ISREG(about.st_mode):
         raise OSError("it is no ordinary file")
@@ -130,7 +129,7 @@ def file_size(location: Path) -> int:
 
 
 def read_bytes(location: Location, *, at_most: int) -> bytes:
-    """A small file's bytes. Raises FileNotFoundError, or StoreError where it is no file, or larger."""
+    """Return a small file's bytes. Raises FileNotFoundError; StoreError if it is no file, or larger than `at_most`."""
     try:
         if not isinstance(location, Path):
             return bytes(driver(location).cat_file(location.path))
@@ -145,7 +144,7 @@ def read_bytes(location: Location, *, at_most: int) -> bytes:
 
 
 def total_bytes(location: Location) -> int:
-    """Bytes of all files in a folder."""
+    """Return the number of bytes of all files in a folder."""
     if isinstance(location, Path):
         return sum(
             os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(location) for name in names
@@ -154,9 +153,9 @@ def total_bytes(location: Location) -> int:
 
 
 def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | None = None) -> None:
-    """Write a file so that it is either absent (or as it was) or whole.
+    """Write a file atomically: it is either as before or complete, and durable on return.
 
-    `scratch` is where it is written aside, on the same file system; by default beside it.
+    `scratch`: folder on the same file system for the file under construction; by default the file's own.
     """
     if not isinstance(location, Path):
         driver(location).pipe_file(location.path, b"".join(parts))
@@ -174,9 +173,9 @@ def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | N
 
 
 def publish_file(aside: Path, location: Location) -> None:
-    """Give a local file its name; durable on a disk once its directory is synced.
+    """Move a local file to its final name; on a disk that is durable once the directory is synced.
 
-    To an object store it is put, and the local file stays.
+    For an object store the file is put, and the local file stays.
     """
     if not isinstance(location, Path):
         write_file(location, aside.read_bytes())
@@ -187,7 +186,7 @@ def publish_file(aside: Path, location: Location) -> None:
 
 
 def publish_folder(aside: Path, location: Location, *, last: str) -> None:
-    """Give a local folder its name, at once: by a rename, or in an object store by the file `last` in it."""
+    """Move a local folder to its final name atomically: by a rename, or on an object store by putting `last` last."""
     if isinstance(location, Path):
         for folder, _, names in os.walk(aside):
             for name in names:
@@ -205,7 +204,7 @@ def publish_folder(aside: Path, location: Location, *, last: str) -> None:
 
 
 def remove(location: Location) -> None:
-    """Delete a file, or a folder with all in it; nothing where it is absent."""
+    """Delete a file or a folder with its content, if it exists."""
     if not isinstance(location, Path):
         if exists(location):
             driver(location).rm(location.path, recursive=True)
@@ -216,12 +215,12 @@ def remove(location: Location) -> None:
 
 
 def sync_data(fd: int) -> None:
-    """Make a file's bytes durable, and its size; macOS has no fdatasync."""
+    """Make a file's bytes and size durable. macOS has no fdatasync."""
     getattr(os, "fdatasync", os.fsync)(fd)
 
 
 def sync_directory(location: Location) -> None:
-    """Make the names in a directory durable; in an object store they are."""
+    """Make the names in a directory durable; those in an object store already are."""
     if isinstance(location, Path):
         fd = os.open(location, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
 """Locks that keep two processes from writing the same output.
 
-A lock is a file beside the output. The kernel frees it when its process ends, however that ends; the file is removed in
-an orderly end, and a leftover one is no hindrance.
+A lock is a file next to the output. The kernel releases it when its process ends, in whatever way. An orderly end also
+removes the file; a leftover file does no harm.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from data.errors import InputError
 
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-TRIES, TRY_SECONDS = 10, 0.1  # a look at a lock (`is_held`) holds it for a moment
+TRIES, TRY_SECONDS = 10, 0.1  # `is_held` takes a lock for a moment
 
 
 def lock_path(out: Path) -> Path:
-    """The lock of an output: beside it."""
+    """Return the path of an output's lock."""
     return out.with_name(out.name + ".lock")
 
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock; `what` names the output and the option that gave it, such as `--out runs/demo`.
+    """Hold a lock inside the context; `what` names the option and the output, such as `--out runs/demo`.
 
-    Where the file system has no locks a warning says so. Raises InputError where another process holds it.
+    Prints a warning if the file system has no locks. Raises InputError if another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = _take(path, what)
@@ -44,7 +44,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process on this machine, or any that shares the file system's locks, holds a lock."""
+    """Return whether a process on this machine, or on one that shares the file system's locks, holds a lock."""
     try:
         fd = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def is_held(path: Path) -> bool:
 
 
 def _take(path: Path, what: str) -> int:
-    """The lock's file descriptor."""
+    """Take a lock and return its file descriptor. Raises InputError if another process holds it."""
     for attempt in range(TRIES):
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -86,13 +86,14 @@ def _take(path: Path, what: str) -> int:
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
                 return fd
-            os.close(fd)  # its holder has removed it, meanwhile
+            os.close(fd)  # the previous holder has removed the file meanwhile
             continue
         time.sleep(TRY_SECONDS)
     raise InputError(f"{what}: other processes keep taking its lock, {path}; wait for them, or give another --out")
 
 
 def _is_at(path: Path, fd: int) -> bool:
+    """Return whether the open file is still the one at `path`."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(fd))
     except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""Putting a new output in the place of an old one, which stays until the new one has something to show.
+"""Replace an old output by a new one, which is written next to it first.
 
-    OUT.overwriting    the new one, while it is made
-    OUT.overwritten    the old one, from the moment that the new one has its place until it is deleted
+    OUT.overwriting    the new output, while it is written
+    OUT.overwritten    the old output, from the moment that the new one replaces it until it is deleted
 
-A kill between two steps leaves OUT.overwritten, and the next command finishes them. Both are deleted without a
-question, so they have names that nobody gives to a copy, as OUT.old would be.
+A kill between two steps leaves OUT.overwritten, and the next command completes them. Both folders are deleted without a
+question, so their names are ones that nobody would give to a copy (as OUT.old could be).
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from data.system.location import remove, sync_directory
 
 
 def beside(out: Path) -> Path:
-    """Where the new output is made."""
+    """Return the path at which the new output is written."""
     return _named(out, ".overwriting")
 
 
 def check_replaceable(out: Path) -> None:
-    """Raise InputError where an output cannot be renamed."""
+    """Raise InputError if an output cannot be renamed."""
     if os.path.ismount(out):
         raise InputError(f"--overwrite: {out} is a mount point, which cannot be replaced; give another --out")
 
 
 def take_place(out: Path, *others: tuple[Path, Path]) -> None:
-    """Put what is at `beside(out)` in the place of `out`; `others` are moved with it: from, to."""
+    """Replace `out` by the output at `beside(out)`; move the `others`, pairs of source and target, along with it."""
     os.rename(out.resolve(), _named(out, ".overwritten"))
     finish_replacing(out, *others)
 
 
 def finish_replacing(out: Path, *others: tuple[Path, Path]) -> None:
-    """Do what a kill in `take_place` has left undone; nothing where there was none."""
+    """Complete a replacement that a kill interrupted in `take_place`; do nothing if there was none."""
     real, new, old = out.resolve(), beside(out), _named(out, ".overwritten")
     if not old.exists():
         return

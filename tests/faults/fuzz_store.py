@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from data import ShuffledStream, StoreError, open_store
-from data.store.arrays import group
+from data.store.arrays import group_json
 from data.store.create import create
 from data.store.encodings import ENCODINGS, channel_scales
 from data.store.group_metadata import FORMAT
@@ -120,7 +120,7 @@ def change_values(store: Path, content: bytes, rng: random.Random) -> bytes:
         table = (store / "commit" / "c.0.0").read_bytes()[:-4] if (store / "commit" / "c.0.0").exists() else b""
         identity = {name: value for name, value in changed.items() if name not in ("complete", "fingerprint")}
         changed["fingerprint"] = hashlib.sha256(table + canonical(identity)).hexdigest()
-    return json.dumps(group(sealed(changed))).encode()
+    return json.dumps(group_json(sealed(changed))).encode()
 
 
 def _read(store: Path, expected: str | None, what: str, *, with_verify: bool) -> bool:

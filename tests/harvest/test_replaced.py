@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import DamagedError, OtherVersionError
-from data.store.arrays import group
+from data.store.arrays import group_json
 from data.store.sealed import DIGEST, sealed
 from harvest.resume import check_existing
 
@@ -21,7 +21,7 @@ def test_damaged_or_version_1_store_is_refused_unless_overwrite_is_given(make_st
         path.write_bytes(path.read_bytes().replace(b"made-up", b"Made-up"))
     else:
         attributes = {k: v for k, v in json.loads(path.read_bytes())["attributes"].items() if k != DIGEST}
-        path.write_text(json.dumps(group(sealed({**attributes, "version": 1}))), encoding="utf-8")
+        path.write_text(json.dumps(group_json(sealed({**attributes, "version": 1}))), encoding="utf-8")
     with pytest.raises(DamagedError if change == "damaged" else OtherVersionError, match=str(store.path)):
         check_existing(store.path, {}, overwrite=False)
     assert check_existing(store.path, {}, overwrite=True) is None

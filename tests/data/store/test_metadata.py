@@ -11,7 +11,7 @@ import pytest
 import xarray
 
 from data import Store, StoreError, open_store
-from data.store.arrays import group
+from data.store.arrays import group_json
 from data.store.chunks import write_chunk
 from data.store.group_metadata import read_root
 from data.store.schema import stats_name
@@ -40,7 +40,7 @@ def rewrite(store: Path, change: dict[str, Any], *, schema: dict[str, Any] | Non
     attributes = json.loads((store / "zarr.json").read_text())["attributes"]
     attributes = {name: value for name, value in {**attributes, **change}.items() if name != DIGEST}
     attributes["schema"] |= schema or {}
-    (store / "zarr.json").write_text(json.dumps(group(sealed(attributes))))
+    (store / "zarr.json").write_text(json.dumps(group_json(sealed(attributes))))
 
 
 @pytest.mark.parametrize("windows", [None, 2])

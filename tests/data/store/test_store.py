@@ -15,7 +15,7 @@ import zarr
 
 from data import Store, StoreError, open_store
 from data.store import stats
-from data.store.arrays import group
+from data.store.arrays import group_json
 from data.store.encodings import ENCODINGS, EncodedRows
 from data.store.sealed import DIGEST, sealed
 from data.store.verify import verify
@@ -192,7 +192,7 @@ def test_changed_provenance_breaks_the_fingerprint(make_store) -> None:
     metadata = json.loads((store.path / "zarr.json").read_text())
     attributes = {name: value for name, value in metadata["attributes"].items() if name != DIGEST}
     attributes["provenance"]["model"]["name"] = "another"
-    (store.path / "zarr.json").write_text(json.dumps(group(sealed(attributes))))
+    (store.path / "zarr.json").write_text(json.dumps(group_json(sealed(attributes))))
     assert [p.file for p in verify(store.path) if p] == ["commit"]
     with pytest.raises(StoreError, match="does not fit the fingerprint"):
         open_store(store.path)
