@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from data.choices import DType
-from data.store.create import create
 from data.store.encodings import ENCODINGS
 from data.store.layout import Layout, choose_rows_per_shard
-from data.store.lifecycle import staging_path
 from data.store.schema import Schema
-from data.store.window_writer import WindowWriter
+from data.store.writing.create import create
+from data.store.writing.lifecycle import staging_path
+from data.store.writing.window_writer import WindowWriter
 
 CONTEXT, D = 256, 768
 PROVENANCE = {

@@ -23,7 +23,7 @@ from _store import D, empty_store, filled_window
 
 from data import ShuffledStream, Store, open_store
 from data.shuffle.stream import DEFAULT_POOL, read_threads, training_order
-from data.store.lifecycle import finish
+from data.store.writing.lifecycle import finish
 from data.summary import store_mixing
 
 BATCH = 4096

@@ -32,8 +32,8 @@ def make_store(path: Path, gigabytes: float) -> None:
     from data.store.chunks import checksum_of, crc32c, trailer, write_chunk
     from data.store.commit_table import FACTS
     from data.store.layout import SPLITS
-    from data.store.lifecycle import finish
     from data.store.schema import COMMIT, STATS_FIELDS, stats_name
+    from data.store.writing.lifecycle import finish
 
     schema = empty_store(path, N_LAYERS, gigabytes)
     layout = schema.layout

@@ -23,15 +23,15 @@ __all__ = [
 if TYPE_CHECKING:
     from data.shuffle.stream import ShuffledStream
     from data.store.reader import Store, open_store
-    from data.store.write import ActivationSource, write_store
+    from data.store.writing.write import ActivationSource, write_store
 
 __getattr__ = attributes(
     __name__,
     {
-        "ActivationSource": "data.store.write",
+        "ActivationSource": "data.store.writing.write",
         "ShuffledStream": "data.shuffle.stream",
         "Store": "data.store.reader",
         "open_store": "data.store.reader",
-        "write_store": "data.store.write",
+        "write_store": "data.store.writing.write",
     },
 )

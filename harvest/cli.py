@@ -133,7 +133,7 @@ def main(
 
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
-    from data.store.lifecycle import staging_path
+    from data.store.writing.lifecycle import staging_path
     from data.summary import summarize
     from data.system.allocator import keep_large_blocks
     from harvest.disk_space import check_free_space

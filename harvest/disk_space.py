@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data.command.sizes import human_bytes
 from data.errors import InputError
-from data.store.lifecycle import staging_path
 from data.store.schema import Schema
+from data.store.writing.lifecycle import staging_path
 from data.system.location import Location, is_local
 from data.system.replace import beside
 

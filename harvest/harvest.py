@@ -24,12 +24,12 @@ from data.command.progress import Bar
 from data.command.sizes import human_bytes
 from data.errors import InputError, Stopped, StoreError, WindowDamagedError
 from data.store.chunks import write_json
-from data.store.create import begin, create
 from data.store.encodings import ENCODINGS, channel_scales, is_finite
-from data.store.lifecycle import committed_windows, finish, staging_path
 from data.store.reader import Store, open_store
 from data.store.sealed import sealed
-from data.store.window_writer import WindowWriter
+from data.store.writing.create import begin, create
+from data.store.writing.lifecycle import committed_windows, finish, staging_path
+from data.store.writing.window_writer import WindowWriter
 from data.system.location import Location, exists
 from data.system.lock import locked
 from harvest.disk_space import check_free_space, check_space_beside

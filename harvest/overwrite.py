@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from data.store.lifecycle import is_remains, remove_store, staging_path
 from data.store.reader import Store, open_store
+from data.store.writing.lifecycle import is_remains, remove_store, staging_path
 from data.system.location import Location, is_occupied, remove
 from data.system.lock import locked
 from data.system.replace import beside, check_replaceable, finish_replacing, take_place

@@ -6,7 +6,7 @@
 
 Buffers go round between the first two, so nothing is allocated per batch and memory is bounded.
 
-Not here: which batches there are (run.py), the files (data/store/window_writer.py).
+Not here: which batches there are (run.py), the files (data/store/writing/window_writer.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from data.errors import InputError, WindowDamagedError
 from data.store.encodings import VALUES, as_stored
 from data.store.layout import RowRange
 from data.store.schema import Schema
-from data.store.window_writer import WindowWriter
+from data.store.writing.window_writer import WindowWriter
 from data.system.limits import disk_threads
 from harvest.model.base import LanguageModel
 

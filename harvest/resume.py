@@ -10,10 +10,10 @@ from typing import Any
 
 from data.command.writable import check_writable
 from data.errors import DamagedError, InputError, OtherVersionError, StoreError
-from data.store.lifecycle import is_remains, staging_path
 from data.store.reader import Store, open_store
 from data.store.schema import COMMIT
 from data.store.sealed import read_sealed
+from data.store.writing.lifecycle import is_remains, staging_path
 from data.system.location import Location, exists, is_occupied
 
 SHOWN_OF_HASH = 12  # digits
@@ -22,7 +22,7 @@ SHOWN_OF_HASH = 12  # digits
 def check_out(out: Location, *, overwrite: bool) -> None:
     """Raise InputError where the store, or its unfinished parts, cannot be written; a finished store need not be.
 
-    An object store is tried later, by `data.store.create.begin`.
+    An object store is tried later, by `data.store.writing.create.begin`.
     """
     if not overwrite and _is_complete(out):
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from data.errors import Stopped
-from data.store.lifecycle import staging_path
+from data.store.writing.lifecycle import staging_path
 from data.system.location import Location
 from data.system.lock import is_held
 

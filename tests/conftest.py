@@ -23,7 +23,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # which Triton reads as it is first imported
 
 from data import Store, open_store
-from data.store.write import ActivationSource, create_empty, fill, make_schema, write_store
+from data.store.writing.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
 
 settings.register_profile("ours", deadline=None, max_examples=50)

@@ -25,7 +25,7 @@ Checksums = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
-class Root:
+class GroupMetadata:
     """What the group's attributes say. `checksums`: by array, the CRC-32C of each chunk that never changes."""
 
     schema: Schema
@@ -45,7 +45,7 @@ class Root:
         table.update(canonical(self._identity()))
         return table.hexdigest()
 
-    def finished(self, commit: NDArray[np.int64]) -> Root:
+    def finished(self, commit: NDArray[np.int64]) -> GroupMetadata:
         return replace(self, complete=True, fingerprint=self.fingerprint_of(commit))
 
     def _identity(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Root:
         }  # fmt: skip
 
 
-def read_root(store: Location, *, check: bool = True) -> Root:
+def read_group_metadata(store: Location, *, check: bool = True) -> GroupMetadata:
     """Read a store's attributes; without `check`, also those whose digest tells that they were changed.
 
     Raises StoreError where there is no store, or one of another version; DamagedError where it is damaged.
@@ -81,7 +81,7 @@ def read_root(store: Location, *, check: bool = True) -> Root:
         raise DamagedError(f"{path} is damaged: {error}") from error
 
 
-def _root(attributes: dict[str, Any]) -> Root:
+def _root(attributes: dict[str, Any]) -> GroupMetadata:
     complete, provenance = attributes.get("complete"), attributes.get("provenance")
     if type(complete) is not bool or set(attributes) != MEMBERS | ({"fingerprint"} if complete else set()):
         raise StoreError("its attributes are not those that FORMAT.md lists")
@@ -93,7 +93,7 @@ def _root(attributes: dict[str, Any]) -> Root:
     if fingerprint is not None and not isinstance(fingerprint, str):
         raise StoreError("its fingerprint is no text")
     schema = Schema.from_json(attributes.get("schema"))
-    return Root(schema, provenance, _checksums(attributes.get("checksums"), schema), complete, fingerprint)
+    return GroupMetadata(schema, provenance, _checksums(attributes.get("checksums"), schema), complete, fingerprint)
 
 
 def _checksums(value: Any, schema: Schema) -> Checksums:

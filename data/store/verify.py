@@ -16,7 +16,7 @@ from data.command.progress import Bar
 from data.errors import DamagedError, StoreError
 from data.store.arrays import group_json
 from data.store.chunks import ArrayFile
-from data.store.group_metadata import read_root
+from data.store.group_metadata import read_group_metadata
 from data.store.layout import SPLITS, Split
 from data.store.reader import Store
 from data.store.schema import COMMIT, CONTEXT, POSITION, STATS_FIELDS, stats_name
@@ -67,23 +67,23 @@ def verify(path: str | Location) -> Iterator[Problem | None]:
     path = locate(path)
     is_whole = True
     try:
-        root = read_root(path)
+        metadata = read_group_metadata(path)
     except DamagedError as error:
         is_whole = False
         yield Problem("zarr.json", str(error))
         try:
-            root = read_root(path, check=False)
+            metadata = read_group_metadata(path, check=False)
         except DamagedError:
             return
     else:
         yield None
-    store = Store(path, root)
+    store = Store(path, metadata)
     try:
         commit = store.commit
     except StoreError as error:
         yield Problem(COMMIT, str(error))
         return
-    fits = not (store.complete and is_whole) or store.fingerprint == root.fingerprint_of(commit.values)
+    fits = not (store.complete and is_whole) or store.fingerprint == metadata.fingerprint_of(commit.values)
     yield None if fits else Problem(COMMIT, "the commit table does not fit the fingerprint in zarr.json")
     with ThreadPoolExecutor(transfers(path)) as pool:
         yield from pool.map(_checked, _checks(store))
@@ -109,7 +109,7 @@ def _checks(store: Store) -> Iterator[Check]:
         for shard in shards:
             yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), shard, store.commit.checksum(name, shard))
     for name in schema.initial_arrays:
-        for chunk, checksum in enumerate(store.root.checksums[name]):
+        for chunk, checksum in enumerate(store.metadata.checksums[name]):
             yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), chunk, checksum)
     for hook in schema.hooks:
         yield from _statistics(store, hook, shards)

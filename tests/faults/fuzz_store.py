@@ -18,15 +18,15 @@ import torch
 
 from data import ShuffledStream, StoreError, open_store
 from data.store.arrays import group_json
-from data.store.create import create
 from data.store.encodings import ENCODINGS, channel_scales
 from data.store.group_metadata import FORMAT
 from data.store.layout import Layout
-from data.store.lifecycle import finish, staging_path
 from data.store.schema import Schema
 from data.store.sealed import DIGEST, canonical, sealed
 from data.store.verify import verify
-from data.store.window_writer import WindowWriter
+from data.store.writing.create import create
+from data.store.writing.lifecycle import finish, staging_path
+from data.store.writing.window_writer import WindowWriter
 from tests.faults.fuzz_run import MOST_MEMORY, STRANGE, _changed, _memory, _nothing_else_is_read, change_bytes
 
 HOOKS = {"blocks.0.hook_mlp_out": 4, "blocks.1.hook_mlp_out": 4}

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from data import open_store
-from data.store.lifecycle import staging_path
 from data.store.verify import verify
+from data.store.writing.lifecycle import staging_path
 
 KILLS = int(os.environ.get("HARVEST_KILLS", 3))
 TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "50k")

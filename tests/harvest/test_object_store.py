@@ -17,8 +17,8 @@ import s3fs
 from moto.server import ThreadedMotoServer
 
 from data import open_store
-from data.store.lifecycle import MARK, staging_path
 from data.store.verify import verify
+from data.store.writing.lifecycle import MARK, staging_path
 from data.system.location import Location, exists, locate
 
 SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")

@@ -15,7 +15,7 @@ import harvest.harvest
 import harvest.worker
 from data import open_store
 from data.errors import InputError, Stopped
-from data.store.lifecycle import staging_path
+from data.store.writing.lifecycle import staging_path
 from data.system.lock import locked
 from harvest.pipeline import Pipeline
 from harvest.worker import Worker, wait_for, worker_lock

@@ -13,7 +13,7 @@ import xarray
 from data import Store, StoreError, open_store
 from data.store.arrays import group_json
 from data.store.chunks import write_chunk
-from data.store.group_metadata import read_root
+from data.store.group_metadata import read_group_metadata
 from data.store.schema import stats_name
 from data.store.sealed import DIGEST, sealed
 from data.store.verify import verify
@@ -57,7 +57,7 @@ def test_changed_byte_of_group_metadata_is_refused_with_the_store_name(make_stor
 @pytest.mark.parametrize("windows", [None, 2])
 def test_changed_byte_of_array_metadata_is_refused_with_the_file_name(make_store, windows) -> None:
     store, _, _ = make_store(dtype="int8", windows=windows)
-    root = read_root(store.path)
+    root = read_group_metadata(store.path)
     for number, name in enumerate(store.schema.arrays):
         path = store.path / name / "zarr.json"
         whole = path.read_bytes()

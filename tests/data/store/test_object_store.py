@@ -16,10 +16,10 @@ import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
 from data import InputError, ShuffledStream, StoreError, open_store
-from data.store.create import create
-from data.store.lifecycle import staging_path
 from data.store.verify import verify
-from data.store.window_writer import WindowWriter
+from data.store.writing.create import create
+from data.store.writing.lifecycle import staging_path
+from data.store.writing.window_writer import WindowWriter
 from data.system.location import Location, exists, locate
 
 

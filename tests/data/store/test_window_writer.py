@@ -12,8 +12,8 @@ import pytest
 from data import Store, open_store
 from data.errors import WindowDamagedError
 from data.store.layout import RowRange
-from data.store.lifecycle import committed_windows, staging_path
-from data.store.window_writer import WindowWriter
+from data.store.writing.lifecycle import committed_windows, staging_path
+from data.store.writing.window_writer import WindowWriter
 
 HOOK = "blocks.0.hook_mlp_out"
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from data.choices import Compression, DType
 from data.errors import InputError, StoreError
-from data.store.create import begin, create
 from data.store.encodings import ENCODINGS, as_stored, channel_scales
 from data.store.layout import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
-from data.store.lifecycle import finish, is_remains, remove_store, staging_path
 from data.store.reader import Store, open_store
 from data.store.schema import Schema
-from data.store.window_writer import WindowWriter
+from data.store.writing.create import begin, create
+from data.store.writing.lifecycle import finish, is_remains, remove_store, staging_path
+from data.store.writing.window_writer import WindowWriter
 from data.system.location import Location, is_occupied, locate, remove
 from data.system.lock import locked
 

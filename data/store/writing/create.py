@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from data.errors import InputError
 from data.store.arrays import group_json
 from data.store.chunks import chunk_bytes, json_bytes
-from data.store.group_metadata import Checksums, Root
-from data.store.lifecycle import MARK, is_remains, remove_store, staging_path
+from data.store.group_metadata import Checksums, GroupMetadata
 from data.store.schema import DOCUMENT, TOKENS, Schema
+from data.store.writing.lifecycle import MARK, is_remains, remove_store, staging_path
 from data.system.location import Location, is_local, publish_folder, remove, write_file
 
 Contexts = Iterable[tuple[NDArray[np.int32], NDArray[np.int32]]]
@@ -77,20 +77,20 @@ def create(
     for hook, scale in channel_scales.items():
         for name in schema.channel_arrays(hook):
             put(name, scale)
-    write_metadata(aside, Root(schema, provenance(), checksums))
+    write_metadata(aside, GroupMetadata(schema, provenance(), checksums))
     check_with_zarr(aside, schema)
     publish_folder(aside, store, last="zarr.json")
     if not is_local(store):
         remove(store / MARK)
 
 
-def write_metadata(path: Path, root: Root) -> None:
+def write_metadata(path: Path, metadata: GroupMetadata) -> None:
     """Write the zarr.json of every array and group to a folder. Publishing it syncs them."""
-    files = {name: spec.metadata() for name, spec in root.schema.arrays.items()}
-    files |= {name: group_json({}) for name in root.schema.groups}
-    for name, metadata in {**files, ".": root.to_json()}.items():
+    files = {name: spec.metadata() for name, spec in metadata.schema.arrays.items()}
+    files |= {name: group_json({}) for name in metadata.schema.groups}
+    for name, content in {**files, ".": metadata.to_json()}.items():
         (path / name).mkdir(parents=True, exist_ok=True)
-        (path / name / "zarr.json").write_bytes(json_bytes(metadata))
+        (path / name / "zarr.json").write_bytes(json_bytes(content))
 
 
 def check_with_zarr(path: Path, schema: Schema) -> None:

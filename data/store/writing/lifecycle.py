@@ -16,7 +16,7 @@ from data.errors import StoreError
 from data.store.arrays import ArraySpec
 from data.store.chunks import ArrayFile, array_in_either_form, write_chunk, write_json
 from data.store.commit_table import CommitTable
-from data.store.group_metadata import read_root
+from data.store.group_metadata import read_group_metadata
 from data.store.reader import open_store
 from data.store.schema import COMMIT, Schema
 from data.system.location import Location, exists, is_local, remove, write_file
@@ -72,8 +72,8 @@ def finish(store: Location) -> str:
 
     Raises StoreError where windows are missing. May be called again after a kill.
     """
-    root = read_root(store)
-    schema, scratch = root.schema, staging_path(store)
+    metadata = read_group_metadata(store)
+    schema, scratch = metadata.schema, staging_path(store)
     missing = set(range(schema.layout.n_windows)) - committed_windows(store, schema)
     if missing:
         raise StoreError(f"{store} lacks {len(missing)} of its {schema.layout.n_windows} windows; continue the harvest")
@@ -83,7 +83,7 @@ def finish(store: Location) -> str:
     for name in schema.per_window_arrays:
         compact(store, schema.arrays[name], scratch)
     commit = ArrayFile(store / COMMIT, schema.arrays[COMMIT].in_one_chunk()).chunk(0)
-    done = root.finished(commit)
+    done = metadata.finished(commit)
     write_json(store / "zarr.json", done.to_json(), scratch=scratch)
     if not is_local(store):
         remove(store / MARK)  # which a kill in `create` may have left

@@ -1,0 +1,70 @@
+"""The arrays of one store, each file compared with its recorded checksum the first time that it is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import DamagedError
+from data.permutation import Int
+from data.store.chunks import ArrayFile, array_in_either_form
+from data.store.group_metadata import GroupMetadata
+from data.system.location import Location, is_local
+
+
+class CheckedArrays:
+    """Reads the arrays of a store. Every method raises DamagedError, naming the file, if one is missing or changed."""
+
+    def __init__(self, store: Location, metadata: GroupMetadata) -> None:
+        self.store, self.metadata, self.schema = store, metadata, metadata.schema
+        self._opened: dict[str, ArrayFile] = {}
+        self._checked: set[tuple[str, int]] = set()  # array and chunk
+
+    def array(self, name: str) -> ArrayFile:
+        """Return an array; its zarr.json is compared with the schema the first time."""
+        if name in self._opened:
+            return self._opened[name]
+        spec = self.schema.arrays[name]
+        if name in self.schema.per_window_arrays:
+            array = array_in_either_form(self.store, spec)
+            if not self.metadata.complete:
+                return array  # not kept, because the harvest may rewrite it
+            if array.spec != spec.in_one_chunk():
+                raise DamagedError(f"{array.path / 'zarr.json'} is damaged: it is not that of a complete store")
+        else:
+            array = ArrayFile(self.store / name, spec)
+            array.check_metadata()
+        self._opened[name] = array
+        return array
+
+    def chunk(self, name: str, index: int, checksum: int) -> NDArray[Any]:
+        """Return a chunk that must have `checksum`: an array [chunk_shape], memory-mapped if possible.
+
+        A local file is checked once. A file from an object store is checked each time, because each copy may differ.
+        """
+        array = self.array(name)
+        stored = array.stored_bytes(index)
+        if (name, index) not in self._checked or not is_local(self.store):
+            array.check(stored, index, checksum)
+            self._checked.add((name, index))
+        return array.decode(stored, index)
+
+    def initial_chunk(self, name: str, index: int) -> NDArray[Any]:
+        """Return a chunk of one of the arrays that are complete from the start: an array [chunk_shape]."""
+        return self.chunk(name, index, self.metadata.checksums[name][index])
+
+    def initial_rows(self, name: str, rows: Int | None) -> NDArray[np.int32]:
+        """Return rows, int64 [n], of such an array: int32 [n, width]; all rows for None."""
+        spec = self.schema.arrays[name]
+        if rows is None:
+            parts = [self.initial_chunk(name, chunk) for chunk in range(spec.n_chunks)]
+            return np.concatenate(parts)[: spec.shape[0]]
+        rows = np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(rows), *spec.shape[1:]), dtype=np.int32)
+        chunks = rows // spec.chunk_rows
+        for chunk in np.unique(chunks):
+            in_chunk = chunks == chunk
+            out[in_chunk] = self.initial_chunk(name, int(chunk))[rows[in_chunk] % spec.chunk_rows]
+        return out
