@@ -1,10 +1,8 @@
-"""The shuffled stream: training batches of all layers at once, in an order known beforehand, read ahead.
+"""The shuffled stream: training batches of all layers, in an order computed beforehand (order.py), read ahead.
 
-Background threads gather the next batches into a few reused buffers while the caller computes; each stored row is
-copied once, from its map into the batch. Another thread maps the next group of shards and touches its pages while the
-present one is read; from an object store, several fetch it. What is held is bounded (`memory_bytes`).
-
-Not here: the order (order.py), which is pure.
+Background threads gather the next batches into a few reused buffers while the caller computes. Each stored row is
+copied once, from its memory map into the batch. Other threads map the next group of shards and touch its pages while
+the current group is read; from an object store they fetch it. `memory_bytes` is the bound on the memory used.
 """
 
 from __future__ import annotations
@@ -27,10 +25,10 @@ from data.store.reader import Store
 from data.system.limits import available_memory, cpus, disk_threads
 from data.system.location import transfers
 
-DEFAULT_POOL = 12  # shards mixed at a time: 0.97 of a uniform draw's contexts at 10M tokens (mixing.py)
+DEFAULT_POOL = 12  # shards per group: at 10M tokens a batch has 0.97 of a uniform draw's contexts (quality.py)
 READ_AHEAD = 4  # batches
-READ_THREADS = 2  # at least: a gather waits for memory most of the time, so two overlap
-HELD_BYTES = 15 << 28  # 3.75 GiB of maps, or half of the memory where that is less, or two groups where those are more
+READ_THREADS = 2  # at least; a gather mostly waits for memory, so two overlap
+HELD_BYTES = 15 << 28  # of maps: 3.75 GiB, but at most half of the free memory, and at least two groups
 PAGE_BYTES = 4096
 
 
@@ -51,20 +49,31 @@ PendingShard = Future[Shard]
 
 @dataclass(frozen=True)
 class Buffer:
-    """One batch: `array` [layers, batch, d], because gathering into [batch, layers, d] is 2 to 3 times slower."""
+    """Memory of one batch: [layers, batch, d], because gathering into [batch, layers, d] is 2 to 3 times slower."""
 
     array: NDArray[np.generic]
     tensor: torch.Tensor  # the same memory
 
 
 class ShuffledStream:
-    """Iterate over batches of a store's training rows, for ever, from step `start` on.
+    """Iterate endlessly over shuffled batches of a store's training rows, starting at step `start`.
 
-    Each item is a tensor [batch, layers, d_model] of the stored type (float32 for int8), on the CPU, in pinned memory
-    if asked. It is a view of a buffer that is overwritten once the next item has been asked for: move or copy it
-    first. Batch `step` is a pure function of (store, seed, step, batch_size, pool).
+        with ShuffledStream(store, ["blocks.5.hook_mlp_out"], batch_size=4096, seed=0) as stream:
+            for batch in stream:                       # [4096, 1, d]
+                train(batch.to(device))
 
-    Raises InputError where the hooks differ in width, or the store has fewer training rows than a batch.
+    Each item is a tensor [batch, layers, d] of the stored type (float32 for int8) on the CPU. It is a view of a buffer
+    that the next item overwrites: move or copy it first. Batch `step` is a pure function of (store, seed, step,
+    batch_size, pool), so `start` resumes a stream exactly.
+
+    store, hooks: the hooks must have one width; None means all of the store.
+    batch_size: rows per batch.
+    pool: number of shards whose rows are mixed together; more mix better and take more memory.
+    read_ahead: number of batches that are gathered ahead.
+    pin: use pinned memory, for a faster copy to a GPU.
+
+    Raises InputError if the hooks differ in width, or the store has fewer training rows than a batch; StoreError for an
+    unknown hook. Iterating raises DamagedError if a shard is damaged; the next call then tries again.
     """
 
     def __init__(
@@ -105,7 +114,7 @@ class ShuffledStream:
 
     @property
     def memory_bytes(self) -> int:
-        """Most that the stream holds: maps (page cache; memory of its own where they are none), and its buffers."""
+        """Upper bound of the stream's memory: shards (page cache if memory-mapped) and buffers."""
         buffers = sum(buffer.array.nbytes for buffer in self._buffers)
         return self._limit * shard_bytes(self.store, self.hooks) + buffers
 
@@ -129,7 +138,7 @@ class ShuffledStream:
         return self._held.tensor.transpose(0, 1)
 
     def close(self) -> None:
-        """Stop the background threads and let go of the maps."""
+        """Stop the background threads and release the shards."""
         self._pending.clear()
         self._free.clear()
         self._held = None
@@ -153,7 +162,7 @@ class ShuffledStream:
         return Buffer(array, encoding.view_batch(array))
 
     def _request_all(self) -> None:
-        """Have the next batches that nobody has asked for yet gathered into the free buffers."""
+        """Start to gather the next batches into the free buffers."""
         while self._free:
             slices = self.order.batch_slices(self.step + len(self._pending), self.batch_size)
             parts = [(part, self._enter(part.epoch, part.group)) for part in slices]
@@ -161,16 +170,16 @@ class ShuffledStream:
             self._pending.append((self._readers.submit(self._fill, buffer, parts), buffer))
 
     def _take_back(self) -> None:
-        """Forget what was asked for, since it failed: the next call asks for the same batches again."""
+        """Cancel all requests after a failure, so that the next call requests the same batches again."""
         for future, buffer in self._pending:
-            future.exception()  # waits: nobody may write to the buffer any more
+            future.exception()  # waits, so that no thread writes to the buffer any more
             self._free.append(buffer)
         self._pending.clear()
         self._group = None
         self._shards.forget_failed()
 
     def _enter(self, epoch: int, group: int) -> dict[int, list[PendingShard]]:
-        """Hold this group's shards and the next one's; returns this group's maps, by their place in the order."""
+        """Hold the shards of this group and the next; return this group's, by their index in the order."""
         members = [int(i) for i in self.order.members(epoch, group)]
         if (epoch, group) != self._group:
             self._group = (epoch, group)
@@ -194,18 +203,18 @@ class ShuffledStream:
 
 
 class _Shards:
-    """The shards that a stream holds, opened and brought into memory by threads of their own, in the order named.
+    """The shards that a stream holds. Background threads open them and read their pages, in the order requested.
 
-    Mapping a shard's pages costs about as much as copying them, so as many maps are kept as the limit allows.
+    Mapping a shard's pages costs about as much as copying them, so as many shards are kept as the limit allows.
     """
 
     def __init__(self, store: Store, hooks: Sequence[str], *, limit: int) -> None:
         self.store, self.hooks, self.limit = store, hooks, limit
-        self.maps: dict[int, list[PendingShard]] = {}  # shard → one map a hook; least recently used first
+        self.maps: dict[int, list[PendingShard]] = {}  # shard → one per hook; least recently used first
         self.warmer = ThreadPoolExecutor(transfers(store.path), thread_name_prefix="warm")
 
     def hold(self, shards: list[int]) -> None:
-        """Hold these shards, and of the others the most recent up to the limit."""
+        """Hold these shards, and the most recently used of the others up to the limit."""
         wanted = set(shards)
         others = [shard for shard in self.maps if shard not in wanted]
         for shard in others[: max(len(others) + len(wanted) - self.limit, 0)]:
@@ -215,7 +224,7 @@ class _Shards:
             self.maps[shard] = held or [self.warmer.submit(warm, self.store, hook, shard) for hook in self.hooks]
 
     def forget_failed(self) -> None:
-        """Let go of the shards of which something could not be read, or was damaged since."""
+        """Release the shards that could not be read, or were damaged since."""
         for shard in [shard for shard, maps in self.maps.items() if any(map(failed, maps))]:
             del self.maps[shard]
 
@@ -225,7 +234,7 @@ class _Shards:
 
 
 def warm(store: Store, hook: str, shard: int) -> Shard:
-    """Map a shard (or fetch it) and touch each page, so that gathering from it waits neither for disk nor faults."""
+    """Open a shard and touch each of its pages, so that gathering waits neither for the disk nor for page faults."""
     rows = store.encoded(hook, shard)
     rows.values.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
     rows = EncodedRows(
@@ -237,7 +246,7 @@ def warm(store: Store, hook: str, shard: int) -> Shard:
 
 
 def failed(source: PendingShard) -> bool:
-    """Whether a shard could not be read, or what was mapped is not there any more."""
+    """Return whether a shard could not be read, or its file was truncated or removed since."""
     if not source.done():
         return False
     if source.exception() is None:
@@ -249,20 +258,20 @@ def failed(source: PendingShard) -> bool:
 
 
 def gather(shard: Shard, rows: NDArray[np.int64], out: NDArray[np.generic]) -> None:
-    """Copy rows of a shard, sorted, into out [len(rows), d]; int8 is decoded on the way."""
-    if int(rows[-1]) >= len(shard.rows):  # "clip" below would hide it
+    """Copy rows of a shard, sorted int64 [n], into out [n, d] of the type of training batches."""
+    if int(rows[-1]) >= len(shard.rows):  # `Encoding.gather` does not check
         raise IndexError(f"row {int(rows[-1])} of a shard that has {len(shard.rows)}")
     shard.check()
     shard.encoding.gather(shard.rows, rows, out)
 
 
 def read_threads() -> int:
-    """How many batches to gather at a time."""
+    """Return how many batches to gather at once."""
     return min(max(READ_THREADS, disk_threads()), READ_AHEAD, cpus())
 
 
 def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[int]]:
-    """The visiting order of a store's training rows, and the store's shard of each of its shards."""
+    """Return the order of a store's training rows, and the number in the store of each shard of the order."""
     members = store.shards("train")
     rows = tuple(int(n) for n in store.commit.rows[members])
     windows = tuple(int(w) for w in store.commit.window[members])
@@ -270,16 +279,16 @@ def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[i
 
 
 def shard_bytes(store: Store, hooks: Sequence[str]) -> int:
-    """Bytes of one shard of the hooks, mapped or in memory."""
+    """Return the bytes of one shard of the hooks."""
     return sum(store.width(hook) for hook in hooks) * store.encoding.stored.itemsize * store.layout.rows_per_shard
 
 
 def held_shards(store: Store, hooks: Sequence[str], pool: int) -> int:
-    """How many shards the stream keeps open: two groups, or more of a store whose maps cost no memory of their own."""
+    """Return how many shards a stream holds: two groups, or more if they are mapped and cost only page cache."""
     more = min(HELD_BYTES, available_memory() // 2) // shard_bytes(store, hooks) if store.mapped else 0
     return min(max(2 * pool, more), max(len(store.shards("train")), 1))
 
 
 def held_bytes(store: Store, hooks: Sequence[str], pool: int) -> int:
-    """Bytes of the shards that the stream keeps open."""
+    """Return the bytes of the shards that a stream holds."""
     return held_shards(store, hooks, pool) * shard_bytes(store, hooks)

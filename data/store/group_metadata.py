@@ -1,7 +1,4 @@
-"""The zarr.json of a store's group: the attributes by which a store is known, and its fingerprint.
-
-Not here: the arrays (schema.py), their bytes (chunks.py).
-"""
+"""The zarr.json of a store's group: the store's attributes and its fingerprint."""
 
 from __future__ import annotations
 
@@ -26,7 +23,11 @@ Checksums = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class GroupMetadata:
-    """What the group's attributes say. `checksums`: by array, the CRC-32C of each chunk that never changes."""
+    """The attributes of the group.
+
+    checksums: array name → CRC-32C of each chunk, for the arrays that are complete from the start. fingerprint: None
+    until the store is complete.
+    """
 
     schema: Schema
     provenance: dict[str, Any]
@@ -35,17 +36,18 @@ class GroupMetadata:
     fingerprint: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The whole zarr.json."""
+        """Return the content of zarr.json."""
         attributes = {**self._identity(), "complete": self.complete}
         return group_json(sealed({**attributes, "fingerprint": self.fingerprint} if self.complete else attributes))
 
     def fingerprint_of(self, commit: NDArray[np.int64]) -> str:
-        """What identifies a store's content: SHA-256 of its commit table and these attributes, in hexadecimal."""
+        """Return SHA-256, in hexadecimal, of a commit table, int64 [n_shards, columns], and these attributes."""
         table = hashlib.sha256(np.ascontiguousarray(commit, dtype="<i8").tobytes())
         table.update(canonical(self._identity()))
         return table.hexdigest()
 
     def finished(self, commit: NDArray[np.int64]) -> GroupMetadata:
+        """Return the attributes of the complete store with this commit table."""
         return replace(self, complete=True, fingerprint=self.fingerprint_of(commit))
 
     def _identity(self) -> dict[str, Any]:
@@ -56,9 +58,9 @@ class GroupMetadata:
 
 
 def read_group_metadata(store: Location, *, check: bool = True) -> GroupMetadata:
-    """Read a store's attributes; without `check`, also those whose digest tells that they were changed.
+    """Read a store's attributes. Without `check`, their digest may be wrong.
 
-    Raises StoreError where there is no store, or one of another version; DamagedError where it is damaged.
+    Raises StoreError if there is no store, or one of another format version; DamagedError if the file is damaged.
     """
     path = store / "zarr.json"
     try:

@@ -1,7 +1,4 @@
-"""What fixes the bytes of a store, and the arrays that follow from it: FORMAT.md in code.
-
-Not here: the group's attributes (root.py), bytes (chunks.py), filling them (writer.py), reading them (reader.py).
-"""
+"""The schema of a store, and the arrays that follow from it: FORMAT.md in code."""
 
 from __future__ import annotations
 
@@ -26,28 +23,30 @@ STATS_FIELDS = ("moments", "norms", "histogram")
 
 TOKEN_CHUNK_BYTES = 4 << 20
 MOST_COMMIT_BYTES = 1 << 29
-MOST = 2**53  # of any number in a schema
+MOST = 2**53  # upper limit of every number in a schema
 RESERVED = {"stats", "zarr.json"}
 HOOK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
 
 def stats_name(hook: str, field: str = "") -> str:
+    """Return the name of an array of a hook's statistics, or without a field of their group."""
     return f"stats/{hook}/{field}".rstrip("/")
 
 
 @dataclass(frozen=True)
 class Schema:
-    """Everything that fixes the bytes of a store but the activations and tokens themselves.
+    """Everything except activations and tokens that determines a store's bytes.
 
-    Raises StoreError where no store can be so.
+    widths: hook name → width d, in the model's order. skip_positions: number of first positions of each context without
+    rows. Raises StoreError if no store can have this schema.
     """
 
     layout: Layout
-    widths: dict[str, int]  # hook name → d
+    widths: dict[str, int]
     dtype: DType
     compression: Compression
     context_size: int
-    skip_positions: int  # first positions of each context that are not stored
+    skip_positions: int
 
     def __post_init__(self) -> None:
         layout = self.layout
@@ -77,6 +76,7 @@ class Schema:
 
     @property
     def hooks(self) -> list[str]:
+        """Names of the hooks."""
         return list(self.widths)
 
     @property
@@ -100,13 +100,14 @@ class Schema:
 
     @property
     def per_shard_arrays(self) -> list[str]:
-        """Arrays with one chunk a shard, in the order of the commit table's checksum columns."""
+        """The arrays with one chunk per shard, in the order of the commit table's checksum columns."""
         return [*self.activation_arrays, CONTEXT, POSITION]
 
     @property
     def commit_columns(self) -> list[str]:
-        checked = [*self.per_shard_arrays, *(stats_name(hook) for hook in self.widths)]
-        return ["rows", "split", "window", *(f"crc32c:{name}" for name in checked)]
+        """Names of the columns of the commit table."""
+        with_checksum = [*self.per_shard_arrays, *(stats_name(hook) for hook in self.widths)]
+        return ["rows", "split", "window", *(f"crc32c:{name}" for name in with_checksum)]
 
     @property
     def groups(self) -> list[str]:
@@ -115,17 +116,17 @@ class Schema:
 
     @property
     def initial_arrays(self) -> list[str]:
-        """Arrays that are complete as the store appears; the group's attributes have their chunks' checksums."""
+        """The arrays that are complete from the start; the group's attributes have their chunks' checksums."""
         return [TOKENS, DOCUMENT, *(name for hook in self.widths for name in self.channel_arrays(hook))]
 
     @property
     def per_window_arrays(self) -> list[str]:
-        """Arrays with one chunk a window until the store is complete, then one in all."""
+        """The arrays with one chunk per window until the store is complete, and then a single chunk."""
         return [*(stats_name(hook, field) for hook in self.widths for field in STATS_FIELDS), COMMIT]
 
     @cached_property
     def arrays(self) -> dict[str, ArraySpec]:
-        """Every array by its name, as it is while the store is unfinished."""
+        """Every array, name → specification, in its form while the store is unfinished."""
         return {spec.name: spec for spec in self._specs}
 
     @cached_property
@@ -195,12 +196,12 @@ class Schema:
         return specs
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON; `widths` as pairs, because their order is the hooks' and JSON objects have none."""
+        """Return the JSON form. `widths` are pairs, because the order of hooks matters and JSON objects have none."""
         return {**asdict(self), "widths": [[hook, d] for hook, d in self.widths.items()]}
 
     @classmethod
     def from_json(cls, value: Any) -> Schema:
-        """The schema that JSON describes. Raises StoreError where it describes none."""
+        """Return the schema with a JSON form. Raises StoreError if it is not a schema's."""
         layout = _members(value, cls).pop("layout")
         pairs = value["widths"]
         if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
@@ -211,15 +212,15 @@ class Schema:
         return cls(**{**value, "layout": Layout(**_members(layout, Layout)), "widths": dict(pairs)})
 
     def shard_bytes(self) -> int:
-        """Bytes of one shard of all arrays, uncompressed, with trailers."""
+        """Return the bytes of one shard of all arrays, uncompressed, with checksums."""
         return sum(self.arrays[name].chunk_bytes for name in self.per_shard_arrays) + 4 * len(self.per_shard_arrays)
 
     def total_bytes(self) -> int:
-        """Bytes of the finished store, uncompressed; small metadata left out."""
+        """Return the bytes of the finished store, uncompressed, without small metadata."""
         return self.layout.n_shards * self.shard_bytes() + 2 * 4 * self.layout.n_contexts * self.context_size
 
     def n_files(self) -> int:
-        """About how many files the finished store has."""
+        """Return about how many files the finished store has."""
         return self.layout.n_shards * len(self.per_shard_arrays) + 8 * len(self.widths) + 16
 
 
@@ -229,7 +230,7 @@ def _check_whole(name: str, value: Any, low: int) -> None:
 
 
 def _members(value: Any, kind: type) -> dict[str, Any]:
-    """A JSON object's members, which must be the fields of a dataclass."""
+    """Return a JSON object's members. Raises StoreError if they are not the fields of a dataclass."""
     names = {field.name for field in fields(kind)}
     if not isinstance(value, dict) or set(value) != names:
         raise StoreError(f"its schema does not have the members {', '.join(sorted(names))} that FORMAT.md lists")

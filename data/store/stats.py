@@ -1,9 +1,7 @@
-"""Statistics of activation rows that merge by addition, so that shards, workers and resumed runs need no order.
+"""Statistics of activation rows, which merge by addition: shards can be written and read in any order.
 
-Kept twice: over all rows, and over the rows that are not at position 0 of their context (whose norm is often an
-outlier). Sums are taken in float64 over the stored values.
-
-Not here: where they are kept (schema.py), which rows they cover (reader.py merges a split's shards).
+They are kept for two subsets: all rows, and the rows that are not at position 0 of their context, where norms are often
+outliers. Sums are taken in float64 over the stored values.
 """
 
 from __future__ import annotations
@@ -44,7 +42,10 @@ class Subset(StrEnum):
 
 @cache
 def bin_edges() -> Float:
-    """Upper edges of all bins but the last: float64 [N_BINS − 1], read-only; bin 0 holds norms under the first edge."""
+    """Return the upper edges of all bins except the last: float64 [N_BINS − 1], read-only.
+
+    Bin 0 counts norms below the first edge.
+    """
     edges = 2.0 ** np.linspace(LOWEST_OCTAVE, HIGHEST_OCTAVE, N_BINS - 1)
     edges.flags.writeable = False
     return edges
@@ -52,10 +53,10 @@ def bin_edges() -> Float:
 
 @dataclass(frozen=True)
 class NormStats:
-    """Sums over rows x [n, d]; axis 0 is the `Subset`.
+    """Sums over rows x [n, d]. Axis 0 of each array is the `Subset`.
 
     moments: float64 [2, 2, d], Σx and Σx² of each channel. norms: float64 [2, 4], the number of rows, Σ‖x‖₂, Σ‖x‖₂²,
-    and the largest |entry|. histogram: int64 [2, N_BINS] of ‖x‖₂ over `bin_edges()`.
+    and the largest |entry|. histogram: int64 [2, N_BINS], the number of rows by ‖x‖₂, with edges `bin_edges()`.
     """
 
     moments: Float
@@ -91,30 +92,32 @@ class NormStats:
 
 
 def empty(d: int) -> NormStats:
+    """Return the statistics of no rows."""
     return NormStats(np.zeros((2, 2, d)), np.zeros((2, 4)), np.zeros((2, N_BINS), dtype=np.int64))
 
 
 class Accumulator:
-    """Statistics of rows [·, d] that come in parts.
+    """Sums up the statistics of rows [·, d] that come in parts.
 
-    A part costs few calls: threads that tally side by side wait for the interpreter between any two.
+    Adding a part takes few NumPy calls, because concurrent threads wait for the interpreter lock between calls.
     """
 
     def __init__(self, d: int) -> None:
-        self._rest, self._start = _Sums(d), _Sums(d)
+        self._without_first, self._first = _Sums(d), _Sums(d)
 
     def add(self, x: NDArray[Any], first: NDArray[np.bool_]) -> None:
-        """Count the rows x, finite float16 or float32 [n, d]; `first` bool [n] marks those at position 0."""
+        """Add the rows x, finite float16 or float32 [n, d]; `first`, bool [n], marks those at position 0."""
         wide = _wide(x)
-        start = wide[first]
-        wide[first] = 0  # adds nothing to what is summed over the rest
-        self._rest.add(wide, ~first)
-        if len(start):
-            self._start.add(start, np.ones(len(start), dtype=bool))
+        first_rows = wide[first]
+        wide[first] = 0  # zeros add nothing to the sums over the other rows
+        self._without_first.add(wide, ~first)
+        if len(first_rows):
+            self._first.add(first_rows, np.ones(len(first_rows), dtype=bool))
 
     def stats(self) -> NormStats:
-        rest, start = self._rest.total(), self._start.total()
-        whole = merge([_both(rest), _both(start)], rest[0].shape[-1])
+        """Return the statistics of all rows added so far."""
+        rest, first = self._without_first.total(), self._first.total()
+        whole = merge([_both(rest), _both(first)], rest[0].shape[-1])
         return NormStats(
             np.stack([whole.moments[0], rest[0]]),
             np.stack([whole.norms[0], rest[1]]),
@@ -126,28 +129,31 @@ Total = tuple[Float, Float, NDArray[np.int64]]
 
 
 def _both(total: Total) -> NormStats:
+    """Return statistics with the same sums for both subsets."""
     moments, norms, histogram = total
     return NormStats(np.stack([moments, moments]), np.stack([norms, norms]), np.stack([histogram, histogram]))
 
 
 class _Sums:
-    """One subset's, part by part; they are put together at the end."""
+    """The sums of one subset, kept per part and summed at the end."""
 
     def __init__(self, d: int) -> None:
         self._moments: tuple[list[Float], list[Float]] = ([np.zeros(d)], [np.zeros(d)])
-        self._squares: list[Float] = []  # of the norms, one a row
+        self._squares: list[Float] = []  # ‖x‖₂² of each row
         self._largest = 0.0
 
     def add(self, wide: Float, counted: NDArray[np.bool_]) -> None:
-        """Add the rows of wide [n, d] that are `counted` [n]; the others must be 0. All are overwritten."""
+        """Add the rows of wide [n, d] that are `counted`, bool [n]; the others must be 0. Overwrites `wide`."""
         self._moments[0].append(wide.sum(axis=0))
         self._squares.append(np.vecdot(wide, wide)[counted])
         np.square(wide, out=wide)
         self._moments[1].append(wide.sum(axis=0))
-        self._largest = max(self._largest, math.sqrt(wide.max(initial=0.0)))  # exact: float64 holds float32's squares
+        self._largest = max(
+            self._largest, math.sqrt(wide.max(initial=0.0))
+        )  # exact, because float64 holds the squares of float32
 
     def total(self) -> Total:
-        """(moments [2, d], norms [4], histogram [N_BINS])."""
+        """Return moments [2, d], norms [4] and histogram [N_BINS]."""
         squares = np.concatenate([np.zeros(0), *self._squares])
         norms = np.sqrt(squares)
         histogram = np.bincount(np.searchsorted(bin_edges(), norms, side="right"), minlength=N_BINS)
@@ -156,7 +162,7 @@ class _Sums:
 
 
 def _wide(x: NDArray[Any]) -> Float:
-    """x in float64, in memory of the thread's own: threads would wait for one another to get fresh pages."""
+    """Return x in float64, in memory that the thread reuses; concurrent allocation would serialise threads."""
     if x.dtype == np.float16:
         x = _float32(x, _memory("narrow", x.shape, np.float32))
     wide = _memory("wide", x.shape, np.float64)
@@ -165,10 +171,10 @@ def _wide(x: NDArray[Any]) -> Float:
 
 
 def _float32(x: NDArray[np.float16], out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Finite float16 as float32, exactly, by its bits: NumPy converts one number at a time, at a quarter of the speed.
+    """Convert finite float16 to float32 exactly, by its bits; NumPy converts one by one, four times as slowly.
 
-    Exponent and mantissa move up by the 13 bits that float32's mantissa has more, which reads as 2⁻¹¹² times the value
-    (the exponents' biases are 127 and 15); the mask clears the sign's copies.
+    Exponent and mantissa are shifted by the 13 additional bits of float32's mantissa. The result is 2⁻¹¹² times the
+    value, because the biases of the exponents are 127 and 15. The mask clears the copies of the sign bit.
     """
     bits = out.view(np.int32)
     np.copyto(bits, x.view(np.int16))
@@ -179,7 +185,7 @@ def _float32(x: NDArray[np.float16], out: NDArray[np.float32]) -> NDArray[np.flo
 
 
 def _memory(name: str, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """An array of the thread's own, of any contents."""
+    """Return an uninitialised array that the calling thread reuses for this name."""
     size = math.prod(shape)
     memory: NDArray[Any] | None = getattr(_scratch, name, None)
     if memory is None or memory.size < size:
@@ -189,7 +195,7 @@ def _memory(name: str, shape: tuple[int, ...], dtype: type[np.floating[Any]]) ->
 
 
 def merge(parts: Iterable[NormStats], d: int) -> NormStats:
-    """Statistics of the union of the parts' rows; `d` serves where there are none."""
+    """Return the statistics of the union of the parts' rows; `d` is the width, needed if there are no parts."""
     total = empty(d)
     for part in parts:
         total.moments[...] += part.moments

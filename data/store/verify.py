@@ -1,8 +1,8 @@
-"""Check every byte of a store against what was recorded of it.
+"""Check every byte of a store against its recorded checksums.
 
-Each chunk file carries a CRC-32C trailer; the commit table repeats those of the shards, and the group's attributes
-those of the other chunks, so a file that was replaced by another valid one is told. The fingerprint covers the commit
-table and the attributes, and every zarr.json follows from the schema among them.
+Each chunk file ends with its CRC-32C. The commit table repeats the checksums of the shards, and the group's attributes
+those of the other chunks, so a file that was replaced by another valid one is noticed too. The fingerprint covers the
+commit table and the attributes, and every zarr.json follows from the schema in the attributes.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from data.system.location import Location, locate, transfers
 
 @dataclass(frozen=True)
 class Problem:
-    """One damaged or missing file, named relative to the store."""
+    """A damaged or missing file, named relative to the store, and a sentence about it."""
 
     file: str
     what: str
 
 
-Check = tuple[str, Callable[[], object]]  # the file, and what raises StoreError where it is damaged
+Check = tuple[str, Callable[[], object]]  # the file, and a function that raises StoreError if it is damaged
 
 
 def damaged_shards(store: Store, hooks: Sequence[str], splits: Sequence[Split] = SPLITS) -> dict[int, str]:
-    """The shards of which some hook's rows, or their origin, are not what was written: shard → what is wrong.
+    """Return the shards in which the rows of a hook or their origin are damaged: shard → message.
 
-    Raises DamagedError where the metadata of an array are damaged, and so all shards.
+    Raises DamagedError if the metadata of an array are damaged, which concerns all shards.
     """
 
-    def look(shard: int) -> str | None:
+    def problem(shard: int) -> str | None:
         try:
             for hook in hooks:
                 store.encoded(hook, shard)
@@ -54,15 +54,16 @@ def damaged_shards(store: Store, hooks: Sequence[str], splits: Sequence[Split] =
         store.array(name)
     shards = [shard for split in splits for shard in store.shards(split)]
     with ThreadPoolExecutor(transfers(store.path)) as pool:
-        looked = Bar(zip(shards, pool.map(look, shards), strict=True), total=len(shards), desc="checking", unit="shard")
-        return {shard: why for shard, why in looked if why is not None}
+        checked = zip(shards, pool.map(problem, shards), strict=True)
+        bar = Bar(checked, total=len(shards), desc="checking", unit="shard")
+        return {shard: message for shard, message in bar if message is not None}
 
 
 def verify(path: str | Location) -> Iterator[Problem | None]:
-    """Check each file of a store in turn: yields None where it is whole, a Problem where it is not.
+    """Check each file of a store in turn; yield None for an intact one, and a Problem for any other.
 
-    Without the group's attributes and the commit table, which say what must be there, the rest cannot be checked.
-    Raises StoreError where there is no store.
+    If the group's attributes or the commit table cannot be read, the other files cannot be checked and it stops there.
+    Raises StoreError if there is no store.
     """
     path = locate(path)
     is_whole = True
@@ -86,13 +87,13 @@ def verify(path: str | Location) -> Iterator[Problem | None]:
     fits = not (store.complete and is_whole) or store.fingerprint == metadata.fingerprint_of(commit.values)
     yield None if fits else Problem(COMMIT, "the commit table does not fit the fingerprint in zarr.json")
     with ThreadPoolExecutor(transfers(path)) as pool:
-        yield from pool.map(_checked, _checks(store))
+        yield from pool.map(_run, _checks(store))
 
 
-def _checked(check: Check) -> Problem | None:
-    file, work = check
+def _run(check: Check) -> Problem | None:
+    file, function = check
     try:
-        work()
+        function()
     except StoreError as error:
         return Problem(file, str(error))
     return None
@@ -120,26 +121,26 @@ def _chunk(array: ArrayFile, index: int, checksum: int | None = None) -> Check:
 
 
 def _statistics(store: Store, hook: str, shards: list[int]) -> Iterator[Check]:
-    """The chunks of a hook's statistics; and each shard's part, where the chunks are whole."""
+    """Yield checks of the chunks of a hook's statistics and, if all are intact, one of the shards' checksums."""
     arrays = []
     for field in STATS_FIELDS:
         try:
             arrays.append(store.array(stats_name(hook, field)))
-        except DamagedError:  # told of its zarr.json
+        except DamagedError:  # the check of its zarr.json reports it
             spec = store.schema.arrays[stats_name(hook, field)]
             arrays.append(ArrayFile(store.path / spec.name, spec.in_one_chunk() if store.complete else spec))
     chunks = [
         _chunk(array, number) for array in arrays for number in sorted({n // array.spec.chunk_rows for n in shards})
     ]
     yield from chunks
-    if not any(_checked(chunk) for chunk in chunks):
+    if not any(_run(chunk) for chunk in chunks):
         yield stats_name(hook), lambda: store.check_statistics(hook, shards)
 
 
 def _check_group(file: Location) -> None:
     try:
-        found = read_json(file)
+        content = read_json(file)
     except FileNotFoundError as error:
         raise DamagedError(f"{file} is missing") from error
-    if found != group_json({}):
+    if content != group_json({}):
         raise DamagedError(f"{file} is damaged: it is not that of a group without attributes")

@@ -52,7 +52,7 @@ def locate(address: str | Location) -> Location:
         package = known_implementations[protocol]["class"].partition(".")[0]
         remedy = f"{error}" if package == "fsspec" else f"pip install {package}"
         raise InputError(f"{address}: the driver for {protocol}:// is not installed ({remedy})") from error
-    except Exception as error:  # drivers have families of their own
+    except Exception as error:  # each fsspec driver has its own exceptions
         raise InputError(f"{address} cannot be reached ({error}); check the address and the credentials") from error
     return location
 

@@ -27,16 +27,16 @@ Contexts = Iterable[tuple[NDArray[np.int32], NDArray[np.int32]]]
 
 
 def begin(store: Location) -> None:
-    """Clear the remains of an earlier store and, in an object store, put the first file: before hours of work.
+    """Remove the remains of an earlier store and, in an object store, put the first file, before hours of work.
 
-    Raises InputError where nothing can be put there.
+    Raises InputError if the object store cannot be written.
     """
     if is_remains(store):
         remove_store(store)
     if not is_local(store):
         try:
             write_file(store / MARK, b"")
-        except Exception as error:  # drivers have families of their own
+        except Exception as error:  # each fsspec driver has its own exceptions
             raise InputError(f"{store} cannot be written ({error}); check the bucket and the credentials") from error
 
 
@@ -47,10 +47,11 @@ def create(
     provenance: Callable[[], dict[str, Any]],
     channel_scales: dict[str, NDArray[np.float32]],
 ) -> None:
-    """Make the store appear, with its tokens and without any row.
+    """Create a store with its tokens and without rows.
 
-    `contexts()` yields (tokens, document) pairs, int32 [k, context_size] each, of all contexts in reading order;
-    `provenance()` is called after that. `channel_scales` has a float32 [d] per hook if the type has scales per channel.
+    contexts: called once; yields (tokens, documents), int32 [k, context_size] each, of all contexts in reading order.
+    provenance: called once the contexts have been read; returns JSON values.
+    channel_scales: hook → float32 [d], if the stored type has scales per channel.
     """
     aside = staging_path(store) / "store"
     shutil.rmtree(aside, ignore_errors=True)
@@ -108,7 +109,7 @@ def check_with_zarr(path: Path, schema: Schema) -> None:
 
 
 def _regroup(contexts: Contexts, n: int) -> Contexts:
-    """The same contexts in parts of exactly `n`, but for the last: chunks are then written whole and once."""
+    """Regroup contexts into parts of exactly n, except the last, so that each chunk is written once."""
     held: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
     count = 0
     for part in contexts:

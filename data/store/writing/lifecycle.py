@@ -21,13 +21,13 @@ from data.store.reader import open_store
 from data.store.schema import COMMIT, Schema
 from data.system.location import Location, exists, is_local, remove, write_file
 
-MARK = "unfinished"  # in an object store: the first file that is put, and the last that is removed
+MARK = "unfinished"  # in an object store: the first file to be put, and the last to be removed
 
 
 def staging_path(store: Location) -> Path:
-    """Where a store's unfinished parts lie: beside it, on the same file system.
+    """Return the folder of a store's unfinished parts: next to the store, on the same file system.
 
-    For one in an object store, in the local folder `data`, under its name and a hash of its address.
+    For a store in an object store, it lies in the local folder `data`, named after the store and a hash of its address.
     """
     if isinstance(store, Path):
         return store.with_name(store.name + ".partial")
@@ -36,15 +36,18 @@ def staging_path(store: Location) -> Path:
 
 
 def is_remains(store: Location) -> bool:
-    """Whether there is what a killed `create` or `remove_store` left in an object store; a disk has only whole stores.
+    """Return whether an object store has the remains of a killed `create` or `remove_store`; a disk never has.
 
-    A store that has lost its zarr.json is none: it may be put back.
+    A complete store that has lost its zarr.json does not count as remains, because the file may be put back.
     """
     return not is_local(store) and exists(store / MARK) and not exists(store / "zarr.json")
 
 
 def remove_store(store: Location) -> None:
-    """Delete a store: on a disk it first loses its name; else its metadata first, so that no half of it looks whole."""
+    """Delete a store so that a kill never leaves a part that looks complete.
+
+    On a disk it is renamed first; in an object store its metadata is deleted first.
+    """
     if isinstance(store, Path):
         if store.exists():
             aside = staging_path(store) / "removed"
@@ -62,15 +65,15 @@ def remove_store(store: Location) -> None:
 
 
 def committed_windows(store: Location, schema: Schema) -> set[int]:
-    """The windows whose shards exist."""
+    """Return the windows whose shards are committed."""
     commit = CommitTable(schema, array_in_either_form(store, schema.arrays[COMMIT]).read_present())
     return {shard // schema.layout.shards_per_window for shard in commit.committed}
 
 
 def finish(store: Location) -> str:
-    """Compact and complete a store whose windows are all committed; returns its fingerprint.
+    """Complete a store whose windows are all committed, and return its fingerprint. May be called again after a kill.
 
-    Raises StoreError where windows are missing. May be called again after a kill.
+    Raises StoreError if windows are missing, DamagedError if statistics are damaged.
     """
     metadata = read_group_metadata(store)
     schema, scratch = metadata.schema, staging_path(store)
@@ -79,23 +82,23 @@ def finish(store: Location) -> str:
         raise StoreError(f"{store} lacks {len(missing)} of its {schema.layout.n_windows} windows; continue the harvest")
     unfinished = open_store(store)
     for hook in schema.hooks:
-        unfinished.statistics(hook)  # raises where they are damaged
+        unfinished.statistics(hook)  # raises if they are damaged
     for name in schema.per_window_arrays:
         compact(store, schema.arrays[name], scratch)
     commit = ArrayFile(store / COMMIT, schema.arrays[COMMIT].in_one_chunk()).chunk(0)
     done = metadata.finished(commit)
     write_json(store / "zarr.json", done.to_json(), scratch=scratch)
     if not is_local(store):
-        remove(store / MARK)  # which a kill in `create` may have left
+        remove(store / MARK)  # a kill in `create` may have left it
     shutil.rmtree(scratch)
     return str(done.fingerprint)
 
 
 def compact(store: Location, spec: ArraySpec, scratch: Path) -> None:
-    """Rewrite an array as one chunk, readable at every moment.
+    """Rewrite an array as one chunk. It stays readable at every moment.
 
-    The single chunk is written under a name that only the new metadata gives it, so replacing zarr.json switches from
-    the old chunks to the new one at once.
+    The old form has no file of the single chunk's name, so replacing zarr.json switches from the old chunks to the new
+    one atomically.
     """
     old, whole = array_in_either_form(store, spec), spec.in_one_chunk()
     if old.spec != whole:

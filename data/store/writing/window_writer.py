@@ -1,17 +1,16 @@
-"""One window of the store being filled: files aside, synced and counted as it goes, then sealed.
+"""Write one window of a store: its rows to staged files, which are then checked and committed ("sealed").
 
-    pwrite rows into OUT.partial/window-W/ARRAY.SHARD        (each file from front to back; nobody reads them)
-    every few seconds: sync the files, then record how many contexts they hold, and the checksum of each file's rows
-                       (progress.json)
-    at the end, a file at a time: pad, checksum, statistics, sync, rename into the store (or put, into an object store);
-    then the window's statistics, and last its rows of the commit table, which make the shards exist.
+    write   pwrite rows to OUT.partial/window-W/ARRAY.SHARD, each file from front to back; nobody reads these files
+    sync    every few seconds: sync the files, then record in progress.json how many contexts they hold, and the number
+            of rows and the checksum of each file
+    seal    per file: pad, compute checksum and statistics, sync, and rename into the store (or put into an object
+            store); then write the window's statistics; last, its lines of the commit table, which make the shards exist
 
-Checksums are taken of the rows as they are written, and compared as they are sealed: what changed on the disk between a
-kill and the next start is not sealed as good, but harvested again.
+Checksums are computed while rows are written, and compared when they are sealed. Rows that changed on the disk between
+a kill and the next start are therefore not sealed, but harvested again.
 
-A kill at any point loses what came after the last record; sealing starts again where files still lie aside. Those of
-an object store all do until their window is committed.
-
+A kill loses the work since the last record. A kill during sealing loses nothing: sealing resumes with the files that
+are still staged. Files for an object store stay staged until their window is committed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,23 +58,34 @@ from data.system.location import (
 SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
 
 
+class Written(NamedTuple):
+    """How many rows a staged file has, from its front, and their CRC-32C."""
+
+    n_rows: int
+    checksum: int
+
+
 class WindowWriter:
-    """The files of one window, owned by one worker."""
+    """Writes the rows of one window, for one worker.
+
+    store, staging: the store and the folder of its unfinished parts. The window's staged files lie in `folder`.
+    """
 
     def __init__(self, store: Location, staging: Path, schema: Schema, window: int) -> None:
         self.store, self.schema, self.window = store, schema, window
         self._arrays: dict[str, ArrayFile] = {}
-        # A folder of another store's rows may have been left here, if that store was replaced from another machine.
+        # The folder's name has a hash of the store's attributes, because a store that was replaced from another machine
+        # may have left a folder for the same window.
         identity = hashlib.sha256((store / "zarr.json").read_bytes()).hexdigest()
         self.folder = staging / f"window-{window}-{identity[:16]}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._touched: set[Path] = set()
-        self._written: dict[str, list[int]] = {}  # by file: how many rows it has from its front on, and their CRC-32C
+        self._unsynced: set[Path] = set()
+        self._written: dict[str, Written] = {}  # by file name
 
     def resume(self) -> int:
-        """Take up what a stopped harvest left; returns the context before which all are certain to be in the files.
+        """Continue with the staged files of a stopped harvest; return the number of the first context to write.
 
-        Raises WindowDamagedError, having discarded the window, where the files are not what was recorded of them.
+        Raises WindowDamagedError, after discarding the window, if the files are not as recorded.
         """
         try:
             progress = read_sealed(self.folder / "progress.json")
@@ -83,47 +93,52 @@ class WindowWriter:
             return 0
         except StoreError as error:
             raise self._discarded(error) from error
-        for name, (n_rows, _) in progress["written"].items():
+        written = {name: Written(*pair) for name, pair in progress["written"].items()}
+        for name, recorded in written.items():
             try:
-                self._check_file(self.folder / name, n_rows)
+                self._check_file(self.folder / name, recorded.n_rows)
             except DamagedError as error:
                 raise self._discarded(error) from error
-        self._written = progress["written"]
+        self._written = written
         return int(progress["contexts"])
 
     def write(self, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
-        """Write rows in the order of `Layout.writing_order`: array name → rows [n, d]. Returns the number of bytes."""
-        one = lambda item: self._write_array(ranges, *item)  # noqa: E731
-        return sum((threads.map if threads else map)(one, arrays.items()))
+        """Write rows to the staged files, on `threads` if given; return the number of bytes.
+
+        `ranges` and the order of the rows are those of `Layout.writing_order`. arrays: name → rows [n, d] in the type
+        on disk, for each of `Schema.activation_arrays`.
+        """
+        run = threads.map if threads else map
+        return sum(run(lambda name: self._write_array(ranges, name, arrays[name]), arrays))
 
     def _write_array(self, ranges: list[RowRange], name: str, rows: NDArray[Any]) -> int:
         size = rows.nbytes // len(rows)
         data = as_bytes(rows)
         begin = 0
         for row_range in ranges:
-            path = self._aside(name, row_range.shard)
-            n_rows, checksum = self._written.get(path.name, (0, 0))
+            path = self._staged(name, row_range.shard)
+            n_rows, checksum = self._written.get(path.name, Written(0, 0))
             if row_range.offset != n_rows:
                 raise AssertionError(f"row {row_range.offset} of {path.name} is written, after {n_rows}")
             part = data[begin : begin + row_range.count * size]
             _pwrite(path, part, row_range.offset * size)
-            self._written[path.name] = [n_rows + row_range.count, crc32c(part, checksum)]
-            self._touched.add(path)
+            self._written[path.name] = Written(n_rows + row_range.count, crc32c(part, checksum))
+            self._unsynced.add(path)
             begin += row_range.count * size
         return begin
 
     def sync(self, contexts_done: int) -> None:
-        """Make all written rows durable, then record that the first `contexts_done` contexts are."""
+        """Make all written rows durable, then record that all contexts before `contexts_done` are."""
         with ThreadPoolExecutor(SYNC_THREADS) as pool:
-            list(pool.map(_fdatasync, self._touched))
-        self._touched.clear()
+            list(pool.map(_fdatasync, self._unsynced))
+        self._unsynced.clear()
         sync_directory(self.folder)
         write_json(self.folder / "progress.json", sealed({"contexts": contexts_done, "written": self._written}))
 
     def seal(self) -> None:
-        """Turn the full window into committed shards of the store. May be called again after a kill.
+        """Check the full window and commit its shards. May be called again after a kill.
 
-        Raises WindowDamagedError, having discarded the window, where its rows are not those that were written.
+        Raises WindowDamagedError, after discarding the window, if its rows are not those that were written.
         """
         table = np.zeros((self.shards_per_chunk, len(self.schema.commit_columns)), dtype=np.int64)
         found: list[dict[str, stats.NormStats]] = []
@@ -155,7 +170,7 @@ class WindowWriter:
         write_chunk(self._array(name).chunk_path(self.window), values, scratch=self.folder)
 
     def _shards(self) -> Iterator[tuple[ShardAssignment, int, Int]]:
-        """The window's shards in order, and the rows that each has."""
+        """Yield the window's shards in order, each with its assignment and its rows, int64 [rows]."""
         for assignment in self.schema.layout.assignments(self.window):
             origin = assignment.rows_of_rounds(0, assignment.n_rounds)
             for j in range(assignment.n_shards):
@@ -163,7 +178,7 @@ class WindowWriter:
                 yield assignment, assignment.first_shard + j, rows[rows >= 0]
 
     def _seal_shard(self, assignment: ShardAssignment, shard: int, rows: Int) -> tuple[Int, dict[str, stats.NormStats]]:
-        """Seal one shard of every array; returns its row of the commit table, and each hook's statistics."""
+        """Seal one shard of every array; return its line of the commit table and the statistics of each hook."""
         schema = self.schema
         context, position = np.divmod(rows, schema.layout.rows_per_context)
         position += schema.skip_positions
@@ -183,7 +198,7 @@ class WindowWriter:
         return commit_line(schema, rows=len(rows), split=split, window=self.window, checksums=checksums), parts
 
     def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
-        """Seal one shard of one hook, reading it once: its statistics, and the checksums of its arrays."""
+        """Seal one shard of one hook, reading it once; return its statistics and the checksums of its arrays."""
         schema, n_rows = self.schema, len(first)
         encoding, checksums = schema.encoding, {}
         row_scales = []
@@ -191,7 +206,7 @@ class WindowWriter:
             source = self._raw(name, shard, n_rows)
             self._compare(name, shard, n_rows, crc32c(source[:n_rows]))
             row_scales.append(np.array(source[:n_rows, 0]))
-            checksums[name] = self._place(name, shard, source, crc32c(source))
+            checksums[name] = self._publish(name, shard, source, crc32c(source))
         channel_scales = tuple(self._array(name).chunk(0) for name in schema.channel_arrays(hook))
         source = self._raw(hook, shard, n_rows)
         checksum, accumulator, begin = 0, stats.Accumulator(schema.widths[hook]), 0
@@ -202,35 +217,36 @@ class WindowWriter:
             accumulator.add(encoding.decode(rows), first[part])
             begin += len(block)
         self._compare(hook, shard, n_rows, checksum)
-        checksums[hook] = self._place(hook, shard, source, crc32c(source[n_rows:], checksum))
+        checksums[hook] = self._publish(hook, shard, source, crc32c(source[n_rows:], checksum))
         return accumulator.stats(), checksums
 
-    def _aside(self, name: str, shard: int) -> Path:
+    def _staged(self, name: str, shard: int) -> Path:
         return self.folder / f"{name}.{shard}"
 
     def _raw(self, name: str, shard: int, n_rows: int) -> NDArray[Any]:
-        """A shard's uncompressed rows [rows_per_shard, d], padded: aside, or already in the store."""
+        """Return a shard's uncompressed rows, padded: [rows_per_shard, d], from the staged file or from the store."""
         array = self._array(name)
         dtype, d = self.schema.activation_arrays[name]
-        aside, rows_per_shard = self._aside(name, shard), self.schema.layout.rows_per_shard
+        staged, rows_per_shard = self._staged(name, shard), self.schema.layout.rows_per_shard
         try:
-            if not os.path.lexists(aside):  # sealed before a kill
+            if not os.path.lexists(staged):  # a kill came after this file was sealed
                 return array.chunk(shard).reshape(rows_per_shard, d)
-            self._check_file(aside, n_rows)
+            self._check_file(staged, n_rows)
         except DamagedError as error:
             raise WindowDamagedError(str(error)) from error
         if n_rows < rows_per_shard:
             padding = np.full((rows_per_shard - n_rows, d), array.spec.fill, dtype=dtype)
-            _pwrite(aside, as_bytes(padding), n_rows * d * dtype.itemsize)
-        return np.memmap(aside, dtype=dtype, mode="r", shape=(rows_per_shard, d))
+            _pwrite(staged, as_bytes(padding), n_rows * d * dtype.itemsize)
+        return np.memmap(staged, dtype=dtype, mode="r", shape=(rows_per_shard, d))
 
     def _compare(self, name: str, shard: int, n_rows: int, checksum: int) -> None:
-        path = self._aside(name, shard)
-        if self._written.get(path.name) != [n_rows, checksum]:
+        """Raise WindowDamagedError if a staged file's rows do not have the checksum with which they were written."""
+        path = self._staged(name, shard)
+        if self._written.get(path.name) != Written(n_rows, checksum):
             raise WindowDamagedError(f"{path} is damaged: its rows are not those that were written")
 
     def _check_file(self, path: Path, n_rows: int) -> None:
-        """Raise DamagedError where a file aside is not an ordinary one with so many rows, or more."""
+        """Raise DamagedError if a staged file is not an ordinary file with at least `n_rows` rows."""
         dtype, d = self.schema.activation_arrays[path.name.rpartition(".")[0]]
         try:
             size = -1 if path.is_symlink() else file_size(path)
@@ -244,19 +260,20 @@ class WindowWriter:
             raise DamagedError(f"{path} is damaged: it does not have the rows that were written to it")
 
     def _is_sealed(self, name: str) -> bool:
-        """Whether a file that was aside lies in the store already."""
+        """Return whether a staged file has already been moved into the store."""
         array, _, shard = name.rpartition(".")
         return exists(self._array(array).chunk_path(int(shard)))
 
     def _discarded(self, why: StoreError) -> WindowDamagedError:
+        """Remove the staged files, and return the error to raise."""
         remove(self.folder)
         return WindowDamagedError(f"{why}; window {self.window} is harvested again")
 
-    def _place(self, name: str, shard: int, source: NDArray[Any], checksum: int) -> int:
-        """Bring a shard that lies aside into the store, compressing it if asked; returns the chunk's checksum."""
+    def _publish(self, name: str, shard: int, source: NDArray[Any], checksum: int) -> int:
+        """Move a staged shard into the store, compressed if the schema says so; return the chunk's checksum."""
         array = self._array(name)
-        aside, target = self._aside(name, shard), array.chunk_path(shard)
-        if not aside.exists():
+        staged, target = self._staged(name, shard), array.chunk_path(shard)
+        if not staged.exists():
             return int.from_bytes(array.stored_bytes(shard)[-TRAILER_BYTES:].tobytes(), "little")
         compressor = array.spec.compressor()
         if compressor is not None:
@@ -264,14 +281,15 @@ class WindowWriter:
             checksum = crc32c(data)
             write_file(target, data, trailer(checksum), scratch=self.folder)
             if is_local(self.store):
-                aside.unlink()
+                staged.unlink()
             return checksum
-        _pwrite(aside, memoryview(trailer(checksum)), source.nbytes)
-        publish_file(aside, target)
+        _pwrite(staged, memoryview(trailer(checksum)), source.nbytes)
+        publish_file(staged, target)
         return checksum
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:
+    """Return an array's bytes in C order."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
