@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,8 @@ from analyze.commands.shared import (
     heldout_contexts,
     keep_first_option,
     layers_option,
-    load_lens,
     load_lm,
+    load_unembedding,
     model_option,
     opened,
     runs_argument,
@@ -36,8 +35,6 @@ from data.system.location import Location
 
 if TYPE_CHECKING:
     from analyze.measure.dictionary import Thresholds
-    from analyze.measure.firing import FeatureActivity
-    from analyze.runs.trained_run import TrainedRun
 
 MOST_SHOWN = 10_000  # features of a kind on one page
 
@@ -85,7 +82,7 @@ def report_command(
     from analyze.measure.heldout import Heldout
     from analyze.measure.measurements import Scope, gather
     from analyze.report import write
-    from analyze.report.features import page
+    from analyze.report.features.page import PageSettings, representatives, write_features_page
     from analyze.runs.trained_run import all_hooks
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
@@ -98,7 +95,7 @@ def report_command(
     check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
     where = choose_device(device)
     lm = None if without_model else load_lm(store, all_hooks(fitted), model, where)
-    lens = None if without_model or not features else load_lens(store, model)
+    unembedding = None if without_model or not features else load_unembedding(store, model)
     cache = MeasurementCache(out / "measured")
     snapshots = Heldout(store, snapshot_contexts) if snapshot_contexts else None
     scope = Scope(
@@ -106,8 +103,9 @@ def report_command(
     )  # fmt: skip
     measurements = gather(scope, fitted, lm, left_out=chosen.left_out, device=where, cache=cache)
     if features:
-        several = representatives(measurements.fires, measurements.families)
-        page.write(out, scope.heldout, several, lens, thresholds, page.Amount(features), seed=seed, report=True)
+        saes = representatives(measurements.fires, measurements.families)
+        settings = PageSettings(features, thresholds=thresholds, seed=seed)
+        write_features_page(out, scope.heldout, saes, unembedding, settings, link_report=True)
     write.write(measurements, scope, out, command_line(), features=features > 0)
     cache.clear()
     click.echo(f"{out / 'index.html'}")
@@ -145,29 +143,18 @@ def features_command(
     Pillars, directions, corrections, random, most and least frequent ones. One static file with a search.
     """
     from analyze.measure.row_pass import feature_activity
-    from analyze.report.features import page
+    from analyze.report.features.page import PageSettings, write_features_page
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
     fitted = chosen.runs
     hooks = choose_hooks(fitted, layers)
     check_features(store, fitted, hooks, "pillars", thresholds.pillars)
     check_features(store, fitted, hooks, "wanted", max(wanted or (0,)) + 1)
-    heldout, lens = heldout_contexts(store, contexts), None if without_model else load_lens(store, model)
-    activity = feature_activity(heldout, fitted, hooks=hooks, device=choose_device(device))
-    page.write(out, heldout, activity, lens, thresholds, page.Amount(each), wanted, seed=seed)
-    click.echo(f"{out / 'features.html'}")
-
-
-def representatives(
-    fires: Sequence[FeatureActivity], families: Mapping[str, Sequence[TrainedRun]]
-) -> list[FeatureActivity]:
-    """Of each family the run in the middle of its α, and of that the SAE in the middle of its layers, noise off."""
-    found = []
-    for several in families.values():
-        run = sorted(several, key=lambda run: run.l1)[len(several) // 2]
-        mine = [one for one in fires if one.run.name == run.name and not one.noise]
-        found.append(mine[len(mine) // 2])
-    return found
+    heldout = heldout_contexts(store, contexts)
+    unembedding = None if without_model else load_unembedding(store, model)
+    saes = feature_activity(heldout, fitted, hooks=hooks, device=choose_device(device))
+    settings = PageSettings(each, wanted or (), thresholds=thresholds, seed=seed)
+    click.echo(write_features_page(out, heldout, saes, unembedding, settings))
 
 
 def command_line() -> str:

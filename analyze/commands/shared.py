@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from analyze.measure.heldout import Heldout
     from analyze.measure.patched_model import PatchableModel
-    from analyze.report.features.unembedding import Lens
+    from analyze.report.features.unembedding import Unembedding
     from analyze.runs.trained_run import TrainedRun
     from data.store.reader import Store
 
@@ -205,10 +205,10 @@ def show(facts: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: b
     click.echo(json_text(facts) if as_json else as_csv(lines).rstrip() if as_csv_ else table)
 
 
-def load_lens(store: Store, model: str | None) -> Lens:
+def load_unembedding(store: Store, model: str | None) -> Unembedding:
     from analyze.report.features import unembedding
 
-    return unembedding.load_lens(store, model)
+    return unembedding.load_unembedding(store, model)
 
 
 def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:

@@ -1,1 +1,1 @@
-"""Pages of features: which ones, their strongest contexts, and the tokens that they promote."""
+"""The page of features: which are chosen, where they are active, and which tokens they raise and lower."""

@@ -1,7 +1,7 @@
-"""Which tokens a direction in the residual stream raises and lowers most in the model's output.
+"""The tokens whose logits a direction in the residual stream raises and lowers most.
 
-The direction passes the final norm's gain and the unembedding. How far the norm divides it, what later layers do with
-it, and a cap of the logits are left out, so logits are known up to a positive factor.
+The direction is multiplied by the final norm's gain and the unembedding. The norm's scale, later layers and a cap on
+the logits are ignored, so logits are only up to a positive factor.
 """
 
 from __future__ import annotations
@@ -13,37 +13,41 @@ import torch
 from torch import Tensor, nn
 
 from analyze.measure.patched_model import check_model, model_of_store
-from analyze.report.features.token_text import alone
+from analyze.report.features.token_text import text_of_token
 from data.errors import InputError
 from data.store.reader import Store
 from harvest.model.weights import load_transformers
 from harvest.text.tokenizer import HubTokenizer
 
-Moved = list[tuple[str, float]]  # tokens and logits, most first
+TokenLogits = list[tuple[str, float]]  # tokens and their logits, the largest in absolute value first
 
-PROBE_SCALE = 1e4  # large, so a norm's ε is nothing beside it
+PROBE_SCALE = 1e4  # large, so that the norm's ε is negligible
 
 
 @dataclass(frozen=True)
-class Lens:
-    """A model's tokenizer and unembedding: float32 [vocabulary, d_model], the final norm's gain in it."""
+class Unembedding:
+    """A model's tokenizer, and its unembedding with the final norm's gain: weight float32 [vocabulary, d_model]."""
 
     tokenizer: Any
-    unembedding: Tensor
+    weight: Tensor
 
-    def moved(self, direction: Tensor, n: int = 10) -> tuple[Moved, Moved]:
-        """The n tokens whose logits a direction [d_model] of unit length raises most, and those it lowers most."""
-        logits = self.unembedding @ nn.functional.normalize(direction, dim=0)
+    def top_and_bottom_tokens(self, direction: Tensor, n: int = 10) -> tuple[TokenLogits, TokenLogits]:
+        """Return the n tokens whose logits a direction [d_model], normalised, raises most and lowers most."""
+        logits = self.weight @ nn.functional.normalize(direction, dim=0)
         extremes = []
         for sign in (1, -1):
             best = (sign * logits).topk(n)
-            tokens = [alone(self.tokenizer, i) for i in best.indices.tolist()]
+            tokens = [text_of_token(self.tokenizer, i) for i in best.indices.tolist()]
             extremes.append(list(zip(tokens, (sign * best.values).tolist(), strict=True)))
         return extremes[0], extremes[1]
 
 
-def load_lens(store: Store, model: str | None) -> Lens:
-    """Of the model that a store was harvested with. Raises InputError where that is not at hand, or another."""
+def load_unembedding(store: Store, model: str | None) -> Unembedding:
+    """Load the unembedding of the model that a store was harvested with.
+
+    `model` is the model as `harvest --model` takes it; None: the name recorded in the store. Raises InputError if the
+    model is not found, is not the store's, or has no tokenizer.
+    """
     facts = model_of_store(store, model)
     check_model(store, facts)
     loaded = load_transformers(facts, attention="sdpa")
@@ -51,54 +55,54 @@ def load_lens(store: Store, model: str | None) -> Lens:
         tokenizer = HubTokenizer(facts, separator="none", special_tokens="text").tokenizer
     except InputError as error:
         raise InputError(
-            f"--model {facts.label}: it has no tokenizer to show tokens as text; add one to its folder, or give "
-            "--without-model"
+            f"--model {facts.label}: it has no tokenizer, so tokens cannot be shown as text; add one to its folder, or "
+            "give --without-model"
         ) from error
-    return Lens(tokenizer, unembedding(loaded))
+    return Unembedding(tokenizer, unembedding_weight(loaded))
 
 
 @torch.inference_mode()
-def unembedding(model: Any) -> Tensor:
-    """The linear map from the residual stream after the last block to logits, float32 [vocabulary, d_model].
+def unembedding_weight(model: Any) -> Tensor:
+    """Return the linear map from the residual stream after the last block to logits: float32 [vocabulary, d_model].
 
-    The modules between the two are found by a run over a token: the head's input is the output of one of them, up to a
-    factor. They are the final norm, of which the gain counts, and in few models a projection. Raises InputError where
-    the model has no unembedding.
+    A forward pass over one token finds the modules between the last block and the head: the final norm, of which only
+    the gain is used, and in a few models a projection. A module belongs to them if its output is proportional to the
+    next one's input. Raises InputError if the model has no unembedding.
     """
     head = model.get_output_embeddings()
     if head is None:
-        raise InputError("--model: it has no unembedding; give --without-model")
-    runs = _run_outside_blocks(model)
-    weight, wanted = head.weight.detach().float(), runs.pop(head)[0]
-    for module, (given, output) in reversed(runs.items()):
-        if _are_proportional(output, wanted):
-            weight = weight @ module.weight.float() if isinstance(module, nn.Linear) else behind_norm(weight, module)
-            wanted = given
+        raise InputError("--model: the model has no unembedding; give --without-model")
+    passes = _pass_outside_blocks(model)
+    weight, next_input = head.weight.detach().float(), passes.pop(head)[0]
+    for module, (module_input, output) in reversed(passes.items()):
+        if _are_proportional(output, next_input):
+            weight = weight @ module.weight.float() if isinstance(module, nn.Linear) else with_norm_gain(weight, module)
+            next_input = module_input
     return weight
 
 
-def behind_norm(weight: Tensor, norm: nn.Module) -> Tensor:
-    """A linear map [n, d] behind a norm's gain, and behind its subtraction of the mean if it does that.
+def with_norm_gain(weight: Tensor, norm: nn.Module) -> Tensor:
+    """Return a linear map [n, d] composed with a norm's gain, and with its subtraction of the mean if it has one.
 
-    The gain is measured on a vector, because norms keep it in different ways: Gemma's is 1 + weight.
+    The gain is measured on a probe vector, because norms store it differently: Gemma's gain is 1 + weight.
     """
     d = weight.shape[1]
     probe = torch.linspace(1, 2, d)
     probe = torch.where(torch.arange(d) % 2 == 0, probe, -probe)
     probe = PROBE_SCALE * (probe - probe.mean())
-    odd = (norm(probe) - norm(-probe)).float() / 2  # without a bias
+    odd = (norm(probe) - norm(-probe)).float() / 2  # the bias cancels
     gained = weight * (odd / probe * probe.square().mean().sqrt())
     subtracts_mean = torch.allclose(norm(probe + PROBE_SCALE), norm(probe), rtol=1e-3, atol=1e-3)
     return gained - gained.mean(dim=1, keepdim=True) if subtracts_mean else gained
 
 
-def _run_outside_blocks(model: Any) -> dict[nn.Module, tuple[Tensor, Tensor]]:
-    """Input and output of each module that has no parts and is in no block, in a run over one token, in order."""
-    runs: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+def _pass_outside_blocks(model: Any) -> dict[nn.Module, tuple[Tensor, Tensor]]:
+    """Run the model on one token; return input and output of each leaf module outside the blocks, in order."""
+    passes: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
-            runs[module] = args[0].float(), output.float()
+            passes[module] = args[0].float(), output.float()
 
     handles = [
         module.register_forward_hook(record)
@@ -111,7 +115,7 @@ def _run_outside_blocks(model: Any) -> dict[nn.Module, tuple[Tensor, Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
-    return runs
+    return passes
 
 
 def _are_proportional(a: Tensor, b: Tensor) -> bool:

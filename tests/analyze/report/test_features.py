@@ -18,10 +18,10 @@ from analyze.measure.dictionary import DEFAULTS
 from analyze.measure.firing import FeatureActivity, FireCounts
 from analyze.measure.heldout import Heldout
 from analyze.measure.row_pass import feature_activity
-from analyze.report.features import choose as features
-from analyze.report.features.choose import activations, by_quantile, choose, histogram, strongest
-from analyze.report.features.token_text import alone
-from analyze.report.features.unembedding import load_lens
+from analyze.report.features.activations import activations, histogram, samples_by_quarter, strongest_contexts
+from analyze.report.features.choose import choose_features, kinds_by_feature
+from analyze.report.features.token_text import text_of_token
+from analyze.report.features.unembedding import load_unembedding
 from analyze.runs.trained_run import find_runs
 from data import open_store
 from harvest.demo import MODEL as DEMO
@@ -53,7 +53,7 @@ def test_feature_activations_equal_those_of_the_rows(demo_runs: tuple[Path, list
 @given(st.lists(st.lists(st.floats(0, 9, width=32), min_size=4, max_size=4), min_size=1, max_size=8), st.integers(1, 9))
 def test_strongest_contexts_come_first_each_at_its_maximum(rows: list[list[float]], n: int) -> None:
     c = np.array(rows, dtype=np.float32)
-    found = strongest(c, n)
+    found = strongest_contexts(c, n)
     assert [place.activation for place in found] == sorted((m for m in c.max(axis=1) if m > 0), reverse=True)[:n]
     for place in found:
         assert c[place.context, place.position] == place.activation == c[place.context].max()
@@ -64,7 +64,7 @@ def test_strongest_contexts_come_first_each_at_its_maximum(rows: list[list[float
 def test_samples_of_a_quarter_are_active_positions_of_that_quarter(values: list[float], each: int) -> None:
     c = np.array(values, dtype=np.float32).reshape(3, 4)
     active = np.sort(c[c > 0])[::-1]
-    found = by_quantile(c, each)
+    found = samples_by_quarter(c, each)
     assert len(found) == 4
     for part, (_, places) in zip(np.array_split(active, 4), found, strict=True):
         assert len(places) == min(each, len(part))
@@ -82,16 +82,16 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     count = torch.arange(60) * 2
     count[55] = 0
     fires = FeatureActivity(find_nothing(), HOOK, False, {"all": FireCounts(1000, count, 0.0, 1000)})
-    found = choose(fires, W, DEFAULTS, 4)
+    found = choose_features(fires, W, DEFAULTS, 4)
     assert found["pillar"] == sorted(set(range(60)) - {0, 55}, key=lambda i: -float(W[i].norm()))[:4]
     assert found["direction"] == [10, 50]
     assert all(0 < float(W[i].norm()) < 0.5 for i in found["correction"])
     assert found["most frequent"] == [59, 58, 57, 56]
     assert found["least frequent"] == [1, 2, 3, 4]
     assert not {0, 55} & {i for several in found.values() for i in several}
-    flat = choose(fires, W / W.norm(dim=1, keepdim=True), DEFAULTS, 4)
+    flat = choose_features(fires, W / W.norm(dim=1, keepdim=True), DEFAULTS, 4)
     assert flat["pillar"] == []  # where all norms are 1, none stands out
-    assert dict(features.kinds_of({"a": [1, 2], "b": [2]})) == {1: ["a"], 2: ["a", "b"]}
+    assert dict(kinds_by_feature({"a": [1, 2], "b": [2]})) == {1: ["a"], 2: ["a", "b"]}
 
 
 def find_nothing():
@@ -99,18 +99,18 @@ def find_nothing():
 
 
 def test_top_tokens_are_those_that_the_final_norm_and_unembedding_raise(demo_runs: tuple[Path, list[Path]]) -> None:
-    lens = load_lens(open_store(demo_runs[0]), "demo")
+    unembedding = load_unembedding(open_store(demo_runs[0]), "demo")
     model = AutoModelForCausalLM.from_pretrained(DEMO, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(DEMO)
     direction = torch.randn(128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         norm, head = model.transformer.ln_f, model.lm_head
         logits = head(norm(1e4 * direction[None]) - norm.bias)[0]  # the direction alone in the stream
-    raised, lowered = lens.moved(direction, 5)
+    raised, lowered = unembedding.top_and_bottom_tokens(direction, 5)
     best = logits.argsort(descending=True)[:5].tolist()
     worst = logits.argsort()[:5].tolist()
-    assert [token for token, _ in raised] == [alone(tokenizer, i) for i in best]
-    assert [token for token, _ in lowered] == [alone(tokenizer, i) for i in worst]
+    assert [token for token, _ in raised] == [text_of_token(tokenizer, i) for i in best]
+    assert [token for token, _ in lowered] == [text_of_token(tokenizer, i) for i in worst]
     ratio = raised[0][1] / float(logits[best[0]])
     assert lowered[0][1] / float(logits[worst[0]]) == pytest.approx(ratio, rel=1e-4)
 

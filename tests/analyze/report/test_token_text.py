@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from analyze.report.features.token_text import ContextText, alone, parts
+from analyze.report.features.token_text import ContextText, text_of_token, token_texts
 from data import open_store
 from harvest.demo import MODEL as DEMO
 
@@ -46,7 +46,7 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 def test_token_texts_join_to_the_texts_and_their_separators(tokenizer: Any, texts: list[str]) -> None:
     separator = tokenizer.eos_token
     ids = [i for text in texts for i in [*ids_of(tokenizer, text), tokenizer.eos_token_id]]
-    found = parts(tokenizer, ids)
+    found = token_texts(tokenizer, ids)
     assert len(found) == len(ids)
     assert "".join(found) == "".join(text + separator for text in texts)
 
@@ -54,7 +54,7 @@ def test_token_texts_join_to_the_texts_and_their_separators(tokenizer: Any, text
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
 def test_token_text_keeps_leading_spaces_and_gives_a_character_to_its_last_token(tokenizer: Any) -> None:
     ids = ids_of(tokenizer, "a bc 🎉 d")
-    found = parts(tokenizer, ids)
+    found = token_texts(tokenizer, ids)
     assert "".join(found) == "a bc 🎉 d"
     assert "\ufffd" not in "".join(found)
     emoji = next(i for i, part in enumerate(found) if "🎉" in part)
@@ -64,7 +64,7 @@ def test_token_text_keeps_leading_spaces_and_gives_a_character_to_its_last_token
 
 def test_incomplete_character_at_the_end_is_shown_as_replacement() -> None:
     tokenizer = TOKENIZERS["SentencePiece"]
-    found = parts(tokenizer, ids_of(tokenizer, "a🎉")[:-1])
+    found = token_texts(tokenizer, ids_of(tokenizer, "a🎉")[:-1])
     assert "".join(found[:2]) == "a"
     assert set("".join(found[2:])) == {"\ufffd"}
 
@@ -72,17 +72,19 @@ def test_incomplete_character_at_the_end_is_shown_as_replacement() -> None:
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_characters_after_a_cut_one_are_whole(cut: int) -> None:
     tokenizer = TOKENIZERS["SentencePiece"]
-    found = parts(tokenizer, ids_of(tokenizer, "🎉🎉🚀好 a")[1 + cut :])
+    found = token_texts(tokenizer, ids_of(tokenizer, "🎉🎉🚀好 a")[1 + cut :])
     assert "".join(found) == "\ufffd" * (4 - cut) + "🎉🚀好 a"
 
 
 def test_single_token_text_keeps_its_space_and_shows_its_bytes() -> None:
     llama, gpt2 = TOKENIZERS["SentencePiece"], TOKENIZERS["byte-level BPE"]
-    assert [alone(llama, llama.convert_tokens_to_ids(piece)) for piece in ("▁l", "s", "<0xF0>", "<0x0A>", "</s>")] == [
+    pieces = ("▁l", "s", "<0xF0>", "<0x0A>", "</s>")
+    pieces = ("▁l", "s", "<0xF0>", "<0x0A>", "</s>")
+    assert [text_of_token(llama, llama.convert_tokens_to_ids(piece)) for piece in pieces] == [
         " l", "s", "\\xf0", "\n", "</s>",
     ]  # fmt: skip
-    assert [alone(gpt2, i) for i in ids_of(gpt2, " the")] == [" the"]
-    assert "".join(alone(gpt2, i) for i in ids_of(gpt2, "🎉")) == "\\xf0\\x9f\\x8e\\x89"
+    assert [text_of_token(gpt2, i) for i in ids_of(gpt2, " the")] == [" the"]
+    assert "".join(text_of_token(gpt2, i) for i in ids_of(gpt2, "🎉")) == "\\xf0\\x9f\\x8e\\x89"
 
 
 @pytest.fixture(scope="module", params=["byte-level BPE", "SentencePiece"])
@@ -113,7 +115,7 @@ def test_context_texts_of_a_store_are_those_of_its_documents(prefix: str, model:
     contexts = list(range(store.layout.n_heldout_contexts))
     first = int(prefix != "none")
     text = ContextText(tokenizer, store, np.array(contexts))
-    whole = [text.parts(i, 0, 13) for i in contexts]
+    whole = [text.texts(i, 0, 13) for i in contexts]
     assert all(len(own) == 13 for own in whole)
     if first:
         assert {own[0] for own in whole} == {tokenizer.eos_token}
@@ -122,7 +124,7 @@ def test_context_texts_of_a_store_are_those_of_its_documents(prefix: str, model:
     assert "".join(texts[i] + tokenizer.eos_token for i in documents).startswith(joined)
     assert len(joined) > 800
     # A window of a context has the same parts as the whole of it.
-    assert [text.parts(i, begin, begin + 5) for i in contexts[:20] for begin in range(8)] == [
+    assert [text.texts(i, begin, begin + 5) for i in contexts[:20] for begin in range(8)] == [
         whole[i][begin : begin + 5] for i in contexts[:20] for begin in range(8)
     ]
 
@@ -134,4 +136,4 @@ def test_token_texts_of_pretrained_tokenizers_join_to_the_text(name: str) -> Non
         pytest.skip(f"needs {name}, which is not on this machine")
     tokenizer = AutoTokenizer.from_pretrained(path)
     ids = ids_of(tokenizer, TEXT)
-    assert "".join(parts(tokenizer, ids)) == TEXT
+    assert "".join(token_texts(tokenizer, ids)) == TEXT

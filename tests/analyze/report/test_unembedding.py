@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from analyze.report.features.unembedding import unembedding
+from analyze.report.features.unembedding import unembedding_weight
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -74,7 +74,7 @@ def effect(model: Any, where: str, direction: Callable[[Tensor], Tensor], step: 
 def test_unembedding_predicts_the_change_of_the_logits(family: str) -> None:
     name, sizes, norm_name = FAMILIES[family]
     model = tiny(name, sizes)
-    weight = unembedding(model).double()
+    weight = unembedding_weight(model).double()
     norm = model.get_submodule(norm_name)
     subtracts_mean = "LayerNorm" in type(norm).__name__
 
@@ -92,12 +92,12 @@ def test_unembedding_predicts_the_change_of_the_logits(family: str) -> None:
 def test_unembedding_includes_a_projection_before_the_head() -> None:
     """OPT 350M has no final norm, and unembeds a projection of the residual stream."""
     model = tiny("OPTConfig", SIZES | OPT_SIZES | {"word_embed_proj_dim": 10, "do_layer_norm_before": False})
-    weight = unembedding(model)
+    weight = unembedding_weight(model)
     expected = model.lm_head.weight @ model.model.decoder.project_out.weight
     torch.testing.assert_close(weight, expected.detach())
 
 
 def test_unembedding_leaves_no_hooks_on_the_model() -> None:
     model = tiny("LlamaConfig", SIZES)
-    unembedding(model)
+    unembedding_weight(model)
     assert not any(module._forward_hooks for module in model.modules())
