@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ if not torch.cuda.is_available():
 from data import Store, open_store
 from data.store.writing.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
+from tests.helpers.zygote import Zygote
 
 settings.register_profile("ours", deadline=None, max_examples=50)
 settings.load_profile("ours")
@@ -144,6 +145,13 @@ def command() -> Callable[..., Finished]:
         return Finished(found.exit_code, found.stdout, found.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Start `harvest`, `train` or `analyze` as a process of its own, forked from one that has imported them."""
+    with Zygote() as process:
+        yield process
 
 
 @pytest.fixture

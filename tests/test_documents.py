@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from harvest.demo import MODEL as DEMO
-from tests.documents import DOCUMENTS, ROOT, Snippet, snippets
-from tests.harvest.text.test_hub import Hub, write_jsonl
+from tests.helpers.documents import DOCUMENTS, ROOT, Snippet, snippets
+from tests.helpers.hub import Hub, write_jsonl
 
 ENVIRONMENT = os.environ.get("README_VENV")  # what `pip install .` made, and nothing else
 SMALL = "--activations 6k --batch-size 64 --expansion 2"

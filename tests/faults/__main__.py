@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.faults import disk, flips, kills, writers
 from tests.faults.bench import CASES, Bench
-from tests.faults.zygote import Zygote
+from tests.helpers.zygote import Zygote
 
 # part → (what it is done to, trials of each in a short run, and in a full one)
 PARTS: dict[str, tuple[tuple[str, ...], int, int]] = {
@@ -80,7 +80,11 @@ def run_all(todo: Iterable[Trial], log: Path, jobs: int) -> None:
         pending.put(trial)
     if not ordered:
         return
-    with TemporaryDirectory(prefix="faults-") as folder, Zygote() as zygote, ThreadPoolExecutor(jobs) as pool:
+    with (
+        TemporaryDirectory(prefix="faults-") as folder,
+        Zygote(faults=True) as zygote,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
         bench, lock = Bench(Path(folder).resolve(), zygote), threading.Lock()
         for done in [pool.submit(work, pending, bench, zygote, log, lock) for _ in range(jobs)]:
             done.result()

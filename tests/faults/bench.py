@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tests.faults.zygote import Ended, Fault, Running, Zygote
+from tests.helpers.zygote import Ended, Fault, Running, Zygote
 
 # Small shards make several windows of a small store, and rows are made durable often: all else is as users run it.
 PATCHES = {"data.store.layout.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.SYNC_SECONDS": 0.02}

@@ -18,7 +18,7 @@ from data.command.base import BAD_INPUT
 from data.command.stop import TRY_AGAIN
 from tests.faults.bench import Bench, Case, differences, files_of
 from tests.faults.kills import damage
-from tests.faults.zygote import Ended, Fault, Zygote
+from tests.helpers.zygote import Ended, Fault, Zygote
 
 # What fails, with which number, and the exit code that is promised (None: any but 0; an unexpected fault's).
 WAYS = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.faults.bench import CASES, Bench, Case, differences, files_of
 from tests.faults.kills import damage
-from tests.faults.zygote import Ended, Fault, Zygote
+from tests.helpers.zygote import Ended, Fault, Zygote
 
 BAD_INPUT = 2
 READ = ("store", "int8 store", "runs")  # read by the library

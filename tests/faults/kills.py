@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.faults.bench import Bench, Case, differences, files_of
-from tests.faults.zygote import Ended, Fault, Zygote
+from tests.helpers.zygote import Ended, Fault, Zygote
 
 MODES = ("before", "after", "torn", "any moment", "power cut")
 KILLED = -9

@@ -9,29 +9,31 @@ import pytest
 
 from tests.faults import kills, writers
 from tests.faults.bench import CASES, Bench
-from tests.faults.zygote import Zygote
+from tests.helpers.zygote import Zygote
 
 pytestmark = pytest.mark.skipif(not shutil.which("cc") and not shutil.which("gcc"), reason="needs a C compiler")
 
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as warm:
+def faulty_zygote() -> Iterator[Zygote]:
+    with Zygote(faults=True) as warm:
         yield warm
 
 
 @pytest.fixture(scope="module")
-def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("faults"), zygote)
+def bench(faulty_zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("faults"), faulty_zygote)
 
 
 @pytest.mark.parametrize("seed", range(len(kills.MODES)), ids=kills.MODES)
 @pytest.mark.parametrize("case", ["harvest", "train"])
-def test_killed_command_run_again_leaves_the_same_files(bench: Bench, zygote: Zygote, case: str, seed: int) -> None:
-    _, _, problems = kills.trial(bench, zygote, CASES[case], seed)
+def test_killed_command_run_again_leaves_the_same_files(
+    bench: Bench, faulty_zygote: Zygote, case: str, seed: int
+) -> None:
+    _, _, problems = kills.trial(bench, faulty_zygote, CASES[case], seed)
     assert problems == []
 
 
-def test_two_harvests_into_one_store_leave_the_files_of_one(bench: Bench, zygote: Zygote) -> None:
-    _, _, problems = writers.trial(bench, zygote, CASES["harvest"], 0)
+def test_two_harvests_into_one_store_leave_the_files_of_one(bench: Bench, faulty_zygote: Zygote) -> None:
+    _, _, problems = writers.trial(bench, faulty_zygote, CASES["harvest"], 0)
     assert problems == []

@@ -1,6 +1,6 @@
 """A harvest that is killed, at any moment and however often, ends as the same store byte for byte.
 
-tests/faults kills far more often, in a process that is warm. HARVEST_KILLS and HARVEST_KILL_TOKENS make this longer.
+tests/faults kills far more often. HARVEST_KILLS and HARVEST_KILL_TOKENS make this test longer.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,26 +17,24 @@ import pytest
 from data import open_store
 from data.store.verify import verify
 from data.store.writing.lifecycle import staging_path
+from tests.helpers.zygote import Running, Zygote
 
 KILLS = int(os.environ.get("HARVEST_KILLS", 3))
 TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "50k")
 
-# Small shards make several windows of a small store; all else is the command as users run it.
-PROGRAM = """
-import sys, data.store.layout, harvest.pipeline
-data.store.layout.MAX_ROWS_PER_SHARD = 512
-harvest.pipeline.SYNC_SECONDS = {sync}
-from harvest.cli import main
-main(sys.argv[1:])
-"""
+Start = Callable[..., Running]
 
 
-def start(out: Path, *more: str, sync: float = 0.5) -> subprocess.Popen[str]:
-    arguments = ["--model", "demo", "--tokens", TOKENS, "--out", str(out), "--device", "cpu", *more]
-    program = PROGRAM.format(sync=sync)
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture(scope="module")
+def start(zygote: Zygote) -> Start:
+    """Start the command. Small shards make several windows of a small store; all else is as users run it."""
+
+    def run(out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None) -> Running:
+        patches = {"data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.pipeline.SYNC_SECONDS": sync}
+        arguments = ["--model", "demo", "--tokens", TOKENS, "--out", str(out), "--device", "cpu", *more]
+        return zygote.start("harvest", *arguments, folder=out.parent, patches=patches, environment=environment)
+
+    return run
 
 
 def files_of(store: Path) -> dict[Path, bytes]:
@@ -45,16 +42,16 @@ def files_of(store: Path) -> dict[Path, bytes]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
+def uninterrupted(start: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
     out = tmp_path_factory.mktemp("whole") / "demo.zarr"
-    process = start(out)
-    assert process.wait() == 0, process.stderr.read()
+    ended = start(out).wait()
+    assert ended.code == 0, ended.stderr
     assert open_store(out).layout.n_windows >= 3
     return files_of(out)
 
 
-def wait_for_rows(out: Path, process: subprocess.Popen[str], already: set[str]) -> None:
-    """Until this run has written rows: its first progress record, or a file that was not there before."""
+def wait_for_rows(out: Path, process: Running, already: set[str]) -> None:
+    """Wait until this process has written rows: a staging file that is not in `already`."""
     while process.poll() is None:
         if {str(p) for p in staging_path(out).glob("window-*/*")} - already:
             return
@@ -62,7 +59,7 @@ def wait_for_rows(out: Path, process: subprocess.Popen[str], already: set[str]) 
 
 
 def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
-    tmp_path: Path, uninterrupted: dict[Path, bytes], capsys: pytest.CaptureFixture[str]
+    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "demo.zarr"
     rng = random.Random(0)
@@ -74,21 +71,22 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
         began = time.time()
         time.sleep(rng.uniform(0, 1.2))
         if process.poll() is not None:  # it finished first: begin again
-            assert process.returncode == 0, process.stderr.read()
+            ended = process.wait()
+            assert ended.code == 0, ended.stderr
             assert files_of(out) == uninterrupted
             process = start(out, "--overwrite")
             wait_for_rows(out, process, set())
             began = time.time()
             time.sleep(rng.uniform(0, 1.2))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         kills += 1
         records = [p.stat().st_mtime for p in staging_path(out).glob("window-*/progress.json")]
         lost.append(time.time() - max([began, *records]))
         if out.exists():
             assert [problem for problem in verify(out) if problem] == []
-    process = start(out)
-    assert process.wait() == 0, process.stderr.read()
+    ended = start(out).wait()
+    assert ended.code == 0, ended.stderr
     assert files_of(out) == uninterrupted
     assert sorted(p.name for p in tmp_path.iterdir()) == ["demo.zarr"]
     with capsys.disabled():
@@ -97,64 +95,59 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_harvest_stopped_by_a_signal_is_continued_to_the_same_store(
-    tmp_path: Path, uninterrupted: dict[Path, bytes], number: int, code: int
+    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes], number: int, code: int
 ) -> None:
     out = tmp_path / "demo.zarr"
     process = start(out, sync=60)
     wait_for_rows(out, process, set())
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode == code
-    assert "the same command continues" in errors
-    assert "Traceback" not in errors
+    process.kill(number)
+    stopped = process.wait()
+    assert stopped.code == code
+    assert "the same command continues" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
     assert list(staging_path(out).glob("window-*/progress.json"))  # nothing that was done is lost
-    process = start(out)
-    assert process.wait() == 0, process.stderr.read()
+    ended = start(out).wait()
+    assert ended.code == 0, ended.stderr
     assert files_of(out) == uninterrupted
 
 
-def test_two_workers_fill_one_store_to_the_same_bytes(tmp_path: Path, uninterrupted: dict[Path, bytes]) -> None:
+def test_two_workers_fill_one_store_to_the_same_bytes(
+    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes]
+) -> None:
     out = tmp_path / "demo.zarr"
-    workers = []
-    for rank in range(2):
-        environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
-        arguments = ["--model", "demo", "--tokens", TOKENS, "--out", str(out), "--device", "cpu"]
-        command = [sys.executable, "-c", PROGRAM.format(sync=0.5), *arguments]
-        workers.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for worker in workers:
-        _, errors = worker.communicate(timeout=300)
-        assert worker.returncode == 0, errors
+    environments = [{"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0"} for rank in range(2)]
+    for worker in [start(out, environment=environment) for environment in environments]:
+        ended = worker.wait()
+        assert ended.code == 0, ended.stderr
     assert files_of(out) == uninterrupted
 
 
-def test_second_harvest_into_a_store_in_use_is_refused(tmp_path: Path) -> None:
+def test_second_harvest_into_a_store_in_use_is_refused(start: Start, tmp_path: Path) -> None:
     out = tmp_path / "demo.zarr"
     first = start(out)
     wait_for_rows(out, first, set())
-    first.send_signal(signal.SIGSTOP)  # else it might be done before the second has imported its libraries
-    second = start(out)
-    _, errors = second.communicate()
+    first.kill(signal.SIGSTOP)  # else it might be done before the second begins
+    second = start(out).wait()
     first.kill()
     first.wait()
-    assert second.returncode == 2
-    assert "another process is writing there (process " in errors
+    assert second.code == 2
+    assert "another process is writing there (process " in second.stderr
 
 
 def test_bit_flipped_between_stop_and_restart_makes_its_window_be_harvested_again(
-    tmp_path: Path, uninterrupted: dict[Path, bytes]
+    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes]
 ) -> None:
     out = tmp_path / "demo.zarr"
     process = start(out, sync=60)
     wait_for_rows(out, process, set())
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
+    process.kill(signal.SIGTERM)
+    process.wait()
     (folder,) = staging_path(out).glob("window-*")
     file = max(folder.glob("*.hook_mlp_out.*"))
     data = bytearray(file.read_bytes())
     data[0] ^= 1
     file.write_bytes(data)
-    process = start(out)
-    _, errors = process.communicate()
-    assert process.returncode == 0
-    assert f"{file} is damaged: its rows are not those that were written; window 0 is harvested again" in errors
+    ended = start(out).wait()
+    assert ended.code == 0
+    assert f"{file} is damaged: its rows are not those that were written; window 0 is harvested again" in ended.stderr
     assert files_of(out) == uninterrupted

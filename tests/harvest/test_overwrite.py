@@ -19,7 +19,7 @@ from data.store.writing.lifecycle import staging_path
 from data.system.lock import locked
 from harvest.pipeline import Pipeline
 from harvest.worker import Worker, wait_for, worker_lock
-from tests.killing import Killed, kill_at
+from tests.helpers.killing import Killed, kill_at
 
 SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layers", "0", "--device", "cpu")
 

@@ -36,10 +36,13 @@ CPU = torch.device("cpu")
 
 
 def captured(model, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-    found = {}
-    model.capture(tokens, lambda name, value: found.update({name: value.clone()}))
-    assert list(found) == sorted(found, key=list(found).index)
-    return found
+    """Return each hook's activation; every hook must come once."""
+    calls: list[tuple[str, torch.Tensor]] = []
+    model.capture(tokens, lambda name, value: calls.append((name, value.clone())))
+    names = [name for name, _ in calls]
+    assert len(names) == len(set(names))
+    assert set(names) == set(model.widths)
+    return dict(calls)
 
 
 def some_tokens(vocab_size: int, n: int = 24) -> torch.Tensor:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
-import subprocess
-import sys
 import threading
-from collections import defaultdict
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -28,101 +20,13 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from data import Store, open_store
 from harvest.demo import MODEL as DEMO
 from harvest.text.sources import THE_PILE
+from tests.helpers.hub import Hub, write_jsonl
+from tests.helpers.zygote import Ended, Zygote
 
 MODEL = "someone/tiny-gpt2"
 TEXTS = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(1200)]
 SIZES = ("--tokens", "20k", "--context-size", "32", "--device", "cpu")
-
-API = re.compile(r"/api/(models|datasets)/((?:[^/]+/)?[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.+))?)?")
-RESOLVE = re.compile(r"/(?:(datasets)/)?((?:[^/]+/)?[^/]+)/resolve/([^/]+)/(.+)")
-
-
-class Hub(ThreadingHTTPServer):
-    """What the libraries ask of the hub, answered from folders: one for each branch of a repository."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.repositories: dict[tuple[str, str], dict[str, tuple[str, Path]]] = defaultdict(dict)
-        self.requests: list[str] = []
-        self.breaks_at: str | None = None  # a path at which the connection ends without an answer
-
-    def add(self, kind: str, name: str, folder: Path, branch: str = "main") -> str:
-        """Serve a folder as a branch; returns its commit."""
-        commit = hashlib.sha1(f"{kind} {name} {branch}".encode()).hexdigest()
-        for revision in (branch, commit):
-            self.repositories[kind, name][revision] = commit, folder
-        return commit
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Hub
-
-    def do_GET(self) -> None:
-        path, query = unquote(urlsplit(self.path).path), urlsplit(self.path).query
-        if path == self.server.breaks_at:
-            self.close_connection = True
-        elif found := API.fullmatch(path):
-            kind, name, question, revision, below = found.groups()
-            deep = "recursive=true" in query
-            self.answer_from(kind, name, revision or "main", question or "revision", below or "", deep=deep)
-        elif found := RESOLVE.fullmatch(path):
-            kind, name, revision, below = found.groups("models")
-            self.answer_from(kind, name, revision, "resolve", below)
-        else:
-            self.answer(404)
-
-    do_HEAD = do_GET
-
-    def answer_from(
-        self, kind: str, name: str, revision: str, question: str, below: str, *, deep: bool = False
-    ) -> None:
-        if (kind, name) not in self.server.repositories:
-            return self.answer(404, error="RepoNotFound")
-        if revision not in self.server.repositories[kind, name]:
-            return self.answer(404, error="RevisionNotFound")
-        commit, folder = self.server.repositories[kind, name][revision]
-        if not (folder / below).exists():
-            return self.answer(404, error="EntryNotFound", commit=commit)
-        if question == "resolve":
-            return self.answer_file((folder / below).read_bytes(), commit)
-        if question == "revision":
-            names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-            return self.answer_json({"id": name, "sha": commit, "siblings": [{"rfilename": n} for n in names]})
-        self.answer_json([describe(p, folder) for p in sorted((folder / below).glob("**/*" if deep else "*"))])
-
-    def answer_file(self, content: bytes, commit: str) -> None:
-        headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "Accept-Ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not asked:
-            return self.answer(200, content, headers, commit=commit)
-        first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
-        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-        self.answer(206, content[first : last + 1], headers, commit=commit)
-
-    def answer_json(self, value: Any) -> None:
-        self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def answer(
-        self, status: int, body: bytes = b"", more: dict[str, str] | None = None, *, error: str = "", commit: str = ""
-    ) -> None:
-        self.send_response(status)
-        ours = {"Content-Length": str(len(body)), "X-Error-Code": error, "X-Repo-Commit": commit}
-        for name, value in {**ours, **(more or {})}.items():
-            if value:
-                self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-
-
-def describe(path: Path, root: Path) -> dict[str, Any]:
-    """An entry of a repository's tree."""
-    entry = {"path": path.relative_to(root).as_posix(), "oid": hashlib.sha1(bytes(path)).hexdigest()}
-    return entry | ({"type": "directory"} if path.is_dir() else {"type": "file", "size": path.stat().st_size})
+WITHOUT_THE_HUB = ("torch", "pandas", "pyarrow.parquet", "zarr", "tokenizers", "safetensors.torch")
 
 
 def make_model(folder: Path, seed: int) -> Path:
@@ -132,12 +36,6 @@ def make_model(folder: Path, seed: int) -> Path:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(DEMO / name, folder)
     return folder
-
-
-def write_jsonl(path: Path, texts: list[str]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -167,22 +65,32 @@ def hub(folder: Path) -> Iterator[Hub]:
         server.shutdown()
 
 
-def harvest(hub: Hub, folder: Path, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with the hub's address, which its libraries read as they are imported, and a cache of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    ours = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(folder / "home")}
-    switches = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
-    return subprocess.run(
-        [sys.executable, "-m", "harvest", *map(str, arguments), *SIZES],
-        env={**clean, **ours, **switches, **more}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+Harvest = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
-def first(hub: Hub, folder: Path) -> Store:
+def harvest() -> Iterator[Harvest]:
+    """Run the command with a hub's address, and a cache in `folder`.
+
+    The hub's libraries read both from the environment as they are imported, so the zygote must not have them.
+    """
+
+    def run(hub: Hub, folder: Path, *arguments: str | Path, **more: str) -> Ended:
+        removed = {name: None for name in os.environ if name.startswith(("HF_", "TRANSFORMERS_"))}
+        ours = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(folder / "home")}
+        switches = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
+        environment = {**removed, **ours, **switches, **more}
+        return warm.run("harvest", *arguments, *SIZES, folder=folder, environment=environment)
+
+    with Zygote(WITHOUT_THE_HUB, keep_imports=False) as warm:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def first(harvest: Harvest, hub: Hub, folder: Path) -> Store:
     """The hub's model on the hub's texts, both at `main`."""
     done = harvest(hub, folder, "--model", MODEL, "--dataset", "someone/texts", "--out", folder / "first.zarr")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     return open_store(folder / "first.zarr")
 
 
@@ -207,14 +115,16 @@ def test_a_hub_model_and_a_streamed_hub_dataset_are_harvested(hub: Hub, folder: 
     assert not list((folder / "home").rglob("*.jsonl")), "the dataset was downloaded, not streamed"
 
 
-def test_model_files_are_all_loaded_at_the_given_revision(hub: Hub, folder: Path, first: Store) -> None:
+def test_model_files_are_all_loaded_at_the_given_revision(
+    harvest: Harvest, hub: Hub, folder: Path, first: Store
+) -> None:
     hub.requests.clear()
     hook = ("--hook", "mlp.hook_post", "--layers", "1")  # through TransformerLens, which loads a tokenizer of its own
     out, other = folder / "other.zarr", hub.repositories["models", MODEL]["other"][0]
     done = harvest(
         hub, folder, "--model", MODEL, "--revision", "other", "--dataset", "someone/columns", "--out", out, *hook
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     store = open_store(out)
     assert_holds_the_texts(store)
     assert store.provenance["model"]["sha256"] != first.provenance["model"]["sha256"]
@@ -224,13 +134,15 @@ def test_model_files_are_all_loaded_at_the_given_revision(hub: Hub, folder: Path
 
 
 @pytest.mark.parametrize("switches", [{"HF_HUB_OFFLINE": "1"}, {}], ids=["told so", "not told"])
-def test_harvest_works_offline_from_a_prepared_cache(folder: Path, first: Store, switches: dict[str, str]) -> None:
+def test_harvest_works_offline_from_a_prepared_cache(
+    harvest: Harvest, folder: Path, first: Store, switches: dict[str, str]
+) -> None:
     texts = write_jsonl(folder / "local.jsonl", TEXTS)
     with Hub() as closed:
         pass
     out = folder / f"offline-{len(switches)}.zarr"
     done = harvest(closed, folder, "--model", MODEL, "--dataset", texts, "--out", out, **switches)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "Retry" not in done.stderr
     store = open_store(out)
     assert_holds_the_texts(store)
@@ -246,24 +158,24 @@ def test_harvest_works_offline_from_a_prepared_cache(folder: Path, first: Store,
     ids=["not told", "told so"],
 )
 def test_missing_network_is_reported_without_retries(
-    option: str, switches: dict[str, str], reason: str, remedy: str, tmp_path: Path
+    harvest: Harvest, option: str, switches: dict[str, str], reason: str, remedy: str, tmp_path: Path
 ) -> None:
     with Hub() as closed:
         pass
     names = {"--model": "demo", "--dataset": "demo", option: "someone/unknown"}
     done = harvest(closed, tmp_path, *(word for pair in names.items() for word in pair), "--out", tmp_path / "s.zarr",
                    **switches)  # fmt: skip
-    assert done.returncode == 2
+    assert done.code == 2
     says = f"Error: {option} someone/unknown: {reason}, and the {option[2:]} is not in the hub's cache; {remedy}, or "
     assert done.stderr.splitlines()[-1].startswith(says)
     assert "Retry" not in done.stderr
 
 
-def test_unwritable_hub_cache_is_named(hub: Hub, tmp_path: Path) -> None:
+def test_unwritable_hub_cache_is_named(harvest: Harvest, hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out, cache = tmp_path / "s.zarr", tmp_path / "file" / "hub"
     done = harvest(hub, tmp_path, "--model", MODEL, "--dataset", "demo", "--out", out, HF_HOME=str(tmp_path / "file"))
-    assert done.returncode == 2
+    assert done.code == 2
     assert done.stderr.splitlines()[-1] == (
         f"Error: --model {MODEL}: in the hub's cache {cache}, {tmp_path / 'file'} is not a folder, and "
         "the model is not in the hub's cache; set HF_HOME to another folder, or give a local directory"
@@ -281,19 +193,27 @@ def test_unwritable_hub_cache_is_named(hub: Hub, tmp_path: Path) -> None:
     ids=["no such model", "no such dataset", "a dataset that is a program", "a connection that breaks"],
 )
 def test_missing_and_broken_hub_downloads_are_refused_with_one_sentence(
-    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str, breaks_at: str | None
+    harvest: Harvest,
+    hub: Hub,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    name: str,
+    breaks_at: str | None,
 ) -> None:
     monkeypatch.setattr(hub, "breaks_at", breaks_at)
     names = {"--model": "demo", "--dataset": "demo", option: name}
     out = folder / "none.zarr"
     done = harvest(hub, folder, *(word for pair in names.items() for word in pair), "--out", out)
     assert "Traceback" not in done.stderr
-    assert done.returncode == 2, done.stderr
+    assert done.code == 2, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith(f"Error: {option} {name}: ")]
     assert not out.exists()
 
 
-def test_the_default_dataset_is_harvested_from_its_compressed_train_split(hub: Hub, folder: Path) -> None:
+def test_the_default_dataset_is_harvested_from_its_compressed_train_split(
+    harvest: Harvest, hub: Hub, folder: Path
+) -> None:
     for split, texts in (("train", TEXTS), ("val", ["validation"]), ("test", ["test"])):
         path = folder / "pile" / split / "00.jsonl.zst"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -301,33 +221,33 @@ def test_the_default_dataset_is_harvested_from_its_compressed_train_split(hub: H
         path.write_bytes(zstandard.compress("".join(lines).encode()))
     hub.add("datasets", THE_PILE, folder / "pile")
     done = harvest(hub, folder, "--model", MODEL, "--out", folder / "pile.zarr", "--layers", "0")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     store = open_store(folder / "pile.zarr")
     assert_holds_the_texts(store)
     assert store.provenance["tokens"]["dataset"] == THE_PILE
 
 
-def test_nulls_and_bad_rows_of_a_hub_dataset_are_counted_and_named(hub: Hub, folder: Path) -> None:
+def test_nulls_and_bad_rows_of_a_hub_dataset_are_counted_and_named(harvest: Harvest, hub: Hub, folder: Path) -> None:
     rows = [None, *TEXTS[:700], None, 7]
     (folder / "rows").mkdir()
     (folder / "rows" / "train.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows))
     hub.add("datasets", "someone/rows", folder / "rows")
     arguments = ("--model", MODEL, "--dataset", "someone/rows", "--layers", "0", "--out", folder / "rows.zarr")
     done = harvest(hub, folder, *arguments)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert (done.code, "Traceback" in done.stderr) == (2, False), done.stderr
     assert "Error: --dataset someone/rows: " in done.stderr
     (folder / "rows" / "train.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in rows[:-1]))
     done = harvest(hub, folder, *arguments)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "null rows of the dataset, counted as empty documents: 2" in done.stderr
 
 
-def test_masked_token_ids_of_a_hub_dataset_are_left_out(hub: Hub, folder: Path) -> None:
+def test_masked_token_ids_of_a_hub_dataset_are_left_out(harvest: Harvest, hub: Hub, folder: Path) -> None:
     ids = [[5, 6, 7, 0]] * 3000
     (folder / "ids").mkdir()
     columns = {"labels": [[-100] * 4] * 3000, "attention_mask": [[1, 1, 1, 0]] * 3000, "input_ids": ids}
     pq.write_table(pa.table(columns), folder / "ids" / "train.parquet")
     hub.add("datasets", "someone/ids", folder / "ids")
     done = harvest(hub, folder, "--model", MODEL, "--dataset", "someone/ids", "--out", folder / "ids.zarr")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert set(np.unique(open_store(folder / "ids.zarr").tokens()).tolist()) == {5, 6, 7}

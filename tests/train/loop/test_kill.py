@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
-from safetensors.torch import load_file
 
+from tests.helpers.zygote import Running, Zygote
 from train.cli import main
 from train.loop.trainer import Trainer
 from train.output.manifests import Manifests
+from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
 
 # Resampling, noise, validation and several epochs all happen within these steps; checkpoints come often.
@@ -29,13 +30,25 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def start(store: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "train", "--store", str(store), "--out", str(out), *SETTINGS, *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+class Uninterrupted(NamedTuple):
+    """A training that nothing disturbed; `restarted` and `noises` count restarted features and draws of noise."""
+
+    out: Path
+    restarted: int
+    noises: int
+
+
+def start(zygote: Zygote, store: Path, out: Path) -> Running:
+    return zygote.start("train", "--store", store, "--out", out, *SETTINGS, folder=out.parent)
+
+
+def finish(zygote: Zygote, store: Path, out: Path) -> None:
+    ended = start(zygote, store, out).wait()
+    assert ended.code == 0, ended.stderr
 
 
 def results(out: Path) -> dict[str, bytes]:
-    """All files but those of the clock."""
+    """Return the content of all files except those with times in them."""
     files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     return {name: content for name, content in files.items() if name not in ("timing.jsonl", "experiment.json")}
 
@@ -51,55 +64,63 @@ def store(make_store_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    process = start(store, out)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return out
+def uninterrupted(store: Path, command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+    out, counts = tmp_path_factory.mktemp("runs") / "whole", Counter[str]()
+    restart, noise_of = SAEStack.restart, NoiseSource.of
+
+    def counting_restart(self: SAEStack, index: int, features: Any, x: Any) -> None:
+        counts["restarted"] += len(features)
+        restart(self, index, features, x)
+
+    def counting_of(self: NoiseSource, *key: int) -> Any:
+        counts["noises"] += 1
+        return noise_of(self, *key)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SAEStack, "restart", counting_restart)
+        patched.setattr(NoiseSource, "of", counting_of)
+        done = command("train", "--store", store, "--out", out, *SETTINGS)
+    assert done.returncode == 0, done.stderr
+    return Uninterrupted(out, counts["restarted"], counts["noises"])
 
 
 def test_training_killed_at_random_steps_ends_with_the_same_files(
-    store: Path, uninterrupted: Path, tmp_path: Path
+    zygote: Zygote, store: Path, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
     while kills < 2:
         before = newest_checkpoint(out)
-        process = start(store, out)
+        process = start(zygote, store, out)
         while process.poll() is None and newest_checkpoint(out) == before:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.5))
         process.kill()
-        process.communicate()
-        kills += 1
-        if (out / "nsae" / "final").exists():  # it was faster than the kill: begin again
-            subprocess.run(["rm", "-r", str(out)], check=True)
-    process = start(store, out)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert results(out) == results(uninterrupted)
+        kills += process.wait().code == -signal.SIGKILL
+        if (out / "nsae" / "final").exists():  # it ended before the kill: begin again
+            shutil.rmtree(out)
+    finish(zygote, store, out)
+    assert results(out) == results(uninterrupted.out)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_training_stopped_by_a_signal_is_continued_to_the_same_files(
-    store: Path, uninterrupted: Path, tmp_path: Path, number: int, code: int
+    zygote: Zygote, store: Path, uninterrupted: Uninterrupted, tmp_path: Path, number: int, code: int
 ) -> None:
     out = tmp_path / "stopped"
-    process = start(store, out)
-    while not (out / "timing.jsonl").exists():
+    process = start(zygote, store, out)
+    while process.poll() is None and not (out / "timing.jsonl").exists():
         time.sleep(0.005)
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode == code, errors
-    assert "the same command continues" in errors
-    assert "Traceback" not in errors
-    process = start(store, out)
-    assert process.wait() == 0, process.stderr.read()
-    assert results(out) == results(uninterrupted)
+    process.kill(number)
+    stopped = process.wait()
+    assert stopped.code == code, stopped.stderr
+    assert "the same command continues" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    finish(zygote, store, out)
+    assert results(out) == results(uninterrupted.out)
 
 
 def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
-    store: Path, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, stops = tmp_path / "stopped", [threading.Event()]
 
@@ -125,11 +146,10 @@ def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
         if code:
             pending.append(Manifests(out / "checkpoints").names()[-1].partition("-")[2])
     assert pending == ["validation", "restart"]
-    assert results(out) == results(uninterrupted)
+    assert results(out) == results(uninterrupted.out)
 
 
-def test_resampling_and_noise_took_part(uninterrupted: Path) -> None:
-    """Else the tests above would show less than they say."""
-    state = load_file(uninterrupted / "nsae" / "final" / "state.safetensors")
-    assert (state["exp_avg.b_enc"] == 0).sum() < state["exp_avg.b_enc"].numel()
-    assert "since_resampling.current" in state
+def test_the_killed_training_restarts_features_and_draws_noise(uninterrupted: Uninterrupted) -> None:
+    """Otherwise the tests above would not cover them."""
+    assert uninterrupted.restarted > 0
+    assert uninterrupted.noises >= 12_000 // 64  # once per step at least

@@ -12,7 +12,7 @@ import pytest
 
 from analyze.runs.recorded import last_measures
 from analyze.runs.trained_run import find_runs
-from tests.killing import Killed, kill_at
+from tests.helpers.killing import Killed, kill_at
 from train.loop.trainer import Trainer
 from train.output.checked import DamagedRunError, read_checked, write_checked
 from train.output.load import load_sae

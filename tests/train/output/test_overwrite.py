@@ -11,7 +11,7 @@ import pytest
 
 from data.errors import InputError
 from data.system.lock import lock_path, locked
-from tests.killing import Killed, kill_at
+from tests.helpers.killing import Killed, kill_at
 from train.loop.trainer import Trainer
 
 SMALL = [

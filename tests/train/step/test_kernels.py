@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.step.test_sparse import D, M, stack, stepped
+from tests.helpers.steps import D, M, stack, stepped
 from train.optim.adam import StackAdam
 from train.sae import SAE, Gradients
 from train.step.encode import TorchEncoder, make_encoder

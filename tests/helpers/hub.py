@@ -1,0 +1,109 @@
+"""A server that answers the Hugging Face libraries as the hub does, from folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+API = re.compile(r"/api/(models|datasets)/((?:[^/]+/)?[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.+))?)?")
+RESOLVE = re.compile(r"/(?:(datasets)/)?((?:[^/]+/)?[^/]+)/resolve/([^/]+)/(.+)")
+
+
+class Hub(ThreadingHTTPServer):
+    """The hub on loopback: each branch of a repository is a folder."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.repositories: dict[tuple[str, str], dict[str, tuple[str, Path]]] = defaultdict(dict)
+        self.requests: list[str] = []
+        self.breaks_at: str | None = None  # a path at which the connection ends without an answer
+
+    def add(self, kind: str, name: str, folder: Path, branch: str = "main") -> str:
+        """Serve a folder as a branch; returns its commit."""
+        commit = hashlib.sha1(f"{kind} {name} {branch}".encode()).hexdigest()
+        for revision in (branch, commit):
+            self.repositories[kind, name][revision] = commit, folder
+        return commit
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Hub
+
+    def do_GET(self) -> None:
+        path, query = unquote(urlsplit(self.path).path), urlsplit(self.path).query
+        if path == self.server.breaks_at:
+            self.close_connection = True
+        elif found := API.fullmatch(path):
+            kind, name, question, revision, below = found.groups()
+            deep = "recursive=true" in query
+            self.answer_from(kind, name, revision or "main", question or "revision", below or "", deep=deep)
+        elif found := RESOLVE.fullmatch(path):
+            kind, name, revision, below = found.groups("models")
+            self.answer_from(kind, name, revision, "resolve", below)
+        else:
+            self.answer(404)
+
+    do_HEAD = do_GET
+
+    def answer_from(
+        self, kind: str, name: str, revision: str, question: str, below: str, *, deep: bool = False
+    ) -> None:
+        if (kind, name) not in self.server.repositories:
+            return self.answer(404, error="RepoNotFound")
+        if revision not in self.server.repositories[kind, name]:
+            return self.answer(404, error="RevisionNotFound")
+        commit, folder = self.server.repositories[kind, name][revision]
+        if not (folder / below).exists():
+            return self.answer(404, error="EntryNotFound", commit=commit)
+        if question == "resolve":
+            return self.answer_file((folder / below).read_bytes(), commit)
+        if question == "revision":
+            names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+            return self.answer_json({"id": name, "sha": commit, "siblings": [{"rfilename": n} for n in names]})
+        self.answer_json([describe(p, folder) for p in sorted((folder / below).glob("**/*" if deep else "*"))])
+
+    def answer_file(self, content: bytes, commit: str) -> None:
+        headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "Accept-Ranges": "bytes"}
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not asked:
+            return self.answer(200, content, headers, commit=commit)
+        first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        self.answer(206, content[first : last + 1], headers, commit=commit)
+
+    def answer_json(self, value: Any) -> None:
+        self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def answer(
+        self, status: int, body: bytes = b"", more: dict[str, str] | None = None, *, error: str = "", commit: str = ""
+    ) -> None:
+        self.send_response(status)
+        ours = {"Content-Length": str(len(body)), "X-Error-Code": error, "X-Repo-Commit": commit}
+        for name, value in {**ours, **(more or {})}.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+
+
+def describe(path: Path, root: Path) -> dict[str, Any]:
+    """An entry of a repository's tree."""
+    entry = {"path": path.relative_to(root).as_posix(), "oid": hashlib.sha1(bytes(path)).hexdigest()}
+    return entry | ({"type": "directory"} if path.is_dir() else {"type": "file", "size": path.stat().st_size})
+
+
+def write_jsonl(path: Path, texts: list[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return path
