@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.documents import DOCUMENTS, FENCE, INLINE, ROOT
+from tests.helpers.documents import DOCUMENTS, FENCE, INLINE, ROOT
 
 PACKAGES = "data|harvest|train|analyze|tests|benchmarks"
 PATH = re.compile(rf"(?:{PACKAGES}|docs)/[\w./*-]*\w")
