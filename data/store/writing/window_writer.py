@@ -141,19 +141,20 @@ class WindowWriter:
         Raises WindowDamagedError, after discarding the window, if its rows are not those that were written.
         """
         table = np.zeros((self.shards_per_chunk, len(self.schema.commit_columns)), dtype=np.int64)
-        found: list[dict[str, stats.NormStats]] = []
+        shard_stats: list[dict[str, stats.NormStats]] = []
         try:
             with ThreadPoolExecutor(transfers(self.store)) as pool:
-                for i, (line, parts) in enumerate(pool.map(lambda shard: self._seal_shard(*shard), self._shards())):
+                sealed_shards = pool.map(lambda shard: self._seal_shard(*shard), self._shards())
+                for i, (line, by_hook) in enumerate(sealed_shards):
                     table[i] = line
-                    found.append(parts)
+                    shard_stats.append(by_hook)
         except WindowDamagedError as error:
             raise self._discarded(error) from error
         for name in self.schema.per_shard_arrays:
             sync_directory(self.store / name)
         for hook in self.schema.hooks:
             for field in STATS_FIELDS:
-                values = np.stack([getattr(parts[hook], field) for parts in found])
+                values = np.stack([getattr(by_hook[hook], field) for by_hook in shard_stats])
                 padding = [(0, self.shards_per_chunk - len(values))] + [(0, 0)] * (values.ndim - 1)
                 self._write_small(stats_name(hook, field), np.pad(values, padding))
         self._write_small(COMMIT, table)
@@ -161,6 +162,7 @@ class WindowWriter:
 
     @property
     def shards_per_chunk(self) -> int:
+        """Lines per chunk of the commit table and the statistics, while the store is unfinished."""
         return min(self.schema.layout.shards_per_window, self.schema.layout.n_shards)
 
     def _array(self, name: str) -> ArrayFile:
@@ -184,18 +186,18 @@ class WindowWriter:
         position += schema.skip_positions
         first = position == 0
         checksums: dict[str, int] = {}
-        parts: dict[str, stats.NormStats] = {}
+        by_hook: dict[str, stats.NormStats] = {}
         for hook in schema.hooks:
-            parts[hook], sealed = self._seal_hook(hook, shard, first)
-            checksums |= sealed
+            by_hook[hook], hook_checksums = self._seal_hook(hook, shard, first)
+            checksums |= hook_checksums
         for name, values, dtype in ((CONTEXT, context, "<i4"), (POSITION, position, "<i4")):
             whole = np.full(schema.layout.rows_per_shard, -1, dtype=dtype)
             whole[: len(values)] = values
             checksums[name] = write_chunk(self._array(name).chunk_path(shard), whole, scratch=self.folder)
         for hook in schema.hooks:
-            checksums[stats_name(hook)] = checksum_of(*(getattr(parts[hook], field) for field in STATS_FIELDS))
+            checksums[stats_name(hook)] = checksum_of(*(getattr(by_hook[hook], field) for field in STATS_FIELDS))
         split = SPLITS.index(assignment.split)
-        return commit_line(schema, rows=len(rows), split=split, window=self.window, checksums=checksums), parts
+        return commit_line(schema, rows=len(rows), split=split, window=self.window, checksums=checksums), by_hook
 
     def _seal_hook(self, hook: str, shard: int, first: NDArray[np.bool_]) -> tuple[stats.NormStats, dict[str, int]]:
         """Seal one shard of one hook, reading it once; return its statistics and the checksums of its arrays."""
