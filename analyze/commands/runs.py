@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from analyze.commands.shared import (
     about,
     about_runs,
+    check_contexts,
     check_features,
     choose_hooks,
     command,
@@ -72,17 +73,16 @@ def measures_command(
     as_csv_: bool,
 ) -> None:
     """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
-    from analyze.measure import evaluate
-    from analyze.statistics.estimates import estimate_rows
+    from analyze.measure.evaluate import as_table, evaluate
 
     store, chosen = opened(path, paths, skip_damaged=skip_damaged)
-    fitted = chosen.runs
-    heldout = heldout_contexts(store, contexts)
-    estimates, fires = evaluate.measure_heldout(heldout, fitted, seed=seed, device=choose_device(device))
-    lines, features = estimate_rows(estimates, fitted), [line for one in fires for line in one.lines()]
-    facts = {**about(heldout), **about_runs(chosen), "measures": lines, "features": features}
-    rows = with_progress(lines, fitted)
-    show(facts, rows, evaluate.as_table(rows, features), as_json, as_csv_)
+    check_contexts(store, contexts, "contexts")
+    result = evaluate(store, chosen.runs, contexts=contexts, seed=seed, device=choose_device(device))
+    lines = [dict(vars(row)) for row in result.measures]
+    features = [line for activity in result.activity for line in activity.lines()]
+    facts = {**about(result.heldout), **about_runs(chosen), "measures": lines, "features": features}
+    rows = with_progress(lines, chosen.runs)
+    show(facts, rows, as_table(rows, features), as_json, as_csv_)
 
 
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")

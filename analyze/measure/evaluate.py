@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 
 import torch
 
@@ -12,12 +15,75 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.positions import subsets
 from analyze.measure.row_pass import SummedRows, sum_rows
 from analyze.measure.row_sums import RowSums
-from analyze.runs.trained_run import TrainedRun
+from analyze.runs.trained_run import TrainedRun, check_store, find_runs
 from analyze.statistics import bootstrap
-from analyze.statistics.estimates import Estimates, estimates_of_sae
+from analyze.statistics.estimates import Estimates, MeasureRow, estimates_of_sae, measure_rows
 from analyze.tables import Row, markdown, short, trained_on, with_interval
+from data.store.reader import Store, open_store
 from data.store.stats import Subset
 from train.measures import TRAINING, Sample, Shown, measures_on
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measures of SAEs on held-out rows.
+
+    measures: one row per SAE, noise setting, subset of positions and measure.
+    activity: per SAE and noise setting, how often each feature fired.
+    runs: the runs that were measured.
+    heldout: the held-out contexts that they were measured on.
+    """
+
+    measures: list[MeasureRow]
+    activity: list[FeatureActivity]
+    runs: Sequence[TrainedRun]
+    heldout: Heldout
+
+    def value(self, measure: str, run: str, hook: str, *, noise: bool = False, subset: str = Subset.ALL) -> MeasureRow:
+        """Return the row of one measure. Raises KeyError if it was not measured."""
+        sought = (measure, run, hook, noise, subset)
+        for row in self.measures:
+            if (row.measure, row.run, row.hook, row.noise, row.subset) == sought:
+                return row
+        raise KeyError(sought)
+
+
+def evaluate(
+    store: Store | str | PathLike[str], runs: Iterable[TrainedRun | str | PathLike[str]], *,
+    contexts: int | None = None, hooks: Sequence[str] = (), seed: int = 0, device: torch.device | str = "cpu",
+) -> Evaluation:  # fmt: skip
+    """Measure trained SAEs on a store's held-out rows: L0, explained variance, suppression and the other measures.
+
+        from analyze import evaluate
+        result = evaluate("data/demo.zarr", ["runs/demo"], contexts=50)
+        row = result.value("explained_variance", run="nsae_l1=5e-06", hook="blocks.2.hook_mlp_out")
+        row.value, row.low, row.high     # with its 95 % interval over documents
+        result.activity[0].all.live      # bool [d_sae]: which features of the first SAE fired
+
+    An SAE of an architecture with noise is measured with noise off and on. `train/measures.py` defines the measures.
+
+    Args:
+        store: The store that the SAEs were trained on.
+        runs: Folders of runs, or folders that contain runs.
+        contexts: How many held-out contexts to use, evenly spaced. Default: all.
+        hooks: Full names of the hooks to measure. Default: all.
+        seed: Seed of the resampling, and of the noise.
+        device: Where the SAEs run.
+
+    Raises:
+        InputError: A run was trained on another store, diverged, or has no checkpoint yet.
+        StoreError: The store has no held-out rows.
+        DamagedError: A file differs from its checksum.
+    """
+    opened = store if isinstance(store, Store) else open_store(str(store))
+    given = list(runs)
+    trained = [run for run in given if isinstance(run, TrainedRun)]
+    folders = [Path(run) for run in given if not isinstance(run, TrainedRun)]
+    trained += find_runs(folders)
+    check_store(trained, opened)
+    heldout = Heldout(opened, contexts)
+    estimates, activity = measure_heldout(heldout, trained, hooks=hooks, seed=seed, device=device)
+    return Evaluation(measure_rows(estimates, trained), activity, trained, heldout)
 
 
 def measure_heldout(

@@ -1,7 +1,4 @@
-"""Measured values with what resampling made of them, so that differences and ratios of them have paired intervals.
-
-Not here: how they are measured (evaluate.py, patching.py), resampling itself (bootstrap.py).
-"""
+"""Measured values with their bootstrap replicates, so differences and ratios of them have paired intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from analyze.tables import Row
 
 
 class Key(NamedTuple):
-    """What was measured: a run's SAE at a hook, with noise or without, on a subset of the positions."""
+    """What an estimate is of: a measure of a run's SAE at a hook, noise off or on, on a subset of the positions."""
 
     run: str
     hook: str
@@ -29,9 +26,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, and its replicates [resamples]: those of two estimates are paired where they have the same groups.
+    """A value and its replicates, float64 [resamples].
 
-    `groups` is of how many groups (documents, layers) the replicates are resamples; infinity of what is exact.
+    groups: count of the groups (documents, layers) that were resampled; infinite for an exact value.
+
+    Two estimates are paired if their replicates come from the same groups and seed.
     """
 
     value: float
@@ -40,6 +39,7 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The 95 % interval (low, high)."""
         return interval(self.replicates)
 
 
@@ -47,58 +47,82 @@ Estimates = dict[Key, Estimate]
 
 
 def estimates_of_sae(
-    values: Mapping[str, Float], replicates: Mapping[str, Float], key: tuple[str, str, bool, str], n_groups: int
+    values: Mapping[str, Float], replicates: Mapping[str, Float], sae: tuple[str, str, bool, str], n_groups: int
 ) -> Estimates:
-    """Estimates of several measures of one SAE: values [] and replicates [resamples] by name."""
-    return {Key(*key, name): Estimate(float(value), replicates[name], n_groups) for name, value in values.items()}
+    """Return the estimates of one SAE's measures.
+
+    values: [] by measure. replicates: [resamples] by measure. sae: run, hook, noise and subset.
+    """
+    return {Key(*sae, name): Estimate(float(value), replicates[name], n_groups) for name, value in values.items()}
 
 
 def fewest_groups(estimates: Sequence[Estimate]) -> float:
-    """Of the estimates that another one is made of."""
+    """Return the smallest count of groups; infinity for an empty list."""
     return min((estimate.groups for estimate in estimates), default=math.inf)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate | None:
-    """Their mean, resampled together: they must be paired. None of none."""
+    """Return the mean of paired estimates, replicate by replicate; None for an empty list."""
     if not estimates:
         return None
     replicates = np.mean([e.replicates for e in estimates], axis=0)
     return Estimate(float(np.mean([e.value for e in estimates])), replicates, fewest_groups(estimates))
 
 
-def difference(one: Estimate, other: Estimate) -> Estimate:
-    """one − other, paired."""
-    return Estimate(one.value - other.value, one.replicates - other.replicates, fewest_groups([one, other]))
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """Return first − second, of paired estimates."""
+    return Estimate(first.value - second.value, first.replicates - second.replicates, fewest_groups([first, second]))
 
 
-def ratio(one: Estimate, other: Estimate) -> Estimate:
-    """one / other, paired."""
-    return Estimate(one.value / other.value, one.replicates / other.replicates, fewest_groups([one, other]))
+def ratio(first: Estimate, second: Estimate) -> Estimate:
+    """Return first / second, of paired estimates."""
+    return Estimate(first.value / second.value, first.replicates / second.replicates, fewest_groups([first, second]))
 
 
-def log_ratio(one: Estimate, other: Estimate) -> Estimate:
-    """log(one / other), paired: what ratios are averaged as, so that twice and half come to nothing."""
+def log_ratio(first: Estimate, second: Estimate) -> Estimate:
+    """Return log(first / second), of paired estimates. Ratios are averaged as logarithms, so 2 and ½ cancel."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = ratio(one, other)
-        return Estimate(float(np.log(found.value)), np.log(found.replicates), found.groups)
+        quotient = ratio(first, second)
+        return Estimate(float(np.log(quotient.value)), np.log(quotient.replicates), quotient.groups)
 
 
 def excess(logarithm: Estimate) -> Estimate:
-    """A ratio less 1, of its logarithm."""
+    """Return a ratio minus 1, from the ratio's logarithm."""
     return Estimate(float(np.expm1(logarithm.value)), np.expm1(logarithm.replicates), logarithm.groups)
 
 
-def exact(value: float) -> Estimate:
-    """A count of everything there is, which resampling does not change."""
+def exact_estimate(value: float) -> Estimate:
+    """Return an estimate without sampling error, such as a count over a whole dictionary."""
     return Estimate(value, np.full(RESAMPLES, value))
 
 
-def estimate_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Row]:
-    """One line a value, for tables and files."""
+@dataclass(frozen=True)
+class MeasureRow:
+    """One value of a table of measures, with its 95 % interval from `low` to `high`."""
+
+    run: str
+    variant: str
+    hook: str
+    noise: bool
+    subset: str
+    measure: str
+    value: float
+    low: float
+    high: float
+
+
+def measure_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[MeasureRow]:
+    """Return one row per estimate."""
     variants = {run.name: run.variant for run in runs}
     return [
-        {"run": key.run, "variant": variants[key.run], "hook": key.hook, "noise": key.noise, "subset": key.subset,
-         "measure": key.measure, "value": estimate.value,
-         **dict(zip(("low", "high"), estimate.interval, strict=True))}
+        MeasureRow(
+            key.run, variants[key.run], key.hook, key.noise, key.subset, key.measure, estimate.value,
+            *estimate.interval,
+        )
         for key, estimate in estimates.items()
     ]  # fmt: skip
+
+
+def estimate_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Row]:
+    """Return the same rows as dictionaries, for JSON and CSV."""
+    return [dict(vars(row)) for row in measure_rows(estimates, runs)]

@@ -1,0 +1,37 @@
+"""The Python function `evaluate` gives the numbers of the command `analyze measures`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analyze import evaluate
+from data.errors import InputError
+
+HOOK = "blocks.1.hook_mlp_out"
+WIDTHS = {"blocks.0.hook_mlp_out": 16, HOOK: 16}
+
+
+def test_evaluate_gives_the_rows_of_analyze_measures(make_store, train_small, command) -> None:
+    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
+    runs = train_small(store, "--variant", "baseline,nsae")
+    done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    result = evaluate(str(store.path), [runs])
+    assert [vars(row) for row in result.measures] == json.loads(done.stdout)["measures"]
+    row = result.value("l0", run="nsae", hook=HOOK, noise=True)
+    assert (row.variant, row.subset) == ("nsae", "all")
+    assert row.low <= row.value <= row.high
+    assert result.activity[0].all.live.shape == (len(result.activity[0].all.count),)
+    with pytest.raises(KeyError):
+        result.value("l0", run="baseline", hook=HOOK, noise=True)
+    one_hook = evaluate(store, [runs / "baseline"], hooks=[HOOK])
+    assert {row.hook for row in one_hook.measures} == {HOOK}
+
+
+def test_evaluate_refuses_a_folder_without_runs(make_store, tmp_path: Path) -> None:
+    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
+    with pytest.raises(InputError, match="has no run"):
+        evaluate(store, [tmp_path])
