@@ -2,7 +2,7 @@
 
 The plain way runs four passes from the tokens for each run and layer: clean, zeroed, mean-ablated, reconstructed. Ours
 runs the clean pass once, the ablated ones once a layer, and each patched pass from behind its layer
-(analyze/measure/patched_model.py).
+(analyze/measure/patching/model.py).
 
 GPT-2 small's shape with random weights, 12 layers × 4 baselines of 768 → 12 288. Multiplications are counted by PyTorch
 at the matrix products of both; the time is that of both in turn, the plain way's on a part of its passes, scaled.
@@ -25,8 +25,9 @@ from _lm import make_model
 from _measure import report, summary
 from torch.utils.flop_counter import FlopCounterMode
 
-from analyze.measure.patched_model import ResumedModel, load_patchable
-from analyze.measure.patching import CLEAN, Patched, PatchSums, Reference
+from analyze.measure.patching.model import ResumedModel, load_patchable
+from analyze.measure.patching.passes import CLEAN, PatchSums, Reference
+from analyze.measure.patching.patch import PatchedHook
 from harvest.model.find import find_model
 from train import BaselineSAE
 
@@ -58,7 +59,7 @@ class Problem:
         reference = Reference(logits, self.tokens)
         sums.add(CLEAN, reference.compare(logits), group)
         for name in self.names:
-            patched = Patched(name, torch.zeros(D), [(_Named(i), sae) for i, sae in enumerate(self.saes)])
+            patched = PatchedHook(name, torch.zeros(D), [(_Named(i), sae) for i, sae in enumerate(self.saes)])
             for what, value, _ in patched.replacements(activations[name], 0):
                 sums.add(what, reference.compare(self.model.patched(name, value)), group)
 

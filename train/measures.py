@@ -2,7 +2,7 @@
 
 Training, analysis, figures, tables, the report and its documentation read it. To add a measure, add it to MEASURES. If
 its formula needs a new sum, add that where the rows are summed: train/sums.py for training and
-analyze/measure/row_sums.py for held-out rows; analyze/measure/patching.py sums over the language model's tokens.
+analyze/measure/row_sums.py for held-out rows; analyze/measure/patching/passes.py sums over the language model's tokens.
 
 In the formulas x is an activation, c its feature activations, x̂ its reconstruction, and μ the mean of the rows' x.
 """

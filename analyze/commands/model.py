@@ -54,7 +54,7 @@ def patch_command(
     seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
-    from analyze.measure import patching
+    from analyze.measure.patching import patch as patching
     from analyze.runs.trained_run import all_hooks
     from analyze.statistics.estimates import estimate_rows
 
@@ -107,7 +107,7 @@ def pareto_command(
     found = {pareto.HELD_OUT: measure_heldout(heldout, fitted, seed=seed, device=where)[0]}
     scope = {**about(heldout), **about_runs(chosen)}
     if lm is not None:
-        from analyze.measure import patching
+        from analyze.measure.patching import patch as patching
 
         scope["clean_positions"] = patching.clean_positions(store, keep_first=keep_first)
         found[pareto.PATCHED] = patching.patch(lm, heldout, fitted, seed=seed, keep_first=keep_first, device=where)

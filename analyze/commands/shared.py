@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from analyze.measure.heldout import Heldout
-    from analyze.measure.patched_model import PatchableModel
+    from analyze.measure.patching.model import PatchableModel
     from analyze.report.features.unembedding import Unembedding
     from analyze.runs.trained_run import TrainedRun
     from data.store.reader import Store
@@ -212,7 +212,7 @@ def load_unembedding(store: Store, model: str | None) -> Unembedding:
 
 
 def load_lm(store: Store, hooks: Sequence[str], model: str | None, device: torch.device) -> PatchableModel:
-    from analyze.measure.patched_model import load_for_store
+    from analyze.measure.patching.model import load_for_store
 
     return load_for_store(store, hooks, model=model, device=device)
 

@@ -1,10 +1,8 @@
-"""What a long measurement has so far, kept beside a report until that is written: the same command goes on from there.
+"""A cache of partial measurements next to the report, so an interrupted command resumes.
 
-A piece is a file, named by a hash of all that its numbers depend on: the measurement, the format of the pieces, the
-device, and the versions of the libraries that compute. A piece of another format, device or version is therefore never
-read. Nothing is pickled or unpickled.
-
-Not here: what is measured.
+The name of a file is a hash of everything that its numbers depend on: the measurement, the format of these files, the
+device, and the versions of PyTorch and NumPy. A file of another format, device or version is therefore never read.
+Nothing is pickled or unpickled.
 """
 
 from __future__ import annotations
@@ -27,34 +25,36 @@ from numpy.typing import NDArray
 
 from data.system.location import write_file
 
-FORMAT = 2  # to be raised when pieces, or the numbers in them, change for one and the same measurement
+FORMAT = 2  # raise it when the files, or the numbers in them, change for an unchanged key
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class MeasurementCache:
-    """Pieces in a folder; without one, nothing is kept."""
+    """Arrays by key, one file per key in `folder`; without a folder, nothing is saved."""
 
     folder: Path | None = None
 
-    def load(self, about: Any) -> dict[str, NDArray[Any]] | None:
-        """The arrays of a piece; None where there is none, or it is damaged."""
-        path = self._path(about)
+    def load(self, key: Any) -> dict[str, NDArray[Any]] | None:
+        """Return the arrays saved under a key; None if there are none, or their file is damaged."""
+        path = self._path(key)
         if path is None or not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as found:
-                return dict(found)
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
         except (ValueError, OSError, zipfile.BadZipFile):
             return None
 
-    def save(self, about: Any, arrays: Arrays) -> None:
-        """Keep a piece in place of the one there was; `about`, in JSON's types, is all that it depends on.
+    def save(self, key: Any, arrays: Arrays) -> None:
+        """Save arrays under a key, replacing earlier ones.
+
+        key: everything that the arrays depend on, in JSON's types.
 
         Raises ValueError for an array of objects, which could only be pickled.
         """
-        path = self._path(about)
+        path = self._path(key)
         if path is not None:
             file = io.BytesIO()
             with zipfile.ZipFile(file, "w") as archive:
@@ -64,20 +64,20 @@ class MeasurementCache:
             write_file(path, file.getvalue())
 
     def clear(self) -> None:
-        """Remove all pieces."""
+        """Remove all files."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _path(self, about: Any) -> Path | None:
+    def _path(self, key: Any) -> Path | None:
         if self.folder is None:
             return None
-        whole = [FORMAT, torch.__version__, np.__version__, about]
+        whole = [FORMAT, torch.__version__, np.__version__, key]
         name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
         return self.folder / f"{name}.npz"
 
 
 def device_identity(device: torch.device | str) -> list[str]:
-    """A device in JSON's types: its kind, and the GPU's name or the CPU's architecture."""
+    """Return a device in JSON's types: its kind, and the GPU's name or the CPU's architecture."""
     kind = torch.device(device).type
     return [kind, torch.cuda.get_device_name(device) if kind == "cuda" else platform.machine()]
 

@@ -1,7 +1,4 @@
-"""A run's dictionary at a hook as lines: figures of its directions, and the histograms of Figs. 12 to 14 of the post.
-
-Not here: the figures' arithmetic (dictionary.py).
-"""
+"""Summary statistics and histograms of one SAE's decoder directions (Figs. 12 to 14 of the post)."""
 
 from __future__ import annotations
 
@@ -16,32 +13,33 @@ from analyze.measure.firing import FeatureActivity
 from analyze.tables import Row, markdown, short, trained_on
 from data.store.reader import Store
 
-# 1, the norm of all of a baseline's features, is in the middle of a bin
+# The norm 1, which all features of a baseline have, is in the middle of a bin.
 NORM_EDGES = np.concatenate([[0.0], 2.0 ** (np.arange(-8, 12.25, 0.25) - 0.125)])
-NARROW = 0.2  # the post's footnote: the baseline's cosines lie mostly within ±0.2
+NARROW = 0.2  # by the post's footnote, most cosines of the baseline lie within ±0.2
 CLOSE = 0.9
-SMALL = 0.5  # the post's claim, whatever a correction's threshold is
+SMALL = 0.5  # of the post's claim; it does not follow --correction-norm
 
 
 @dataclass(frozen=True)
 class DictionarySummary:
-    """One line of figures, and one line for each bin of a histogram that has any."""
+    """The statistics of one SAE's dictionary, and one line per bin of its histograms that is not empty."""
 
     line: Row
     histograms: list[Row]
 
 
 def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thresholds) -> DictionarySummary:
-    """The dictionary of an SAE, live and dead features apart: live is what fired in the rows of `fires`.
+    """Summarize the dictionary of one SAE; `fires` says which features are live.
 
-    Norms are in the SAE's scale, and `over_input_norm` theirs in the store's scale over the layer's mean ‖x‖₂.
+    Norms are in the SAE's scale. Those "over the input norm" are in the store's scale, divided by the layer's mean
+    ‖x‖₂.
     """
     sae = fires.run.sae(fires.hook)
     W, live = sae.W_dec.detach(), fires.all.live
-    norms, found = W.norm(dim=1), kinds(W, live, thresholds)
+    norms, of_kind = W.norm(dim=1), kinds(W, live, thresholds)
     scale = float(sae.input_scale) / store.statistics(fires.hook).mean_norm()
     pillars = torch.zeros_like(live)
-    pillars[found.pillars] = True
+    pillars[of_kind.pillars] = True
     cosines, twin = cosine_histogram(W, live), nearest(W, live)[1][live, 0]
     middles = (COSINE_EDGES[1:] + COSINE_EDGES[:-1]) / 2
     about: Row = {"run": fires.run.name, "variant": fires.run.variant, "hook": fires.hook}
@@ -56,9 +54,9 @@ def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thres
         "pairs_above_0.9": float(cosines[middles > CLOSE].sum() / n_pairs),
         "nearest_cosine_median": _median(twin),
         "near_twin_share": float((twin > CLOSE).double().mean()) if live.any() else None,
-        "pillars": len(found.pillars), "corrections": len(found.corrections), "directions": len(found.directions),
-        **found.overlaps(),
-        "pillars_that_are_directions": _share(pillars, found.directions) if len(found.directions) else None,
+        "pillars": len(of_kind.pillars), "corrections": len(of_kind.corrections),
+        "directions": len(of_kind.directions), **of_kind.overlaps(),
+        "pillars_that_are_directions": _share(pillars, of_kind.directions) if len(of_kind.directions) else None,
     }  # fmt: skip
     histograms = [
         about | {"of": name, **bin_}
@@ -84,31 +82,32 @@ def _bins(edges: np.ndarray, counts: np.ndarray) -> list[Row]:
     ]
 
 
-def _share(of: torch.Tensor, features: torch.Tensor) -> float | None:
-    """The share of `of` bool [d_sae] that is among the features int64 [n]; None of none."""
-    return int(of[features].sum()) / int(of.sum()) if of.any() else None
+def _share(mask: torch.Tensor, features: torch.Tensor) -> float | None:
+    """Return the share of the true entries of `mask`, bool [d_sae], at the numbers int64 [n]; None without any."""
+    return int(mask[features].sum()) / int(mask.sum()) if mask.any() else None
 
 
 def _median(values: torch.Tensor) -> float | None:
     return float(values.nanmedian()) if len(values) else None
 
 
-SHOWN = {
-    "live": "live", "dead": "dead", "norm_median": "median norm", "norm_max": "largest", "small_norm_share": "< 0.5",
-    "pairs_within_0.2": "cosines in ±0.2", "nearest_cosine_median": "nearest", "corrections": "corrections",
-    "directions": "directions", "pillars and directions": "… and pillars",
+TITLES = {
+    "live": "live", "dead": "dead", "norm_median": "median norm", "norm_max": "largest norm",
+    "small_norm_share": "norm < 0.5",
+    "pairs_within_0.2": "cosines within ±0.2", "nearest_cosine_median": "nearest cosine", "corrections": "corrections",
+    "directions": "directions", "pillars and directions": "pillars and directions",
 }  # fmt: skip
 
 
 def as_table(lines: Sequence[Row]) -> str:
-    """Markdown: a row for each run and hook."""
+    """Return a Markdown table with a row per run and hook."""
     rows = [
         [
             line["hook"],
             line["run"],
             trained_on(line),
-            *(str(v) if isinstance(v := line[name], int) else short(v) for name in SHOWN),
+            *(str(v) if isinstance(v := line[name], int) else short(v) for name in TITLES),
         ]
         for line in sorted(lines, key=lambda line: [li["hook"] for li in lines].index(line["hook"]))
     ]
-    return markdown(["hook", "run", "trained on", *SHOWN.values()], rows)
+    return markdown(["hook", "run", "trained on", *TITLES.values()], rows)

@@ -15,9 +15,9 @@ from analyze.measure.dictionary_summary import DictionarySummary, summarize_dict
 from analyze.measure.evaluate import measure_heldout
 from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
-from analyze.measure.over_training import OverTraining, over_training
-from analyze.measure.patched_model import PatchableModel
-from analyze.measure.patching import patch
+from analyze.measure.patching.model import PatchableModel
+from analyze.measure.patching.over_training import OverTraining, over_training
+from analyze.measure.patching.patch import patch
 from analyze.measure.stability import pairs_differing_in_seed, stability
 from analyze.runs.families import FamilyPair, families, family_pairs, kind_of
 from analyze.runs.trained_run import TrainedRun, all_hooks

@@ -1,8 +1,6 @@
-"""How the norms of a store's activations are distributed, by layer: the post's Figs. 3 and 4, from a store alone.
+"""Distributions of the norms of a store's activations, by layer (Figs. 3 and 4 of the post).
 
-All is taken from the statistics that the store keeps (data/store/stats.py), so no row is read.
-
-Not here: drawing (figures.py).
+They come from the statistics in the store (data/store/stats.py), so no row is read.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class Norms:
-    """A split's statistics by hook."""
+    """The statistics of a split by hook, and the name of the model."""
 
     model: str
     by_hook: dict[str, stats.NormStats]
@@ -37,9 +35,9 @@ class Norms:
 
 
 def norm_lines(norms: Norms) -> list[Row]:
-    """One line for each hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
+    """Return one line per hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
 
-    Quantiles are read off a histogram of 8 bins per octave: see `norm_quantiles`.
+    Quantiles come from a histogram with 8 bins per octave (see `norm_quantiles`).
     """
     lines = []
     for hook, found in norms.by_hook.items():
@@ -55,7 +53,7 @@ def norm_lines(norms: Norms) -> list[Row]:
 
 
 def histogram_lines(norms: Norms) -> list[Row]:
-    """One line for each bin that has rows: the norms from `low` to `high`, and how many rows have them."""
+    """Return one line per bin that has rows: the count of rows whose norm is from `low` to `high`."""
     edges = np.concatenate([[0.0], stats.bin_edges(), [np.inf]])
     return [
         {"model": norms.model, "hook": hook, "subset": subset, "low": float(edges[i]), "high": float(edges[i + 1]),
@@ -68,12 +66,12 @@ def histogram_lines(norms: Norms) -> list[Row]:
 
 
 def norm_quantiles(found: stats.NormStats, subset: Subset, quantiles: Sequence[float]) -> Float:
-    """Quantiles of ‖x‖₂: float64, one for each of `quantiles`, rising with them; NaN without rows.
+    """Return quantiles of ‖x‖₂: float64 [quantiles], increasing; NaN without rows.
 
-    The histogram says how many norms are in each bin. Within a bin they are spread as in the log-normal distribution
-    that has the norms' exact mean and variance. The norms at position 0, which are often outliers, have one of their
-    own. The error is under 1 % for smooth distributions, and under that of the bin's middle (4.4 %) for those with a
-    jump or two peaks.
+    The histogram gives the count of norms per bin. Within a bin, norms are spread as in the log-normal distribution
+    with the norms' exact mean and variance. The norms at position 0, which are often outliers, have a log-normal of
+    their own. The error is under 1 % for smooth distributions, and under 4.4 %, the error of the bin's middle, for
+    distributions with a jump or two peaks.
     """
     whole, without_first = Subset.ALL.axis_index, Subset.WITHOUT_FIRST.axis_index
     rest = _Norms.of(found.histogram[without_first], found.norms[without_first])
@@ -85,29 +83,32 @@ def norm_quantiles(found: stats.NormStats, subset: Subset, quantiles: Sequence[f
     if not counts.sum():
         return np.full(len(quantiles), np.nan)
     used = np.flatnonzero(counts)
-    places = _places(used)
-    below = (np.cumsum(counts) - counts)[used, None] + sum(part.within(used, places) for part in parts)
-    return np.interp(np.asarray(quantiles) * counts.sum(), below.ravel(), places.ravel())
+    grid = _grid(used)
+    below = (np.cumsum(counts) - counts)[used, None] + sum(part.within(used, grid) for part in parts)
+    return np.interp(np.asarray(quantiles) * counts.sum(), below.ravel(), grid.ravel())
 
 
-PLACES = 65  # in each bin: 0.14 % apart
+GRID = 65  # norms per bin: 0.14 % apart
 
 
-def _places(bins: NDArray[np.int64]) -> Float:
-    """Norms from each bin's lower edge to its upper one, evenly in the logarithm: float64 [len(bins), PLACES].
+def _grid(bins: NDArray[np.int64]) -> Float:
+    """Return norms from each bin's lower to its upper edge, evenly spaced in the logarithm: float64 [bins, GRID].
 
-    The lowest bin (below 2^-16) starts at 0 and is even in the norm; the highest (2^20 and above) has no upper edge
-    and has its lower one for all.
+    In the lowest bin (below 2^-16) they are evenly spaced from 0. In the highest (2^20 and above), which has no upper
+    edge, all are its lower edge.
     """
     edges = stats.bin_edges()
     low, high = np.concatenate([[0.0], edges])[bins, None], np.append(edges, edges[-1])[bins, None]
-    share = np.linspace(0, 1, PLACES)
+    share = np.linspace(0, 1, GRID)
     return np.where(low > 0, np.maximum(low, edges[0]) * (high / np.maximum(low, edges[0])) ** share, high * share)
 
 
 @dataclass(frozen=True)
 class _Norms:
-    """counts: int64 [N_BINS]. centre, spread: mean and standard deviation of log ‖x‖₂, were it normal."""
+    """Norms with a log-normal distribution within each bin.
+
+    counts: int64 [N_BINS], the histogram. centre, spread: mean and standard deviation of the normal log ‖x‖₂.
+    """
 
     counts: NDArray[np.int64]
     centre: float
@@ -115,31 +116,31 @@ class _Norms:
 
     @classmethod
     def of(cls, counts: NDArray[np.int64], norms: Float) -> _Norms:
-        """norms: float64 [4], as in `stats.NormStats`."""
+        """Fit the log-normal. norms: float64 [4], as in `stats.NormStats`."""
         if not (norms[[stats.NORM_SUM, stats.NORM_SQUARE_SUM]] > 0).all():
             return cls(counts, 0.0, 1.0)  # no rows, or rows of zeros
         mean, mean_square = norms[[stats.NORM_SUM, stats.NORM_SQUARE_SUM]] / norms[stats.COUNT]
         variance = max(float(np.log(mean_square) - 2 * np.log(mean)), NARROWEST**2)
         return cls(counts, float(np.log(mean)) - variance / 2, variance**0.5)
 
-    def within(self, bins: NDArray[np.int64], places: Float) -> Float:
-        """How many norms of each bin are below each of its `places` [len(bins), PLACES]: float64, the same shape."""
+    def within(self, bins: NDArray[np.int64], grid: Float) -> Float:
+        """Return how many norms of each bin lie below each point of its `grid`: float64 [bins, GRID]."""
         with np.errstate(divide="ignore"):
-            z = (np.log(places) - self.centre) / self.spread
-        probability = ndtr(np.where(z[:, :1] > 0, -z, z))  # of the upper tail where the lower one is nearly 1
+            z = (np.log(grid) - self.centre) / self.spread
+        probability = ndtr(np.where(z[:, :1] > 0, -z, z))  # the upper tail, where the lower tail is nearly 1
         below = np.abs(probability - probability[:, :1])
         in_bin = below[:, -1:]
-        even = np.broadcast_to(np.linspace(0, 1, PLACES), places.shape)  # where the log-normal has next to nothing
+        even = np.broadcast_to(np.linspace(0, 1, GRID), grid.shape)  # used where the log-normal has almost no mass
         share = np.divide(below, in_bin, out=even.copy(), where=in_bin > RAREST)
         return np.asarray(self.counts[bins, None] * np.maximum.accumulate(share, axis=1))
 
 
-NARROWEST = 1e-5  # of a log-normal's standard deviation
-RAREST = 1e-12  # of a bin's probability: below that its shape means nothing
+NARROWEST = 1e-5  # smallest standard deviation of a log-normal
+RAREST = 1e-12  # a bin of smaller probability is taken as uniform
 
 
 def as_table(lines: Sequence[Row]) -> str:
-    """Markdown: a row for each hook, all positions and without position 0."""
+    """Return a Markdown table with a row per hook, for all positions and without position 0."""
     names = ("mean", "variance", *(f"q{round(100 * q):02}" for q in QUANTILES), "largest_entry")
     rows = [[li["model"], li["hook"], li["subset"], f"{li['rows']:,}", *(short(li[n]) for n in names)] for li in lines]
     heads = ["mean ‖x‖₂", "its variance", *names[2:-1], "largest |entry|"]

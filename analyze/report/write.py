@@ -24,8 +24,8 @@ from analyze.compare.theory import theory_lines
 from analyze.measure import dictionary_summary
 from analyze.measure.measurements import Measurements, Scope
 from analyze.measure.norms import Norms, norm_lines
-from analyze.measure.over_training import over_training_lines
-from analyze.measure.patching import clean_positions
+from analyze.measure.patching.over_training import over_training_lines
+from analyze.measure.patching.patch import clean_positions
 from analyze.report import html
 from analyze.report.figures.catalogue import draw
 from analyze.report.figures.style import as_png
@@ -191,7 +191,7 @@ def render(
         ],
         best_values=best_values(),
         thresholds=scope.thresholds,
-        dictionary=html.table(found["dictionary"], {"hook": "hook", "run": "run", **dictionary_summary.SHOWN}),
+        dictionary=html.table(found["dictionary"], {"hook": "hook", "run": "run", **dictionary_summary.TITLES}),
         stability=html.table(found["stability"], {key: key for key in (found["stability"] or [{}])[0]}),
         theory=html.table(found["theory"], {"step": "step", "run": "run", "hook": "hook", "value": "value"}),
         settings=html.table(found["runs"], RUN),

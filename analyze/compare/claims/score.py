@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from analyze.compare.claims.rule import Claim, ClaimHeader, count_by_layer, decide_above, decide_equivalent, join_notes
 from analyze.compare.pareto import compare_at_matched_l0, note_without_overlap
 from analyze.measure.measurements import Measurements
-from analyze.measure.over_training import std_over_snapshots
-from analyze.measure.patching import NEEDED
+from analyze.measure.patching.over_training import std_over_snapshots
+from analyze.measure.patching.patch import NEEDED
 from analyze.runs.families import FamilyPair
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Key, difference, mean_of

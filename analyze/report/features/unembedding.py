@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analyze.measure.patched_model import check_model, model_of_store
+from analyze.measure.patching.model import check_model, model_of_store
 from analyze.report.features.token_text import text_of_token
 from data.errors import InputError
 from data.store.reader import Store

@@ -16,7 +16,7 @@ from analyze.compare import pareto
 from analyze.compare.claims.l0_and_norm import fit_l0_to_norm
 from analyze.measure.measurements import Measurements
 from analyze.measure.norms import Norms, histogram_lines, norm_lines
-from analyze.measure.over_training import over_training_lines
+from analyze.measure.patching.over_training import over_training_lines
 from analyze.report.figures import activation, dictionary, layers
 from analyze.report.figures import norms as norms_figure
 from analyze.report.figures import pareto as pareto_figure

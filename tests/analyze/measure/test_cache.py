@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.measure import cache, patching, row_pass
+from analyze.measure import cache, row_pass
 from analyze.measure.cache import MeasurementCache
 from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
-from analyze.measure.patched_model import PatchableModel, load_for_store
-from analyze.measure.patching import patch
+from analyze.measure.patching import patch as patching
+from analyze.measure.patching.model import PatchableModel, load_for_store
+from analyze.measure.patching.patch import patch
 from analyze.runs.trained_run import all_hooks, find_runs
 from data import open_store
 
@@ -48,7 +49,7 @@ def test_interrupted_patching_continues_after_the_cached_contexts(
     model = load_for_store(store, all_hooks(runs), model="demo", device=torch.device("cpu"))
     heldout, cache = Heldout(store, 9), MeasurementCache(tmp_path / "kept")
     whole = patch(model, heldout, runs, contexts_at_once=2)
-    monkeypatch.setattr(patching, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(patching, "SAVE_SECONDS", 0.0)
     with pytest.raises(Interrupted):
         patch(Counting(model, stop_at=4), heldout, runs, contexts_at_once=2, cache=cache)
     again = Counting(model)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from analyze.measure.heldout import Heldout
-from analyze.measure.over_training import over_training, over_training_lines, std_over_snapshots
-from analyze.measure.patched_model import load_for_store
-from analyze.measure.patching import patch
+from analyze.measure.patching.model import load_for_store
+from analyze.measure.patching.over_training import over_training, over_training_lines, std_over_snapshots
+from analyze.measure.patching.patch import patch
 from analyze.runs.trained_run import all_hooks, find_runs
 from analyze.statistics.estimates import Estimate
 from data import open_store

@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analyze.measure.heldout import Heldout
-from analyze.measure.patched_model import ReplayedModel, ResumedModel, load_patchable
-from analyze.measure.patching import CLEAN, PatchSums, Reference, as_table, clean_positions, patch, patch_measures
+from analyze.measure.patching.model import ReplayedModel, ResumedModel, load_patchable
+from analyze.measure.patching.passes import CLEAN, PatchSums, Reference, patch_measures
+from analyze.measure.patching.patch import as_table, clean_positions, patch
 from analyze.runs.trained_run import find_runs
 from analyze.statistics.bootstrap import weights
 from data import open_store
@@ -152,8 +153,8 @@ def test_tallies_sum_positions_by_group() -> None:
     sums.add(CLEAN, terms, np.array([[0, 0, 2], [2, 2, 0]]), l0)
     sums.add(CLEAN, terms, np.array([[1, 1, 1], [1, 1, 1]]), l0)
     expected = np.concatenate([terms.reshape(-1, 4).numpy(), l0.reshape(-1, 1).numpy()], axis=1)
-    assert np.array_equal(sums.of[CLEAN][0], expected[[0, 1, 5]].sum(axis=0))
-    assert np.array_equal(sums.of[CLEAN][1], expected.sum(axis=0))
+    assert np.array_equal(sums.by_pass[CLEAN][0], expected[[0, 1, 5]].sum(axis=0))
+    assert np.array_equal(sums.by_pass[CLEAN][1], expected.sum(axis=0))
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
-"""What reconstructions cost the language model over the course of training, from the weights that runs kept (Fig. 10).
+"""Measures of patching over the course of training, from the runs' snapshots (Fig. 10 of the post).
 
-Snapshots of as many rows are patched together, on the same contexts as all others, so that everything is paired.
-
-Not here: patching (patching.py), when snapshots are taken (train/experiment.py).
+All snapshots use the same contexts, so their estimates are paired.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ import torch
 
 from analyze.measure.cache import NO_CACHE, MeasurementCache
 from analyze.measure.heldout import Heldout
-from analyze.measure.patched_model import PatchableModel
-from analyze.measure.patching import patch
+from analyze.measure.patching.model import PatchableModel
+from analyze.measure.patching.patch import patch
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Key, fewest_groups
 from analyze.tables import Row
@@ -28,33 +26,36 @@ def over_training(
     model: PatchableModel, heldout: Heldout, runs: Sequence[TrainedRun], *, seed: int = 0,
     keep_first: bool = False, device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
 ) -> OverTraining:  # fmt: skip
-    """Measure each SAE at each of its run's snapshots, NSAE with noise off and on; empty where there is none."""
+    """Patch with each snapshot of each SAE, NSAE with noise off and on; return the estimates over training.
+
+    Empty without snapshots. The arguments are those of `patch`.
+    """
     at_rows: dict[int, list[TrainedRun]] = {}
     for run in runs:
         for snapshot in run.snapshots():
             at_rows.setdefault(snapshot.trained, []).append(snapshot)
-    found: OverTraining = {}
+    over: OverTraining = {}
     shown = measures_on(Sample.PATCHED, Shown.SNAPSHOTS)
-    for rows, several in sorted(at_rows.items()):
-        patched = patch(model, heldout, several, seed=seed, keep_first=keep_first, device=device, cache=cache)
+    for rows, snapshots in sorted(at_rows.items()):
+        patched = patch(model, heldout, snapshots, seed=seed, keep_first=keep_first, device=device, cache=cache)
         for key, estimate in patched.items():
             if key.measure in shown:
-                found.setdefault(key, []).append((rows, estimate))
-    return found
+                over.setdefault(key, []).append((rows, estimate))
+    return over
 
 
-def over_training_lines(found: OverTraining) -> list[Row]:
-    """One line a point."""
+def over_training_lines(over: OverTraining) -> list[Row]:
+    """Return one line per SAE, noise setting, measure and snapshot."""
     return [
         {"run": key.run, "hook": key.hook, "noise": key.noise, "rows": rows, "measure": key.measure,
          "value": estimate.value, "low": estimate.interval[0], "high": estimate.interval[1]}
-        for key, points in found.items()
+        for key, points in over.items()
         for rows, estimate in points
     ]  # fmt: skip
 
 
 def std_over_snapshots(points: Sequence[tuple[int, Estimate]]) -> Estimate:
-    """How much a measure varies over the second half of its snapshots: their standard deviation."""
+    """Return the standard deviation of a measure over the second half of the snapshots."""
     later = [estimate for _, estimate in points[len(points) // 2 :]]
     replicates = np.stack([estimate.replicates for estimate in later]).std(axis=0)
     return Estimate(float(np.std([estimate.value for estimate in later])), replicates, fewest_groups(later))
