@@ -1,8 +1,8 @@
 """Training steps that benchmarks/train_step.py compares, all on the same inputs and parameters.
 
-Inputs are standard normal, encoder rows of unit norm, and the bias the quantile at which `l0` features fire; the
-learning rate is 0, so that they keep firing so. A baseline's step is: loss, all gradients, what the constraint removes,
-Adam, and the constraint.
+Inputs are standard normal, and encoder rows have unit norm. The bias is the quantile at which `l0` features fire; the
+learning rate is 0, so they go on firing as often. A baseline's step is: loss, all gradients, their projection, Adam,
+and the constraint.
 
     python benchmarks/_steps.py NAME --d-model 768 --d-sae 12288 --batch-size 4096 --l0 50
 """
@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 ALPHA = 1e-3
-STEPS_ON_GPU = 20  # between two looks at the clock, as a trainer does not wait for the GPU either
+STEPS_ON_GPU = 20  # per reading of the clock: a trainer does not wait for the GPU after each step
 Step = Callable[[], object]
 
 
 class Problem:
-    """Inputs x [batch, d_model] and parameters of the shape asked for; `compute` is what products are in."""
+    """Inputs x [batch, d_model], parameters, and the type that products are computed in (`compute`)."""
 
     def __init__(self, d_model: int, d_sae: int, batch: int, l0: float, device: str = "cpu") -> None:
         self.d_model, self.d_sae, self.batch, self.l0 = d_model, d_sae, batch, l0
@@ -37,7 +37,7 @@ class Problem:
         self.bias = float(torch.special.ndtri(torch.tensor(l0 / d_sae, dtype=torch.float64)))
 
     def parameters(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """W_enc, b_enc, W_dec, b_dec, as train/sae has them."""
+        """Return W_enc, b_enc, W_dec, b_dec in the shapes of train/sae."""
         b_enc, b_dec = (torch.full((n,), value, device=self.device) for n, value in
                         ((self.d_sae, self.bias), (self.d_model, 0.0)))  # fmt: skip
         return self.W.clone(), b_enc, self.W.clone(), b_dec
@@ -48,14 +48,14 @@ class Problem:
 
 
 def encode(p: Problem) -> Step:
-    """The encode product alone, into memory kept: the floor of any step that encodes all features."""
+    """Compute the encode product alone, into kept memory: the floor of any step that encodes all features."""
     W, b, x = (t.to(p.compute) for t in (*p.parameters()[:2], p.x))
     out = torch.empty(p.batch, p.d_sae, dtype=p.compute, device=p.device)
     return lambda: torch.addmm(b, x, W.T, out=out)
 
 
 def ours(p: Problem, variant: str = "baseline", max_sparse_density: float | None = None, n: int = 1) -> Step:
-    """A stack's step as the trainer takes it; of n SAEs if n > 1, one after another or stacked."""
+    """Take the steps of all stacks of n SAEs, as the trainer does."""
     from _experiment import storeless
 
     from data.system.allocator import keep_large_blocks
@@ -100,7 +100,7 @@ def ours(p: Problem, variant: str = "baseline", max_sparse_density: float | None
 
 
 def autograd(p: Problem, *, compiled: bool = False, n: int = 1) -> Step:
-    """Straight from the formulas, differentiated and optimized by PyTorch; n SAEs as one stack."""
+    """Compute the loss from the formulas; PyTorch differentiates and optimizes it. n SAEs are one stack."""
     W_enc, b_enc, W_dec, b_dec = parameters = [
         (t if n == 1 else t.expand(n, *t.shape).contiguous()).requires_grad_() for t in p.parameters()
     ]
@@ -137,7 +137,7 @@ def autograd(p: Problem, *, compiled: bool = False, n: int = 1) -> Step:
 
 
 def by_hand(p: Problem) -> Step:
-    """Dense gradients written out, in memory kept: the best dense step that plain PyTorch allows without compiling."""
+    """Write dense gradients out, in kept memory: the best dense step that plain PyTorch allows without compiling."""
     W_enc, b_enc, W_dec, b_dec = p.parameters()
     parameters = [torch.nn.Parameter(t) for t in (W_enc, b_enc, W_dec, b_dec)]
     for parameter in parameters:
@@ -154,18 +154,18 @@ def by_hand(p: Problem) -> Step:
     def step() -> None:
         W, V = cast(W_enc), cast(W_dec)
         torch.sub(p.x, b_dec, out=inner)
-        here = cast(inner)
-        torch.addmm(cast(b_enc), here, W.T, out=c)
+        inner_cast = cast(inner)
+        torch.addmm(cast(b_enc), inner_cast, W.T, out=c)
         c.clamp_(min=0)
         torch.mm(c, V, out=x_hat, **wide)
         x_hat.add_(b_dec)
         torch.sub(x_hat, p.x, out=outer)
         outer.mul_(2 / p.d_model / p.batch)
-        there = cast(outer)
-        torch.mm(c.T, there, out=g_W_dec, **wide)
-        torch.addmm(sparsity, there, V.T, out=g)
+        outer_cast = cast(outer)
+        torch.mm(c.T, outer_cast, out=g_W_dec, **wide)
+        torch.addmm(sparsity, outer_cast, V.T, out=g)
         torch.ops.aten.threshold_backward.grad_input(g, c, 0, grad_input=g)
-        torch.mm(g.T, here, out=g_W_enc, **wide)
+        torch.mm(g.T, inner_cast, out=g_W_enc, **wide)
         torch.sum(g, dim=0, dtype=torch.float32, out=g_b_enc)
         torch.sub(outer.sum(dim=0), g_b_enc @ W_enc, out=g_b_dec)
         parallel = (g_W_dec * W_dec).sum(dim=1) if wide else torch.einsum("fd,fd->f", g_W_dec, W_dec)
@@ -197,7 +197,7 @@ STEPS: dict[str, Callable[[Problem], Step]] = {
 
 
 def problem_of(parser: argparse.ArgumentParser) -> tuple[str, Problem]:
-    """The contestant's name and its problem, from the command line."""
+    """Read the contestant's name and its problem from the command line."""
     parser.add_argument("name")
     parser.add_argument("--d-model", type=int, required=True)
     parser.add_argument("--d-sae", type=int, required=True)

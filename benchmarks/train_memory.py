@@ -1,9 +1,9 @@
-"""What a training step keeps in memory, at the post's shape, over what it cannot do without.
+"""The memory of a training step at the post's shape, over the memory that it cannot do without.
 
     python benchmarks/train_memory.py [--out benchmarks/results/train_memory.json]
 
-Each case is a process of its own: anonymous memory (RssAnon) at its highest during some steps, less that before the
-SAEs are made, over parameters + gradients + two Adam moments + one stack's feature activations, float32.
+Each case is a process of its own. Measured is the peak of anonymous memory (RssAnon) during some steps, less its value
+before the SAEs are made, over parameters + gradients + two Adam moments + one stack's feature activations, float32.
 """
 
 from __future__ import annotations

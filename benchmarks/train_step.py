@@ -1,12 +1,12 @@
 """A training step of one baseline SAE, against its floor, against dense steps, and against other libraries.
 
     python benchmarks/train_step.py [--peers ENVIRONMENT/bin/python] [--out benchmarks/results/train_step.json]
-    python benchmarks/train_step.py --density       where steps on active pairs stop being the faster ones
+    python benchmarks/train_step.py --density       the density above which sparse steps are slower than dense ones
     python benchmarks/train_step.py --device cuda   in bfloat16 on a GPU, also twelve SAEs at a time
 
-All take turns (see _contest.py), on the same inputs and parameters (see _steps.py and peers/run.py). "over ours" is the
-median over the rounds of what a step took over what ours did in the same round, since a shared machine's speed drifts
-from round to round. benchmarks/peers says how to install the others.
+All take turns (see _contest.py), on the same inputs and parameters (see _steps.py and peers/run.py). A shared machine's
+speed drifts, so "over ours" is the median over rounds of a step's time divided by ours in the same round.
+benchmarks/peers says how to install the other libraries.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ON_GPU = (
     "ours, twelve, dense", "ours, twelve, sparse", "ours, twelve NSAEs", "compiled, twelve",
 )  # fmt: skip
 PEERS = ("SAELens", "dictionary_learning", "sparsify")
-PRODUCTS = 5  # of a dense step: encode, decode, and the gradients of c and of both weights
-SHARES = (0.005, 0.02, 0.06, 0.1)
+PRODUCTS = 5  # per dense step: encode, decode, and the gradients of c and of both weights
+DENSITIES = (0.005, 0.02, 0.06, 0.1)
 
 
 def command(python: str, script: Path, name: str, options: argparse.Namespace, l0: float | None = None) -> list[str]:
@@ -42,11 +42,11 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     commands = {name: command(sys.executable, HERE / "_steps.py", name, options) for name in names}
     if options.peers:
         commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in PEERS}
-    found = compete(commands, rounds=options.rounds, steps=options.steps)
-    rounds = {name: by_round(result["seconds"], options.steps) for name, result in found.items()}
+    results = compete(commands, rounds=options.rounds, steps=options.steps)
+    rounds = {name: by_round(result["seconds"], options.steps) for name, result in results.items()}
     rows = []
-    for name, result in found.items():
-        ratios = sorted(one / ours for one, ours in zip(rounds[name], rounds["ours"], strict=True))
+    for name, result in results.items():
+        ratios = sorted(theirs / ours for theirs, ours in zip(rounds[name], rounds["ours"], strict=True))
         times = summary([1000 * s for s in result["seconds"]])
         n, products = 12 if "twelve" in name else 1, 1 if name == "encode" else PRODUCTS
         flop = 2 * n * products * options.batch_size * options.d_model * options.d_sae
@@ -61,19 +61,19 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def by_round(seconds: list[float], steps: int) -> list[float]:
-    """A round's mean, of so many steps each."""
+    """Return the mean of each round of `steps` steps."""
     return [mean(seconds[begin : begin + steps]) for begin in range(0, len(seconds), steps)]
 
 
 def densities(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
-    for share in SHARES:
+    for density in DENSITIES:
         names = ("ours, sparse", "ours, dense")
-        l0 = share * options.d_sae
+        l0 = density * options.d_sae
         commands = {name: command(sys.executable, HERE / "_steps.py", name, options, l0) for name in names}
-        found = compete(commands, rounds=options.rounds, steps=options.steps)
-        sparse, dense = (1000 * median(found[name]["seconds"]) for name in names)
-        rows.append({"share active": share, "L0": l0, "on pairs, ms": sparse, "dense, ms": dense,
+        results = compete(commands, rounds=options.rounds, steps=options.steps)
+        sparse, dense = (1000 * median(results[name]["seconds"]) for name in names)
+        rows.append({"density": density, "L0": l0, "on pairs, ms": sparse, "dense, ms": dense,
                      "dense over pairs": dense / sparse})  # fmt: skip
     return rows
 

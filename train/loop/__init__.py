@@ -1,1 +1,12 @@
-"""The training loop: trainer, validation, memory plan, and the choice between sparse and dense steps."""
+"""The training loop, and what it does beside its steps:
+
+    memory_plan.py    which SAEs are stepped together, in blocks of how many rows
+    memory_needs.py   how many bytes that takes, and whether the machine has them
+    tune_density.py   at which density a sparse step is faster on this GPU
+    build.py          the stacks at their start, and the noise
+    trainer.py        the loop: batches to all stacks, and the tasks between two steps
+    evaluate.py       validation on the held-out split
+    resample.py       the restart of dead features
+
+train/step has the step itself.
+"""

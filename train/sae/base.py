@@ -10,8 +10,8 @@ writes W_d with features as columns; here a feature's direction is contiguous.)
 What an architecture states: the methods and class attributes of `SAE`, that is which pre-activations fire (`gate_`),
 the activation and its derivative, the start, the restart of a dead feature, and a constraint on the decoder's rows.
 
-What it cannot state yet: parameters beside the four, hyperparameters with an option of their own (`sigma` is the one
-there is), and another loss than β ‖c‖₁ + L2. A gradient reaches a feature only where it is active, and `activate` sees
+What it cannot state yet: parameters beside the four, hyperparameters with an option of their own (`sigma` is the
+only one), and another loss than β ‖c‖₁ + L2. A gradient reaches a feature only where it is active, and `activate` sees
 pre-activations without knowing whose they are. So JumpReLU's thresholds, Gated SAEs and an auxiliary loss need more.
 """
 

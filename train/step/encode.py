@@ -1,7 +1,7 @@
 """Encoding a block of rows: which features fire, and c in the form that the rest of the step computes with.
 
-`TorchEncoder` uses PyTorch's operations and serves every architecture. gpu/fused.py has one of GPU kernels for those
-that state a `fused_activation`. `make_encoder` chooses, once per stack.
+`TorchEncoder` uses PyTorch's operations and serves every architecture. `FusedEncoder` (gpu/fused.py) uses GPU kernels,
+for architectures that state a `fused_activation`. `make_encoder` chooses between them, once per stack.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Encoder(Protocol):
     def encode(self, weights: ComputeWeights, inner: Tensor, noise: BatchNoise | None, rows: slice) -> EncodedBlock:
         """Encode inner = x − b_dec [n, rows, d_model], in the compute dtype; `rows` are their numbers in the batch.
 
-        The result lies in the workspace: it holds until the next block is encoded.
+        The result lies in the workspace: it is valid until the next block is encoded.
         """
 
 

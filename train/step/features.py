@@ -1,4 +1,4 @@
-"""What the step asks of a block's features, whichever form they have.
+"""The interface between a step and a block's features, and the choice of their form: dense or sparse.
 
 After encoding, an inactive feature contributes nothing. So when few are active, the rest of the step uses only the
 active (row, feature) pairs (sparse.py), else whole matrices (dense.py). Both compute the same sums in another order, so

@@ -16,7 +16,7 @@ from data.permutation import seed_of
 SEED_BITS = (1 << 63) - 1  # PyTorch's generators take seeds up to this
 
 # The noise ε of one batch: a slice of its rows → standard normal [rows, d_sae]. A slice begins at a multiple of
-# `noise_rows` (StepWorkspace) and has at most that many rows. The tensor holds until another slice is asked for.
+# `noise_rows` (StepWorkspace) and has at most that many rows. The tensor is valid until the next call.
 BatchNoise = Callable[[slice], Tensor]
 
 

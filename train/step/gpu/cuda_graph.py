@@ -1,8 +1,8 @@
 """The gradients of a dense step, recorded once as a CUDA graph and then replayed.
 
-Launching the some sixty kernels of one SAE's step takes longer than the GPU needs to run them; a graph is launched as a
-whole. It reads and writes the memory that it was recorded with, so inputs are copied there. It serves only dense steps
-whose noise stays at one address: a sparse step waits for the number of active pairs, and is launched kernel by kernel.
+Launching the about sixty kernels of one SAE's step takes longer than running them; a graph is launched as a whole. It
+reads and writes the memory that it was recorded with, so inputs are copied there. It serves only dense steps whose
+noise stays at one address: a sparse step waits for the number of active pairs, and is launched kernel by kernel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Recording:
 
 
 class CudaGraphStep:
-    """`gradients` of one stack on a GPU, for inputs of one shape. A result holds until the next call.
+    """`gradients` of one stack on a GPU, for inputs of one shape. A result is valid until the next call.
 
     The noise must lie at the same address in each call, as that of a `NoiseSource` does.
     """
