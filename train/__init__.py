@@ -1,17 +1,20 @@
 """Stage two: train SAEs on a store (data/), without the language model. See `train --help`.
 
 from train import load_sae, train
+
+results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/demo")
+sae = load_sae(results[0].folder, layer=2)
 """
 
 from typing import TYPE_CHECKING
 
 from data.system.lazy import attributes
 
-__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "load_sae", "train"]
+__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "SAESource", "load_sae", "train"]
 
 if TYPE_CHECKING:
     from train.api import train
-    from train.output.load import load_sae
+    from train.output.load import SAESource, load_sae
     from train.output.results import RunResult
     from train.sae import NSAE, SAE, BaselineSAE
 
@@ -22,6 +25,7 @@ __getattr__ = attributes(
         "SAE": "train.sae",
         "BaselineSAE": "train.sae",
         "RunResult": "train.output.results",
+        "SAESource": "train.output.load",
         "load_sae": "train.output.load",
         "train": "train.api",
     },

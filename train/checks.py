@@ -39,7 +39,9 @@ def _check_rows(total: int, counts: RowCounts, n_rows: int | None) -> None:
             f"--batch-size {batch}: the store has {n_rows} training rows; give less, or harvest more tokens"
         )
     if total < batch:
-        raise InputError(f"--activations {total}: not one batch of {batch}; give more, or a smaller --batch-size")
+        raise InputError(
+            f"--activations {total}: is less than a batch of {batch}; give more, or a smaller --batch-size"
+        )
     if n_rows is not None and counts.resample_rows > n_rows:
         raise InputError(
             f"--resample-rows {counts.resample_rows:,}: the store has {n_rows:,} training rows; give at most that"
@@ -50,7 +52,7 @@ def _check_effects(options: Options, runs: Sequence[Run]) -> None:
     if not any(ARCHITECTURES[run.variant].uses_noise for run in runs):
         _check_no_effect(options, "without a run whose variant has noise (nsae)", "sigma", "eval_noise")
     if not any(run.l1_power for run in runs):
-        _check_no_effect(options, "where --l1-power is 0 for every run", "norm")
+        _check_no_effect(options, "if --l1-power is 0 for every run", "norm")
     if options.resample_interval is None:
         resampling = ("resample_window", "resample_threshold", "resample_at_most", "resample_rows")
         _check_no_effect(options, "without --resample-interval", *resampling)

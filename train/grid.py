@@ -25,7 +25,7 @@ def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     for name in names:
         for preset in POST if name == "post" else (name,):
             if preset not in POST:
-                raise InputError(f"--preset {name}: there is none of this name; give {', '.join(POST)} or post")
+                raise InputError(f"--preset {name}: there is no such preset; give {', '.join(POST)} or post")
             if preset in chosen:
                 raise InputError(f"--preset {','.join(names)}: names {preset} twice; name each once")
             chosen[preset] = table[preset]
@@ -50,7 +50,7 @@ def make_runs(named: Sequence[str], given: Mapping[str, Sequence[Any]]) -> tuple
         if not starts:
             raise InputError("--variant: give one or more of " + ", ".join(ARCHITECTURES) + ", or a --preset")
     elif "variant" in given:
-        raise InputError("--variant: a --preset has its variant already; give one of the two")
+        raise InputError("--variant: a --preset already has a variant; give only one of the two")
     others = [name for name in PER_RUN if name != "variant" and name in given]
     runs = []
     for label, fixed in starts:
@@ -63,7 +63,7 @@ def make_runs(named: Sequence[str], given: Mapping[str, Sequence[Any]]) -> tuple
             runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}))
     twice = next((run for run in runs if runs.count(run) > 1), None)
     if twice:
-        raise InputError(f"the run {twice.name} is asked for twice; give each value once")
+        raise InputError(f"the options make the run {twice.name} twice; give each value once")
     return tuple(runs)
 
 
@@ -77,7 +77,7 @@ def _short(value: Any) -> str:
 def _make_run(name: str, values: Mapping[str, Any]) -> Run:
     variant = values["variant"]
     if variant not in ARCHITECTURES:
-        raise InputError(f"--variant {variant}: there is none of this name; give {', '.join(ARCHITECTURES)}")
+        raise InputError(f"--variant {variant}: there is no such variant; give {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[variant]
     defaults = {
         "seed": 0, "input_scale": "none", "l1_power": architecture.l1_power, **first_preset(variant),

@@ -130,7 +130,7 @@ def check_value(name: str, value: Any) -> Any:
 
 
 def check_values(values: Mapping[str, Any]) -> Options:
-    """Return options from Python's values by name. Raises InputError, naming the option, for one that is refused."""
+    """Return options from Python's values by name. Raises InputError, naming the option, if a type refuses one."""
     checked: dict[str, Any] = {}
     for name, value in values.items():
         plain = _plain(value)

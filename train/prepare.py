@@ -118,7 +118,7 @@ def choose_hooks(store: Store, layers: Layers, hook: str | None) -> tuple[str, .
         if hook is None or name.endswith((f".hook_{hook}", f".{hook}")) or name == hook:
             by_layer.setdefault(-1 if (number := layer_of(name)) is None else number, []).append(name)
     if not by_layer:
-        raise InputError(f"--hook {hook}: the store has none of this name; it has {', '.join(store.hooks)}")
+        raise InputError(f"--hook {hook}: the store has no such hook; it has {', '.join(store.hooks)}")
     if any(len(names) > 1 for names in by_layer.values()):
         raise InputError(f"--hook: the store has several hooks per layer; name one of {', '.join(store.hooks)}")
     return tuple(by_layer[layer][0] for layer in layers.choose(by_layer, "the store"))

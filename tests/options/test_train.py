@@ -63,11 +63,11 @@ TABLE = Table(
                 "--store", "{other}", "--resume", "{runs}", alone=True, sentence="store (there: ",
             ),
         }),
-        "variant": several(text("--variant", "there is none of this name; give baseline, nsae"), "--variant", "nsae"),
+        "variant": several(text("--variant", "there is no such variant; give baseline, nsae"), "--variant", "nsae"),
         "preset": {
-            **text("--preset", "there is none of this name; give baseline_1"),
+            **text("--preset", "there is no such preset; give baseline_1"),
             Kind.EMPTY: refused("--preset", "", sentence="'' has an empty part"),
-            CONTRADICTION: refused("--preset", "post", sentence="a --preset has its variant already"),
+            CONTRADICTION: refused("--preset", "post", sentence="a --preset already has a variant"),
         },
         "l1": several(number("--l1", {HUGE: ("1e31", "at most 1e+30")}), "--l1", "1e-5"),
         "lr": several(number("--lr", {WRONG_KIND: ("1e-50", "--lr 1e-50: give a number")}), "--lr", "1e-3"),
@@ -83,7 +83,7 @@ TABLE = Table(
         ),
         "input_scale": several(choice("--input-scale"), "--input-scale", "none"),
         "layers": layers("the store"),
-        "hook": text("--hook", "the store has none of this name; it has blocks.0.hook_mlp_out"),
+        "hook": text("--hook", "the store has no such hook; it has blocks.0.hook_mlp_out"),
         "out": valued("--out", {
             WRONG_TYPE: ("s3://bucket/x", "is an address; give a local path"), Kind.EMPTY: ("", "the value is empty"),
             ZERO: ("0", None), NEGATIVE: ("-1", None), HUGE: (LONG, LONGER), NAN: ("nan", None),
@@ -96,16 +96,17 @@ TABLE = Table(
             CONTRADICTION: ("1e9", "of memory"),
         }),
         "activations": count("--activations", {
-            CONTRADICTION: ("10", "--activations 10: not one batch of 64; give more, or a smaller --batch-size"),
+            CONTRADICTION: ("10", "--activations 10: is less than a batch of 64; give more, or a smaller --batch-size"),
         }),
         "batch_size": count("--batch-size", {
-            HUGE: ("1M", "--batch-size 1000000: the store has"), CONTRADICTION: ("1025", "not one batch of 1025"),
+            HUGE: ("1M", "--batch-size 1000000: the store has"),
+            CONTRADICTION: ("1025", "is less than a batch of 1025"),
         }),
         "l2": choice("--l2"),
         "norm": choice("--norm", {
             CONTRADICTION: refused(
                 "--variant", "baseline", "--norm", "store",
-                sentence="--norm: has no effect where --l1-power is 0 for every run; leave it out",
+                sentence="--norm: has no effect if --l1-power is 0 for every run; leave it out",
             ),
         }),
         "no_decoder_bias": flag("--no-decoder-bias"),

@@ -41,7 +41,7 @@ def test_python_function_trains_the_same_weights_as_the_command(store, train_sma
 
 def test_python_values_are_refused_as_on_the_command_line(store, tmp_path: Path) -> None:
     for settings, sentence in (
-        ({"variant": "gated"}, "--variant gated: there is none of this name"),
+        ({"variant": "gated"}, "--variant gated: there is no such variant"),
         ({"variant": "nsae", "l1": -1.0}, "--l1: '-1.0' is not a number; give one that is greater than 0"),
         ({"variant": "nsae", "l1": [1e-5, 1e-5]}, "--l1: "),
         ({"variant": "nsae", "overwrite": "yes"}, "--overwrite: 'yes' is neither true nor false"),

@@ -105,7 +105,7 @@ def test_command_line_overrides_preset_and_variant_of_a_config_file(tmp_path: Pa
     assert run["name"] == "nsae"
     both = show("--config", toml(tmp_path, 'preset = "post"\nvariant = "nsae"\n'))
     assert both.exit_code == 2
-    assert "a --preset has its variant already" in both.stderr
+    assert "a --preset already has a variant" in both.stderr
 
 
 def with_checksum(text: str) -> bytes:

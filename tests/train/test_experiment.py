@@ -46,14 +46,14 @@ def test_preset_post_is_the_four_runs_of_table_a1() -> None:
 @pytest.mark.parametrize(
     ("named", "given", "message"),
     [
-        ((), {"variant": ("gated",)}, "--variant gated: there is none of this name"),
+        ((), {"variant": ("gated",)}, "--variant gated: there is no such variant"),
         ((), {}, "--variant: give one or more of baseline, nsae, or a --preset"),
-        (("post",), {"variant": ("nsae",)}, "a --preset has its variant already"),
-        (("normalised",), {}, "--preset normalised: there is none of this name"),
+        (("post",), {"variant": ("nsae",)}, "a --preset already has a variant"),
+        (("normalised",), {}, "--preset normalised: there is no such preset"),
         ((), {"variant": ("nsae",), "l1": (0.0,)}, "--l1 0: give a number greater than 0"),
         ((), {"variant": ("nsae",), "lr": (-1.0,)}, "--lr -1"),
         ((), {"variant": ("nsae",), "sigma": (-1.0,)}, "--sigma -1: the noise's standard deviation must be 0 or more"),
-        ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "asked for twice"),
+        ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "make the run nsae.* twice"),
     ],
 )
 def test_impossible_run_settings_are_refused_with_a_sentence(named, given, message: str) -> None:

@@ -1,1 +1,1 @@
-"""An experiment's files: run folders, checkpoints, metrics, and the SAEs loaded from them."""
+"""The files of an experiment: settings, records, checkpoints, results, and the SAEs loaded from them."""

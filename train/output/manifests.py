@@ -15,7 +15,7 @@ from train.output.checked import read_checked, write_checked
 
 CHECKPOINTS = "checkpoints"  # the folder of the manifests
 TASKS = ("restart", "count", "validation", "snapshot")  # tasks that may follow a step, in the order they run
-KEPT = 2  # the newest checkpoints that are kept: if the last one is damaged, the one before serves
+KEPT = 2  # checkpoints that are kept: if the newest is damaged, training continues from the one before
 
 
 @dataclass(frozen=True)

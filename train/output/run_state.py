@@ -45,11 +45,11 @@ class RunState:
             for name in self.places[0][0].adam.moments
         }
         counts, rows = {}, {}
-        for label, counted in self._counts().items():
+        for label, counters in self._counters().items():
             for part in ("current", "last"):
-                values = [getattr(c, part)[i] for c, (_, i) in zip(counted, self.places, strict=True)]
+                values = [getattr(counter, part)[i] for counter, (_, i) in zip(counters, self.places, strict=True)]
                 counts[f"{label}.{part}"] = _gather(values)
-            rows[label] = (counted[0].rows, counted[0].last_rows)
+            rows[label] = (counters[0].rows, counters[0].last_rows)
         return Checkpoint(self.sae_tensors(), {**moments, **counts}, CheckpointInfo(step, rows, metrics))
 
     def restore(self, checkpoint: Checkpoint, *, where: Path) -> None:
@@ -61,17 +61,18 @@ class RunState:
             for name, tensor in stack.adam.moments.items():
                 tensor[i].copy_(checkpoint.state[name][layer])
             stack.adam.set_step(checkpoint.info.step)
-        for label, counted in self._counts().items():
-            for layer, (c, (_, i)) in enumerate(zip(counted, self.places, strict=True)):
-                c.rows, c.last_rows = checkpoint.info.counted_rows[label]
+        for label, counters in self._counters().items():
+            for layer, (counter, (_, i)) in enumerate(zip(counters, self.places, strict=True)):
+                counter.rows, counter.last_rows = checkpoint.info.counted_rows[label]
                 for part in ("current", "last"):
-                    getattr(c, part)[i].copy_(checkpoint.state[f"{label}.{part}"][layer])
+                    getattr(counter, part)[i].copy_(checkpoint.state[f"{label}.{part}"][layer])
 
     def _check(self, checkpoint: Checkpoint, where: Path) -> None:
+        """Raise DamagedRunError if a tensor is missing, or has another shape or type."""
         stack = self.places[0][0]
         state = dict(stack.adam.moments)
-        for label, (counted, *_) in self._counts().items():
-            state |= {f"{label}.current": counted.current, f"{label}.last": counted.last}
+        for label, (counter, *_) in self._counters().items():
+            state |= {f"{label}.current": counter.current, f"{label}.last": counter.last}
         for file, tensors, expected in (
             (SAE_FILE, checkpoint.sae, stack.sae.tensors()),
             (STATE_FILE, checkpoint.state, state),
@@ -81,21 +82,22 @@ class RunState:
                 saved = tensors.get(name)
                 if saved is None or saved.shape != shape or saved.dtype != tensor.dtype:
                     raise DamagedRunError(f"{where / file} is damaged: {name} is not {tensor.dtype} {list(shape)}")
-        if checkpoint.info.counted_rows.keys() != self._counts().keys():
+        if checkpoint.info.counted_rows.keys() != self._counters().keys():
             raise DamagedRunError(f"{where / STATE_JSON} is damaged: it lacks the rows over which firing was counted")
 
-    def _counts(self) -> dict[str, list[FireCounts]]:
+    def _counters(self) -> dict[str, list[FireCounts]]:
+        """Return the firing counters of each layer's stack, by the label that checkpoints have for them."""
         stacks = [stack for stack, _ in self.places]
-        counts = {"fires": [stack.counts for stack in stacks]}
+        counters = {"fires": [stack.counts for stack in stacks]}
         since = [stack.counts_since_resampling for stack in stacks if stack.counts_since_resampling is not None]
-        return {**counts, "since_resampling": since} if since else counts
+        return {**counters, "since_resampling": since} if since else counters
 
 
 def run_states(runs: Sequence[Run], stacks: Sequence[SAEStack]) -> list[RunState]:
     """Find each run's SAEs in the stacks."""
-    where = {(m.run.name, m.layer): (stack, i) for stack in stacks for i, m in enumerate(stack.entries)}
-    n_layers = 1 + max(layer for _, layer in where)
-    return [RunState(run, tuple(where[run.name, layer] for layer in range(n_layers))) for run in runs]
+    places = {(entry.run.name, entry.layer): (stack, i) for stack in stacks for i, entry in enumerate(stack.entries)}
+    n_layers = 1 + max(layer for _, layer in places)
+    return [RunState(run, tuple(places[run.name, layer] for layer in range(n_layers))) for run in runs]
 
 
 def _gather(values: Sequence[Tensor]) -> Tensor:

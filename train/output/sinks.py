@@ -25,7 +25,7 @@ def check_logs(logs: Sequence[str]) -> None:
     """Raise InputError if one of the logs asked for does not exist, or its library is missing."""
     for log in logs:
         if log not in SINKS:
-            raise InputError(f"--log {log}: there is none of this name; give {' or '.join(SINKS)}")
+            raise InputError(f"--log {log}: there is no such log; give {' or '.join(SINKS)}")
         if find_spec(log) is None:
             raise InputError(f"--log {log}: its library is not installed; pip install {log}")
 
