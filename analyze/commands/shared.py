@@ -183,7 +183,7 @@ def check_features(store: Store, fitted: Sequence[TrainedRun], hooks: Sequence[s
     ctx = click.get_current_context()
     for run in fitted if is_given(ctx, name) else ():
         for hook in set(run.hooks) & set(hooks):
-            there = round(float(run.settings["expansion"]) * store.width(hook))
+            there = round(run.settings.experiment.expansion * store.width(hook))
             if most > there:
                 raise InputError(f"{flag_of(ctx, name)}: {run.name} has {there:,} features; give less")
 

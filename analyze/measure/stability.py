@@ -6,6 +6,7 @@ Not here: the matching (dictionary.py), which features are live (evaluate.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -15,22 +16,23 @@ from analyze.measure.firing import FeatureActivity
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row, markdown, short, trained_on
 from data.command.progress import Bar
+from train.output.settings import RunSettings
 
 ALIKE = (0.7, 0.9)  # cosines that count as the same feature, loosely and strictly
 
 
 def pairs_differing_in_seed(runs: Sequence[TrainedRun]) -> set[frozenset[str]]:
-    """Pairs of runs, by name, that differ in the seed alone."""
+    """Return the pairs of runs, by name, that differ only in their seeds."""
     return {
-        frozenset((one.name, other.name))
-        for one, other in combinations(runs, 2)
-        if all(one.settings["run"][key] == other.settings["run"][key] for key in _but_seed(one))
-        and all(one.settings[key] == other.settings[key] for key in one.settings if key not in ("run", "data_seed"))
+        frozenset((first.name, second.name))
+        for first, second in combinations(runs, 2)
+        if _without_seeds(first) == _without_seeds(second)
     }
 
 
-def _but_seed(run: TrainedRun) -> list[str]:
-    return [key for key in run.settings["run"] if key not in ("name", "seed")]
+def _without_seeds(run: TrainedRun) -> RunSettings:
+    experiment, own = run.settings.experiment, run.settings.run
+    return replace(run.settings, experiment=replace(experiment, data_seed=0, runs=(replace(own, name="", seed=0),)))
 
 
 def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None = None) -> list[Row]:

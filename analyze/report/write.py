@@ -84,7 +84,7 @@ def tables(measurements: Measurements, norms: Norms) -> dict[str, list[Row]]:
 
 def run_line(run: TrainedRun) -> Row:
     """What a run was trained with, in a line."""
-    settings = run.settings
+    settings = run.settings.to_json()
     facts = {**settings["run"], **settings["schedule"], **settings["objective"], **settings, **progress(run)}
     own = {key: facts[key] for key in RUN if key != "run"}
     return {"run": run.name, **own, "precision": settings["precision"], "finished": run.finished}
@@ -172,7 +172,7 @@ def render(
         left_out=notes(measurements.left_out),
         scope=f"Held-out split, {heldout.n_contexts:,} contexts.",
         scope_patched=f"{scope.patched.n_contexts:,} contexts of the held-out split, evenly spaced{over}{left}.",
-        l2=" or ".join(sorted({run.settings["objective"]["l2"] for run in runs})),
+        l2=" or ".join(sorted({run.settings.experiment.objective.l2 for run in runs})),
         measures=html.wide(
             measured,
             {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions"},
@@ -196,7 +196,7 @@ def render(
         theory=html.table(found["theory"], {"step": "step", "run": "run", "hook": "hook", "value": "value"}),
         settings=html.table(found["runs"], RUN),
         provenance=json_text(store.provenance),
-        run_settings=[(run.name, json_text(run.settings)) for run in runs],
+        run_settings=[(run.name, json_text(run.settings.to_json())) for run in runs],
         commands="\n".join([*commands(store, runs), command]),
     )
 
@@ -212,13 +212,13 @@ def _summary(overall: Sequence[Row]) -> str:
 
 
 def _seeds(runs: Sequence[TrainedRun]) -> str:
-    seeds = {run.settings["run"]["seed"] for run in runs}
+    seeds = {run.settings.run.seed for run in runs}
     return f"{len(seeds)} seeds." if len(seeds) > 1 else "One seed: how much training itself varies is not in them."
 
 
 def _subtitle(measurements: Measurements, scope: Scope) -> str:
     heldout, runs, store = scope.heldout, measurements.runs, scope.store
-    rows, seeds = store.n_rows("train"), {run.settings["run"]["seed"] for run in runs}
+    rows, seeds = store.n_rows("train"), {run.settings.run.seed for run in runs}
     totals = sorted({run.trained for run in runs})
     trained = " or ".join(f"{total:,} activations ({total / rows:.1f} epochs)" for total in totals)
     n_unfinished = sum(not run.finished for run in runs)
@@ -241,7 +241,7 @@ def _run_lines(measurements: Measurements) -> list[Row]:
 
     return [
         {"run": run.name, "family": family, "rows": how_far(run.trained, run.planned), "l1": run.l1,
-         "lr": run.settings["run"]["lr"], "layers": len(run.hooks), "l0": spread(run, "l0"),
+         "lr": run.settings.run.lr, "layers": len(run.hooks), "l0": spread(run, "l0"),
          "explained_variance": spread(run, "explained_variance")}
         for family, several in measurements.families.items()
         for run in sorted(several, key=lambda run: run.l1)

@@ -40,18 +40,18 @@ def families(runs: Runs) -> dict[str, list[TrainedRun]]:
 
 def _shared_settings(run: TrainedRun) -> Row:
     """Return every setting that the runs of a family have in common."""
-    settings = run.settings
-    own = {key: value for key, value in settings["run"].items() if key not in ("name", "variant", "l1", "seed")}
-    shared = {key: settings[key] for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}
-    return own | shared | dict(settings["objective"]) | dict(settings["schedule"])
+    experiment = run.settings.experiment
+    own = {key: value for key, value in vars(run.settings.run).items() if key not in ("name", "variant", "l1", "seed")}
+    shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}
+    return own | shared | vars(experiment.objective) | vars(experiment.schedule)
 
 
 def kind_of(run: TrainedRun) -> str:
     """Return the kind of the run's family."""
-    own = run.settings["run"]
+    own = run.settings.run
     if run.variant == "baseline":
-        return "baseline" if own["l1_power"] == 0 and own["input_scale"] == "none" else "control"
-    return "noiseless" if run.variant == "nsae" and own["sigma"] == 0 else run.variant
+        return "baseline" if own.l1_power == 0 and own.input_scale == "none" else "control"
+    return "noiseless" if run.variant == "nsae" and own.sigma == 0 else run.variant
 
 
 @dataclass(frozen=True)

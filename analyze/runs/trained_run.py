@@ -15,10 +15,9 @@ import torch
 
 from data.errors import InputError
 from data.store.reader import Store
-from train.loss import Objective
 from train.output.load import load_sae
 from train.output.run_folder import SAE_FILE, RunFolder, read_info
-from train.output.settings import Failure, read_failure, read_run_settings
+from train.output.settings import Failure, RunSettings, read_failure, read_run_settings
 from train.sae import ARCHITECTURES, SAE
 
 
@@ -28,38 +27,37 @@ class TrainedRun:
 
     name: str
     folder: RunFolder
-    settings: dict[str, Any]  # of run.json
+    settings: RunSettings
     weights: Path | None = None  # sae.safetensors: the final ones, else the last checkpoint's; None: not saved yet
     trained: int = 0  # rows (activations) that these weights have been trained on
     failure: Failure | None = None  # the run diverged
 
     @property
     def hooks(self) -> list[str]:
-        return list(self.settings["hooks"])
+        return list(self.settings.experiment.hooks)
 
     @property
     def variant(self) -> str:
-        return str(self.settings["run"]["variant"])
+        return self.settings.run.variant
 
     @property
     def l1(self) -> float:
         """α."""
-        return float(self.settings["run"]["l1"])
+        return self.settings.run.l1
 
     @property
     def noises(self) -> tuple[bool, ...]:
         """What it is measured with: noise off, and on where it was trained with some."""
-        run = self.settings["run"]
-        return (False, True) if ARCHITECTURES[run["variant"]].uses_noise and run["sigma"] else (False,)
+        noisy = ARCHITECTURES[self.variant].uses_noise and self.settings.run.sigma
+        return (False, True) if noisy else (False,)
 
     def l2_weight(self, d_model: int) -> float:
-        return Objective(**self.settings["objective"]).l2_weight(d_model)
+        return self.settings.experiment.objective.l2_weight(d_model)
 
     @property
     def planned(self) -> int:
         """Rows (activations) of the whole training: whole batches of --activations."""
-        size = int(self.settings["batch_size"])
-        return int(self.settings["schedule"]["total"]) // size * size
+        return self.settings.experiment.n_steps * self.settings.experiment.batch_size
 
     @property
     def finished(self) -> bool:
@@ -83,11 +81,11 @@ class TrainedRun:
         """What its measures depend on, in JSON's types: settings, and the file of its weights with its checksum."""
         file = self._weights_file()
         recorded = asdict(read_info(file.parent).files[SAE_FILE])
-        return [self.name, self.settings, self.trained, recorded, file.stat().st_mtime_ns]
+        return [self.name, self.settings.to_json(), self.trained, recorded, file.stat().st_mtime_ns]
 
     def snapshots(self) -> list[TrainedRun]:
         """The run as it was over the course of training, from its earliest snapshot on."""
-        size = int(self.settings["batch_size"])
+        size = self.settings.experiment.batch_size
         return [
             replace(self, weights=self.folder.snapshot(step) / SAE_FILE, trained=step * size)
             for step in self.folder.snapshot_steps()
@@ -113,10 +111,10 @@ def find_runs(paths: Iterable[Path]) -> list[TrainedRun]:
 
 def _read(name: str, folder: RunFolder) -> TrainedRun:
     failure, newest = read_failure(folder), folder.newest()
-    run = TrainedRun(name, folder, read_run_settings(folder).to_json(), failure=failure)
+    run = TrainedRun(name, folder, read_run_settings(folder), failure=failure)
     if newest is None or failure is not None:
         return run
-    trained = read_info(newest).step * int(run.settings["batch_size"])
+    trained = read_info(newest).step * run.settings.experiment.batch_size
     return replace(run, weights=newest / SAE_FILE, trained=trained)
 
 
@@ -135,10 +133,10 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
 def check_store(runs: Sequence[TrainedRun], store: Store) -> None:
     """Raise InputError where a run was trained on another store."""
     for run in runs:
-        if run.settings["store"] != store.fingerprint:
+        if run.settings.experiment.store != store.fingerprint:
             raise InputError(
                 f"{run.folder.path}: was trained on another store than {store.path} "
-                f"(fingerprint {str(run.settings['store'])[:12]}, not {str(store.fingerprint)[:12]}); give that one"
+                f"(fingerprint {run.settings.experiment.store[:12]}, not {str(store.fingerprint)[:12]}); give that one"
             )
 
 

@@ -5,6 +5,7 @@ L0. Runs are compared with runs that differ only in σ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -57,15 +58,13 @@ def _all_runs(pairs: Sequence[RunPair]) -> list[TrainedRun]:
 
 
 def _sigma(run: TrainedRun) -> float:
-    return float(run.settings["run"]["sigma"])
+    return run.settings.run.sigma
 
 
 def _differ_only_in_sigma(first: TrainedRun, second: TrainedRun) -> bool:
-    def others(run: TrainedRun) -> dict[str, object]:
-        own = {key: value for key, value in run.settings["run"].items() if key not in ("name", "sigma")}
-        return own | {"schedule": run.settings["schedule"]}
-
-    return others(first) == others(second)
+    one, other = first.settings, second.settings
+    same_run = replace(one.run, name=other.run.name, sigma=other.run.sigma) == other.run
+    return same_run and one.experiment.schedule == other.experiment.schedule
 
 
 def _gains_of_mean_active(measurements: Measurements, pairs: Sequence[RunPair]) -> list[Estimate]:

@@ -74,7 +74,7 @@ def _norms(measurements: Measurements, norms: Norms) -> Iterator[Drawn]:
         "range from its 5 % to its 95 % quantile, with and without position 0 of each context.",
         norms_figure.norms(lines, histogram), histogram,
     )  # fmt: skip
-    sigmas = [float(run.settings["run"]["sigma"]) for run in measurements.runs if run.variant == "nsae"]
+    sigmas = [run.settings.run.sigma for run in measurements.runs if run.variant == "nsae"]
     if any(sigmas):
         lines = activation.activation_lines()
         yield Drawn(

@@ -18,7 +18,10 @@ from analyze.runs.families import kind_of
 from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import TrainingCurve
 from analyze.statistics.estimates import Estimate, Estimates, Key
+from tests.analyze.experiments import experiment
+from train.experiment import Run
 from train.output.run_folder import RunFolder
+from train.output.settings import RunSettings
 
 N = 12
 HOOKS = [f"blocks.{i}.hook_mlp_out" for i in range(N)]
@@ -28,13 +31,14 @@ SHOCK = {"baseline": RNG.normal(size=400), "nsae": RNG.normal(size=400)}
 
 
 def run(name: str, variant: str, l1: float, *, l1_power: int = 0, sigma: float = 1.0) -> TrainedRun:
-    own = {"name": name, "variant": variant, "l1": l1, "seed": 0, "lr": 1e-3, "l1_power": l1_power,
-           "sigma": sigma if variant == "nsae" else 0.0, "input_scale": "none"}  # fmt: skip
-    settings: dict[str, Any] = {
-        "run": own, "hooks": HOOKS, "objective": {"l2": "mean", "norm": "batch"}, "schedule": {"total": 100},
-        "init": "scaled", "decoder_bias": True, "expansion": 4, "batch_size": 8, "clip": None,
-    }  # fmt: skip
+    own = Run(name, variant, l1, 1e-3, sigma if variant == "nsae" else 0.0, 0, l1_power, "none")
+    settings = RunSettings(replace(experiment(HOOKS), runs=(own,)), provenance={})
     return TrainedRun(name, RunFolder(Path(name)), settings, trained=96)
+
+
+def with_hooks(r: TrainedRun, hooks: list[str]) -> TrainedRun:
+    changed = replace(r.settings.experiment, hooks=tuple(hooks))
+    return replace(r, settings=replace(r.settings, experiment=changed))
 
 
 BASELINES = [run("b0", "baseline", 1.0), run("b1", "baseline", 0.1)]
@@ -130,7 +134,7 @@ def test_claim_2_tells_a_slope_from_none() -> None:
 
 
 def test_claim_2_needs_ten_layers_in_each_run() -> None:
-    few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in NSAES]
+    few = [with_hooks(r, HOOKS[:6]) for r in NSAES]
     found = made_up(runs=[*BASELINES, *few])
     assert verdicts(found, "NSAE's L0 has no relation") == ["not enough data"]
     assert verdicts(found, "the baseline's L0 grows") == ["holds"]
@@ -139,7 +143,7 @@ def test_claim_2_needs_ten_layers_in_each_run() -> None:
 
 
 def test_claim_2_shows_the_slope_of_fewer_than_ten_layers_without_a_verdict() -> None:
-    few = [replace(r, settings={**r.settings, "hooks": HOOKS[:6]}) for r in RUNS]
+    few = [with_hooks(r, HOOKS[:6]) for r in RUNS]
     found = made_up(runs=few)
     slopes = [c for c in decide_claims(found) if c.number == 2]
     assert {c.verdict for c in slopes} == {"not enough data"}

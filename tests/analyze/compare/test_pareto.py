@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,17 @@ from analyze.compare.pareto import (
 from analyze.runs.families import families
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key
+from tests.analyze.experiments import experiment
+from train.experiment import Run
 from train.output.run_folder import RunFolder
+from train.output.settings import RunSettings
 
 HOOK = "blocks.0.hook_mlp_out"
-COMMON = {"init": "scaled", "decoder_bias": True, "expansion": 4, "batch_size": 8, "clip": None, "hooks": [HOOK]}
 
 
 def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, l1_warmup: int = 0) -> TrainedRun:
-    own = {"name": name, "variant": variant, "l1": l1, "seed": seed, "lr": lr, "l1_power": 0, "sigma": 1.0}
-    objective, schedule = {"l2": "mean", "norm": "batch"}, {"total": 100, "l1_warmup": l1_warmup}
-    settings = {"run": own, "objective": objective, "schedule": schedule, **COMMON}
+    own = Run(name, variant, l1, lr, 1.0, seed, 0, "none")
+    settings = RunSettings(replace(experiment([HOOK], l1_warmup=l1_warmup), runs=(own,)), provenance={})
     return TrainedRun(name, RunFolder(Path(name)), settings, trained=96)
 
 
