@@ -58,10 +58,10 @@ test-fast: $(VENV)/.installed-dev
 	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/model/test_values.py \
 		tests/train/loop/test_training.py tests/train/test_experiment.py tests/analyze/measure/test_cache.py tests/analyze/report/test_report.py
 
-# The documentation's commands, in an environment made by `pip install .` alone.
+# The documentation's commands, in an environment made by `pip install '.[all]'` alone.
 test-readme: $(VENV)/.installed-dev
 	$(MAKE) VENV=.venv-readme .venv-readme/.torch
-	.venv-readme/bin/python -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS) .
+	.venv-readme/bin/python -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS) '.[all]'
 	README_VENV=.venv-readme $(VENV)/bin/pytest -m slow tests/test_documents.py
 
 # The notebook is executed, and the site fails on a broken link and on a public name without a docstring.
@@ -76,7 +76,7 @@ $(VENV)/.torch: $(CONSTRAINTS)
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e .
+	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[all]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from data.command.extras import missing_library
 from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 from data.errors import InputError, Stopped
 from data.system.limits import cpus, raise_open_files
@@ -62,7 +63,7 @@ class HelpfulGroup(HelpfulCommand, click.Group):
 
 
 class StoreCommand(HelpfulCommand):
-    """A command that reports InputError, a full disk, or missing file permissions as one sentence.
+    """A command that reports InputError, a missing library, a full disk, or missing file permissions as one sentence.
 
     The exit code is BAD_INPUT. If the disk is full or a file would exceed a size limit, it is TRY_AGAIN: the same
     command continues once there is room. Any other exception keeps its traceback.
@@ -107,7 +108,7 @@ def explanation(error: Exception) -> tuple[str | None, int]:
         return str(error) if error.remedy is None else f"{error}; {error.remedy}", BAD_INPUT
     if cause is not None and cause.errno in NO_RIGHTS and (cause is not error or cause.filename is not None):
         return f"{cause.filename or error}: {cause.strerror}; change its rights, or choose another", BAD_INPUT
-    return None, BAD_INPUT
+    return missing_library(error), BAD_INPUT
 
 
 class StoppableCommand(StoreCommand):
