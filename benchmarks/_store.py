@@ -33,7 +33,7 @@ def empty_store(
     layout = Layout(n_contexts, n_contexts // 100, CONTEXT, rows_per_shard, shards_per_window, seed=0)
     schema = Schema(layout, {f"blocks.{i}.hook_mlp_out": D for i in range(n_layers)}, dtype, "none", CONTEXT, 0)
     ids = np.zeros((n_contexts, CONTEXT), dtype=np.int32)
-    create(path, schema, lambda: [(ids, ids)], lambda: PROVENANCE, {})
+    create(path, schema, [(ids, ids)], PROVENANCE, {})
     return schema
 
 

@@ -21,12 +21,12 @@ sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 
 from data.choices import DTYPES, DType
 from data.store.encodings import ENCODINGS, VALUES, EncodedRows, as_stored, channel_scales
-from harvest.harvest import CALIBRATION_CONTEXTS
 from harvest.inputs import open_inputs
+from harvest.model.calibrate import CALIBRATION_CONTEXTS
 from harvest.model.find import find_model
 from harvest.model.load import load
 from harvest.model.precision import Compute
-from harvest.packed_dataset import tokens_to_contexts
+from harvest.packed_dataset import pack_dataset
 from harvest.request import Request
 from harvest.text.sources import DatasetChoice
 
@@ -42,9 +42,7 @@ def contexts(model: str, dataset: str, n: int) -> np.ndarray:
         separator=None, special_tokens=None, heldout=None, processing="centred", seed=0, compute=Compute(),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        packed = tokens_to_contexts(
-            request, open_inputs(request, facts), Path(folder), stop=threading.Event(), quiet=True
-        )
+        packed = pack_dataset(request, open_inputs(request, facts), Path(folder), stop=threading.Event(), quiet=True)
         return np.concatenate([tokens for tokens, _ in packed.contexts()]).astype(np.int64)
 
 

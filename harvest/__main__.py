@@ -1,4 +1,4 @@
-"""The command `harvest`, which a signal ends in order from its start on: its imports take seconds."""
+"""The entry point of the command `harvest`: it handles signals before the slow imports."""
 
 from data.command.caches import keep_caches_writable
 from data.command.console import print_in_any_locale

@@ -1,4 +1,4 @@
-"""The model hub: whether it can be reached, and the pointer files that a clone of a repository may hold."""
+"""The Hugging Face hub: whether it can be reached, and the Git LFS pointers in clones of its repositories."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CONNECT_SECONDS = 5.0  # for each address of the host
 
 @cache
 def why_only_cache() -> tuple[str, str] | None:
-    """Why only what is in the hub's cache can be used, and the remedy, as parts of a sentence; None if more can.
+    """Return why only the hub's cache can be used, and the remedy, as parts of a sentence; None if the hub can be used.
 
-    The host is tried once in a process. If it cannot be reached, the libraries are put into their offline mode: they
-    would retry each file for a minute, though it is in the cache. A proxy is left to the libraries.
+    Tries to connect once per process, unless a proxy is set. If that fails, it puts the hub's libraries into offline
+    mode: otherwise they would retry for a minute per file even for files in the cache.
     """
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set", "unset it"
@@ -44,11 +44,11 @@ def why_only_cache() -> tuple[str, str] | None:
 
 def _go_offline() -> None:
     constants.HF_HUB_OFFLINE = True
-    if "datasets" in sys.modules:  # it has a copy, taken as it is imported
+    if "datasets" in sys.modules:  # it copied the setting when it was imported
         sys.modules["datasets"].config.HF_HUB_OFFLINE = True
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a file is what Git LFS leaves in the place of a large file. Raises OSError if it cannot be read."""
+    """Return whether a file is a Git LFS pointer instead of the large file. Raises OSError if it cannot be read."""
     with open(path, "rb") as opened:
         return opened.read(len(POINTER)) == POINTER

@@ -1,9 +1,8 @@
-"""The inputs of a harvest, opened: the model's facts and identity, the text, and the tokenizer."""
+"""The opened inputs of a harvest: the model's facts and fingerprint, the text, and the tokenizer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from data.errors import InputError
 from harvest.model.base import ModelFacts
@@ -15,33 +14,19 @@ from harvest.text.tokenizer import HubTokenizer, Pretokenized, Tokenizer, specia
 
 @dataclass(frozen=True)
 class Inputs:
-    """A model and a text; `model_fingerprint` is the SHA-256 of the model's weight files and configuration."""
+    """A model that is not loaded yet, a text, and the tokenizer between them."""
 
     facts: ModelFacts
-    model_fingerprint: str
+    model_fingerprint: str  # SHA-256 of weight files and configuration
     source: Source
     tokenizer: Tokenizer
-    prefix: int | None  # the token before each context
-
-    def settings(self, request: Request) -> dict[str, Any]:
-        """The request and the identity of its inputs, as the store records them: option or name → value."""
-        tokens = self.source.kind == "tokens"
-        return request.settings(self.facts) | {
-            "the model's content": self.model_fingerprint,
-            "the tokenizer": self.tokenizer.fingerprint,
-            "--dataset": self.source.label,
-            "--dataset-split": self.source.split,
-            "the dataset's content": self.source.fingerprint,
-            "--separator-token": None if tokens else request.separator or "eos",
-            "--special-tokens": None if tokens else request.special_tokens or "text",
-        }
+    prefix: int | None  # id of the token before each context
 
 
 def open_inputs(request: Request, facts: ModelFacts) -> Inputs:
-    """Open the text and the tokenizer, and take the fingerprint of the model. It reads all of the model's files, and
-    of a local dataset.
+    """Open the text and the tokenizer, and compute the fingerprints, which reads all files of the model and the text.
 
-    Raises InputError if one cannot be used, or an option does not apply to it.
+    Raises InputError if an input cannot be used or an option does not apply to it.
     """
     source = open_source(request.dataset)
     tokenizer: Tokenizer
@@ -60,13 +45,13 @@ def open_inputs(request: Request, facts: ModelFacts) -> Inputs:
             facts, separator=request.separator or "eos", special_tokens=request.special_tokens or "text"
         )
         prefix = special_token(text_tokenizer.tokenizer, request.prefix, option="--prefix-token")
-    last = tokenizer.separator
-    if request.separator is None and last is not None and last >= facts.vocab_size:
+    separator = tokenizer.separator
+    if request.separator is None and separator is not None and separator >= facts.vocab_size:
         raise InputError(
-            f"--model {facts.label}: its tokenizer ends texts with token id {last}, outside its vocabulary of "
+            f"--model {facts.label}: its tokenizer ends texts with token id {separator}, outside its vocabulary of "
             f"{facts.vocab_size}; it belongs to another model"
         )
-    for option, token in (("--prefix-token", prefix), ("--separator-token", tokenizer.separator)):
+    for option, token in (("--prefix-token", prefix), ("--separator-token", separator)):
         if token is not None and token >= facts.vocab_size:
             raise InputError(f"{option} {token}: the model's vocabulary has {facts.vocab_size} tokens; give less")
     return Inputs(facts, model_fingerprint(facts), source, tokenizer, prefix)

@@ -1,4 +1,4 @@
-"""Whether a batch of a harvest fits in memory, told before the model is loaded."""
+"""Check whether a batch fits in memory, before the model is loaded."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from harvest.model.base import ModelFacts
 from harvest.pipeline import N_BUFFERS
 from harvest.request import Request
 
-WIDTHS_OF_PASS = 4  # float32 values per token and d_model that a forward pass holds at once, at the very least
+PASS_VALUES = 4  # float32 values that a forward pass holds at once, per token and unit of d_model; a lower bound
 
 
 def check_batch(request: Request, facts: ModelFacts, device: torch.device) -> None:
-    """Raise InputError where a batch does not fit: the pipeline's buffers, and on a CPU the forward pass.
+    """Raise InputError if the pipeline's buffers and, on a CPU, the forward pass exceed the free memory.
 
-    A lower bound: it refuses no batch that fits.
+    The estimate is a lower bound: no batch that fits is refused.
     """
     contexts = min(request.batch_size, request.n_contexts)
     n_hooks = len(request.hooks) * len(request.layers)
     per_row = n_hooks * facts.d_model * ENCODINGS[request.dtype].stored.itemsize
     need = N_BUFFERS * request.batch_size * (request.context_size - request.skip_positions) * per_row
     if device.type == "cpu":
-        need += WIDTHS_OF_PASS * 4 * contexts * request.context_size * facts.d_model
+        need += PASS_VALUES * 4 * contexts * request.context_size * facts.d_model
     free = available_memory()
     if need > free:
         raise InputError(

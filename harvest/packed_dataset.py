@@ -1,7 +1,8 @@
-"""A dataset as contexts, ready for the model: tokenised, split, and packed on demand."""
+"""A dataset packed into contexts: tokenised on disk, split by documents, and packed while it is read."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,28 +21,35 @@ from harvest.text.token_file import TokenStream, tokenise
 
 @dataclass(frozen=True)
 class PackedDataset:
-    """The text as contexts: how many, and how to make them."""
+    """A tokenised text, and which of its documents are held out; yields contexts."""
 
     stream: TokenStream
     heldout: NDArray[np.bool_]  # [n_documents]
     n_heldout: int  # contexts
-    n_train: int
-    prefix: int | None
-    payload: int  # tokens of the text in a context
+    n_train: int  # contexts
+    prefix: int | None  # id of the token before each context
+    payload: int  # tokens of the text per context
 
     @property
     def n_contexts(self) -> int:
         return self.n_heldout + self.n_train
 
     def contexts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        """(tokens, document) int32 [k, context_size], held-out contexts first."""
+        """Yield (tokens, document numbers), int32 [n, context_size] each, held-out contexts first."""
         for wanted, n in ((self.heldout, self.n_heldout), (~self.heldout, self.n_train)):
             yield from pack(
                 self.stream.tokens, self.stream.lengths, wanted, payload=self.payload, prefix=self.prefix, n_contexts=n
             )
 
+    def tokens_sha256(self) -> str:
+        """Return the SHA-256 of all contexts' tokens (int32, little-endian), in hexadecimal."""
+        digest = hashlib.sha256()
+        for tokens, _ in self.contexts():
+            digest.update(tokens.astype("<i4", copy=False).tobytes())
+        return digest.hexdigest()
+
     def notes(self) -> list[str]:
-        """What a user should know of the text, a sentence each."""
+        """Return what a user should know about the text, in sentences."""
         notes = []
         if self.stream.n_null:
             notes.append(f"null rows of the dataset, counted as empty documents: {self.stream.n_null:,}")
@@ -51,16 +59,19 @@ class PackedDataset:
             notes.append(f"held out: {self.n_heldout:,} of {self.n_contexts:,} contexts ({share:.1%}), {documents}")
         else:
             notes.append(
-                f"no context is held out (documents: {len(self.heldout):,}): train cannot validate on this store, nor "
-                "analyze measure; for that give more documents, or a larger --held-out"
+                f"no context is held out (documents: {len(self.heldout):,}), so train cannot validate on this store "
+                "and analyze cannot measure; give more documents, or a larger --held-out"
             )
         return notes
 
 
-def tokens_to_contexts(
+def pack_dataset(
     request: Request, inputs: Inputs, staging: Path, *, stop: threading.Event, quiet: bool
 ) -> PackedDataset:
-    """Tokenise (or continue to), and decide which documents are held out."""
+    """Tokenise the text into the folder `staging`, or continue there, and choose the documents to hold out.
+
+    Raises InputError if the text does not fill a context, and Stopped once `stop` is set.
+    """
     payload = request.context_size - (inputs.prefix is not None)
     wanted = request.n_contexts * payload
     with Bar(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:
@@ -70,7 +81,7 @@ def tokens_to_contexts(
             if stop.is_set():
                 raise Stopped
 
-        # Each split loses less than a context at its end.
+        # Each split loses less than one context at its end.
         stream = tokenise(staging, inputs.source, inputs.tokenizer, n_tokens=wanted + 2 * payload, progress=progress)
     available = min(request.n_contexts, int(stream.lengths.sum()) // payload)
     target = heldout_target(available, request.heldout)

@@ -1,10 +1,8 @@
-"""What the user asks of a harvest, whether its options go together, and the schema of the store that follows."""
+"""The request for a harvest: its fields, whether they fit together, and the schema of the resulting store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
 
 from data.choices import Compression, DType
 from data.errors import InputError, StoreError
@@ -16,16 +14,14 @@ from harvest.model.precision import Compute
 from harvest.text.packing import HeldOut, heldout_target
 from harvest.text.sources import DatasetChoice
 
-SOFTWARE = ("torch", "transformers", "transformer-lens", "tokenizers", "datasets", "numcodecs", "numpy")
-
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for: all that decides the bytes of the store."""
+    """The options that decide a store's bytes, with all defaults filled in."""
 
     model: str
     revision: str | None
-    n_tokens: int
+    n_tokens: int  # asked for; the store has whole contexts
     dataset: DatasetChoice
     layers: tuple[int, ...]
     hooks: tuple[str, ...]
@@ -35,8 +31,8 @@ class Request:
     batch_size: int  # contexts
     skip_positions: int
     prefix: str
-    separator: str | None  # None: not given
-    special_tokens: SpecialTokens | None
+    separator: str | None  # None if not given: eos for text
+    special_tokens: SpecialTokens | None  # None if not given: text
     heldout: HeldOut
     processing: Processing
     seed: int
@@ -46,33 +42,9 @@ class Request:
     def n_contexts(self) -> int:
         return self.n_tokens // self.context_size
 
-    def settings(self, facts: ModelFacts) -> dict[str, Any]:
-        """The request as the store records it and a resumed harvest compares it, inputs left out: option → value."""
-        return {
-            "--model": facts.label,
-            "--revision": facts.revision,
-            "--tokens": self.n_tokens,
-            "--dataset-config": self.dataset.config,
-            "--text-column": self.dataset.column,
-            "--held-out": f"{100 * self.heldout:.12g}%" if isinstance(self.heldout, float) else self.heldout,
-            "--layers": list(self.layers),
-            "--hook": list(self.hooks),
-            "--dtype": self.dtype,
-            "--compress": self.compression,
-            "--context-size": self.context_size,
-            "--batch-size": self.batch_size,
-            "--skip-positions": self.skip_positions,
-            "--prefix-token": self.prefix,
-            "--processing": self.processing,
-            "--precision": self.compute.precision,
-            "--compile": self.compute.compiling,
-            "--seed": self.seed,
-            **{f"the installed {name}": version(name) for name in SOFTWARE},
-        }
-
 
 def check_request(request: Request, facts: ModelFacts) -> None:
-    """Raise InputError where the options cannot go together."""
+    """Raise InputError if the request does not fit the model or its fields contradict each other."""
     if request.n_contexts < 1:
         raise InputError(
             f"--tokens {request.n_tokens}: not one context of {request.context_size} tokens; "
@@ -86,8 +58,9 @@ def check_request(request: Request, facts: ModelFacts) -> None:
         )
     if request.prefix != "none" and request.context_size == 1:
         raise InputError(f"--prefix-token {request.prefix}: fills a context of 1 token; give a larger --context-size")
-    asked = request.heldout
-    if asked is not None and not 0 <= asked <= (0.5 if isinstance(asked, float) else request.n_contexts // 2):
+    held_out = request.heldout
+    most = 0.5 if isinstance(held_out, float) else request.n_contexts // 2
+    if held_out is not None and not 0 <= held_out <= most:
         raise InputError(
             f"--held-out: at most half of the {request.n_contexts:,} contexts (50% or {request.n_contexts // 2}) can "
             "be held out; give less"
@@ -95,7 +68,10 @@ def check_request(request: Request, facts: ModelFacts) -> None:
 
 
 def make_schema(request: Request, widths: dict[str, int], n_contexts: int, n_heldout: int) -> Schema:
-    """The store for so many contexts, of which the first `n_heldout` are held out."""
+    """Return the schema of a store with `n_contexts` contexts, of which the first `n_heldout` are held out.
+
+    `widths`: full hook name → width of its activations.
+    """
     rows_per_context = request.context_size - request.skip_positions
     widest = max(widths.values()) * ENCODINGS[request.dtype].stored.itemsize
     layout = Layout(
@@ -107,9 +83,9 @@ def make_schema(request: Request, widths: dict[str, int], n_contexts: int, n_hel
 
 
 def expected_schema(request: Request, facts: ModelFacts) -> Schema:
-    """The store as far as it is known before the text is read and the weights are loaded.
+    """Return the schema expected before the text is read and the weights are loaded.
 
-    Hooks other than the standard ones are counted as d_model wide. Raises InputError where no store can be so large.
+    It counts hooks other than the standard ones as d_model wide. Raises InputError if no store can be so large.
     """
     hooks = full_names(request.hooks, request.layers)
     widths = dict.fromkeys(hooks, facts.d_model)
@@ -120,4 +96,5 @@ def expected_schema(request: Request, facts: ModelFacts) -> Schema:
 
 
 def widths_are_known(request: Request) -> bool:
+    """Return whether all requested hooks are standard ones, which are d_model wide."""
     return set(request.hooks) <= set(STANDARD_HOOKS)

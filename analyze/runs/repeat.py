@@ -11,6 +11,7 @@ import click
 from analyze.runs.trained_run import TrainedRun
 from data.store.reader import Store
 from harvest.cli import main as harvest
+from harvest.output.provenance import read_settings
 from train.cli import main as train
 from train.output.settings import read_experiment
 
@@ -21,7 +22,7 @@ def commands(store: Store, runs: Sequence[TrainedRun]) -> Iterator[str]:
     Paths are those under which the store and the runs lie now. Raises DamagedRunError.
     """
     if store.harvested:
-        yield _line("harvest", harvest, {**store.provenance["settings"], "--out": store.path})
+        yield _line("harvest", harvest, {**read_settings(store.provenance["settings"]), "out": store.path})
     for folder in dict.fromkeys(run.folder.path.parent for run in runs):
         recorded = read_experiment(folder)
         if recorded is not None:
@@ -29,12 +30,12 @@ def commands(store: Store, runs: Sequence[TrainedRun]) -> Iterator[str]:
 
 
 def _line(name: str, command: click.Command, values: Mapping[str, Any]) -> str:
-    """A command line with the values, by parameter (`l1_power`) or option (`--l1-power`), that are no defaults."""
+    """A command line with the values, by parameter (`l1_power`), that are not defaults."""
     defaults = command.make_context(name, [], resilient_parsing=True).params
     arguments = [name]
     for parameter in command.params:
         option = parameter.opts[0]
-        value = values.get(option, values.get(parameter.name or ""))
+        value = values.get(parameter.name or "")
         value = tuple(value) if isinstance(value, list) else value
         if value is None or value == defaults.get(parameter.name or ""):
             continue

@@ -1,4 +1,4 @@
-"""The embedded default: a small GPT-2 trained by train.py, and text that Python carries (text.py)."""
+"""The model and text of `--model demo`: a small GPT-2 trained by train.py, and Python's own text (text.py)."""
 
 from pathlib import Path
 

@@ -1,7 +1,6 @@
-"""Text that every Python installation carries: the language's help topics and the standard library's own source.
+"""The demo text, part of every Python installation: the help topics and the source of the standard library.
 
-It stands in for a corpus where there is no network. It differs a little between Python versions, so the store's
-provenance names the version.
+It replaces a corpus where there is no network. It differs slightly between Python versions.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from pathlib import Path
 # Tests, generated tables and bundled third-party trees: long, repetitive, or absent from many distributions.
 SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "encodings", "pydoc_data", "ensurepip", "msilib"}
 INSTALLED = {"site-packages", "dist-packages", "__pycache__"}
-PIECE_CHARS = 3000  # a file is cut into documents of about this length, so that a held-out split has many documents
+PIECE_CHARS = 3000  # approximate document length: many documents make a better held-out split
 
 
 def documents() -> Iterator[str]:
-    """Yield the demo's documents, always in the same order for one Python installation."""
+    """Yield the demo's documents, in the same order on every call."""
     from pydoc_data.topics import topics
 
     for _, text in sorted(topics.items()):
@@ -30,7 +29,10 @@ def documents() -> Iterator[str]:
 
 
 def pieces(source: str) -> Iterator[str]:
-    """Cut a source file before top-level definitions into pieces of `PIECE_CHARS` or more (the last may be less)."""
+    """Yield a source file in pieces of at least PIECE_CHARS characters that begin with top-level definitions.
+
+    The last piece may be shorter.
+    """
     piece: list[str] = []
     length = 0
     for line in source.splitlines(keepends=True):

@@ -1,4 +1,4 @@
-"""Choose the column of a dataset that is harvested, and read a document from a row of it."""
+"""Choose the column of a dataset that holds the text or token ids, and read documents from its rows."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from harvest.text.file_rows import BadRow, Row
 Document = str | NDArray[np.int64]
 
 MASK = "attention_mask"
-LOOK_AT_ROWS = 10_000  # for a value that is not null
+LOOK_AT_ROWS = 10_000  # rows searched for a value that is not null
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of text, or of token ids, which a column `attention_mask` may mask."""
+    """A column of text or of token ids; a column `attention_mask` can mask token ids."""
 
     name: str
     kind: Literal["text", "tokens"]
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """The columns to read beside it, in the rows that have them."""
+        """The further columns to read, in rows that have them."""
         return (MASK,) if self.kind == "tokens" else ()
 
     def document(self, row: Row) -> Document | None:
-        """The row's text, or its token ids int64 [n] without the masked ones; None if it is null.
+        """Return the row's text, or its unmasked token ids, int64 [n]; None if the value is null.
 
-        Raises BadRow if the row has something else.
+        Raises BadRow for any other value.
         """
         value = row.get(self.name)
         if value is None:
@@ -51,7 +51,7 @@ class Column:
             )
         try:
             value.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and no tokenizer takes
+        except UnicodeEncodeError:  # half of a surrogate pair: JSON allows it, tokenizers do not
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return value
 
@@ -74,9 +74,9 @@ class Column:
 
 
 def choose_column(rows: Iterable[Row], wanted: str | None) -> Column | None:
-    """The column `wanted`, else `text`, else `input_ids`; its kind is that of its first value that is not null.
+    """Return the column `wanted`, else `text`, else `input_ids`; its first value that is not null gives its kind.
 
-    None if no such column is in the first rows, or it is neither text nor lists.
+    Returns None if the first LOOK_AT_ROWS rows have no such column or its values are neither texts nor lists.
     """
     names = (wanted,) if wanted else ("text", "input_ids")
     nulls_only: Column | None = None
@@ -95,7 +95,7 @@ def choose_column(rows: Iterable[Row], wanted: str | None) -> Column | None:
 
 
 def describe(value: Any) -> str:
-    """A value, in the words of a message."""
+    """Return a description of a value for a message."""
     if value is None:
         return "a null"
     if isinstance(value, bool | np.bool_):
@@ -107,7 +107,7 @@ def describe(value: Any) -> str:
 
 
 def _array(value: Any) -> NDArray[Any] | None:
-    """A list as an array, an empty one as integers; None if it is ragged or no list."""
+    """Return a list as an array, int64 if it is empty; None if it is ragged or not a list."""
     if not isinstance(value, list):
         return None
     try:
@@ -117,7 +117,7 @@ def _array(value: Any) -> NDArray[Any] | None:
 
 
 def _offender(value: Any) -> Any:
-    """What in a list of token ids is no whole number; `value` itself if it is no list."""
+    """Return the first item of a list that is not an int64; `value` itself if it is not a list."""
     if not isinstance(value, list):
         return value
     return next((item for item in value if type(item) is not int or not -(1 << 63) <= item < 1 << 63), value)

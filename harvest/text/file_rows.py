@@ -1,4 +1,4 @@
-"""Read a data file row by row: JSON, JSON lines, parquet and text, plain or compressed."""
+"""Read data files row by row: JSON, JSON lines, parquet and text, plain or compressed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ BATCH_ROWS = 1024
 
 
 class BadRow(Exception):
-    """A row is not what it must be; the message continues "row 3 …"."""
+    """A row is malformed; the message continues a sentence that begins with "row 3"."""
 
 
 def read_rows(file: DataFile, columns: tuple[str, Sequence[str]] | None, skip: int) -> Iterator[Row]:
-    """The rows of a file from number `skip` on; parquet gives only `columns`, unless they are None: a column,
-    and those beside it that the file has.
+    """Yield the rows of a file after the first `skip`; a text file is one row with the column `text`.
 
-    A text file is one row with the column `text`. Raises BadRow for the row after the last one given, and one of
-    READ_ERRORS if the file is damaged.
+    `columns`: a column, and further ones that are read if the file has them. It limits what is read from parquet; None
+    reads all. Raises BadRow for the row after the last one yielded, and one of READ_ERRORS if the file is damaged.
     """
     with _open(file) as opened:
         if file.format == "parquet":
@@ -46,12 +45,12 @@ def read_rows(file: DataFile, columns: tuple[str, Sequence[str]] | None, skip: i
 
 def _open(file: DataFile) -> BinaryIO:
     path, compression = file.path, file.path.suffix.lower()
-    if compression == ".zst":  # through Arrow, which notices a truncated file
+    if compression == ".zst":  # Arrow detects truncated files
         stream = cast(BinaryIO, io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 1 << 16))
     else:
         openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
         stream = openers.get(compression, open)(path, "rb")
-    if file.format == "parquet" and compression != ".parquet":  # must be seekable
+    if file.format == "parquet" and compression != ".parquet":  # parquet needs a seekable file
         with stream:
             return io.BytesIO(stream.read())
     return stream
@@ -64,7 +63,7 @@ def _text_rows(opened: BinaryIO) -> Iterator[Row]:
 
 
 def _json_rows(opened: BinaryIO, *, by_line: bool) -> Iterator[Row]:
-    """Objects, one per line, or an array of them; without `by_line` the file may be one object of several lines."""
+    """Yield objects, one per line or in one array; without `by_line` the file can be one object of several lines."""
     lines = (line for line in opened if line.strip(b" \t\r\n\xef\xbb\xbf"))
     first = next(lines, None)
     if first is None:

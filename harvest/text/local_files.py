@@ -1,4 +1,4 @@
-"""Find the data files of a local dataset: their formats, their splits, and a fingerprint of their bytes."""
+"""Find the data files of a local dataset, their formats and splits, and compute their fingerprint."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from data.errors import InputError
 from data.system.limits import disk_threads
 from harvest.hub import is_pointer
 
-# By file name ending, before that of a compression.
+# By file extension, before the extension of a compression.
 FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text", ".md": "text"}
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
-# Files of a dataset repository that describe it.
+# Files that describe a dataset repository.
 CARDS = re.compile(r"(readme|licen[cs]e|citation|changelog|contributing)([.\-_].*)?", re.IGNORECASE)
 METADATA = {"dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"}
 
-# A split in a file's or folder's name: train/…, train-00000-of-00002.parquet, test.jsonl
+# A split in the name of a file or folder: train/…, train-00000-of-00002.parquet, test.jsonl
 SPLIT = re.compile(r"(train|validation|valid|val|dev|test)(?:ing)?(?![a-z])", re.IGNORECASE)
 SPLIT_ALIASES = {"valid": "validation", "val": "validation", "dev": "validation"}
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a dataset: `name` is its path within the dataset's folder, with slashes."""
+    """A file of a dataset; `name` is its path within the dataset's folder, with slashes."""
 
     path: Path
     name: str
 
     @property
     def format(self) -> str | None:
-        """`parquet`, `json` or `text`; None if the name says no known format."""
+        """`parquet`, `json` or `text`; None for other file extensions."""
         suffixes = [suffix.lower() for suffix in self.path.suffixes]
         if suffixes and suffixes[-1] in COMPRESSIONS:
             suffixes.pop()
@@ -44,33 +44,33 @@ class DataFile:
 
     @property
     def split(self) -> str | None:
-        """The split that a part of the name begins with, such as `train` for `data/train-00000.parquet`."""
+        """The split in the name, such as `train` for `data/train-00000.parquet`; None if there is none."""
         matches = (SPLIT.match(part) for part in self.name.split("/"))
         return next((canonical_split(match[1]) for match in matches if match), None)
 
 
 def canonical_split(name: str) -> str:
-    """The usual name of a split: `val`, `valid` and `dev` mean `validation`."""
+    """Return the usual name of a split: `validation` for `val`, `valid` and `dev`."""
     return SPLIT_ALIASES.get(name.lower(), name.lower())
 
 
 def has_known_format(name: str) -> bool:
+    """Return whether a file name has the extension of a known format."""
     return DataFile(Path(name), name).format is not None
 
 
 def find_files(path: Path, *, option: str, split: str | None) -> tuple[list[DataFile], str | None]:
-    """The data files of `path`, a file or a folder, in the order of their names; and the split that they are.
+    """Return the data files of a file or folder, sorted by name, and their split.
 
-    A folder counts as having splits if its names say `train` and another one; then only the files of `split`
-    (`train` if None) are returned. Otherwise all are, and the split is None. Hidden files and folders, and what
-    describes a dataset repository (README, licence, …), are no data. `option` begins the messages.
+    A folder has splits if its names contain `train` and another split; then the files of `split` are returned, by
+    default those of `train`. Otherwise all files are, with the split None. Hidden files and files that describe the
+    repository (README, licence, …) are left out. `option` begins the messages.
 
-    Raises InputError if there are no files, or files of several formats, if one cannot be read, or if there is no
-    such split.
+    Raises InputError if there are no files or several formats, a file cannot be read, or the split does not exist.
     """
-    whole = path.is_file()
+    is_file = path.is_file()
     try:
-        files = [DataFile(path, path.name)] if whole else list(_files_below(path))
+        files = [DataFile(path, path.name)] if is_file else list(_files_below(path))
     except OSError as error:
         raise InputError(f"{option}: {error.filename} cannot be read ({error.strerror})") from error
     files, chosen = _of_split(files, option=option, split=split)
@@ -78,7 +78,7 @@ def find_files(path: Path, *, option: str, split: str | None) -> tuple[list[Data
     if len(formats) != 1 or None in formats:
         examples = sorted({file.format: f"{file.format} ({file.name})" for file in files if file.format}.values())
         raise InputError(
-            f"{option}: expected {'a file' if whole else 'files'} of one format ({', '.join(FORMATS)}, plain or "
+            f"{option}: expected {'a file' if is_file else 'files'} of one format ({', '.join(FORMATS)}, plain or "
             f"compressed: {', '.join(COMPRESSIONS)}); found {', '.join(examples) or 'none'}"
         )
     for file in files:
@@ -87,13 +87,12 @@ def find_files(path: Path, *, option: str, split: str | None) -> tuple[list[Data
 
 
 def _files_below(folder: Path) -> Iterator[DataFile]:
-    """All files of known formats, links followed, hidden ones and those that describe a repository left out.
+    """Yield the files of known formats, following links, without hidden files and those that describe a repository.
 
-    In folders of text, README.md may be a document, and is left out at the top only; if there is nothing else, it is
-    the text.
+    In a folder of text files a README.md in a subfolder is a document, and a folder with nothing else is its README.
     """
     files: list[DataFile] = []
-    others = False  # files of formats that are not known
+    has_other_formats = False
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(parent)
@@ -109,11 +108,11 @@ def _files_below(folder: Path) -> Iterator[DataFile]:
             if has_known_format(name):
                 files.append(DataFile(path, path.relative_to(folder).as_posix()))
             else:
-                others = others or not CARDS.fullmatch(name)
+                has_other_formats = has_other_formats or not CARDS.fullmatch(name)
     data = [file for file in files if not ("/" not in file.name and CARDS.fullmatch(file.name))]
     if {file.format for file in data} - {"text"}:
         data = [file for file in data if not CARDS.fullmatch(file.path.name)]
-    yield from sorted(data or ([] if others else files), key=lambda file: file.name.split("/"))
+    yield from sorted(data or ([] if has_other_formats else files), key=lambda file: file.name.split("/"))
 
 
 def _raise(error: OSError) -> None:
@@ -145,7 +144,7 @@ def _check_readable(file: DataFile, option: str) -> None:
 
 
 def fingerprint(files: Sequence[DataFile]) -> str:
-    """SHA-256 over the names, sizes and bytes of files; it reads all of them."""
+    """Return the SHA-256 of the names, sizes and bytes of files."""
     digest = hashlib.sha256()
     with ThreadPoolExecutor(disk_threads()) as threads:
         for file, content in zip(files, threads.map(_sha256, files), strict=True):

@@ -1,8 +1,8 @@
-"""Documents into contexts: pure arithmetic on a stream of tokens.
+"""Pack documents into contexts: pure arithmetic on a stream of tokens.
 
-Documents follow one another (each with its separator) and are cut every `payload` tokens: no padding, and no token
-lost but those after the last whole context of a split. Whole documents are held out, those with the smallest hashes,
-and packed into contexts of their own, so no context mixes the splits.
+Documents are concatenated (each with its separator) and cut every `payload` tokens. There is no padding, and only the
+tokens after the last whole context of a split are dropped. The documents with the smallest hashes are held out and
+packed separately, so no context mixes the splits.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ DEFAULT_LEAST = 200  # contexts
 DEFAULT_MOST = 0.1
 BLOCK_TOKENS = 1 << 20
 
-HeldOut = float | int | None  # a share of the contexts (float), a number of contexts (int), or the default
+HeldOut = float | int | None  # a share of the contexts, a number of contexts, or the default
 
 
 def heldout_target(n_contexts: int, asked: HeldOut) -> int:
-    """How many contexts to hold out, at most half.
+    """Return how many contexts to hold out: as asked, at most half.
 
-    The default is 1 %, at least 200 contexts, but at most a tenth (at least one context).
+    The default is 1 %, raised to 200 contexts, but at most a tenth, and at least one context.
     """
     if asked is None:
         target = min(max(round(DEFAULT_SHARE * n_contexts), DEFAULT_LEAST), max(int(DEFAULT_MOST * n_contexts), 1))
@@ -36,25 +36,25 @@ def heldout_target(n_contexts: int, asked: HeldOut) -> int:
 
 
 def choose_heldout(lengths: Int, hashes: NDArray[np.uint64], n_tokens: int, most: int) -> NDArray[np.bool_]:
-    """The documents with the smallest hashes, until they have `n_tokens` tokens: bool [n_documents].
+    """Choose the documents with the smallest hashes until they have `n_tokens` tokens; return bool [n_documents].
 
-    Equal hashes (the same text twice) stay together. Documents that would take the held-out tokens over `most` are
-    passed over, so a corpus of few documents keeps a training split.
+    Documents with equal hashes (equal texts) stay together. Documents that would raise the held-out tokens above `most`
+    are skipped, so that a corpus of few documents keeps a training split.
     """
     chosen = np.zeros(len(lengths), dtype=np.bool_)
-    have = 0
+    n_chosen = 0  # tokens
     if not len(lengths) or n_tokens <= 0:
         return chosen
-    _, groups = np.unique(hashes, return_inverse=True)  # groups are numbered in the order of their hashes
-    order = np.argsort(groups, kind="stable")
-    bounds = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
+    _, rank = np.unique(hashes, return_inverse=True)  # equal for equal hashes
+    order = np.argsort(rank, kind="stable")
+    bounds = np.flatnonzero(np.diff(rank[order], prepend=-1, append=-1))
     for lo, hi in pairwise(bounds):
         members = order[lo:hi]
         size = int(lengths[members].sum())
-        if have + size <= most:
+        if n_chosen + size <= most:
             chosen[members] = True
-            have += size
-        if have >= n_tokens:
+            n_chosen += size
+        if n_chosen >= n_tokens:
             break
     return chosen
 
@@ -63,11 +63,11 @@ def pack(
     stream: NDArray[np.int32], lengths: Int, wanted: NDArray[np.bool_], *, payload: int, prefix: int | None,
     n_contexts: int,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:  # fmt: skip
-    """The first `n_contexts` contexts of the wanted documents.
+    """Yield the first `n_contexts` contexts of the wanted documents, as (tokens, document numbers).
 
-    stream: int32 [n_tokens], all documents one after another; lengths: int64 [n_documents]; wanted: bool
-    [n_documents]. Yields (tokens, document): int32 [k, context_size] each, in order. A context is `prefix`, if there
-    is one (it counts as part of the document that follows), then `payload` tokens.
+    Both are int32 [n, context_size]. A context is `prefix`, if there is one, then `payload` tokens; the prefix counts
+    as part of the document after it. `stream`: all documents one after another, int32 [n_tokens]; `lengths`: int64
+    [n_documents]; `wanted`: bool [n_documents].
     """
     ends = np.cumsum(lengths)
     held_tokens, held_documents = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)

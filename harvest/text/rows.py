@@ -1,4 +1,4 @@
-"""A dataset's rows in a fixed order, from local files, a folder that `datasets` saved, or the hub (streamed)."""
+"""Read the rows of a dataset in a fixed order: local files, a folder saved by `datasets`, or a stream from the hub."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ SAVED_BATCH_ROWS = 256
 
 
 class ReadingStopped(InputError):
-    """Reading failed for a reason outside the data, such as the network; the same command may go on later."""
+    """Reading failed for a reason outside the data, such as the network; the same command can continue later."""
 
 
 class Rows(Protocol):
-    """A dataset's rows."""
+    """The rows of a dataset, in a fixed order."""
 
-    label: str  # as provenance records it
-    fingerprint: str | None  # of the content; None if the hub gives none
+    label: str  # what provenance records
+    fingerprint: str | None  # of the content; None if the hub has none
     split: str | None  # None if there are no splits
 
     def select(self, column: str, beside: Sequence[str]) -> None:
-        """Read only `column` from now on, and those of `beside` that there are, where that saves work."""
+        """Limit later reads to `column` and the existing columns of `beside`, if that saves work."""
 
     def read(self, state: State | None) -> Iterator[Row]:
-        """Rows from the start, or from after the row at which `state()` was asked for.
+        """Yield rows from the start, or from the row after which `state` was taken.
 
         Raises InputError if the data are damaged or a row is malformed.
         """
 
     def state(self) -> State:
-        """What continues after the last row read."""
+        """Return the state that continues after the last row read."""
 
     @property
     def place(self) -> str:
-        """The last row read, in the words of a message."""
+        """The last row read, as messages name it."""
 
 
 def open_local(path: Path, *, option: str, split: str | None) -> Rows:
-    """A file, a folder of files of one format, or a folder that `save_to_disk` wrote; `option` begins the messages."""
+    """Open a file, a folder of files of one format, or a folder written by `save_to_disk`.
+
+    `option` begins the messages. Raises InputError if the path cannot be used.
+    """
     if (path / "dataset_dict.json").exists():
         folders = {folder.name: folder for folder in sorted(path.iterdir()) if (folder / "state.json").exists()}
         chosen = split or "train"
@@ -65,7 +68,7 @@ def open_local(path: Path, *, option: str, split: str | None) -> Rows:
 
 
 class FileRows:
-    """The rows of data files, one file after another."""
+    """The rows of data files, file after file."""
 
     fingerprint: str | None
     split: str | None
@@ -74,7 +77,7 @@ class FileRows:
         self.label, self.split, self.fingerprint = label, split, fingerprint(files)
         self._files, self._option = files, option
         self._columns: tuple[str, Sequence[str]] | None = None
-        self._file = self._row = 0  # rows of the file so far
+        self._file = self._row = 0  # the file's index, and how many of its rows are read
 
     def select(self, column: str, beside: Sequence[str]) -> None:
         self._columns = column, beside
@@ -107,7 +110,7 @@ class FileRows:
 
 
 class SavedRows:
-    """The rows of a split that `save_to_disk` wrote."""
+    """The rows of a split written by `save_to_disk`."""
 
     fingerprint: str | None
     split: str | None
@@ -116,7 +119,7 @@ class SavedRows:
         self.label, self.split, self._option = label, split, option
         files = [DataFile(path, path.name) for path in sorted(folder.glob("*.arrow"))]
         try:
-            if _is_empty(folder):  # which `datasets` saves, and cannot load
+            if _is_empty(folder):  # `datasets` saves an empty split but cannot load it
                 raise InputError(f"{option}: it has no documents")
             self.fingerprint = fingerprint(files)
             self._data = datasets.load_from_disk(str(folder)).with_format(None)
@@ -144,7 +147,7 @@ class SavedRows:
 
 
 class HubRows:
-    """The rows of a hub dataset's split, streamed: nothing is copied to a cache. The fingerprint is its commit."""
+    """The streamed rows of a split of a hub dataset; nothing is cached. The fingerprint is the dataset's commit."""
 
     fingerprint: str | None
     split: str | None
@@ -157,7 +160,7 @@ class HubRows:
             self._data = datasets.load_dataset(
                 name, config, split=self.split, streaming=True, revision=self.fingerprint
             )
-        except Exception as error:  # the transports' and formats' errors have no base class in common
+        except Exception as error:  # the errors of transports and formats share no base class
             if only_cache:
                 reason, remedy = only_cache
                 raise InputError(
@@ -171,7 +174,7 @@ class HubRows:
         self._row = 0
 
     def select(self, column: str, beside: Sequence[str]) -> None:
-        names = self._data.column_names  # None where only the rows say
+        names = self._data.column_names  # None if only the rows tell
         if names is not None:
             self._data = self._data.select_columns([column, *(set(beside) & set(names))])
 
@@ -184,9 +187,9 @@ class HubRows:
         while True:
             try:
                 row = next(rows, None)
-            except StopIteration:  # what `datasets` does with an empty file
+            except StopIteration:  # raised by `datasets` for an empty file
                 return
-            except Exception as error:  # as above
+            except Exception as error:  # no shared base class, as above
                 raise ReadingStopped(
                     f"{self._option}: reading stopped after row {self._row} ({_reason(error)}); if the network failed, "
                     "the same command goes on"
@@ -205,7 +208,7 @@ class HubRows:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether a folder that `save_to_disk` wrote has no data files, and says so."""
+    """Return whether a folder written by `save_to_disk` records that it has no data files."""
     state = json.loads((folder / "state.json").read_bytes())
     return isinstance(state, dict) and state.get("_data_files") == []
 
@@ -215,7 +218,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _commit(name: str) -> str | None:
-    """The commit that the hub's dataset is at."""
+    """Return the present commit of a hub dataset; None if the hub does not answer."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 

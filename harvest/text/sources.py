@@ -1,6 +1,7 @@
-"""Where text comes from: the hub (streamed), local files, or the demo; each as batches of documents with a cursor.
+"""Sources of documents: the hub (streamed), local files, or the demo text.
 
-A batch comes with the state that continues after it, so an interrupted run goes on where its last batch ended.
+A source yields batches. Each batch carries the state that continues after it, from which an interrupted harvest
+resumes.
 """
 
 from __future__ import annotations
@@ -19,36 +20,36 @@ from harvest.text.file_rows import BadRow
 from harvest.text.local_files import has_known_format
 from harvest.text.rows import HubRows, Rows, State, open_local
 
-THE_PILE = "monology/pile-uncopyrighted"  # the post's data
+THE_PILE = "monology/pile-uncopyrighted"  # the dataset of the post
 BATCH_DOCUMENTS = 256
-BATCH_SIZE = 1 << 22  # characters or token ids, after which a batch ends early
+BATCH_SIZE = 1 << 22  # characters or token ids; a batch ends once it has as many
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive documents: texts, or token ids int64 [n] each; `places` names the row of each in messages."""
+    """Consecutive documents: texts, or token ids, int64 [n] each."""
 
     documents: list[Document]
-    places: list[str]
-    n_null: int  # rows without a document, among those of the batch
+    places: list[str]  # how messages name each document's row
+    n_null: int  # rows of the batch without a document
     state: State  # continues after the batch
 
 
 class Source(Protocol):
     """Documents in a fixed order."""
 
-    label: str  # as provenance records it
-    fingerprint: str | None  # of the content; None if the hub gives none
+    label: str  # what provenance records
+    fingerprint: str | None  # of the content; None if the hub has none
     kind: Literal["text", "tokens"]
     split: str | None  # None if there are no splits
 
     def batches(self, state: State | None) -> Iterator[Batch]:
-        """Batches of documents, from the start or from after a batch. Raises InputError at a row that has none."""
+        """Yield batches from the start, or after the batch with that state. Raises InputError at a malformed row."""
 
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """The options that name a dataset; None: not given."""
+    """The options that name a dataset; None if an option is not given."""
 
     name: str
     config: str | None = None
@@ -57,7 +58,7 @@ class DatasetChoice:
 
 
 def open_source(choice: DatasetChoice) -> Source:
-    """Open `--dataset`. Raises InputError if it cannot be found, has no text, or an option does not apply to it."""
+    """Open a dataset. Raises InputError if it does not exist, has no text, or an option does not apply to it."""
     if choice.name == "demo":
         _refuse(choice, "demo", config=choice.config, split=choice.split, column=choice.column)
         return DemoSource()
@@ -78,7 +79,7 @@ def _refuse(choice: DatasetChoice, what: str, **options: str | None) -> None:
 
 
 class DemoSource:
-    """The text that every Python installation carries."""
+    """The demo text (demo/text.py), each document once."""
 
     kind: Literal["text", "tokens"] = "text"
     label = "demo"
@@ -98,7 +99,7 @@ class DemoSource:
 
 
 class DatasetSource:
-    """The documents in one column of a dataset's rows."""
+    """The documents in one column of a dataset."""
 
     def __init__(self, choice: DatasetChoice, rows: Rows) -> None:
         self.label, self.fingerprint, self.split = rows.label, rows.fingerprint, rows.split

@@ -1,8 +1,8 @@
-"""Text into one stream of tokens on disk, before the model runs: a resumed or parallel harvest never tokenises twice.
+"""Tokenise a text into one stream of tokens on disk before the model runs, so that no token is computed twice.
 
-OUT.partial/tokens.bin      int32, all documents one after another, each with its separator
-OUT.partial/documents.bin   a record a document: its length and a hash of its tokens
-OUT.partial/cursor.json     how much of both is certain, their checksums, and the dataset's state after it; written last
+OUT.partial/tokens.bin      int32: all documents one after another, each with its separator
+OUT.partial/documents.bin   one record per document: its length and a hash of its tokens
+OUT.partial/cursor.json     the valid lengths of both files, their checksums, and the dataset's state; written last
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ SYNC_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class TokenStream:
-    """Everything tokenised: tokens int32 [n] (mapped), lengths int64 and hashes uint64 [n_documents]."""
+    """The tokens of a text, and its documents."""
 
-    tokens: NDArray[np.int32]
-    lengths: NDArray[np.int64]
-    hashes: NDArray[np.uint64]
+    tokens: NDArray[np.int32]  # [n_tokens], memory-mapped
+    lengths: NDArray[np.int64]  # [n_documents]
+    hashes: NDArray[np.uint64]  # [n_documents], of each document's tokens
     n_null: int  # rows of the dataset without a document
-    exhausted: bool  # the dataset ended before there were enough
+    exhausted: bool  # the dataset ended before the requested number of tokens
 
 
 class Progress(Protocol):
-    """What the command line shows while tokens are made."""
+    """A callback that is told the number of tokens so far."""
 
     def __call__(self, n_tokens: int) -> None: ...
 
 
 def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: int, progress: Progress) -> TokenStream:
-    """Tokenise until there are `n_tokens`, or no text is left.
+    """Tokenise into `folder` until there are `n_tokens` or the text ends.
 
-    Continues the work that a stopped run left in `folder`; if its files were changed since, it says so and begins
-    again. Raises InputError if a document cannot be tokenised.
+    Continues the files that a stopped harvest left there; if they are damaged, prints so and begins again. Raises
+    InputError if a document cannot be tokenised.
     """
     cursor = read_cursor(folder)
     if cursor["tokens"] < n_tokens and not cursor["exhausted"]:
@@ -58,7 +58,7 @@ def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: in
             tokens.truncate(4 * cursor["tokens"])
             documents.truncate(DOCUMENT.itemsize * cursor["documents"])
 
-            def record() -> None:
+            def save_cursor() -> None:
                 for file in (tokens, documents):
                     file.flush()
                     os.fsync(file.fileno())
@@ -67,11 +67,11 @@ def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: in
             synced = time.monotonic()
             for batch in source.batches(cursor["state"]):
                 for piece in tokenizer.encode(batch):
-                    facts = np.array([(len(piece), _hash(piece))], dtype=DOCUMENT)
+                    record = np.array([(len(piece), _hash(piece))], dtype=DOCUMENT)
                     tokens.write(piece.tobytes())
-                    documents.write(facts.tobytes())
+                    documents.write(record.tobytes())
                     cursor["tokens_crc32c"] = crc32c(piece.tobytes(), cursor["tokens_crc32c"])
-                    cursor["documents_crc32c"] = crc32c(facts.tobytes(), cursor["documents_crc32c"])
+                    cursor["documents_crc32c"] = crc32c(record.tobytes(), cursor["documents_crc32c"])
                     cursor["documents"] += 1
                     cursor["tokens"] += len(piece)
                     progress(cursor["tokens"])
@@ -81,10 +81,10 @@ def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: in
                 if cursor["tokens"] >= n_tokens:
                     break
                 if time.monotonic() - synced > SYNC_SECONDS:
-                    record()
+                    save_cursor()
                     synced = time.monotonic()
             cursor["exhausted"] = cursor["tokens"] < n_tokens
-            record()
+            save_cursor()
 
     records = np.fromfile(folder / "documents.bin", dtype=DOCUMENT)
     stream = np.memmap(folder / "tokens.bin", dtype="<i4", mode="r") if len(records) else np.empty(0, dtype=np.int32)
@@ -94,8 +94,11 @@ def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: in
 
 
 def read_cursor(folder: Path) -> dict[str, Any]:
-    """How far a stopped run came; the beginning if there was none, or if its files changed since, which is said."""
-    nothing = {
+    """Return the cursor of a stopped harvest; that of the beginning if there is none or its files are damaged.
+
+    Damage is printed on standard error.
+    """
+    beginning = {
         "documents": 0, "tokens": 0, "null_rows": 0, "state": None, "exhausted": False,
         "tokens_crc32c": 0, "documents_crc32c": 0,
     }  # fmt: skip
@@ -103,14 +106,14 @@ def read_cursor(folder: Path) -> dict[str, Any]:
         cursor = read_sealed(folder / "cursor.json")
         for name, itemsize in (("tokens", 4), ("documents", DOCUMENT.itemsize)):
             file, size = folder / f"{name}.bin", itemsize * cursor[name]
-            stored = file_bytes(file)
-            if stored.nbytes < size or crc32c(stored[:size]) != cursor[f"{name}_crc32c"]:
+            content = file_bytes(file)
+            if content.nbytes < size or crc32c(content[:size]) != cursor[f"{name}_crc32c"]:
                 raise DamagedError(f"{file} is damaged: it does not have the {name} that were written to it")
     except FileNotFoundError:
-        return nothing
+        return beginning
     except (OSError, StoreError) as error:
         print(f"{error}; the text is tokenised again", file=sys.stderr)
-        return nothing
+        return beginning
     return cursor
 
 

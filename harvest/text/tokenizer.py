@@ -1,4 +1,4 @@
-"""Documents into token ids: by the model's tokenizer, or as they are."""
+"""Turn documents into token ids: with the model's tokenizer, or unchanged if they are token ids already."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from harvest.model.base import ModelFacts, SpecialTokens
 from harvest.text.long_text import Tokens, is_long, tokenise_long
 from harvest.text.sources import Batch
 
-PIECE_TOKENS = 16384  # a longer text counts as several documents: held-out splits and bootstraps need many
+PIECE_TOKENS = 16384  # a longer text becomes several documents: held-out splits and bootstraps need many
 
 
 class Tokenizer(Protocol):
-    """Makes the token stream from batches of documents."""
+    """Converts batches of documents into token ids."""
 
-    fingerprint: str | None  # of the tokenizer; None if there is none
-    separator: int | None  # the token after each document
+    fingerprint: str | None  # SHA-256; None for token ids
+    separator: int | None  # id of the token after each document
 
     def encode(self, batch: Batch) -> Iterator[NDArray[np.int32]]:
-        """Token ids int32 [n] of each document that is not empty, with its separator; long documents in pieces.
+        """Yield the token ids, int32 [n], of each document that is not empty, followed by the separator.
 
-        A piece has `PIECE_TOKENS` tokens, a document's last one fewer. Raises InputError if an id is not in the
-        model's vocabulary.
+        Long documents come in pieces of PIECE_TOKENS tokens and a shorter last one. Raises InputError if an id is not
+        in the model's vocabulary.
         """
 
 
 class HubTokenizer:
-    """The model's own tokenizer; the only special tokens that it adds are the separators.
+    """The model's own tokenizer, which adds no special tokens except the separators.
 
-    `special_tokens`: whether text that spells a special token, such as `</s>`, is ordinary text, or that token.
+    `special_tokens`: "text" reads text that spells a special token, such as `</s>`, as ordinary text, "parse" as that
+    token.
     """
 
     def __init__(self, facts: ModelFacts, *, separator: str, special_tokens: SpecialTokens) -> None:
@@ -60,23 +61,23 @@ class HubTokenizer:
 
     def encode(self, batch: Batch) -> Iterator[NDArray[np.int32]]:
         """See `Tokenizer.encode`."""
-        texts = cast("list[str]", batch.documents)
-        for long, group in groupby((text for text in texts if text), key=lambda text: is_long(text) and self._fast):
+        texts = filter(None, cast("list[str]", batch.documents))
+        for long, neighbours in groupby(texts, key=lambda text: is_long(text) and self._fast):
             if long:
-                for text in group:
+                for text in neighbours:
                     yield from self._pieces(tokenise_long(text, self._with_spans))
             else:
-                for ids in self._call(list(group))["input_ids"]:
+                for ids in self._call(list(neighbours))["input_ids"]:
                     yield from self._pieces([np.array(ids, dtype=np.int64)])
 
     @property
     def _fast(self) -> bool:
         return bool(self.tokenizer.is_fast)
 
-    def _call(self, texts: Sequence[str], **more: Any) -> Any:
+    def _call(self, texts: Sequence[str], **options: Any) -> Any:
         return self.tokenizer(
             texts, add_special_tokens=False, split_special_tokens=self._split, return_attention_mask=False,
-            verbose=False, **more,
+            verbose=False, **options,
         )  # fmt: skip
 
     def _with_spans(self, texts: Sequence[str]) -> list[Tokens]:
@@ -97,7 +98,7 @@ class HubTokenizer:
 
 
 class Pretokenized:
-    """Documents that are token ids already: taken as they are, with whatever separators they have."""
+    """Passes documents of token ids through unchanged, with the separators that they contain."""
 
     fingerprint: str | None = None
     separator: int | None = None
@@ -119,7 +120,7 @@ class Pretokenized:
 
 
 def cut(parts: Iterable[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.int64]]:
-    """A sequence that comes in arrays [n], as arrays [size]; the last one has what is left, and is not empty."""
+    """Join arrays [n] and yield arrays [size]; the last one holds the rest, if there is any."""
     held = np.empty(0, dtype=np.int64)
     for part in parts:
         held = np.concatenate([held, part])
@@ -131,7 +132,7 @@ def cut(parts: Iterable[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.in
 
 
 def _ended(document: Iterable[NDArray[np.int64]], after: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
-    """A document and its separator; nothing if the document has no tokens."""
+    """Yield a document and its separator; nothing if the document has no tokens."""
     empty = True
     for part in document:
         empty = empty and not len(part)
@@ -141,7 +142,10 @@ def _ended(document: Iterable[NDArray[np.int64]], after: list[NDArray[np.int64]]
 
 
 def special_token(tokenizer: Any, choice: str, *, option: str) -> int | None:
-    """The id of `none`, `bos`, `eos`, or a number. Raises InputError where the tokenizer lacks it."""
+    """Return the token id of `bos`, `eos` or a number, and None for `none`.
+
+    Raises InputError if the tokenizer has no such token.
+    """
     if choice == "none":
         return None
     if choice.isdecimal():

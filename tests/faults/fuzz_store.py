@@ -71,8 +71,8 @@ def make_store(path: Path, *, whole: bool) -> None:
     ids = np.arange(12 * 8, dtype=np.int32).reshape(12, 8)
     values = torch.rand(layout.n_rows, 4, generator=torch.Generator().manual_seed(0))
     scale = channel_scales(values)
-    about = {"model": {"name": "made-up"}, "tokens": {"dataset": "made-up"}, "settings": {"--seed": 0}}
-    create(path, schema, lambda: [(ids, ids)], lambda: about, dict.fromkeys(HOOKS, scale.numpy()))
+    about = {"model": {"name": "made-up"}, "tokens": {"dataset": "made-up"}, "settings": {"seed": 0}}
+    create(path, schema, [(ids, ids)], about, dict.fromkeys(HOOKS, scale.numpy()))
     for window in range(layout.n_windows if whole else layout.n_windows - 1):
         staging = WindowWriter(path, staging_path(path), schema, window)
         for assignment in layout.assignments(window):

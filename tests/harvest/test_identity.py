@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from data import InputError, open_store
 from harvest.demo import MODEL as DEMO
-from harvest.worker import Worker
+from harvest.output.worker import Worker
 
 SIZES = ("--tokens", "8k", "--context-size", "32", "--device", "cpu", "--layers", "0")
 
@@ -73,14 +73,11 @@ def test_changed_tokenizer_is_noticed_on_resume(command, tmp_path: Path) -> None
 def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
     random_gpt2: Path, token_file: Path, tmp_path: Path, make_store
 ) -> None:
-    from harvest.harvest import run
+    from harvest.run import Harvest
 
     store, _, _ = make_store(windows=0)  # what the first worker has made meanwhile
     with pytest.raises(InputError, match=r"holds a harvest with other settings: --dtype \(there: None, now: int8\)"):
-        run(
-            None, None, {"--dtype": "int8"}, store.path, device=None, worker=Worker(1, 2), stop=threading.Event(),
-            quiet=True,
-        )  # fmt: skip
+        Harvest(None, None, {"dtype": "int8"}, store.path, torch.device("cpu"), worker=Worker(1, 2), quiet=True).run()
 
 
 def test_held_out_documents_are_held_out_whole_up_to_the_last_context(

@@ -125,7 +125,7 @@ def test_store_without_its_zarr_json_is_refused_and_kept(harvest, out, where: st
 def test_object_store_harvest_needs_local_space_for_tokens_and_two_windows(harvest, out, monkeypatch) -> None:
     done = harvest(out, "--tokens", "60B")
     assert done.returncode == 2
-    assert "what is not yet put needs, in data/gpt2-" in done.stderr
+    assert "its unfinished parts, in data/gpt2-" in done.stderr
     usage = shutil.disk_usage(".")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10 << 30))
     assert "the store needs" in harvest("local.zarr", "--tokens", "100M", "--dry-run").stderr
@@ -155,7 +155,7 @@ def s3() -> Iterator[s3fs.S3FileSystem]:
 def start(out: Location, folder: Path) -> BaseProcess:
     """The command in a process of its own, forked from one that has imported what takes seconds to import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harvest.harvest", "s3fs"])
+    context.set_forkserver_preload(["harvest.run", "s3fs"])
     process = context.Process(
         target=exec, args=(PROGRAM, {"folder": str(folder), "arguments": [*DEMO, "--out", str(out)]})
     )
@@ -207,7 +207,7 @@ def test_object_store_harvest_killed_three_times_equals_a_local_one(
 
 
 def test_missing_bucket_is_reported_before_the_model_loads(s3, harvest, monkeypatch) -> None:
-    monkeypatch.setattr("harvest.harvest.load", lambda *a, **k: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("harvest.run.load", lambda *a, **k: pytest.fail("the model was loaded"))
     done = harvest("s3://no-such-bucket/demo.zarr")
     assert done.returncode == 2
     assert "s3://no-such-bucket/demo.zarr cannot be written" in done.stderr

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 import data.store.layout
-import harvest.harvest
-import harvest.worker
+import harvest.output.worker
+import harvest.run
 from data import open_store
 from data.errors import InputError, Stopped
 from data.store.writing.lifecycle import staging_path
 from data.system.lock import locked
+from harvest.output.worker import Worker, wait_for, worker_lock
 from harvest.pipeline import Pipeline
-from harvest.worker import Worker, wait_for, worker_lock
+from harvest.run import Harvest
 from tests.helpers.killing import Killed, kill_at
 
 SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layers", "0", "--device", "cpu")
@@ -63,7 +64,7 @@ def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_win
     def fail(*arguments: Any, **more: Any) -> None:
         raise InputError("a mistake")
 
-    for owner, name in ((harvest.harvest, "load_for"), (harvest.harvest, "create_store"), (Pipeline, "_check_values")):
+    for owner, name in ((Harvest, "load_model"), (Harvest, "create_store"), (Pipeline, "_check_values")):
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, fail)
             code, said = start("--overwrite", "--seed", "1")
@@ -74,8 +75,8 @@ def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_win
 
 @pytest.mark.parametrize(
     ("owner", "name", "at_call"),
-    [(os, "rename", 1), (os, "rename", 2), (os, "rename", 3), (os, "rename", 4), (harvest.harvest, "fill", 1),
-     (harvest.harvest, "fill", 2), (harvest.harvest, "finish", 1)],
+    [(os, "rename", 1), (os, "rename", 2), (os, "rename", 3), (os, "rename", 4), (Harvest, "fill", 1),
+     (Harvest, "fill", 2), (harvest.run, "finish", 1)],
 )  # fmt: skip
 def test_overwrite_killed_while_replacing_a_store_is_completed_by_the_same_command(
     start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
@@ -90,7 +91,7 @@ def test_overwrite_killed_while_replacing_a_store_is_completed_by_the_same_comma
     if (name, at_call) in (("rename", 1), ("rename", 2), ("fill", 1)):
         assert files(tmp_path / "s.zarr") == before
     if (name, at_call) in (("fill", 2), ("finish", 1)):  # the new one has its place, and is not begun again
-        monkeypatch.setattr(harvest.harvest, "tokens_to_contexts", None)
+        monkeypatch.setattr(harvest.run, "pack_dataset", None)
     code, said = start("--overwrite", "--seed", "1")
     assert code == 0, said
     monkeypatch.undo()
@@ -110,7 +111,7 @@ def test_staging_folder_left_by_a_kill_at_the_end_is_removed_by_the_next_start(s
 def test_worker_reports_what_it_waits_for_and_stops_if_rank_0_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(harvest.worker, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(harvest.output.worker, "WAIT_SECONDS", 0.01)
     out, looks = tmp_path / "s.zarr", []
 
     def lacking() -> set[int]:
@@ -134,8 +135,8 @@ def test_worker_reports_what_it_waits_for_and_stops_if_rank_0_has_ended(
 def test_worker_waits_for_rank_0_only_if_it_may_run_on_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harvest.worker, "WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(harvest.worker, "START_SECONDS", 0.0)
+    monkeypatch.setattr(harvest.output.worker, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(harvest.output.worker, "START_SECONDS", 0.0)
     looks: list[int] = []
 
     def lacking() -> set[int]:

@@ -10,7 +10,7 @@ import pytest
 from data.errors import DamagedError, OtherVersionError
 from data.store.arrays import group_json
 from data.store.sealed import DIGEST, sealed
-from harvest.resume import check_existing
+from harvest.output.resume import check_existing
 
 
 @pytest.mark.parametrize("change", ["damaged", "version 1"])

@@ -87,13 +87,13 @@ TABLE = Table(
         "special_tokens": choice("--special-tokens", {
             CONTRADICTION: refused("--dataset", "{ids}", "--special-tokens", "parse", sentence=OF_IDS),
         }),
-        "heldout": count("--held-out", {
+        "held_out": count("--held-out", {
             ZERO: ("0", None), HUGE: ("60%", HALF), NAN: ("nan%", "is no share; give a number and a percent sign"),
             WRONG_KIND: ("1.5", "is no share; give a number and a percent sign"), CONTRADICTION: ("16", HALF),
         }),
         "processing": choice("--processing"),
         "precision": choice("--precision", {CONTRADICTION: ("tf32", "--precision tf32: only GPUs have it")}),
-        "compiling": choice("--compile"),
+        "compile": choice("--compile"),
         "device": choice("--device"),
         "seed": count("--seed", {ZERO: ("0", None)}),
         "overwrite": flag("--overwrite", refused(

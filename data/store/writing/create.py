@@ -7,7 +7,7 @@ they must be the same with every version of the library. zarr-python only checks
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,14 @@ def begin(store: Location) -> None:
 def create(
     store: Location,
     schema: Schema,
-    contexts: Callable[[], Contexts],
-    provenance: Callable[[], dict[str, Any]],
+    contexts: Contexts,
+    provenance: dict[str, Any],
     channel_scales: dict[str, NDArray[np.float32]],
 ) -> None:
     """Create a store with its tokens and without rows.
 
-    contexts: called once; yields (tokens, documents), int32 [k, context_size] each, of all contexts in reading order.
-    provenance: called once the contexts have been read; returns JSON values.
+    contexts: yields (tokens, documents), int32 [k, context_size] each, of all contexts in reading order.
+    provenance: JSON values.
     channel_scales: hook → float32 [d], if the stored type has scales per channel.
     """
     aside = staging_path(store) / "store"
@@ -69,7 +69,7 @@ def create(
         checksums[name].append(checksum)
 
     count = 0
-    for tokens, document in _regroup(contexts(), schema.arrays[TOKENS].chunk_rows):
+    for tokens, document in _regroup(contexts, schema.arrays[TOKENS].chunk_rows):
         put(TOKENS, tokens)
         put(DOCUMENT, document)
         count += len(tokens)
@@ -78,7 +78,7 @@ def create(
     for hook, scale in channel_scales.items():
         for name in schema.channel_arrays(hook):
             put(name, scale)
-    write_metadata(aside, GroupMetadata(schema, provenance(), checksums))
+    write_metadata(aside, GroupMetadata(schema, provenance, checksums))
     check_with_zarr(aside, schema)
     publish_folder(aside, store, last="zarr.json")
     if not is_local(store):

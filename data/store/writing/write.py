@@ -158,7 +158,7 @@ def create_empty(store: Location, source: ActivationSource, schema: Schema) -> t
         batches = chain(first, batches)
     begin(store)
     create(
-        store, schema, lambda: [contexts], lambda: source.provenance,
+        store, schema, [contexts], source.provenance,
         {hook: scale.numpy() for hook, scale in scales.items()},
     )  # fmt: skip
     return batches, scales

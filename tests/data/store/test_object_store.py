@@ -135,7 +135,7 @@ def test_staged_rows_of_another_store_at_the_same_address_are_ignored(make_store
     WindowWriter(store.path, staging, schema, 0).sync(10)
     assert WindowWriter(store.path, staging, schema, 0).resume() == 10
     other = {**store.provenance, "model": {"name": "another"}}
-    create(store.path, schema, lambda: [(tokens, tokens)], lambda: other, {})
+    create(store.path, schema, [(tokens, tokens)], other, {})
     assert WindowWriter(store.path, staging, schema, 0).resume() == 0
 
 

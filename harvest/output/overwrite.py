@@ -1,7 +1,7 @@
-"""Replacing a store: the new one is made beside the old, and takes its place once its first window is safe.
+"""Replace a store: write the new one beside the old, and move it into place once its first window is sealed.
 
-An object store cannot rename: there the old one is removed when the new one's text is tokenised and its model is
-loaded, before its first window is computed.
+Object stores cannot rename. There the old store is removed after the new text is tokenised and the model is loaded,
+before the first window is computed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from data.store.writing.lifecycle import is_remains, remove_store, staging_path
 from data.system.location import Location, is_occupied, remove
 from data.system.lock import locked
 from data.system.replace import beside, check_replaceable, finish_replacing, take_place
-from harvest.resume import begun_settings, existing_settings
-from harvest.worker import worker_lock
+from harvest.output.resume import begun_settings, existing_settings
+from harvest.output.worker import worker_lock
 
-MARK = "overwrites"  # in a harvest's staging folder: it was begun with --overwrite, so the same command continues it
+MARK = "overwrites"  # file in a staging folder of a harvest begun with --overwrite, which the same command continues
 
 
 def place_for(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Location:
-    """Where a harvest of these settings writes at first: `out`, or beside it where it is to replace a store.
+    """Return where a harvest writes its first window: beside `out` if it replaces a local store, else `out`.
 
-    What is there of other settings is removed; the store at `out` stays.
+    Removes the unfinished harvests of other settings there. The store at `out` stays.
     """
     if isinstance(out, Path):
         finish_replacing(out, *_parts(out))
@@ -47,18 +47,18 @@ def place_for(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Lo
 
 
 def replaces_at_creation(out: Location, *, overwrite: bool) -> bool:
-    """Whether a store in an object store is still to be removed, before the new one is created."""
+    """Return whether `out`, in an object store, holds an old store that is removed when the new one is created."""
     return overwrite and not (staging_path(out) / MARK).exists() and is_occupied(out)
 
 
 def remove_old(out: Location) -> None:
-    """Remove a store from an object store; the harvest that replaces it is continued from then on."""
+    """Remove the old store from an object store; from now on the same command continues the new harvest."""
     _mark(out)
     remove_store(out)
 
 
 def replace(place: Location, out: Location) -> None:
-    """Put the store at `place`, and its unfinished parts, where they belong."""
+    """Move the store at `place` and its unfinished parts to `out`."""
     assert isinstance(out, Path)
     assert place == beside(out)
     take_place(out, *_parts(out))
@@ -71,14 +71,14 @@ def discard(place: Location) -> None:
 
 
 def tidy(store: Store) -> None:
-    """Remove what a kill has left of a finished harvest, unless another process is at work there."""
+    """Remove the unfinished parts that a killed harvest left beside a complete store, unless a process uses them."""
     staging = staging_path(store.path)
     if staging.exists():
         try:
             with locked(worker_lock(store.path, 0), "--out"):
                 if open_store(store.path).complete:
                     shutil.rmtree(staging, ignore_errors=True)
-        except (InputError, OSError):  # a finished store may lie where nothing can be written
+        except (InputError, OSError):  # a finished store may be read-only
             return
 
 
@@ -93,7 +93,7 @@ def _mark(place: Location) -> None:
 
 
 def _has_begun(out: Location, settings: dict[str, Any]) -> bool:
-    """Whether the unfinished parts are those of a harvest of these settings, which has not made its store yet."""
+    """Return whether a harvest of these settings was begun and has not created its store yet."""
     try:
         return begun_settings(out) == settings
     except InputError:
@@ -101,7 +101,7 @@ def _has_begun(out: Location, settings: dict[str, Any]) -> bool:
 
 
 def _is_of(place: Location, settings: dict[str, Any]) -> bool:
-    """Whether there is an unfinished harvest of these settings."""
+    """Return whether `place` has an unfinished harvest of these settings."""
     try:
         if existing_settings(place) != settings:
             return False

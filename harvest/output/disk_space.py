@@ -1,4 +1,4 @@
-"""Bytes that a harvest needs on disk, and whether the disk has them."""
+"""The disk space that a harvest needs, and whether it is free."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from data.store.writing.lifecycle import staging_path
 from data.system.location import Location, is_local
 from data.system.replace import beside
 
-RESERVE = 1.02  # free space asked for, over what is counted
+RESERVE = 1.02  # required free space ÷ counted bytes
 
 
 def needed_bytes(out: Location, schema: Schema) -> int:
-    """Most that a harvest has on disk at once: the stream of tokens, and the store.
+    """Return the most bytes that a harvest has on the local disk at once: the token stream and the store.
 
-    Of a store in an object store: its tokens until they are put, then one window that fills while another is put.
+    For an object store: the tokens until they are uploaded, then one window that fills while another is uploaded.
     """
     layout = schema.layout
     stream = 4 * layout.n_contexts * schema.context_size
@@ -28,10 +28,10 @@ def needed_bytes(out: Location, schema: Schema) -> int:
 
 
 def check_free_space(out: Location, schema: Schema) -> None:
-    """Raise InputError where the disk cannot hold the store, or what of it lies there at once."""
+    """Raise InputError if the disk cannot hold the store (for an object store: its unfinished parts)."""
     need, free = needed_bytes(out, schema), free_bytes(out) + used_bytes(out, staging_path(out))
     if need > free:
-        what = "the store needs" if is_local(out) else f"what is not yet put needs, in {staging_path(out)},"
+        what = "the store needs" if is_local(out) else f"its unfinished parts, in {staging_path(out)}, need"
         raise InputError(
             f"--out {out}: {what} {human_bytes(need)} ({schema.layout.n_rows:,} rows × {len(schema.hooks)} "
             f"hooks in {schema.dtype}), and {human_bytes(free)} are free; give fewer --tokens or --layers, "
@@ -40,7 +40,7 @@ def check_free_space(out: Location, schema: Schema) -> None:
 
 
 def check_space_beside(out: Path, schema: Schema) -> None:
-    """Raise InputError where the disk cannot hold a store's first window beside the store that it is to replace."""
+    """Raise InputError if the disk cannot hold a store's first window beside the store that it replaces."""
     layout, place = schema.layout, beside(out)
     window = min(layout.shards_per_window, layout.n_shards) * schema.shard_bytes()
     need = int(RESERVE * (2 * 4 * layout.n_contexts * schema.context_size + window))
@@ -53,7 +53,7 @@ def check_space_beside(out: Path, schema: Schema) -> None:
 
 
 def free_bytes(out: Location) -> int:
-    """Bytes that are free on the disk of the store's unfinished parts."""
+    """Return the free bytes on the disk of the store's unfinished parts."""
     existing = staging_path(out).absolute()
     while not existing.exists():
         existing = existing.parent
@@ -61,7 +61,7 @@ def free_bytes(out: Location) -> int:
 
 
 def used_bytes(*locations: Location) -> int:
-    """Bytes on local disks under some folders; absent ones count nothing."""
+    """Return the bytes on disk below local folders; missing folders and object stores count 0."""
     paths = (location for location in locations if isinstance(location, Path))
     files = (Path(folder) / name for path in paths for folder, _, names in os.walk(path) for name in names)
     return sum(file.stat().st_blocks * 512 for file in files if file.exists())

@@ -1,4 +1,4 @@
-"""An output that exists already: whether it can be written, and whether the same harvest made or began it."""
+"""Check an existing output: whether it can be written, and whether a harvest with equal settings wrote it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from data.store.schema import COMMIT
 from data.store.sealed import read_sealed
 from data.store.writing.lifecycle import is_remains, staging_path
 from data.system.location import Location, exists, is_occupied
+from harvest.output.provenance import differences, read_settings
 
-SHOWN_OF_HASH = 12  # digits
+SHOWN_OF_HASH = 12  # digits of a fingerprint in a message
 
 
 def check_out(out: Location, *, overwrite: bool) -> None:
-    """Raise InputError where the store, or its unfinished parts, cannot be written; a finished store need not be.
+    """Raise InputError if the store or its unfinished parts cannot be written, unless the store is complete.
 
-    An object store is tried later, by `data.store.writing.create.begin`.
+    `data.store.writing.create.begin` later checks whether an object store can be written.
     """
     if not overwrite and _is_complete(out):
         return
@@ -30,8 +31,8 @@ def check_out(out: Location, *, overwrite: bool) -> None:
         check_writable(out)
         check_writable(staging_path(out))
     else:
-        here = "start the command in a folder that can be written"
-        check_writable(staging_path(out), f"--out {out}: its unfinished parts lie in", remedy=here)
+        remedy = "start the command in a folder that can be written"
+        check_writable(staging_path(out), f"--out {out}: its unfinished parts lie in", remedy=remedy)
 
 
 def _is_complete(out: Location) -> bool:
@@ -42,13 +43,13 @@ def _is_complete(out: Location) -> bool:
 
 
 def existing_settings(out: Location) -> dict[str, Any] | None:
-    """The settings of a store, or of a harvest that has not made its store yet; None where there is neither.
+    """Return the settings of a store, or of a harvest that has not created its store yet; None if there is neither.
 
-    Raises InputError where something else is in the way; DamagedError where they are damaged; OtherVersionError.
+    Raises InputError if `out` holds something else, and DamagedError or OtherVersionError if they cannot be read.
     """
     if is_occupied(out) and not is_remains(out):
         try:
-            return dict(open_store(out).provenance["settings"])
+            return read_settings(open_store(out).provenance["settings"])
         except (DamagedError, OtherVersionError):
             raise
         except StoreError as error:
@@ -62,18 +63,18 @@ def existing_settings(out: Location) -> dict[str, Any] | None:
 
 
 def begun_settings(out: Location) -> dict[str, Any] | None:
-    """The settings in a harvest's unfinished parts; None where there are none."""
-    started = staging_path(out) / "settings.json"
-    return read_sealed(started) if started.exists() else None
+    """Return the settings in a harvest's unfinished parts; None if there are none."""
+    file = staging_path(out) / "settings.json"
+    return read_settings(read_sealed(file)) if file.exists() else None
 
 
 def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Store | None:
-    """What to do about an existing output: the finished store, if it is the one asked for; else None to go on.
+    """Return the store at `out` if it is complete and has these settings; None if the harvest is to begin or continue.
 
-    Raises InputError, naming what differs, where it is another one and `overwrite` is not set.
+    Raises InputError, naming the settings that differ, for another store unless `overwrite` is set.
     """
     if overwrite:
-        with suppress(DamagedError, OtherVersionError):  # it is to be replaced
+        with suppress(DamagedError, OtherVersionError):  # a damaged store can be replaced
             existing_settings(out)
         return None
     check_settings(out, settings)
@@ -82,14 +83,13 @@ def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) 
 
 
 def check_settings(out: Location, settings: dict[str, Any]) -> None:
-    """Raise InputError, naming what differs, if an existing output was begun with other settings."""
+    """Raise InputError, naming the settings that differ, if an existing output was begun with other settings."""
     recorded = existing_settings(out)
     if recorded is None:
         return
     differing = [
-        f"{name} (there: {_show(recorded.get(name))}, now: {_show(settings.get(name))})"
-        for name in {**recorded, **settings}
-        if recorded.get(name) != settings.get(name)
+        f"{name} (there: {_show(before)}, now: {_show(now)})"
+        for name, (before, now) in differences(recorded, settings).items()
     ]
     if differing:
         raise InputError(

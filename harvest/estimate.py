@@ -1,0 +1,78 @@
+"""What a harvest would write and how long it would take, from the speed of a few batches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.command.sizes import human_bytes
+from harvest.output.disk_space import free_bytes, needed_bytes
+from harvest.request import expected_schema, widths_are_known
+from harvest.run import Harvest
+
+TIMED_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The size of a store, in rows, files and bytes, and the time of its harvest, without tokenising."""
+
+    out: str
+    rows: int
+    hooks: int
+    dtype: str
+    bytes: int
+    bytes_needed: int  # on the local disk at once
+    bytes_free: int
+    files: int
+    tokens_per_second: float
+    seconds: float
+    widths_known: bool  # otherwise hooks are counted as d_model wide
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """Return the estimate in two or three lines."""
+        lines = [
+            f"{self.out}: {self.rows:,} rows × {self.hooks} hooks in {self.dtype}, {human_bytes(self.bytes)} in about "
+            f"{self.files:,} files ({human_bytes(self.bytes_needed)} needed on the local disk, "
+            f"{human_bytes(self.bytes_free)} free)",
+            f"about {self.seconds / 3600:.2f} hours at {self.tokens_per_second:,.0f} tokens/s, without tokenising",
+        ]
+        if not self.widths_known:
+            lines.append("hooks other than the standard ones are counted as d_model wide")
+        return "\n".join(lines)
+
+
+def estimate(harvest: Harvest) -> Estimate:
+    """Load the harvest's model, time it, and return the estimate. Raises InputError if the model cannot be loaded."""
+    schema = expected_schema(harvest.request, harvest.inputs.facts)
+    rate = measure_rate(harvest)
+    return Estimate(
+        out=str(harvest.out), rows=schema.layout.n_rows, hooks=len(schema.hooks), dtype=schema.dtype,
+        bytes=schema.total_bytes(), bytes_needed=needed_bytes(harvest.out, schema), bytes_free=free_bytes(harvest.out),
+        files=schema.n_files(), tokens_per_second=rate, seconds=harvest.request.n_tokens / rate,
+        widths_known=widths_are_known(harvest.request),
+    )  # fmt: skip
+
+
+def measure_rate(harvest: Harvest) -> float:
+    """Return the speed of the forward pass in tokens per second, on random tokens."""
+    request, device = harvest.request, harvest.device
+    model = harvest.load_model()
+    shape = (request.batch_size, request.context_size)
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, harvest.inputs.facts.vocab_size, shape)).to(device)
+    seconds = []
+    for _ in range(TIMED_BATCHES):
+        begin = time.perf_counter()
+        model.capture(tokens, lambda name, value: None)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return float(tokens.numel() / min(seconds))

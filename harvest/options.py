@@ -1,0 +1,94 @@
+"""The options of a harvest: the type of each, which checks a value given in a shell or in Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from data.choices import COMPRESSIONS, DTYPES
+from data.command.option_types import NAME, SEED, Count, LayerChoice, Several, StoreLocation, shown
+from data.errors import InputError
+
+
+class Token(click.ParamType[str]):
+    """A token to insert: `none`, `bos`, `eos` or a token id."""
+
+    name = "token"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in ("none", "bos", "eos") and not re.fullmatch("[0-9]{1,18}", str(value)):
+            self.fail(f"{value!r} is no token; give none, bos, eos or a token's number", param, ctx)
+        return str(value)
+
+
+class HookName(click.ParamType[str]):
+    """The name of a hook, short (`mlp_out`) or within its block (`attn.hook_z`); a leading `hook_` is dropped."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", str(value)):
+            self.fail(f"{shown(value)} is no name of a hook; give mlp_out, resid_post or another", param, ctx)
+        return str(value)
+
+
+class HeldOutContexts(click.ParamType[float | int]):
+    """A share (float; in a shell with a percent sign) or a number of contexts (int)."""
+
+    name = "share or count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | int:
+        if isinstance(value, int | float):
+            return value
+        if re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}%", str(value)):
+            return float(value[:-1]) / 100
+        if "." in str(value) or str(value).endswith("%"):
+            self.fail(f"{shown(value)} is no share; give a number and a percent sign, such as 1%", param, ctx)
+        return Count(zero=True).convert(value, param, ctx)
+
+
+# By the options' names in snake_case. Options without a value, such as --overwrite, have no type.
+TYPES: dict[str, click.ParamType[Any]] = {
+    "model": NAME,
+    "revision": NAME,
+    "hook": Several(HookName(), "name"),
+    "layers": LayerChoice(),
+    "processing": click.Choice(["centred", "none"]),
+    "dataset": NAME,
+    "dataset_config": NAME,
+    "dataset_split": NAME,
+    "text_column": NAME,
+    "tokens": Count(),
+    "context_size": Count(),
+    "skip_positions": Count(zero=True),
+    "prefix_token": Token(),
+    "separator_token": Token(),
+    "special_tokens": click.Choice(["text", "parse"]),
+    "held_out": HeldOutContexts(),
+    "out": StoreLocation(),
+    "dtype": click.Choice(DTYPES),
+    "compress": click.Choice(COMPRESSIONS),
+    "seed": SEED,
+    "batch_size": Count(),
+    "precision": click.Choice(["float32", "tf32", "bfloat16"]),
+    "compile": click.Choice(["auto", "yes", "no"]),
+    "device": click.Choice(["auto", "cpu", "cuda"]),
+}
+
+
+def check_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of options as their types convert them; None and options without a type stay unchanged.
+
+    Raises InputError, naming the option, for a value that its type refuses.
+    """
+    checked = dict(values)
+    for name, kind in TYPES.items():
+        if values[name] is not None:
+            try:
+                checked[name] = kind.convert(values[name], None, None)
+            except click.BadParameter as error:
+                raise InputError(f"--{name.replace('_', '-')}: {error.message}") from error
+    return checked

@@ -1,0 +1,261 @@
+"""A harvest from end to end: tokenise the text, load the model, create the store, fill its windows, finish.
+
+Every step continues where a stopped harvest left off.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.command.progress import Bar
+from data.errors import InputError, Stopped, StoreError, WindowDamagedError
+from data.store.chunks import write_json
+from data.store.encodings import ENCODINGS
+from data.store.reader import Store, open_store
+from data.store.sealed import sealed
+from data.store.writing.create import begin, create
+from data.store.writing.lifecycle import committed_windows, finish, staging_path
+from data.store.writing.window_writer import WindowWriter
+from data.system.allocator import keep_large_blocks
+from data.system.location import Location, exists
+from data.system.lock import locked
+from harvest.inputs import Inputs
+from harvest.model.base import LanguageModel
+from harvest.model.calibrate import CALIBRATION_CONTEXTS, calibrate
+from harvest.model.load import load
+from harvest.model.precision import ReducedPrecisionModel, relative_errors
+from harvest.output.disk_space import check_free_space, check_space_beside
+from harvest.output.overwrite import discard, place_for, remove_old, replace, replaces_at_creation, tidy
+from harvest.output.provenance import provenance_of
+from harvest.output.resume import check_settings
+from harvest.output.worker import Worker, wait_for, worker_lock
+from harvest.packed_dataset import PackedDataset, pack_dataset
+from harvest.pipeline import Pipeline
+from harvest.progress import FillProgress
+from harvest.request import Request, expected_schema, make_schema
+from harvest.text.rows import ReadingStopped
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The store of a harvest, and the harvest's speed in tokens per second and compile time in seconds.
+
+    The speed excludes loading and the first batch; it is None if at most one batch was run.
+    """
+
+    store: Store
+    tokens_per_second: float | None = None
+    compile_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """A harvest of one text by one model into the store `out`; `run` begins or continues it."""
+
+    request: Request
+    inputs: Inputs
+    settings: dict[str, Any]  # as the store records them (output/provenance.py)
+    out: Location
+    device: torch.device
+    worker: Worker = field(default_factory=Worker)
+    overwrite: bool = False  # replace the store at `out` (output/overwrite.py)
+    finished: Store | None = None  # the store at `out` if it is already complete
+    quiet: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)  # set by a signal
+
+    def run(self) -> Outcome:
+        """Fill and finish the store. Raises InputError, or Stopped once `stop` is set."""
+        if self.finished is not None:
+            tidy(self.finished)
+            self._note(f"{self.out} is complete; nothing to do")
+            return Outcome(self.finished)
+        if self.device.type == "cpu":
+            keep_large_blocks()
+        with locked(worker_lock(self.out, self.worker.rank), f"--out {self.out}"):
+            place = place_for(self.out, self.settings, overwrite=self.overwrite)
+            if isinstance(self.out, Path) and place != self.out:
+                check_space_beside(self.out, expected_schema(self.request, self.inputs.facts))
+            with self._staging_folder(place):
+                return self._run_at(place)
+
+    @contextmanager
+    def _staging_folder(self, place: Location) -> Iterator[None]:
+        """Make the folder of the store's unfinished parts; bad input noticed late removes what this run began."""
+        staging = staging_path(place)
+        continues = staging.exists()
+        try:
+            staging.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--out {self.out}: cannot be written there ({error.strerror}); choose another --out"
+            ) from error
+        try:
+            yield
+        except ReadingStopped:
+            raise
+        except InputError:
+            if place != self.out and exists(staging):
+                discard(place)
+            elif not continues and self.worker.rank == 0 and not exists(self.out / "zarr.json"):
+                shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+    def _run_at(self, place: Location) -> Outcome:
+        """Harvest at `place`. If that is not `out`, the store moves to `out` after its first window."""
+        removes_old = place == self.out and replaces_at_creation(self.out, overwrite=self.overwrite)
+        if self.worker.rank == 0 and (removes_old or not exists(place / "zarr.json")):
+            model = self._begin(place, removes_old=removes_old)
+        else:
+            model = self._continue(place)
+        store = open_store(place)
+        check_same_path(store, model)
+        if place != self.out:
+            self.fill(store, model, most=1)
+            replace(place, self.out)
+            store = open_store(self.out)
+        speed = self.fill(store, model)
+        if self.worker.rank == 0:
+            self._wait_for_workers(store)
+            finish(self.out)
+        n_tokens = store.layout.n_contexts * self.request.context_size
+        if store.layout.n_contexts < self.request.n_contexts:
+            self._note(f"the text ended early: {n_tokens:,} tokens stored of the {self.request.n_tokens:,} asked for")
+        return Outcome(open_store(self.out), speed, model.compile_seconds)
+
+    def _begin(self, place: Location, *, removes_old: bool) -> LanguageModel:
+        """Load the model, tokenise the text, and create the store without rows; return the model."""
+        staging = staging_path(place)
+        write_json(staging / "settings.json", sealed(self.settings))
+        begin(place)
+        model = self.load_model()
+        packed = pack_dataset(self.request, self.inputs, staging, stop=self.stop, quiet=self.quiet)
+        if removes_old:
+            remove_old(self.out)
+        self.create_store(place, packed, model)
+        for note in packed.notes():
+            self._note(note)
+        return model
+
+    def _continue(self, place: Location) -> LanguageModel:
+        """Check that the store, which worker 0 or an earlier run creates, has these settings; return the model."""
+        if self.worker.rank:
+            creators = lambda: set() if exists(self.out / "zarr.json") else {0}  # noqa: E731
+            wait_for(creators, f"rank 0 to tokenise the text and create {self.out}", self.out, self.worker, self.stop)
+        check_settings(place, self.settings)  # a worker that started before rank 0 had nothing to compare with
+        return self.load_model()
+
+    def load_model(self) -> LanguageModel:
+        """Load the model with the requested precision and compilation. Raises InputError if it cannot be loaded so."""
+        request, facts, compute = self.request, self.inputs.facts, self.request.compute
+        model = load(
+            facts, request.hooks, request.layers, processing=request.processing, device=self.device,
+            compiled=compute.compiled(request.n_tokens, self.device),
+        )  # fmt: skip
+        if compute.compiling == "yes" and not model.compiled:
+            raise InputError(
+                f"--compile yes: {facts.label} runs in TransformerLens with these hooks; give --compile no"
+            )
+        return model if compute.precision == "float32" else ReducedPrecisionModel(model, compute.precision, self.device)
+
+    def create_store(self, place: Location, packed: PackedDataset, model: LanguageModel) -> None:
+        """Create the store at `place` with tokens, provenance and int8's channel scales, without rows."""
+        schema = make_schema(self.request, model.widths, packed.n_contexts, packed.n_heldout)
+        check_free_space(place, schema)
+        first_contexts = torch.from_numpy(next(packed.contexts())[0].astype(np.int64))
+        error = relative_errors(model, first_contexts[: self.request.batch_size].to(self.device))
+        scales: dict[str, NDArray[np.float32]] = {}
+        if ENCODINGS[self.request.dtype].channel_scales:
+            scales = calibrate(model, first_contexts[:CALIBRATION_CONTEXTS].to(self.device))
+        provenance = provenance_of(self.request, self.inputs, self.settings, packed, model, error)
+        create(place, schema, packed.contexts(), provenance, scales)
+
+    def fill(self, store: Store, model: LanguageModel, *, most: int | None = None) -> float | None:
+        """Fill and seal this worker's windows, or the first `most` that lack; return the speed in tokens per second.
+
+        Raises StoreError if a window is damaged twice, and Stopped once `stop` is set.
+        """
+        schema, layout = store.schema, store.layout
+        owned = layout.worker_windows(self.worker.rank, self.worker.world_size)
+        committed = committed_windows(store.path, schema)
+        windows = [window for window in owned if window not in committed][:most]
+        scales = {hook: torch.from_numpy(x.copy()).to(self.device) for hook, x in store.channel_scales().items()}
+        damaged_before: set[int] = set()
+        with FillProgress(schema, owned, windows, disable=self.quiet or self.worker.rank > 0) as progress:
+            while windows:
+                with Pipeline(
+                    model, schema, batch_size=self.request.batch_size, device=self.device, channel_scales=scales,
+                    wrote=progress.wrote,
+                ) as pipeline:  # fmt: skip
+                    for window in windows:
+                        self.fill_window(store, window, pipeline, progress)
+                for window, why in pipeline.damaged.items():
+                    if window in damaged_before:
+                        raise StoreError(f"{why}; it was damaged before: check the disk")
+                    Bar.write(why, file=sys.stderr)
+                    progress.repeat(window)
+                windows = sorted(pipeline.damaged)
+                damaged_before |= set(windows)
+        return progress.tokens_per_second()
+
+    def fill_window(self, store: Store, window: int, pipeline: Pipeline, progress: FillProgress) -> None:
+        """Run the contexts that a window still lacks. Raises Stopped once `stop` is set."""
+        layout = store.layout
+        writer = WindowWriter(store.path, staging_path(store.path), store.schema, window)
+        begin, end = layout.window_contexts(window)
+        try:
+            done = writer.resume()
+        except WindowDamagedError as error:
+            Bar.write(str(error), file=sys.stderr)
+            writer, done = WindowWriter(store.path, staging_path(store.path), store.schema, window), 0
+        progress.skip(max(done - begin, 0))
+        if done >= end:  # stopped while the window was being sealed
+            pipeline.seal(writer)
+            return
+        batches = list(layout.window_batches(window, self.request.batch_size, done))
+        offset = batches[0][0]
+        tokens = store.tokens(np.arange(offset, batches[-1][1]))  # in one read: an object store answers slowly
+        for first, last in batches:
+            if self.stop.is_set():
+                raise Stopped
+            first_row = first * layout.rows_per_context
+            rows, ranges = layout.writing_order(window, first_row, last * layout.rows_per_context)
+            pipeline.submit(
+                tokens[first - offset : last - offset], first_row, rows, ranges, writer,
+                contexts_done=min(last, end), last=last >= end,
+            )  # fmt: skip
+
+    def _wait_for_workers(self, store: Store) -> None:
+        """Wait until all workers' windows are committed."""
+
+        def unfinished_ranks() -> set[int]:
+            committed = committed_windows(store.path, store.schema)
+            n = self.worker.world_size
+            return {rank for rank in range(n) if set(store.layout.worker_windows(rank, n)) - committed}
+
+        wait_for(unfinished_ranks, "the windows of other workers", self.out, self.worker, self.stop)
+
+    def _note(self, text: str) -> None:
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def check_same_path(store: Store, model: LanguageModel) -> None:
+    """Raise InputError if the store was begun with another forward path than the model's."""
+    recorded = store.provenance["model"]["forward_path"]
+    if recorded != model.path:
+        raise InputError(
+            f"--model: {store.path} was begun with the forward path {recorded}, and the installed version uses "
+            f"{model.path}; continue with the version that began it, or give --overwrite"
+        )
