@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analyze.runs.repeat import commands
 from analyze.runs.trained_run import find_runs
+from data import open_store
 
 
 def test_printed_train_command_repeats_the_recorded_runs(make_store, train_small, command, tmp_path: Path) -> None:
@@ -18,12 +19,21 @@ def test_printed_train_command_repeats_the_recorded_runs(make_store, train_small
         "--clip", "0.5",
     )  # fmt: skip
     moved = out.rename(tmp_path / 'the runs; "here"')
-    harvest, train = (shlex.split(line) for line in commands(store, find_runs([moved])))
-    assert harvest == ["harvest", "--out", str(store.path)]  # of a made-up store, which records no settings
+    (train,) = (shlex.split(line) for line in commands(store, find_runs([moved])))  # the store is made up
     recorded = json.loads((moved / "experiment.json").read_text())["settings"]
     shown = command(*train, "--show")
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["runs"] == recorded["runs"]
     done = command(*train)  # all other settings, and the paths
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stderr
+
+
+def test_printed_harvest_command_repeats_the_store(command, tmp_path: Path) -> None:
+    sizes = ("--tokens", "8k", "--context-size", "64", "--layers", "0", "--held-out", "12.5%", "--prefix-token", "bos")
+    done = command("harvest", "--model", "demo", *sizes, "--device", "cpu", "--out", tmp_path / "s.zarr")
+    assert done.returncode == 0, done.stderr
+    (harvest,) = (shlex.split(line) for line in commands(open_store(tmp_path / "s.zarr"), []))
+    done = command(*harvest, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stderr
