@@ -24,13 +24,21 @@ PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope
 
 .PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast test-readme docs container clean
 
+VIEW = python3 -m webbrowser report/index.html
+
 demo: $(VENV)/.installed
-	$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
-	$(VENV)/bin/analyze verify --store data/demo.zarr
-	$(DEMO_TRAIN) --variant baseline --l1 1e-3,3e-3,1e-2 --out runs/demo/baseline
-	$(DEMO_TRAIN) --variant nsae --l1 5e-7,5e-6,3e-5 --out runs/demo/nsae
-	$(VENV)/bin/analyze report --store data/demo.zarr --model demo runs/demo --out report \
+	@echo "The demo takes about five minutes. To view its report when it is done: $(VIEW)"
+	@echo "1/4  harvest: run the embedded language model, write its activations to data/demo.zarr"
+	@$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
+	@$(VENV)/bin/analyze verify --store data/demo.zarr
+	@echo "2/4  train: three baseline SAEs per layer, in runs/demo/baseline"
+	@$(DEMO_TRAIN) --variant baseline --l1 1e-3,3e-3,1e-2 --out runs/demo/baseline
+	@echo "3/4  train: three NSAEs per layer, in runs/demo/nsae"
+	@$(DEMO_TRAIN) --variant nsae --l1 5e-7,5e-6,3e-5 --out runs/demo/nsae
+	@echo "4/4  analyze: measure the six runs, write report/"
+	@$(VENV)/bin/analyze report --store data/demo.zarr --model demo runs/demo --out report \
 		--contexts 20 --snapshot-contexts 4
+	@echo "The report is report/index.html. View it: $(VIEW)"
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
