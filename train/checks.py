@@ -63,7 +63,8 @@ def _check_no_effect(options: Options, reason: str, *names: str) -> None:
     post = presets()["shared"]
     for name in names:
         value = getattr(options, name)
-        if value not in (None, False) and (name in FOLLOWING or value != post.get(name)):
+        given = value is not None and value is not False  # 0 is given, too
+        if given and (name in FOLLOWING or value != post.get(name)):
             raise InputError(f"{_flag(name)}: has no effect {reason}; leave it out")
 
 
