@@ -1,6 +1,5 @@
-"""Figures, one kind a file; each is drawn from the lines that are written as CSV beside it.
+"""The report's figures: one kind per file, which makes its data, draws it and writes its caption.
 
-style.py is what they share; catalogue.py says which of them a report has.
-
-Not here: the figures' numbers.
+To add a figure, write a generator of `ReportFigure` (base.py) in a file here, and list it in catalogue.py. The report,
+the PNG and the CSV file follow. style.py has the panels, colours and axes that all figures share.
 """

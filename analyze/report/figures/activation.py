@@ -1,26 +1,40 @@
-"""NSAE's activation, and what noise does to it: Fig. 5."""
+"""NSAE's activation function and the effect of noise on it: Fig. 5."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from analyze.measure.measurements import Measurements
+from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import COLOURS, legend, panels
 from analyze.tables import Row
 
-SPREADS = (0.5, 2.0)  # pre-activations whose neighbourhood is shown
+SPREADS = (0.5, 2.0)  # pre-activations for which x ± σ is shown
+
+
+def activation_figures(measurements: Measurements) -> Iterator[ReportFigure]:
+    """Yield Fig. 5, if an NSAE was trained with noise."""
+    sigmas = [run.settings.run.sigma for run in measurements.runs if run.variant == "nsae"]
+    if any(sigmas):
+        lines = activation_lines()
+        yield ReportFigure(
+            "figure_05_activation", "Figure 5. NSAE's activation",
+            "Noise of size σ changes a small feature a lot, and a feature near 1 hardly at all.",
+            activation(lines, max(sigmas)), lines,
+        )  # fmt: skip
 
 
 def activation_lines() -> list[Row]:
-    """tanh(ReLU(x)) at x from −2 to 5."""
+    """Return tanh(ReLU(x)) for x from −2 to 5."""
     x = np.linspace(-2, 5, 141)
     return [{"x": float(a), "c": float(b)} for a, b in zip(x, np.tanh(np.maximum(x, 0)), strict=True)]
 
 
 def activation(lines: Sequence[Row], sigma: float) -> Figure:
-    """The curve, and onto what two pre-activations ± σ are mapped."""
+    """Draw the curve, and the ranges onto which it maps two pre-activations ± σ."""
     figure, (panel,) = panels([f"c = tanh(ReLU(x)), and x ± σ for σ = {sigma:g}"])
     panel.plot(
         [li["x"] for li in lines], [li["c"] for li in lines], color="black", linewidth=1.5, label="tanh(ReLU(x))"

@@ -1,35 +1,119 @@
-"""Measures over the layers: L0 against the inputs' norm (Fig. 7), L0 (8), L1 beside L0 (9), silent and dead (16)."""
+"""Measures over the layers: L0 against the input norm (Fig. 7), L0 (8), L1 beside L0 (9), silent and dead (16)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from analyze.compare.claims.l0_and_norm import fit_l0_to_norm
+from analyze.measure.measurements import Measurements
+from analyze.report.figures.base import Families, ReportFigure, has_noise, has_variant, runs_by_family
 from analyze.report.figures.style import layer_axis, legend, log_axis, panels, run_styles, unique
+from analyze.runs.trained_run import TrainedRun
+from analyze.statistics.estimates import Key
 from analyze.tables import Row
+from data.store.stats import Subset
 from train.measures import measure_of
 
-Families = Mapping[str, Sequence[str]]
+
+def layer_figures(measurements: Measurements) -> Iterator[ReportFigure]:
+    """Yield Figs. 7, 8, 9 and 16, from the held-out split."""
+    families = runs_by_family(measurements)
+    yield from _norm_figure(measurements, families)
+    lines = _sparsity_lines(measurements)
+    only_l0 = [line for line in lines if line["measure"] == "l0"]
+    if only_l0:
+        yield ReportFigure(
+            "figure_08_l0", "Figure 8. L0 over the layers",
+            f"Held-out split{'; NSAE with noise off (solid) and on (dotted)' * has_noise(measurements)}.",
+            over_layers(only_l0, families, {"l0": measure_of("l0").axis_label}, log=True), only_l0,
+        )  # fmt: skip
+        off = [line for line in lines if not line["noise"]]
+        yield ReportFigure(
+            "figure_09_l1_beside_l0", "Figure 9. L1 beside L0",
+            "L1 solid, L0 dashed." + " The baseline's L1 has the activations' units, so compare how much L1/L0 varies over "
+            "the layers rather than how close L1 and L0 are." * has_variant(measurements, "baseline"),
+            l1_beside_l0(off, families), off,
+        )  # fmt: skip
+    batch, rows = measurements.fires[0].all.batch, measurements.fires[0].all.rows
+    silent, dead = f"features silent in a batch of {batch}", "dead fraction"
+    activity = [
+        {"run": one.run.name, "hook": one.hook, "noise": one.noise, "rows": rows, "measure": name, "value": value}
+        for one in measurements.fires
+        for name, value in ((silent, one.all.silent), (dead, one.all.dead))
+    ]
+    yield ReportFigure(
+        "figure_16_silent", "Figure 16. Silent features (\"neuron activity\" in the post) and dead features",
+        f"Left: the count of features that do not fire in a batch of {batch} held-out rows, as in the author's code. "
+        f"Right: the share of features that never fire in {rows:,} rows.",
+        over_layers(activity, families, {silent: silent, dead: dead}, log=False), activity,
+    )  # fmt: skip
+
+
+def _norm_figure(measurements: Measurements, families: Families) -> Iterator[ReportFigure]:
+    family_of = {run: family for family, runs in families.items() for run in runs}
+    points, fits = [], []
+    for run in measurements.runs:
+        for hook in run.hooks:
+            l0 = measurements.value(run, hook, "l0")
+            if l0 is not None and l0.value > 0:
+                layer = {"run": run.name, "family": family_of[run.name], "hook": hook}
+                points.append({**layer, "mean_norm": measurements.mean_norm[hook], "l0": l0.value})
+        fits += _fit(measurements, run)
+    fit_of = {fit["run"]: fit for fit in fits}
+    no_fit = dict.fromkeys(("slope", "low", "high", "p", "rho", "intercept"))
+    if points:
+        yield ReportFigure(
+            "figure_07_l0_against_norm", "Figure 7. L0 against the mean input norm",
+            "One point per layer, held-out split, noise off. Lines are least-squares fits of log L0 to log ‖x‖₂, with "
+            "95 % intervals over layers and the p-value of a permutation test. Layers are few, and the norm grows with "
+            "depth.",
+            l0_against_norm(points, fits, families),
+            [{**point, **(fit_of.get(point["run"]) or no_fit)} for point in points],
+        )  # fmt: skip
+
+
+def _fit(measurements: Measurements, run: TrainedRun) -> list[Row]:
+    """Return the line of a run's fit; none if the run has too few layers."""
+    fit = fit_l0_to_norm(measurements, run)
+    if fit is None:
+        return []
+    low, high = fit.slope.interval
+    return [{"run": run.name, "slope": fit.slope.value, "low": low, "high": high, "p": fit.p, "rho": fit.rho,
+             "intercept": fit.intercept}]  # fmt: skip
+
+
+def _sparsity_lines(measurements: Measurements) -> list[Row]:
+    """Return L0 and L1 of each SAE that fires, noise off and on."""
+    return [
+        {"run": run.name, "hook": hook, "noise": noise, "measure": measure, "value": estimate.value,
+         "low": estimate.interval[0], "high": estimate.interval[1]}
+        for measure in ("l0", "l1") for run in measurements.runs for noise in (False, True) for hook in run.hooks
+        if (estimate := measurements.held_out.get(Key(run.name, hook, noise, Subset.ALL, measure)))
+        and estimate.value > 0
+    ]  # fmt: skip
 
 
 def l0_against_norm(points: Sequence[Row], fits: Sequence[Row], families: Families) -> Figure:
-    """A panel for each family, a point for each layer and a fitted line for each run, both axes logarithmic.
+    """Draw a panel per family, a point per layer and a fitted line per run; both axes are logarithmic.
 
-    `points`: run, family, hook, mean_norm, l0. `fits`: run, slope, low, high, p, intercept.
+    points: run, family, hook, mean_norm, l0. fits: run, slope, low, high, p, intercept.
     """
     styles, names = run_styles(families), [name for name in families if any(p["family"] == name for p in points)]
     figure, axes = panels(names, columns=2, share_y=True)
     for panel, family in zip(axes, names, strict=True):
         for run in unique(p["run"] for p in points if p["family"] == family):
-            mine = [p for p in points if p["run"] == run]
+            of_run = [p for p in points if p["run"] == run]
             panel.plot(
-                [p["mean_norm"] for p in mine], [p["l0"] for p in mine], **{**styles[run].line(), "linestyle": "none"}
+                [p["mean_norm"] for p in of_run],
+                [p["l0"] for p in of_run],
+                **{**styles[run].line(), "linestyle": "none"},
             )
             fit = next((f for f in fits if f["run"] == run), None)
             if fit is not None:
-                x = np.array(sorted(p["mean_norm"] for p in mine))[[0, -1]]
+                x = np.array(sorted(p["mean_norm"] for p in of_run))[[0, -1]]
                 label = f"{run}: slope {fit['slope']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}], p {fit['p']:.2g}"
                 y = np.exp(fit["intercept"]) * x ** fit["slope"]
                 panel.plot(x, y, color=styles[run].colour, linewidth=1.2, label=label)
@@ -49,12 +133,12 @@ def over_layers(lines: Sequence[Row], families: Families, titles: Mapping[str, s
     styles, hooks = run_styles(families), unique(li["hook"] for li in lines)
     figure, axes = panels(list(titles.values()), columns=2)
     for panel, measure in zip(axes, titles, strict=True):
-        here = [li for li in lines if li["measure"] == measure]
-        for run, noise in unique((li["run"], li["noise"]) for li in here):
-            mine = [li for li in here if (li["run"], li["noise"]) == (run, noise)]
-            x = [hooks.index(li["hook"]) for li in mine]
+        of_measure = [li for li in lines if li["measure"] == measure]
+        for run, noise in unique((li["run"], li["noise"]) for li in of_measure):
+            of_run = [li for li in of_measure if (li["run"], li["noise"]) == (run, noise)]
+            x = [hooks.index(li["hook"]) for li in of_run]
             label = f"{run}, noise on" if noise else run
-            panel.plot(x, [li["value"] for li in mine], label=label, **styles[run].line(hollow=noise))
+            panel.plot(x, [li["value"] for li in of_run], label=label, **styles[run].line(hollow=noise))
         if log:
             log_axis(panel, "y")
         layer_axis(panel, hooks)
@@ -63,17 +147,17 @@ def over_layers(lines: Sequence[Row], families: Families, titles: Mapping[str, s
 
 
 def l1_beside_l0(lines: Sequence[Row], families: Families) -> Figure:
-    """A panel for each family: L1 (solid) and L0 (dashed) of each run over the layers."""
+    """Draw a panel per family: L1 (solid) and L0 (dashed) of each run over the layers."""
     styles, hooks = run_styles(families), unique(li["hook"] for li in lines)
-    here = {name: [run for run in runs if any(li["run"] == run for li in lines)] for name, runs in families.items()}
-    names = [name for name, runs in here.items() if runs]
+    drawn = {name: [run for run in runs if any(li["run"] == run for li in lines)] for name, runs in families.items()}
+    names = [name for name, runs in drawn.items() if runs]
     figure, axes = panels(names, columns=2)
     for panel, family in zip(axes, names, strict=True):
-        for run in here[family]:
+        for run in drawn[family]:
             for measure, dashes in (("l1", "-"), ("l0", "--")):
-                mine = [li for li in lines if (li["run"], li["measure"]) == (run, measure)]
+                of_run = [li for li in lines if (li["run"], li["measure"]) == (run, measure)]
                 panel.plot(
-                    [hooks.index(li["hook"]) for li in mine], [li["value"] for li in mine],
+                    [hooks.index(li["hook"]) for li in of_run], [li["value"] for li in of_run],
                     label=f"{run} {measure.upper()}", **{**styles[run].line(), "linestyle": dashes},
                 )  # fmt: skip
         log_axis(panel, "y")

@@ -1,21 +1,34 @@
-"""How the norms of the activations are distributed over layers: Figs. 3 and 4."""
+"""Norms of the activations by layer: Figs. 3 and 4."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+from analyze.measure.norms import Norms, histogram_lines, norm_lines
+from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import COLOURS, MARKERS, layer_axis, layer_colour, log_axis, unique
 from analyze.tables import Row, layers
 from data.store.stats import Subset
 
 
-def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
-    """Distributions of ‖x‖₂ by hook, and over the layers their means, with the range from 5 to 95 %.
+def norm_figures(measured: Norms) -> Iterator[ReportFigure]:
+    """Yield Figs. 3 and 4."""
+    histogram = histogram_lines(measured)
+    yield ReportFigure(
+        "figure_03_norms", "Figures 3 and 4. Norms of the activations by layer",
+        "Left: the distribution of ‖x‖₂ over the training split, one line per layer. Right: its mean and the range from "
+        "its 5 % to its 95 % quantile, with and without position 0 of each context.",
+        norms(norm_lines(measured), histogram), histogram,
+    )  # fmt: skip
 
-    `lines` and `histogram` are norms.norm_lines's and histogram_lines's, of one model.
+
+def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
+    """Draw the distribution of ‖x‖₂ per hook, and its mean over the layers with the range from 5 % to 95 %.
+
+    lines, histogram: from norm_lines and histogram_lines, of one model.
     """
     hooks = unique(line["hook"] for line in lines)
     names = layers(hooks)
@@ -41,12 +54,12 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
         frameon=False,
     )
     for i, subset in enumerate(unique(line["subset"] for line in lines)):
-        here = [line for line in lines if line["subset"] == subset]
+        in_subset = [line for line in lines if line["subset"] == subset]
         right.errorbar(
-            [j + 0.12 * i for j in range(len(here))], [line["mean"] for line in here],
+            [j + 0.12 * i for j in range(len(in_subset))], [line["mean"] for line in in_subset],
             yerr=[
-                [max(line["mean"] - line["q05"], 0) for line in here],
-                [max(line["q95"] - line["mean"], 0) for line in here],
+                [max(line["mean"] - line["q05"], 0) for line in in_subset],
+                [max(line["q95"] - line["mean"], 0) for line in in_subset],
             ], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
             capsize=2, linewidth=1.2, label="all positions" if subset == Subset.ALL else "without position 0",
         )  # fmt: skip

@@ -1,25 +1,45 @@
-"""A measure against L0 for each family of runs: the curves that readers asked for."""
+"""Pareto curves: a measure against L0 for each family of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 
+from analyze.compare.pareto import HELD_OUT, PATCHED, curve_lines
+from analyze.measure.measurements import Measurements
+from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import family_style, legend, log_axis, panels, unique
 from analyze.tables import Row
-from train.measures import measure_of
+from train.measures import Sample, Shown, measure_of, measures_on
+
+
+def pareto_figures(measurements: Measurements) -> Iterator[ReportFigure]:
+    """Yield a figure per measure that is compared at equal L0."""
+    for name, estimates, sample in (
+        (HELD_OUT, measurements.held_out, Sample.HELD_OUT), (PATCHED, measurements.patched, Sample.PATCHED),
+    ):  # fmt: skip
+        lines = curve_lines(estimates, measurements.runs, name) if estimates else []
+        for measure in measures_on(sample, Shown.AT_EQUAL_L0).values():
+            shown = [line for line in lines if line["measure"] == measure.name]
+            if shown:
+                yield ReportFigure(
+                    f"pareto_{measure.name}", f"{measure.title[0].upper()}{measure.title[1:]} against L0",
+                    "One curve per family (runs that differ only in α and the seed), one panel per layer, with 95 % "
+                    "intervals over documents.",
+                    pareto(shown, measure.name), shown,
+                )  # fmt: skip
 
 
 def pareto(lines: Sequence[Row], measure: str) -> Figure:
-    """Noise off and on; a panel a hook. `lines` are pareto.curve_lines's."""
-    here = [line for line in lines if line["measure"] == measure]
-    hooks, kinds = unique(li["hook"] for li in here), unique((li["family"], li["noise"]) for li in here)
+    """Draw a panel per hook and a curve per family, noise off and on. lines: from curve_lines."""
+    of_measure = [line for line in lines if line["measure"] == measure]
+    hooks, kinds = unique(li["hook"] for li in of_measure), unique((li["family"], li["noise"]) for li in of_measure)
     family_names = unique(family for family, _ in kinds)
     figure, axes = panels(hooks)
     for panel, hook in zip(axes, hooks, strict=True):
         for family, noise in kinds:
-            points = [li for li in here if (li["hook"], li["family"], li["noise"]) == (hook, family, noise)]
+            points = [li for li in of_measure if (li["hook"], li["family"], li["noise"]) == (hook, family, noise)]
             bars = [[p["value"] - p["low"] for p in points], [p["high"] - p["value"] for p in points]]
             panel.errorbar(
                 [p["l0"] for p in points], [p["value"] for p in points],

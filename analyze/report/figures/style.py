@@ -1,9 +1,7 @@
-"""What all figures share: colours that the colour-blind tell apart, panels, names of axes, saving.
+"""Style of all figures: colours that colour-blind readers can tell apart, panels, axes, saving.
 
-Runs of a family have shades of one colour, darker with a larger α; noise off is solid and filled, on is dotted and
-hollow; layers go from dark to light.
-
-Not here: any figure.
+The runs of a family have shades of one colour, darker for a larger α. Noise off is solid and filled, noise on is dotted
+and hollow. Layers go from dark to light.
 """
 
 from __future__ import annotations
@@ -28,18 +26,18 @@ from analyze.tables import layers
 # Okabe and Ito 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
-WIDE = 300  # a logarithmic axis of more than this factor has powers of 10 alone
+WIDE = 300  # a logarithmic axis that spans more than this factor is labelled at powers of 10 only
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a run is drawn, and what family it belongs to."""
+    """How a run is drawn."""
 
     colour: Any
     marker: str
 
     def line(self, *, hollow: bool = False) -> dict[str, Any]:
-        """Arguments for `plot` and `errorbar`."""
+        """Return the arguments for `plot` and `errorbar`."""
         return {
             "color": self.colour, "marker": self.marker, "markersize": 4, "linewidth": 1.2,
             "linestyle": ":" if hollow else "-", "markerfacecolor": "white" if hollow else self.colour,
@@ -51,7 +49,7 @@ def family_style(i: int) -> Style:
 
 
 def run_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
-    """The style of each run, of families with their runs by growing α."""
+    """Return the style of each run. families: the runs of each family, by growing α."""
     styles = {}
     for i, members in enumerate(families.values()):
         base = colors.to_rgb(COLOURS[i % len(COLOURS)])
@@ -66,12 +64,12 @@ def layer_colour(i: int, n: int) -> Any:
 
 
 def unique(values: Iterable[Any]) -> list[Any]:
-    """In the order of their first occurrence."""
+    """Return the distinct values, in the order of their first occurrence."""
     return list(dict.fromkeys(values))
 
 
 def panels(titles: Sequence[str], *, columns: int = 3, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each title."""
+    """Make a figure with a panel per title."""
     columns = min(len(titles), columns)
     rows = math.ceil(len(titles) / columns)
     figure, axes = pyplot.subplots(
@@ -87,7 +85,7 @@ def panels(titles: Sequence[str], *, columns: int = 3, share_y: bool = False) ->
 
 
 def legend(figure: Figure, axes: Sequence[Axes], *, title: str | None = None, columns: int = 3) -> None:
-    """One legend above all panels, where it covers no data; of fewer columns where labels are long."""
+    """Put one legend above all panels, where it covers no data; long labels get fewer columns."""
     handles: dict[str, Any] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -102,9 +100,9 @@ def legend(figure: Figure, axes: Sequence[Axes], *, title: str | None = None, co
 
 
 def log_axis(panel: Axes, which: Literal["x", "y"]) -> None:
-    """Logarithmic, with plain numbers at 1, 2 and 5 where the axis spans little, and powers of 10 where much.
+    """Make an axis logarithmic, labelled at 1, 2 and 5 if it spans little, else at powers of 10.
 
-    To be asked for after the data is drawn.
+    Call it after drawing the data, whose range decides.
     """
     panel.set(**{f"{which}scale": "log"})
     axis = panel.xaxis if which == "x" else panel.yaxis
@@ -121,7 +119,7 @@ def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure as PNG, without a date or a version in it; it is closed."""
+    """Return the figure as PNG, without a date or version in it, and close it."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
     pyplot.close(figure)

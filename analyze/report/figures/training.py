@@ -1,23 +1,102 @@
-"""Over training: by layer (Figs. 1, 2), a run's mean over layers (Figs. 6, 10, 15), one layer alone (Fig. 11)."""
+"""Measures over training: by layer (Figs. 1, 2), as means over layers (Figs. 6, 10, 15), of one layer (Fig. 11)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from analyze.measure.measurements import Measurements
+from analyze.measure.patching.over_training import over_training_lines
+from analyze.report.figures.base import Families, ReportFigure, has_noise, runs_by_family
 from analyze.report.figures.style import Style, layer_colour, legend, log_axis, panels, run_styles, unique
+from analyze.runs.training_curves import curve_lines
 from analyze.tables import Row, layers
-from train.measures import measure_of
+from train.measures import measure_of, title_of
 
-Families = Mapping[str, Sequence[str]]
+
+def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
+    """Yield Figs. 1, 2, 6 and 15, from the measures that training recorded."""
+    lines = curve_lines(measurements.training)
+    noisy = has_noise(measurements)
+    for number, measure in ((1, "l1"), (2, "l0")):
+        shown = [line for line in as_trained(lines) if line["measure"] == measure and line["value"] > 0]
+        if shown:
+            sample = "Training batches" if shown[0]["split"] == "train" else "Held-out split"
+            yield ReportFigure(
+                f"figure_{number:02}_{measure}", f"Figure {number}. {title_of(measure)} over training, by layer",
+                f"{sample}{', NSAE with its noise' * noisy}; one line per layer, one panel per run.",
+                by_layer(shown, measure), shown,
+            )  # fmt: skip
+    for name, title, measures in (
+        ("figure_06_suppression", "Figure 6. Feature suppression over training", ("suppression", "gamma")),
+        ("figure_15_l2", "Figure 15. L2 over training", ("l2", "explained_variance")),
+    ):
+        shown = [line for line in lines if line["split"] == "heldout" and line["measure"] in measures]
+        if shown:
+            yield ReportFigure(
+                name, title, "Held-out split, mean over the layers that all runs have. "
+                f"{'NSAE with noise off (solid) and on (dotted). ' * noisy}Runs differ in L0, so the heights alone do "
+                "not rank architectures.",
+                means(shown, runs_by_family(measurements), measures), shown,
+            )  # fmt: skip
+
+
+def as_trained(lines: Sequence[Row]) -> list[Row]:
+    """Return the lines of training batches, or of the held-out split if it was recorded more often.
+
+    An architecture with noise is taken with noise on, as it was trained.
+    """
+    noisy = {line["run"] for line in lines if line["noise"]}
+    by_split = [
+        [line for line in lines if line["split"] == split and line["noise"] == (line["run"] in noisy)]
+        for split in ("train", "heldout")
+    ]
+    return max(by_split, key=len)
+
+
+def snapshot_figures(measurements: Measurements) -> Iterator[ReportFigure]:
+    """Yield Figs. 10 and 11, from the snapshots patched into the language model."""
+    lines = over_training_lines(measurements.over_training)
+    if not lines:
+        return
+    families = runs_by_family(measurements)
+    score = [line for line in lines if line["measure"] in ("score", "kl")]
+    yield ReportFigure(
+        "figure_10_score", "Figure 10. Reconstruction score over training",
+        "From the snapshots, mean over the layers, on few contexts (see the scope). Right: KL.",
+        means(score, families, ("score", "kl")), score,
+    )  # fmt: skip
+    closest = closest_in_l0(measurements)
+    if closest is not None:
+        hook, *runs = closest
+        shown = [li for li in lines if li["hook"] == hook and li["run"] in runs and not li["noise"]]
+        yield ReportFigure(
+            "figure_11_matched", f"Figure 11. {hook}, where L0 of baseline and NSAE is closest",
+            "L0 and reconstruction score over training, noise off, with 95 % intervals over documents.",
+            one_layer(shown, families, ("l0", "score")), shown,
+        )  # fmt: skip
+
+
+def closest_in_l0(measurements: Measurements) -> tuple[str, str, str] | None:
+    """Return (hook, baseline run, NSAE run) whose L0, noise off, differ by the smallest factor; None without any."""
+    candidates: list[tuple[float, tuple[str, str, str]]] = []
+    for pair in measurements.pairs():
+        for baseline, nsae in product(pair.baseline, pair.nsae):
+            for hook in baseline.hooks:
+                first, second = (measurements.value(run, hook, "l0") for run in (baseline, nsae))
+                if first and second and first.value > 0 and second.value > 0:
+                    factor = max(first.value / second.value, second.value / first.value)
+                    candidates.append((factor, (hook, baseline.name, nsae.name)))
+    return min(candidates)[1] if candidates else None
 
 
 def by_layer(lines: Sequence[Row], measure: str) -> Figure:
-    """A panel for each run, a line for each layer; `lines` are training.curve_lines's, of one split."""
+    """Draw a panel per run and a line per layer. lines: from curve_lines, of one split and measure."""
     runs, hooks = unique(li["run"] for li in lines), unique(li["hook"] for li in lines)
     names = layers(hooks)
     figure, axes = panels(runs, columns=4, share_y=True)
@@ -34,17 +113,17 @@ def by_layer(lines: Sequence[Row], measure: str) -> Figure:
 
 
 def means(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> Figure:
-    """A panel for each measure, a line for each run: its mean over the layers that all have, noise off and on."""
+    """Draw a panel per measure and a line per run, noise off and on: means over the layers that all runs have."""
     styles = run_styles(families)
-    hooks_of = [{li["hook"] for li in lines if li["run"] == run} for run in unique(li["run"] for li in lines)]
-    common = set.intersection(*hooks_of) or set.union(*hooks_of)
+    hooks_by_run = [{li["hook"] for li in lines if li["run"] == run} for run in unique(li["run"] for li in lines)]
+    common = set.intersection(*hooks_by_run) or set.union(*hooks_by_run)
     figure, axes = panels([measure_of(measure).axis_label for measure in measures], columns=2)
     for panel, measure in zip(axes, measures, strict=True):
-        here = [line for line in lines if line["measure"] == measure and line["hook"] in common]
-        for run, noise in unique((li["run"], li["noise"]) for li in here):
-            mine = [li for li in here if (li["run"], li["noise"]) == (run, noise)]
-            rows = unique(li["rows"] for li in mine)
-            values = [np.mean([li["value"] for li in mine if li["rows"] == n]) for n in rows]
+        of_measure = [line for line in lines if line["measure"] == measure and line["hook"] in common]
+        for run, noise in unique((li["run"], li["noise"]) for li in of_measure):
+            of_run = [li for li in of_measure if (li["run"], li["noise"]) == (run, noise)]
+            rows = unique(li["rows"] for li in of_run)
+            values = [np.mean([li["value"] for li in of_run if li["rows"] == n]) for n in rows]
             _draw(panel, rows, values, run, styles[run], noise)
         if measure_of(measure).log_axis:
             log_axis(panel, "y")
@@ -54,16 +133,16 @@ def means(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> 
 
 
 def one_layer(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> Figure:
-    """A panel for each measure, a line for each run, with intervals; `lines` are of one hook, noise off."""
+    """Draw a panel per measure and a line per run, with intervals. lines: of one hook, noise off."""
     styles = run_styles(families)
     figure, axes = panels([measure_of(measure).axis_label for measure in measures], columns=2)
     for panel, measure in zip(axes, measures, strict=True):
         for run in unique(li["run"] for li in lines):
-            mine = [li for li in lines if (li["run"], li["measure"]) == (run, measure)]
-            rows = [li["rows"] for li in mine]
-            _draw(panel, rows, [li["value"] for li in mine], run, styles[run], noise=False)
+            of_run = [li for li in lines if (li["run"], li["measure"]) == (run, measure)]
+            rows = [li["rows"] for li in of_run]
+            _draw(panel, rows, [li["value"] for li in of_run], run, styles[run], noise=False)
             panel.fill_between(
-                rows, [li["low"] for li in mine], [li["high"] for li in mine], color=styles[run].colour, alpha=0.15
+                rows, [li["low"] for li in of_run], [li["high"] for li in of_run], color=styles[run].colour, alpha=0.15
             )
         _rows_axis(panel)
     legend(figure, axes)
@@ -71,8 +150,8 @@ def one_layer(lines: Sequence[Row], families: Families, measures: Sequence[str])
 
 
 def _points(lines: Sequence[Row], run: str, hook: str) -> tuple[list[int], list[float]]:
-    mine = [li for li in lines if (li["run"], li["hook"]) == (run, hook)]
-    return [li["rows"] for li in mine], [li["value"] for li in mine]
+    of_run = [li for li in lines if (li["run"], li["hook"]) == (run, hook)]
+    return [li["rows"] for li in of_run], [li["value"] for li in of_run]
 
 
 def _draw(panel: Axes, rows: Sequence[int], values: Sequence[float], run: str, style: Style, noise: bool) -> None:

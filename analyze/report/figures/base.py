@@ -1,0 +1,40 @@
+"""A figure of the report, and what its text depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from analyze.measure.measurements import Measurements
+from analyze.tables import Row
+
+Families = Mapping[str, Sequence[str]]  # names of the runs by family, in the order of α
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure with its text, and the lines that it is drawn from; `name` is that of its PNG and CSV files."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    lines: Sequence[Row]
+
+
+def runs_by_family(measurements: Measurements) -> Families:
+    """Return the names of the runs by family, in the order of α."""
+    families = measurements.families.items()
+    return {name: [run.name for run in sorted(runs, key=lambda run: run.l1)] for name, runs in families}
+
+
+def has_noise(measurements: Measurements) -> bool:
+    """Return whether a run was trained with noise, so measured with noise off and on."""
+    return any(len(run.noises) > 1 for run in measurements.runs)
+
+
+def has_variant(measurements: Measurements, variant: str) -> bool:
+    """Return whether a run has this architecture."""
+    return any(run.variant == variant for run in measurements.runs)
