@@ -1,7 +1,4 @@
-"""Lines of one shape as CSV, and figures as people read them.
-
-Not here: what is in the lines.
-"""
+"""Tables as CSV and Markdown, and numbers and layers as readers see them."""
 
 from __future__ import annotations
 
@@ -17,9 +14,9 @@ Row = dict[str, Any]
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """CSV with a header, of rows that all have the first one's keys.
+    """Return CSV with a header; all rows have the keys of the first.
 
-    A cell is empty if its value is None or no finite number, and a list has spaces between its parts.
+    A cell is empty if its value is None or not finite. The parts of a list are separated by spaces.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
@@ -35,13 +32,13 @@ def _in_csv(value: Any) -> Any:
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def layers(hooks: Sequence[str]) -> list[str]:
-    """What to call hooks that are shown together: their blocks' numbers, or full names if two are of one block."""
+    """Return short names of hooks: the numbers of their layers, or their full names if two have the same layer."""
     numbers = [layer_of(hook) for hook in hooks]
     known = [number for number in numbers if number is not None]
     if len(set(known)) < len(known):
@@ -55,23 +52,23 @@ def layer_list(hooks: Sequence[str]) -> str:
 
 
 def short(value: float | None) -> str:
-    """Three digits; – for what is not known."""
+    """Return a number with three digits; "–" for None and NaN."""
     return "–" if value is None or math.isnan(value) else f"{value:.3g}"
 
 
 def how_far(trained: int, planned: int) -> str:
-    """`500,000 of 500,000 rows`, or `200,704 of 500,000 rows, unfinished`."""
+    """Return "500,000 of 500,000 rows", or "200,704 of 500,000 rows, unfinished"."""
     return f"{trained:,} of {planned:,} rows{', unfinished' * (trained < planned)}"
 
 
 def trained_on(line: Mapping[str, Any], suffix: str = "") -> str:
-    """How far the run of a line was trained, from its columns `trained` and `planned`; – if it has none."""
+    """Return how far the run of a line was trained, from its columns `trained` and `planned`; "–" without them."""
     trained, planned = (line.get(f"{name}{suffix}") for name in ("trained", "planned"))
     return "–" if trained is None or planned is None else how_far(trained, planned)
 
 
 def with_interval(line: Mapping[str, Any]) -> str:
-    """The value of a line with its interval: 0.71 [0.70, 0.72], to the digits in which the interval's ends differ."""
+    """Return the value and interval of a line as "0.71 [0.70, 0.72]", to two digits of the interval's width."""
     value, low, high = (line[key] for key in ("value", "low", "high"))
     if any(v is None or math.isnan(v) for v in (value, low, high)):
         return short(value)

@@ -1,7 +1,4 @@
-"""Whether two runs find the same features: the best one-to-one matching of their live directions, by cosine.
-
-Not here: the matching (dictionary.py), which features are live (evaluate.py).
-"""
+"""Compare the features of two runs by the best one-to-one matching of their live directions, by cosine."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from analyze.tables import Row, markdown, short, trained_on
 from data.command.progress import Bar
 from train.output.settings import RunSettings
 
-ALIKE = (0.7, 0.9)  # cosines that count as the same feature, loosely and strictly
+ALIKE = (0.7, 0.9)  # cosines from which on two features count as the same, loosely and strictly
 
 
 def pairs_differing_in_seed(runs: Sequence[TrainedRun]) -> set[frozenset[str]]:
@@ -36,9 +33,9 @@ def _without_seeds(run: TrainedRun) -> RunSettings:
 
 
 def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None = None) -> list[Row]:
-    """One line for each two runs at each hook (of `only` these, by name); noisy architectures' fires with noise off.
+    """Return one line per hook and pair of runs; `only` restricts the pairs, by name. Noise is off.
 
-    `share_0.9` is the share of the smaller dictionary's live features whose match has a cosine of at least that.
+    `share_0.9` is the share of the smaller dictionary's live features that have a match at cosine ≥ 0.9.
     """
     by_hook: dict[str, list[FeatureActivity]] = {}
     for one in fires:
@@ -46,20 +43,20 @@ def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None
             by_hook.setdefault(one.hook, []).append(one)
     pairs = [
         (hook, first, second)
-        for hook, several in by_hook.items()
-        for first, second in combinations(several, 2)
+        for hook, at_hook in by_hook.items()
+        for first, second in combinations(at_hook, 2)
         if only is None or frozenset((first.run.name, second.run.name)) in only
     ]
     return [_line(*pair) for pair in Bar(pairs, desc="matching dictionaries", unit="pair", disable=not pairs)]
 
 
 def _line(hook: str, first: FeatureActivity, second: FeatureActivity) -> Row:
-    one, other = (fires.run.sae(hook).W_dec.detach()[fires.all.live] for fires in (first, second))
-    cosines = matched_cosines(one, other)
+    W_first, W_second = (fires.run.sae(hook).W_dec.detach()[fires.all.live] for fires in (first, second))
+    cosines = matched_cosines(W_first, W_second)
     known = len(cosines) > 0
     return {
-        "hook": hook, "first": first.run.name, "second": second.run.name, "live_first": len(one),
-        "live_second": len(other), "matched": len(cosines),
+        "hook": hook, "first": first.run.name, "second": second.run.name, "live_first": len(W_first),
+        "live_second": len(W_second), "matched": len(cosines),
         "cosine_mean": float(cosines.mean()) if known else None,
         "cosine_median": float(np.median(cosines)) if known else None,
         **{f"share_{alike}": float((cosines >= alike).mean()) if known else None for alike in ALIKE},
@@ -67,7 +64,7 @@ def _line(hook: str, first: FeatureActivity, second: FeatureActivity) -> Row:
 
 
 def as_table(lines: Sequence[Row]) -> str:
-    """Markdown: a row for each two runs and hook."""
+    """Return a Markdown table with a row per pair of runs and hook."""
     names = ("cosine_mean", "cosine_median", *(f"share_{alike}" for alike in ALIKE))
     header = ["hook", "runs", "trained on", "live", "mean cosine", "median", *(f"≥ {alike}" for alike in ALIKE)]
     rows = [

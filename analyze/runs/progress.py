@@ -1,4 +1,4 @@
-"""How far runs have been trained, and which of them cannot be measured: beside everything that is said of runs."""
+"""How far runs are trained, and which of them cannot be measured."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Usable(NamedTuple):
-    """Runs that can be measured, and a line with `run` and `why` for each that cannot."""
+    """The runs that can be measured, and a line with `run` and `why` per run that cannot."""
 
     runs: list[TrainedRun]
     left_out: list[Row]
 
 
 def usable(runs: Sequence[TrainedRun], *, weights: bool = True) -> Usable:
-    """Leave out the runs that diverged and, if `weights` are needed, those that have none yet.
+    """Leave out the runs that diverged, and those without weights if `weights` is true.
 
-    Raises InputError, with one sentence, if no run is left.
+    Raises InputError if no run is left.
     """
     reasons = {run.name: _why_not(run, weights) for run in runs}
     left_out = [{"run": name, "why": why} for name, why in reasons.items() if why]
@@ -47,32 +47,32 @@ def _none_left(runs: Sequence[TrainedRun], left_out: Sequence[Row]) -> str:
 
 
 def notes(left_out: Iterable[Row]) -> list[str]:
-    """A sentence for each run that is left out."""
+    """Return a sentence per run that is left out."""
     return [f"run {line['run']} is left out: it {line['why']}" for line in left_out]
 
 
 def unfinished_notes(runs: Iterable[TrainedRun]) -> list[str]:
-    """A sentence for each run that is not trained to its end."""
+    """Return a sentence per unfinished run."""
     return [f"run {run.name} was trained on {how_far(run.trained, run.planned)}" for run in runs if not run.finished]
 
 
 def progress(run: TrainedRun) -> Row:
-    """`trained` and `planned` rows (activations), and whether the training is `finished`."""
+    """Return the rows (activations) `trained` and `planned`, and whether the training is `finished`."""
     return {"trained": run.trained, "planned": run.planned, "finished": run.finished}
 
 
 def progress_lines(runs: Sequence[TrainedRun]) -> list[Row]:
-    """One line for each run."""
+    """Return the progress of each run, one line per run."""
     return [{"run": run.name, **progress(run)} for run in runs]
 
 
 def unfinished(runs: Iterable[TrainedRun]) -> str:
-    """The unfinished ones of the runs and how far they are; empty if all are finished."""
+    """Name the unfinished runs and their progress in one text; empty if all are finished."""
     return "; ".join(f"{run.name} at {run.trained:,} of {run.planned:,} rows" for run in runs if not run.finished)
 
 
 def with_progress(lines: Sequence[Row], runs: Sequence[TrainedRun]) -> list[Row]:
-    """The lines with the progress of the run that each names, or of the two (`trained_first`, `trained_second`, …)."""
+    """Add to each line the progress of its run, or of its two runs (`trained_first`, `trained_second`, …)."""
     known = {run.name: progress(run) for run in runs}
     return [
         {**line, **known[line["run"]]} if "run" in line

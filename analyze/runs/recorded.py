@@ -1,7 +1,4 @@
-"""What runs came to: each one's last measures on the held-out split, by layer, as training wrote them.
-
-Not here: measures of its own.
-"""
+"""The last held-out measures that training recorded, by run and layer."""
 
 from __future__ import annotations
 
@@ -11,34 +8,34 @@ from operator import itemgetter
 
 from analyze.runs.progress import Usable
 from analyze.runs.trained_run import TrainedRun
-from analyze.runs.training_curves import records
 from analyze.tables import Row, how_far, markdown, short
 from data.errors import InputError
 from train.measures import TRAINING, Sample, Shown, measures_on
+from train.output.metrics_file import read_records
 
-COMPARABLE = [name for name in TRAINING if name != "loss"]  # the loss has each run's own β
+COMPARABLE = [name for name in TRAINING if name != "loss"]  # the loss contains each run's own β
 
 
 def last_measures(run: TrainedRun) -> list[Row]:
-    """The last held-out records of a run, one for each layer and, for noisy architectures, noise off and on.
+    """Return the last held-out record of each hook, with noise off, and on if the architecture has noise.
 
-    `rows` is how many the run had been trained on when it was measured. Empty before the first validation.
+    `rows` counts the rows that the run was trained on when it was measured. Empty before the first validation.
     """
     last: dict[str, dict[bool, Row]] = {}
-    for record in records(run):
+    for record in read_records(run.folder):
         if record["split"] == "heldout":
             last.setdefault(record["hook"], {})[record["noise"]] = record
     return [
         {"run": run.name, "hook": record["hook"], "noise": record["noise"], "rows": record["rows"],
          "planned": run.planned, "finished": record["rows"] >= run.planned,
          **{name: record[name] for name in COMPARABLE}}
-        for several in last.values()
-        for _, record in sorted(several.items())
+        for by_noise in last.values()
+        for _, record in sorted(by_noise.items())
     ]  # fmt: skip
 
 
 def validated(chosen: Usable) -> Usable:
-    """Leave out the runs without a measure on the held-out split. Raises InputError if no run has one."""
+    """Leave out the runs without held-out measures. Raises InputError if no run has any."""
     why = "has no measure on the held-out split yet; let it train to its first validation"
     without = [run for run in chosen.runs if not last_measures(run)]
     if len(without) == len(chosen.runs):
@@ -48,14 +45,14 @@ def validated(chosen: Usable) -> Usable:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """Markdown, of rows in `last_measures`' order; a noisy architecture's cells are "off / on" where these differ."""
+    """Return a Markdown table of `last_measures`. With noise, a cell is "off / on" where the two differ."""
     hooks = list(dict.fromkeys(row["hook"] for row in rows))
     shown, lines = measures_on(Sample.TRAINING, Shown.TABLES), []
     for (hook, run), off_on in groupby(
         sorted(rows, key=lambda row: hooks.index(row["hook"])), itemgetter("hook", "run")
     ):
-        several = list(off_on)
-        cells = [" / ".join(dict.fromkeys(short(row[name]) for row in several)) for name in shown]
-        trained = dict.fromkeys(how_far(row["rows"], row["planned"]) for row in several)
+        by_noise = list(off_on)
+        cells = [" / ".join(dict.fromkeys(short(row[name]) for row in by_noise)) for name in shown]
+        trained = dict.fromkeys(how_far(row["rows"], row["planned"]) for row in by_noise)
         lines.append([hook, run, " / ".join(trained), *cells])
     return markdown(["hook", "run", "trained on", *(m.title for m in shown.values())], lines)

@@ -1,4 +1,4 @@
-"""The commands that made a store and the runs on it, from what both recorded; printed to be executed in a shell."""
+"""The shell commands that made a store and the runs on it, from the settings that both recorded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from train.output.settings import read_experiment
 
 
 def commands(store: Store, runs: Sequence[TrainedRun]) -> Iterator[str]:
-    """The harvest of the store, and one training for each experiment that the runs are of, as far as recorded.
+    """Yield the command that harvested the store, and the one that trained each experiment of the runs.
 
-    Paths are those under which the store and the runs lie now. Raises DamagedRunError.
+    Paths are the present ones. Raises DamagedRunError.
     """
     if store.harvested:
         yield _line("harvest", harvest, {**read_settings(store.provenance["settings"]), "out": store.path})
@@ -30,7 +30,7 @@ def commands(store: Store, runs: Sequence[TrainedRun]) -> Iterator[str]:
 
 
 def _line(name: str, command: click.Command, values: Mapping[str, Any]) -> str:
-    """A command line with the values, by parameter (`l1_power`), that are not defaults."""
+    """Return a command line with the values, by parameter (`l1_power`), that are not defaults."""
     defaults = command.make_context(name, [], resilient_parsing=True).params
     arguments = [name]
     for parameter in command.params:

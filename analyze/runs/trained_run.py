@@ -1,7 +1,4 @@
-"""Runs as they are analysed: what each is called, how it was trained, and its SAEs.
-
-Not here: how a run's folder is laid out (train/output/run_folder.py).
-"""
+"""Trained runs: the name, settings and SAEs of each."""
 
 from __future__ import annotations
 
@@ -23,14 +20,21 @@ from train.sae import ARCHITECTURES, SAE
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """One run; `name` tells it from the others that are analysed with it."""
+    """One training run, as far as it was trained.
+
+    name: unique among the runs that are analysed together.
+    settings: the content of run.json.
+    weights: the final sae.safetensors, else that of the newest checkpoint; None if there is none.
+    trained: rows (activations) that the weights were trained on.
+    failure: the step and hook at which the run diverged; None if it did not.
+    """
 
     name: str
     folder: RunFolder
     settings: RunSettings
-    weights: Path | None = None  # sae.safetensors: the final ones, else the last checkpoint's; None: not saved yet
-    trained: int = 0  # rows (activations) that these weights have been trained on
-    failure: Failure | None = None  # the run diverged
+    weights: Path | None = None
+    trained: int = 0
+    failure: Failure | None = None
 
     @property
     def hooks(self) -> list[str]:
@@ -42,21 +46,22 @@ class TrainedRun:
 
     @property
     def l1(self) -> float:
-        """α."""
+        """The sparsity coefficient α."""
         return self.settings.run.l1
 
     @property
     def noises(self) -> tuple[bool, ...]:
-        """What it is measured with: noise off, and on where it was trained with some."""
+        """The noise settings to measure with: off; also on, if the run was trained with noise."""
         noisy = ARCHITECTURES[self.variant].uses_noise and self.settings.run.sigma
         return (False, True) if noisy else (False,)
 
     def l2_weight(self, d_model: int) -> float:
+        """Return the weight of one entry's squared error in the run's L2: 1/d_model, or 1."""
         return self.settings.experiment.objective.l2_weight(d_model)
 
     @property
     def planned(self) -> int:
-        """Rows (activations) of the whole training: whole batches of --activations."""
+        """Rows (activations) of the whole training: the whole batches in --activations."""
         return self.settings.experiment.n_steps * self.settings.experiment.batch_size
 
     @property
@@ -64,7 +69,7 @@ class TrainedRun:
         return self.trained >= self.planned
 
     def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
-        """Load the SAE of a hook from `weights`. Raises InputError if there are none, or training has replaced them."""
+        """Load the SAE of a hook from `weights`. Raises InputError if there are none, or a training replaced them."""
         return load_sae(self._weights_file(), hook=hook, device=device)
 
     def _weights_file(self) -> Path:
@@ -78,13 +83,13 @@ class TrainedRun:
         return self.weights
 
     def identity(self) -> list[Any]:
-        """What its measures depend on, in JSON's types: settings, and the file of its weights with its checksum."""
+        """Return what the run's measures depend on, in JSON's types: settings, and checksum and time of its weights."""
         file = self._weights_file()
         recorded = asdict(read_info(file.parent).files[SAE_FILE])
         return [self.name, self.settings.to_json(), self.trained, recorded, file.stat().st_mtime_ns]
 
     def snapshots(self) -> list[TrainedRun]:
-        """The run as it was over the course of training, from its earliest snapshot on."""
+        """Return the run at each of its snapshots, in the order of training."""
         size = self.settings.experiment.batch_size
         return [
             replace(self, weights=self.folder.snapshot(step) / SAE_FILE, trained=step * size)
@@ -93,18 +98,18 @@ class TrainedRun:
 
 
 def find_runs(paths: Iterable[Path]) -> list[TrainedRun]:
-    """The runs given, and those in folders of experiments, or of several experiments.
+    """Find the runs in folders of runs, of experiments, or of several experiments.
 
-    A run is called by its folder's name, with those of the folders around it as far as it takes to tell them apart.
-    Raises InputError where a folder has none.
+    A run's name is that of its folder, preceded by parent folders until it is unique. Raises InputError if a folder
+    has no run.
     """
     folders: dict[Path, RunFolder] = {}
     for path in paths:
         inside = (path, *sorted(path.glob("*")), *sorted(path.glob("*/*")))
-        here = [folder for folder in map(RunFolder, inside) if folder.settings.is_file()]
-        if not here:
+        in_path = [folder for folder in map(RunFolder, inside) if folder.settings.is_file()]
+        if not in_path:
             raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
-        folders |= {folder.path.resolve(): folder for folder in here}
+        folders |= {folder.path.resolve(): folder for folder in in_path}
     names = short_names(list(folders))
     return [_read(names[path], folder) for path, folder in folders.items()]
 
@@ -119,7 +124,7 @@ def _read(name: str, folder: RunFolder) -> TrainedRun:
 
 
 def short_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """The last parts of each path: one, or as many as it takes to be no other's name."""
+    """Return the shortest unique end of each path, in whole parts."""
     n = dict.fromkeys(paths, 1)
     while True:
         names = {path: "/".join(path.parts[-n[path] :]) for path in paths}
@@ -131,7 +136,7 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def check_store(runs: Sequence[TrainedRun], store: Store) -> None:
-    """Raise InputError where a run was trained on another store."""
+    """Raise InputError if a run was trained on another store."""
     for run in runs:
         if run.settings.experiment.store != store.fingerprint:
             raise InputError(
@@ -141,5 +146,5 @@ def check_store(runs: Sequence[TrainedRun], store: Store) -> None:
 
 
 def all_hooks(runs: Sequence[TrainedRun]) -> list[str]:
-    """All hooks that some run has an SAE for, in the model's order."""
+    """Return the hooks of all runs, each once."""
     return list(dict.fromkeys(hook for run in runs for hook in run.hooks))

@@ -1,1 +1,1 @@
-"""Estimates with bootstrap intervals."""
+"""Estimates with bootstrap intervals, and regressions over layers."""

@@ -1,9 +1,7 @@
-"""Intervals by resampling groups of rows: documents, or contexts where documents are unknown, never tokens.
+"""Bootstrap intervals by resampling groups of rows: documents, or contexts where documents are unknown.
 
-Rows of one document are alike, so that intervals over rows would be far too narrow. A measure is a function of sums
-over rows; a resample draws as many groups as there are, with repetition, and its sums are weighted sums of the groups'.
-
-Pure arithmetic. Not here: what is measured (measures.py, patching.py).
+Rows of one document are alike, so intervals that resample rows would be far too narrow. A measure is a function of sums
+over rows. A resample draws as many groups as there are, with repetition, so its sums are weighted sums of the groups'.
 """
 
 from __future__ import annotations
@@ -18,22 +16,22 @@ LEVEL = 0.95
 
 
 def weights(n_groups: int, *, seed: int = 0, resamples: int = RESAMPLES) -> Float:
-    """How often each group is in each resample: float64 [resamples, n_groups], rows adding up to n_groups.
+    """Draw how often each group is in each resample: float64 [resamples, n_groups], whose rows add up to n_groups.
 
-    A function of its arguments: measures resampled with the same weights are paired.
+    The same arguments give the same weights, so measures resampled with them are paired.
     """
     draws = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=resamples)
     return draws.astype(np.float64)
 
 
 def resampled(sums: Float, drawn: Float) -> Float:
-    """Sums by group [groups, …] to the resamples' sums [resamples, …], given `weights`."""
+    """Return the sums of each resample [resamples, …], from sums by group [groups, …] and `weights`."""
     flat = drawn @ sums.reshape(len(sums), -1)
     return flat.reshape(len(drawn), *sums.shape[1:])
 
 
 def interval(values: Float, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of resampled values [resamples]; NaN where any is not finite."""
+    """Return the percentile interval of the replicates [resamples]; NaN if any is not finite."""
     if not np.isfinite(values).all():
         return float("nan"), float("nan")
     tail = (1 - level) / 2

@@ -1,10 +1,8 @@
-"""The language model to its end, clean or with one hook's activation replaced.
+"""The whole language model, clean or with one hook's activation replaced.
 
-The clean pass keeps every block's output, and a patched pass starts behind the patched place: what lies before it is
-the same, and is not computed again. That is for the families of harvest/model/fast.py and the hooks mlp_out, resid_post
-and resid_pre; any other model or hook is run anew from the tokens by TransformerLens.
-
-Not here: what replaces an activation, and what is compared (patching.py).
+The clean pass stores every block's output, and a patched pass starts behind the patched hook, because everything before
+it is unchanged. This holds for the families of harvest/model/fast.py and the hooks mlp_out, resid_post and resid_pre.
+TransformerLens runs every other model or hook, from the tokens each time.
 """
 
 from __future__ import annotations
@@ -32,16 +30,16 @@ class PatchableModel(Protocol):
     """A language model whose hooks' activations can be replaced, one at a time."""
 
     def clean(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Run tokens int64 [batch, context]: logits [batch, context, vocabulary], and each hook's activation."""
+        """Run tokens int64 [batch, context]; return logits [batch, context, vocabulary] and each hook's activation."""
 
     def patched(self, name: str, value: Tensor) -> Tensor:
-        """The logits of the last `clean` tokens with a hook's activation [batch, context, d] replaced by `value`."""
+        """Return the logits of the tokens of the last `clean`, with the activation [batch, context, d] replaced."""
 
 
 def load_patchable(
     facts: ModelFacts, names: Sequence[str], *, processing: Processing, device: torch.device
 ) -> PatchableModel:
-    """A model for patching at hooks of full names, in the form that a store's `processing` says."""
+    """Load a model for patching at hooks of these full names, with a store's `processing`."""
     model = load_transformers(facts, attention="sdpa")
     kinds = {name.rsplit(".hook_", 1)[-1] for name in names}
     if type(model.base_model).__name__ in FAMILIES and kinds <= set(RESUMABLE):
@@ -50,9 +48,11 @@ def load_patchable(
 
 
 def load_for_store(store: Store, names: Sequence[str], *, model: str | None, device: torch.device) -> PatchableModel:
-    """The model that a store was harvested with, for patching; `model` as `harvest --model` took it.
+    """Load the model that a store was harvested with, for patching.
 
-    Raises InputError where it cannot be loaded, or its weights are not those of the store.
+    model: as given to `harvest --model`; None takes the name recorded in the store.
+
+    Raises InputError if it cannot be loaded, or its weights differ from those that the store records.
     """
     facts = model_of_store(store, model)
     check_model(store, facts)
@@ -60,7 +60,7 @@ def load_for_store(store: Store, names: Sequence[str], *, model: str | None, dev
 
 
 def model_of_store(store: Store, model: str | None) -> ModelFacts:
-    """What is known of it before its weights are loaded. Raises InputError where it is not there, or another."""
+    """Return a store's model without its weights. Raises InputError if it is missing or another model."""
     recorded = store.provenance["model"]
     if not store.harvested:
         raise InputError(f"--store {store.path}: was not harvested from a language model; give --without-model")
@@ -78,7 +78,7 @@ def model_of_store(store: Store, model: str | None) -> ModelFacts:
 
 
 def check_model(store: Store, facts: ModelFacts) -> None:
-    """Raise InputError if a model's weights and configuration are not those that the store was made with."""
+    """Raise InputError if a model's weights or configuration differ from those that the store records."""
     recorded, now = store.provenance["model"]["sha256"], model_fingerprint(facts)
     if now != recorded:
         raise InputError(
@@ -91,7 +91,7 @@ def _another(store: Store, facts: ModelFacts) -> str:
 
 
 class ResumedModel:
-    """See the module. Changes the model that it is given."""
+    """A model whose patched passes start behind the patched hook. It changes the model that it is given."""
 
     def __init__(
         self, model: Any, names: Sequence[str], facts: ModelFacts, *, processing: Processing, device: torch.device
@@ -99,7 +99,7 @@ class ResumedModel:
         whole = [f"blocks.{layer}.hook_resid_post" for layer in range(facts.n_layers)]
         family, base = FAMILIES[type(model.base_model).__name__], model.base_model
         norm, head = getattr(base, family.final_norm), model.get_output_embeddings()
-        if processing == "centred":  # of weights that are tied only the embedding writes to the residual stream
+        if processing == "centred":  # tied weights: only the embedding is centred
             head.weight = nn.Parameter(head.weight.clone(), requires_grad=False)
         self._fast = FastModel(
             base, [*dict.fromkeys([*names, *whole])], facts.d_model, processing=processing, device=device
@@ -124,12 +124,12 @@ class ResumedModel:
         kind = name.rsplit(".hook_", 1)[1]
         if kind == "resid_pre":
             return self._from(layer, value)
-        if kind == "mlp_out":  # the last that is added to the residual stream in a block
+        if kind == "mlp_out":  # it is the last term that a block adds to the residual stream
             value = self._seen[self._whole[layer]] - self._seen[name] + value
         return self._from(layer + 1, value)
 
     def _from(self, layer: int, residual: Tensor) -> Tensor:
-        """The logits where the residual stream before a block is this, and the blocks before it are not run."""
+        """Return the logits for a given residual stream before a block, without running the blocks before it."""
         entry = _Entered(residual, _Skipped() if layer else self._blocks[0])
         blocks = [*(_Skipped() for _ in range(layer - 1)), entry, *self._blocks[max(layer, 1) :]]
         setattr(self._base, self._attribute, nn.ModuleList(blocks))
@@ -143,14 +143,14 @@ class ResumedModel:
 
 
 class _Skipped(nn.Module):
-    """In a block's place, for the loop over blocks to count."""
+    """Takes a block's place in the model's loop over blocks, and does nothing."""
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return hidden_states
 
 
 class _Entered(nn.Module):
-    """A block whose input is known."""
+    """A block that ignores its input and runs on a given one."""
 
     def __init__(self, value: Tensor, block: nn.Module) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class _Entered(nn.Module):
 
 
 class ReplayedModel:
-    """Any model and hook that TransformerLens knows, from the tokens each time."""
+    """A model that TransformerLens runs from the tokens in every pass."""
 
     def __init__(
         self, facts: ModelFacts, names: Sequence[str], *, processing: Processing, device: torch.device

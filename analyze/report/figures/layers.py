@@ -33,8 +33,8 @@ def layer_figures(measurements: Measurements) -> Iterator[ReportFigure]:
         off = [line for line in lines if not line["noise"]]
         yield ReportFigure(
             "figure_09_l1_beside_l0", "Figure 9. L1 beside L0",
-            "L1 solid, L0 dashed." + " The baseline's L1 has the activations' units, so compare how much L1/L0 varies over "
-            "the layers rather than how close L1 and L0 are." * has_variant(measurements, "baseline"),
+            "L1 solid, L0 dashed." + " The baseline's L1 has the activations' units, so compare how much L1/L0 varies "
+            "over the layers rather than how close L1 and L0 are." * has_variant(measurements, "baseline"),
             l1_beside_l0(off, families), off,
         )  # fmt: skip
     batch, rows = measurements.fires[0].all.batch, measurements.fires[0].all.rows

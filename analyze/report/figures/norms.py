@@ -19,8 +19,8 @@ def norm_figures(measured: Norms) -> Iterator[ReportFigure]:
     histogram = histogram_lines(measured)
     yield ReportFigure(
         "figure_03_norms", "Figures 3 and 4. Norms of the activations by layer",
-        "Left: the distribution of ‖x‖₂ over the training split, one line per layer. Right: its mean and the range from "
-        "its 5 % to its 95 % quantile, with and without position 0 of each context.",
+        "Left: the distribution of ‖x‖₂ over the training split, one line per layer. Right: its mean and the range "
+        "from its 5 % to its 95 % quantile, with and without position 0 of each context.",
         norms(norm_lines(measured), histogram), histogram,
     )  # fmt: skip
 
