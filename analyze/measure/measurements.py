@@ -115,7 +115,7 @@ def gather(
             snapshots = over_training(model, scope.snapshots, runs, **options)
     return Measurements(
         runs, {hook: store.statistics(hook).mean_norm() for hook in store.hooks}, held_out, patched, snapshots,
-        training_curves(runs), [summarize_dictionary(one, store, scope.thresholds) for one in fires if not one.noise],
+        training_curves(runs), [summarize_dictionary(sae, store, scope.thresholds) for sae in fires if not sae.noise],
         fires,
         stability(fires, pairs_differing_in_seed(runs)), left_out,
     )  # fmt: skip

@@ -40,14 +40,14 @@ def norm_lines(norms: Norms) -> list[Row]:
     Quantiles come from a histogram with 8 bins per octave (see `norm_quantiles`).
     """
     lines = []
-    for hook, found in norms.by_hook.items():
+    for hook, norm_stats in norms.by_hook.items():
         for subset in Subset:
-            quantiles = norm_quantiles(found, subset, QUANTILES)
+            quantiles = norm_quantiles(norm_stats, subset, QUANTILES)
             lines.append({
-                "model": norms.model, "hook": hook, "subset": subset, "rows": found.count(subset),
-                "mean": found.mean_norm(subset), "variance": found.norm_variance(subset),
+                "model": norms.model, "hook": hook, "subset": subset, "rows": norm_stats.count(subset),
+                "mean": norm_stats.mean_norm(subset), "variance": norm_stats.norm_variance(subset),
                 **{f"q{round(100 * q):02}": value for q, value in zip(QUANTILES, quantiles, strict=True)},
-                "largest_entry": found.largest(subset),
+                "largest_entry": norm_stats.largest(subset),
             })  # fmt: skip
     return lines
 
@@ -58,14 +58,14 @@ def histogram_lines(norms: Norms) -> list[Row]:
     return [
         {"model": norms.model, "hook": hook, "subset": subset, "low": float(edges[i]), "high": float(edges[i + 1]),
          "rows": int(counts[i])}
-        for hook, found in norms.by_hook.items()
+        for hook, norm_stats in norms.by_hook.items()
         for subset in Subset
-        for counts in [found.histogram[subset.axis_index]]
+        for counts in [norm_stats.histogram[subset.axis_index]]
         for i in np.flatnonzero(counts)
     ]  # fmt: skip
 
 
-def norm_quantiles(found: stats.NormStats, subset: Subset, quantiles: Sequence[float]) -> Float:
+def norm_quantiles(norm_stats: stats.NormStats, subset: Subset, quantiles: Sequence[float]) -> Float:
     """Return quantiles of ‖x‖₂: float64 [quantiles], increasing; NaN without rows.
 
     The histogram gives the count of norms per bin. Within a bin, norms are spread as in the log-normal distribution
@@ -74,9 +74,10 @@ def norm_quantiles(found: stats.NormStats, subset: Subset, quantiles: Sequence[f
     distributions with a jump or two peaks.
     """
     whole, without_first = Subset.ALL.axis_index, Subset.WITHOUT_FIRST.axis_index
-    rest = _Norms.of(found.histogram[without_first], found.norms[without_first])
+    rest = _Norms.of(norm_stats.histogram[without_first], norm_stats.norms[without_first])
     first = _Norms.of(
-        found.histogram[whole] - found.histogram[without_first], found.norms[whole] - found.norms[without_first]
+        norm_stats.histogram[whole] - norm_stats.histogram[without_first],
+        norm_stats.norms[whole] - norm_stats.norms[without_first],
     )
     parts = [rest] if subset == Subset.WITHOUT_FIRST else [rest, first]
     counts = np.sum([part.counts for part in parts], axis=0)

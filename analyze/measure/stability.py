@@ -38,9 +38,9 @@ def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None
     `share_0.9` is the share of the smaller dictionary's live features that have a match at cosine ≥ 0.9.
     """
     by_hook: dict[str, list[FeatureActivity]] = {}
-    for one in fires:
-        if not one.noise:
-            by_hook.setdefault(one.hook, []).append(one)
+    for activity in fires:
+        if not activity.noise:
+            by_hook.setdefault(activity.hook, []).append(activity)
     pairs = [
         (hook, first, second)
         for hook, at_hook in by_hook.items()

@@ -67,22 +67,23 @@ def model_of_store(store: Store, model: str | None) -> ModelFacts:
     try:
         facts = find_model(model or recorded["name"], recorded["revision"] if model is None else None)
     except InputError as error:
-        remedy = "" if model else "; the store names its model so: give --model, as harvest took it"
+        remedy = "" if model else "; this is the name in the store: give --model, as it was given to harvest"
         raise InputError(f"{error}{remedy}") from error
-    for what, there, here in (
-        ("layers", recorded["n_layers"], facts.n_layers), ("d_model", recorded["d_model"], facts.d_model),
+    for name, value, expected in (
+        ("layers", facts.n_layers, recorded["n_layers"]), ("d_model", facts.d_model, recorded["d_model"]),
     ):  # fmt: skip
-        if there != here:
-            raise InputError(f"{_another(store, facts)} ({what}: {here}, there {there}); give that one")
+        if value != expected:
+            raise InputError(f"{_another(store, facts)} ({name}: {value} instead of {expected}); give that one")
     return facts
 
 
 def check_model(store: Store, facts: ModelFacts) -> None:
     """Raise InputError if a model's weights or configuration differ from those that the store records."""
-    recorded, now = store.provenance["model"]["sha256"], model_fingerprint(facts)
-    if now != recorded:
+    recorded, fingerprint = store.provenance["model"]["sha256"], model_fingerprint(facts)
+    if fingerprint != recorded:
         raise InputError(
-            f"{_another(store, facts)} (weights or configuration: {now[:12]}, there {recorded[:12]}); give that one"
+            f"{_another(store, facts)} (weights or configuration: {fingerprint[:12]} instead of {recorded[:12]}); "
+            "give that one"
         )
 
 

@@ -151,7 +151,9 @@ def as_table(lines: Sequence[Row]) -> str:
     A score is marked where zeroing the layer may cost next to nothing, because the score divides by that cost.
     """
     line_of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines}
-    shown, rows, marked = measures_on(Sample.PATCHED, Shown.TABLES), list[list[str]](), False
+    measured = {line["measure"] for line in lines}
+    shown = {name: m for name, m in measures_on(Sample.PATCHED, Shown.TABLES).items() if name in measured}
+    rows, marked = list[list[str]](), False
     for sae in dict.fromkeys(key[:3] for key in line_of):
         cells = {name: with_interval(line_of[*sae, name]) for name in shown}
         if line_of[*sae, "nats_lost_zero"]["low"] <= NEEDED:

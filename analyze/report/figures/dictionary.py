@@ -40,9 +40,9 @@ def dictionary_figures(measurements: Measurements) -> Iterator[ReportFigure]:
 def density_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield the histogram of how often features fire."""
     density = [
-        {"run": one.run.name, "hook": one.hook, "low": 10**low, "high": 10**high, "count": count}
-        for one in measurements.fires if not one.noise
-        for line in one.lines() if line["subset"] == Subset.ALL
+        {"run": sae.run.name, "hook": sae.hook, "low": 10**low, "high": 10**high, "count": count}
+        for sae in measurements.fires if not sae.noise
+        for line in sae.lines() if line["subset"] == Subset.ALL
         for low, high, count in zip(
             line["density_log10_edges"][:-1], line["density_log10_edges"][1:], line["density_features"], strict=True
         ) if count

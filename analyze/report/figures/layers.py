@@ -40,9 +40,9 @@ def layer_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     batch, rows = measurements.fires[0].all.batch, measurements.fires[0].all.rows
     silent, dead = f"features silent in a batch of {batch}", "dead fraction"
     activity = [
-        {"run": one.run.name, "hook": one.hook, "noise": one.noise, "rows": rows, "measure": name, "value": value}
-        for one in measurements.fires
-        for name, value in ((silent, one.all.silent), (dead, one.all.dead))
+        {"run": sae.run.name, "hook": sae.hook, "noise": sae.noise, "rows": rows, "measure": name, "value": value}
+        for sae in measurements.fires
+        for name, value in ((silent, sae.all.silent), (dead, sae.all.dead))
     ]
     yield ReportFigure(
         "figure_16_silent", "Figure 16. Silent features (\"neuron activity\" in the post) and dead features",
