@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,52 +20,14 @@ from train.defaults import RowCounts, row_counts
 from train.experiment import Experiment, Reports, Run
 from train.grid import make_runs
 from train.loop.memory_needs import check_memory
-from train.loop.memory_plan import MemoryPlan, make_plan
+from train.loop.memory_plan import make_plan
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
 from train.options import Options
 from train.output.existing import check_existing
-from train.output.experiment_writer import remove_checkpoints
-from train.output.results import RunResult, run_results
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
-from train.run import run
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training that has passed all checks.
-
-    options: as given.
-    experiment: everything that determines its numbers.
-    out: the experiment's folder.
-    finished: whether that folder holds this experiment, finished.
-    plan: how the SAEs are laid out in the device's memory.
-    """
-
-    options: Options
-    experiment: Experiment
-    store: Store
-    out: Path
-    finished: bool
-    plan: MemoryPlan
-    device: torch.device
-    quiet: bool
-
-    def run(self, stop: threading.Event) -> list[RunResult]:
-        """Train to the end, or continue to it; return the result of each run.
-
-        Raises InputError, or Stopped once `stop` is set.
-        """
-        if self.finished:
-            remove_checkpoints(self.out, self.experiment.runs)  # a kill may have left them
-        else:
-            run(
-                self.experiment, self.plan, self.store, self.out, self.device, command=self.options.recorded(),
-                logs=self.options.log or (), checkpoint_seconds=60 * self.options.checkpoint_minutes,
-                overwrite=self.options.overwrite, eval_noise=self.options.eval_noise, quiet=self.quiet, stop=stop,
-            )  # fmt: skip
-        return run_results(self.out, self.experiment.runs)
+from train.run import Training
 
 
 def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out") -> Training:

@@ -1,4 +1,4 @@
-"""Run an experiment to its end, in its folder, under the folder's lock."""
+"""Run a training to its end, in the experiment's folder, under the folder's lock."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,55 +24,89 @@ from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.memory_plan import MemoryPlan
 from train.loop.trainer import Trainer
+from train.options import Options
 from train.output.checked import DamagedRunError
 from train.output.existing import check_existing
 from train.output.experiment_folder import ExperimentFolder
+from train.output.experiment_writer import remove_checkpoints
 from train.output.metrics_file import Record
+from train.output.results import RunResult, run_results
 from train.output.run_state import run_states
 from train.output.settings import EXPERIMENT, read_experiment
 from train.tables import heldout_table, with_noise
 
 
-def run(
-    experiment: Experiment, plan: MemoryPlan, store: Store, out: Path, device: torch.device, *,
-    command: Mapping[str, Any], logs: Sequence[str], checkpoint_seconds: float, overwrite: bool, eval_noise: bool,
-    quiet: bool, stop: threading.Event,
-) -> None:  # fmt: skip
-    """Train in `out`, or continue there, to the end. Raises InputError, or Stopped once `stop` is set.
+@dataclass(frozen=True)
+class Training:
+    """A training that has passed all checks (prepare.py).
 
-    With `overwrite`, an experiment in `out` is replaced after the first steps of the new one; an unfinished experiment
-    that was begun with `overwrite` is continued instead. `quiet`: show no progress and no validation tables.
+    options: as given.
+    experiment: everything that determines its results.
+    store: what it is trained on.
+    out: the experiment's folder.
+    finished: whether that folder holds this experiment, finished.
+    plan: how the SAEs are laid out in the device's memory.
+    quiet: show no progress and no validation tables.
     """
-    with locked(lock_path(out), f"--out {out}"):
-        finish_replacing(out)
-        if check_existing(out, experiment, overwrite=overwrite):  # another process finished it meanwhile
-            return
-        with _target(out, experiment, overwrite=overwrite) as (path, replaces):
-            folder = ExperimentFolder(
-                path, experiment, command=command, provenance=store.provenance, overwrites=overwrite
-            )
-            if device.type == "cuda":
-                density = folder.measure_once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
-                plan = replace(plan, max_sparse_density=density)
-            norms = [store.statistics(hook).mean_norm() for hook in experiment.hooks]
-            stacks = make_stacks(plan, experiment, norms, device)
-            runs, noise = run_states(experiment.runs, stacks), make_noise_source(plan, device)
-            writer = folder.restore(runs, logs=logs, checkpoint_seconds=checkpoint_seconds, replaces=replaces)
-            with closing(writer):
-                if device.type == "cpu":
-                    keep_large_blocks()
-                trainer = Trainer(
-                    experiment, store, stacks, runs, noise, writer, device, quiet=quiet,
-                    on_validation=lambda records: _print_validation(experiment, records, noise=eval_noise),
-                )  # fmt: skip
-                if not trainer.train(stop):
-                    raise Stopped
 
+    options: Options
+    experiment: Experiment
+    store: Store
+    out: Path
+    finished: bool
+    plan: MemoryPlan
+    device: torch.device
+    quiet: bool
 
-def _print_validation(experiment: Experiment, records: Mapping[str, Sequence[Record]], *, noise: bool) -> None:
-    """Print a table of the runs' held-out measures if there are several runs; standard output is for the results."""
-    if len(experiment.runs) > 1:
-        Bar.write(heldout_table(with_noise(experiment.runs, records, noise=noise)), file=sys.stderr)
+    def run(self, stop: threading.Event) -> list[RunResult]:
+        """Train to the end, or continue to it; return the result of each run.
+
+        With --overwrite, an experiment in `out` is replaced after the first steps of the new one; an unfinished
+        experiment that was begun with --overwrite is continued instead. Raises InputError, or Stopped once `stop` is
+        set.
+        """
+        if self.finished:
+            remove_checkpoints(self.out, self.experiment.runs)  # a kill may have left them
+            return run_results(self.out, self.experiment.runs)
+        with locked(lock_path(self.out), f"--out {self.out}"):
+            finish_replacing(self.out)
+            # Another process may have finished it meanwhile.
+            if not check_existing(self.out, self.experiment, overwrite=self.options.overwrite):
+                with _target(self.out, self.experiment, overwrite=self.options.overwrite) as (path, replaces):
+                    self._train(path, replaces, stop)
+        return run_results(self.out, self.experiment.runs)
+
+    def _train(self, path: Path, replaces: Path | None, stop: threading.Event) -> None:
+        """Train in the folder `path`, which replaces another one after the first steps if `replaces` is given."""
+        experiment, options, plan, device = self.experiment, self.options, self.plan, self.device
+        folder = ExperimentFolder(
+            path, experiment, command=options.recorded(), provenance=self.store.provenance,
+            overwrites=options.overwrite,
+        )  # fmt: skip
+        if device.type == "cuda":
+            density = folder.measure_once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
+            plan = replace(plan, max_sparse_density=density)
+        norms = [self.store.statistics(hook).mean_norm() for hook in experiment.hooks]
+        stacks = make_stacks(plan, experiment, norms, device)
+        runs, noise = run_states(experiment.runs, stacks), make_noise_source(plan, device)
+        writer = folder.restore(
+            runs, logs=options.log or (), checkpoint_seconds=60 * options.checkpoint_minutes, replaces=replaces
+        )
+        with closing(writer):
+            if device.type == "cpu":
+                keep_large_blocks()
+            trainer = Trainer(
+                experiment, self.store, stacks, runs, noise, writer, device, quiet=self.quiet,
+                on_validation=self._print_validation,
+            )  # fmt: skip
+            if not trainer.train(stop):
+                raise Stopped
+
+    def _print_validation(self, records: Mapping[str, Sequence[Record]]) -> None:
+        """Print a table of held-out measures if there are several runs; standard output is for the results."""
+        if len(self.experiment.runs) > 1:
+            table = heldout_table(with_noise(self.experiment.runs, records, noise=self.options.eval_noise))
+            Bar.write(table, file=sys.stderr)
 
 
 @contextmanager
