@@ -55,6 +55,8 @@ def notebook_page(notebook: Path) -> dict[str, str | bytes]:
     for cell in nbformat.read(notebook, as_version=4).cells:
         parts.append(f"```python\n{cell.source}\n```" if cell.cell_type == "code" else cell.source)
         for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":  # progress
+                continue
             data = output.get("data", {})
             if "image/png" in data:
                 files[figure := f"{notebook.stem}_{len(files) + 1}.png"] = base64.b64decode(data["image/png"])

@@ -13,6 +13,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ RUN = {
     "harvest --model gpt2 --tokens 100M": "--tokens 40k",
     "harvest --model gpt2 --tokens 10M --layers 0,5,11": "--tokens 20k --out data/layers.zarr",
     "harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run": "",
+    "from data import ShuffledStream": "",
     "from data import open_store, ShuffledStream": "",
     "analyze store --store data/demo.zarr": "",
     "analyze verify --store data/demo.zarr": "",
@@ -78,6 +80,18 @@ def test_command_tables_name_only_documented_commands() -> None:
     titles = {snippet.title for snippet in EVERY}
     assert set(RUN) - titles == set()
     assert [p for p in NOT_RUN if not any(re.fullmatch(p, title) for title in titles)] == []
+
+
+def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = next(snippet.text for snippet in snippets("README.md") if snippet.language == "python")
+    sizes = {'"60k"': '"10k"', '"50k"': '"5k"', "expansion=4": 'expansion=1, validate_every="5k", snapshots=1'}
+    for size, smaller in sizes.items():
+        assert size in code
+        code = code.replace(size, smaller)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["x_hat"].shape == names["batch"][:, 2].shape
 
 
 @pytest.fixture
