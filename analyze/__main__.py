@@ -1,4 +1,4 @@
-"""The command `analyze`, which a signal ends in order from its start on: its imports take seconds."""
+"""The command `analyze`. Signals are handled before its imports, which take seconds."""
 
 from data.command.caches import keep_caches_writable
 from data.command.console import print_in_any_locale

@@ -10,7 +10,7 @@ from data.command.base import HelpfulGroup
 
 @click.group(cls=HelpfulGroup)
 def main() -> None:
-    """Look at activation stores, and at runs trained on them."""
+    """Analyse activation stores, and runs trained on them."""
 
 
 for command in (

@@ -1,1 +1,1 @@
-"""The commands of the group `analyze`, by what they need: a store, runs, or the language model too."""
+"""The commands of `analyze`, by what they need: a store, runs, or the language model as well."""

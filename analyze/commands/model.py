@@ -1,39 +1,32 @@
-"""Commands that ask what reconstructions cost the language model."""
+"""Commands that measure what reconstructions cost the language model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import click
 
-from analyze.commands.shared import (
-    about,
-    about_runs,
+from analyze.commands.options import (
     command,
     contexts_option,
     csv_option,
     device_option,
-    heldout_contexts,
     json_option,
     keep_first_option,
-    load_lm,
     model_option,
-    opened,
     out_option,
     runs_argument,
     seed_option,
-    show,
     skip_option,
     store_option,
-    write_csv,
 )
+from analyze.commands.shared import describe_heldout, describe_runs, heldout_contexts, open_store_and_runs, show
 from analyze.runs.progress import with_progress
-from analyze.tables import Row
 from data.command.base import choose_device
 from data.command.option_types import Count, excludes, is_given
 from data.errors import InputError
-from data.system.location import Location, write_file
+from data.system.location import Location
 
 
 @command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")
@@ -41,8 +34,11 @@ from data.system.location import Location, write_file
 @runs_argument
 @skip_option
 @model_option
-@contexts_option
-@click.option("--batch-size", type=Count(), default="4", show_default=True, help="Contexts a forward pass.")
+@contexts_option("to run the language model on", default="100")
+@click.option(
+    "--batch-size", type=Count(), default="4", show_default=True,
+    help="Number of contexts per forward pass of the language model.",
+)  # fmt: skip
 @keep_first_option
 @seed_option
 @device_option
@@ -53,25 +49,32 @@ def patch_command(
     model: str | None, contexts: int, batch_size: int, keep_first: bool,
     seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
-    """What reconstructions cost the language model: nats lost, KL and reconstruction score, layer by layer."""
+    """Measure what reconstructions cost the language model.
+
+    Prints nats lost, KL divergence and reconstruction score per layer, with 95 % intervals.
+    """
     from analyze.measure.patching import patch as patching
+    from analyze.measure.patching.model import load_for_store
     from analyze.runs.trained_run import all_hooks
     from analyze.statistics.estimates import estimate_rows
 
-    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
-    fitted = chosen.runs
-    heldout, where = heldout_contexts(store, contexts), choose_device(device)
+    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    runs = usable.runs
+    heldout, torch_device = heldout_contexts(store, contexts), choose_device(device)
     if is_given(click.get_current_context(), "batch_size") and batch_size > heldout.n_contexts:
         raise InputError(f"--batch-size {batch_size:,}: is more than the {heldout.n_contexts} contexts; give less")
-    lm = load_lm(store, all_hooks(fitted), model, where)
+    language_model = load_for_store(store, all_hooks(runs), model=model, device=torch_device)
     estimates = patching.patch(
-        lm, heldout, fitted, seed=seed, keep_first=keep_first, contexts_at_once=batch_size, device=where
-    )
-    lines = estimate_rows(estimates, fitted)
-    clean = patching.clean_positions(store, keep_first=keep_first)
-    facts = {**about(heldout), **about_runs(chosen), "clean_positions": clean, "measures": lines}
-    rows = with_progress(lines, fitted)
-    show(facts, rows, patching.as_table(rows), as_json, as_csv_)
+        language_model, heldout, runs, seed=seed, keep_first=keep_first, contexts_at_once=batch_size,
+        device=torch_device,
+    )  # fmt: skip
+    measures = estimate_rows(estimates, runs)
+    n_clean = patching.clean_positions(store, keep_first=keep_first)
+    answer = {
+        **describe_heldout(heldout), **describe_runs(usable), "clean_positions": n_clean, "measures": measures,
+    }  # fmt: skip
+    lines = with_progress(measures, runs)
+    show(answer, lines, patching.as_table(lines), as_json, as_csv_)
 
 
 @command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")
@@ -79,10 +82,10 @@ def patch_command(
 @runs_argument
 @skip_option
 @model_option
-@contexts_option
+@contexts_option("to measure on, with and without the language model", default="100")
 @click.option(
     "--without-model", is_flag=True, callback=excludes("model", "keep_first"),
-    help="Leave out what needs the language model: nats lost, KL, score.",
+    help="Leave out the measures that need the language model: nats lost, KL and score.",
 )  # fmt: skip
 @keep_first_option
 @out_option
@@ -95,38 +98,35 @@ def pareto_command(
     model: str | None, contexts: int, without_model: bool, keep_first: bool,
     out: Path | None, seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
-    """Compare families of runs (that differ in α alone) at the same L0, layer by layer, with 95 % intervals."""
+    """Compare families of runs at the same L0.
+
+    Runs that differ only in α and the seed form a family. Prints each family's curve over L0, and the differences
+    between families per layer, with 95 % intervals.
+    """
     from analyze.compare import pareto
     from analyze.measure.evaluate import measure_heldout
+    from analyze.measure.patching import patch as patching
+    from analyze.measure.patching.model import load_for_store
+    from analyze.report.write import write_pareto
     from analyze.runs.trained_run import all_hooks
 
-    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
-    fitted = chosen.runs
-    heldout, where = heldout_contexts(store, contexts), choose_device(device)
-    lm = None if without_model else load_lm(store, all_hooks(fitted), model, where)
-    found = {pareto.HELD_OUT: measure_heldout(heldout, fitted, seed=seed, device=where)[0]}
-    scope = {**about(heldout), **about_runs(chosen)}
-    if lm is not None:
-        from analyze.measure.patching import patch as patching
-
-        scope["clean_positions"] = patching.clean_positions(store, keep_first=keep_first)
-        found[pareto.PATCHED] = patching.patch(lm, heldout, fitted, seed=seed, keep_first=keep_first, device=where)
-    points = {sample: pareto.curve_lines(estimates, fitted, sample) for sample, estimates in found.items()}
-    matched = {sample: pareto.matched(estimates, fitted, sample) for sample, estimates in found.items()}
-    of_all = [with_progress(lines, fitted) for lines in points.values()]
-    whole, compared = ([line for lines in several for line in lines] for several in (of_all, matched.values()))
+    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    runs = usable.runs
+    heldout, torch_device = heldout_contexts(store, contexts), choose_device(device)
+    language_model = None if without_model else load_for_store(store, all_hooks(runs), model=model, device=torch_device)
+    estimates = {pareto.HELD_OUT: measure_heldout(heldout, runs, seed=seed, device=torch_device)[0]}
+    answer = {**describe_heldout(heldout), **describe_runs(usable)}
+    if language_model is not None:
+        answer["clean_positions"] = patching.clean_positions(store, keep_first=keep_first)
+        estimates[pareto.PATCHED] = patching.patch(
+            language_model, heldout, runs, seed=seed, keep_first=keep_first, device=torch_device
+        )
+    points = [pareto.curve_lines(measured, runs, sample) for sample, measured in estimates.items()]
+    matched = [pareto.matched(measured, runs, sample) for sample, measured in estimates.items()]
+    points_with_progress = [with_progress(lines, runs) for lines in points]
+    all_points, all_matched = list(chain(*points_with_progress)), list(chain(*matched))
     if out is not None:
-        write_pareto(out, whole, compared)
-    facts = {**scope, "points": [line for lines in points.values() for line in lines], "matched": compared}
-    tables = [*map(pareto.points_table, of_all), *map(pareto.as_table, matched.values())]
-    show(facts, compared or whole, "\n\n".join(tables), as_json, as_csv_)
-
-
-def write_pareto(out: Path, points: Sequence[Row], compared: Sequence[Row]) -> None:
-    """points.csv, matched.csv, and a PNG for each measure."""
-    from analyze.report.figures.pareto import pareto as drawn
-    from analyze.report.figures.style import as_png
-
-    write_csv(out, {"points": points, "matched": compared})
-    for measure in dict.fromkeys(line["measure"] for line in points):
-        write_file(out / f"{measure}.png", as_png(drawn(points, measure)))
+        write_pareto(out, all_points, all_matched)
+    answer |= {"points": list(chain(*points)), "matched": all_matched}
+    tables = [*map(pareto.points_table, points_with_progress), *map(pareto.as_table, matched)]
+    show(answer, all_matched or all_points, "\n\n".join(tables), as_json, as_csv_)

@@ -1,33 +1,34 @@
-"""Commands that look at runs without the language model."""
+"""Commands that measure runs without the language model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyze.commands.shared import (
-    about,
-    about_runs,
-    check_contexts,
-    check_features,
-    choose_hooks,
+from analyze.commands.options import (
     command,
+    contexts_option,
     csv_option,
     device_option,
-    heldout_contexts,
     json_option,
     layers_option,
-    opened,
     out_option,
     runs_argument,
     seed_option,
-    show,
     skip_option,
-    some_contexts_option,
     store_option,
     threshold_options,
-    told,
-    write_csv,
+)
+from analyze.commands.shared import (
+    check_contexts,
+    check_features,
+    choose_hooks,
+    describe_heldout,
+    describe_runs,
+    heldout_contexts,
+    note_left_out,
+    open_store_and_runs,
+    show,
 )
 from analyze.runs.progress import usable, with_progress
 from data.command.base import choose_device
@@ -44,12 +45,15 @@ if TYPE_CHECKING:
 @json_option
 @csv_option
 def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
-    """What runs came to on the held-out split, by layer; for NSAE with noise off / on."""
+    """Print the final held-out measures of runs, as training recorded them.
+
+    One row per layer and run; for NSAE with the noise off / on.
+    """
     from analyze.runs import recorded
     from analyze.runs.trained_run import find_runs
 
-    chosen = told(recorded.validated(usable(find_runs(paths), weights=False)))
-    rows = [row for run in chosen.runs for row in recorded.last_measures(run)]
+    usable_runs = note_left_out(recorded.validated(usable(find_runs(paths), weights=False)))
+    rows = [row for run in usable_runs.runs for row in recorded.last_measures(run)]
     show(rows, rows, recorded.as_table(rows), as_json, as_csv_)
 
 
@@ -57,39 +61,38 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 @store_option
 @runs_argument
 @skip_option
-@some_contexts_option()
+@contexts_option("to measure on")
 @seed_option
 @device_option
 @json_option
 @csv_option
 def measures_command(
-    path: Location,
-    paths: tuple[Path, ...],
-    skip_damaged: bool,
-    contexts: int | None,
-    seed: int,
-    device: str,
-    as_json: bool,
-    as_csv_: bool,
-) -> None:
-    """Measure runs on the store's held-out split: by layer and position, with 95 % intervals over documents."""
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    contexts: int | None, seed: int, device: str, as_json: bool, as_csv_: bool,
+) -> None:  # fmt: skip
+    """Measure runs on the store's held-out split.
+
+    Prints measures per layer, with 95 % intervals over documents; --json and --csv have them per position, too.
+    """
     from analyze.measure.evaluate import as_table, evaluate
 
-    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
+    store, usable_runs = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
     check_contexts(store, contexts, "contexts")
-    result = evaluate(store, chosen.runs, contexts=contexts, seed=seed, device=choose_device(device))
+    result = evaluate(store, usable_runs.runs, contexts=contexts, seed=seed, device=choose_device(device))
     lines = [dict(vars(row)) for row in result.measures]
-    features = [line for activity in result.activity for line in activity.lines()]
-    facts = {**about(result.heldout), **about_runs(chosen), "measures": lines, "features": features}
-    rows = with_progress(lines, chosen.runs)
-    show(facts, rows, as_table(rows, features), as_json, as_csv_)
+    features = [line for sae in result.activity for line in sae.lines()]
+    answer = {
+        **describe_heldout(result.heldout), **describe_runs(usable_runs), "measures": lines, "features": features,
+    }  # fmt: skip
+    rows = with_progress(lines, usable_runs.runs)
+    show(answer, rows, as_table(rows, features), as_json, as_csv_)
 
 
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")
 @store_option
 @runs_argument
 @skip_option
-@some_contexts_option(", that tell live from dead")
+@contexts_option("in which a feature must fire to count as live")
 @threshold_options
 @device_option
 @out_option
@@ -100,21 +103,27 @@ def dictionary_command(
     contexts: int | None, thresholds: Thresholds, device: str,
     out: Path | None, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
-    """Decoder directions: norms, cosines, and the features that stand out (pillars, corrections, directions)."""
+    """Summarise the decoder directions of runs.
+
+    Prints norms, cosines, and how many features are pillars, corrections and directions.
+    """
     from analyze.measure import dictionary_summary
     from analyze.measure.row_pass import feature_activity
 
-    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
-    fitted = chosen.runs
-    check_features(store, fitted, store.hooks, "pillars", thresholds.pillars)
-    activity = feature_activity(heldout_contexts(store, contexts), fitted, device=choose_device(device))
-    summaries = [dictionary_summary.summarize_dictionary(one, store, thresholds) for one in activity]
-    lines, histograms = [one.line for one in summaries], [line for one in summaries for line in one.histograms]
-    rows = with_progress(lines, fitted)
+    store, usable_runs = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    runs = usable_runs.runs
+    check_features(store, runs, store.hooks, "pillars", thresholds.pillars)
+    activity = feature_activity(heldout_contexts(store, contexts), runs, device=choose_device(device))
+    summaries = [dictionary_summary.summarize_dictionary(sae, store, thresholds) for sae in activity]
+    lines = [summary.line for summary in summaries]
+    histograms = [line for summary in summaries for line in summary.histograms]
+    rows = with_progress(lines, runs)
     if out is not None:
+        from analyze.report.data import write_csv
+
         write_csv(out, {"dictionary": rows, "histograms": histograms})
-    facts = {"store": store.fingerprint, **about_runs(chosen), "dictionary": lines, "histograms": histograms}
-    show(facts, rows, dictionary_summary.as_table(rows), as_json, as_csv_)
+    answer = {"store": store.fingerprint, **describe_runs(usable_runs), "dictionary": lines, "histograms": histograms}
+    show(answer, rows, dictionary_summary.as_table(rows), as_json, as_csv_)
 
 
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
@@ -122,7 +131,7 @@ def dictionary_command(
 @runs_argument
 @skip_option
 @layers_option
-@some_contexts_option(", that tell live from dead")
+@contexts_option("in which a feature must fire to count as live")
 @device_option
 @json_option
 @csv_option
@@ -131,17 +140,20 @@ def stability_command(
     layers: Layers, contexts: int | None, device: str, as_json: bool,
     as_csv_: bool,
 ) -> None:  # fmt: skip
-    """Whether runs find the same features: every two of them, live directions matched one to one (Hungarian)."""
+    """Compare the features that runs find.
+
+    For every two runs, matches the directions of live features one to one so that their cosines are largest.
+    """
     from analyze.measure import stability
     from analyze.measure.row_pass import feature_activity
 
-    store, chosen = opened(path, paths, skip_damaged=skip_damaged)
-    fitted = chosen.runs
-    if len(fitted) < 2:
-        raise InputError(f"{fitted[0].folder.path} is one run; give two or more to compare")
-    hooks = choose_hooks(fitted, layers)
-    activity = feature_activity(heldout_contexts(store, contexts), fitted, hooks=hooks, device=choose_device(device))
+    store, usable_runs = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    runs = usable_runs.runs
+    if len(runs) < 2:
+        raise InputError(f"{runs[0].folder.path} is one run; give two or more to compare")
+    hooks = choose_hooks(runs, layers)
+    activity = feature_activity(heldout_contexts(store, contexts), runs, hooks=hooks, device=choose_device(device))
     lines = stability.stability(activity)
-    facts = {"store": store.fingerprint, **about_runs(chosen), "stability": lines}
-    rows = with_progress(lines, fitted)
-    show(facts, rows, stability.as_table(rows), as_json, as_csv_)
+    answer = {"store": store.fingerprint, **describe_runs(usable_runs), "stability": lines}
+    rows = with_progress(lines, runs)
+    show(answer, rows, stability.as_table(rows), as_json, as_csv_)

@@ -1,4 +1,4 @@
-"""Commands that look at a store alone."""
+"""Commands that read a store without runs, and `verify`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyze.commands.shared import command, csv_option, json_option, out_option, show, store_option, write_csv
+from analyze.commands.options import command, csv_option, json_option, out_option, store_option
+from analyze.commands.shared import show
 from data.command.json_text import json_text
 from data.command.option_types import LocalPath, StoreLocation
 from data.errors import InputError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @store_option
 @json_option
 def store_command(path: Location, as_json: bool) -> None:
-    """What a store holds: sizes, norms by hook, how well its stream mixes."""
+    """Print what a store holds: sizes, norms per hook, and how well its stream is shuffled."""
     from data.store.reader import open_store
     from data.summary import summarize
     from data.summary_text import summary_text
@@ -36,34 +37,39 @@ def store_command(path: Location, as_json: bool) -> None:
 
 @command("norms", "norms --store data/demo.zarr --out norms")
 @store_option
-@click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True)
+@click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True,
+              help="Split of the store to use.")  # fmt: skip
 @out_option
 @json_option
 @csv_option
 def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, as_csv_: bool) -> None:
-    """How the activations' norms are distributed, layer by layer: Figs. 3 and 4 of the post, for any store."""
+    """Print the distribution of activation norms per layer, as in Figs. 3 and 4 of the post."""
     from analyze.measure import norms
     from data.store.reader import open_store
 
     store = open_store(path)
-    found = norms.Norms.of(store, split)
-    lines, histogram = norms.norm_lines(found), norms.histogram_lines(found)
+    distributions = norms.Norms.of(store, split)
+    lines, histogram = norms.norm_lines(distributions), norms.histogram_lines(distributions)
     if out is not None:
-        from analyze.report.figures import norms as drawn
+        from analyze.report.data import write_csv
+        from analyze.report.figures import norms as norms_figure
         from analyze.report.figures.style import as_png
 
         write_csv(out, {"norms": lines, "histogram": histogram})
-        write_file(out / "norms.png", as_png(drawn.norms(lines, histogram)))
-    facts = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
-    show(facts, lines, norms.as_table(lines), as_json, as_csv_)
+        write_file(out / "norms.png", as_png(norms_figure.norms(lines, histogram)))
+    answer = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
+    show(answer, lines, norms.as_table(lines), as_json, as_csv_)
 
 
 @command("verify", "verify --store data/demo.zarr runs/demo")
 @click.argument("paths", metavar="[RUNS]...", nargs=-1, type=LocalPath())
-@click.option("--store", "path", type=StoreLocation(), help="The store, such as data/gpt2.zarr.")
+@click.option("--store", "path", type=StoreLocation(), help="The store to check, such as data/gpt2.zarr.")
 @json_option
 def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool) -> None:
-    """Compare every file of a store, and of runs, with its checksum; exit 1 where one fails, naming it."""
+    """Check every file of a store and of runs against its checksum.
+
+    Names each damaged file; exits with 1 if there is one.
+    """
     from data.command.progress import Bar
 
     if path is None and not paths:
@@ -75,8 +81,8 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
         if problem is not None:
             problems.append(problem)
     if as_json:
-        found = [{"file": problem.file, "problem": problem.what} for problem in problems]
-        click.echo(json_text({"files_checked": checked, "problems": found}))
+        lines = [{"file": problem.file, "problem": problem.what} for problem in problems]
+        click.echo(json_text({"files_checked": checked, "problems": lines}))
     else:
         for problem in problems:
             click.echo(f"{problem.file}: {problem.what}")
@@ -85,7 +91,10 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
 
 
 def _problems(path: Location | None, runs: Sequence[Path]) -> Iterator[Problem | None]:
-    """What is found in a store and in runs. Raises InputError at once where one of them is not there."""
+    """Check a store and runs, file by file; yield the problem of each file, or None.
+
+    Raises InputError at once if the store or a run does not exist.
+    """
     from data.store import verify as stores
     from train.output import verify
 

@@ -1,7 +1,4 @@
-"""Pages that stand alone: templates filled in, with style and script in them, and tables that sort.
-
-Not here: what is on a page (report.py, feature_page.py).
-"""
+"""HTML pages that need no other file, and the tables on them, which sort by a click on a column's head."""
 
 from __future__ import annotations
 
@@ -21,7 +18,12 @@ INTERVAL = ("low", "high")
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, what the column is sorted by if it is a number, and an interval below it."""
+    """A table's cell.
+
+    value: the number that the column sorts by; None sorts by the text.
+    interval: shown below the text.
+    verdict: whether the text is a claim's verdict, which has a colour.
+    """
 
     text: str
     value: float | None = None
@@ -31,12 +33,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
+    """Column heads, and rows of as many cells."""
+
     header: list[str]
     rows: list[list[Cell]]
 
 
 def page(template: str, **content: Any) -> str:
-    """A whole HTML document."""
+    """Fill in a template, with style and script included, and return the HTML document.
+
+    Raises jinja2.UndefinedError if the template uses a name that is not in `content`.
+    """
     environment = Environment(
         loader=PackageLoader("analyze.report"),
         autoescape=True,
@@ -52,28 +59,34 @@ def page(template: str, **content: Any) -> str:
 
 
 def table(lines: Iterable[Row], columns: Mapping[str, str]) -> Table:
-    """Of lines, the columns by key and heading; a column `value` shows `low` and `high` of the line below it."""
-    shown = [[_cell(line, key) for key in columns] for line in lines]
-    return Table(list(columns.values()), shown)
+    """Return lines as a table with a row per line; `columns` maps their keys to column heads.
+
+    The column `value` also shows the line's interval, `low` to `high`.
+    """
+    rows = [[_cell(line, key) for key in columns] for line in lines]
+    return Table(list(columns.values()), rows)
 
 
 def wide(lines: Sequence[Row], by: Mapping[str, str], measures: Mapping[str, str]) -> Table:
-    """Of lines with one `measure` and its `value` each: a row for each combination of `by`, a column a measure.
+    """Return lines with one `measure` and `value` each as a table with a column per measure.
 
-    Raises ValueError if two lines belong into one cell, as lines of two samples would.
+    by: keys that identify a row, with their column heads.
+    measures: measures to show, with their column heads.
+
+    Raises ValueError if two lines belong in one cell, as lines of two samples would.
     """
-    rows: dict[tuple[Any, ...], dict[str, Row]] = {}
+    by_key: dict[tuple[Any, ...], dict[str, Row]] = {}
     for line in lines:
         if line["measure"] in measures:
-            row, measure = rows.setdefault(tuple(line[key] for key in by), {}), line["measure"]
+            row, measure = by_key.setdefault(tuple(line[key] for key in by), {}), line["measure"]
             if measure in row:
                 raise ValueError(f"two values of {measure} in one cell: {row[measure]} and {line}")
             row[measure] = line
-    shown = [
-        [*(plain(part) for part in key), *(_value(found[name]) if name in found else Cell("–") for name in measures)]
-        for key, found in rows.items()
+    rows = [
+        [*(plain(part) for part in key), *(_value(row[name]) if name in row else Cell("–") for name in measures)]
+        for key, row in by_key.items()
     ]
-    return Table([*by.values(), *measures.values()], shown)
+    return Table([*by.values(), *measures.values()], rows)
 
 
 def _cell(line: Row, key: str) -> Cell:
@@ -83,6 +96,7 @@ def _cell(line: Row, key: str) -> Cell:
 
 
 def plain(value: Any) -> Cell:
+    """Return a value without an interval as a cell; what is undefined is a dash."""
     if isinstance(value, bool):
         return Cell("on" if value else "off")
     if isinstance(value, int):
@@ -94,7 +108,7 @@ def plain(value: Any) -> Cell:
 
 
 def _value(line: Row) -> Cell:
-    """Three digits, and the interval below where there is one of some width."""
+    """Return a value with its interval, to the digits in which the interval's ends differ."""
     cell = plain(line["value"])
     low, high = (line[end] for end in INTERVAL)
     if cell.value is None or low is None or high is None or low == high or not math.isfinite(low + high):

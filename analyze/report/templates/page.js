@@ -1,11 +1,11 @@
 "use strict";
-// Tables sort by a click on a column's head: numbers by value, all else as text.
+// A click on a column's head sorts the table: numbers by value, everything else as text.
 for (const table of document.querySelectorAll("table.sortable")) {
   for (const head of table.tHead.rows[0].cells) {
     head.firstElementChild.addEventListener("click", () => {
-      const falling = head.getAttribute("aria-sort") === "ascending";
+      const descending = head.getAttribute("aria-sort") === "ascending";
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+      head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const key = (row) => {
         const cell = row.cells[head.cellIndex];
         return "value" in cell.dataset ? cell.dataset.value : cell.textContent.trim();
@@ -17,15 +17,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
         return Number.isNaN(x) ? 1 : Number.isNaN(y) ? -1 : x - y;
       };
       const rows = [...table.tBodies[0].rows].sort(compare);
-      table.tBodies[0].append(...(falling ? rows.reverse() : rows));
+      table.tBodies[0].append(...(descending ? rows.reverse() : rows));
     });
   }
 }
-// The search leaves the features whose text has every word of it.
+// The search shows the features whose text has every word of the query.
 const search = document.querySelector("input[type=search]");
 if (search) {
   const features = [...document.querySelectorAll(".feature")].map((node) => [node, node.textContent.toLowerCase()]);
-  const found = document.querySelector("#found");
+  const matches = document.querySelector("#found");
   const show = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
@@ -33,10 +33,10 @@ if (search) {
       node.hidden = !words.every((word) => text.includes(word));
       count += node.hidden ? 0 : 1;
     }
-    found.textContent = `${count} of ${features.length} features`;
+    matches.textContent = `${count} of ${features.length} features`;
   };
   search.addEventListener("input", show);
   show();
 }
-// What is folded away is printed, too.
+// Print collapsed sections too.
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((node) => (node.open = true)));

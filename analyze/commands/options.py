@@ -1,0 +1,113 @@
+"""Options and arguments that several commands of `analyze` have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from data.command.base import InterruptibleCommand
+from data.command.option_types import (
+    NAME,
+    SEED,
+    Count,
+    LayerChoice,
+    LocalPath,
+    Number,
+    OutputFolder,
+    StoreLocation,
+    excludes,
+)
+
+
+def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a function a command of the group; `example` is a command line without `analyze`."""
+    return click.command(name, cls=InterruptibleCommand, epilog=f"Example: analyze {example}")
+
+
+store_option = click.option(
+    "--store", "path", type=StoreLocation(), required=True, help="The store to read, such as data/gpt2.zarr."
+)
+runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=LocalPath())
+skip_option = click.option(
+    "--skip-damaged", is_flag=True,
+    help="Verify the store's held-out shards first, and leave out the damaged ones instead of stopping.",
+)  # fmt: skip
+layers_option = click.option(
+    "--layers", type=LayerChoice(), default="all", show_default=True,
+    help="Layers to use: `all`, or numbers and ranges such as 0,5,8-11; 3- means layer 3 and all after it.",
+)  # fmt: skip
+seed_option = click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Seed of the bootstrap resampling and of NSAE's noise."
+)
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+    help="Device to compute on; `auto` uses a GPU if there is one.",
+)  # fmt: skip
+
+model_option = click.option(
+    "--model", type=NAME, callback=excludes("without_model"),
+    help="The language model that the store was harvested from, named as for `harvest --model`.  "
+    "[default: the name recorded in the store]",
+)  # fmt: skip
+keep_first_option = click.option(
+    "--keep-first", is_flag=True, callback=excludes("without_model"),
+    help="In passes through the language model, leave position 0 of each context unpatched.",
+)  # fmt: skip
+
+json_option = click.option("--json", "as_json", is_flag=True, callback=excludes("as_csv_"), help="Print JSON.")
+csv_option = click.option("--csv", "as_csv_", is_flag=True, callback=excludes("as_json"), help="Print CSV.")
+out_option = click.option("--out", type=OutputFolder(), help="Folder to write CSV files and figures into.")
+page_folder_option = click.option(
+    "--out", type=OutputFolder(), required=True, help="Folder to write the pages and their data into."
+)
+
+
+def contexts_option(purpose: str, *names: str, default: str | None = None) -> Callable[[Any], Any]:
+    """Make an option for a number of held-out contexts; `default` None: all of them."""
+    return click.option(
+        *(names or ("--contexts",)), type=Count(), default=default, show_default=default is not None,
+        help=f"Number of held-out contexts, evenly spaced, {purpose}.{'' if default else '  [default: all]'}",
+    )  # fmt: skip
+
+
+THRESHOLD_OPTIONS = (
+    click.option(
+        "--pillars", type=Count(), default="100", show_default=True, callback=excludes("wanted"),
+        help="Number of features, those with the largest decoder norm, that are called pillars.",
+    ),
+    click.option(
+        "--correction-norm", type=Number(0, above=True), default=0.5, show_default=True, callback=excludes("wanted"),
+        help="Decoder norm below which a feature is called a correction.",
+    ),
+    click.option(
+        "--direction-cosine", type=Number(-1, 1), default=0.9, show_default=True, callback=excludes("wanted"),
+        help="Minimum cosine between the decoder directions of a feature and another one, for the feature to be "
+        "called a direction (see also --direction-ratio).",
+    ),
+    click.option(
+        "--direction-ratio", type=Number(1), default=1.5, show_default=True, callback=excludes("wanted"),
+        help="Minimum ratio between the decoder norms of a feature and another one, for the feature to be called a "
+        "direction (see also --direction-cosine).",
+    ),
+)  # fmt: skip
+
+
+def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that define pillars, corrections and directions; the command gets them as `thresholds`."""
+
+    @wraps(function)
+    def with_thresholds(
+        *, pillars: int, correction_norm: float, direction_cosine: float, direction_ratio: float, **others: Any
+    ) -> None:
+        from analyze.measure.dictionary import Thresholds
+
+        thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
+        function(**others, thresholds=thresholds)
+
+    decorated: Callable[..., None] = with_thresholds
+    for option in reversed(THRESHOLD_OPTIONS):
+        decorated = option(decorated)
+    return decorated

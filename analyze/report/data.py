@@ -1,0 +1,83 @@
+"""The report's tables as data: metrics.json, and one CSV file per table. docs/report-data.md describes the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from analyze.compare import pareto
+from analyze.compare.claims import decide_claims
+from analyze.compare.theory import theory_lines
+from analyze.measure.measurements import Measurements, Scope
+from analyze.measure.norms import Norms, norm_lines
+from analyze.measure.patching.over_training import over_training_lines
+from analyze.measure.patching.patch import clean_positions
+from analyze.runs.progress import progress
+from analyze.runs.trained_run import TrainedRun
+from analyze.statistics.estimates import estimate_rows
+from analyze.tables import Row, as_csv
+from data.summary import summarize
+from data.system.location import write_file
+
+Tables = dict[str, list[Row]]
+
+RUN_SETTINGS = (
+    "variant", "l1", "lr", "sigma", "l1_power", "input_scale", "seed", "expansion", "batch_size", "trained", "planned",
+    "l1_warmup", "lr_warmup", "lr_decay", "precision", "finished",
+)  # fmt: skip
+
+
+def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
+    """Write NAME.csv per table into the folder `out`."""
+    for name, lines in tables.items():
+        write_file(out / f"{name}.csv", as_csv(lines).encode())
+
+
+def report_tables(measurements: Measurements, norms: Norms) -> Tables:
+    """Return every table by name. The lines of a table all have the same keys."""
+    runs = measurements.runs
+    samples = {pareto.HELD_OUT: measurements.held_out, pareto.PATCHED: measurements.patched}
+    measured = {sample: estimates for sample, estimates in samples.items() if estimates}
+    return {
+        "claims": [claim.line() for claim in decide_claims(measurements)],
+        "measures": estimate_rows(measurements.held_out, runs),
+        "patching": estimate_rows(measurements.patched, runs),
+        "over_training": over_training_lines(measurements.over_training),
+        "points": [line for sample, e in measured.items() for line in pareto.curve_lines(e, runs, sample)],
+        "matched": [line for sample, e in measured.items() for line in pareto.matched(e, runs, sample)],
+        "features": [line for fires in measurements.fires for line in fires.lines()],
+        "dictionary": [dictionary.line for dictionary in measurements.dictionaries],
+        "norms": norm_lines(norms),
+        "stability": list(measurements.stability),
+        "theory": theory_lines(measurements),
+        "runs": [run_line(run) for run in runs],
+    }
+
+
+def run_line(run: TrainedRun) -> Row:
+    """Return a run's settings and progress as a line of the table `runs`."""
+    settings = run.settings.to_json()
+    known = {**settings["run"], **settings["schedule"], **settings["objective"], **settings, **progress(run)}
+    return {"run": run.name, **{name: known[name] for name in RUN_SETTINGS}}
+
+
+def metrics_json(measurements: Measurements, scope: Scope, tables: Tables) -> Row:
+    """Return the content of metrics.json: the store, the scope and every table."""
+    heldout, store = scope.heldout, scope.store
+    return {
+        "schema": 1, "store": asdict(summarize(store)), "provenance": store.provenance,
+        "scope": {
+            "held_out": heldout.n_contexts, "patched": scope.patched.n_contexts,
+            "snapshots": scope.snapshots.n_contexts if scope.snapshots else 0, "seed": scope.seed,
+            "keep_first": scope.keep_first, "resampled": heldout.unit, "groups": heldout.n_groups,
+            "clean_positions": n_clean_positions(measurements, scope),
+        },
+        "left_out": list(measurements.left_out),
+        **tables,
+    }  # fmt: skip
+
+
+def n_clean_positions(measurements: Measurements, scope: Scope) -> int:
+    """Return how many first positions of each context patching left unchanged; 0 if nothing was patched."""
+    return clean_positions(scope.store, keep_first=scope.keep_first) if measurements.patched else 0

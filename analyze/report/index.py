@@ -1,0 +1,235 @@
+"""The report's page, index.html: which tables it shows, under which headings, and its sentences."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analyze.compare import pareto
+from analyze.compare.claims.rule import ALL_LAYERS, UNFINISHED
+from analyze.measure import dictionary_summary
+from analyze.measure.measurements import Measurements, Scope
+from analyze.report import html
+from analyze.report.data import Tables, n_clean_positions
+from analyze.runs.progress import notes, unfinished
+from analyze.runs.repeat import commands
+from analyze.runs.trained_run import TrainedRun, all_hooks
+from analyze.tables import Row, how_far, layer_list, short
+from data.command.json_text import json_text
+from data.store.stats import Subset
+from train.measures import MEASURES, Shown, title_of
+
+SECTIONS = {
+    "claims": "Claims", "runs": "Runs", "matched": "At the same L0", "figures": "Figures", "measures": "Measures",
+    "dictionary": "Dictionaries", "theory": "Derivation", "settings": "Settings", "repeat": "Repeat",
+}  # fmt: skip
+
+# Column heads by the key of the line.
+CLAIM_COLUMNS = {"number": "number", "claim": "claim", "verdict": "verdict", "value": "value", "margin": "criterion",
+                 "of": "compared", "statistic": "statistic", "note": "note"}  # fmt: skip
+LAYER_CLAIM_COLUMNS = {"number": "number", "claim": "claim", "hook": "hook", "verdict": "verdict", "value": "value",
+                       "margin": "criterion", "of": "compared", "note": "note"}  # fmt: skip
+RUN_COLUMNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α", "lr": "lr", "layers": "layers",
+               "l0": "L0, range over layers",
+               "explained_variance": "explained variance, range over layers"}  # fmt: skip
+MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0"}
+BETTER_COLUMNS = {"pair": "compared", "measure": "measure", "higher": "higher in", "lower": "lower in",
+                  "undecided": "undecided in", "no_overlap": "no overlap in L0"}  # fmt: skip
+MEASURE_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions"}
+PATCHING_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise"}
+DICTIONARY_COLUMNS = {"hook": "hook", "run": "run", **dictionary_summary.TITLES}
+STABILITY_COLUMNS = {"hook": "hook", "first": "first run", "second": "second run", "live_first": "live, first run",
+                     "live_second": "live, second run", "matched": "matched pairs", "cosine_mean": "mean cosine",
+                     "cosine_median": "median cosine", "share_0.7": "share at cosine ≥ 0.7",
+                     "share_0.9": "share at cosine ≥ 0.9"}  # fmt: skip
+THEORY_COLUMNS = {"step": "quantity", "run": "run", "hook": "hook", "value": "value"}
+SETTING_COLUMNS = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ",
+                   "l1_power": "power of the norm in α", "input_scale": "input scale", "seed": "seed",
+                   "expansion": "expansion", "batch_size": "batch size", "trained": "rows trained",
+                   "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up",
+                   "lr_decay": "lr decay"}  # fmt: skip
+SAMPLES = {pareto.HELD_OUT: "On the held-out split", pareto.PATCHED: "On the patched positions"}
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A drawn figure: the name of its files, its title and caption, and its image."""
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.png).decode()
+
+
+def render_index(
+    measurements: Measurements, scope: Scope, tables: Tables, figures: Sequence[FigureFile], command: str, *,
+    link_features: bool,
+) -> str:  # fmt: skip
+    """Return index.html.
+
+    command: the command line that repeats the report.
+    link_features: whether the page links to features.html.
+    """
+    runs, store = measurements.runs, scope.store
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    overall = [line for line in tables["claims"] if line["hook"] == ALL_LAYERS]
+    by_layer = [line for line in tables["claims"] if line["hook"] != ALL_LAYERS]
+    measured = [
+        line for line in (*tables["measures"], *_dead_lines(tables["features"]))
+        if line["subset"] in (Subset.ALL, Subset.WITHOUT_FIRST)
+    ]  # fmt: skip
+    matched = [
+        {**line, "pair": f"{line['second']} − {line['first']}"} for line in tables["matched"] if line["l0"] is not None
+    ]
+    empty_sections = {"matched": not matched, "claims": not overall}
+    return html.page(
+        "report.html",
+        title=f"{' and '.join(variants)} on {store.model_name}",
+        subtitle=_subtitle(measurements, scope),
+        sections=[(id_, name) for id_, name in SECTIONS.items() if not empty_sections.get(id_)],
+        link_features=link_features,
+        unfinished=unfinished(runs),
+        left_out=notes(measurements.left_out),
+        variants=variants,
+        noisy=any(len(run.noises) > 1 for run in runs),
+        summary=_summary(overall),
+        resampled=scope.heldout.unit,
+        seeds=_seeds(runs),
+        claims=html.table(overall, CLAIM_COLUMNS),
+        claims_by_layer=html.table(by_layer, LAYER_CLAIM_COLUMNS),
+        runs=html.table(_run_lines(measurements), RUN_COLUMNS),
+        better=html.table(_better_lines(tables["matched"] if matched else []), BETTER_COLUMNS),
+        best_values=best_values(),
+        matched=[
+            (title, html.wide(lines, MATCHED_COLUMNS, columns(lines, Shown.AT_EQUAL_L0)))
+            for sample, title in SAMPLES.items()
+            if (lines := [line for line in matched if line["sample"] == sample])
+        ],
+        figures=figures,
+        scope=f"Held-out split, {scope.heldout.n_contexts:,} contexts.",
+        l2=" or ".join(sorted({run.settings.experiment.objective.l2 for run in runs})),
+        measures=html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.TABLES)),
+        scope_patched=_scope_patched(measurements, scope),
+        patching=html.wide(tables["patching"], PATCHING_COLUMNS, columns(tables["patching"], Shown.TABLES)),
+        thresholds=scope.thresholds,
+        dictionary=html.table(tables["dictionary"], DICTIONARY_COLUMNS),
+        stability=html.table(tables["stability"], STABILITY_COLUMNS),
+        theory=html.table(tables["theory"], THEORY_COLUMNS),
+        settings=html.table(tables["runs"], SETTING_COLUMNS),
+        provenance=json_text(store.provenance),
+        run_settings=[(run.name, json_text(run.settings.to_json())) for run in runs],
+        commands="\n".join(filter(None, [*commands(store, runs), command])),
+    )
+
+
+def _subtitle(measurements: Measurements, scope: Scope) -> str:
+    heldout, runs, store = scope.heldout, measurements.runs, scope.store
+    rows, n_seeds = store.n_rows("train"), len(_seeds_of(runs))
+    totals = sorted({run.trained for run in runs})
+    trained = " or ".join(f"{total:,} activations ({total / rows:.1f} epochs)" for total in totals)
+    n_unfinished = sum(not run.finished for run in runs)
+    unfinished_runs = f", {n_unfinished} unfinished" if n_unfinished else ""
+    model = "" if measurements.patched else "; without the language model, so no loss, KL or score"
+    return (
+        f"{len(runs)} runs of {trained}{unfinished_runs}, {len(all_hooks(runs))} layers, "
+        f"{n_seeds} seed{'s' * (n_seeds > 1)}; {store.dataset}, {heldout.n_rows():,} held-out rows of "
+        f"{heldout.n_contexts:,} contexts, {heldout.n_groups:,} {heldout.unit}s{model}"
+    )
+
+
+def _seeds_of(runs: Sequence[TrainedRun]) -> set[int]:
+    return {run.settings.run.seed for run in runs}
+
+
+def _seeds(runs: Sequence[TrainedRun]) -> str:
+    n_seeds = len(_seeds_of(runs))
+    return f"{n_seeds} seeds." if n_seeds > 1 else "One seed: the intervals do not include the variation of training."
+
+
+def _summary(overall: Sequence[Row]) -> str:
+    """Return how many claims have each verdict."""
+    count = Counter(line["verdict"] for line in overall)
+    parts = [
+        f"{count['holds']} {'holds' if count['holds'] == 1 else 'hold'}",
+        f"{count['does not hold']} {'does' if count['does not hold'] == 1 else 'do'} not hold",
+    ]
+    if count[UNFINISHED]:
+        parts.append(f"{count[UNFINISHED]} have no verdict, because runs are unfinished")
+    undecided = f"for {count['not enough data']} there is not enough data"
+    return f"Of {len(overall)} claims, {', '.join(parts)}, and {undecided}."
+
+
+def _scope_patched(measurements: Measurements, scope: Scope) -> str:
+    n_clean = n_clean_positions(measurements, scope)
+    snapshots = scope.snapshots if measurements.over_training else None
+    return (
+        f"{scope.patched.n_contexts:,} evenly spaced contexts of the held-out split"
+        + (f"; {snapshots.n_contexts:,} for the measures over training" if snapshots else "")
+        + (f"; the first {n_clean} positions of each context are left clean and not counted in L0" if n_clean else "")
+        + "."
+    )
+
+
+def _run_lines(measurements: Measurements) -> list[Row]:
+    """Return one line per run, by family and α, with the ranges of its measures over the layers."""
+
+    def layer_range(run: TrainedRun, measure: str) -> str:
+        estimates = [measurements.value(run, hook, measure) for hook in run.hooks]
+        values = [estimate.value for estimate in estimates if estimate is not None and math.isfinite(estimate.value)]
+        return f"{short(min(values))} to {short(max(values))}" if values else "–"
+
+    return [
+        {"run": run.name, "family": family, "rows": how_far(run.trained, run.planned), "l1": run.l1,
+         "lr": run.settings.run.lr, "layers": len(run.hooks), "l0": layer_range(run, "l0"),
+         "explained_variance": layer_range(run, "explained_variance")}
+        for family, runs in measurements.families.items()
+        for run in sorted(runs, key=lambda run: run.l1)
+    ]  # fmt: skip
+
+
+def _better_lines(matched: Sequence[Row]) -> list[Row]:
+    """Return in how many layers, and in which, each measure is higher; one line per pair that overlaps in none."""
+
+    def number_and_layers(hooks: Sequence[str]) -> str:
+        return f"{len(hooks)}: {layer_list(hooks)}" if hooks else "–"
+
+    lines: dict[tuple[str, str], Row] = {}
+    for line in pareto.which_is_better_by_layer(matched):
+        compared = line["higher"] or line["lower"] or line["undecided"]
+        measure = title_of(line["measure"]) if compared else f"any {SAMPLES[line['sample']].lower()}"
+        sides = {side: number_and_layers(line[side]) for side in ("higher", "lower", "undecided", "no_overlap")}
+        pair = f"{line['second']} against {line['first']}"
+        lines[pair, measure] = {"pair": pair, "measure": measure, **sides}
+    return list(lines.values())
+
+
+def _dead_lines(features: Sequence[Row]) -> list[Row]:
+    """Return the dead shares of the table `features` as lines of the table `measures`."""
+    about = ("run", "hook", "noise", "subset")
+    return [
+        {**{key: line[key] for key in about}, "measure": "dead", "value": line["dead"], "low": None, "high": None}
+        for line in features
+    ]
+
+
+def columns(lines: Sequence[Row], shown: Shown) -> dict[str, str]:
+    """Return the measures of the lines that are shown there, by name, with their titles."""
+    measured = {line["measure"] for line in lines}
+    return {m.name: m.title for m in MEASURES if shown in m.shown and m.name in measured}
+
+
+def best_values() -> str:
+    """Say which values of the measures compared at equal L0 are better, in one sentence."""
+    by_direction = {
+        direction: [m.title for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.better == direction]
+        for direction in ("higher", "lower", "near 1")
+    }
+    higher, lower, near = (f"{', '.join(titles[:-1])} and {titles[-1]}" for titles in by_direction.values())
+    return f"Higher is better for {higher}; lower for {lower}; {near} are best at 1."
