@@ -122,11 +122,11 @@ def pareto_command(
             language_model, heldout, runs, seed=seed, keep_first=keep_first, device=torch_device
         )
     points = [pareto.curve_lines(measured, runs, sample) for sample, measured in estimates.items()]
-    matched = [pareto.matched(measured, runs, sample) for sample, measured in estimates.items()]
+    matched = [pareto.difference_lines(measured, runs, sample) for sample, measured in estimates.items()]
     points_with_progress = [with_progress(lines, runs) for lines in points]
     all_points, all_matched = list(chain(*points_with_progress)), list(chain(*matched))
     if out is not None:
         write_pareto(out, all_points, all_matched)
     answer |= {"points": list(chain(*points)), "matched": all_matched}
-    tables = [*map(pareto.points_table, points_with_progress), *map(pareto.as_table, matched)]
+    tables = [*map(pareto.curve_table, points_with_progress), *map(pareto.difference_table, matched)]
     show(answer, all_matched or all_points, "\n\n".join(tables), as_json, as_csv_)

@@ -74,7 +74,7 @@ def check_contexts(store: Store, contexts: int | None, name: str) -> None:
 
 
 def check_features(store: Store, runs: Sequence[TrainedRun], hooks: Sequence[str], name: str, needed: int) -> None:
-    """Raise InputError if the option `name` was given and an SAE at one of the hooks has fewer than `needed` features."""
+    """Raise InputError if the option `name` was given and an SAE at the hooks has fewer than `needed` features."""
     ctx = click.get_current_context()
     for run in runs if is_given(ctx, name) else ():
         for hook in set(run.hooks) & set(hooks):

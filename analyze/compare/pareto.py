@@ -1,9 +1,7 @@
-"""Runs that differ in α alone are one family, a curve: measures against L0. Families compared at the same L0.
+"""Pareto curves: each family's measures against L0, and differences between families at the same L0.
 
-Between two runs of a family a measure is taken to be linear in log L0. Families are compared only where their ranges of
-L0 overlap, at three places; never by extrapolation.
-
-Pure arithmetic. Not here: measuring (evaluate.py, patching.py), drawing (figures.py).
+Between two runs of a family a measure is interpolated linearly in log L0. Families are compared at three values of L0
+in the range that both cover; a curve is never extrapolated.
 """
 
 from __future__ import annotations
@@ -22,13 +20,13 @@ from analyze.tables import Row, layer_list, markdown, short, trained_on, with_in
 from data.store.stats import Subset
 from train.measures import MEASURES, Shown, title_of
 
-MATCHED_SHARES = (0.25, 0.5, 0.75)  # in the overlap of two families' log L0
-HELD_OUT, PATCHED = "held_out", "patched"  # what was measured: stored rows, or positions that were patched
+MATCHED_SHARES = (0.25, 0.5, 0.75)  # of the shared range of log L0
+HELD_OUT, PATCHED = "held_out", "patched"  # samples: stored rows, or patched positions of the language model
 
 
 @dataclass(frozen=True)
 class ParetoCurve:
-    """A family's runs at one hook in the order of their L0, with noise or without."""
+    """A family's runs at one hook, with noise on or off, in ascending order of their L0."""
 
     family: str
     hook: str
@@ -41,28 +39,35 @@ class ParetoCurve:
         return self.l0[0].value, self.l0[-1].value
 
     def points(self, estimates: Estimates, measure: str) -> list[Estimate]:
-        """The measure at each run."""
+        """Return the measure of each run."""
         return [estimates[Key(run, self.hook, self.noise, Subset.ALL, measure)] for run in self.runs]
 
-    def interpolate(self, l0: float, values: Sequence[Estimate]) -> Estimate:
-        """The measure at an L0 within the range, interpolated; in each replicate between that replicate's points."""
-        x, y = (np.stack([estimate.replicates for estimate in several], axis=1) for several in (self.l0, values))
-        replicates = np.array([_interpolate_in_log(l0, *pair) for pair in zip(x, y, strict=True)])
-        x0, y0 = (np.array([estimate.value for estimate in several]) for several in (self.l0, values))
-        return Estimate(_interpolate_in_log(l0, x0, y0), replicates, fewest_groups([*self.l0, *values]))
+    def interpolate(self, l0: float, points: Sequence[Estimate]) -> Estimate:
+        """Return the measure at an L0 within the range; each replicate is interpolated between its own points."""
+        l0_replicates, replicates = (
+            np.stack([estimate.replicates for estimate in estimates], axis=1) for estimates in (self.l0, points)
+        )
+        l0_values, values = (
+            np.array([estimate.value for estimate in estimates]) for estimates in (self.l0, points)
+        )  # fmt: skip
+        return Estimate(
+            _interpolate_in_log(l0, l0_values, values),
+            np.array([_interpolate_in_log(l0, *pair) for pair in zip(l0_replicates, replicates, strict=True)]),
+            fewest_groups([*self.l0, *points]),
+        )
 
 
-def _interpolate_in_log(l0: float, x: Float, y: Float) -> float:
-    """Of y at points x, linear in log x. A point that never fires in a resample (x = 0) has no place on the curve."""
+def _interpolate_in_log(at: float, x: Float, y: Float) -> float:
+    """Interpolate y at points x linearly in log x. Points with x = 0, which never fire in a resample, are left out."""
     order = np.argsort(x)[np.count_nonzero(x == 0) :]
     if not len(order):
         return float("nan")
-    return float(np.interp(np.log(l0), np.log(x[order]), y[order]))
+    return float(np.interp(np.log(at), np.log(x[order]), y[order]))
 
 
 def pareto_curves(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[ParetoCurve]:
-    """All families' curves; runs that never fire (L0 = 0) are left out."""
-    found = []
+    """Return the curves of all families. Runs that never fire (L0 = 0) are left out."""
+    curves = []
     hooks = list(dict.fromkeys(key.hook for key in estimates))
     for family, members in families(runs).items():
         for hook in hooks:
@@ -71,29 +76,36 @@ def pareto_curves(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Pare
                 l0 = {key.run: estimates[key] for key in keys if key in estimates and estimates[key].value > 0}
                 if l0:
                     ordered = sorted(l0, key=lambda run: l0[run].value)
-                    found.append(ParetoCurve(family, hook, noise, ordered, [l0[run] for run in ordered]))
-    return found
+                    curves.append(ParetoCurve(family, hook, noise, ordered, [l0[run] for run in ordered]))
+    return curves
+
+
+def matched_l0_values(first: ParetoCurve, second: ParetoCurve) -> Iterator[float]:
+    """Yield the values of L0 at which two curves are compared; none if their ranges do not overlap."""
+    low, high = max(first.range[0], second.range[0]), min(first.range[1], second.range[1])
+    if low < high:
+        for share in MATCHED_SHARES:
+            yield float(low ** (1 - share) * high**share)
 
 
 def compare_at_matched_l0(
     estimates: Estimates, hooks: Sequence[str], pair: FamilyPair, measure: str,
     compare: Callable[[Estimate, Estimate], Estimate],
 ) -> dict[str, Estimate]:  # fmt: skip
-    """Return `compare` of NSAE's measure and the baseline's, noise off, per hook.
+    """Return `compare` of NSAE's measure and the baseline's, noise off, per hook: the mean over the matched L0.
 
-    It is the mean over the matched L0. Hooks where the two families' ranges of L0 do not overlap are left out.
+    Hooks where the two families' ranges of L0 do not overlap are left out.
     """
     compared = {}
     for hook in hooks:
         at_hook = {key: estimate for key, estimate in estimates.items() if key.hook == hook and not key.noise}
         baseline, nsae = (next(iter(pareto_curves(at_hook, runs)), None) for runs in (pair.baseline, pair.nsae))
         if baseline is not None and nsae is not None:
-            mean = mean_of(
-                [
-                    compare(*(curve.interpolate(l0, curve.points(at_hook, measure)) for curve in (nsae, baseline)))
-                    for l0 in matched_l0_values(baseline, nsae)
-                ]
-            )
+            curves = [(curve, curve.points(at_hook, measure)) for curve in (nsae, baseline)]
+            mean = mean_of([
+                compare(*(curve.interpolate(l0, points) for curve, points in curves))
+                for l0 in matched_l0_values(baseline, nsae)
+            ])  # fmt: skip
             if mean is not None:
                 compared[hook] = mean
     return compared
@@ -106,11 +118,13 @@ def note_without_overlap(hooks: Sequence[str], compared: Collection[str]) -> str
 
 
 def curve_lines(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -> list[Row]:
-    """One line for each point of each curve; `sample` (HELD_OUT, PATCHED) says on what all its numbers, L0 too, were
-    measured."""
+    """Return one line per point of each curve and measure (the table `points`).
+
+    sample: HELD_OUT or PATCHED, what the estimates, including L0, were measured on.
+    """
     lines = []
     for curve in pareto_curves(estimates, runs):
-        for measure in _measured(estimates):
+        for measure in _compared_measures(estimates):
             for run, l0, point in zip(curve.runs, curve.l0, curve.points(estimates, measure), strict=True):
                 low, high = point.interval
                 lines.append({
@@ -120,93 +134,95 @@ def curve_lines(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -
     return lines
 
 
-def matched(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -> list[Row]:
-    """Each two families at each hook, without noise, at three L0 in their overlap: the difference, second less first.
+def difference_lines(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -> list[Row]:
+    """Return the differences between each two families at each hook, noise off (the table `matched`).
 
-    A line without figures (`l0` None) where they do not overlap. `unfinished` names the runs of the two curves that
-    have not been trained to their end.
+    There is one line per matched L0 and measure; the value is the second family's less the first's. If the families'
+    ranges of L0 do not overlap, the line's `l0` and values are None. `unfinished` names the unfinished runs of both.
+
+    sample: HELD_OUT or PATCHED, what the estimates, including L0, were measured on.
     """
     lines: list[Row] = []
     unfinished = {run.name for run in runs if not run.finished}
-    off = [curve for curve in pareto_curves(estimates, runs) if not curve.noise]
-    for hook in dict.fromkeys(curve.hook for curve in off):
-        for one, other in combinations([curve for curve in off if curve.hook == hook], 2):
-            overlap: list[float | None] = [*matched_l0_values(one, other)]
-            for l0 in overlap or [None]:
-                for measure in _measured(estimates):
-                    line = _compared(estimates, one, other, measure, l0)
-                    names = [run for run in (*one.runs, *other.runs) if run in unfinished]
+    noise_off = [curve for curve in pareto_curves(estimates, runs) if not curve.noise]
+    for hook in dict.fromkeys(curve.hook for curve in noise_off):
+        for first, second in combinations([curve for curve in noise_off if curve.hook == hook], 2):
+            l0_values: list[float | None] = [*matched_l0_values(first, second)]
+            for l0 in l0_values or [None]:
+                for measure in _compared_measures(estimates):
+                    line = _difference_line(estimates, first, second, measure, l0)
+                    names = [run for run in (*first.runs, *second.runs) if run in unfinished]
                     lines.append({"sample": sample, **line, "unfinished": names})
     return lines
 
 
-def _measured(estimates: Estimates) -> list[str]:
+def _compared_measures(estimates: Estimates) -> list[str]:
     measured = {key.measure for key in estimates}
     return [m.name for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.name in measured]
 
 
-def matched_l0_values(one: ParetoCurve, other: ParetoCurve) -> Iterator[float]:
-    """L0 at which two curves are compared; none where they do not overlap."""
-    low, high = max(one.range[0], other.range[0]), min(one.range[1], other.range[1])
-    if low < high:
-        for share in MATCHED_SHARES:
-            yield float(low ** (1 - share) * high**share)
-
-
-def _compared(estimates: Estimates, one: ParetoCurve, other: ParetoCurve, measure: str, l0: float | None) -> Row:
-    line: Row = {"hook": one.hook, "first": one.family, "second": other.family, "measure": measure, "l0": l0}
+def _difference_line(
+    estimates: Estimates, first: ParetoCurve, second: ParetoCurve, measure: str, l0: float | None
+) -> Row:
+    line: Row = {"hook": first.hook, "first": first.family, "second": second.family, "measure": measure, "l0": l0}
     if l0 is None:
         return line | dict.fromkeys(("at_first", "at_second", "value", "low", "high"))
-    first, second = (curve.interpolate(l0, curve.points(estimates, measure)) for curve in (one, other))
-    found = difference(second, first)
-    low, high = found.interval
-    return line | {"at_first": first.value, "at_second": second.value, "value": found.value, "low": low, "high": high}
+    at_first, at_second = (curve.interpolate(l0, curve.points(estimates, measure)) for curve in (first, second))
+    gap = difference(at_second, at_first)
+    low, high = gap.interval
+    return line | {
+        "at_first": at_first.value, "at_second": at_second.value, "value": gap.value, "low": low, "high": high,
+    }  # fmt: skip
 
 
 def which_is_better_by_layer(lines: Sequence[Row]) -> list[Row]:
-    """Of `matched`'s lines, a line for each sample, pair and measure: in which layers the second is higher, lower, or
-    neither.
+    """Return, per sample, pair of families and measure, the hooks where the second family is higher, lower or neither.
 
-    A layer counts where the intervals at all its places lie on one side of 0.
+    lines: as from `difference_lines`. The second family is higher at a hook if the intervals at all matched L0 lie
+    above 0.
     """
-    sides: dict[tuple[str, ...], dict[str, list[str]]] = {}
-    of: dict[tuple[str, ...], dict[str, list[Row]]] = {}
     names = ("sample", "first", "second", "measure")
+    by_pair: dict[tuple[str, ...], dict[str, list[Row]]] = {}
     for line in lines:
-        of.setdefault(tuple(line[name] for name in names), {}).setdefault(line["hook"], []).append(line)
-    for key, by_hook in of.items():
-        found = sides.setdefault(key, {side: [] for side in ("higher", "lower", "undecided", "no_overlap")})
-        for hook, places in by_hook.items():
-            if places[0]["l0"] is None:
-                side = "no_overlap"
-            elif all(place["low"] > 0 for place in places):
-                side = "higher"
-            else:
-                side = "lower" if all(place["high"] < 0 for place in places) else "undecided"
-            found[side].append(hook)
-    return [{**dict(zip(names, key, strict=True)), **found} for key, found in sides.items()]
+        by_pair.setdefault(tuple(line[name] for name in names), {}).setdefault(line["hook"], []).append(line)
+    results = []
+    for key, by_hook in by_pair.items():
+        hooks: dict[str, list[str]] = {side: [] for side in ("higher", "lower", "undecided", "no_overlap")}
+        for hook, at_hook in by_hook.items():
+            hooks[_side(at_hook)].append(hook)
+        results.append({**dict(zip(names, key, strict=True)), **hooks})
+    return results
 
 
-def points_table(lines: Sequence[Row]) -> str:
-    """Markdown of `curve_lines` of one sample: a row for each run and hook, noise off or on, a column a measure."""
-    measured = list(dict.fromkeys(line["measure"] for line in lines))
-    of = {(li["hook"], li["family"], li["run"], li["noise"], li["measure"]): li for li in lines}
-    some = {key[:4]: line for key, line in of.items()}
+def _side(lines: Sequence[Row]) -> str:
+    if lines[0]["l0"] is None:
+        return "no_overlap"
+    if all(line["low"] > 0 for line in lines):
+        return "higher"
+    return "lower" if all(line["high"] < 0 for line in lines) else "undecided"
+
+
+def curve_table(lines: Sequence[Row]) -> str:
+    """Return `curve_lines` of one sample as Markdown: a row per run, hook and noise, a column per measure."""
+    measures = list(dict.fromkeys(line["measure"] for line in lines))
+    cells = {(li["hook"], li["family"], li["run"], li["noise"], li["measure"]): li for li in lines}
+    line_of_row = {key[:4]: line for key, line in cells.items()}
     rows = [
-        [key[0], key[2], "on" if key[3] else "off", trained_on(line), short(line["l0"]),
-         *(with_interval(of[*key, name]) if (*key, name) in of else "" for name in measured)]
-        for key, line in some.items()
+        [hook, run, "on" if noise else "off", trained_on(line), short(line["l0"]),
+         *(with_interval(cells[hook, family, run, noise, name]) if (hook, family, run, noise, name) in cells else ""
+           for name in measures)]
+        for (hook, family, run, noise), line in line_of_row.items()
     ]  # fmt: skip
-    return markdown(["hook", "run", "noise", "trained on", "L0", *map(title_of, measured)], rows)
+    return markdown(["hook", "run", "noise", "trained on", "L0", *map(title_of, measures)], rows)
 
 
-def as_table(lines: Sequence[Row]) -> str:
-    """Markdown of `matched`'s lines: a row for each pair, hook and L0, a column a measure."""
-    measured = list(dict.fromkeys(line["measure"] for line in lines))
-    of = {(li["hook"], li["first"], li["second"], li["l0"], li["measure"]): li for li in lines}
+def difference_table(lines: Sequence[Row]) -> str:
+    """Return `difference_lines` as Markdown: a row per pair of families, hook and L0, a column per measure."""
+    measures = list(dict.fromkeys(line["measure"] for line in lines))
+    cells = {(li["hook"], li["first"], li["second"], li["l0"], li["measure"]): li for li in lines}
     rows = []
-    for (hook, first, second, l0), line in {key[:4]: line for key, line in of.items()}.items():
-        cells = [with_interval(of[hook, first, second, l0, measure]) for measure in measured] if l0 else []
-        cells = cells or ["no overlap", *[""] * (len(measured) - 1)]
-        rows.append([hook, f"{second} − {first}", ", ".join(line["unfinished"]) or "–", short(l0), *cells])
-    return markdown(["hook", "difference", "unfinished runs", "at L0", *map(title_of, measured)], rows)
+    for (hook, first, second, l0), line in {key[:4]: line for key, line in cells.items()}.items():
+        values = [with_interval(cells[hook, first, second, l0, measure]) for measure in measures] if l0 else []
+        values = values or ["no overlap", *[""] * (len(measures) - 1)]
+        rows.append([hook, f"{second} − {first}", ", ".join(line["unfinished"]) or "–", short(l0), *values])
+    return markdown(["hook", "difference", "unfinished runs", "at L0", *map(title_of, measures)], rows)

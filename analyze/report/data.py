@@ -45,7 +45,7 @@ def report_tables(measurements: Measurements, norms: Norms) -> Tables:
         "patching": estimate_rows(measurements.patched, runs),
         "over_training": over_training_lines(measurements.over_training),
         "points": [line for sample, e in measured.items() for line in pareto.curve_lines(e, runs, sample)],
-        "matched": [line for sample, e in measured.items() for line in pareto.matched(e, runs, sample)],
+        "matched": [line for sample, e in measured.items() for line in pareto.difference_lines(e, runs, sample)],
         "features": [line for fires in measurements.fires for line in fires.lines()],
         "dictionary": [dictionary.line for dictionary in measurements.dictionaries],
         "norms": norm_lines(norms),

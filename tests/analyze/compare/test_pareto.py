@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from analyze.compare.pareto import (
     HELD_OUT,
     MATCHED_SHARES,
-    as_table,
     curve_lines,
-    matched,
+    difference_lines,
+    difference_table,
     pareto_curves,
     which_is_better_by_layer,
 )
@@ -69,7 +69,11 @@ def test_runs_that_differ_only_in_alpha_and_seed_form_a_family() -> None:
 def test_measures_that_are_linear_in_log_l0_are_compared_exactly(slope: float, offset: float) -> None:
     a = [(l0, 1 + slope * np.log(l0)) for l0 in (2.0, 9.0, 30.0)]
     b = [(l0, 1 + offset + slope * np.log(l0)) for l0 in (50.0, 11.0, 5.0)]
-    lines = [line for line in matched(*estimates_of({"baseline": a, "nsae": b}), HELD_OUT) if line["measure"] == "l2"]
+    lines = [
+        line
+        for line in difference_lines(*estimates_of({"baseline": a, "nsae": b}), HELD_OUT)
+        if line["measure"] == "l2"
+    ]
     assert [line["l0"] for line in lines] == pytest.approx([5 * 6**place for place in MATCHED_SHARES])
     for line in lines:
         assert line["value"] == pytest.approx(offset, abs=1e-9)
@@ -77,16 +81,18 @@ def test_measures_that_are_linear_in_log_l0_are_compared_exactly(slope: float, o
 
 
 def test_runs_that_do_not_overlap_are_never_extrapolated() -> None:
-    found = matched(*estimates_of({"baseline": [(1.0, 1.0), (2.0, 2.0)], "nsae": [(3.0, 1.0), (9.0, 2.0)]}), HELD_OUT)
+    found = difference_lines(
+        *estimates_of({"baseline": [(1.0, 1.0), (2.0, 2.0)], "nsae": [(3.0, 1.0), (9.0, 2.0)]}), HELD_OUT
+    )
     assert {line["l0"] for line in found} == {None}
     assert {line["value"] for line in found} == {None}
-    assert "no overlap" in as_table(found)
+    assert "no overlap" in difference_table(found)
 
 
 def test_differences_of_runs_cancel_shared_resampling_noise() -> None:
     points = {"baseline": [(1.0, 1.0), (9.0, 2.0)], "nsae": [(2.0, 1.0), (8.0, 2.0)]}
     estimates, runs = estimates_of(points, noise=10.0)
-    line = next(line for line in matched(estimates, runs, HELD_OUT) if line["measure"] == "l2")
+    line = next(line for line in difference_lines(estimates, runs, HELD_OUT) if line["measure"] == "l2")
     assert line["high"] - line["low"] < 1e-9
     low, high = estimates[Key("nsae0", HOOK, False, "all", "l2")].interval
     assert high - low > 10
