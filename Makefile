@@ -18,9 +18,9 @@ DEMO_ACTIVATIONS ?= 300k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
 	--lr 1e-3
 
-# Half of the tests' files in each of two processes: a file's own fixtures are made once.
+# A file's tests run in one process, so that its fixtures are made once. The files marked `long` start first.
 JOBS ?= 2
-PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast test-readme docs container clean
 
@@ -60,7 +60,7 @@ test-values: $(VENV)/.installed-dev
 
 # The fast part with the lowest versions that pyproject.toml allows, in an environment of its own.
 test-lowest:
-	$(MAKE) test-fast CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest
+	$(MAKE) test-fast CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest SHARE=$(VENV)
 
 test-fast: $(VENV)/.installed-dev
 	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/model/test_values.py \
@@ -78,21 +78,28 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs --quiet build
 	@echo "open build/site/index.html"
 
+# Installed without compiling: most modules of these libraries are never imported. PyTorch is linked from the
+# environment SHARE, if there is one with the version that CONSTRAINTS has.
+INSTALL = $(PIP) install -q --no-compile
+SITE = lib/python3*/site-packages
+SHARE ?=
+
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' $(CONSTRAINTS))
+	[ -z "$(SHARE)" ] || cp -al $(SHARE)/$(SITE)/torch* $(SHARE)/$(SITE)/functorch $(VENV)/$(SITE)/ || true
+	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' $(CONSTRAINTS))
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[all]'
+	$(INSTALL) -c $(CONSTRAINTS) $(EDITABLE) -e '.[all]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[dev]'
-	touch $@
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	$(INSTALL) -c $(CONSTRAINTS) $(EDITABLE) -e '.[dev]'
+	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(PIP) install -q -c $(CONSTRAINTS) $(EDITABLE) -e '.[docs]'
+	$(INSTALL) -c $(CONSTRAINTS) $(EDITABLE) -e '.[docs]'
 	touch $@
 
 container:

@@ -30,6 +30,12 @@ from tests.helpers.zygote import Zygote
 settings.register_profile("ours", deadline=None, max_examples=50)
 settings.load_profile("ours")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files marked `long` first, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -11,7 +11,10 @@ from tests.faults import kills, writers
 from tests.faults.bench import CASES, Bench
 from tests.helpers.zygote import Zygote
 
-pytestmark = pytest.mark.skipif(not shutil.which("cc") and not shutil.which("gcc"), reason="needs a C compiler")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not shutil.which("cc") and not shutil.which("gcc"), reason="needs a C compiler"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def test_killed_command_run_again_leaves_the_same_files(
     assert problems == []
 
 
-def test_two_harvests_into_one_store_leave_the_files_of_one(bench: Bench, faulty_zygote: Zygote) -> None:
-    _, _, problems = writers.trial(bench, faulty_zygote, CASES["harvest"], 0)
+@pytest.mark.parametrize("case", ["harvest", "train"])
+def test_two_commands_at_once_leave_the_files_of_one(bench: Bench, faulty_zygote: Zygote, case: str) -> None:
+    _, _, problems = writers.trial(bench, faulty_zygote, CASES[case], 0)
     assert problems == []

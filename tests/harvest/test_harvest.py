@@ -17,6 +17,8 @@ from harvest.model.find import find_model
 from harvest.model.load import load
 from harvest.text.packing import heldout_target
 
+pytestmark = pytest.mark.long
+
 SIZES = ("--tokens", "20k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
 
 

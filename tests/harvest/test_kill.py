@@ -19,6 +19,8 @@ from data.store.verify import verify
 from data.store.writing.lifecycle import staging_path
 from tests.helpers.zygote import Running, Zygote
 
+pytestmark = pytest.mark.long
+
 KILLS = int(os.environ.get("HARVEST_KILLS", 3))
 TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "50k")
 

@@ -21,6 +21,8 @@ from data.store.verify import verify
 from data.store.writing.lifecycle import MARK, staging_path
 from data.system.location import Location, exists, locate
 
+pytestmark = pytest.mark.long
+
 SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
 
 # Small windows make several of a small store; all else is the command as users run it.

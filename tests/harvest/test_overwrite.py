@@ -22,6 +22,8 @@ from harvest.pipeline import Pipeline
 from harvest.run import Harvest
 from tests.helpers.killing import Killed, kill_at
 
+pytestmark = pytest.mark.long
+
 SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layers", "0", "--device", "cpu")
 
 

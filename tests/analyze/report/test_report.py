@@ -16,6 +16,8 @@ import pytest
 
 from analyze.report import html
 
+pytestmark = pytest.mark.long
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = ("--contexts", "4", "--snapshot-contexts", "2", "--held-out", "12", "--features", "2", "--device", "cpu")
 

@@ -16,6 +16,8 @@ import pytest
 from train.loop.trainer import Trainer
 from train.step.sae_stack import SAEStack
 
+pytestmark = pytest.mark.long
+
 STOPPED_AT = 20  # steps, of 62
 ROWS, PLANNED = STOPPED_AT * 64, 4000 // 64 * 64
 UNFINISHED, FINISHED = f"{ROWS:,} of {PLANNED:,} rows, unfinished", f"{PLANNED:,} of {PLANNED:,} rows"

@@ -23,6 +23,8 @@ from harvest.text.sources import THE_PILE
 from tests.helpers.hub import Hub, write_jsonl
 from tests.helpers.zygote import Ended, Zygote
 
+pytestmark = pytest.mark.long
+
 MODEL = "someone/tiny-gpt2"
 TEXTS = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(1200)]
 SIZES = ("--tokens", "20k", "--context-size", "32", "--device", "cpu")

@@ -21,6 +21,8 @@ from train.output.manifests import Manifests
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
 
+pytestmark = pytest.mark.long
+
 # Resampling, noise, validation and several epochs all happen within these steps; checkpoints come often.
 SETTINGS = [
     "--variant", "baseline,nsae", "--l1", "0.01", "--expansion", "4", "--batch-size", "64", "--activations", "12k",

@@ -22,6 +22,8 @@ from data import InputError
 from data.shuffle.stream import READ_AHEAD
 from train import NSAE, BaselineSAE, load_sae
 
+pytestmark = pytest.mark.long
+
 WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
 SMALL = [
     "--expansion", "4", "--batch-size", "64", "--activations", "4k", "--validate-every", "1k", "--log-every", "512",
