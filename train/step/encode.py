@@ -81,12 +81,16 @@ class GatedBlock:
     fires: Tensor
     fires_without_noise: Tensor
 
+    @property
+    def n_rows(self) -> int:
+        return self.pre.shape[1]
+
     def dense(self, saes: slice) -> DenseFeatures:
         sae, workspace = self.encoder.sae, self.encoder.workspace
         dactivation = workspace.dactivation if sae.needs_derivative else None
         return DenseFeatures.of(
             sae, self.pre[saes], self.active[saes], grad_chunk=workspace.grad_chunk[saes],
-            dactivation=None if dactivation is None else dactivation[saes, : self.pre.shape[1]],
+            dactivation=None if dactivation is None else dactivation[saes, : self.n_rows],
         )  # fmt: skip
 
     def sparse(self, saes: slice) -> SparseFeatures:

@@ -56,6 +56,9 @@ class EncodedBlock(Protocol):
     """
 
     @property
+    def n_rows(self) -> int: ...
+
+    @property
     def fires(self) -> Tensor: ...
 
     @property
@@ -68,9 +71,9 @@ class EncodedBlock(Protocol):
         """Return c of some of the SAEs as its active pairs."""
 
 
-def features_by_density(block: EncodedBlock, *, n_rows: int, threshold: float) -> Iterator[tuple[slice, Features]]:
+def features_by_density(block: EncodedBlock, threshold: float) -> Iterator[tuple[slice, Features]]:
     """Yield consecutive SAEs of a block and their c, each in the form that is faster at its density."""
-    for saes, is_dense in split_by_density(block.fires, n_rows=n_rows, threshold=threshold):
+    for saes, is_dense in split_by_density(block.fires, n_rows=block.n_rows, threshold=threshold):
         yield saes, block.dense(saes) if is_dense else block.sparse(saes)
 
 

@@ -68,8 +68,7 @@ def forward(encoder: Encoder, x: Tensor, noise: BatchNoise | None) -> Forward:
         block_inner = inner[:, rows].to(workspace.compute)
         block = encoder.encode(weights, block_inner, noise, rows)
         result.count(block)
-        n_rows, threshold = block_inner.shape[1], workspace.max_sparse_density
-        for saes, c in features_by_density(block, n_rows=n_rows, threshold=threshold):
+        for saes, c in features_by_density(block, workspace.max_sparse_density):
             result.decode(c, weights.W_dec[saes], inner, saes=saes, rows=rows)
     return result
 
@@ -94,8 +93,7 @@ def gradients(
         block_inner, first = inner[:, rows].to(workspace.compute), not rows.start
         block = encoder.encode(weights, block_inner, noise, rows)
         result.count(block)
-        n_rows, threshold = block_inner.shape[1], workspace.max_sparse_density
-        for saes, c in features_by_density(block, n_rows=n_rows, threshold=threshold):
+        for saes, c in features_by_density(block, workspace.max_sparse_density):
             residual = result.decode(c, weights.W_dec[saes], inner, saes=saes, rows=rows)
             dx_hat = residual * (2 * l2_weight / batch_size)
             out.b_dec[saes] += dx_hat.sum(dim=1)

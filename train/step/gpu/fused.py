@@ -64,6 +64,10 @@ class FusedBlock:
     fires: Tensor
     fires_without_noise: Tensor
 
+    @property
+    def n_rows(self) -> int:
+        return self.c.shape[1]
+
     def dense(self, saes: slice) -> FusedFeatures:
         dactivation = None if self.dactivation is None else self.dactivation[saes]
         return FusedFeatures(self.c[saes], dactivation, self.l1[saes])
@@ -72,7 +76,7 @@ class FusedBlock:
         c = self.c[saes]
         position = flatnonzero(c.reshape(-1))
         dactivation = None if self.dactivation is None else self.dactivation[saes].reshape(-1)[position].float()
-        pairs = Pairs.of(position, self.fires[saes], c.shape[1], self.encoder.products)
+        pairs = Pairs.of(position, self.fires[saes], self.n_rows, self.encoder.products)
         return SparseFeatures(self.encoder.sae, pairs, c.reshape(-1)[position].float(), dactivation)
 
 
