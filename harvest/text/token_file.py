@@ -11,9 +11,10 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +41,13 @@ class TokenStream:
     exhausted: bool  # the dataset ended before the requested number of tokens
 
 
-class Progress(Protocol):
-    """A callback that is told the number of tokens so far."""
-
-    def __call__(self, n_tokens: int) -> None: ...
-
-
-def tokenise(folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: int, progress: Progress) -> TokenStream:
+def tokenise(
+    folder: Path, source: Source, tokenizer: Tokenizer, *, n_tokens: int, progress: Callable[[int], None]
+) -> TokenStream:
     """Tokenise into `folder` until there are `n_tokens` or the text ends.
 
-    Continues the files that a stopped harvest left there; if they are damaged, prints so and begins again. Raises
-    InputError if a document cannot be tokenised.
+    Calls `progress` with the number of tokens after each document. Continues the files that a stopped harvest left; if
+    they are damaged, prints so and begins again. Raises InputError if a document cannot be tokenised.
     """
     cursor = read_cursor(folder)
     if cursor["tokens"] < n_tokens and not cursor["exhausted"]:
