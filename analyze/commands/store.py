@@ -74,7 +74,7 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
 
     if path is None and not paths:
         raise InputError("verify: name what to check: --store, or the folders of runs")
-    results = _problems(path, paths)
+    results = check_files(path, paths)
     problems, checked = [], 0
     for problem in Bar(results, desc="verifying", unit="file"):
         checked += 1
@@ -90,7 +90,7 @@ def verify_command(paths: tuple[Path, ...], path: Location | None, as_json: bool
     sys.exit(1 if problems else 0)
 
 
-def _problems(path: Location | None, runs: Sequence[Path]) -> Iterator[Problem | None]:
+def check_files(path: Location | None, runs: Sequence[Path]) -> Iterator[Problem | None]:
     """Check a store and runs, file by file; yield the problem of each file, or None.
 
     Raises InputError at once if the store or a run does not exist.

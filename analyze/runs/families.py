@@ -39,7 +39,7 @@ def families(runs: Runs) -> dict[str, list[TrainedRun]]:
 
 
 def _shared_settings(run: TrainedRun) -> Row:
-    """Return every setting that the runs of a family have in common."""
+    """Return the settings that all runs of a family share; families differ in at least one of them."""
     experiment = run.settings.experiment
     own = {key: value for key, value in vars(run.settings.run).items() if key not in ("name", "variant", "l1", "seed")}
     shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}

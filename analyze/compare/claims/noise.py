@@ -62,9 +62,9 @@ def _sigma(run: TrainedRun) -> float:
 
 
 def _differ_only_in_sigma(first: TrainedRun, second: TrainedRun) -> bool:
-    one, other = first.settings, second.settings
-    same_run = replace(one.run, name=other.run.name, sigma=other.run.sigma) == other.run
-    return same_run and one.experiment.schedule == other.experiment.schedule
+    first_run, second_run = first.settings.run, second.settings.run
+    same_run = replace(first_run, name=second_run.name, sigma=second_run.sigma) == second_run
+    return same_run and first.settings.experiment.schedule == second.settings.experiment.schedule
 
 
 def _gains_of_mean_active(measurements: Measurements, pairs: Sequence[RunPair]) -> list[Estimate]:

@@ -86,11 +86,11 @@ def representatives(
     fires: Iterable[FeatureActivity], families: Mapping[str, Sequence[TrainedRun]]
 ) -> list[FeatureActivity]:
     """Return one SAE per family, with the noise off: the middle layer of the run with the middle α."""
-    noise_off = [one for one in fires if not one.noise]
+    noise_off = [activity for activity in fires if not activity.noise]
     chosen = []
     for runs in families.values():
         run = sorted(runs, key=lambda run: run.l1)[len(runs) // 2]
-        layers = [one for one in noise_off if one.run.name == run.name]
+        layers = [activity for activity in noise_off if activity.run.name == run.name]
         chosen.append(layers[len(layers) // 2])
     return chosen
 
