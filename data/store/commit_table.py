@@ -49,7 +49,7 @@ class CommitTable:
 
     def shards(self, split: Split) -> list[int]:
         """Return the shards of a split that exist."""
-        return [shard for shard in self.committed if self.split[shard] == SPLITS.index(split)]
+        return [int(shard) for shard in np.flatnonzero((self.rows > 0) & (self.split == SPLITS.index(split)))]
 
     def checksum(self, name: str, shard: int) -> int:
         """Return the CRC-32C of a shard's chunk of array `name`, or of its line of the statistics `stats/HOOK`."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from analyze.measure.patching.model import model_of_store
 from data import ActivationSource, InputError, open_store, write_store
 from data.choices import DTYPES
 from data.store.verify import verify
@@ -80,6 +81,12 @@ def test_existing_path_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists already; remove it"):
         write_store(tmp_path / "made.zarr", source(ROWS * 2))
     assert open_store(tmp_path / "made.zarr").fingerprint == first.fingerprint
+
+
+def test_written_store_has_no_language_model_to_patch(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "made.zarr", source())
+    with pytest.raises(InputError, match="not harvested from a language model; give --without-model"):
+        model_of_store(store, None)
 
 
 def test_written_store_trains_and_verifies(tmp_path: Path, train_small, command) -> None:
