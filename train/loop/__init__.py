@@ -1,6 +1,6 @@
-"""The training loop, and what it does beside its steps:
+"""The training loop, and the work beside its steps:
 
-    memory_plan.py    which SAEs are stepped together, in blocks of how many rows
+    memory_plan.py    which SAEs are stepped together, and the rows per block
     memory_needs.py   how many bytes that takes, and whether the machine has them
     tune_density.py   at which density a sparse step is faster on this GPU
     build.py          the stacks at their start, and the noise

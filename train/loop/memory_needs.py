@@ -28,7 +28,7 @@ class MemoryNeeds:
 
 
 def memory_needs(plan: MemoryPlan, experiment: Experiment, device: torch.device) -> MemoryNeeds:
-    """Count what a plan needs."""
+    """Count the bytes that a plan needs."""
     density = DENSITIES[-1] if device.type == "cuda" else plan.max_sparse_density
     return MemoryNeeds(_device_bytes(plan, experiment, density), _restart_bytes(plan, experiment))
 

@@ -1,7 +1,7 @@
 """The SAE architectures, one file each, and the table of them.
 
 An architecture that differs from the others in its activation, its start and its constraint alone is a file with a
-subclass of `SAE` and an entry in ARCHITECTURES. base.py says what a subclass states, and what it cannot state yet.
+subclass of `SAE` and an entry in ARCHITECTURES. base.py lists what a subclass can and cannot state.
 """
 
 from train.sae.base import PARAMETERS, SAE, Gradients

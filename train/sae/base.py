@@ -7,10 +7,10 @@ One class is a single SAE or a stack of them: parameters may have leading axes, 
 one, with an entry per run and layer; a trained SAE has none. A feature is a row of W_enc and a row of W_dec. (The post
 writes W_d with features as columns; here a feature's direction is contiguous.)
 
-What an architecture states: the methods and class attributes of `SAE`, that is which pre-activations fire (`gate_`),
+An architecture states the methods and class attributes of `SAE`, that is which pre-activations fire (`gate_`),
 the activation and its derivative, the start, the restart of a dead feature, and a constraint on the decoder's rows.
 
-What it cannot state yet: parameters beside the four, hyperparameters with an option of their own (`sigma` is the
+It cannot state yet: parameters beside the four, hyperparameters with an option of their own (`sigma` is the
 only one), and another loss than β ‖c‖₁ + L2. A gradient reaches a feature only where it is active, and `activate` sees
 pre-activations without knowing whose they are. So JumpReLU's thresholds, Gated SAEs and an auxiliary loss need more.
 """

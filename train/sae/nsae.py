@@ -15,7 +15,7 @@ from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backwa
 
 NOISE_FIRES = 1e-3  # probability that noise alone fires a restarted feature
 START_BIAS = -4.0  # b_enc at the start, in units of σ: nearer to 0 noise fires all features, and L1 closes most of them
-UNIT_RELU_TANH = 0.3  # E[tanh(ReLU(z)) z] for z ~ N(0, 1): what a half-active, saturating feature adds along x
+UNIT_RELU_TANH = 0.3  # E[tanh(ReLU(z)) z] for z ~ N(0, 1): a half-active, saturating feature's share along x
 
 
 class NSAE(SAE):

@@ -6,7 +6,7 @@
     gradients.py      the gradients' formulas, block by block of rows: start reading here
     workspace.py      the memory of one block, and the weights in the compute dtype
     encode.py         pre-activations, noise, which features fire; the choice of backend
-    features.py       what the rest of the step asks of c; sparse or dense, by density
+    features.py       the interface of c to the rest of the step; dense or sparse, by density
     dense.py          c as a matrix, and its products
     sparse.py         c as active (row, feature) pairs, with their products in pair_products.py
     gpu/              encode and products as Triton kernels, and the step as a CUDA graph

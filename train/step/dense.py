@@ -13,7 +13,7 @@ from train.step.workspace import slices
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """c [k, rows, d_sae], in the workspace, and what its gradient needs.
+    """c [k, rows, d_sae], in the workspace, and the memory for its gradient.
 
     dactivation: ∂c/∂pre, if c does not determine it (`SAE.needs_derivative`). grad_chunk [k, rows, chunk]: memory for
     ∂L/∂c of `chunk` features at a time, since it is needed only in passing.

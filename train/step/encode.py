@@ -1,4 +1,4 @@
-"""Encoding a block of rows: which features fire, and c in the form that the rest of the step computes with.
+"""Encoding a block of rows: which features fire, and c in its dense or sparse form.
 
 `TorchEncoder` uses PyTorch's operations and serves every architecture. `FusedEncoder` (gpu/fused.py) uses GPU kernels,
 for architectures that state a `fused_activation`. `make_encoder` chooses between them, once per stack.
@@ -21,7 +21,7 @@ from train.step.pair_products import PairProducts
 from train.step.sparse import SparseFeatures
 from train.step.workspace import ComputeWeights, StepWorkspace, slices
 
-COUNTED_ROWS = 255  # at once: a byte counts so many, and PyTorch sums bytes ten times as fast as wider numbers
+COUNTED_ROWS = 255  # a byte holds counts up to this; PyTorch sums bytes ten times as fast as wider numbers
 
 
 class Encoder(Protocol):
@@ -59,7 +59,7 @@ class TorchEncoder:
     products: PairProducts
 
     def encode(self, weights: ComputeWeights, inner: Tensor, noise: BatchNoise | None, rows: slice) -> GatedBlock:
-        """Compute pre = W_enc inner + b_enc, add the noise, gate, and count what is above 0."""
+        """Compute pre = W_enc inner + b_enc, add the noise, gate, and count the entries above 0."""
         sae, workspace, n_rows = self.sae, self.workspace, inner.shape[1]
         active = workspace.active[:, :n_rows]
         pre = torch.baddbmm(weights.b_enc, inner, weights.W_enc.mT, out=workspace.c[:, :n_rows])

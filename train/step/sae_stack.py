@@ -1,8 +1,8 @@
 """SAEs of one architecture, shape and seed that are stepped together, and their state between two steps.
 
 `SAEStack.step` is one training step from top to bottom; it calls gradients.py for the gradients, loss.py for the loss,
-and optim/adam.py for the update. The entries of a stack are independent: one per run and layer. What a stack holds
-between two steps (parameters, moments, counts) is what a checkpoint saves.
+and optim/adam.py for the update. The entries of a stack are independent: one per run and layer. A checkpoint saves
+a stack's state between two steps: parameters, moments and counts.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class StepWorkspace:
     active bool [n, rows, d_sae]: where c > 0.
     grad_chunk [n, rows, fewer features]: ∂L/∂c of some features at a time.
     dactivation [n, rows, d_sae] or None: ∂c/∂pre, for architectures that need it in bfloat16 (`SAE.needs_derivative`).
-    noise_rows: noise is drawn for so many rows at a time.
+    noise_rows: the rows for which noise is drawn at a time.
     max_sparse_density: a block uses sparse products up to this fraction of active (row, feature) pairs; 0: never.
     fused: the GPU's kernels encode, so `active` and `grad_chunk` are empty.
     """
