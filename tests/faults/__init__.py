@@ -1,8 +1,9 @@
 """Faults on purpose: kills, torn writes, full disks, lost rights, flipped bits, two writers, hostile files.
 
-    python -m tests.faults                 a few of each
-    python -m tests.faults --full          as many as docs/reliability.md has figures of
+    python -m tests.faults                 a few trials of each kind
+    python -m tests.faults --full          the number of trials that docs/reliability.md reports
 
-Trials run the real commands. A process that has imported what they need forks once a trial, so that a trial takes a
-second rather than ten; `fault.c` counts the calls that change files and kills at the n-th.
+A trial runs a real command, disturbs it once or several times, runs it to its end and compares all files with those of
+an undisturbed run. A warm process forks once per trial (tests/helpers/zygote.py), so a trial takes one second rather
+than ten. `fault.c` counts the calls that change files and kills the command at the n-th.
 """

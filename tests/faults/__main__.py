@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: run trials, keep a line for each, and print their table (docs/reliability.md)."""
+"""Run trials, log one line per trial, and print the table of docs/reliability.md: `python -m tests.faults`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.faults import disk, flips, kills, writers
 from tests.faults.bench import CASES, Bench
 from tests.helpers.zygote import Zygote
 
-# part → (what it is done to, trials of each in a short run, and in a full one)
+# part → (cases, trials per case in a short run, trials per case in a full run)
 PARTS: dict[str, tuple[tuple[str, ...], int, int]] = {
     "kills": (tuple(CASES), 2, 55),
     "disk": (tuple(CASES), 6, 30),
@@ -50,14 +50,21 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="as many trials as the documented figures are of")
-    parser.add_argument("--only", help=f"parts, with commas: {', '.join(PARTS)}")
-    parser.add_argument("--case", help="only this one, such as 'train --overwrite'")
-    parser.add_argument("--count", type=int, help="trials of each case")
-    parser.add_argument("--seed", type=int, default=0, help="of the first trial; each is a function of its seed")
+    parser.add_argument(
+        "--full", action="store_true", help="run the number of trials that the documented figures report"
+    )
+    parser.add_argument("--only", help=f"parts to run, separated by commas: {', '.join(PARTS)}")
+    parser.add_argument("--case", help="run only this case, such as 'train --overwrite'")
+    parser.add_argument("--count", type=int, help="trials per case")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first trial; each trial depends only on its seed"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
-        "--log", type=Path, default=Path("faults.jsonl"), help="a line a trial; those in it are not repeated"
+        "--log",
+        type=Path,
+        default=Path("faults.jsonl"),
+        help="file with one JSON line per trial; trials in it are not repeated",
     )
     return parser.parse_args()
 
@@ -73,7 +80,7 @@ def trials(options: argparse.Namespace) -> Iterator[Trial]:
 
 
 def run_all(todo: Iterable[Trial], log: Path, jobs: int) -> None:
-    """Several at once, from one list, with one warm process."""
+    """Run trials in `jobs` threads, which share one warm process."""
     pending: queue.SimpleQueue[Trial] = queue.SimpleQueue()
     ordered = sorted(todo, key=lambda trial: (list(PARTS).index(trial[0]), trial[2]))
     for trial in ordered:
@@ -129,7 +136,7 @@ def lines_of(log: Path) -> list[dict[str, Any]]:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Markdown: a line for each part, case and way."""
+    """Return a Markdown table with a line per part, case and mode."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = collections.defaultdict(list)
     for line in lines:
         how = line["case"] if line["part"] == "flips" else line["how"]

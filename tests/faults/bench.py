@@ -1,4 +1,7 @@
-"""What trials work on: a tiny language model and its tokens, the commands, and what they give undisturbed."""
+"""The bench: a folder with a tiny language model, its tokens and a store, on which the trials run the commands.
+
+A case is a command with its options. Its reference is what the command leaves when nothing disturbs it.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ import numpy as np
 
 from tests.helpers.zygote import Ended, Fault, Running, Zygote
 
-# Small shards make several windows of a small store, and rows are made durable often: all else is as users run it.
+# Small shards make several windows of a small store, and rows are synced often. Everything else is as users run it.
 PATCHES = {"data.store.layout.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.SYNC_SECONDS": 0.02}
 OF_THE_CLOCK = {"timing.jsonl"}
-LOCK = ".lock"  # a killed process leaves it, and it hinders nobody
+LOCK = ".lock"  # a killed process leaves its lock file, which has no effect
 
 # Resampling, noise, validation, snapshots and several epochs all happen within these steps; checkpoints come often.
 TRAINING = (
@@ -33,7 +36,7 @@ TRAINING = (
 
 @dataclass(frozen=True)
 class Case:
-    """A command that ends as the folder `out`. `over`: it begins where another one has ended, and replaces that."""
+    """A command that writes the folder `out`. `over`: options of an earlier run of it, whose result it replaces."""
 
     name: str
     module: str
@@ -44,7 +47,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the undisturbed command leaves, the calls by which it changes files, and how long it took."""
+    """The files that the undisturbed command leaves, its calls that change files, and its seconds."""
 
     files: dict[str, bytes]
     calls: list[tuple[str, str]]
@@ -64,7 +67,7 @@ CASES = {
 
 
 class Bench:
-    """The model, the tokens and a store, in a folder."""
+    """The folder of the model, the tokens and a store; runs cases and keeps their references."""
 
     def __init__(self, folder: Path, zygote: Zygote) -> None:
         self.folder = folder
@@ -111,15 +114,15 @@ class Bench:
         return self.start(zygote, case, space, fault).wait()
 
     def expected(self, zygote: Zygote, case: Case) -> dict[str, bytes]:
-        """The files that the undisturbed command leaves."""
+        """Return the files that the undisturbed command leaves."""
         return self._reference(zygote, case).files
 
     def calls(self, zygote: Zygote, case: Case) -> list[tuple[str, str]]:
-        """The calls by which it changes files."""
+        """Return the undisturbed command's calls that change files."""
         return self._reference(zygote, case).calls
 
     def seconds(self, case: Case) -> float:
-        """How long it took."""
+        """Return the seconds that the undisturbed command took."""
         return self._references[case.name].seconds
 
     def _reference(self, zygote: Zygote, case: Case) -> Reference:
@@ -131,7 +134,7 @@ class Bench:
 
     @contextmanager
     def space(self, case: Case) -> Iterator[Path]:
-        """A folder of a trial's own, where the case can begin."""
+        """Make a temporary folder in which the case can begin."""
         with _space(self.folder) as space:
             if case.over is not None:
                 shutil.copytree(self.folder / "old" / case.name, space / case.out)
@@ -151,13 +154,13 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def differences(files: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
-    """A line for each file that is missing, surplus or different."""
+    """Return a line for each missing, surplus or different file."""
     names = sorted(files.keys() | expected.keys())
     return [f"{name} differs from the undisturbed one" for name in names if files.get(name) != expected.get(name)]
 
 
 def make_model(path: Path) -> None:
-    """A GPT-2 of 2 layers, width 16, 64 tokens, with random weights; no tokenizer."""
+    """Save a GPT-2 with 2 layers, width 16, 64 tokens and random weights, without a tokenizer."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -1,7 +1,7 @@
-"""A disk that is full, a quota that is used up, rights that are revoked, and a device that answers with errors.
+"""Trials with a full disk, a used-up quota, revoked rights, and a device that returns errors.
 
-From the n-th call that changes a file on, all fail; in turn for each n that the seed chooses. The command must end with
-its exit code and one sentence, and must go on once the fault is mended, to the same files.
+All calls that change files fail from the n-th on; the seed chooses n. The command must end with its documented exit
+code and one sentence. Run again without the fault, it must leave the files of the undisturbed command.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.faults.bench import Bench, Case, differences, files_of
 from tests.faults.kills import damage
 from tests.helpers.zygote import Ended, Fault, Zygote
 
-# What fails, with which number, and the exit code that is promised (None: any but 0; an unexpected fault's).
+# Fault → (error number, kinds of calls, number of calls or 0 for all later ones, documented exit code or None for any).
 WAYS = {
     "full": (errno.ENOSPC, ("create", "write"), 0, TRY_AGAIN),
     "quota": (errno.EDQUOT, ("create", "write"), 0, TRY_AGAIN),
@@ -32,7 +32,7 @@ WAYS = {
 
 
 def trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[str, int, list[str]]:
-    """The way, 1 if a call failed, and what was wrong."""
+    """Run one trial; return the fault's name, 1 if the command failed, and the problems."""
     way = list(WAYS)[seed % len(WAYS)]
     error, kinds, span, code = WAYS[way]
     rng = random.Random(f"{case.name} {seed}")
@@ -61,7 +61,7 @@ def complaints(ended: Ended, code: int | None) -> list[str]:
 
 
 def tmpfs_trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[str, int, list[str]]:
-    """A file system that is really full, and is then made larger. Only root can mount one."""
+    """Run one trial on a full tmpfs, which is then made larger. Only root can mount one."""
     expected = bench.expected(zygote, case)
     size = sum(len(content) + 4096 for content in expected.values())
     with bench.space(case) as space, mounted(space, int(size * random.Random(seed).uniform(0.05, 0.9))):

@@ -1,7 +1,7 @@
-"""A flipped bit in any kind of file, of stores, of half-written stores, of runs, and of checkpoints.
+"""Trials with one flipped bit in a file of a store, an unfinished store, a run or a checkpoint.
 
-Every flip must be told by the first command that reads the file, or change nothing of what is read: rows, tokens,
-statistics, weights, measures.
+The first command that reads the file must report the damage, or must read the same rows, tokens, statistics, weights
+and measures as before.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ WHERE = (*READ, *CONTINUED, *TRAINED)
 
 
 def kind_of(path: Path) -> str:
-    """A file's path without numbers, and without a run's or a window's name."""
+    """Return a path with numbers and names of runs and windows replaced by `*`."""
     return re.sub(r"[0-9a-f]{8,}|\d+|baseline|nsae", "*", str(path))
 
 
 def trial(bench: Bench, zygote: Zygote, where: str, seed: int) -> tuple[str, str, list[str]]:
-    """The kind of file, what came of the flip (told, harmless, missed), and what was wrong."""
+    """Run one trial; return the kind of file, the result (told, harmless, missed), and the problems."""
     rng = random.Random(f"{where} {seed}")
     original = _original(bench, zygote, where)
     with bench.space(CASES["harvest"]) as space:
@@ -93,7 +93,7 @@ def _probe(zygote: Zygote, where: str, folder: Path) -> Ended:
 
 
 def _original(bench: Bench, zygote: Zygote, where: str) -> Path:
-    """A folder with what is to be damaged, made once."""
+    """Return the folder whose copy is damaged; it is made once."""
     folder = bench.folder / where
     with bench.lock:
         if not folder.exists():
@@ -115,7 +115,7 @@ def _make_original(bench: Bench, zygote: Zygote, where: str, folder: Path) -> No
 
 
 def _stop_half_way(bench: Bench, zygote: Zygote, case: Case, space: Path) -> None:
-    """Kill it where rows lie aside, or a checkpoint is, and no later than that."""
+    """Kill the command after half of its progress records or checkpoints."""
     calls = bench.calls(zygote, case)
     last = "progress.json" if case.module == "harvest" else "checkpoints"
     places = [i for i, (what, path) in enumerate(calls) if what == "rename" and last in path]

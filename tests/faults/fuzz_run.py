@@ -48,9 +48,9 @@ STRANGE: tuple[Any, ...] = (
 
 
 def fuzz(n: int, seed: int = 0) -> int:
-    """Try so many inputs; returns how many were refused.
+    """Try `n` inputs and return how many were refused.
 
-    Raises AssertionError where one did anything but be read or be refused.
+    Raises AssertionError if an input was neither read nor refused.
     """
     rng, refused = random.Random(seed), 0
     before = _memory()
@@ -107,7 +107,7 @@ def make_experiment(out: Path) -> None:
 
 
 def change_bytes(path: Path, content: bytes, rng: random.Random) -> dict[Path, bytes]:
-    """Flip bits, cut, repeat, or put other bytes in."""
+    """Flip, cut, repeat or insert bytes."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 3, 20))):
         at = rng.randrange(len(data) + 1)
@@ -148,7 +148,7 @@ def change_values(path: Path, content: bytes, rng: random.Random) -> dict[Path, 
 
 
 def _fitting_checksums(path: Path, changed: bytes) -> dict[Path, bytes]:
-    """The state.json that covers a file, if any, with the checksum of its changed bytes."""
+    """Return the state.json that covers a file, if any, with the checksum of the changed bytes."""
     run = path.parent if path.suffix == ".jsonl" else path.parent.parent
     folder = RunFolder(run).newest() if path.suffix == ".jsonl" else path.parent
     if folder is None:
@@ -163,7 +163,7 @@ def _fitting_checksums(path: Path, changed: bytes) -> dict[Path, bytes]:
 
 
 def _changed(value: Any, rng: random.Random) -> Any:
-    """A value of JSON, with one entry somewhere in it changed, left out, or added."""
+    """Return a JSON value with one entry in it changed, left out or added."""
     if isinstance(value, dict) and value and rng.random() < 0.85:
         key = rng.choice(list(value))
         kind = rng.random()
@@ -221,7 +221,7 @@ def _read(out: Path, changed: str, what: str) -> bool:
 
 @contextmanager
 def _nothing_else_is_read(folder: Path) -> Iterator[None]:
-    """Fail where Python opens a file outside of a folder."""
+    """Raise AssertionError if Python opens a file outside of a folder."""
     watching = [True]
     sys.addaudithook(lambda event, arguments: watching[0] and _check(folder, event, arguments))
     try:
@@ -238,5 +238,5 @@ def _check(folder: Path, event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _memory() -> int:
-    """Most bytes that this process has had so far."""
+    """Return this process's peak memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -33,9 +33,9 @@ HOOKS = {"blocks.0.hook_mlp_out": 4, "blocks.1.hook_mlp_out": 4}
 
 
 def fuzz(n: int, seed: int = 0) -> int:
-    """Try so many inputs; returns how many were refused.
+    """Try `n` inputs and return how many were refused.
 
-    Raises AssertionError where one did anything but read as before or be refused.
+    Raises AssertionError if an input neither read as before nor was refused.
     """
     rng, refused = random.Random(seed), 0
     with TemporaryDirectory() as folder:
@@ -65,7 +65,7 @@ def fuzz(n: int, seed: int = 0) -> int:
 
 
 def make_store(path: Path, *, whole: bool) -> None:
-    """Write a small store in int8; if it is not to be `whole`, its last window is missing."""
+    """Write a small int8 store; its last window is missing unless `whole`."""
     layout = Layout(12, 3, 8, 16, 2, 0)
     schema = Schema(layout, HOOKS, "int8", "none", 8, 0)
     ids = np.arange(12 * 8, dtype=np.int32).reshape(12, 8)
@@ -87,7 +87,7 @@ def make_store(path: Path, *, whole: bool) -> None:
 
 
 def everything(path: Path) -> str:
-    """A digest of all that a store's readers return."""
+    """Return a digest of everything that a store's readers return."""
     store, digest = open_store(path), hashlib.sha256()
     facts = [store.schema.to_json(), store.provenance, store.complete, store.fingerprint]
     digest.update(canonical(facts))

@@ -1,8 +1,7 @@
-"""Killed at any call that changes a file, in the middle of a write, or at any moment; also with the power cut.
+"""Trials that kill a command: before, after or in the middle of a file call, at a random moment, or by a power cut.
 
-Each trial kills a command, often several times, and looks at what is left: nothing of it may be damaged, and nothing
-that was counted is done again. Then the same command runs to its end, and every file must be as if it had never been
-killed.
+Each trial kills the command one to three times. Its files must then be undamaged, and nothing that was committed may be
+done again. The same command then runs to its end, and must leave the files of the undisturbed command.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ KILLED = -9
 
 
 def trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[str, int, list[str]]:
-    """The way of killing, how many kills, and what was wrong."""
+    """Run one trial; return the mode, the number of kills, and the problems."""
     rng = random.Random(f"{case.name} {seed}")
     mode = MODES[seed % len(MODES)]
     expected, calls = bench.expected(zygote, case), bench.calls(zygote, case)
@@ -59,7 +58,7 @@ def kill_once(
 
 
 def lose_unsynced(space: Path, dirty: list[tuple[int, int, int]]) -> None:
-    """Zero what was written and not synced, as a disk may have it after a power cut; names stay."""
+    """Zero the bytes that were written and not synced, as a power cut may do. File names stay."""
     by_inode = {path.stat().st_ino: path for path in space.rglob("*") if path.is_file()}
     for inode, begin, end in dirty:
         path = by_inode.get(inode)
@@ -70,7 +69,7 @@ def lose_unsynced(space: Path, dirty: list[tuple[int, int, int]]) -> None:
 
 
 def counted(space: Path, case: Case) -> set[str]:
-    """What is done for good: lines of the commit table, by window; marks of checkpoints of all runs."""
+    """Return the committed files: lines of a store's commit table, or manifests of checkpoints."""
     if "--overwrite" in case.more:  # which may begin again
         return set()
     pattern = "commit/c/**/*" if case.module == "harvest" else "checkpoints/*.json"
@@ -84,7 +83,7 @@ def redone(before: set[str], ended: Ended) -> list[str]:
 
 
 def damage(zygote: Zygote, space: Path, case: Case) -> list[str]:
-    """What `analyze verify` says of a store or an experiment, if there is one."""
+    """Run `analyze verify` on the store or experiment, if there is one, and return its problems."""
     if case.module == "harvest":
         present, arguments = (space / case.out / "zarr.json").exists(), ["--store", case.out]
     else:

@@ -1,7 +1,7 @@
-"""Read all that a store or an experiment holds, by the doors that users have, and print what was read.
+"""Read everything in a store or an experiment through the public functions, and print digests of it.
 
-Prints one line of JSON: `told`, the sentence of our own error where one was raised; or `read`, a digest by what was
-read. Anything else that is raised leaves as a traceback.
+Prints one line of JSON: `read`, the digests by name; or `told`, the message, if an InputError was raised. Any other
+exception ends as a traceback.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _store(path: Path) -> dict[str, str]:
 
 
 def _runs(path: Path) -> dict[str, str]:
-    """The weights by `load_sae`, of the final ones and of snapshots; the curves by `analyze runs`' reader."""
+    """Return digests of the weights that `load_sae` reads, final ones and snapshots."""
     from train import load_sae
 
     read = {}
@@ -80,7 +80,7 @@ def _runs(path: Path) -> dict[str, str]:
 
 
 def fuzz(what: str, inputs: str, seed: str) -> None:
-    """Give `inputs` hostile files to the readers of a store or a run; prints how many were refused."""
+    """Give hostile files to the readers of a store or a run, and print how many were refused."""
     import importlib
 
     print(importlib.import_module(f"tests.faults.fuzz_{what}").fuzz(int(inputs), int(seed)))

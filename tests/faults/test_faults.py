@@ -1,4 +1,4 @@
-"""A few trials of each kind; `python -m tests.faults --full` does as many as docs/reliability.md has figures of."""
+"""A few trials of each kind. `python -m tests.faults --full` runs the number that docs/reliability.md reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two of the same command at once, in one folder: one of them ends it, the other is refused or finds it done."""
+"""Trials with two equal commands at once in one folder: one completes, the other is refused or finds it done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BAD_INPUT = 2
 
 
 def trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[str, int, list[str]]:
-    """How the two ended, how many were refused, and what was wrong."""
+    """Run one trial; return its name, the number of refused commands, and the problems."""
     rng = random.Random(f"{case.name} {seed}")
     expected = bench.expected(zygote, case)
     with bench.space(case) as space:

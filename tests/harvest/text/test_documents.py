@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
-import lzma
 from pathlib import Path
 
 import datasets
@@ -17,53 +14,7 @@ import zstandard
 
 from data import InputError
 from harvest.text.sources import BATCH_DOCUMENTS, DatasetChoice, open_source
-
-TEXTS = [f"document {i} " + "word " * (i % 7) for i in range(3 * BATCH_DOCUMENTS + 5)]
-LINES = "".join(json.dumps({"text": t, "n": i}) + "\n" for i, t in enumerate(TEXTS)).encode()
-COMPRESS = {
-    "gz": gzip.compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
-    "zst": lambda data: zstandard.compress(data[:9999]) + zstandard.compress(data[9999:]),  # two frames
-}
-
-
-def parquet_bytes(columns: dict[str, list]) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, row_group_size=100)
-    return sink.getvalue().to_pybytes()
-
-
-def write(folder: Path, kind: str) -> Path:
-    """TEXTS as a dataset in a format."""
-    path = folder / f"texts.{kind}"
-    name, _, compression = kind.partition(".")
-    contents = {
-        "jsonl": LINES,
-        "json": json.dumps([{"text": t} for t in TEXTS], indent=1).encode(),
-        "parquet": parquet_bytes({"n": list(range(len(TEXTS))), "text": TEXTS}),
-    }
-    if name in contents:
-        path.write_bytes(COMPRESS[compression](contents[name]) if compression else contents[name])
-    elif kind == "folder":
-        path.mkdir()
-        for i, part in enumerate((TEXTS[:500], TEXTS[500:])):
-            (path / f"part-{i}.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in part))
-    elif kind == "saved":
-        datasets.Dataset.from_dict({"text": TEXTS}).save_to_disk(str(path), num_shards=2)
-    elif kind == "saved dict":
-        parts = {"test": ["not these"], "train": TEXTS}
-        datasets.DatasetDict({k: datasets.Dataset.from_dict({"text": v}) for k, v in parts.items()}).save_to_disk(path)
-    return path
-
-
-def open_path(path: Path, **options: str):
-    return open_source(DatasetChoice(str(path), **options))
-
-
-def read(source, state=None) -> list:
-    return [document for batch in source.batches(state) for document in batch.documents]
-
+from tests.helpers.text_files import COMPRESS, LINES, TEXTS, open_path, read, write
 
 KINDS = ["jsonl", "json", "parquet", "folder", "saved", "saved dict"]
 KINDS += [f"{name}.{compression}" for name in ("jsonl", "json", "parquet") for compression in COMPRESS]
@@ -213,115 +164,6 @@ def test_a_mask_applies_to_the_rows_that_have_one(tmp_path: Path) -> None:
     assert [ids.tolist() for ids in read(open_path(tmp_path / "files"))] == [[5, 6], [7], [5, 6]]
 
 
-def test_an_empty_dataset_that_was_saved_has_no_documents(tmp_path: Path) -> None:
-    datasets.Dataset.from_dict({"text": []}).save_to_disk(str(tmp_path / "empty"))
-    with pytest.raises(InputError, match="it has no documents"):
-        open_path(tmp_path / "empty")
-
-
-@pytest.mark.parametrize(
-    ("row", "problem"),
-    [
-        ({"text": 7}, r"has a number \(7\) in its column text"),
-        ({"text": ["a"]}, "has a list in its column text"),
-        ({"text": {"a": 1}}, "has an object in its column text"),
-        ({"text": True}, r"has a truth value \(True\) in its column text"),
-    ],
-)
-def test_row_whose_text_is_not_a_string_is_named(tmp_path: Path, row: dict, problem: str) -> None:
-    rows = [{"text": "a"}, {"text": None}, row, {"text": "b"}]
-    (tmp_path / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    with pytest.raises(InputError, match=rf"t\.jsonl: row 3 \(counting from 1\) {problem}"):
-        read(open_path(tmp_path / "t.jsonl"))
-
-
-@pytest.mark.parametrize(
-    ("row", "problem"),
-    [
-        ({"input_ids": [1, None]}, "has a null in its column input_ids"),
-        ({"input_ids": [1, 2.0]}, r"has a number \(2.0\) in its column input_ids"),
-        ({"input_ids": [[1, 2], [3, 4]]}, "has a list in its column input_ids"),
-        ({"input_ids": [[1, 2], [3]]}, "has a list in its column input_ids"),
-        ({"input_ids": [True, False]}, "has a truth value"),
-        ({"input_ids": ["1"]}, "has text in its column input_ids"),
-        ({"input_ids": [1, 1 << 63]}, r"has a number \(9223372036854775808\)"),
-        ({"input_ids": [1, 1 << 70]}, r"has a number \(1180591620717411303424\)"),
-        ({"input_ids": "1 2"}, "has text in its column input_ids"),
-        ({"input_ids": 3}, r"has a number \(3\) in its column input_ids"),
-        ({"input_ids": [1, 2], "attention_mask": [1]}, "has 2 token ids and 1 entries in its attention_mask"),
-        ({"input_ids": [1, 2], "attention_mask": [1, -1]}, "has an attention_mask that is not a list of 0 and 1"),
-        ({"input_ids": [1, 2], "attention_mask": [[1], [1]]}, "has an attention_mask that is not a list of 0 and 1"),
-        ({"input_ids": [1, 2], "attention_mask": None}, "has an attention_mask that is not a list of 0 and 1"),
-    ],
-)
-def test_a_row_of_bad_token_ids_is_named(tmp_path: Path, row: dict, problem: str) -> None:
-    rows = [{"input_ids": [1], "attention_mask": [1]}, {"attention_mask": [1] * 2} | row]
-    (tmp_path / "ids.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    with pytest.raises(InputError, match=rf"row 2 \(counting from 1\) {problem}"):
-        read(open_path(tmp_path / "ids.jsonl"))
-
-
-def test_a_bad_row_in_a_folder_is_named_with_its_file(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
-    (tmp_path / "b.jsonl").write_text('{"text": "x"}\n\n{"text": 1}\n')
-    with pytest.raises(InputError, match=r"b\.jsonl, row 2 \(counting from 1\) has a number"):
-        read(open_path(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("empty.jsonl", b"", "it has no documents"),
-        ("empty.json", b"[]", "it has no documents"),
-        ("empty.txt", b"", "it has no documents"),
-        ("blank.jsonl", b"\n \n", "it has no documents"),
-        ("other.jsonl", b'{"body": "x", "n": 1}\n', r"it has body \(str\), n \(int\); name one with --text-column"),
-        ("broken.parquet", b"not parquet", "is it damaged"),
-        ("broken.jsonl.gz", gzip.compress(LINES)[:-300], "is it damaged"),
-        ("broken.jsonl.zst", zstandard.compress(LINES)[:-300], "is it damaged"),
-        ("broken.jsonl.xz", lzma.compress(LINES)[:-300], "is it damaged"),
-        ("unknown.xyz", b"x", "expected a file of one format"),
-        ("latin1.txt", "café".encode("latin-1"), r"row 1 \(counting from 1\) is not UTF-8 \(byte 0xe9 at 3\)"),
-        ("utf16.txt", "text".encode("utf-16"), "is not UTF-8"),
-        ("latin1.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', r"row 2 \(counting from 1\) is not UTF-8"),
-        ("torn.jsonl", b'{"text": "a"}\n{"text": "b', r"row 2 \(counting from 1\) is not JSON"),
-        ("lines.jsonl", b'"a"\n"b"\n', r"row 1 \(counting from 1\) is not a JSON object"),
-        ("deep.jsonl", b'{"text": "a"}\n' + b"[" * 99_999 + b"\n", r"row 2 \(counting from 1\) is not JSON"),
-        ("pointer.parquet", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a Git LFS pointer"),
-    ],
-)
-def test_unusable_files_are_refused_with_a_sentence(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"^--dataset .*{message}"):
-        read(open_path(tmp_path / name))
-
-
-def test_a_folder_of_mixed_formats_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, "jsonl")
-    (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"found json \(texts.jsonl\), text \(notes.txt\)"):
-        open_path(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "options", "message"),
-    [
-        ("demo", {"split": "train"}, "--dataset-split train does not apply to demo"),
-        ("demo", {"column": "text"}, "--text-column text does not apply to demo"),
-        ("jsonl", {"config": "en"}, "--dataset-config en does not apply to local files"),
-        ("jsonl", {"split": "train"}, "--dataset-split train does not apply"),
-        ("saved", {"split": "train"}, "--dataset-split train does not apply"),
-        ("jsonl", {"column": "body"}, "no column body"),
-    ],
-)
-def test_dataset_options_that_do_not_apply_are_refused(
-    tmp_path: Path, dataset: str, options: dict, message: str
-) -> None:
-    name = "demo" if dataset == "demo" else str(write(tmp_path, dataset))
-    with pytest.raises(InputError, match=message):
-        open_source(DatasetChoice(name, **options))
-
-
 def test_dataset_fingerprint_depends_on_content_not_on_path(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -348,13 +190,6 @@ def test_demo_dataset_is_deterministic_and_resumable() -> None:
     assert documents == read(open_source(DatasetChoice("demo")))
     states = [batch.state for batch in source.batches(None)]
     assert read(source, states[1]) == documents[2 * BATCH_DOCUMENTS :]
-
-
-def test_parquet_files_of_other_columns_are_named(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
-    pq.write_table(pa.table({"body": ["b"]}), tmp_path / "b.parquet")
-    with pytest.raises(InputError, match=r"b\.parquet, row 1 .* has no column text"):
-        read(open_path(tmp_path))
 
 
 def test_token_ids_keep_their_values_in_every_format(tmp_path: Path) -> None:
