@@ -16,8 +16,10 @@ from click.testing import CliRunner
 
 from tests.helpers.zygote import Running, Zygote
 from train.cli import main
+from train.loop import resample
 from train.loop.trainer import Trainer
 from train.output.manifests import Manifests
+from train.sae import SAE
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
 
@@ -68,19 +70,19 @@ def store(make_store_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(store: Path, command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     out, counts = tmp_path_factory.mktemp("runs") / "whole", Counter[str]()
-    restart, noise_of = SAEStack.restart, NoiseSource.of
+    restart, noise_batch = resample.restart_features, NoiseSource.batch
 
-    def counting_restart(self: SAEStack, index: int, features: Any, x: Any) -> None:
+    def counting_restart(sae: SAE, features: Any, x: Any) -> None:
         counts["restarted"] += len(features)
-        restart(self, index, features, x)
+        restart(sae, features, x)
 
-    def counting_of(self: NoiseSource, *key: int) -> Any:
+    def counting_batch(self: NoiseSource, *key: int) -> Any:
         counts["noises"] += 1
-        return noise_of(self, *key)
+        return noise_batch(self, *key)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(SAEStack, "restart", counting_restart)
-        patched.setattr(NoiseSource, "of", counting_of)
+        patched.setattr(resample, "restart_features", counting_restart)
+        patched.setattr(NoiseSource, "batch", counting_batch)
         done = command("train", "--store", store, "--out", out, *SETTINGS)
     assert done.returncode == 0, done.stderr
     return Uninterrupted(out, counts["restarted"], counts["noises"])
