@@ -48,9 +48,12 @@ with ShuffledStream(store, batch_size=256, seed=0) as stream:
 # %%
 from train import load_sae, train
 
-sizes = {"activations": "20k", "batch_size": 128, "expansion": 2, "lr": 2e-3, "validate_every": "10k", "snapshots": 1}
-results = train("demo.zarr", variant="baseline", l1=[4e-3, 1.5e-2], out="runs/baseline", quiet=True, **sizes)
-results += train("demo.zarr", variant="nsae", l1=[1e-6, 1e-5], out="runs/nsae", l1_warmup="5k", quiet=True, **sizes)
+settings = {
+    "activations": "20k", "batch_size": 128, "expansion": 2, "lr": 2e-3,
+    "validate_every": "10k", "snapshots": 1, "quiet": True,
+}  # fmt: skip
+results = train("demo.zarr", variant="baseline", l1=[4e-3, 1.5e-2], out="runs/baseline", **settings)
+results += train("demo.zarr", variant="nsae", l1=[1e-6, 1e-5], l1_warmup="5k", out="runs/nsae", **settings)
 for result in results:
     first = result.heldout[0]
     print(f"{result.run.name:20} L0 {first['l0']:5.1f}   explained variance {first['explained_variance']:.3f}")

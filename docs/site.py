@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import re
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -67,12 +68,22 @@ def notebook_page(notebook: Path) -> dict[str, str | bytes]:
 
 
 def public_names(package: str) -> list[str]:
-    """Return the defining path of each public name of a package; raise PluginError for one without a docstring."""
+    """Return the defining path of each public name of a package.
+
+    Raises PluginError for one without a docstring, or with a public method or property without one.
+    """
     module = import_module(package)
     paths = []
     for name in module.__all__:
         value = getattr(module, name)
-        if not (inspect.getdoc(value) or "").strip():
-            raise PluginError(f"{package}.{name} is public and has no docstring")
+        members = vars(value) if inspect.isclass(value) else {}
+        for member in ["", *(name for name, item in members.items() if is_described(name, item))]:
+            if not (inspect.getdoc(getattr(value, member) if member else value) or "").strip():
+                raise PluginError(f"{package}.{name}{'.' * bool(member)}{member} is public and has no docstring")
         paths.append(f"{value.__module__}.{value.__qualname__}")
     return paths
+
+
+def is_described(name: str, item: object) -> bool:
+    """Whether a class's member is a public method or property, rather than a field."""
+    return not name.startswith("_") and (inspect.isroutine(item) or isinstance(item, property | cached_property))

@@ -98,10 +98,12 @@ class SAE(nn.Module, ABC):
 
     @property
     def d_model(self) -> int:
+        """Width of the inputs."""
         return self.W_enc.shape[-1]
 
     @property
     def d_sae(self) -> int:
+        """Number of features."""
         return self.W_enc.shape[-2]
 
     def encode(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
