@@ -1,1 +1,1 @@
-"""The report: tables, HTML pages, figures, and pages of features."""
+"""Reports: `write_report` in write.py writes one, from its data, its page, its figures and the page of features."""

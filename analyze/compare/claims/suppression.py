@@ -47,9 +47,7 @@ def _closest(measurements: Measurements, hook: str, pair: FamilyPair) -> Match |
             for measure in ("explained_variance", "l0")
         )
         if explained[0] and explained[1] and l0[0] and l0[1]:
-            match = Match(
-                baseline, nsae, (explained[0].value, explained[1].value), (l0[0].value, l0[1].value)
-            )  # fmt: skip
+            match = Match(baseline, nsae, (explained[0].value, explained[1].value), (l0[0].value, l0[1].value))
             if abs(match.explained[0] - match.explained[1]) <= MAX_GAP:
                 matches.append(match)
     return min(matches, key=lambda match: abs(match.explained[0] - match.explained[1]), default=None)
