@@ -95,13 +95,13 @@ def explanation(error: Exception) -> tuple[str | None, int]:
     """Return a sentence for an error that the user can fix (None for any other error), and the exit code."""
     cause = cause_of(error)
     if cause is not None and cause.errno in FULL:
-        told = error if isinstance(error, InputError) else cause
-        return f"the disk is full ({told}); free some space, and the same command continues", TRY_AGAIN
+        message = error if isinstance(error, InputError) else cause
+        return f"the disk is full ({message}); free some space, and the same command continues", TRY_AGAIN
     if cause is not None and cause.errno == TOO_LARGE:
-        told = error if isinstance(error, InputError) else cause
+        message = error if isinstance(error, InputError) else cause
         return (
-            f"a file would become larger than is allowed here ({told}); raise `ulimit -f`, or use another file system, "
-            "and the same command continues",
+            f"a file would become larger than is allowed here ({message}); raise `ulimit -f`, or use another file "
+            "system, and the same command continues",
             TRY_AGAIN,
         )
     if isinstance(error, InputError):

@@ -27,7 +27,7 @@ class StopRequest:
         self.exit_code = EXIT_CODES[signal.Signals(number)]
         self.event.set()
         signal.signal(number, signal.SIG_DFL)
-        os.write(2, b"\nstopping, once what is in hand is safe; a second signal ends it at once\n")
+        os.write(2, b"\nstopping once the work so far is saved; a second signal ends it at once\n")
 
 
 @contextmanager

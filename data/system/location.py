@@ -160,47 +160,47 @@ def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | N
     if not isinstance(location, Path):
         driver(location).pipe_file(location.path, b"".join(parts))
         return
-    aside = (scratch or location.parent) / (location.name + ".partial")
+    temporary = (scratch or location.parent) / (location.name + ".partial")
     location.parent.mkdir(parents=True, exist_ok=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    with open(aside, "wb") as file:
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    with open(temporary, "wb") as file:
         for part in parts:
             file.write(part)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(aside, location)
+    os.replace(temporary, location)
     sync_directory(location.parent)
 
 
-def publish_file(aside: Path, location: Location) -> None:
+def publish_file(file_path: Path, location: Location) -> None:
     """Move a local file to its final name; on a disk that is durable once the directory is synced.
 
     For an object store the file is put, and the local file stays.
     """
     if not isinstance(location, Path):
-        write_file(location, aside.read_bytes())
+        write_file(location, file_path.read_bytes())
         return
-    with open(aside, "rb+") as file:
+    with open(file_path, "rb+") as file:
         sync_data(file.fileno())
-    os.replace(aside, location)
+    os.replace(file_path, location)
 
 
-def publish_folder(aside: Path, location: Location, *, last: str) -> None:
+def publish_folder(local_folder: Path, location: Location, *, last: str) -> None:
     """Move a local folder to its final name atomically: by a rename, or on an object store by putting `last` last."""
     if isinstance(location, Path):
-        for folder, _, names in os.walk(aside):
+        for folder, _, names in os.walk(local_folder):
             for name in names:
                 with open(Path(folder) / name, "rb") as file:
                     os.fsync(file.fileno())
             sync_directory(Path(folder))
-        os.rename(aside, location)
+        os.rename(local_folder, location)
         sync_directory(location.parent)
         return
-    files = [path for path in aside.rglob("*") if path.is_file() and path != aside / last]
+    files = [path for path in local_folder.rglob("*") if path.is_file() and path != local_folder / last]
     with ThreadPoolExecutor(TRANSFERS) as pool:
-        list(pool.map(lambda path: publish_file(path, location / path.relative_to(aside).as_posix()), files))
-    publish_file(aside / last, location / last)
-    shutil.rmtree(aside)
+        list(pool.map(lambda path: publish_file(path, location / path.relative_to(local_folder).as_posix()), files))
+    publish_file(local_folder / last, location / last)
+    shutil.rmtree(local_folder)
 
 
 def remove(location: Location) -> None:

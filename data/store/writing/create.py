@@ -53,9 +53,9 @@ def create(
     provenance: JSON values.
     channel_scales: hook → float32 [d], if the stored type has scales per channel.
     """
-    aside = staging_path(store) / "store"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    folder = staging_path(store) / "store"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     checksums: Checksums = {name: [] for name in schema.initial_arrays}
 
     def put(name: str, values: NDArray[Any]) -> None:
@@ -63,7 +63,7 @@ def create(
         chunk = np.full(spec.chunk_shape, spec.fill, dtype=spec.dtype)
         chunk[: len(values)] = values
         data, checksum = chunk_bytes(chunk)
-        path = aside / name / spec.chunk_key(len(checksums[name]))
+        path = folder / name / spec.chunk_key(len(checksums[name]))
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         checksums[name].append(checksum)
@@ -78,9 +78,9 @@ def create(
     for hook, scale in channel_scales.items():
         for name in schema.channel_arrays(hook):
             put(name, scale)
-    write_metadata(aside, GroupMetadata(schema, provenance, checksums))
-    check_with_zarr(aside, schema)
-    publish_folder(aside, store, last="zarr.json")
+    write_metadata(folder, GroupMetadata(schema, provenance, checksums))
+    check_with_zarr(folder, schema)
+    publish_folder(folder, store, last="zarr.json")
     if not is_local(store):
         remove(store / MARK)
 

@@ -50,11 +50,11 @@ def remove_store(store: Location) -> None:
     """
     if isinstance(store, Path):
         if store.exists():
-            aside = staging_path(store) / "removed"
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            remove(aside)
-            store.rename(aside)
-            remove(aside)
+            removed = staging_path(store) / "removed"
+            removed.parent.mkdir(parents=True, exist_ok=True)
+            remove(removed)
+            store.rename(removed)
+            remove(removed)
         return
     if exists(store):
         write_file(store / MARK, b"")
