@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,16 @@ def token_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+class HarvestedSource(ActivationSource):
+    """Activations that seem to come from a language model, which no machine has."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        made = super().provenance
+        model = {"revision": None, "sha256": "0" * 64, "n_layers": 2, "d_model": 8, "processing": "none"}
+        return {**made, "model": {**made["model"], **model}}
+
+
 MakeStore = Callable[..., tuple[Store, dict[str, np.ndarray], np.ndarray]]
 
 
@@ -97,6 +108,7 @@ def make_store_in() -> MakeStore:
         widths: dict[str, int] | None = None, n_heldout: int = 10, rows_per_shard: int = 128,
         shards_per_window: int = 4, dtype: str = "float16", compression: str = "none", name: str = "made.zarr",
         windows: int | None = None, seed: int = 0, constant: float | None = None,
+        source_type: type[ActivationSource] = ActivationSource,
     ) -> tuple[Store, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
         widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
         per_context = context_size - skip
@@ -118,7 +130,7 @@ def make_store_in() -> MakeStore:
             if constant is not None:
                 rows[:] = constant
         path = root / name
-        source = ActivationSource(
+        source = source_type(
             widths, n_contexts, [values], context_size=context_size, skip_positions=skip, n_heldout=n_heldout,
             tokens=tokens, documents=document, model="made-up", dataset="made-up",
         )  # fmt: skip

@@ -100,12 +100,10 @@ def compare_at_matched_l0(
     for hook in hooks:
         at_hook = {key: estimate for key, estimate in estimates.items() if key.hook == hook and not key.noise}
         baseline, nsae = (next(iter(pareto_curves(at_hook, runs)), None) for runs in (pair.baseline, pair.nsae))
-        if baseline is not None and nsae is not None:
+        matched = [] if baseline is None or nsae is None else list(matched_l0_values(baseline, nsae))
+        if baseline is not None and nsae is not None and matched:
             curves = [(curve, curve.points(at_hook, measure)) for curve in (nsae, baseline)]
-            mean = mean_of([
-                compare(*(curve.interpolate(l0, points) for curve, points in curves))
-                for l0 in matched_l0_values(baseline, nsae)
-            ])  # fmt: skip
+            mean = mean_of([compare(*(curve.interpolate(l0, points) for curve, points in curves)) for l0 in matched])
             if mean is not None:
                 compared[hook] = mean
     return compared

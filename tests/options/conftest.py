@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HarvestedSource
+
 WIDTHS = {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 8}
 TINY = [
     "--variant", "baseline,nsae", "--expansion", "2", "--batch-size", "64", "--activations", "512", "--device", "cpu",
@@ -16,7 +18,9 @@ TINY = [
 def world(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, an experiment on it, and files of other kinds."""
     root = tmp_path_factory.mktemp("options")
-    store = make_store_in(root=root, n_contexts=60, widths=WIDTHS, n_heldout=10, name="store.zarr")[0]
+    store = make_store_in(
+        root=root, n_contexts=60, widths=WIDTHS, n_heldout=10, name="store.zarr", source_type=HarvestedSource
+    )[0]
     make_store_in(root=root, n_contexts=60, widths=WIDTHS, n_heldout=10, name="other.zarr", seed=1)
     make_store_in(root=root, n_contexts=60, widths=WIDTHS, n_heldout=10, name="part.zarr", windows=1)
     done = command("train", "--store", store.path, *TINY, "--out", root / "runs")
