@@ -74,7 +74,8 @@ test-readme: $(VENV)/.installed-dev
 
 # The notebook is executed, and the site fails on a broken link and on a public name without a docstring.
 docs: $(VENV)/.installed-docs
-	cd docs && OMP_NUM_THREADS=2 $(abspath $(VENV))/bin/jupytext --quiet --to ipynb --execute quickstart.py
+	$(VENV)/bin/jupytext --quiet --to ipynb docs/quickstart.py
+	OMP_NUM_THREADS=2 $(VENV)/bin/jupyter-execute --inplace docs/quickstart.ipynb
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs --quiet build
 	@echo "open build/site/index.html"
 
