@@ -11,13 +11,14 @@ from train.options import check_values
 from train.presets import presets
 
 if TYPE_CHECKING:
+    from data.store.reader import Store
     from train.output.results import RunResult
 
 POST: dict[str, Any] = presets()["shared"]  # Table A2
 
 
 def train(
-    store: str | PathLike[str],
+    store: Store | str | PathLike[str],
     *,
     variant: str | Sequence[str] | None = None,
     preset: str | Sequence[str] | None = None,
@@ -73,7 +74,7 @@ def train(
         sae = load_sae(results[0].folder, layer=2)
 
     Args:
-        store: The store to train on: a path, or an address such as "s3://bucket/gpt2.zarr".
+        store: The store to train on: opened, its path, or an address such as "s3://bucket/gpt2.zarr".
         variant: Architectures: "baseline", "nsae".
         preset: Runs of the post's Table A1: "baseline_1", "baseline_2", "normalized_1", "normalized_2", "post" for all.
         l1: Sparsity coefficient α. Default: that of the variant's first preset.
@@ -121,6 +122,7 @@ def train(
     """
     arguments: dict[str, Any] = dict(locals())
     del arguments["quiet"]
+    arguments["store"] = getattr(store, "path", store)
 
     from train.prepare import prepare  # imports PyTorch
 

@@ -49,8 +49,8 @@ class Evaluation:
 
 
 def evaluate(
-    store: Store | str | PathLike[str], runs: Iterable[TrainedRun | str | PathLike[str]], *,
-    contexts: int | None = None, hooks: Sequence[str] = (), seed: int = 0, device: torch.device | str = "cpu",
+    store: Store | str | PathLike[str], runs: Iterable[TrainedRun | str | PathLike[str]] | str | PathLike[str], *,
+    contexts: int | None = None, hooks: Sequence[str] | str = (), seed: int = 0, device: torch.device | str = "cpu",
 ) -> Evaluation:  # fmt: skip
     """Measure trained SAEs on a store's held-out rows: L0, explained variance, suppression and the other measures.
 
@@ -64,7 +64,7 @@ def evaluate(
 
     Args:
         store: The store that the SAEs were trained on.
-        runs: Folders of runs, or folders that contain runs.
+        runs: Folders of runs, or folders that contain runs; one or several.
         contexts: How many held-out contexts to use, evenly spaced. Default: all.
         hooks: Full names of the hooks to measure. Default: all.
         seed: Seed of the resampling, and of the noise.
@@ -76,13 +76,14 @@ def evaluate(
         DamagedError: A file differs from its checksum.
     """
     opened = store if isinstance(store, Store) else open_store(str(store))
-    given = list(runs)
+    given = [runs] if isinstance(runs, str | PathLike) else list(runs)
     trained = [run for run in given if isinstance(run, TrainedRun)]
     folders = [Path(run) for run in given if not isinstance(run, TrainedRun)]
     trained += find_runs(folders)
     check_store(trained, opened)
     heldout = Heldout(opened, contexts)
-    estimates, activity = measure_heldout(heldout, trained, hooks=hooks, seed=seed, device=device)
+    chosen = [hooks] if isinstance(hooks, str) else hooks
+    estimates, activity = measure_heldout(heldout, trained, hooks=chosen, seed=seed, device=device)
     return Evaluation(measure_rows(estimates, trained), activity, trained, heldout)
 
 

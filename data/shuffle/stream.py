@@ -66,7 +66,7 @@ class ShuffledStream:
     that the next item overwrites: move or copy it first. Batch `step` is a pure function of (store, seed, step,
     batch_size, pool), so `start` resumes a stream exactly.
 
-    store, hooks: the hooks must have one width; None means all of the store.
+    store, hooks: one hook, or several of one width; None means all of the store.
     batch_size: rows per batch.
     pool: number of shards whose rows are mixed together; more mix better and take more memory.
     read_ahead: number of batches that are gathered ahead.
@@ -79,7 +79,7 @@ class ShuffledStream:
     def __init__(
         self,
         store: Store,
-        hooks: Sequence[str] | None = None,
+        hooks: Sequence[str] | str | None = None,
         *,
         batch_size: int = 4096,
         seed: int = 0,
@@ -88,7 +88,8 @@ class ShuffledStream:
         read_ahead: int = READ_AHEAD,
         pin: bool = False,
     ) -> None:
-        self.store, self.hooks, self.batch_size = store, list(hooks or store.hooks), batch_size
+        chosen = [hooks] if isinstance(hooks, str) else list(hooks or store.hooks)
+        self.store, self.hooks, self.batch_size = store, chosen, batch_size
         widths = {store.width(hook) for hook in self.hooks}
         if len(widths) > 1:
             raise InputError(f"hooks of different widths {sorted(widths)} cannot share a batch; stream them apart")

@@ -35,7 +35,7 @@ def test_python_function_trains_the_same_weights_as_the_command(store, train_sma
             assert (result.folder / file).read_bytes() == (by_command / name / file).read_bytes()
         assert result.failure is None
         assert {record["hook"] for record in result.heldout} == set(WIDTHS)
-    again = train(store.path, **settings)
+    again = train(store, **settings)  # an opened store will do
     assert again == results
 
 

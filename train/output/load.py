@@ -129,5 +129,7 @@ def choose_hook(hooks: Sequence[str], hook: str | None, layer: int | None, file:
     """Return the only hook of this name and layer, as far as they are given. Raises InputError unless there is one."""
     fitting = [name for name in hooks if hook in (None, name) and layer in (None, layer_of(name))]
     if len(fitting) != 1:
-        raise InputError(f"{file} has SAEs for {', '.join(hooks)}; name one of them")
+        asked = [name for name in (hook, None if layer is None else f"layer {layer}") if name is not None]
+        missing = f"no SAE for {' in '.join(asked)}; it has" if asked and not fitting else "SAEs for"
+        raise InputError(f"{file} has {missing} {', '.join(hooks)}; name one of them")
     return fitting[0]

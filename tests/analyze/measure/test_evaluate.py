@@ -19,7 +19,7 @@ def test_evaluate_gives_the_rows_of_analyze_measures(make_store, train_small, co
     runs = train_small(store, "--variant", "baseline,nsae")
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    result = evaluate(str(store.path), [runs])
+    result = evaluate(str(store.path), runs)
     assert [vars(row) for row in result.measures] == json.loads(done.stdout)["measures"]
     row = result.value("l0", run="nsae", hook=HOOK, noise=True)
     assert (row.variant, row.subset) == ("nsae", "all")
@@ -27,7 +27,7 @@ def test_evaluate_gives_the_rows_of_analyze_measures(make_store, train_small, co
     assert result.activity[0].all.live.shape == (len(result.activity[0].all.count),)
     with pytest.raises(KeyError):
         result.value("l0", run="baseline", hook=HOOK, noise=True)
-    one_hook = evaluate(store, [runs / "baseline"], hooks=[HOOK])
+    one_hook = evaluate(store, [runs / "baseline"], hooks=HOOK)
     assert {row.hook for row in one_hook.measures} == {HOOK}
 
 

@@ -40,6 +40,14 @@ def test_an_epoch_visits_every_training_row_once_and_no_held_out_row(make_store)
     assert sorted(visited) == list(range(heldout, heldout + n_rows))
 
 
+def test_one_hook_may_be_given_by_its_name_alone(make_store) -> None:
+    store, _ = labelled(make_store)
+    one = ShuffledStream(store, "blocks.1.hook_mlp_out", batch_size=64)
+    both = ShuffledStream(store, batch_size=64)
+    with one, both:
+        assert torch.equal(next(one)[:, 0], next(both)[:, 1])
+
+
 def test_all_layers_of_a_batch_come_from_the_same_rows(make_store) -> None:
     store, values = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:

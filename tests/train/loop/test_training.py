@@ -78,6 +78,8 @@ def test_load_sae_by_hook_or_layer_gives_the_saved_tensors(trained: Path) -> Non
     assert torch.allclose(baseline.W_dec.norm(dim=1), torch.ones(64))
     with pytest.raises(InputError, match="name one of them"):
         load_sae(trained / "baseline")
+    with pytest.raises(InputError, match="has no SAE for layer 9; it has"):
+        load_sae(trained / "baseline", layer=9)
     with pytest.raises(InputError, match="there is no trained SAE at"):
         load_sae(trained / "none")
 
