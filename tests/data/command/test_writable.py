@@ -99,8 +99,8 @@ def test_harvest_and_train_check_their_output_before_any_work(
     store, _, _ = make_store()
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "out"
-    monkeypatch.setattr("harvest.text.sources.open_source", None)  # neither the text is opened
-    monkeypatch.setattr("train.loop.memory_plan.make_plan", None)
+    monkeypatch.setattr("harvest.inputs.open_source", None)  # neither the text is opened
+    monkeypatch.setattr("train.prepare.make_plan", None)
     for done in (
         command("harvest", "--model", "demo", "--tokens", "20k", "--out", out),
         command("harvest", "--model", "demo", "--tokens", "20k", "--out", out, "--dry-run"),
