@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from inspect import Parameter, signature
 from typing import Any
 
 import click
 
-from data.command.base import GroupedOption, StoppableCommand
+from data.command.base import GroupedOption, StoppableCommand, options_of
 from data.command.json_text import json_text
 from data.command.stop import StopRequest
 from harvest.api import harvest
 from harvest.options import TYPES
-
-DEFAULTS = {name: parameter.default for name, parameter in signature(harvest).parameters.items()}
 
 EXAMPLES = """\b
 Examples:
@@ -72,23 +69,10 @@ HELP = {
 }
 
 
-def option(group: str, flag: str, help: str) -> click.Option:
-    """Return an option with the type in `TYPES` and the default of the function's argument."""
-    name = flag.removeprefix("--").replace("-", "_")
-    default, more = DEFAULTS[name], dict[str, Any]()
-    if default is Parameter.empty:
-        more = {"required": True}
-    elif isinstance(default, bool):
-        more = {"is_flag": True}
-    elif default is not None:
-        more = {"default": default, "show_default": True}
-    return GroupedOption([flag], group=group, type=TYPES.get(name), help=help, **more)
-
-
 @click.command(
     cls=StoppableCommand,
     epilog=EXAMPLES,
-    params=[option(group, flag, help) for group, flags in HELP.items() for flag, help in flags.items()],
+    params=options_of(harvest, TYPES, HELP),
 )
 @click.option(
     "--dry-run", is_flag=True, cls=GroupedOption, group="Output",

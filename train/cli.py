@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.command.base import BAD_INPUT, GroupedOption, StoppableCommand
+from data.command.base import BAD_INPUT, GroupedOption, StoppableCommand, options_of
 from data.command.json_text import json_text
 from data.command.option_types import LocalPath
 from data.command.stop import StopRequest
@@ -24,8 +23,6 @@ from train.options import TYPES, Options
 if TYPE_CHECKING:
     from train.experiment import Run
     from train.output.results import RunResult
-
-DEFAULTS = {name: parameter.default for name, parameter in signature(train).parameters.items()}
 
 EXAMPLES = """\b
 Examples:
@@ -102,21 +99,10 @@ HELP = {
 }
 
 
-def option(group: str, flag: str, help: str) -> click.Option:
-    """Return an option with the type in `TYPES` and the default of the function's argument."""
-    name = flag.removeprefix("--").replace("-", "_")
-    default, more = DEFAULTS[name], dict[str, Any]()
-    if isinstance(default, bool):
-        more = {"is_flag": True}
-    elif default not in (None, Parameter.empty):
-        more = {"default": default, "show_default": True}
-    return GroupedOption([flag], group=group, type=TYPES.get(name), help=help, **more)
-
-
 @click.command(
     cls=StoppableCommand,
     epilog=EXAMPLES,
-    params=[option(group, flag, help) for group, flags in HELP.items() for flag, help in flags.items()],
+    params=options_of(train, TYPES, HELP, optional=("store",)),
 )
 @click.option(
     "--config", cls=GroupedOption, group="Command", type=LocalPath(), is_eager=True, callback=load_defaults,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from inspect import Parameter, signature
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,31 @@ class GroupedOption(click.Option):
     def __init__(self, *args: Any, group: str, **more: Any) -> None:
         super().__init__(*args, **more)
         self.group = group
+
+
+def options_of(
+    function: Callable[..., Any], types: Mapping[str, click.ParamType[Any]], help: Mapping[str, Mapping[str, str]], *,
+    optional: Collection[str] = (),
+) -> list[click.Parameter]:  # fmt: skip
+    """Return the options that stand for a function's arguments, with the arguments' defaults.
+
+    types: by argument; an option without a value has none. help: the text of each option, by group and flag.
+    optional: arguments without a default that the command line need not give, because a file may.
+    """
+    defaults = {name: parameter.default for name, parameter in signature(function).parameters.items()}
+    options: list[click.Parameter] = []
+    for group, texts in help.items():
+        for flag, text in texts.items():
+            name = flag.removeprefix("--").replace("-", "_")
+            default, more = defaults[name], dict[str, Any]()
+            if default is Parameter.empty:
+                more = {"required": name not in optional}
+            elif isinstance(default, bool):
+                more = {"is_flag": True}
+            elif default is not None:
+                more = {"default": default, "show_default": True}
+            options.append(GroupedOption([flag], group=group, type=types.get(name), help=text, **more))
+    return options
 
 
 class HelpfulGroup(HelpfulCommand, click.Group):
