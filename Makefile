@@ -88,7 +88,7 @@ SHARE ?=
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	[ -z "$(SHARE)" ] || cp -al $(SHARE)/$(SITE)/torch* $(SHARE)/$(SITE)/functorch $(VENV)/$(SITE)/ || true
-	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' $(CONSTRAINTS))
+	$(if $(TORCH_INDEX),PIP_INDEX_URL=$(TORCH_INDEX)) $(INSTALL) $$(grep '^torch==' $(CONSTRAINTS))
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
