@@ -137,41 +137,42 @@ def test_weights_of_another_run_are_refused(finished: Path, tmp_path: Path) -> N
         load_sae(out / "nsae", layer=0)
 
 
-@pytest.mark.parametrize("file", ["nsae/checkpoints/{}/state.safetensors", "checkpoints/{}.json"])
-def test_training_resumes_from_the_checkpoint_before_a_damaged_one(
-    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
-    out = tmp_path / "runs"
+@pytest.fixture
+def killed(start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an experiment that was killed in step 21, with a checkpoint after each step before."""
+    out = tmp_path / "killed"
     with monkeypatch.context() as patched:
         kill_at(patched, Trainer, "_step", 21)
         with pytest.raises(Killed):
             start(out, "--checkpoint-minutes", "0")
-    damaged = out / file.format("000000020")
+    return out
+
+
+@pytest.mark.parametrize("file", ["nsae/checkpoints/{}/state.safetensors", "checkpoints/{}.json"])
+def test_training_resumes_from_the_checkpoint_before_a_damaged_one(
+    start, finished: Path, killed: Path, file: str
+) -> None:
+    damaged = killed / file.format("000000020")
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    code, said = start(out)
+    code, said = start(killed)
     assert code == 0
     assert f"{damaged} is damaged" in said
     assert "training goes on from the checkpoint before it, 000000019" in said
-    assert results(out) == results(finished)
+    assert results(killed) == results(finished)
 
 
 def test_training_without_an_intact_checkpoint_is_refused_unless_overwrite_is_given(
-    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start, finished: Path, killed: Path
 ) -> None:
-    out = tmp_path / "runs"
-    with monkeypatch.context() as patched:
-        kill_at(patched, Trainer, "_step", 21)
-        with pytest.raises(Killed):
-            start(out, "--checkpoint-minutes", "0")
-    for path in out.glob("nsae/checkpoints/*/state.safetensors"):
+    for path in killed.glob("nsae/checkpoints/*/state.safetensors"):
         path.write_bytes(b"")
-    code, said = start(out)
+    code, said = start(killed)
     assert code == 2
     assert "no other checkpoint is left; put it back from a copy, or train again, with --overwrite" in said
-    assert start(out, "--overwrite")[0] == 0
-    assert results(out) == results(finished)
+    assert start(killed, "--overwrite")[0] == 0
+    assert results(killed) == results(finished)
 
 
 def test_all_runs_resume_from_one_step_after_a_kill_between_their_checkpoints(
