@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ if not torch.cuda.is_available():
 from data import Store, open_store
 from data.store.writing.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
+from tests.helpers.fixture_types import Command, Finished, MakeStore, TrainSmall
 from tests.helpers.zygote import Zygote
 
 settings.register_profile("ours", deadline=None, max_examples=50)
@@ -90,9 +90,6 @@ class HarvestedSource(ActivationSource):
         return {**made, "model": {**made["model"], **model}}
 
 
-MakeStore = Callable[..., tuple[Store, dict[str, np.ndarray], np.ndarray]]
-
-
 @pytest.fixture
 def make_store(tmp_path: Path, make_store_in: MakeStore) -> MakeStore:
     """Write a store from made-up activations, in the test's own folder unless told."""
@@ -144,15 +141,8 @@ def make_store_in() -> MakeStore:
     return make
 
 
-@dataclass
-class Finished:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture(scope="session")
-def command() -> Callable[..., Finished]:
+def command() -> Command:
     """Run `harvest` or `analyze` as its console script does, but in this process: imports take seconds."""
 
     def run(name: str, *arguments: str | Location) -> Finished:
@@ -173,7 +163,7 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture
-def train_small(command, tmp_path: Path) -> Callable[..., Path]:
+def train_small(command: Command, tmp_path: Path) -> TrainSmall:
     """Train small SAEs on a store, on the CPU; returns the experiment's folder."""
 
     def train(store: Store, *options: str) -> Path:

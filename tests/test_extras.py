@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from data.command.extras import EXTRAS
+from tests.helpers.fixture_types import MakeStore
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -54,7 +55,7 @@ def test_harvest_without_its_libraries_names_the_extra(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_training_needs_the_core_alone_and_analyze_names_its_extra(make_store, tmp_path: Path) -> None:
+def test_training_needs_the_core_alone_and_analyze_names_its_extra(make_store: MakeStore, tmp_path: Path) -> None:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 8})
     everything = EXTRAS["harvest"] + EXTRAS["analyze"]
     options = ("--variant", "nsae", "--expansion", "2", "--batch-size", "64", "--activations", "1k", "--device", "cpu")

@@ -10,6 +10,8 @@ from importlib.metadata import version
 
 import pytest
 
+from tests.helpers.fixture_types import Command
+
 SLOW = {"torch", "matplotlib", "scipy", "transformers", "transformer_lens", "datasets", "numpy", "zarr"}
 
 # Calls the command with each list of arguments in one process, then prints which of the slow libraries are imported.
@@ -43,7 +45,7 @@ def start(name: str, *arguments: str, **environment: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("name", ["harvest", "train", "analyze"])
-def test_h_prints_help_and_version_prints_the_package_version(name: str, command) -> None:
+def test_h_prints_help_and_version_prints_the_package_version(name: str, command: Command) -> None:
     for arguments in ([], ["patch"]) if name == "analyze" else ([],):
         assert command(name, *arguments, "-h").stdout == command(name, *arguments, "--help").stdout
         assert command(name, *arguments, "--version").stdout == f"nsae-pipeline {version('nsae-pipeline')}\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.fixture_types import Command
 from tests.helpers.made_once import made_once
 
 EXPERIMENTS = {
@@ -15,7 +16,7 @@ EXPERIMENTS = {
 
 
 @pytest.fixture(scope="session")
-def demo_store(command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_store(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two layers of the demo model. Nothing may be written into it."""
 
     def harvest(folder: Path) -> None:
@@ -29,7 +30,7 @@ def demo_store(command, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_runs(command, demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+def demo_runs(command: Command, demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """(store, experiments' folders). Nothing may be written into them."""
 
     def train(folder: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.fixture_types import Command, MakeStore
+
 NO_NUMBER = re.compile(r"\b(nan|inf|infinity)\b", re.IGNORECASE)
 WIDTHS = {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 8}
 PAGES = ["--without-model", "--features", "0"]
@@ -21,7 +23,9 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def degenerate(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def degenerate(
+    make_store_in: MakeStore, command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
     """(store of equal rows with one held-out context, SAEs of which some have no feature that ever fires)."""
     root = tmp_path_factory.mktemp("degenerate")
     store = make_store_in(root=root, n_contexts=20, n_heldout=1, widths=WIDTHS, constant=1.5)[0]
@@ -35,7 +39,7 @@ def degenerate(make_store_in, command, tmp_path_factory: pytest.TempPathFactory)
     return store.path, root / "runs"
 
 
-def undefined(command, arguments: Sequence[str | Path], form: str) -> str:
+def undefined(command: Command, arguments: Sequence[str | Path], form: str) -> str:
     """What a command prints; no warning may be among it."""
     with warnings.catch_warnings(record=True) as noise:
         warnings.simplefilter("always")
@@ -52,7 +56,7 @@ def undefined(command, arguments: Sequence[str | Path], form: str) -> str:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_analyze_prints_no_nan_or_infinity_in_any_format(
-    name: str, degenerate: tuple[Path, Path], command, tmp_path: Path
+    name: str, degenerate: tuple[Path, Path], command: Command, tmp_path: Path
 ) -> None:
     store, runs = degenerate
     arguments = [name, *(["--store", store, "--device", "cpu"] if name != "runs" else []), runs, *COMMANDS[name]]
@@ -69,14 +73,18 @@ def test_analyze_prints_no_nan_or_infinity_in_any_format(
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.5])
-def test_norms_of_equal_rows_are_numbers_in_every_format(constant: float, make_store, command) -> None:
+def test_norms_of_equal_rows_are_numbers_in_every_format(
+    constant: float, make_store: MakeStore, command: Command
+) -> None:
     store = make_store(n_contexts=20, n_heldout=1, widths=WIDTHS, constant=constant)[0]
     for name, forms in (("norms", ("", "--json", "--csv")), ("store", ("", "--json"))):
         for form in forms:
             undefined(command, [name, "--store", store.path], form)
 
 
-def test_training_on_rows_of_zeros_is_refused_with_one_sentence(make_store, command, tmp_path: Path) -> None:
+def test_training_on_rows_of_zeros_is_refused_with_one_sentence(
+    make_store: MakeStore, command: Command, tmp_path: Path
+) -> None:
     store = make_store(n_contexts=20, widths=WIDTHS, constant=0.0)[0]
     for variant in ("nsae", "baseline"):
         done = command(

@@ -13,6 +13,7 @@ import pytest
 from data import InputError
 from harvest import harvest
 from harvest.cli import main
+from tests.helpers.fixture_types import Command
 
 SIZES = {"tokens": "4k", "context_size": 32, "batch_size": 8, "layers": [0, 2], "device": "cpu", "seed": 3}
 FLAGS = ("--tokens", "4k", "--context-size", "32", "--batch-size", "8", "--layers", "0,2", "--device", "cpu")
@@ -23,7 +24,7 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 def test_function_and_command_write_equal_stores(
-    command, random_gpt2: Path, token_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = harvest(random_gpt2, dataset=token_file, out=tmp_path / "a.zarr", quiet=True, **SIZES)
     assert store.complete

@@ -57,7 +57,9 @@ def test_bad_harvest_option_is_refused_with_one_sentence(
     assert not list(tmp_path.rglob("*.zarr*"))
 
 
-def test_too_little_disk_space_is_refused_with_sizes_before_the_model_loads(tmp_path, monkeypatch) -> None:
+def test_too_little_disk_space_is_refused_with_sizes_before_the_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("harvest.run.load", lambda *a, **k: pytest.fail("the model was loaded"))
     found = CliRunner().invoke(main, ["--model", "demo", "--tokens", "60B", "--out", str(tmp_path / "s.zarr")])
     assert found.exit_code == 2

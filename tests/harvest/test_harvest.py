@@ -10,25 +10,26 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from data import ShuffledStream, open_store
+from data import ShuffledStream, Store, open_store
 from data.store.verify import verify
 from harvest.demo import MODEL as DEMO
 from harvest.model.find import find_model
 from harvest.model.load import load
 from harvest.text.packing import heldout_target
+from tests.helpers.fixture_types import Command
 
 pytestmark = pytest.mark.long
 
 SIZES = ("--tokens", "20k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
 
 
-def harvest(command, model: Path | str, dataset: Path | str, out: Path, *more: str):
+def harvest(command: Command, model: Path | str, dataset: Path | str, out: Path, *more: str) -> Store:
     done = command("harvest", "--model", model, "--dataset", dataset, "--out", out, *SIZES, *more)
     assert done.returncode == 0, done.stderr
     return open_store(out)
 
 
-def fresh_rows(store, model: str, contexts: np.ndarray, hook: str, layers: list[int]) -> np.ndarray:
+def fresh_rows(store: Store, model: str, contexts: np.ndarray, hook: str, layers: list[int]) -> np.ndarray:
     """The hook's values for whole contexts, [n, context, d], by a model loaded anew."""
     facts = find_model(model, None)
     lm = load(facts, ["mlp_out"], layers, processing="centred", device=torch.device("cpu"))
@@ -40,7 +41,7 @@ def fresh_rows(store, model: str, contexts: np.ndarray, hook: str, layers: list[
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
 def test_stored_rows_equal_a_fresh_forward_pass_within_the_types_rounding(
-    command, random_gpt2: Path, token_file: Path, tmp_path: Path, dtype: str
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path, dtype: str
 ) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", "--dtype", dtype, "--skip-positions", "1")
     assert all(problem is None for problem in verify(store.path))
@@ -57,7 +58,7 @@ def test_stored_rows_equal_a_fresh_forward_pass_within_the_types_rounding(
             assert distance.max() < error
 
 
-def test_harvested_contexts_hold_the_text_in_order_with_separators(command, tmp_path: Path) -> None:
+def test_harvested_contexts_hold_the_text_in_order_with_separators(command: Command, tmp_path: Path) -> None:
     texts = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(900)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
     store = harvest(command, "demo", tmp_path / "t.jsonl", tmp_path / "s.zarr", "--layers", "0")
@@ -75,7 +76,9 @@ def test_harvested_contexts_hold_the_text_in_order_with_separators(command, tmp_
     assert n_held == heldout_target(store.layout.n_contexts, None) == 62
 
 
-def test_harvested_store_streams_finite_training_rows(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvested_store_streams_finite_training_rows(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
     with ShuffledStream(store, batch_size=512) as stream:
         batch = next(stream)
@@ -84,14 +87,18 @@ def test_harvested_store_streams_finite_training_rows(command, random_gpt2, toke
     assert torch.isfinite(batch).all()
 
 
-def test_a_prefix_token_starts_each_context(command, random_gpt2, token_file, tmp_path) -> None:
+def test_a_prefix_token_starts_each_context(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", "--prefix-token", "7", "--layers", "1")
     assert set(store.tokens()[:, 0].tolist()) == {7}
     assert store.provenance["tokens"]["prefix_token"] == 7
     assert store.hooks == ["blocks.1.hook_mlp_out"]
 
 
-def test_harvest_stores_named_hooks_through_transformer_lens(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvest_stores_named_hooks_through_transformer_lens(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+) -> None:
     more = ("--hook", "mlp_out,mlp.hook_post", "--layers", "0,2")
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", *more)
     assert store.schema.widths == {
@@ -102,7 +109,7 @@ def test_harvest_stores_named_hooks_through_transformer_lens(command, random_gpt
 
 
 def test_harvest_of_too_short_a_text_completes_the_store_with_a_note(
-    command, random_gpt2, token_file, tmp_path
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "s.zarr"
     done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES, "--tokens", "1M")
@@ -113,7 +120,9 @@ def test_harvest_of_too_short_a_text_completes_the_store_with_a_note(
     assert store.provenance["tokens"]["text_ended"]
 
 
-def test_harvest_of_a_finished_store_does_nothing(command, random_gpt2, token_file, tmp_path) -> None:
+def test_harvest_of_a_finished_store_does_nothing(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
     before = {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
     done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", store.path, *SIZES, "--json")
@@ -124,7 +133,7 @@ def test_harvest_of_a_finished_store_does_nothing(command, random_gpt2, token_fi
 
 
 def test_harvest_with_other_settings_is_refused_by_name_unless_overwrite_is_given(
-    command, random_gpt2, token_file, tmp_path
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "s.zarr"
     harvest(command, random_gpt2, token_file, out)
@@ -140,7 +149,7 @@ def test_harvest_with_other_settings_is_refused_by_name_unless_overwrite_is_give
 
 
 def test_values_beyond_the_stored_type_stop_the_harvest_with_layer_token_and_remedy(
-    command, random_gpt2, token_file, tmp_path
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -165,20 +174,26 @@ def test_values_beyond_the_stored_type_stop_the_harvest_with_layer_token_and_rem
         assert "finite" in done.stderr or "NaN" in done.stderr
 
 
-def test_two_harvests_are_equal_byte_for_byte(command, random_gpt2, token_file, tmp_path) -> None:
+def test_two_harvests_are_equal_byte_for_byte(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+) -> None:
     stores = [harvest(command, random_gpt2, token_file, tmp_path / name) for name in ("a.zarr", "b.zarr")]
     one, two = ({p.relative_to(s.path): p.read_bytes() for p in s.path.rglob("*") if p.is_file()} for s in stores)
     assert one == two
 
 
-def test_harvest_of_a_pretrained_stories_model_stores_every_layer(command, stories260k: Path, tmp_path: Path) -> None:
+def test_harvest_of_a_pretrained_stories_model_stores_every_layer(
+    command: Command, stories260k: Path, tmp_path: Path
+) -> None:
     stories = stories260k.parents[1] / "text" / "stories.jsonl"
     store = harvest(command, stories260k, stories, tmp_path / "s.zarr")
     assert len(store.hooks) == 5
     assert store.provenance["model"]["forward_path"] == "transformers"
 
 
-def test_hooks_are_in_the_order_of_the_model_beyond_ten_layers(command, token_file, tmp_path) -> None:
+def test_hooks_are_in_the_order_of_the_model_beyond_ten_layers(
+    command: Command, token_file: Path, tmp_path: Path
+) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     GPT2LMHeadModel(GPT2Config(n_layer=12, n_embd=16, n_head=2, n_positions=64, vocab_size=211)).save_pretrained(

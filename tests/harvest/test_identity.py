@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from data import InputError, open_store
 from harvest.demo import MODEL as DEMO
 from harvest.output.worker import Worker
+from tests.helpers.fixture_types import Command, MakeStore
 
 SIZES = ("--tokens", "8k", "--context-size", "32", "--device", "cpu", "--layers", "0")
 
@@ -38,7 +39,7 @@ def inputs(random_gpt2: Path, token_file: Path, tmp_path: Path) -> tuple[Path, P
 
 @pytest.mark.parametrize(("change", "what"), [("model", "the model's content"), ("text", "the dataset's content")])
 def test_changed_model_or_text_is_noticed_before_a_store_is_called_complete(
-    command, inputs: tuple[Path, Path], tmp_path: Path, change: str, what: str
+    command: Command, inputs: tuple[Path, Path], tmp_path: Path, change: str, what: str
 ) -> None:
     model, text = inputs
     arguments = ("harvest", "--model", model, "--dataset", text, "--out", tmp_path / "s.zarr", *SIZES)
@@ -56,7 +57,7 @@ def test_changed_model_or_text_is_noticed_before_a_store_is_called_complete(
     assert open_store(tmp_path / "s.zarr").fingerprint == fingerprint
 
 
-def test_changed_tokenizer_is_noticed_on_resume(command, tmp_path: Path) -> None:
+def test_changed_tokenizer_is_noticed_on_resume(command: Command, tmp_path: Path) -> None:
     shutil.copytree(DEMO, tmp_path / "model")
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"Text {i}. " * 30}) + "\n" for i in range(99)))
     dataset = ("--dataset", tmp_path / "texts.jsonl", "--out", tmp_path / "s.zarr")
@@ -71,7 +72,7 @@ def test_changed_tokenizer_is_noticed_on_resume(command, tmp_path: Path) -> None
 
 
 def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
-    random_gpt2: Path, token_file: Path, tmp_path: Path, make_store
+    random_gpt2: Path, token_file: Path, tmp_path: Path, make_store: MakeStore
 ) -> None:
     from harvest.run import Harvest
 
@@ -81,7 +82,7 @@ def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
 
 
 def test_held_out_documents_are_held_out_whole_up_to_the_last_context(
-    command, inputs: tuple[Path, Path], tmp_path: Path
+    command: Command, inputs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model, text = inputs
     for name, more in (("default", ()), ("share", ("--held-out", "20%")), ("count", ("--held-out", "7"))):
@@ -97,7 +98,9 @@ def test_held_out_documents_are_held_out_whole_up_to_the_last_context(
         assert 0 <= sum(lengths[i] for i in held) - 32 * n_held < 32
 
 
-def test_store_without_held_out_rows_is_reported_by_harvest_and_train(command, inputs, tmp_path: Path) -> None:
+def test_store_without_held_out_rows_is_reported_by_harvest_and_train(
+    command: Command, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
     model, _ = inputs
     rng = np.random.default_rng(0)
     (tmp_path / "one.jsonl").write_text(json.dumps({"input_ids": rng.integers(0, 211, 9000).tolist()}))
@@ -131,7 +134,7 @@ def test_store_without_held_out_rows_is_reported_by_harvest_and_train(command, i
     ],
 )
 def test_harvest_options_that_do_not_apply_are_refused_at_once(
-    command, inputs, tmp_path: Path, options, message: str
+    command: Command, inputs: tuple[Path, Path], tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     model, text = inputs
     done = command("harvest", "--model", model, "--dataset", text, "--out", tmp_path / "s.zarr", *SIZES, *options)

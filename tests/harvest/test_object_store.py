@@ -8,7 +8,7 @@ import random
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from data import open_store
 from data.store.verify import verify
 from data.store.writing.lifecycle import MARK, staging_path
 from data.system.location import Location, exists, locate
+from tests.helpers.fixture_types import Command
 
 pytestmark = pytest.mark.long
 
@@ -48,7 +49,9 @@ def files_of(store: Location) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def harvest(command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+def harvest(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Command:
     monkeypatch.chdir(tmp_path)
     return lambda out, *more: command(
         "harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES, *more
@@ -60,7 +63,9 @@ def out() -> Location:
     return locate(f"memory://{uuid.uuid4().hex}/gpt2.zarr")
 
 
-def test_harvest_and_analyze_work_on_an_object_store_as_on_a_disk(command, harvest, out, tmp_path: Path) -> None:
+def test_harvest_and_analyze_work_on_an_object_store_as_on_a_disk(
+    command: Command, harvest: Command, out: Location, tmp_path: Path
+) -> None:
     assert harvest("local.zarr").returncode == 0
     done = harvest(out)
     assert done.returncode == 0, done.stderr
@@ -85,7 +90,7 @@ def test_harvest_and_analyze_work_on_an_object_store_as_on_a_disk(command, harve
     assert files_of(out) == files_of(tmp_path / "local8.zarr")
 
 
-def test_harvest_never_deletes_objects_that_are_no_store(harvest, out) -> None:
+def test_harvest_never_deletes_objects_that_are_no_store(harvest: Command, out: Location) -> None:
     (out / "chapter1.txt").write_text("words")
     for more in ([], ["--overwrite"]):
         done = harvest(out, *more)
@@ -95,7 +100,9 @@ def test_harvest_never_deletes_objects_that_are_no_store(harvest, out) -> None:
 
 
 @pytest.mark.parametrize("left", ["a creation", "a removal"])
-def test_objects_left_by_a_killed_creation_or_removal_are_removed(harvest, out, left: str, tmp_path: Path) -> None:
+def test_objects_left_by_a_killed_creation_or_removal_are_removed(
+    harvest: Command, out: Location, left: str, tmp_path: Path
+) -> None:
     assert harvest("local.zarr").returncode == 0
     kept = {"a creation": ("tokens/", "stats/zarr.json"), "a removal": ("blocks.0.", "commit/", "stats/")}[left]
     out.fs.pipe_file(f"{out.path}/{MARK}", b"")
@@ -110,7 +117,9 @@ def test_objects_left_by_a_killed_creation_or_removal_are_removed(harvest, out, 
 
 @pytest.mark.parametrize("where", ["a disk", "an object store"])
 @pytest.mark.parametrize("more", [[], ["--overwrite"]])
-def test_store_without_its_zarr_json_is_refused_and_kept(harvest, out, where: str, more: list[str]) -> None:
+def test_store_without_its_zarr_json_is_refused_and_kept(
+    harvest: Command, out: Location, where: str, more: list[str]
+) -> None:
     place = Path("local.zarr") if where == "a disk" else out
     assert harvest(place).returncode == 0
     lost = (place / "zarr.json").read_bytes()
@@ -124,7 +133,9 @@ def test_store_without_its_zarr_json_is_refused_and_kept(harvest, out, where: st
     assert "nothing to do" in harvest(place).stderr
 
 
-def test_object_store_harvest_needs_local_space_for_tokens_and_two_windows(harvest, out, monkeypatch) -> None:
+def test_object_store_harvest_needs_local_space_for_tokens_and_two_windows(
+    harvest: Command, out: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = harvest(out, "--tokens", "60B")
     assert done.returncode == 2
     assert "its unfinished parts, in data/gpt2-" in done.stderr
@@ -174,7 +185,11 @@ MOMENTS = [
 
 
 def test_object_store_harvest_killed_three_times_equals_a_local_one(
-    s3: s3fs.S3FileSystem, command, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+    s3: s3fs.S3FileSystem,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("harvest.request.SHARDS_PER_WINDOW", 8)  # as in PROGRAM
     assert command("harvest", *DEMO, "--out", tmp_path / "whole.zarr").returncode == 0
@@ -208,7 +223,9 @@ def test_object_store_harvest_killed_three_times_equals_a_local_one(
         print(f" [committed shards after each kill: {seen}]", end="")
 
 
-def test_missing_bucket_is_reported_before_the_model_loads(s3, harvest, monkeypatch) -> None:
+def test_missing_bucket_is_reported_before_the_model_loads(
+    s3: s3fs.S3FileSystem, harvest: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("harvest.run.load", lambda *a, **k: pytest.fail("the model was loaded"))
     done = harvest("s3://no-such-bucket/demo.zarr")
     assert done.returncode == 2

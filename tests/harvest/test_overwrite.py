@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from data.system.lock import locked
 from harvest.output.worker import Worker, wait_for, worker_lock
 from harvest.pipeline import Pipeline
 from harvest.run import Harvest
+from tests.helpers.fixture_types import Command
 from tests.helpers.killing import Killed, kill_at
 
 pytestmark = pytest.mark.long
@@ -27,8 +29,13 @@ pytestmark = pytest.mark.long
 SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layers", "0", "--device", "cpu")
 
 
+Start = Callable[..., tuple[int, str]]
+
+
 @pytest.fixture
-def start(command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def start(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Start:
     """Harvest into a small store of several windows; returns the exit code, and what was said."""
     monkeypatch.setattr(data.store.layout, "MAX_ROWS_PER_SHARD", 128)
 
@@ -45,7 +52,7 @@ def files(store: Path) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
 
 
-def test_overwrite_leaves_copies_named_old_and_new_alone(start, tmp_path: Path) -> None:
+def test_overwrite_leaves_copies_named_old_and_new_alone(start: Start, tmp_path: Path) -> None:
     assert start()[0] == 0
     store, copies = tmp_path / "s.zarr", [tmp_path / name for name in ("s.zarr.old", "s.zarr.new")]
     for copy in copies:
@@ -57,7 +64,7 @@ def test_overwrite_leaves_copies_named_old_and_new_alone(start, tmp_path: Path) 
 
 
 def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_window(
-    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start()[0] == 0
     assert open_store(tmp_path / "s.zarr").layout.n_windows > 1
@@ -81,7 +88,7 @@ def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_win
      (Harvest, "fill", 2), (harvest.run, "finish", 1)],
 )  # fmt: skip
 def test_overwrite_killed_while_replacing_a_store_is_completed_by_the_same_command(
-    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
 ) -> None:
     """The new store appears, the old one is renamed, the new one, and its unfinished parts."""
     assert start()[0] == 0
@@ -103,7 +110,7 @@ def test_overwrite_killed_while_replacing_a_store_is_completed_by_the_same_comma
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.zarr", "s.zarr"]
 
 
-def test_staging_folder_left_by_a_kill_at_the_end_is_removed_by_the_next_start(start, tmp_path: Path) -> None:
+def test_staging_folder_left_by_a_kill_at_the_end_is_removed_by_the_next_start(start: Start, tmp_path: Path) -> None:
     assert start()[0] == 0
     (staging_path(tmp_path / "s.zarr") / "window-0").mkdir(parents=True)
     assert start()[0] == 0

@@ -11,10 +11,11 @@ from data.errors import DamagedError, OtherVersionError
 from data.store.arrays import group_json
 from data.store.sealed import DIGEST, sealed
 from harvest.output.resume import check_existing
+from tests.helpers.fixture_types import MakeStore
 
 
 @pytest.mark.parametrize("change", ["damaged", "version 1"])
-def test_damaged_or_version_1_store_is_refused_unless_overwrite_is_given(make_store, change: str) -> None:
+def test_damaged_or_version_1_store_is_refused_unless_overwrite_is_given(make_store: MakeStore, change: str) -> None:
     store, _, _ = make_store()
     path: Path = store.path / "zarr.json"
     if change == "damaged":

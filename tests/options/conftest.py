@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import HarvestedSource
+from tests.helpers.fixture_types import Command, MakeStore
 
 WIDTHS = {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 8}
 TINY = [
@@ -15,7 +16,7 @@ TINY = [
 
 
 @pytest.fixture(scope="session")
-def world(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(make_store_in: MakeStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, an experiment on it, and files of other kinds."""
     root = tmp_path_factory.mktemp("options")
     store = make_store_in(

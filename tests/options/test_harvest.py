@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harvest.cli import main
+from tests.helpers.fixture_types import Command
 from tests.options.table import LONG, Kind, Table, check, choice, count, flag, layers, refused, several, text, valued
 
 ZERO, NEGATIVE, HUGE, NAN, EMPTY = Kind.ZERO, Kind.NEGATIVE, Kind.HUGE, Kind.NAN, Kind.EMPTY
@@ -120,7 +121,7 @@ def test_bad_harvest_option_values_are_refused_in_one_sentence(
 
 
 def test_default_context_size_is_at_most_the_models(
-    random_gpt2: Path, token_file: Path, command, tmp_path: Path
+    random_gpt2: Path, token_file: Path, command: Command, tmp_path: Path
 ) -> None:
     done = command(
         "harvest", "--model", random_gpt2, "--dataset", token_file, "--tokens", "1k", "--out", tmp_path / "s.zarr",

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from data import InputError
+from data import InputError, Store
+from tests.helpers.fixture_types import MakeStore, TrainSmall
 from train import load_sae, train
 from train.cli import main
 from train.options import TYPES, Options
@@ -17,11 +18,13 @@ WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
 
 
 @pytest.fixture
-def store(make_store):
+def store(make_store: MakeStore) -> Store:
     return make_store(n_contexts=80, widths=WIDTHS)[0]
 
 
-def test_python_function_trains_the_same_weights_as_the_command(store, train_small, tmp_path: Path) -> None:
+def test_python_function_trains_the_same_weights_as_the_command(
+    store: Store, train_small: TrainSmall, tmp_path: Path
+) -> None:
     by_command = train_small(store, "--variant", "baseline,nsae", "--l1", "1e-3")
     settings = {
         "variant": ["baseline", "nsae"], "l1": 1e-3, "expansion": 4, "batch_size": 64, "activations": "4k",
@@ -39,7 +42,7 @@ def test_python_function_trains_the_same_weights_as_the_command(store, train_sma
     assert again == results
 
 
-def test_python_values_are_refused_as_on_the_command_line(store, tmp_path: Path) -> None:
+def test_python_values_are_refused_as_on_the_command_line(store: Store, tmp_path: Path) -> None:
     for settings, sentence in (
         ({"variant": "gated"}, "--variant gated: there is no such variant"),
         ({"variant": "nsae", "l1": -1.0}, "--l1: '-1.0' is not a number; give one that is greater than 0"),
@@ -54,7 +57,7 @@ def test_python_values_are_refused_as_on_the_command_line(store, tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
-def test_diverged_run_is_returned_with_its_failure(store, tmp_path: Path) -> None:
+def test_diverged_run_is_returned_with_its_failure(store: Store, tmp_path: Path) -> None:
     good, bad = train(
         store.path, variant="baseline", lr=[1e-3, 1e30], layers=[0], expansion=4, batch_size=64, activations=2048,
         device="cpu", out=tmp_path / "runs", quiet=True,
@@ -71,7 +74,7 @@ def test_options_of_the_function_the_command_and_the_checks_are_the_same() -> No
     assert signature(train).parameters["store"].default is Parameter.empty
 
 
-def test_loaded_sae_knows_where_it_comes_from(store, train_small) -> None:
+def test_loaded_sae_knows_where_it_comes_from(store: Store, train_small: TrainSmall) -> None:
     out = train_small(store, "--variant", "nsae", "--l1", "1e-3")
     sae = load_sae(out / "nsae", layer=1)
     assert sae.source is not None

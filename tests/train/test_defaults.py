@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from inspect import signature
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.fixture_types import Command, MakeStore
 from train.api import train
 from train.defaults import FOLLOWING, RowCounts, row_counts
 from train.options import Options, check_values
@@ -46,7 +48,9 @@ def test_defaults_allow_every_run_length_and_give_each_run_a_validation(total: i
         assert max(counts.batch_size, counts.resample_rows) <= rows
 
 
-def test_short_run_records_validations_dead_fractions_and_a_curve(make_store, command, tmp_path) -> None:
+def test_short_run_records_validations_dead_fractions_and_a_curve(
+    make_store: MakeStore, command: Command, tmp_path: Path
+) -> None:
     store = make_store(n_contexts=60, widths={"blocks.0.hook_mlp_out": 16})[0]
     out = tmp_path / "runs"
     done = command(

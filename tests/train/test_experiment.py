@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,7 +57,9 @@ def test_preset_post_is_the_four_runs_of_table_a1() -> None:
         ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "make the run nsae.* twice"),
     ],
 )
-def test_impossible_run_settings_are_refused_with_a_sentence(named, given, message: str) -> None:
+def test_impossible_run_settings_are_refused_with_a_sentence(
+    named: tuple[str, ...], given: dict[str, tuple[Any, ...]], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         make_runs(named, given)
 
@@ -71,7 +74,9 @@ def test_impossible_run_settings_are_refused_with_a_sentence(named, given, messa
         ("input_scale", ("none", "mean-norm"), ["nsae_input=none", "nsae_input=mean-norm"]),
     ],
 )
-def test_run_names_are_short_and_differ_for_different_values(option: str, values, names: list[str]) -> None:
+def test_run_names_are_short_and_differ_for_different_values(
+    option: str, values: tuple[Any, ...], names: list[str]
+) -> None:
     assert [run.name for run in make_runs((), {"variant": ("nsae",), option: values})] == names
 
 

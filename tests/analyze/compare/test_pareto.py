@@ -25,6 +25,7 @@ from analyze.runs.families import families
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key
 from tests.analyze.experiments import experiment
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train.experiment import Run
 from train.output.run_folder import RunFolder
 from train.output.settings import RunSettings
@@ -108,12 +109,14 @@ def test_pareto_curves_are_in_order_of_l0_without_runs_that_never_fire() -> None
 
 
 @pytest.fixture
-def trained(make_store, train_small) -> tuple[Path, Path]:
+def trained(make_store: MakeStore, train_small: TrainSmall) -> tuple[Path, Path]:
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths={HOOK: 16, "blocks.1.hook_mlp_out": 16})
     return store.path, train_small(store, "--variant", "baseline,nsae", "--l1", "1e-4,1e-2", "--lr", "1e-3")
 
 
-def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(trained, command, tmp_path: Path) -> None:
+def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
+    trained: tuple[Path, Path], command: Command, tmp_path: Path
+) -> None:
     path, runs = trained
     out = tmp_path / "pareto"
     arguments = ("analyze", "pareto", "--store", path, runs, "--without-model", "--device", "cpu", "--out", out)

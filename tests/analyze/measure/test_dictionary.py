@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 from analyze.measure import dictionary
 from analyze.measure.dictionary import COSINE_EDGES, Thresholds, cosine_histogram, kinds, matched_cosines, nearest
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
 
 ALL_LIVE = torch.ones(60, dtype=torch.bool)
@@ -102,7 +104,9 @@ def test_a_permuted_dictionary_matches_itself_and_a_random_one_does_not(W: torch
     assert 0.3 < found.mean() < 0.95
 
 
-def test_analyze_dictionary_describes_the_dictionary_of_each_run(make_store, train_small, command, tmp_path) -> None:
+def test_analyze_dictionary_describes_the_dictionary_of_each_run(
+    make_store: MakeStore, train_small: TrainSmall, command: Command, tmp_path: Path
+) -> None:
     hooks = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=hooks)
     runs = train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")

@@ -9,12 +9,15 @@ import pytest
 
 from analyze import evaluate
 from data.errors import InputError
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 
 HOOK = "blocks.1.hook_mlp_out"
 WIDTHS = {"blocks.0.hook_mlp_out": 16, HOOK: 16}
 
 
-def test_evaluate_gives_the_rows_of_analyze_measures(make_store, train_small, command) -> None:
+def test_evaluate_gives_the_rows_of_analyze_measures(
+    make_store: MakeStore, train_small: TrainSmall, command: Command
+) -> None:
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
     runs = train_small(store, "--variant", "baseline,nsae")
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
@@ -31,7 +34,7 @@ def test_evaluate_gives_the_rows_of_analyze_measures(make_store, train_small, co
     assert {row.hook for row in one_hook.measures} == {HOOK}
 
 
-def test_evaluate_refuses_a_folder_without_runs(make_store, tmp_path: Path) -> None:
+def test_evaluate_refuses_a_folder_without_runs(make_store: MakeStore, tmp_path: Path) -> None:
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
     with pytest.raises(InputError, match="has no run"):
         evaluate(store, [tmp_path])

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from analyze.measure.heldout import Heldout
 from data import Store
+from tests.helpers.fixture_types import MakeStore
 
 HOOK = "blocks.0.hook_mlp_out"
 
 
 @pytest.fixture(scope="module")
-def store(make_store_in, tmp_path_factory) -> tuple[Store, np.ndarray]:
+def store(make_store_in: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, np.ndarray]:
     made, values, _ = make_store_in(
         root=Path(tmp_path_factory.mktemp("heldout")), n_contexts=80, n_heldout=23, widths={HOOK: 8}, dtype="float32"
     )
@@ -24,7 +25,7 @@ def store(make_store_in, tmp_path_factory) -> tuple[Store, np.ndarray]:
 
 
 @given(n=st.integers(1, 40))
-def test_held_out_contexts_are_evenly_spaced_and_have_all_their_rows(store, n: int) -> None:
+def test_held_out_contexts_are_evenly_spaced_and_have_all_their_rows(store: tuple[Store, np.ndarray], n: int) -> None:
     made, values = store
     heldout = Heldout(made, n)
     steps = np.diff(heldout.contexts, append=23)
@@ -42,12 +43,12 @@ def test_held_out_contexts_are_evenly_spaced_and_have_all_their_rows(store, n: i
     assert seen.size == heldout.n_rows()
 
 
-def test_held_out_contexts_come_from_as_many_documents_as_possible(store) -> None:
+def test_held_out_contexts_come_from_as_many_documents_as_possible(store: tuple[Store, np.ndarray]) -> None:
     made, _ = store  # two contexts a document
     assert Heldout(made, 11).n_groups == 11
     assert Heldout(made).n_groups == 12
 
 
-def test_held_out_identity_differs_for_every_number_of_contexts(store) -> None:
+def test_held_out_identity_differs_for_every_number_of_contexts(store: tuple[Store, np.ndarray]) -> None:
     made, _ = store
     assert len({str(Heldout(made, n).identity()) for n in range(1, 24)}) == 23

@@ -19,6 +19,7 @@ from analyze.measure.positions import position_bins, subsets
 from analyze.measure.row_sums import RowSums, row_columns
 from analyze.statistics import bootstrap
 from data import open_store
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
 from train.measures import HELD_OUT
 
@@ -92,7 +93,7 @@ def test_bootstrap_weights_draw_all_groups_and_depend_only_on_the_seed() -> None
 
 
 @pytest.fixture
-def measured(make_store, train_small, command) -> tuple[Path, Path, dict]:
+def measured(make_store: MakeStore, train_small: TrainSmall, command: Command) -> tuple[Path, Path, dict]:
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
     runs = train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
@@ -100,7 +101,7 @@ def measured(make_store, train_small, command) -> tuple[Path, Path, dict]:
     return store.path, runs, json.loads(done.stdout)
 
 
-def test_analyze_measures_equals_a_computation_over_all_held_out_rows(measured) -> None:
+def test_analyze_measures_equals_a_computation_over_all_held_out_rows(measured: tuple[Path, Path, dict]) -> None:
     path, runs, found = measured
     store = open_store(path)
     hook = "blocks.1.hook_mlp_out"
@@ -128,7 +129,9 @@ def test_analyze_measures_equals_a_computation_over_all_held_out_rows(measured) 
         assert features["silent"] == np.mean(silent)
 
 
-def test_nsae_is_measured_with_and_without_reproducible_noise(measured, command) -> None:
+def test_nsae_is_measured_with_and_without_reproducible_noise(
+    measured: tuple[Path, Path, dict], command: Command
+) -> None:
     path, runs, found = measured
     kinds = {(line["run"], line["noise"]) for line in found["measures"]}
     assert kinds == {("baseline", False), ("nsae", False), ("nsae", True)}
@@ -139,7 +142,9 @@ def test_nsae_is_measured_with_and_without_reproducible_noise(measured, command)
     assert [float(row["value"]) for row in read] == [line["value"] for line in found["measures"]]
 
 
-def test_run_trained_without_noise_is_measured_without_noise(make_store, train_small, command) -> None:
+def test_run_trained_without_noise_is_measured_without_noise(
+    make_store: MakeStore, train_small: TrainSmall, command: Command
+) -> None:
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
     runs = train_small(store, "--variant", "nsae", "--sigma", "0,1")
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
@@ -147,14 +152,16 @@ def test_run_trained_without_noise_is_measured_without_noise(make_store, train_s
     assert kinds == {("nsae_sigma=0", False), ("nsae_sigma=1", False), ("nsae_sigma=1", True)}
 
 
-def test_measures_table_has_a_line_per_sae_and_noise(measured, command) -> None:
+def test_measures_table_has_a_line_per_sae_and_noise(measured: tuple[Path, Path, dict], command: Command) -> None:
     path, runs, _ = measured
     table = command("analyze", "measures", "--store", path, runs, "--device", "cpu").stdout.splitlines()
     assert len(table) == 2 + 2 * 3
     assert "[" in table[2]
 
 
-def test_measures_refuse_runs_of_another_store(measured, make_store, command) -> None:
+def test_measures_refuse_runs_of_another_store(
+    measured: tuple[Path, Path, dict], make_store: MakeStore, command: Command
+) -> None:
     _, runs, _ = measured
     other, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS, name="other.zarr", seed=5)
     done = command("analyze", "measures", "--store", other.path, runs)

@@ -13,10 +13,13 @@ import pytest
 
 from analyze.measure.norms import QUANTILES, norm_quantiles
 from data.store import stats
+from tests.helpers.fixture_types import Command, MakeStore
 from tests.norm_stats import norm_stats
 
 
-def test_norms_equal_those_of_the_rows_with_and_without_position_0(make_store, command, tmp_path: Path) -> None:
+def test_norms_equal_those_of_the_rows_with_and_without_position_0(
+    make_store: MakeStore, command: Command, tmp_path: Path
+) -> None:
     store, _, _ = make_store(n_contexts=80)
     out = tmp_path / "norms"
     found = json.loads(command("analyze", "norms", "--store", store.path, "--json", "--out", out).stdout)
@@ -120,7 +123,7 @@ def test_norm_quantiles_in_open_bins_are_within_their_bounds() -> None:
     assert norm_quantiles(statistics(np.zeros(10)), stats.Subset.ALL, [0.5])[0] < 2.0**stats.LOWEST_OCTAVE
 
 
-def test_analyze_store_table_has_column_heads(make_store, command) -> None:
+def test_analyze_store_table_has_column_heads(make_store: MakeStore, command: Command) -> None:
     store, _, _ = make_store()
     table = command("analyze", "store", "--store", store.path).stdout.splitlines()
     head = next(i for i, line in enumerate(table) if line.startswith("hook"))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from analyze.statistics.bootstrap import weights
 from data import open_store
 from data.errors import InputError
 from harvest.demo import MODEL as DEMO
+from harvest.model.base import ModelFacts
 from harvest.model.find import find_model
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
 
 CPU = torch.device("cpu")
@@ -34,7 +37,7 @@ def model_dir(request: pytest.FixtureRequest) -> Path:
     return DEMO if request.param == "demo" else request.getfixturevalue("random_gpt2")
 
 
-def some_tokens(facts) -> torch.Tensor:
+def some_tokens(facts: ModelFacts) -> torch.Tensor:
     return torch.randint(0, facts.vocab_size, (2, 24), generator=torch.Generator().manual_seed(1))
 
 
@@ -46,7 +49,7 @@ def llama_without_tokenizer(tmp_path: Path) -> Path:
     return tmp_path / "llama"
 
 
-def names_of(facts, kind: str) -> list[str]:
+def names_of(facts: ModelFacts, kind: str) -> list[str]:
     return [f"blocks.{layer}.hook_{kind}" for layer in range(facts.n_layers)]
 
 
@@ -158,11 +161,11 @@ def test_tallies_sum_positions_by_group() -> None:
 
 
 @pytest.fixture
-def patched(demo_store: Path, train_small) -> tuple[Path, Path]:
+def patched(demo_store: Path, train_small: TrainSmall) -> tuple[Path, Path]:
     return demo_store, train_small(open_store(demo_store), "--variant", "baseline,nsae", "--lr", "1e-3")
 
 
-def test_analyze_patch_measures_all_runs_on_the_same_contexts(patched, command) -> None:
+def test_analyze_patch_measures_all_runs_on_the_same_contexts(patched: tuple[Path, Path], command: Command) -> None:
     path, runs = patched
     arguments = ("analyze", "patch", "--store", path, runs, "--contexts", "6", "--device", "cpu")
     done = command(*arguments, "--json")
@@ -184,7 +187,7 @@ def test_analyze_patch_measures_all_runs_on_the_same_contexts(patched, command) 
     assert sum(line.startswith("|") for line in table.splitlines()) == 2 + 6
 
 
-def test_patched_losses_equal_those_of_transformers_forward_hooks(patched) -> None:
+def test_patched_losses_equal_those_of_transformers_forward_hooks(patched: tuple[Path, Path]) -> None:
     from transformers import AutoModelForCausalLM
 
     path, runs = patched
@@ -202,7 +205,7 @@ def test_patched_losses_equal_those_of_transformers_forward_hooks(patched) -> No
         assert lines["loss_clean"] == pytest.approx(float(lm(tokens, labels=tokens).loss), rel=1e-5)
         mlp = lm.base_model.get_submodule("h.4.mlp" if hasattr(lm.base_model, "h") else "layers.4.mlp")
 
-        def replace(module, args, output: torch.Tensor) -> torch.Tensor:
+        def replace(module: torch.nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
             return torch.cat([output[:, :1], sae(output)[:, 1:]], dim=1)
 
         handle = mlp.register_forward_hook(replace)
@@ -226,7 +229,7 @@ def test_patched_losses_equal_those_of_transformers_forward_hooks(patched) -> No
 
 
 @pytest.fixture
-def skipping(command, tmp_path: Path) -> tuple[Path, Path]:
+def skipping(command: Command, tmp_path: Path) -> tuple[Path, Path]:
     """(store without the first SKIPPED positions of each context, runs)."""
     store, runs = tmp_path / "skipping.zarr", tmp_path / "runs"
     done = command(
@@ -242,7 +245,7 @@ def skipping(command, tmp_path: Path) -> tuple[Path, Path]:
     return store, runs
 
 
-def test_skipped_positions_are_not_patched_and_not_counted_in_l0(skipping, command) -> None:
+def test_skipped_positions_are_not_patched_and_not_counted_in_l0(skipping: tuple[Path, Path], command: Command) -> None:
     """Against forward hooks in transformers, in every pass; L0 is of the rows that an SAE can have seen."""
     from transformers import AutoModelForCausalLM
 
@@ -276,7 +279,7 @@ def test_skipped_positions_are_not_patched_and_not_counted_in_l0(skipping, comma
     assert json.loads(done.stdout)["clean_positions"] == SKIPPED
 
 
-def test_position_0_is_not_counted_in_l0_if_it_is_not_patched(patched) -> None:
+def test_position_0_is_not_counted_in_l0_if_it_is_not_patched(patched: tuple[Path, Path]) -> None:
     path, runs = patched
     heldout, hook = Heldout(open_store(path), 4), "blocks.4.hook_mlp_out"
     model = load_patchable(find_model("demo", None), [hook], processing="none", device=CPU)
@@ -292,7 +295,7 @@ def test_position_0_is_not_counted_in_l0_if_it_is_not_patched(patched) -> None:
         assert found == pytest.approx(float(active[:, positions].mean().detach()))
 
 
-def test_store_of_last_positions_alone_is_refused_for_patching(make_store) -> None:
+def test_store_of_last_positions_alone_is_refused_for_patching(make_store: MakeStore) -> None:
     store, _, _ = make_store(context_size=4, skip=3)
     with pytest.raises(InputError, match="no position is left to patch; harvest with a smaller --skip-positions"):
         clean_positions(store, keep_first=False)
@@ -300,7 +303,7 @@ def test_store_of_last_positions_alone_is_refused_for_patching(make_store) -> No
     assert clean_positions(store, keep_first=True) == 2
 
 
-def test_score_is_marked_if_zeroing_costs_hardly_anything(patched, command) -> None:
+def test_score_is_marked_if_zeroing_costs_hardly_anything(patched: tuple[Path, Path], command: Command) -> None:
     def line(measure: str, low: float) -> dict[str, object]:
         return {"run": "r", "hook": "h", "noise": False, "measure": measure, "value": low, "low": low, "high": low}
 
@@ -325,7 +328,9 @@ def test_score_interval_is_that_of_resampled_ratios() -> None:
     assert several["score"][i] == pytest.approx((z - p) / (z - c))
 
 
-def test_patching_with_another_model_than_the_stores_is_refused(patched, command, random_gpt2: Path) -> None:
+def test_patching_with_another_model_than_the_stores_is_refused(
+    patched: tuple[Path, Path], command: Command, random_gpt2: Path
+) -> None:
     path, runs = patched
     done = command("analyze", "patch", "--store", path, runs, "--model", random_gpt2, "--contexts", "2")
     assert done.returncode == 2

@@ -14,13 +14,14 @@ from safetensors.numpy import load_file
 from scipy.optimize import linear_sum_assignment
 
 from data import Store, open_store
+from tests.helpers.fixture_types import Command, MakeStore
 
 HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
 Floats = NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
-def trained(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
+def trained(make_store_in: MakeStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     """A store, and runs of three families, of which two overlap in L0."""
     root = tmp_path_factory.mktemp("recomputed")
     store = make_store_in(root=root, n_contexts=120, n_heldout=40, widths=dict.fromkeys(HOOKS, 12))[0]
@@ -36,7 +37,7 @@ def trained(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) ->
     return open_store(store.path), root
 
 
-def measure(command, trained: tuple[Store, Path], name: str, *more: str) -> dict[str, Any]:
+def measure(command: Command, trained: tuple[Store, Path], name: str, *more: str) -> dict[str, Any]:
     store, root = trained
     done = command(
         "analyze", name, "--store", store.path, root / "baseline", root / "nsae", "--device", "cpu", "--json", *more
@@ -62,7 +63,7 @@ def passed(w: dict[str, Floats], run: str, x: Floats) -> tuple[Floats, Floats]:
     return c, (c @ w["W_dec"] + w["b_dec"]) * w["input_scale"]
 
 
-def test_analyze_measures_equal_their_recomputation_in_float64(trained, command) -> None:
+def test_analyze_measures_equal_their_recomputation_in_float64(trained: tuple[Store, Path], command: Command) -> None:
     found = measure(command, trained, "measures")
     for run, hook in {(line["run"], line["hook"]) for line in found["measures"]}:
         x, w = heldout(trained[0], hook), weights(trained, run, hook)
@@ -95,7 +96,7 @@ def test_analyze_measures_equal_their_recomputation_in_float64(trained, command)
         assert features["density_features"] == np.histogram(np.log10(fires[fires > 0] / len(x)), edges)[0].tolist()
 
 
-def test_intervals_equal_a_resampling_of_documents(trained, command) -> None:
+def test_intervals_equal_a_resampling_of_documents(trained: tuple[Store, Path], command: Command) -> None:
     found, store = measure(command, trained, "measures"), trained[0]
     context, position = (
         np.concatenate(parts).astype(int) for parts in zip(*map(store.origin, store.shards("heldout")), strict=True)
@@ -120,7 +121,9 @@ def live(trained: tuple[Store, Path], run: str, hook: str) -> NDArray[np.bool_]:
     return np.asarray((passed(weights(trained, run, hook), run, heldout(trained[0], hook))[0] > 0).any(axis=0))
 
 
-def test_dictionary_measures_equal_their_recomputation_in_float64(trained, command) -> None:
+def test_dictionary_measures_equal_their_recomputation_in_float64(
+    trained: tuple[Store, Path], command: Command
+) -> None:
     options = ("--pillars", "6", "--correction-norm", "0.4", "--direction-cosine", "0.6", "--direction-ratio", "1.05")
     found, store = measure(command, trained, "dictionary", *options), trained[0]
     for line in found["dictionary"]:
@@ -162,7 +165,7 @@ def test_dictionary_measures_equal_their_recomputation_in_float64(trained, comma
         assert set(line) == {"run", "variant", "hook", *expected}
 
 
-def test_stability_measures_equal_their_recomputation_in_float64(trained, command) -> None:
+def test_stability_measures_equal_their_recomputation_in_float64(trained: tuple[Store, Path], command: Command) -> None:
     found = measure(command, trained, "stability")["stability"]
     assert len(found) == 2 * 10
     for line in found:
@@ -181,7 +184,9 @@ def test_stability_measures_equal_their_recomputation_in_float64(trained, comman
         assert {name: line[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-def test_matched_l0_measures_equal_their_recomputation_in_float64(trained, command) -> None:
+def test_matched_l0_measures_equal_their_recomputation_in_float64(
+    trained: tuple[Store, Path], command: Command
+) -> None:
     """Linear in log L0 between two runs of a family, at a quarter, half and three quarters of the overlap."""
     found = measure(command, trained, "pareto", "--without-model")
     of = {(p["family"], p["hook"], p["measure"], p["run"]): p for p in found["points"] if not p["noise"]}

@@ -13,6 +13,7 @@ from analyze.measure.dictionary import matched_cosines
 from analyze.measure.firing import FeatureActivity, FireCounts
 from analyze.measure.stability import pairs_differing_in_seed, stability
 from analyze.runs.trained_run import find_runs
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
 
 
@@ -30,7 +31,7 @@ def test_runs_that_differ_only_in_the_seed_are_paired(demo_runs: tuple[Path, lis
     }  # fmt: skip
 
 
-def test_analyze_stability_compares_every_two_runs(demo_runs: tuple[Path, list[Path]], command) -> None:
+def test_analyze_stability_compares_every_two_runs(demo_runs: tuple[Path, list[Path]], command: Command) -> None:
     path, folders = demo_runs
     several = sorted(folders[1].glob("nsae_l1=1e-05*"))
     done = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--json", "--device", "cpu")
@@ -57,7 +58,7 @@ def test_dead_features_are_not_matched(demo_runs: tuple[Path, list[Path]]) -> No
 
 @pytest.mark.parametrize(("options", "says"), [((), "two or more"), (("--layers", "2"), "no layer 2")])
 def test_stability_of_one_run_or_a_missing_layer_is_refused(
-    demo_runs: tuple[Path, list[Path]], command, options: tuple[str, ...], says: str
+    demo_runs: tuple[Path, list[Path]], command: Command, options: tuple[str, ...], says: str
 ) -> None:
     path, folders = demo_runs
     several = sorted(folders[1].glob("nsae_l1=1e-05*"))[: 2 if options else 1]
@@ -66,7 +67,9 @@ def test_stability_of_one_run_or_a_missing_layer_is_refused(
     assert says in done.stderr
 
 
-def test_stability_of_a_layer_covers_all_its_hooks(make_store, train_small, command, tmp_path: Path) -> None:
+def test_stability_of_a_layer_covers_all_its_hooks(
+    make_store: MakeStore, train_small: TrainSmall, command: Command, tmp_path: Path
+) -> None:
     hooks = ["blocks.0.hook_mlp_out", "blocks.0.hook_resid_post", "blocks.1.hook_mlp_out", "blocks.1.hook_resid_post"]
     store, _, _ = make_store(n_contexts=80, widths=dict.fromkeys(hooks, 8))
     for kind in ("mlp_out", "resid_post"):

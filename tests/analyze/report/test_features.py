@@ -25,6 +25,7 @@ from analyze.report.features.unembedding import load_unembedding
 from analyze.runs.trained_run import find_runs
 from data import open_store
 from harvest.demo import MODEL as DEMO
+from tests.helpers.fixture_types import Command
 from train import load_sae
 
 HOOK = "blocks.4.hook_mlp_out"
@@ -94,7 +95,7 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     assert dict(kinds_by_feature({"a": [1, 2], "b": [2]})) == {1: ["a"], 2: ["a", "b"]}
 
 
-def find_nothing():
+def find_nothing() -> None:
     return None
 
 
@@ -116,7 +117,7 @@ def test_top_tokens_are_those_that_the_final_norm_and_unembedding_raise(demo_run
 
 
 def test_analyze_features_writes_a_page_of_the_requested_features(
-    demo_runs: tuple[Path, list[Path]], command, tmp_path: Path
+    demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path
 ) -> None:
     path, folders = demo_runs
     run = folders[0] / "baseline_l1=0.0005"
@@ -150,7 +151,7 @@ def test_analyze_features_writes_a_page_of_the_requested_features(
      (("--layers", "0"), "no layer 0"), (("--model", "nowhere/at-all"), "nowhere/at-all")],
 )  # fmt: skip
 def test_missing_features_are_refused(
-    demo_runs: tuple[Path, list[Path]], command, tmp_path: Path, options: tuple[str, str], says: str,
+    demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path, options: tuple[str, str], says: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

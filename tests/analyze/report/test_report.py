@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from analyze.report import html
+from tests.helpers.fixture_types import Command
 
 pytestmark = pytest.mark.long
 
@@ -23,7 +24,7 @@ OPTIONS = ("--contexts", "4", "--snapshot-contexts", "2", "--held-out", "12", "-
 
 
 @pytest.fixture(scope="module")
-def report(demo_runs: tuple[Path, list[Path]], command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(demo_runs: tuple[Path, list[Path]], command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "report"
     path, folders = demo_runs
     done = command("analyze", "report", "--store", path, "--model", "demo", *folders, "--out", out, *OPTIONS)
@@ -43,7 +44,7 @@ def strictly(text: str) -> Any:
 
 
 def test_report_metrics_agree_with_the_commands(
-    metrics: dict[str, Any], demo_runs: tuple[Path, list[Path]], command
+    metrics: dict[str, Any], demo_runs: tuple[Path, list[Path]], command: Command
 ) -> None:  # fmt: skip
     path, folders = demo_runs
     for name, key, options in (("measures", "measures", ("--contexts", "12")), ("patch", "patching", OPTIONS[:2])):
@@ -121,7 +122,7 @@ def printed_commands(report: Path) -> list[list[str]]:
 
 
 def test_report_prints_the_commands_that_made_the_store_and_the_runs(
-    report: Path, demo_runs: tuple[Path, list[Path]], command
+    report: Path, demo_runs: tuple[Path, list[Path]], command: Command
 ) -> None:
     """Each command, executed, recognises what is there as its own: other settings would be refused by name."""
     lines = printed_commands(report)
@@ -141,7 +142,7 @@ def test_report_page_links_nothing_outside_its_folder(report: Path) -> None:
 
 
 def test_report_without_the_model_leaves_out_patching(
-    demo_runs: tuple[Path, list[Path]], command, tmp_path: Path
+    demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path
 ) -> None:
     path, folders = demo_runs
     run = folders[1] / "nsae_l1=1e-05_seed=0"
@@ -168,7 +169,7 @@ def test_report_without_the_model_leaves_out_patching(
 
 
 def test_report_on_baselines_alone_mentions_no_nsae(
-    demo_runs: tuple[Path, list[Path]], command, tmp_path: Path
+    demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path
 ) -> None:
     path, folders = demo_runs
     arguments = ("--store", path, folders[0], "--out", tmp_path / "r", "--without-model", "--held-out", "3")

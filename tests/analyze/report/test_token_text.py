@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 from analyze.report.features.token_text import ContextText, text_of_token, token_texts
 from data import open_store
 from harvest.demo import MODEL as DEMO
+from tests.helpers.fixture_types import Command
 
 TEXT = "They liked to share.  你好 🎉 naïve\nNew line"
 
@@ -101,7 +102,9 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("prefix", ["none", "eos"])
-def test_context_texts_of_a_store_are_those_of_its_documents(prefix: str, model: Path, command, tmp_path: Path) -> None:
+def test_context_texts_of_a_store_are_those_of_its_documents(
+    prefix: str, model: Path, command: Command, tmp_path: Path
+) -> None:
     words, rng = TEXT.split(" "), random.Random(0)
     texts = [" ".join(rng.choices(words, k=20)) for _ in range(60)]
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.fixture_types import Command, MakeStore
 from train.loop.trainer import Trainer
 from train.step.sae_stack import SAEStack
 
@@ -40,7 +41,9 @@ def stopping() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def trained(make_store_in, command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path, Path]:
+def trained(
+    make_store_in: MakeStore, command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Path, Path]:
     """(store, finished baselines, an NSAE whose training was stopped, one run of two that diverged)."""
     root = tmp_path_factory.mktemp("progress")
     widths = {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 8}
@@ -68,7 +71,9 @@ def measuring(command: str, store: Path, out: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["runs", "measures", "dictionary", "stability", "pareto"])
-def test_analyze_commands_show_the_trained_rows_of_each_run(name: str, trained, command, tmp_path: Path) -> None:
+def test_analyze_commands_show_the_trained_rows_of_each_run(
+    name: str, trained: tuple[Path, Path, Path, Path], command: Command, tmp_path: Path
+) -> None:
     store, finished, stopped, _ = trained
     start = ["analyze", "runs"] if name == "runs" else measuring(name, store, tmp_path)
     table, as_json, as_csv = (
@@ -105,7 +110,9 @@ def test_analyze_commands_show_the_trained_rows_of_each_run(name: str, trained, 
         assert ("baseline_l1=0.01", str(PLANNED), str(PLANNED), "True") in progress
 
 
-def test_feature_page_shows_the_trained_rows_of_each_run(trained, command, tmp_path: Path) -> None:
+def test_feature_page_shows_the_trained_rows_of_each_run(
+    trained: tuple[Path, Path, Path, Path], command: Command, tmp_path: Path
+) -> None:
     store, _, stopped, _ = trained
     done = command(*measuring("features", store, tmp_path / "f"), stopped)
     assert done.returncode == 0, done.stderr
@@ -116,7 +123,7 @@ def test_feature_page_shows_the_trained_rows_of_each_run(trained, command, tmp_p
 
 
 def test_report_marks_unfinished_runs_without_verdicts_and_leaves_out_diverged_ones(
-    trained, command, tmp_path: Path
+    trained: tuple[Path, Path, Path, Path], command: Command, tmp_path: Path
 ) -> None:
     store, finished, stopped, diverged = trained
     bad = diverged / "baseline_lr=1e+30"
@@ -142,7 +149,9 @@ def test_report_marks_unfinished_runs_without_verdicts_and_leaves_out_diverged_o
 
 
 @pytest.mark.parametrize("name", ["runs", "measures", "dictionary", "stability", "pareto", "features"])
-def test_analyze_commands_leave_out_a_diverged_run_with_a_note(name: str, trained, command, tmp_path: Path) -> None:
+def test_analyze_commands_leave_out_a_diverged_run_with_a_note(
+    name: str, trained: tuple[Path, Path, Path, Path], command: Command, tmp_path: Path
+) -> None:
     store, finished, _, diverged = trained
     start = ["analyze", "runs"] if name == "runs" else measuring(name, store, tmp_path / "out")
     done = command(*start, finished, diverged)
@@ -153,7 +162,7 @@ def test_analyze_commands_leave_out_a_diverged_run_with_a_note(name: str, traine
 
 @pytest.mark.parametrize("name", ["runs", "measures", "dictionary", "stability", "pareto", "features", "report"])
 def test_analyze_commands_refuse_diverged_runs_alone_with_one_sentence(
-    name: str, trained, command, tmp_path: Path
+    name: str, trained: tuple[Path, Path, Path, Path], command: Command, tmp_path: Path
 ) -> None:
     store, _, _, diverged = trained
     start = ["analyze", "runs"] if name == "runs" else measuring(name, store, tmp_path / "out")
@@ -167,7 +176,7 @@ def test_analyze_commands_refuse_diverged_runs_alone_with_one_sentence(
 
 
 @pytest.fixture(scope="module")
-def patchable(demo_store: Path, command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def patchable(demo_store: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs on the demo model: an NSAE whose training was stopped, a finished baseline, and one that diverged."""
     root = tmp_path_factory.mktemp("patchable")
     common = ("train", "--store", demo_store, "--expansion", "1", "--batch-size", "64", "--activations", "4k",
@@ -178,7 +187,9 @@ def patchable(demo_store: Path, command, tmp_path_factory: pytest.TempPathFactor
     return root
 
 
-def test_patching_marks_an_unfinished_run_and_leaves_out_a_diverged_one(demo_store: Path, patchable, command) -> None:
+def test_patching_marks_an_unfinished_run_and_leaves_out_a_diverged_one(
+    demo_store: Path, patchable: Path, command: Command
+) -> None:
     start = ("analyze", "patch", "--store", demo_store, patchable, "--contexts", "4", "--device", "cpu")
     done = command(*start)
     assert done.returncode == 0, done.stderr
@@ -199,14 +210,18 @@ def test_patching_marks_an_unfinished_run_and_leaves_out_a_diverged_one(demo_sto
     }
 
 
-def test_patching_refuses_diverged_runs_alone_with_one_sentence(demo_store: Path, patchable, command) -> None:
+def test_patching_refuses_diverged_runs_alone_with_one_sentence(
+    demo_store: Path, patchable: Path, command: Command
+) -> None:
     bad = patchable / "diverged" / "baseline_lr=1e+30"
     done = command("analyze", "patch", "--store", demo_store, bad, "--device", "cpu")
     assert done.returncode == 2
     assert done.stderr.startswith(f"Error: {bad} diverged (the loss is not finite)")
 
 
-def test_a_run_without_weights_is_left_out_with_a_note(trained, command, tmp_path: Path) -> None:
+def test_a_run_without_weights_is_left_out_with_a_note(
+    trained: tuple[Path, Path, Path, Path], command: Command, tmp_path: Path
+) -> None:
     store, finished, _, _ = trained
     begun = shutil.copytree(finished, tmp_path / "begun")
     shutil.rmtree(begun / "baseline_l1=0.01" / "final")

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from analyze.runs.trained_run import short_names
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 
 
 @pytest.fixture
-def experiment(make_store, train_small) -> Path:
+def experiment(make_store: MakeStore, train_small: TrainSmall) -> Path:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16})
     return train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
 
 
-def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(command, experiment: Path) -> None:
+def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(command: Command, experiment: Path) -> None:
     rows = json.loads(command("analyze", "runs", experiment, "--json").stdout)
     lines = [json.loads(line) for line in (experiment / "nsae" / "metrics.jsonl").read_text().splitlines()]
     expected = {(r["hook"], r["noise"]): r for r in lines if r["split"] == "heldout"}
@@ -30,7 +31,7 @@ def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(comm
         assert (row["l0"], row["gamma"], row["suppression"]) == (record["l0"], record["gamma"], record["suppression"])
 
 
-def test_runs_csv_equals_json_and_the_table_has_a_line_per_run_and_layer(command, experiment: Path) -> None:
+def test_runs_csv_equals_json_and_the_table_has_a_line_per_run_and_layer(command: Command, experiment: Path) -> None:
     rows = json.loads(command("analyze", "runs", experiment, "--json").stdout)
     read = list(csv.DictReader(io.StringIO(command("analyze", "runs", experiment, "--csv").stdout)))
     assert [float(row["l0"]) for row in read] == [row["l0"] for row in rows]
@@ -41,7 +42,7 @@ def test_runs_csv_equals_json_and_the_table_has_a_line_per_run_and_layer(command
 
 
 def test_folder_without_runs_or_measures_is_refused_with_one_sentence(
-    command, experiment: Path, tmp_path: Path
+    command: Command, experiment: Path, tmp_path: Path
 ) -> None:
     for path in (tmp_path / "made.zarr", experiment / "nsae" / "final"):
         done = command("analyze", "runs", path)
@@ -58,7 +59,7 @@ def test_folder_without_runs_or_measures_is_refused_with_one_sentence(
     assert "nsae" not in done.stdout
 
 
-def test_folder_of_experiments_gives_the_runs_of_all_of_them(command, experiment: Path) -> None:
+def test_folder_of_experiments_gives_the_runs_of_all_of_them(command: Command, experiment: Path) -> None:
     whole = json.loads(command("analyze", "runs", experiment.parent, "--json").stdout)
     assert whole == json.loads(command("analyze", "runs", experiment, "--json").stdout)
 
@@ -68,7 +69,9 @@ def test_short_names_of_runs_are_unique() -> None:
     assert list(short_names(paths).values()) == ["a/nsae/nsae", "b/nsae/nsae", "baseline", "other"]
 
 
-def test_half_written_last_metrics_line_is_ignored_and_damaged_settings_are_refused(command, experiment: Path) -> None:
+def test_half_written_last_metrics_line_is_ignored_and_damaged_settings_are_refused(
+    command: Command, experiment: Path
+) -> None:
     rows = command("analyze", "runs", experiment, "--json").stdout
     with open(experiment / "nsae" / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"step": 6')
@@ -79,7 +82,9 @@ def test_half_written_last_metrics_line_is_ignored_and_damaged_settings_are_refu
     assert "run.json is damaged" in done.stderr
 
 
-def test_truncated_weights_are_refused_with_one_sentence(command, make_store, train_small) -> None:
+def test_truncated_weights_are_refused_with_one_sentence(
+    command: Command, make_store: MakeStore, train_small: TrainSmall
+) -> None:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})
     weights = train_small(store, "--variant", "nsae") / "nsae" / "final" / "sae.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

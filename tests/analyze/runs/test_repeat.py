@@ -9,9 +9,12 @@ from pathlib import Path
 from analyze.runs.repeat import commands
 from analyze.runs.trained_run import find_runs
 from data import open_store
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 
 
-def test_printed_train_command_repeats_the_recorded_runs(make_store, train_small, command, tmp_path: Path) -> None:
+def test_printed_train_command_repeats_the_recorded_runs(
+    make_store: MakeStore, train_small: TrainSmall, command: Command, tmp_path: Path
+) -> None:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 8}, name="a store's $HOME.zarr")
     out = train_small(
         store, "--variant", "nsae", "--lr", "0.00001234567", "--sigma", "0,0.5", "--seed", "0,7",
@@ -29,7 +32,7 @@ def test_printed_train_command_repeats_the_recorded_runs(make_store, train_small
     assert "nothing to do" in done.stderr
 
 
-def test_printed_harvest_command_repeats_the_store(command, tmp_path: Path) -> None:
+def test_printed_harvest_command_repeats_the_store(command: Command, tmp_path: Path) -> None:
     sizes = ("--tokens", "8k", "--context-size", "64", "--layers", "0", "--held-out", "12.5%", "--prefix-token", "bos")
     done = command("harvest", "--model", "demo", *sizes, "--device", "cpu", "--out", tmp_path / "s.zarr")
     assert done.returncode == 0, done.stderr

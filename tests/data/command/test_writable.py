@@ -19,6 +19,7 @@ from data.command.option_types import LocalPath, StoreLocation
 from data.command.stop import TRY_AGAIN
 from data.command.writable import check_writable
 from data.errors import InputError
+from tests.helpers.fixture_types import Command, MakeStore
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_output_check_covers_every_analyze_command_that_writes() -> None:
 
 
 def test_harvest_and_train_check_their_output_before_any_work(
-    command, make_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _, _ = make_store()
     (tmp_path / "file").touch()
@@ -112,7 +113,7 @@ def test_harvest_and_train_check_their_output_before_any_work(
 
 
 def test_harvest_into_an_object_store_reports_an_unwritable_working_directory(
-    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").touch()
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ from data.shuffle.quality import Contexts, mixing, uniform_distinct
 from data.shuffle.stream import DEFAULT_POOL
 from data.store.layout import Layout, choose_rows_per_shard
 from data.summary import store_mixing
+from tests.helpers.fixture_types import MakeStore
 
 
 def simulated(layout: Layout, *, pool: int, seed: int) -> tuple[Order, Contexts]:
@@ -56,7 +57,7 @@ def test_unmixed_rows_score_low() -> None:
     assert mixing(order, contexts, 64, batch_size=256) < 0.05
 
 
-def test_mixing_of_a_store_equals_its_simulation(make_store) -> None:
+def test_mixing_of_a_store_equals_its_simulation(make_store: MakeStore) -> None:
     store, _, _ = make_store(n_contexts=120, rows_per_shard=64)
     order, contexts = simulated(store.layout, pool=3, seed=0)
     expected = mixing(order, contexts, store.layout.rows_per_context, batch_size=128)

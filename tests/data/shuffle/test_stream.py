@@ -4,17 +4,19 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from data import InputError, ShuffledStream, StoreError, open_store
+from data import InputError, ShuffledStream, Store, StoreError, open_store
 from data.errors import DamagedError
 from data.shuffle.stream import training_order
+from tests.helpers.fixture_types import MakeStore
 
 
-def labelled(make_store, **more):
+def labelled(make_store: MakeStore, **more: Any) -> tuple[Store, dict[str, np.ndarray]]:
     """A store whose entries tell their row, so that a batch shows which rows it holds."""
     store, values, _ = make_store(
         dtype="float32", widths={"blocks.0.hook_mlp_out": 4, "blocks.1.hook_mlp_out": 4}, **more
@@ -30,7 +32,7 @@ def rows_in(batch: torch.Tensor, values: dict[str, np.ndarray]) -> list[int]:
     return found
 
 
-def test_an_epoch_visits_every_training_row_once_and_no_held_out_row(make_store) -> None:
+def test_an_epoch_visits_every_training_row_once_and_no_held_out_row(make_store: MakeStore) -> None:
     store, values = labelled(make_store)
     n_rows = store.n_rows("train")
     batch_size = 100
@@ -40,7 +42,7 @@ def test_an_epoch_visits_every_training_row_once_and_no_held_out_row(make_store)
     assert sorted(visited) == list(range(heldout, heldout + n_rows))
 
 
-def test_one_hook_may_be_given_by_its_name_alone(make_store) -> None:
+def test_one_hook_may_be_given_by_its_name_alone(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     one = ShuffledStream(store, "blocks.1.hook_mlp_out", batch_size=64)
     both = ShuffledStream(store, batch_size=64)
@@ -48,7 +50,7 @@ def test_one_hook_may_be_given_by_its_name_alone(make_store) -> None:
         assert torch.equal(next(one)[:, 0], next(both)[:, 1])
 
 
-def test_all_layers_of_a_batch_come_from_the_same_rows(make_store) -> None:
+def test_all_layers_of_a_batch_come_from_the_same_rows(make_store: MakeStore) -> None:
     store, values = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
         for _ in range(5):
@@ -58,7 +60,7 @@ def test_all_layers_of_a_batch_come_from_the_same_rows(make_store) -> None:
             assert np.array_equal(batch[:, 1].numpy(), values["blocks.1.hook_mlp_out"][rows])
 
 
-def test_stream_started_at_a_step_gives_the_batches_after_it(make_store) -> None:
+def test_stream_started_at_a_step_gives_the_batches_after_it(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3, seed=5) as walked:
         batches = [next(walked).clone() for _ in range(60)]
@@ -67,7 +69,7 @@ def test_stream_started_at_a_step_gives_the_batches_after_it(make_store) -> None
             assert torch.equal(next(stream), batches[step])
 
 
-def test_subset_of_layers_streams_the_same_rows(make_store) -> None:
+def test_subset_of_layers_streams_the_same_rows(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     with (
         ShuffledStream(store, batch_size=64, pool=2) as both,
@@ -78,7 +80,9 @@ def test_subset_of_layers_streams_the_same_rows(make_store) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "compression"), [("bfloat16", "none"), ("float16", "zstd"), ("int8", "none")])
-def test_stream_gives_the_values_of_the_reader_for_every_stored_type(make_store, dtype: str, compression: str) -> None:
+def test_stream_gives_the_values_of_the_reader_for_every_stored_type(
+    make_store: MakeStore, dtype: str, compression: str
+) -> None:
     store, _, _ = make_store(dtype=dtype, compression=compression)
     hook = "blocks.1.hook_mlp_out"
     order, members = training_order(store, pool=3, seed=0)
@@ -92,7 +96,7 @@ def test_stream_gives_the_values_of_the_reader_for_every_stored_type(make_store,
     assert np.allclose(batch, np.stack(expected), rtol=1e-6)
 
 
-def test_stream_holds_at_most_two_groups_of_shards(make_store, monkeypatch) -> None:
+def test_stream_holds_at_most_two_groups_of_shards(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data.shuffle.stream.HELD_BYTES", 0)  # so that two groups are the bound
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
@@ -102,7 +106,9 @@ def test_stream_holds_at_most_two_groups_of_shards(make_store, monkeypatch) -> N
         assert stream.memory_bytes == 6 * 128 * 2 * 4 * 4 + 5 * 64 * 2 * 4 * 4
 
 
-def test_stream_with_little_memory_uses_one_thread_and_gives_the_same_batches(make_store, monkeypatch) -> None:
+def test_stream_with_little_memory_uses_one_thread_and_gives_the_same_batches(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
         at_large, batches = stream.memory_bytes, [next(stream).clone() for _ in range(20)]
@@ -114,7 +120,7 @@ def test_stream_with_little_memory_uses_one_thread_and_gives_the_same_batches(ma
         assert sum(thread.name.startswith("read") for thread in threading.enumerate()) == 1
 
 
-def test_closing_a_stream_ends_its_threads(make_store) -> None:
+def test_closing_a_stream_ends_its_threads(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     before = threading.active_count()
     stream = ShuffledStream(store, batch_size=64)
@@ -125,7 +131,7 @@ def test_closing_a_stream_ends_its_threads(make_store) -> None:
         next(stream)
 
 
-def test_deleted_shard_raises_in_the_thread_that_reads_the_stream(make_store) -> None:
+def test_deleted_shard_raises_in_the_thread_that_reads_the_stream(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     for path in (store.path / "blocks.0.hook_mlp_out").glob("c.*"):
         path.unlink()
@@ -141,12 +147,12 @@ def take(batches: list[torch.Tensor], stream: ShuffledStream, n: int) -> list[to
     return batches
 
 
-def expected_batches(store, n: int) -> list[torch.Tensor]:
+def expected_batches(store: Store, n: int) -> list[torch.Tensor]:
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
         return take([], stream, n)
 
 
-def test_stream_continues_with_the_failed_batch_after_a_transient_failure(make_store) -> None:
+def test_stream_continues_with_the_failed_batch_after_a_transient_failure(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     batches = expected_batches(store, 60)
     away = store.path.with_name("away")
@@ -165,7 +171,7 @@ def test_stream_continues_with_the_failed_batch_after_a_transient_failure(make_s
     assert all(torch.equal(one, other) for one, other in zip(given, batches, strict=True))
 
 
-def test_stream_raises_a_lasting_failure_at_every_batch(make_store) -> None:
+def test_stream_raises_a_lasting_failure_at_every_batch(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     batches = expected_batches(store, 60)
     damaged = store.path / "blocks.0.hook_mlp_out" / f"c.{store.shards('train')[5]}.0"
@@ -181,7 +187,7 @@ def test_stream_raises_a_lasting_failure_at_every_batch(make_store) -> None:
 
 
 @pytest.mark.parametrize("change", ["flipped", "zeroed", "swapped", "foreign", "truncated", "emptied", "a folder"])
-def test_damaged_shard_is_named_and_never_part_of_a_batch(make_store, change: str) -> None:
+def test_damaged_shard_is_named_and_never_part_of_a_batch(make_store: MakeStore, change: str) -> None:
     store, _ = labelled(make_store)
     other, _ = labelled(make_store, name="other.zarr", seed=1)
     folder = store.path / "blocks.1.hook_mlp_out"
@@ -207,7 +213,7 @@ def test_damaged_shard_is_named_and_never_part_of_a_batch(make_store, change: st
         take([], stream, 30)
 
 
-def test_shard_truncated_under_a_running_stream_raises_instead_of_killing_the_process(make_store) -> None:
+def test_shard_truncated_under_a_running_stream_raises_instead_of_killing_the_process(make_store: MakeStore) -> None:
     store, _ = labelled(make_store)
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
         next(stream)
@@ -219,7 +225,7 @@ def test_shard_truncated_under_a_running_stream_raises_instead_of_killing_the_pr
             take([], stream, 10)
 
 
-def test_stream_reads_more_shards_than_the_limit_of_open_files(make_store) -> None:
+def test_stream_reads_more_shards_than_the_limit_of_open_files(make_store: MakeStore) -> None:
     store, _, _ = make_store(widths={f"blocks.{i}.hook_mlp_out": 4 for i in range(8)}, dtype="int8")
     code = (
         "import resource, sys; from data import ShuffledStream, open_store; "
@@ -232,7 +238,7 @@ def test_stream_reads_more_shards_than_the_limit_of_open_files(make_store) -> No
     assert int(done.stdout) > 48, done.stderr
 
 
-def test_stream_refuses_unequal_widths_and_stores_smaller_than_a_batch(make_store) -> None:
+def test_stream_refuses_unequal_widths_and_stores_smaller_than_a_batch(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     with pytest.raises(InputError, match="different widths"):
         ShuffledStream(store)

@@ -17,6 +17,7 @@ from data.store.group_metadata import read_group_metadata
 from data.store.schema import stats_name
 from data.store.sealed import DIGEST, sealed
 from data.store.verify import verify
+from tests.helpers.fixture_types import MakeStore
 
 UNSAFE_NAMES = [
     "",
@@ -44,7 +45,9 @@ def rewrite(store: Path, change: dict[str, Any], *, schema: dict[str, Any] | Non
 
 
 @pytest.mark.parametrize("windows", [None, 2])
-def test_changed_byte_of_group_metadata_is_refused_with_the_store_name(make_store, windows) -> None:
+def test_changed_byte_of_group_metadata_is_refused_with_the_store_name(
+    make_store: MakeStore, windows: int | None
+) -> None:
     store, _, _ = make_store(windows=windows)
     path = store.path / "zarr.json"
     whole = path.read_bytes()
@@ -55,7 +58,9 @@ def test_changed_byte_of_group_metadata_is_refused_with_the_store_name(make_stor
 
 
 @pytest.mark.parametrize("windows", [None, 2])
-def test_changed_byte_of_array_metadata_is_refused_with_the_file_name(make_store, windows) -> None:
+def test_changed_byte_of_array_metadata_is_refused_with_the_file_name(
+    make_store: MakeStore, windows: int | None
+) -> None:
     store, _, _ = make_store(dtype="int8", windows=windows)
     root = read_group_metadata(store.path)
     for number, name in enumerate(store.schema.arrays):
@@ -70,7 +75,7 @@ def test_changed_byte_of_array_metadata_is_refused_with_the_file_name(make_store
 
 
 @pytest.mark.parametrize("name", UNSAFE_NAMES)
-def test_hook_names_that_leave_the_folder_or_clash_with_arrays_are_refused(make_store, name: str) -> None:
+def test_hook_names_that_leave_the_folder_or_clash_with_arrays_are_refused(make_store: MakeStore, name: str) -> None:
     store, _, _ = make_store()
     rewrite(store.path, {}, schema={"widths": [[name, 8], ["blocks.1.hook_mlp_out", 12]]})
     with pytest.raises(StoreError, match="schema has"):
@@ -79,7 +84,9 @@ def test_hook_names_that_leave_the_folder_or_clash_with_arrays_are_refused(make_
 
 @pytest.mark.parametrize("layout", [{"n_contexts": 10**12}, {"rows_per_shard": 1}, {"shards_per_window": 10**15}])
 @pytest.mark.parametrize("windows", [None, 2])
-def test_schema_that_does_not_fit_the_files_is_refused_without_allocating(make_store, layout, windows) -> None:
+def test_schema_that_does_not_fit_the_files_is_refused_without_allocating(
+    make_store: MakeStore, layout: dict[str, int], windows: int | None
+) -> None:
     store, _, _ = make_store(windows=windows)
     rewrite(store.path, {}, schema={"layout": {**store.schema.to_json()["layout"], **layout}})
     with pytest.raises(StoreError, match=r"zarr\.json|commit"):
@@ -87,7 +94,7 @@ def test_schema_that_does_not_fit_the_files_is_refused_without_allocating(make_s
 
 
 @pytest.mark.parametrize("text", ["", "[" * 10**6, "1" * 10**5, "null", '{"attributes": 1}', '"\\ud800"', "\xff"])
-def test_malformed_metadata_json_is_refused(make_store, text: str) -> None:
+def test_malformed_metadata_json_is_refused(make_store: MakeStore, text: str) -> None:
     store, _, _ = make_store()
     for file in ("zarr.json", "tokens/zarr.json"):
         whole = (store.path / file).read_bytes()
@@ -97,14 +104,14 @@ def test_malformed_metadata_json_is_refused(make_store, text: str) -> None:
         (store.path / file).write_bytes(whole)
 
 
-def test_version_1_store_is_refused_with_advice_to_harvest_again(make_store) -> None:
+def test_version_1_store_is_refused_with_advice_to_harvest_again(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     rewrite(store.path, {"version": 1})
     with pytest.raises(StoreError, match=r"version 1 of the store's format.*harvest it again"):
         open_store(store.path)
 
 
-def test_xarray_opens_the_whole_tree_and_every_axis_has_a_name(make_store) -> None:
+def test_xarray_opens_the_whole_tree_and_every_axis_has_a_name(make_store: MakeStore) -> None:
     store, _, tokens = make_store(dtype="int8")
     tree = xarray.open_datatree(store.path, engine="zarr", consolidated=False)
     assert tree["blocks.1.hook_mlp_out"].dims == ("row", "channel_12")
@@ -114,7 +121,7 @@ def test_xarray_opens_the_whole_tree_and_every_axis_has_a_name(make_store) -> No
         assert len(spec.dimensions) == len(spec.shape), name
 
 
-def test_verify_names_each_damaged_file(make_store) -> None:
+def test_verify_names_each_damaged_file(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     damaged = ["zarr.json", "position/zarr.json", "stats/zarr.json", "stats/blocks.0.hook_mlp_out/norms/c.0.0.0"]
     for file in (*damaged[:2], damaged[3]):
@@ -127,7 +134,7 @@ def test_verify_names_each_damaged_file(make_store) -> None:
     assert sorted(problems) == sorted(damaged)
 
 
-def test_verify_names_every_shard_whose_statistics_were_changed(make_store) -> None:
+def test_verify_names_every_shard_whose_statistics_were_changed(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     hook = store.hooks[0]
     array = store.array(stats_name(hook, "norms"))

@@ -7,7 +7,9 @@ import json
 import threading
 import uuid
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -21,6 +23,7 @@ from data.store.writing.create import create
 from data.store.writing.lifecycle import staging_path
 from data.store.writing.window_writer import WindowWriter
 from data.system.location import Location, exists, locate
+from tests.helpers.fixture_types import Command, MakeStore
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def local_files() -> list[Path]:
     ("dtype", "compression"), [("float16", "none"), ("bfloat16", "zstd"), ("int8", "none"), ("int8", "blosc")]
 )
 def test_object_store_has_the_files_of_a_local_store_and_no_local_leftovers(
-    make_store, bucket, dtype, compression
+    make_store: MakeStore, bucket: Location, dtype: str, compression: str
 ) -> None:
     local, _, _ = make_store(dtype=dtype, compression=compression)
     store, _, _ = make_store(dtype=dtype, compression=compression, root=bucket)
@@ -58,7 +61,7 @@ def test_object_store_has_the_files_of_a_local_store_and_no_local_leftovers(
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_object_store_streams_the_batches_of_a_local_store(make_store, bucket, dtype: str) -> None:
+def test_object_store_streams_the_batches_of_a_local_store(make_store: MakeStore, bucket: Location, dtype: str) -> None:
     local, _, _ = make_store(dtype=dtype)
     store, _, _ = make_store(dtype=dtype, root=bucket)
     for hook in store.hooks:
@@ -70,7 +73,7 @@ def test_object_store_streams_the_batches_of_a_local_store(make_store, bucket, d
                 assert torch.equal(next(one), next(other))
 
 
-def test_object_store_stream_holds_at_most_two_groups_of_shards(make_store, bucket) -> None:
+def test_object_store_stream_holds_at_most_two_groups_of_shards(make_store: MakeStore, bucket: Location) -> None:
     store, values, _ = make_store(root=bucket)
     assert not store.mapped
     with ShuffledStream(store, store.hooks[:1], batch_size=64, pool=3) as stream:
@@ -85,7 +88,9 @@ def test_object_store_stream_holds_at_most_two_groups_of_shards(make_store, buck
     assert np.array_equal(rows.numpy(), expected.astype(np.float16))
 
 
-def test_object_store_reads_as_whole_shards_after_every_put_and_removal(make_store, bucket, monkeypatch) -> None:
+def test_object_store_reads_as_whole_shards_after_every_put_and_removal(
+    make_store: MakeStore, bucket: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = bucket / "made.zarr"
     looking = threading.Lock()  # several are put at a time
     shards_seen = []
@@ -102,8 +107,8 @@ def test_object_store_reads_as_whole_shards_after_every_put_and_removal(make_sto
         )
         shards_seen.append(len(shards))
 
-    def watched(method):
-        def wrapper(self, *arguments, **more):
+    def watched(method: Callable[..., None]) -> Callable[..., None]:
+        def wrapper(self: MemoryFileSystem, *arguments: Any, **more: Any) -> None:
             method(self, *arguments, **more)
             with looking:
                 look()
@@ -118,7 +123,7 @@ def test_object_store_reads_as_whole_shards_after_every_put_and_removal(make_sto
 
 
 @pytest.mark.parametrize("name", ["blocks.1.hook_mlp_out/c.3.0", "context/c.0", "tokens/c.0.0"])
-def test_verify_names_an_object_with_one_flipped_bit(make_store, bucket, name: str) -> None:
+def test_verify_names_an_object_with_one_flipped_bit(make_store: MakeStore, bucket: Location, name: str) -> None:
     store, _, _ = make_store(root=bucket)
     path = store.path / name
     data = bytearray(path.read_bytes())
@@ -128,7 +133,7 @@ def test_verify_names_an_object_with_one_flipped_bit(make_store, bucket, name: s
     assert {problem.file for problem in verify(store.path) if problem} == {name, "position/c.2"}
 
 
-def test_staged_rows_of_another_store_at_the_same_address_are_ignored(make_store, bucket) -> None:
+def test_staged_rows_of_another_store_at_the_same_address_are_ignored(make_store: MakeStore, bucket: Location) -> None:
     store, _, tokens = make_store(root=bucket, windows=0)
     schema = store.schema
     staging = staging_path(store.path)
@@ -146,7 +151,7 @@ def test_stores_of_one_name_in_two_buckets_have_separate_staging_folders() -> No
     assert one.match("gpt2-*.zarr.partial")
 
 
-def test_open_store_refuses_an_address_without_a_store(bucket) -> None:
+def test_open_store_refuses_an_address_without_a_store(bucket: Location) -> None:
     with pytest.raises(StoreError, match="there is no store at memory://"):
         open_store(f"{bucket}/none.zarr")
     (bucket / "other.zarr" / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group"}))
@@ -157,7 +162,7 @@ def test_open_store_refuses_an_address_without_a_store(bucket) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="the driver is installed")
-def test_missing_object_store_driver_is_named_with_option_and_remedy(command) -> None:
+def test_missing_object_store_driver_is_named_with_option_and_remedy(command: Command) -> None:
     with pytest.raises(InputError, match=r"gs:// is not installed \(pip install gcsfs\)"):
         open_store("gs://bucket/gpt2.zarr")
     for name, option, more in (("harvest", "--out", ["--model", "demo"]), ("analyze", "--store", ["store"])):

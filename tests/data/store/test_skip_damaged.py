@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from data import Store, open_store
+from data.command.progress import Bar
 from data.errors import DamagedError
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 
 TRAIN = [
     "--variant",
@@ -35,7 +38,7 @@ def weights(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("final/sae.safetensors")}
 
 
-def test_store_without_shards_lists_and_counts_the_remaining_ones(make_store) -> None:
+def test_store_without_shards_lists_and_counts_the_remaining_ones(make_store: MakeStore) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     rest = store.without([1, 7])
     assert rest.shards("heldout") == [0, 2]
@@ -44,7 +47,9 @@ def test_store_without_shards_lists_and_counts_the_remaining_ones(make_store) ->
     assert rest.statistics("blocks.0.hook_mlp_out").count() == rest.n_rows("train")
 
 
-def test_train_stops_at_a_damaged_shard_unless_skip_damaged_is_given(make_store, command, tmp_path: Path) -> None:
+def test_train_stops_at_a_damaged_shard_unless_skip_damaged_is_given(
+    make_store: MakeStore, command: Command, tmp_path: Path
+) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     damaged = [damage(store, 1, 7), damage(store, 0, 1)]
     arguments = ["--store", store.path, "--activations", "2560", *TRAIN]
@@ -59,7 +64,9 @@ def test_train_stops_at_a_damaged_shard_unless_skip_damaged_is_given(make_store,
     assert recorded["settings"]["left_out"] == [1, 7]
 
 
-def test_resumed_experiment_leaves_out_the_same_damaged_shards(make_store, command, tmp_path, monkeypatch) -> None:
+def test_resumed_experiment_leaves_out_the_same_damaged_shards(
+    make_store: MakeStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     damaged = damage(store, 1, 7)
     arguments = ["--store", store.path, "--activations", "2560", *TRAIN, "--skip-damaged"]
@@ -70,7 +77,7 @@ def test_resumed_experiment_leaves_out_the_same_damaged_shards(make_store, comma
 
     original = Trainer.run_pending
 
-    def stop_half_way(self, bar, stop) -> None:
+    def stop_half_way(self: Trainer, bar: Bar, stop: threading.Event) -> None:
         steps.append(self.step)
         if self.step == 20:
             stop.set()
@@ -86,7 +93,9 @@ def test_resumed_experiment_leaves_out_the_same_damaged_shards(make_store, comma
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole") != {}
 
 
-def test_measures_stop_at_a_damaged_shard_unless_skip_damaged_is_given(make_store, command, train_small) -> None:
+def test_measures_stop_at_a_damaged_shard_unless_skip_damaged_is_given(
+    make_store: MakeStore, command: Command, train_small: TrainSmall
+) -> None:
     store, _, _ = make_store(widths=WIDTHS)
     out = train_small(store, "--variant", "baseline")
     damaged = damage(store, 0, 1)
@@ -99,7 +108,7 @@ def test_measures_stop_at_a_damaged_shard_unless_skip_damaged_is_given(make_stor
     assert json.loads(done.stdout)["rows"] == store.n_rows("heldout") - store.shard_rows(1)
 
 
-def test_exchanged_context_or_position_file_of_a_shard_is_refused(make_store) -> None:
+def test_exchanged_context_or_position_file_of_a_shard_is_refused(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     for name in ("context", "position"):
         path = store.path / name / "c.3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from data.store.arrays import group_json
 from data.store.encodings import ENCODINGS, EncodedRows
 from data.store.sealed import DIGEST, sealed
 from data.store.verify import verify
+from tests.helpers.fixture_types import MakeStore
 
 FORMATS = [
     ("float32", "none"), ("float16", "none"), ("bfloat16", "none"), ("int8", "none"),
@@ -36,7 +38,7 @@ def read_tensorstore(store: Store, name: str) -> np.ndarray:
     return np.asarray(tensorstore.open(spec, read=True).result().read().result())
 
 
-def decoded(store: Store, hook: str, read) -> np.ndarray:
+def decoded(store: Store, hook: str, read: Callable[[Store, str], np.ndarray]) -> np.ndarray:
     """Rows [n_rows, d] as FORMAT.md says another reader gets them."""
     stored = read(store, hook)
     if store.dtype == "int8":
@@ -74,7 +76,7 @@ def mapped_file(address: int) -> str | None:
 
 @pytest.mark.parametrize(("dtype", "compression"), FORMATS)
 def test_zarr_tensorstore_and_our_reader_give_each_row_once_within_rounding(
-    make_store, dtype: str, compression: str
+    make_store: MakeStore, dtype: str, compression: str
 ) -> None:
     store, values, _ = make_store(dtype=dtype, compression=compression, skip=1)
     assert store.n_rows("heldout") == 10 * 31
@@ -88,7 +90,7 @@ def test_zarr_tensorstore_and_our_reader_give_each_row_once_within_rounding(
             assert np.array_equal(store.tensor(hook, shard).float().numpy(), rows)
 
 
-def test_the_group_opens_in_zarr_with_every_array(make_store) -> None:
+def test_the_group_opens_in_zarr_with_every_array(make_store: MakeStore) -> None:
     store, _, tokens = make_store()
     group = zarr.open_group(store.path, mode="r")
     for name, array in group.members(max_depth=None):
@@ -98,7 +100,7 @@ def test_the_group_opens_in_zarr_with_every_array(make_store) -> None:
     assert group.attrs["provenance"]["model"]["name"] == "made-up"
 
 
-def test_origin_gives_each_rows_context_and_position_once(make_store) -> None:
+def test_origin_gives_each_rows_context_and_position_once(make_store: MakeStore) -> None:
     store, _, _ = make_store(skip=2)
     seen = set()
     for split, contexts in (("heldout", range(10)), ("train", range(10, 60))):
@@ -109,7 +111,7 @@ def test_origin_gives_each_rows_context_and_position_once(make_store) -> None:
     assert seen == {(c, p) for c in range(60) for p in range(2, 32)}
 
 
-def test_rows_and_tensors_are_memory_mapped(make_store) -> None:
+def test_rows_and_tensors_are_memory_mapped(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     file = str(store.path / "blocks.0.hook_mlp_out" / "c.3.0")
     rows, tensor = store.rows("blocks.0.hook_mlp_out", 3), store.tensor("blocks.0.hook_mlp_out", 3)
@@ -119,7 +121,7 @@ def test_rows_and_tensors_are_memory_mapped(make_store) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
-def test_statistics_equal_those_of_the_stored_values_in_float64(make_store, dtype: str) -> None:
+def test_statistics_equal_those_of_the_stored_values_in_float64(make_store: MakeStore, dtype: str) -> None:
     store, _, _ = make_store(dtype=dtype)
     for hook in store.hooks:
         for split in ("train", "heldout"):
@@ -136,14 +138,14 @@ def test_statistics_equal_those_of_the_stored_values_in_float64(make_store, dtyp
                 assert found.largest(subset) == pytest.approx(np.abs(part).max())
 
 
-def test_tokens_and_documents_are_read_by_context(make_store) -> None:
+def test_tokens_and_documents_are_read_by_context(make_store: MakeStore) -> None:
     store, _, tokens = make_store()
     pick = np.array([59, 0, 17])
     assert np.array_equal(store.tokens(pick), tokens[pick])
     assert np.array_equal(store.documents(pick)[:, 0], pick // 2)
 
 
-def test_unfinished_store_shows_only_whole_windows(make_store) -> None:
+def test_unfinished_store_shows_only_whole_windows(make_store: MakeStore) -> None:
     store, _, _ = make_store(windows=2)
     assert not store.complete
     assert store.shards("train") + store.shards("heldout") != []
@@ -155,7 +157,7 @@ def test_unfinished_store_shows_only_whole_windows(make_store) -> None:
         store.rows("blocks.0.hook_mlp_out", 9)
 
 
-def test_stores_of_equal_inputs_are_equal_byte_for_byte(make_store) -> None:
+def test_stores_of_equal_inputs_are_equal_byte_for_byte(make_store: MakeStore) -> None:
     one, _, _ = make_store(name="one.zarr")
     two, _, _ = make_store(name="two.zarr")
     files = {p.relative_to(one.path): p.read_bytes() for p in one.path.rglob("*") if p.is_file()}
@@ -165,7 +167,7 @@ def test_stores_of_equal_inputs_are_equal_byte_for_byte(make_store) -> None:
     assert other.fingerprint != one.fingerprint
 
 
-def test_a_finished_commit_table_is_one_file(make_store) -> None:
+def test_a_finished_commit_table_is_one_file(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     assert sorted(p.name for p in (store.path / "commit").iterdir()) == ["c.0.0", "zarr.json"]
     assert not store.path.with_name(store.path.name + ".partial").exists()
@@ -173,7 +175,7 @@ def test_a_finished_commit_table_is_one_file(make_store) -> None:
 
 @pytest.mark.parametrize("name", ["blocks.1.hook_mlp_out/c.3.0", "context/c.0", "position/c.2", "tokens/c.0.0",
                                   "commit/c.0.0", "stats/blocks.0.hook_mlp_out/moments/c.0.0.0.0"])  # fmt: skip
-def test_verify_names_a_file_with_one_flipped_bit(make_store, name: str) -> None:
+def test_verify_names_a_file_with_one_flipped_bit(make_store: MakeStore, name: str) -> None:
     store, _, _ = make_store()
     path = store.path / name
     data = bytearray(path.read_bytes())
@@ -183,7 +185,7 @@ def test_verify_names_a_file_with_one_flipped_bit(make_store, name: str) -> None
     assert name in f"{problem.file} {problem.what}"
 
 
-def test_verify_names_swapped_missing_and_short_shards(make_store) -> None:
+def test_verify_names_swapped_missing_and_short_shards(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     folder = store.path / "blocks.0.hook_mlp_out"
     (folder / "c.5.0").write_bytes((folder / "c.6.0").read_bytes())
@@ -193,7 +195,7 @@ def test_verify_names_swapped_missing_and_short_shards(make_store) -> None:
     assert problems == {"c.5.0", "c.7.0", "c.8.0"}
 
 
-def test_changed_provenance_breaks_the_fingerprint(make_store) -> None:
+def test_changed_provenance_breaks_the_fingerprint(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     metadata = json.loads((store.path / "zarr.json").read_text())
     attributes = {name: value for name, value in metadata["attributes"].items() if name != DIGEST}
@@ -212,7 +214,7 @@ def test_open_store_refuses_a_folder_without_a_store(tmp_path: Path) -> None:
         open_store(tmp_path / "other.zarr")
 
 
-def test_unknown_hook_error_lists_the_hooks_of_the_store(make_store) -> None:
+def test_unknown_hook_error_lists_the_hooks_of_the_store(make_store: MakeStore) -> None:
     store, _, _ = make_store()
     with pytest.raises(StoreError, match=r"no hook 'blocks.7.hook_mlp_out'; it has blocks.0"):
         store.rows("blocks.7.hook_mlp_out", 0)
@@ -225,7 +227,7 @@ def test_importing_data_imports_neither_zarr_nor_language_model_libraries() -> N
     assert found.stdout.strip() == "[]"
 
 
-def test_positions_beyond_16_bits_are_kept(make_store) -> None:
+def test_positions_beyond_16_bits_are_kept(make_store: MakeStore) -> None:
     store, _, _ = make_store(n_contexts=2, n_heldout=1, context_size=40_000, skip=39_900)
     for split in ("heldout", "train"):
         _, position = store.origin(store.shards(split)[0])

@@ -14,6 +14,7 @@ from data.errors import WindowDamagedError
 from data.store.layout import RowRange
 from data.store.writing.lifecycle import committed_windows, staging_path
 from data.store.writing.window_writer import WindowWriter
+from tests.helpers.fixture_types import MakeStore
 
 HOOK = "blocks.0.hook_mlp_out"
 
@@ -47,7 +48,9 @@ def flip(path: Path, place: int) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_bit_flipped_before_sealing_discards_the_window_and_names_the_file(make_store, dtype, compression) -> None:
+def test_bit_flipped_before_sealing_discards_the_window_and_names_the_file(
+    make_store: MakeStore, dtype: str, compression: str
+) -> None:
     store, _, _ = make_store(windows=0, dtype=dtype, compression=compression)
     for name in store.schema.activation_arrays:
         staging = filled(store, 1)
@@ -63,7 +66,9 @@ def test_bit_flipped_before_sealing_discards_the_window_and_names_the_file(make_
 
 
 @pytest.mark.parametrize("change", ["truncated", "emptied", "deleted", "a folder", "a link"])
-def test_short_or_missing_staging_file_discards_the_window_on_resume(make_store, tmp_path, change: str) -> None:
+def test_short_or_missing_staging_file_discards_the_window_on_resume(
+    make_store: MakeStore, tmp_path: Path, change: str
+) -> None:
     store, _, _ = make_store(windows=0)
     path = filled(store, 1).folder / f"{HOOK}.5"
     kept = path.read_bytes()
@@ -80,7 +85,7 @@ def test_short_or_missing_staging_file_discards_the_window_on_resume(make_store,
     assert again(store, 1).resume() == 0
 
 
-def test_changed_byte_of_progress_json_discards_the_window(make_store) -> None:
+def test_changed_byte_of_progress_json_discards_the_window(make_store: MakeStore) -> None:
     store, _, _ = make_store(windows=0)
     size = len((filled(store, 1).folder / "progress.json").read_bytes())
     for place in range(0, size, 97):
@@ -90,7 +95,7 @@ def test_changed_byte_of_progress_json_discards_the_window(make_store) -> None:
             again(store, 1).resume()
 
 
-def test_unrecorded_rows_are_written_again(make_store) -> None:
+def test_unrecorded_rows_are_written_again(make_store: MakeStore) -> None:
     store, _, _ = make_store(windows=0)
     for synced in (False, True):
         staging = filled(store, 1, synced=synced)
@@ -100,11 +105,13 @@ def test_unrecorded_rows_are_written_again(make_store) -> None:
 
 
 @pytest.mark.parametrize("moved", [1, 3, 8])
-def test_sealing_continues_after_a_kill_between_file_moves(make_store, moved: int, monkeypatch) -> None:
+def test_sealing_continues_after_a_kill_between_file_moves(
+    make_store: MakeStore, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, _, _ = make_store(windows=0, dtype="int8")
     staging, replace, calls = filled(store, 1), os.replace, []
 
-    def killed(source, target) -> None:
+    def killed(source: Path, target: Path) -> None:
         calls.append(target)
         if len(calls) > moved:
             raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from data import ActivationSource, InputError, open_store, write_store
 from data.choices import DTYPES
 from data.store.verify import verify
 from data.summary import summarize
+from tests.helpers.fixture_types import Command, TrainSmall
 
 ROWS = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
 
 
-def source(rows: np.ndarray = ROWS, *, batch: int = 77, **options) -> ActivationSource:
+def source(rows: np.ndarray = ROWS, *, batch: int = 77, **options: Any) -> ActivationSource:
     """Rows without contexts or tokens, in batches that end inside windows."""
     parts = [{"layer": rows[i : i + batch]} for i in range(0, len(rows), batch)]
     return ActivationSource(
@@ -89,7 +91,7 @@ def test_written_store_has_no_language_model_to_patch(tmp_path: Path) -> None:
         model_of_store(store, None)
 
 
-def test_written_store_trains_and_verifies(tmp_path: Path, train_small, command) -> None:
+def test_written_store_trains_and_verifies(tmp_path: Path, train_small: TrainSmall, command: Command) -> None:
     store = write_store(tmp_path / "made.zarr", source(model="resnet", dataset="photographs"))
     out = train_small(store, "--variant", "baseline", "--l1", "0.01")
     assert "0 damaged" in command("analyze", "verify", "--store", store.path, out).stdout

@@ -5,31 +5,35 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from data import open_store
+from data import Store, open_store
+from tests.helpers.fixture_types import Command
 
 SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu", "--dtype", "float32")
 
 
-def harvested(command, model: Path, dataset: Path, out: Path, *more: str):
+def harvested(command: Command, model: Path, dataset: Path, out: Path, *more: str) -> tuple[Store, dict[str, Any]]:
     done = command("harvest", "--model", model, "--dataset", dataset, "--out", out, *SIZES, "--json", *more)
     assert done.returncode == 0, done.stderr
     return open_store(out), json.loads(done.stdout)
 
 
-def all_rows(store, hook: str) -> np.ndarray:
+def all_rows(store: Store, hook: str) -> np.ndarray:
     return np.concatenate([store.rows(hook, shard) for split in ("train", "heldout") for shard in store.shards(split)])
 
 
-def distance(store, other, hook: str) -> float:
+def distance(store: Store, other: Store, hook: str) -> float:
     a, b = all_rows(store, hook).astype(np.float64), all_rows(other, hook).astype(np.float64)
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-def test_bfloat16_harvest_has_the_error_recorded_in_the_store(command, random_gpt2, token_file, tmp_path) -> None:
+def test_bfloat16_harvest_has_the_error_recorded_in_the_store(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+) -> None:
     exact, _ = harvested(command, random_gpt2, token_file, tmp_path / "a.zarr")
     rounded, facts = harvested(command, random_gpt2, token_file, tmp_path / "b.zarr", "--precision", "bfloat16")
     assert exact.provenance["model"]["precision"] == "float32"
@@ -41,7 +45,9 @@ def test_bfloat16_harvest_has_the_error_recorded_in_the_store(command, random_gp
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
-def test_compiled_model_gives_the_same_values_to_rounding(command, random_gpt2, token_file, tmp_path) -> None:
+def test_compiled_model_gives_the_same_values_to_rounding(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+) -> None:
     plain, _ = harvested(command, random_gpt2, token_file, tmp_path / "a.zarr")
     compiled, facts = harvested(command, random_gpt2, token_file, tmp_path / "b.zarr", "--compile", "yes")
     assert not plain.provenance["model"]["compiled"]

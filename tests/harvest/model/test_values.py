@@ -26,7 +26,7 @@ from transformers import (
 
 from data import InputError
 from harvest.demo import MODEL as DEMO
-from harvest.model.base import STANDARD_HOOKS
+from harvest.model.base import STANDARD_HOOKS, LanguageModel
 from harvest.model.bridge import BridgeModel
 from harvest.model.fast import FastModel
 from harvest.model.find import find_model
@@ -35,7 +35,7 @@ from harvest.model.load import load
 CPU = torch.device("cpu")
 
 
-def captured(model, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+def captured(model: LanguageModel, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return each hook's activation; every hook must come once."""
     calls: list[tuple[str, torch.Tensor]] = []
     model.capture(tokens, lambda name, value: calls.append((name, value.clone())))

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def edited(random_gpt2: Path, tmp_path: Path) -> Callable[..., Path]:
     return edit
 
 
-def load(path: Path):
+def load(path: Path) -> Any:
     return load_transformers(find_model(str(path), None), attention="sdpa")
 
 
@@ -48,12 +49,16 @@ def load(path: Path):
     ],
     ids=["compiled", "parallel", "missing", "surplus", "another shape"],
 )
-def test_weights_that_do_not_fit_are_refused_with_some_names(edited, change, message: str) -> None:
+def test_weights_that_do_not_fit_are_refused_with_some_names(
+    edited: Callable[..., Path], change: Callable[[Weights], Weights], message: str
+) -> None:
     with pytest.raises(InputError, match=rf"^--model edited: its weights do not fit .*{message}"):
         load(edited(change))
 
 
-def test_weights_without_the_base_prefix_and_with_old_buffers_are_loaded(edited, random_gpt2: Path) -> None:
+def test_weights_without_the_base_prefix_and_with_old_buffers_are_loaded(
+    edited: Callable[..., Path], random_gpt2: Path
+) -> None:
     """As the hub's gpt2 has them."""
     buffers = {"h.0.attn.bias": torch.ones(1, 1, 64, 64), "h.0.attn.masked_bias": torch.zeros(1)}
     path = edited(lambda w: {k.removeprefix("transformer."): v for k, v in w.items()} | buffers)
@@ -61,7 +66,7 @@ def test_weights_without_the_base_prefix_and_with_old_buffers_are_loaded(edited,
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), expected.parameters(), strict=True))
 
 
-def test_rotary_buffers_of_old_checkpoints_are_ignored(edited, tmp_path: Path) -> None:
+def test_rotary_buffers_of_old_checkpoints_are_ignored(edited: Callable[..., Path], tmp_path: Path) -> None:
     sizes = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, vocab_size=50)).save_pretrained(tmp_path / "neox")
     old = "gpt_neox.layers.0.attention."
@@ -97,7 +102,9 @@ def test_sharded_weights_are_loaded_and_a_missing_shard_is_named(random_gpt2: Pa
         load(path)
 
 
-def test_the_fingerprint_covers_weights_unembedding_and_configuration(edited, random_gpt2: Path) -> None:
+def test_the_fingerprint_covers_weights_unembedding_and_configuration(
+    edited: Callable[..., Path], random_gpt2: Path
+) -> None:
     def fingerprint(path: Path) -> str:
         return model_fingerprint(find_model(str(path), None))
 

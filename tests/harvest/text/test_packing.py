@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,9 @@ from harvest.text.packing import choose_heldout, heldout_target, pack
 lengths_and_hashes = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 30)), min_size=1, max_size=60)
 
 
-def packed(lengths, wanted, payload, prefix=None, n_contexts=10**9):
+def packed(
+    lengths: Sequence[int], wanted: np.ndarray, payload: int, prefix: int | None = None, n_contexts: int = 10**9
+) -> Iterator[np.ndarray]:
     stream = np.arange(sum(lengths), dtype=np.int32)
     parts = list(pack(stream, np.array(lengths), wanted, payload=payload, prefix=prefix, n_contexts=n_contexts))
     width = payload + (prefix is not None)
@@ -20,7 +24,9 @@ def packed(lengths, wanted, payload, prefix=None, n_contexts=10**9):
 
 
 @given(documents=lengths_and_hashes, payload=st.integers(1, 40), block=st.integers(1, 200))
-def test_documents_are_packed_in_order_without_loss_except_the_tail(documents, payload, block) -> None:
+def test_documents_are_packed_in_order_without_loss_except_the_tail(
+    documents: list[tuple[int, int]], payload: int, block: int
+) -> None:
     lengths, hashes = zip(*documents, strict=True)
     wanted = np.array([h % 2 == 0 for h in hashes])
     old, packing.BLOCK_TOKENS = packing.BLOCK_TOKENS, block
@@ -35,7 +41,7 @@ def test_documents_are_packed_in_order_without_loss_except_the_tail(documents, p
 
 
 @given(documents=lengths_and_hashes, target=st.integers(0, 2000))
-def test_whole_documents_are_held_out_and_never_more_than_half(documents, target) -> None:
+def test_whole_documents_are_held_out_and_never_more_than_half(documents: list[tuple[int, int]], target: int) -> None:
     lengths, hashes = (np.array(x) for x in zip(*documents, strict=True))
     chosen = choose_heldout(lengths, hashes.astype(np.uint64), target, most=int(lengths.sum()) // 2)
     assert lengths[chosen].sum() <= lengths.sum() / 2

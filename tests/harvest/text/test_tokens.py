@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ def write_ids(tmp_path: Path, documents: list[list[int]]) -> Path:
     return path
 
 
-def stop_after(calls: int):
+def stop_after(calls: int) -> Callable[[int], None]:
     seen = []
 
     def progress(n_tokens: int) -> None:
@@ -34,12 +36,12 @@ def stop_after(calls: int):
     return progress
 
 
-def test_interrupted_tokenisation_continues_to_the_same_tokens(tmp_path: Path, monkeypatch) -> None:
+def test_interrupted_tokenisation_continues_to_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harvest.text.token_file.SYNC_SECONDS", 0.0)  # record after each batch
     rng = np.random.default_rng(0)
     path = write_ids(tmp_path, [rng.integers(0, 50, rng.integers(1, 30)).tolist() for _ in range(1500)])
 
-    def run(folder: Path, progress) -> tuple:
+    def run(folder: Path, progress: Callable[[int], None]) -> tuple[Any, ...]:
         folder.mkdir(exist_ok=True)
         source = open_source(DatasetChoice(str(path)))
         stream = tokenise(folder, source, Pretokenized("ids", 50), n_tokens=15_100, progress=progress)
@@ -57,13 +59,13 @@ def test_interrupted_tokenisation_continues_to_the_same_tokens(tmp_path: Path, m
 
 @pytest.mark.parametrize("file", ["tokens.bin", "documents.bin", "cursor.json"])
 def test_changed_token_files_of_a_stopped_harvest_are_tokenised_again(
-    tmp_path: Path, monkeypatch, capsys, file: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
     monkeypatch.setattr("harvest.text.token_file.SYNC_SECONDS", 0.0)  # record after each batch
     rng = np.random.default_rng(0)
     path = write_ids(tmp_path, [rng.integers(0, 50, rng.integers(1, 30)).tolist() for _ in range(1500)])
 
-    def run(progress) -> tuple:
+    def run(progress: Callable[[int], None]) -> tuple[Any, ...]:
         source = open_source(DatasetChoice(str(path)))
         stream = tokenise(tmp_path, source, Pretokenized("ids", 50), n_tokens=15_100, progress=progress)
         found = stream.tokens.tobytes(), stream.lengths.tolist(), stream.hashes.tolist()
@@ -111,7 +113,7 @@ def test_tokenisation_stops_at_the_wanted_number_of_tokens(tmp_path: Path) -> No
     assert len(stream.tokens) == 2 * PIECE_TOKENS
 
 
-def make_tokenizer(path: Path, **options) -> HubTokenizer:
+def make_tokenizer(path: Path, **options: Any) -> HubTokenizer:
     facts = ModelFacts(str(path), path.name, None, 1, 1, None, 10**6)
     return HubTokenizer(facts, **({"separator": "none", "special_tokens": "text"} | options))
 
@@ -158,7 +160,9 @@ def test_long_text_without_common_tokens_in_the_overlap_keeps_its_characters(mon
     monkeypatch.setattr(long_text, "OVERLAP", 10)
     text = "".join(chr(97 + i % 26) for i in range(1000))
 
-    def threes(texts):  # tokens of three characters, counted from where the text begins
+    def threes(
+        texts: Sequence[str],
+    ) -> list[long_text.Tokens]:  # tokens of three characters, counted from where the text begins
         spans = [np.array([(i, min(i + 3, len(t))) for i in range(0, len(t), 3)]) for t in texts]
         return [long_text.Tokens(s[:, 0] % 7, s) for s in spans]
 

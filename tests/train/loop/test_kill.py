@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
+from tests.helpers.fixture_types import Command, MakeStore
 from tests.helpers.zygote import Running, Zygote
 from train.cli import main
 from train.loop import resample
@@ -62,13 +63,13 @@ def newest_checkpoint(out: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def store(make_store_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(make_store_in: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
     return make_store_in(n_contexts=80, widths=widths, root=tmp_path_factory.mktemp("store"))[0].path
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(store: Path, command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+def uninterrupted(store: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     out, counts = tmp_path_factory.mktemp("runs") / "whole", Counter[str]()
     restart, noise_batch = resample.restart_features, NoiseSource.batch
 

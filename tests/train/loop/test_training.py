@@ -12,14 +12,16 @@ from types import ModuleType
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import data.shuffle.stream
 import train.loop.trainer
-from data import InputError
-from data.shuffle.stream import READ_AHEAD
+from data import InputError, Store
+from data.shuffle.stream import READ_AHEAD, Shard
+from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import NSAE, BaselineSAE, load_sae
 
 pytestmark = pytest.mark.long
@@ -32,7 +34,7 @@ SMALL = [
 
 
 @pytest.fixture
-def store(make_store):
+def store(make_store: MakeStore) -> Store:
     return make_store(n_contexts=80, widths=WIDTHS)[0]
 
 
@@ -41,11 +43,11 @@ def records(path: Path) -> list[dict]:
 
 
 @pytest.fixture
-def trained(store, train_small) -> Path:
+def trained(store: Store, train_small: TrainSmall) -> Path:
     return train_small(store, "--variant", "baseline,nsae", *SMALL)
 
 
-def test_training_writes_settings_provenance_and_measures_of_each_run(store, trained: Path) -> None:
+def test_training_writes_settings_provenance_and_measures_of_each_run(store: Store, trained: Path) -> None:
     for name in ("baseline", "nsae"):
         settings = json.loads((trained / name / "run.json").read_text())
         assert settings["run"]["variant"] == name
@@ -99,7 +101,7 @@ def test_last_snapshot_has_the_final_weights(trained: Path) -> None:
 
 
 def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
-    store, trained: Path, command, tmp_path: Path
+    store: Store, trained: Path, command: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "alone"
     command("train", "--store", store.path, "--variant", "nsae", "--layers", "1", *SMALL, "--out", out)
@@ -107,7 +109,9 @@ def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
     assert torch.allclose(alone.W_enc, beside.W_enc, rtol=1e-4, atol=1e-6)
 
 
-def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name(store, trained: Path, command) -> None:
+def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name(
+    store: Store, trained: Path, command: Command
+) -> None:
     same = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", trained]
     before = {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
     assert "nothing to do" in command("train", *same).stderr
@@ -123,14 +127,14 @@ def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name
     assert {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()} == before
 
 
-def test_resume_with_another_store_is_refused(trained: Path, make_store, command) -> None:
+def test_resume_with_another_store_is_refused(trained: Path, make_store: MakeStore, command: Command) -> None:
     other = make_store(n_contexts=80, widths=WIDTHS, seed=1, name="other.zarr")[0]
     refused = command("train", "--store", other.path, "--variant", "baseline,nsae", *SMALL, "--out", trained)
     assert refused.returncode == 2
     assert "store (there:" in refused.stderr
 
 
-def test_diverged_run_is_dropped_and_the_others_continue(store, command, tmp_path: Path) -> None:
+def test_diverged_run_is_dropped_and_the_others_continue(store: Store, command: Command, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     arguments = ["--store", store.path, "--variant", "baseline", "--lr", "1e-3,1e30", *SMALL, "--out", out]
     done = command("train", *arguments, "--checkpoint-minutes", "0")
@@ -150,7 +154,7 @@ def test_diverged_run_is_dropped_and_the_others_continue(store, command, tmp_pat
     assert torch.allclose(good.W_enc, load_sae(lone / "baseline", layer=0).W_enc, rtol=1e-4, atol=1e-6)
 
 
-def test_config_file_trains_and_command_line_overrides_it(store, command, tmp_path: Path) -> None:
+def test_config_file_trains_and_command_line_overrides_it(store: Store, command: Command, tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(
         f'store = "{store.path}"\nvariant = ["baseline", "nsae"]\nl1 = [1e-3, 2e-3]\nbatch-size = 64\n'
@@ -189,7 +193,7 @@ def test_config_file_trains_and_command_line_overrides_it(store, command, tmp_pa
     ],
 )
 def test_training_options_work_or_are_refused_with_one_sentence(
-    store, command, tmp_path: Path, options, message
+    store: Store, command: Command, tmp_path: Path, options: list[str], message: str | None
 ) -> None:
     short = ["--activations", "1k", "--validate-every", "512"]
     done = command("train", "--store", store.path, *SMALL, *short, *options, "--out", tmp_path / "runs")
@@ -203,7 +207,9 @@ def test_training_options_work_or_are_refused_with_one_sentence(
         assert not (tmp_path / "runs").exists()
 
 
-def test_training_on_a_missing_or_unfinished_store_is_refused(make_store, command, tmp_path: Path) -> None:
+def test_training_on_a_missing_or_unfinished_store_is_refused(
+    make_store: MakeStore, command: Command, tmp_path: Path
+) -> None:
     missing = command("train", "--store", tmp_path / "none.zarr", "--variant", "nsae")
     assert missing.returncode == 2
     assert "there is no store at" in missing.stderr
@@ -222,7 +228,9 @@ def test_importing_train_imports_no_language_model_library() -> None:
     assert not {"transformer_lens", "transformers", "datasets", "tokenizers", "zarr"} & set(json.loads(loaded))
 
 
-def test_training_from_an_object_store_gives_the_same_weights(store, trained: Path, command, tmp_path: Path) -> None:
+def test_training_from_an_object_store_gives_the_same_weights(
+    store: Store, trained: Path, command: Command, tmp_path: Path
+) -> None:
     address = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(str(store.path), address, recursive=True)
     out = tmp_path / "remote"
@@ -232,11 +240,13 @@ def test_training_from_an_object_store_gives_the_same_weights(store, trained: Pa
     assert torch.equal(load_sae(out / "nsae", layer=0).W_enc, load_sae(trained / "nsae", layer=0).W_enc)
 
 
-def test_four_runs_read_the_store_once(store, command, tmp_path: Path, monkeypatch) -> None:
+def test_four_runs_read_the_store_once(
+    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = []
     gather = data.shuffle.stream.gather
 
-    def counting(shard, rows, out):
+    def counting(shard: Shard, rows: np.ndarray, out: np.ndarray) -> None:
         read.append(out.nbytes)
         gather(shard, rows, out)
 
@@ -253,7 +263,9 @@ def test_four_runs_read_the_store_once(store, command, tmp_path: Path, monkeypat
     assert amounts[0] == pytest.approx(62 * 64 * 2 * 16 * 2, abs=ahead)
 
 
-def test_resumed_experiment_continues_its_wandb_run(store, command, tmp_path: Path, monkeypatch) -> None:
+def test_resumed_experiment_continues_its_wandb_run(
+    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[dict[str, Any]] = []
 
     class Dashboard:
@@ -283,7 +295,9 @@ def test_resumed_experiment_continues_its_wandb_run(store, command, tmp_path: Pa
 
 
 @pytest.mark.parametrize("log", ["tensorboard", "wandb"])
-def test_training_logs_measures_to_dashboards(store, command, tmp_path: Path, monkeypatch, log: str) -> None:
+def test_training_logs_measures_to_dashboards(
+    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
+) -> None:
     pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
     monkeypatch.setenv("WANDB_MODE", "offline")
     done = command(
@@ -294,7 +308,9 @@ def test_training_logs_measures_to_dashboards(store, command, tmp_path: Path, mo
     assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 1000]
 
 
-def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(store, command, tmp_path: Path) -> None:
+def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(
+    store: Store, command: Command, tmp_path: Path
+) -> None:
     given = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", tmp_path / "runs"]
     found = json.loads(command("train", *given, "--json").stdout)
     assert set(found) == {"baseline", "nsae"}
@@ -307,7 +323,7 @@ def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(store
 
 @pytest.mark.parametrize("interval", ["2048", "1024"])
 def test_no_feature_is_restarted_after_the_last_step(
-    store, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
+    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
 ) -> None:
     steps: list[int] = []
     whole = train.loop.trainer.restart_dead_features
@@ -325,7 +341,7 @@ def test_no_feature_is_restarted_after_the_last_step(
     assert steps == list(range(int(interval) // 64, 64, int(interval) // 64))
 
 
-def test_leftover_partial_experiment_json_is_ignored(store, train_small, tmp_path: Path) -> None:
+def test_leftover_partial_experiment_json_is_ignored(store: Store, train_small: TrainSmall, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     out.mkdir()
     (out / "experiment.json.partial").write_text("{")

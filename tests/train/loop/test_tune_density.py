@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,13 +15,16 @@ from train.loop.memory_plan import MemoryPlan
 from train.loop.tune_density import step_seconds
 from train.step.encode import Encoder
 from train.step.gpu.cuda_graph import make_step
+from train.step.gradients import Forward
 
 CPU = torch.device("cpu")
 SHARES = (0.01, 0.02, 0.04)
 
 
 @given(st.lists(st.tuples(st.floats(1, 9), st.floats(1, 9)), min_size=3, max_size=3))
-def test_break_even_density_is_the_last_one_below_which_sparse_steps_were_always_faster(times) -> None:
+def test_break_even_density_is_the_last_one_below_which_sparse_steps_were_always_faster(
+    times: list[tuple[float, float]],
+) -> None:
     of = dict(zip(SHARES, times, strict=True))
     found = tune_density.break_even_density(lambda share, below: of[share][0 if below else 1], SHARES)
     assert all(of[share][0] < of[share][1] for share in SHARES if share <= found)
@@ -33,8 +39,8 @@ def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.M
     )  # fmt: skip
     seen = []
 
-    def watched(encoder: Encoder, **options):
-        def step(*arguments):
+    def watched(encoder: Encoder, **options: Any) -> Callable[..., Forward]:
+        def step(*arguments: Any) -> Forward:
             found = make_step(encoder, **options)(*arguments)
             seen.append((found.fires.double() / 256, encoder.workspace.max_sparse_density))
             return found
@@ -53,7 +59,9 @@ def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.M
             assert way == below
 
 
-def test_all_steps_are_dense_without_a_compiler(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_all_steps_are_dense_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(tune_density, "has_triton", lambda: False)
     assert tune_density.measure_break_even(None, CPU) == 0.0
     assert "steps are dense" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from analyze.runs.recorded import last_measures
 from analyze.runs.trained_run import find_runs
+from tests.helpers.fixture_types import Command, MakeStore
 from tests.helpers.killing import Killed, kill_at
 from train.loop.trainer import Trainer
 from train.output.checked import DamagedRunError, read_checked, write_checked
@@ -27,13 +29,16 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def store(make_store_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(make_store_in: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
     return make_store_in(n_contexts=80, widths=widths, root=tmp_path_factory.mktemp("store"))[0].path
 
 
+Start = Callable[..., tuple[int, str]]
+
+
 @pytest.fixture
-def start(store: Path, command):
+def start(store: Path, command: Command) -> Start:
     """Run `train` in this process; returns what it printed to standard error, and its exit code."""
 
     def run(out: Path, *more: str) -> tuple[int, str]:
@@ -44,7 +49,7 @@ def start(store: Path, command):
 
 
 @pytest.fixture(scope="module")
-def finished(store: Path, command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(store: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
     done = command("train", "--store", store, "--out", out, *SMALL)
     assert done.returncode == 0, done.stderr
@@ -98,7 +103,7 @@ def test_flipped_bit_in_any_run_file_is_named_and_never_loaded(finished: Path, t
     assert [problem for problem in verify(out) if problem] == []
 
 
-def test_analyze_verify_names_missing_files_of_runs(finished: Path, command, tmp_path: Path) -> None:
+def test_analyze_verify_names_missing_files_of_runs(finished: Path, command: Command, tmp_path: Path) -> None:
     assert command("analyze", "verify", finished).returncode == 0
     out = tmp_path / "damaged"
     shutil.copytree(finished, out)
@@ -138,7 +143,7 @@ def test_weights_of_another_run_are_refused(finished: Path, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def killed(start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def killed(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an experiment that was killed in step 21, with a checkpoint after each step before."""
     out = tmp_path / "killed"
     with monkeypatch.context() as patched:
@@ -150,7 +155,7 @@ def killed(start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("file", ["nsae/checkpoints/{}/state.safetensors", "checkpoints/{}.json"])
 def test_training_resumes_from_the_checkpoint_before_a_damaged_one(
-    start, finished: Path, killed: Path, file: str
+    start: Start, finished: Path, killed: Path, file: str
 ) -> None:
     damaged = killed / file.format("000000020")
     content = bytearray(damaged.read_bytes())
@@ -164,7 +169,7 @@ def test_training_resumes_from_the_checkpoint_before_a_damaged_one(
 
 
 def test_training_without_an_intact_checkpoint_is_refused_unless_overwrite_is_given(
-    start, finished: Path, killed: Path
+    start: Start, finished: Path, killed: Path
 ) -> None:
     for path in killed.glob("nsae/checkpoints/*/state.safetensors"):
         path.write_bytes(b"")
@@ -176,7 +181,7 @@ def test_training_without_an_intact_checkpoint_is_refused_unless_overwrite_is_gi
 
 
 def test_all_runs_resume_from_one_step_after_a_kill_between_their_checkpoints(
-    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Restart, validation and snapshot all follow step 16: a stop in each of the first two, then a kill."""
     out = tmp_path / "runs"
@@ -195,7 +200,7 @@ def test_all_runs_resume_from_one_step_after_a_kill_between_their_checkpoints(
 
 @pytest.mark.parametrize("at_call", [1, 2, 3, 4])
 def test_checkpoints_left_by_a_kill_at_the_end_are_removed_by_the_next_start(
-    start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
+    start: Start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
 ) -> None:
     out = tmp_path / "runs"
     with monkeypatch.context() as patched:
@@ -220,7 +225,7 @@ def test_impossible_settings_in_run_json_are_refused(finished: Path, tmp_path: P
         shutil.rmtree(out)
 
 
-def test_missing_final_weights_are_named_and_other_runs_are_kept(start, finished: Path, tmp_path: Path) -> None:
+def test_missing_final_weights_are_named_and_other_runs_are_kept(start: Start, finished: Path, tmp_path: Path) -> None:
     out = shutil.copytree(finished, tmp_path / "lost")
     lost = out / "nsae" / "final"
     shutil.rmtree(lost)

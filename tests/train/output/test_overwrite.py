@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from data.errors import InputError
 from data.system.lock import lock_path, locked
+from tests.helpers.fixture_types import Command, MakeStore
 from tests.helpers.killing import Killed, kill_at
 from train.loop.trainer import Trainer
 
@@ -21,12 +23,15 @@ SMALL = [
 
 
 @pytest.fixture
-def store(make_store) -> Path:
+def store(make_store: MakeStore) -> Path:
     return make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})[0].path
 
 
+Start = Callable[..., tuple[int, str]]
+
+
 @pytest.fixture
-def start(store: Path, command, tmp_path: Path):
+def start(store: Path, command: Command, tmp_path: Path) -> Start:
     def run(*more: str, out: str = "runs") -> tuple[int, str]:
         done = command("train", "--store", store, "--out", tmp_path / out, *SMALL, *more)
         return done.returncode, done.stderr
@@ -40,7 +45,7 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 def test_overwrite_keeps_the_old_experiment_if_the_first_step_fails(
-    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start()[0] == 0
     before = files(tmp_path / "runs")
@@ -56,7 +61,7 @@ def test_overwrite_keeps_the_old_experiment_if_the_first_step_fails(
     assert not list(tmp_path.glob("runs.*"))
 
 
-def test_overwrite_keeps_the_old_experiment_if_the_new_one_diverges_at_once(start, tmp_path: Path) -> None:
+def test_overwrite_keeps_the_old_experiment_if_the_new_one_diverges_at_once(start: Start, tmp_path: Path) -> None:
     assert start()[0] == 0
     before = files(tmp_path / "runs")
     code, said = start("--overwrite", "--lr", "1e30")
@@ -68,7 +73,7 @@ def test_overwrite_keeps_the_old_experiment_if_the_new_one_diverges_at_once(star
 
 @pytest.mark.parametrize("at_call", range(1, 8))
 def test_overwrite_killed_while_replacing_is_completed_by_the_same_command(
-    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
 ) -> None:
     """The runs' checkpoints are renamed, then the two experiments, then final weights."""
     assert start()[0] == 0
@@ -84,7 +89,7 @@ def test_overwrite_killed_while_replacing_is_completed_by_the_same_command(
 
 
 def test_overwrite_continues_an_unfinished_experiment_and_replaces_a_finished_one(
-    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert start()[0] == 0
     steps: list[int] = []
@@ -103,7 +108,7 @@ def test_overwrite_continues_an_unfinished_experiment_and_replaces_a_finished_on
     assert steps == list(range(15))
 
 
-def test_dashboard_opened_after_the_first_step_has_its_measures(start, tmp_path: Path) -> None:
+def test_dashboard_opened_after_the_first_step_has_its_measures(start: Start, tmp_path: Path) -> None:
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     assert start()[0] == 0
     assert start("--overwrite", "--log", "tensorboard")[0] == 0
@@ -114,7 +119,7 @@ def test_dashboard_opened_after_the_first_step_has_its_measures(start, tmp_path:
     assert (first.step, first.value) == (64, pytest.approx(json.loads(lines[0])["loss"]))
 
 
-def test_training_in_a_locked_folder_is_refused(start, tmp_path: Path) -> None:
+def test_training_in_a_locked_folder_is_refused(start: Start, tmp_path: Path) -> None:
     with locked(lock_path(tmp_path / "runs"), "--out"):
         code, said = start()
     assert code == 2

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
+from tests.helpers.fixture_types import MakeStore, TrainSmall
 from train import load_sae
 from train.sae import ARCHITECTURES
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "extending.md"
 
 
-def test_documented_topk_architecture_trains_and_loads(make_store, train_small, monkeypatch) -> None:
+def test_documented_topk_architecture_trains_and_loads(
+    make_store: MakeStore, train_small: TrainSmall, monkeypatch: pytest.MonkeyPatch
+) -> None:
     example = re.search(r"```python\n(\"\"\"TopK.*?)```", DOCS.read_text(), re.DOTALL)
     assert example
     namespace: dict = {}

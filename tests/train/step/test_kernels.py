@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,7 +213,7 @@ def problem(variant: str, bias: list[float]) -> tuple:
     return sae, x.to(DEVICE), epsilon.to(DEVICE, torch.bfloat16).float()  # which bfloat16 holds exactly
 
 
-def assert_close(out, found, expected, seen, tolerance: float) -> None:
+def assert_close(out: Gradients, found: Any, expected: Gradients, seen: Any, tolerance: float) -> None:
     several = [(found.l1, seen.l1), (found.residual, seen.residual)]
     for ours, theirs in [*zip(out.tensors(), expected.tensors(), strict=True), *several]:
         assert ours.isfinite().all()

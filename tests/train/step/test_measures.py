@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from train.loss import Objective
+from train.loss import L2, Objective
 from train.sums import Sums
 
 
 @pytest.mark.parametrize("l2", ["mean", "sum"])
-def test_training_measures_summed_over_batches_equal_numpy_over_all_rows(l2) -> None:
+def test_training_measures_summed_over_batches_equal_numpy_over_all_rows(l2: L2) -> None:
     rng = np.random.default_rng(0)
     n, d, m = 2, 5, 11
     x = rng.normal(size=(n, 90, d)) + 3
