@@ -1,9 +1,14 @@
-"""Hooks of mkdocs: pages made of files outside docs/, of the notebook, and of the packages' public names."""
+"""Hooks of mkdocs: pages made of files outside docs/, of the notebook, and of the packages' public names.
+
+The pages' links lead to files of the repository, so they work where the repository is read. In the site they lead to
+the page that shows the file or, if none does, to the file in the repository's web page.
+"""
 
 from __future__ import annotations
 
 import base64
 import inspect
+import posixpath
 import re
 from functools import cached_property
 from importlib import import_module
@@ -22,30 +27,45 @@ PAGES = {  # page → the file of the repository that it shows
     "changelog.md": "CHANGELOG.md",
     "format.md": "data/FORMAT.md",
 }
+NOTEBOOK = "docs/quickstart.py"
+LINK = re.compile(r"(\]\(|src=\")([^)#\s\"]+)")
 PUBLIC = re.compile(r"^<!-- public names of (\w+) -->$", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages whose text is elsewhere in the repository, and the executed notebook."""
     for page, path in PAGES.items():
-        files.append(File.generated(config, page, content=relinked((ROOT / path).read_text(encoding="utf-8"))))
-    for path, content in notebook_page(ROOT / "docs/quickstart.ipynb").items():
+        files.append(File.generated(config, page, content=(ROOT / path).read_text(encoding="utf-8")))
+    for path, content in notebook_page((ROOT / NOTEBOOK).with_suffix(".ipynb")).items():
         files.append(File.generated(config, path, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace `<!-- public names of PACKAGE -->` by the documentation of each public name."""
+    """Replace `<!-- public names of PACKAGE -->` by the documentation of each public name, and relink the page."""
+    markdown = relinked(markdown, page.file.src_uri, f"{config.repo_url}/blob/main")
     return PUBLIC.sub(lambda match: "\n".join(f"::: {path}\n" for path in public_names(match[1])), markdown)
 
 
-def relinked(text: str) -> str:
-    """Return a repository file's Markdown with its links as they are from docs/."""
-    for page, path in PAGES.items():
-        text = text.replace(f"]({path}", f"]({page}")
-    text = re.sub(r"\]\(docs/quickstart\.py\)", "](quickstart.md)", text)
-    text = text.replace('src="docs/', 'src="').replace("](docs/", "](")
-    return re.sub(r"\[([^\]]*)\]\((LICENSE|CITATION\.cff)\)", r"\1", text)
+def relinked(text: str, page: str, web: str) -> str:
+    """Return a page's Markdown with its links as they are in the site; `web` is the address of the repository's files.
+
+    page: its path under docs/, such as "index.md".
+    """
+    pages = {path: name for name, path in PAGES.items()} | {NOTEBOOK: "quickstart.md"}
+    folder = (ROOT / PAGES.get(page, f"docs/{page}")).parent
+
+    def relink(match: re.Match[str]) -> str:
+        target = (folder / match[2]).resolve()
+        if not target.exists() or not target.is_relative_to(ROOT):  # an address, or no link
+            return match[0]
+        path = target.relative_to(ROOT).as_posix()
+        if path not in pages and not path.startswith("docs/"):
+            return f"{match[1]}{web}/{path}"
+        shown = pages.get(path, path.removeprefix("docs/"))
+        return match[1] + posixpath.relpath(shown, posixpath.dirname(page) or ".")
+
+    return LINK.sub(relink, text)
 
 
 def notebook_page(notebook: Path) -> dict[str, str | bytes]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harvest.demo import MODEL as DEMO
@@ -42,6 +43,7 @@ RUN = {
     "train --config sweep.toml": f"{SMALL} --l1-warmup 2k --layers 5 --out runs/sweep",
     "from train import load_sae": "",
     "import numpy as np": "",
+    "import torch": "",
     "analyze runs runs/demo": "",
     "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
@@ -92,6 +94,21 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     names: dict[str, Any] = {}
     exec(code, names)
     assert names["x_hat"].shape == names["batch"][:, 2].shape
+
+
+def test_documented_sources_are_written_as_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for snippet in snippets("docs/extending.md"):
+        if "write_store" in snippet.text and snippet.language == "python":
+            names = {}
+            exec(snippet.text, names)
+    store, hidden = names["store"], names["model"][:3](names["tokens"])  # of the second, a model with tokens
+    context, position = store.origin(store.shards("heldout")[0])
+    assert set(context.tolist()) == set(range(20))
+    rows = store.rows("hidden", store.shards("heldout")[0])
+    assert np.allclose(rows, hidden[context, position].detach(), atol=1e-3)
+    assert (store.tokens() == names["tokens"].numpy()).all()
 
 
 @pytest.fixture
