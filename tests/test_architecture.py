@@ -1,4 +1,4 @@
-"""Who may import whom (README, "The rooms")."""
+"""Which package may import which (CONTRIBUTING.md, "Layout")."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 --validate-rows       a fiftieth, from 5k to 50k
 --log-every           a thousandth: 100k of 100M
 --window              a fifth, at most 1M
---resample-interval   twice as much: no restart within the run
+--resample-interval   twice --activations, so a run is never resampled
 --resample-window     half of --resample-interval
 --batch-size          4096, or all rows of the store or of --activations if these are fewer
 --resample-rows       100k, or all rows of the store if these are fewer

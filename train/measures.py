@@ -106,8 +106,10 @@ MEASURES = (
         "cosine", "cos(x, x̂)", "mean of cos(x, x̂)", lambda s: s.cosine / s.rows, Sample.HELD_OUT, better="higher",
     ),
     Measure(
-        "dead", "dead", "share of features that fired in no row of the last complete `--window` of training, noise off; "
-        "in the table `features`, in no held-out row", None, Sample.TRAINING, unit="share of features", better="lower", shown=Shown.TABLES,
+        "dead", "dead",
+        "share of features that fired in no row of the last complete `--window` of training, noise off; in the table "
+        "`features`, in no held-out row",
+        None, Sample.TRAINING, unit="share of features", better="lower", shown=Shown.TABLES,
     ),
     Measure(
         "silent", "silent features", "count of features that fired in no row of the batch; in a validation, in no "

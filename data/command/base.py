@@ -162,7 +162,7 @@ class InterruptibleCommand(StoreCommand):
 
     def invoke(self, ctx: click.Context) -> Any:
         def stop(number: int, frame: FrameType | None) -> None:
-            os.write(2, b"\nstopped; nothing is half-written, and the same command does it\n")
+            os.write(2, b"\nstopped; nothing is half-written; run the same command again\n")
             os._exit(EXIT_CODES[signal.Signals(number)])
 
         with on_signals(stop):

@@ -35,18 +35,18 @@ class EncodedRows:
 
 
 class Encoding:
-    """A stored type: what its arrays are, and how rows are converted to it and back.
+    """A stored type: its arrays, and the conversion of rows to it and back.
 
     This class stores floats as they are; subclasses change what differs for them.
     """
 
     name: DType
     stored: np.dtype[Any]  # type of the values' array on disk
-    fill: float | int = float("nan")  # what rows that were never written read as
+    fill: float | int = float("nan")  # the value of rows that were never written
     tensor: torch.dtype  # type of encoded values in PyTorch
     row_scales: tuple[str, ...] = ()  # name suffixes of the float32 arrays with one number per row
     channel_scales: tuple[str, ...] = ()  # name suffixes of the float32 arrays with one number per channel
-    checked: str = VALUES  # name suffix of the encoded rows that are not finite if the type cannot represent a row
+    checked: str = VALUES  # name suffix of the array that gets NaN or infinity if the type cannot represent a row
     wider: str | None = None  # types to use instead for values beyond the largest of this one
 
     @property

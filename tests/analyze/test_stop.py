@@ -28,7 +28,7 @@ def test_report_stopped_by_a_signal_is_continued_by_the_same_command(
     stopped = running.wait()
     assert stopped.code == code
     assert time.monotonic() - begin < 30
-    assert "the same command does it" in stopped.stderr
+    assert "run the same command again" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"measured"}  # what was measured so far
     if number == signal.SIGTERM:

@@ -1,4 +1,4 @@
-"""Faults on purpose: kills, torn writes, full disks, lost rights, flipped bits, two writers, hostile files.
+"""Fault injection: kills, torn writes, full disks, lost rights, flipped bits, two writers, hostile files.
 
     python -m tests.faults                 a few trials of each kind
     python -m tests.faults --full          the number of trials that docs/reliability.md reports

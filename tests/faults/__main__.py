@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[tuple[str, ...], int, int]] = {
     "writers": (("harvest", "train"), 1, 15),
     "fuzz": (("store", "run"), 1, 50),
 }
-FUZZED = 1000  # inputs a trial
+FUZZED = 1000  # inputs per trial
 Trial = tuple[str, str, int]
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     log = options.log
     done = {(line["part"], line["case"], line["seed"]) for line in lines_of(log)}
     todo = [trial for trial in trials(options) if trial not in done]
-    print(f"{len(done)} trials are in {log}, {len(todo)} are to be done", file=sys.stderr)
+    print(f"{len(done)} trials are in {log}, {len(todo)} remain", file=sys.stderr)
     run_all(todo, log, options.jobs)
     failed = [line for line in lines_of(log) if line["problems"]]
     print(table(lines_of(log)))
@@ -123,7 +123,7 @@ def run_one(bench: Bench, zygote: Zygote, trial: Trial) -> tuple[str, Any, list[
         return one[part](bench, zygote, CASES[case], seed)
     if part == "tmpfs":
         if not disk.can_mount(bench.folder / "old"):
-            return "nothing can be mounted here", 0, []
+            return "not run: nothing can be mounted", 0, []
         return disk.tmpfs_trial(bench, zygote, CASES[case], seed)
     if part == "flips":
         return flips.trial(bench, zygote, case, seed)
@@ -141,7 +141,7 @@ def table(lines: list[dict[str, Any]]) -> str:
     for line in lines:
         how = line["case"] if line["part"] == "flips" else line["how"]
         groups[line["part"], line["case"], how].append(line)
-    rows = ["| part | what | how | trials | of them | wrong |", "|---|---|---|---|---|---|"]
+    rows = ["| part | case | mode | trials | outcomes | failures |", "|---|---|---|---|---|---|"]
     for (part, case, how), own in sorted(groups.items(), key=lambda item: list(PARTS).index(item[0][0])):
         if part == "flips":
             counts = collections.Counter(line["n"] for line in own)

@@ -1,6 +1,6 @@
 """The bench: a folder with a tiny language model, its tokens and a store, on which the trials run the commands.
 
-A case is a command with its options. Its reference is what the command leaves when nothing disturbs it.
+A case is a command with its options. Its reference has the files that the undisturbed command leaves.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 
 from tests.helpers.zygote import Ended, Fault, Running, Zygote
 
-# Small shards make several windows of a small store, and rows are synced often. Everything else is as users run it.
+# Small shards give a small store several windows, and rows are synced often. All else is as in a user's command.
 PATCHES = {"data.store.layout.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.SYNC_SECONDS": 0.02}
-OF_THE_CLOCK = {"timing.jsonl"}
+CLOCK_FILES = {"timing.jsonl"}
 LOCK = ".lock"  # a killed process leaves its lock file, which has no effect
 
 # Resampling, noise, validation, snapshots and several epochs all happen within these steps; checkpoints come often.
@@ -36,7 +36,7 @@ TRAINING = (
 
 @dataclass(frozen=True)
 class Case:
-    """A command that writes the folder `out`. `over`: options of an earlier run of it, whose result it replaces."""
+    """A command that writes the folder `out`. `over`: options of the earlier command whose output it replaces."""
 
     name: str
     module: str
@@ -47,7 +47,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Reference:
-    """The files that the undisturbed command leaves, its calls that change files, and its seconds."""
+    """The files that the undisturbed command leaves, its calls that change files, and the seconds it takes."""
 
     files: dict[str, bytes]
     calls: list[tuple[str, str]]
@@ -72,7 +72,7 @@ class Bench:
     def __init__(self, folder: Path, zygote: Zygote) -> None:
         self.folder = folder
         self._references: dict[str, Reference] = {}
-        self.lock = threading.RLock()  # several threads have trials with one bench
+        self.lock = threading.RLock()  # several threads run trials on one bench
         make_model(folder / "model")
         make_tokens(folder / "tokens.jsonl")
         zygote.warm(folder / "model")
@@ -149,12 +149,12 @@ def _space(folder: Path) -> Iterator[Path]:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     files = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
-    kept = [path for path in files if path.name not in OF_THE_CLOCK and path.suffix != LOCK]
+    kept = [path for path in files if path.name not in CLOCK_FILES and path.suffix != LOCK]
     return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
 
 def differences(files: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
-    """Return a line for each missing, surplus or different file."""
+    """Return a line for each file that is missing, left over or different."""
     names = sorted(files.keys() | expected.keys())
     return [f"{name} differs from the undisturbed one" for name in names if files.get(name) != expected.get(name)]
 

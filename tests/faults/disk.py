@@ -67,7 +67,7 @@ def tmpfs_trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[st
     with bench.space(case) as space, mounted(space, int(size * random.Random(seed).uniform(0.05, 0.9))):
         ended = bench.run(zygote, case, space, Fault("none"))
         failed = int(ended.code != 0)
-        refused = " are free; " in ended.stderr  # `harvest` asks for the room before it begins
+        refused = " are free; " in ended.stderr  # `harvest` checks the free space before it begins
         problems = complaints(ended, BAD_INPUT if refused else TRY_AGAIN) if failed else []
         _mount("-o", f"remount,size={16 * size + (64 << 20)}", space)
         ended = bench.run(zygote, case, space)

@@ -18,9 +18,10 @@ from tests.faults.kills import damage
 from tests.helpers.zygote import Ended, Fault, Zygote
 
 BAD_INPUT = 2
-READ = ("store", "int8 store", "runs")  # read by the library
-CONTINUED = ("half a store", "half a training")  # by the command that continues them
-TRAINED = ("training on a store",)  # by `train`, whose weights are compared
+# Damaged folders, by what reads them:
+READ = ("store", "int8 store", "runs")  # the library
+CONTINUED = ("half a store", "half a training")  # the command that continues them
+TRAINED = ("training on a store",)  # `train`, whose weights are compared
 WHERE = (*READ, *CONTINUED, *TRAINED)
 
 
@@ -30,11 +31,11 @@ def kind_of(path: Path) -> str:
 
 
 def trial(bench: Bench, zygote: Zygote, where: str, seed: int) -> tuple[str, str, list[str]]:
-    """Run one trial; return the kind of file, the result (told, harmless, missed), and the problems."""
+    """Run one trial; return the kind of file, the result (reported, harmless, missed), and the problems."""
     rng = random.Random(f"{where} {seed}")
     original = _original(bench, zygote, where)
     with bench.space(CASES["harvest"]) as space:
-        copy = os.link if where in READ else shutil.copyfile  # a command that continues writes into files
+        copy = os.link if where in READ else shutil.copyfile  # a continued command writes into files
         shutil.copytree(original, space, dirs_exist_ok=True, copy_function=copy)
         names = sorted(path.relative_to(space) for path in space.rglob("*") if path.is_file() and path.stat().st_size)
         names = [name for name in names if name.name != "timing.jsonl" and not name.name.startswith("lock")]
@@ -43,16 +44,16 @@ def trial(bench: Bench, zygote: Zygote, where: str, seed: int) -> tuple[str, str
         name = rng.choice([name for name in names if kind_of(name) == kind])
         flip(space / name, rng)
         result, problems = _read(bench, zygote, where, space)
-        if where in CONTINUED and problems == differences({str(name): b""}, {}):  # the command had no need to read it
-            told = damage(zygote, space, CASES["harvest" if where == "half a store" else "train"])
-            result, problems = ("told by verify", []) if told else (result, problems)
+        if where in CONTINUED and problems == differences({str(name): b""}, {}):  # the command did not need the file
+            reported = damage(zygote, space, CASES["harvest" if where == "half a store" else "train"])
+            result, problems = ("reported by verify", []) if reported else (result, problems)
         return f"{where}: {kind}", result, [f"{name}: {problem}" for problem in problems]
 
 
 def flip(path: Path, rng: random.Random) -> None:
     content = bytearray(path.read_bytes())
     content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    path.unlink()  # the original is linked
+    path.unlink()  # it may be a hard link to the original
     path.write_bytes(content)
 
 
@@ -61,12 +62,12 @@ def _read(bench: Bench, zygote: Zygote, where: str, space: Path) -> tuple[str, l
         reference = _probe(zygote, where, _original(bench, zygote, where))
         ended = _probe(zygote, where, space)
         answer = json.loads(ended.stdout) if ended.code == 0 else {}
-        if "told" in answer:
-            return "told", []
+        if "reported" in answer:
+            return "reported", []
         if "read" not in answer:
             return "missed", [f"{ended.code} {ended.stderr[-1500:]}"]
         same = answer == json.loads(reference.stdout)
-        return ("harmless", []) if same else ("missed", [f"read as if nothing were: {answer}"])
+        return ("harmless", []) if same else ("missed", [f"read as if undamaged: {answer}"])
     if where in CONTINUED:
         case = CASES["harvest" if where == "half a store" else "train"]
         return _compare(bench.run(zygote, case, space), files_of(space), bench.expected(zygote, case))
@@ -80,11 +81,11 @@ def _read(bench: Bench, zygote: Zygote, where: str, space: Path) -> tuple[str, l
 
 def _compare(ended: Ended, files: dict[str, bytes], expected: dict[str, bytes]) -> tuple[str, list[str]]:
     if ended.code == BAD_INPUT and "Traceback" not in ended.stderr:
-        return "told", []
+        return "reported", []
     if ended.code != 0:
         return "missed", [f"{ended.code} {ended.stderr[-1500:]}"]
     wrong = differences(files, expected)
-    return ("missed", wrong) if wrong else ("told" if "damaged" in ended.stderr else "harmless", [])
+    return ("missed", wrong) if wrong else ("reported" if "damaged" in ended.stderr else "harmless", [])
 
 
 def _probe(zygote: Zygote, where: str, folder: Path) -> Ended:

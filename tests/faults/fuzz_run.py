@@ -1,7 +1,7 @@
-"""Hostile files in a run's folder: each is read, or refused by InputError with its name; nothing else happens.
+"""Give hostile files in a run's folder to its readers: they must read each, or raise an InputError that names it.
 
-Half of the inputs are changed in their bytes, and half in their values, with a checksum that fits: as by someone who
-knows the format.
+Half of the inputs have changed bytes. The other half have changed values and a checksum that fits, as someone who
+knows the format could make.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def make_experiment(out: Path) -> None:
 
 
 def change_bytes(path: Path, content: bytes, rng: random.Random) -> dict[Path, bytes]:
-    """Flip, cut, repeat or insert bytes."""
+    """Return the content with bytes flipped, cut, repeated or inserted."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 3, 20))):
         at = rng.randrange(len(data) + 1)
@@ -126,7 +126,7 @@ def change_bytes(path: Path, content: bytes, rng: random.Random) -> dict[Path, b
 
 
 def change_values(path: Path, content: bytes, rng: random.Random) -> dict[Path, bytes]:
-    """Change values of JSON, or of a safetensors file's header, and make the checksums fit again."""
+    """Return files with changed values, in JSON or in a safetensors header, and with checksums that fit."""
     if path.suffix == ".json":
         return {path: _sealed(_changed(json.loads(checked_body(content)), rng))}
     if path.suffix == ".jsonl":
@@ -189,7 +189,7 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _read(out: Path, changed: str, what: str) -> bool:
-    """Read all that may depend on the file or folder `changed`; returns whether anything was refused."""
+    """Read all that may depend on the file or folder `changed`; return whether anything was refused."""
     run, named = out / changed, [replace(RUN, name=changed)]
     readers: list[Callable[[], object]] = [
         lambda: as_table(last_measures(find_runs([run])[0])),

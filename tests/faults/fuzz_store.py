@@ -1,7 +1,7 @@
-"""Hostile JSON in a store: it reads as it did, or is refused by StoreError with its name; nothing else happens.
+"""Give hostile JSON in a store to its readers: they must read as before, or raise a StoreError that names the file.
 
-Some inputs are changed in their bytes. Others are changed in their values, with digests and a fingerprint that fit: as
-by someone who knows the format.
+Some inputs have changed bytes. Others have changed values, with digests and a fingerprint that fit, as someone who
+knows the format could make.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def everything(path: Path) -> str:
 
 
 def change_values(store: Path, content: bytes, rng: random.Random) -> bytes:
-    """Change values of a JSON file, and make the digest and perhaps the fingerprint fit again."""
+    """Return a JSON file with changed values, and with a digest, perhaps also a fingerprint, that fits."""
     document = json.loads(content)
     attributes = document["attributes"]
     if document["node_type"] != "group" or attributes.get("format") != FORMAT or rng.random() < 0.1:
@@ -124,7 +124,7 @@ def change_values(store: Path, content: bytes, rng: random.Random) -> bytes:
 
 
 def _read(store: Path, expected: str | None, what: str, *, with_verify: bool) -> bool:
-    """Read all of a store; returns whether it was refused. `expected` is its digest, if it must be as it was."""
+    """Read all of a store; return whether it was refused. `expected` is the digest that it must have, if any."""
     try:
         if with_verify:
             list(verify(store))
@@ -135,5 +135,5 @@ def _read(store: Path, expected: str | None, what: str, *, with_verify: bool) ->
         return True
     except BaseException as error:
         raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
-    assert expected is None or found == expected, f"{what}: it was read as if nothing were"
+    assert expected is None or found == expected, f"{what}: it was read as if undamaged"
     return False

@@ -1,7 +1,7 @@
 """Trials that kill a command: before, after or in the middle of a file call, at a random moment, or by a power cut.
 
-Each trial kills the command one to three times. Its files must then be undamaged, and nothing that was committed may be
-done again. The same command then runs to its end, and must leave the files of the undisturbed command.
+Each trial kills the command one to three times. Its files must then be undamaged, and committed work must not be
+repeated. The same command then runs to its end, and must leave the files of the undisturbed command.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def trial(bench: Bench, zygote: Zygote, case: Case, seed: int) -> tuple[str, int
             before = counted(space, case)
             ended = kill_once(bench, zygote, case, space, mode, rng, len(calls))
             problems += redone(before, ended)
-            if ended.code == 0:  # it had less to do than was left of the calls
+            if ended.code == 0:  # it ended before the chosen call
                 break
             if ended.code != KILLED:
                 return mode, kills, [f"ended with {ended.code}: {ended.stderr[-2000:]}"]
@@ -70,16 +70,15 @@ def lose_unsynced(space: Path, dirty: list[tuple[int, int, int]]) -> None:
 
 def counted(space: Path, case: Case) -> set[str]:
     """Return the committed files: lines of a store's commit table, or manifests of checkpoints."""
-    if "--overwrite" in case.more:  # which may begin again
+    if "--overwrite" in case.more:  # a killed --overwrite may begin again
         return set()
     pattern = "commit/c/**/*" if case.module == "harvest" else "checkpoints/*.json"
     return {"/" + str(path.relative_to(space)) for path in (space / case.out).glob(pattern) if path.is_file()}
 
 
 def redone(before: set[str], ended: Ended) -> list[str]:
-    return [
-        f"{path} was counted, and is done again" for what, path in ended.calls if what == "rename" and path in before
-    ]
+    again = (path for what, path in ended.calls if what == "rename" and path in before)
+    return [f"{path} was committed, and is written again" for path in again]
 
 
 def damage(zygote: Zygote, space: Path, case: Case) -> list[str]:

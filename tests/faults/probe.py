@@ -1,6 +1,6 @@
 """Read everything in a store or an experiment through the public functions, and print digests of it.
 
-Prints one line of JSON: `read`, the digests by name; or `told`, the message, if an InputError was raised. Any other
+Prints one line of JSON: `read`, the digests by name; or `reported`, the message, if an InputError was raised. Any other
 exception ends as a traceback.
 """
 
@@ -30,7 +30,7 @@ def _report(read: Any) -> None:
     try:
         print(json.dumps({"read": read()}))
     except InputError as error:
-        print(json.dumps({"told": str(error)}))
+        print(json.dumps({"reported": str(error)}))
 
 
 def _digest(*values: Any) -> str:

@@ -1,4 +1,4 @@
-"""A thousand hostile inputs, of the hundred thousand that `python -m tests.faults` tries."""
+"""Try 1000 hostile inputs; `python -m tests.faults --full` tries 50,000 for stores."""
 
 from __future__ import annotations
 

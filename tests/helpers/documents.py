@@ -1,4 +1,4 @@
-"""The commands and snippets of the documentation, as they stand in it."""
+"""Find the commands and snippets of the documentation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STAGES = [
     "docs/harvest.md",
     "docs/training.md",
     "docs/analyze.md",
-]  # each uses the results of those before
+]  # in this order, because each uses the results of the pages before it
 DOCUMENTS = [
     *STAGES,
     *sorted(

@@ -1,4 +1,4 @@
-"""A server that answers the Hugging Face libraries as the hub does, from folders."""
+"""Serve folders to the Hugging Face libraries as the model hub does."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ RESOLVE = re.compile(r"/(?:(datasets)/)?((?:[^/]+/)?[^/]+)/resolve/([^/]+)/(.+)"
 
 
 class Hub(ThreadingHTTPServer):
-    """The hub on loopback: each branch of a repository is a folder."""
+    """A model hub on the loopback address; each branch of a repository is a folder."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories: dict[tuple[str, str], dict[str, tuple[str, Path]]] = defaultdict(dict)
         self.requests: list[str] = []
-        self.breaks_at: str | None = None  # a path at which the connection ends without an answer
+        self.breaks_at: str | None = None  # the path whose request gets no answer: the connection ends
 
     def add(self, kind: str, name: str, folder: Path, branch: str = "main") -> str:
-        """Serve a folder as a branch; returns its commit."""
+        """Serve a folder as a branch; return its commit."""
         commit = hashlib.sha1(f"{kind} {name} {branch}".encode()).hexdigest()
         for revision in (branch, commit):
             self.repositories[kind, name][revision] = commit, folder
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def describe(path: Path, root: Path) -> dict[str, Any]:
-    """An entry of a repository's tree."""
+    """Return an entry of a repository's tree."""
     entry = {"path": path.relative_to(root).as_posix(), "oid": hashlib.sha1(bytes(path)).hexdigest()}
     return entry | ({"type": "directory"} if path.is_dir() else {"type": "file", "size": path.stat().st_size})
 

@@ -1,4 +1,4 @@
-"""A kill at a chosen call of a function, in the test's own process."""
+"""Simulate a kill at a chosen call of a function, in the test's own process."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: the product catches no such exception."""
+    """Raised in place of SIGKILL; no code of the project catches it."""
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int) -> None:
-    """End the next command at the n-th call of a function, before that does anything."""
+    """Raise Killed at the n-th call of `owner.name`, before the call does anything; later calls work as usual."""
     whole, calls = getattr(owner, name), []
 
     def function(*arguments: Any, **more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Expensive fixtures, made once for all of pytest-xdist's workers."""
+"""Make an expensive fixture once for all workers of pytest-xdist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small stack of SAEs, and one step of it on the dense or the sparse path."""
+"""Make a small stack of SAEs, and step it on the dense or the sparse path."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def stepped(
     compute = compute or dtype
     out = Gradients.allocate(n, d_model=D, d_sae=M, device=device, dtype=dtype)
     for tensor in out.tensors():
-        tensor.fill_(torch.nan)  # whatever the memory held before
+        tensor.fill_(torch.nan)  # gradients must overwrite the memory, not add to it
     workspace = StepWorkspace.allocate(
         n, rows, M, grad_chunk_features=20, noise_rows=min(rows, 16), compute=compute, device=device,
         max_sparse_density=below, keep_derivative=compute.itemsize < 4 or fused, fused=fused,
     )  # fmt: skip
-    beta = torch.linspace(0.01, 0.05, n * x.shape[1], dtype=dtype, device=device).view(n, -1)  # one a row
-    found = gradients(encoder(sae, workspace), x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, out=out)
-    return out, found
+    beta = torch.linspace(0.01, 0.05, n * x.shape[1], dtype=dtype, device=device).view(n, -1)  # one per row
+    forward = gradients(encoder(sae, workspace), x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, out=out)
+    return out, forward

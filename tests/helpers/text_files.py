@@ -1,4 +1,4 @@
-"""One list of texts as a dataset in every format, and short ways to open and read it."""
+"""Write one list of texts as a dataset in each format, and open and read a dataset."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from tqdm import tqdm
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = REPOSITORY / "tests" / "faults" / "fault.c"
 WARM = ("torch", "datasets", "transformers", "harvest.cli", "train.cli", "analyze.cli")
-COMMAND_SECONDS = 600.0  # then it is killed by SIGABRT
+COMMAND_SECONDS = 600.0  # a command that takes longer is killed by SIGABRT
 RUNNING = "running"
 LIBRARY = "FAULT_LIBRARY"  # environment variable: path of the compiled fault.c
 
@@ -63,13 +63,18 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: `code` is minus the number of the signal that ended it. `calls`: (kind, relative path)."""
+    """The result of a command.
+
+    code: its exit code, or minus the number of the signal that ended it.
+    calls: its calls that change files: (kind, relative path).
+    dirty: (inode, begin, end) of bytes that were written and not synced.
+    """
 
     code: int
     stdout: str
     stderr: str
     calls: list[tuple[str, str]]
-    dirty: list[tuple[int, int, int]] = field(default_factory=list)  # (inode, begin, end) written and not synced
+    dirty: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 @functools.cache
@@ -127,12 +132,11 @@ class Zygote:
 
         `module` may be a function "module:name", which is called with the arguments. `fault` applies to the files in
         `folder`. `patches` sets values of modules, such as {"data.store.layout.MAX_ROWS_PER_SHARD": 64}, because stores
-        of the usual size take too long. `environment` is added to the zygote's; None removes a
-        variable.
+        of the usual size take too long. `environment` is added to the zygote's; None removes a variable.
         """
         log = Path(tempfile.mkdtemp(prefix="trial-"))
         for name in ("stdout", "stderr", "calls"):
-            (log / name).touch()  # a command may be killed before it opens them
+            (log / name).touch()  # because a command may be killed before it opens them
         order = {
             "module": module, "arguments": [str(a) for a in arguments], "folder": str(folder), "log": str(log),
             "fault": vars(fault or Fault()), "keep_imports": self._keep_imports, "patches": patches or {},
@@ -203,7 +207,7 @@ class Running:
         return Ended(code, output[0], output[1], calls, dirty)
 
 
-# --- what runs in the zygote
+# --- the rest runs in the zygote's process
 
 
 def serve(warm: Sequence[str]) -> None:
@@ -252,7 +256,7 @@ def be_command(order: dict[str, Any], library: ctypes.CDLL | None) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    tqdm.set_lock(threading.RLock())  # its own is shared with all that the zygote forks, also with those killed
+    tqdm.set_lock(threading.RLock())  # tqdm's own lock is shared with other children, and a killed one may hold it
     for name, value in order["patches"].items():
         module, _, attribute = name.rpartition(".")
         setattr(importlib.import_module(module), attribute, value)

@@ -168,7 +168,7 @@ class Trainer:
 
     def _validate(self, bar: Bar, stop: threading.Event) -> bool:
         """Measure all stacks on the held-out split; return False if stopped."""
-        bar.set_description("validating")
+        bar.set_description("training (validating)")
         totals = validate(self.stacks, self.store, self.experiment, self.noise, self.device, stop)
         if totals is None:
             return False

@@ -7,12 +7,13 @@ One class is a single SAE or a stack of them: parameters may have leading axes, 
 one, with an entry per run and layer; a trained SAE has none. A feature is a row of W_enc and a row of W_dec. (The post
 writes W_d with features as columns; here a feature's direction is contiguous.)
 
-An architecture states the methods and class attributes of `SAE`, that is which pre-activations fire (`gate_`),
-the activation and its derivative, the start, the restart of a dead feature, and a constraint on the decoder's rows.
+A subclass defines an architecture by the methods and class attributes of `SAE`: which pre-activations fire (`gate_`),
+the activation and its derivative, the initialisation, the restart of a dead feature, and a constraint on the decoder's
+rows.
 
-It cannot state yet: parameters beside the four, hyperparameters with an option of their own (`sigma` is the
-only one), and another loss than β ‖c‖₁ + L2. A gradient reaches a feature only where it is active, and `activate` sees
-pre-activations without knowing whose they are. So JumpReLU's thresholds, Gated SAEs and an auxiliary loss need more.
+A subclass cannot add parameters, hyperparameters with an option of their own, or terms to the loss β ‖c‖₁ + L2. An
+inactive feature gets no gradient, and `activate` does not know which features its pre-activations belong to. JumpReLU's
+thresholds, Gated SAEs and auxiliary losses therefore need a wider interface.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class SAE(nn.Module, ABC):
     W_enc [..., d_sae, d_model], b_enc [..., d_sae], W_dec [..., d_sae, d_model], b_dec [..., d_model].
     input_scale [...] divides the inputs; 1 leaves them as they are.
 
-    An architecture states, as class attributes:
+    A subclass sets these class attributes:
     variant: its name, as in `--variant`.
     l1_power: β = α · norm ** l1_power, unless a run says otherwise.
     constants: names of buffers [...] that training does not change, saved with the parameters.
@@ -81,7 +82,7 @@ class SAE(nn.Module, ABC):
     needs_derivative: ClassVar[bool] = False
     fused_activation: ClassVar[Literal["relu", "tanh"] | None] = None
 
-    source: SAESource | None = None  # what it was trained on, if it was loaded from a file
+    source: SAESource | None = None  # the run and store it was trained on, if it was loaded from a file
 
     def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
         """Make parameters of 0, with leading axes `stack`."""

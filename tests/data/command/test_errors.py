@@ -113,4 +113,4 @@ def test_signals_end_a_command_even_if_a_library_catches_all_exceptions(number: 
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "the same command does it" in said
+    assert "run the same command again" in said
