@@ -40,8 +40,7 @@ RUN = {
     "train --store data/gpt2.zarr --variant baseline --l1 5e-4,1e-3,2e-3 --out runs/l1/baseline": f"{SMALL} --layers 5",
     "train --store data/gpt2.zarr --variant nsae --l1 2e-5,4e-5,8e-5 --out runs/l1/nsae": f"{SMALL} --layers 5",
     "analyze pareto --store data/gpt2.zarr runs/l1 --out pareto": "--contexts 8",
-    "train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 2e-5,4e-5,8e-5 --out runs/l1/control":
-        f"{SMALL} --layers 5",
+    "train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 2e-5,4e-5,8e-5 --out runs/l1/control": f"{SMALL} --layers 5",
     'store = "data/gpt2.zarr"': "",
     "train --config sweep.toml": f"{SMALL} --l1-warmup 2k --layers 5 --out runs/sweep",
     "from train import load_sae": "",
