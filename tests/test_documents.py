@@ -24,6 +24,7 @@ from tests.helpers.hub import Hub, write_jsonl
 
 ENVIRONMENT = os.environ.get("README_VENV")  # what `pip install .` made, and nothing else
 SMALL = "--activations 6k --batch-size 64 --expansion 2"
+ONE_LAYER = f"{SMALL} --layers 5"
 
 # command, or a block's first line → what is appended to it: sizes, and places where two would be in each other's way
 RUN = {
@@ -37,10 +38,10 @@ RUN = {
     "analyze verify --store data/demo.zarr": "",
     "train --preset post --show": "",
     "train --store data/gpt2.zarr --preset post": SMALL,
-    "train --store data/gpt2.zarr --variant baseline --l1 5e-4,1e-3,2e-3 --out runs/l1/baseline": f"{SMALL} --layers 5",
-    "train --store data/gpt2.zarr --variant nsae --l1 2e-5,4e-5,8e-5 --out runs/l1/nsae": f"{SMALL} --layers 5",
+    "train --store data/gpt2.zarr --variant baseline --l1 5e-4,1e-3,2e-3 --out runs/l1/baseline": ONE_LAYER,
+    "train --store data/gpt2.zarr --variant nsae --l1 2e-5,4e-5,8e-5 --out runs/l1/nsae": ONE_LAYER,
     "analyze pareto --store data/gpt2.zarr runs/l1 --out pareto": "--contexts 8",
-    "train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 2e-5,4e-5,8e-5 --out runs/l1/control": f"{SMALL} --layers 5",
+    "train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 2e-5,4e-5,8e-5 --out runs/l1/control": ONE_LAYER,
     'store = "data/gpt2.zarr"': "",
     "train --config sweep.toml": f"{SMALL} --l1-warmup 2k --layers 5 --out runs/sweep",
     "from train import load_sae": "",
