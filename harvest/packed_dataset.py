@@ -74,7 +74,7 @@ def pack_dataset(
     """
     payload = request.context_size - (inputs.prefix is not None)
     wanted = request.n_contexts * payload
-    with Bar(total=wanted, desc="tokenising", unit="tok", unit_scale=True, disable=quiet) as bar:
+    with Bar(total=wanted, desc="tokenising", unit="token", unit_scale=True, disable=quiet) as bar:
 
         def progress(n_tokens: int) -> None:
             bar.update(min(n_tokens, wanted) - bar.n)

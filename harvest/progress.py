@@ -23,7 +23,7 @@ class FillProgress:
         total, lacking = (sum(map(schema.layout.window_rows, windows)) for windows in (owned, pending))
         self._bar = Bar(
             total=int(total * self._tokens_per_row), initial=int((total - lacking) * self._tokens_per_row),
-            desc="harvesting", unit="tok", unit_scale=True, disable=disable,
+            desc="harvesting", unit="token", unit_scale=True, disable=disable,
         )  # fmt: skip
         self._n_bytes = 0
         self._first_batch_end: float | None = None

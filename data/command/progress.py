@@ -59,14 +59,14 @@ class Bar(tqdm):  # type: ignore[misc]
 
 
 def log_line(facts: dict[str, Any]) -> str:
-    """Return the line for tqdm's `format_dict`: `training: 1.20M of 2.50M row, 560 row/s, 38:41 left, loss 0.013`."""
+    """Return the line for tqdm's `format_dict`: `training: 1.20M of 2.50M rows, 560 rows/s, 38:41 left, loss …`."""
     scale = tqdm.format_sizeof if facts["unit_scale"] else str
-    n, total, rate, unit = facts["n"], facts["total"], facts["rate"], facts["unit"]
+    n, total, rate, units = facts["n"], facts["total"], facts["rate"], f"{facts['unit']}s"
     if rate is None and facts["elapsed"] > 0:
         rate = (n - facts["initial"]) / facts["elapsed"]
-    parts = [scale(n) + (f" of {scale(total)}" if total else "") + f" {unit}"]
+    parts = [scale(n) + (f" of {scale(total)}" if total else "") + f" {units}"]
     if rate:
-        parts.append(f"{scale(rate) if facts['unit_scale'] else f'{rate:.3g}'} {unit}/s")
+        parts.append(f"{scale(rate) if facts['unit_scale'] else f'{rate:.3g}'} {units}/s")
         if total:
             parts.append(f"{tqdm.format_interval(max(total - n, 0) / rate)} left")
     if facts["postfix"]:

@@ -36,10 +36,10 @@ def test_progress_without_a_terminal_prints_few_whole_lines() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
     assert "\r" not in done.stderr
-    assert lines[0] == "training: 1.00k of 4.00k row"
+    assert lines[0] == "training: 1.00k of 4.00k rows"
     assert 3 <= len(lines) <= 2 + float(done.stdout) / 0.2  # the first and last line come whatever the time
-    assert lines[-1].startswith("training: 4.00k of 4.00k row, ")
-    assert lines[-1].endswith("row/s, 00:00 left, loss 0.5")
+    assert lines[-1].startswith("training: 4.00k of 4.00k rows, ")
+    assert lines[-1].endswith("rows/s, 00:00 left, loss 0.5")
 
 
 def test_progress_on_a_terminal_draws_a_bar() -> None:
@@ -84,13 +84,13 @@ def test_progress_logs_lines_while_nothing_is_counted(
             text += capsys.readouterr().err
         seconds = time.monotonic() - begin
     first, *others = text.splitlines()
-    assert first == "training: 0 of 10 row"
+    assert first == "training: 0 of 10 rows"
     assert 2 <= len(others) <= seconds / 0.3
-    assert all(line.startswith("validating: 0 of 10 row") for line in others)
+    assert all(line.startswith("validating: 0 of 10 rows") for line in others)
 
 
 def test_progress_line_shows_stage_count_total_rate_and_time_left() -> None:
     facts = {"n": 30, "total": 90, "initial": 10, "elapsed": 10.0, "rate": None, "unit": "context", "unit_scale": False,
              "prefix": "patching: ", "postfix": None}  # fmt: skip
-    assert log_line(facts) == "patching: 30 of 90 context, 2 context/s, 00:30 left"
-    assert log_line({**facts, "total": None}) == "patching: 30 context, 2 context/s"
+    assert log_line(facts) == "patching: 30 of 90 contexts, 2 contexts/s, 00:30 left"
+    assert log_line({**facts, "total": None}) == "patching: 30 contexts, 2 contexts/s"
