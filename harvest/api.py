@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harvest.options import check_values
+from data.command.option_values import check_values
+from harvest.options import TYPES
 
 if TYPE_CHECKING:
     from data.choices import Compression, DType
@@ -89,12 +89,7 @@ def harvest(
     """
     arguments: dict[str, Any] = dict(locals())
     del arguments["quiet"]
-    for name in ("model", "dataset"):
-        if arguments[name] is not None:
-            arguments[name] = os.fspath(arguments[name])
-    if not isinstance(layers, str | int):
-        arguments["layers"] = list(layers)
 
     from harvest.prepare import prepare  # imports PyTorch
 
-    return prepare(check_values(arguments), quiet=quiet).run().store
+    return prepare(check_values(TYPES, arguments), quiet=quiet).run().store

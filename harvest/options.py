@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from data.choices import COMPRESSIONS, DTYPES
 from data.command.option_types import NAME, SEED, Count, LayerChoice, Several, StoreLocation, shown
-from data.errors import InputError
 
 
 class Token(click.ParamType[str]):
@@ -30,9 +28,9 @@ class HookName(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", str(value)):
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", value):
             self.fail(f"{shown(value)} is no name of a hook; give mlp_out, resid_post or another", param, ctx)
-        return str(value)
+        return value
 
 
 class HeldOutContexts(click.ParamType[float | int]):
@@ -77,18 +75,3 @@ TYPES: dict[str, click.ParamType[Any]] = {
     "compile": click.Choice(["auto", "yes", "no"]),
     "device": click.Choice(["auto", "cpu", "cuda"]),
 }
-
-
-def check_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of options as their types convert them; None and options without a type stay unchanged.
-
-    Raises InputError, naming the option, for a value that its type refuses.
-    """
-    checked = dict(values)
-    for name, kind in TYPES.items():
-        if values[name] is not None:
-            try:
-                checked[name] = kind.convert(values[name], None, None)
-            except click.BadParameter as error:
-                raise InputError(f"--{name.replace('_', '-')}: {error.message}") from error
-    return checked

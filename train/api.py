@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
-from train.options import check_values
+from data.command.option_values import check_values
+from train.options import TYPES, Options
 from train.presets import presets
 
 if TYPE_CHECKING:
@@ -126,4 +127,4 @@ def train(
 
     from train.prepare import prepare  # imports PyTorch
 
-    return prepare(check_values(arguments), quiet=quiet).run(threading.Event())
+    return prepare(Options(**check_values(TYPES, arguments)), quiet=quiet).run(threading.Event())

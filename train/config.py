@@ -14,8 +14,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from data.command.option_values import check_value
 from data.errors import InputError
-from train.options import check_value
+from train.options import TYPES
 
 MOST_BYTES = 1 << 20
 OF_ONE_CALL = ("config", "resume", "overwrite", "show")  # options that are refused in a file
@@ -83,7 +84,7 @@ def checked(ctx: click.Context, file: Path, settings: Mapping[str, Any]) -> dict
         if option.name in values:
             raise click.BadParameter(f"{file}: {key} is given twice, with dashes and with underscores; give it once")
         try:
-            values[option.name] = check_value(option.name, setting)
+            values[option.name] = check_value(TYPES, option.name, setting)
         except click.BadParameter as error:
             raise click.BadParameter(f"{file}: {key}: {error.message}") from error
     return values

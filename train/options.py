@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -20,9 +18,7 @@ from data.command.option_types import (
     Number,
     Several,
     StoreLocation,
-    shown,
 )
-from data.errors import InputError
 from data.system.location import Location
 
 Names = Annotated[tuple[str, ...] | None, Several(NAME, "name")]
@@ -108,43 +104,3 @@ TYPES: dict[str, click.ParamType[Any]] = {
     for name, hint in get_type_hints(Options, include_extras=True).items()
     if (kind := _type_of(hint)) is not None
 }
-
-
-def check_value(name: str, value: Any) -> Any:
-    """Return a value of a file or of Python, not None, as the type of its option converts it.
-
-    Raises click.BadParameter if it cannot be a value of the option.
-    """
-    kind = TYPES.get(name)
-    if kind is None:
-        if not isinstance(value, bool):
-            raise click.BadParameter(f"{shown(value)} is neither true nor false")
-        return value
-    if isinstance(value, list) and not isinstance(kind, (Several, LayerChoice)):
-        raise click.BadParameter(f"{shown(value)} is a list; give one value")
-    if not isinstance(value, (str, int, float, list)) or isinstance(value, bool):
-        raise click.BadParameter(f"{shown(value)} is no value of this option; give a text, a number or a list")
-    if isinstance(kind, click.Choice) and not isinstance(value, str):
-        raise click.BadParameter(f"{shown(value)} is not a text; give one of {', '.join(kind.choices)}")
-    return kind.convert(value, None, None)
-
-
-def check_values(values: Mapping[str, Any]) -> Options:
-    """Return options from Python's values by name. Raises InputError, naming the option, if a type refuses one."""
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        plain = _plain(value)
-        try:
-            checked[name] = None if value is None else check_value(name, plain)
-        except click.BadParameter as error:
-            raise InputError(f"--{name.replace('_', '-')}: {error.message}") from error
-    return Options(**checked)
-
-
-def _plain(value: Any) -> Any:
-    """Return a path as a text and a sequence as a list."""
-    if isinstance(value, Location):
-        return str(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, (str, list)) else value

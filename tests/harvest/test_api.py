@@ -46,12 +46,18 @@ def test_function_and_command_write_equal_stores(
         ({"layers": [0, 6]}, "--layers 0,6: demo has no layer 6"),
         ({"held_out": 0.9}, "--held-out: at most half of the 39 contexts"),
         ({"dataset": ""}, "--dataset: the value is empty"),
-        ({"compile": True}, "--compile: 'True' is not one of|--compile: True is not one of"),
+        ({"compile": True}, "--compile: True is not a text; give one of auto, yes, no"),
+        ({"overwrite": "yes"}, "--overwrite: 'yes' is neither true nor false"),
+        ({"tokens": ["4k"]}, r"--tokens: \['4k'\] is a list; give one value"),
+        ({"held_out": True}, "--held-out: True is no value of this option; give a text or a number"),
+        ({"hook": [None]}, "--hook: None is no name of a hook"),
+        ({"dtype": 16}, "--dtype: 16 is not a text; give one of float32, float16"),
+        ({"model": 5}, "--model: 5 is not a text"),
     ],
 )
 def test_arguments_are_checked_as_the_options_are(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        harvest("demo", out=tmp_path / "s.zarr", quiet=True, **{"tokens": "10k", **arguments})
+        harvest(**{"model": "demo", "out": tmp_path / "s.zarr", "quiet": True, "tokens": "10k", **arguments})
     assert not list(tmp_path.iterdir())
 
 

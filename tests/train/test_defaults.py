@@ -10,17 +10,18 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.command.option_values import check_values
 from tests.helpers.fixture_types import Command, MakeStore
 from train.api import train
 from train.defaults import FOLLOWING, RowCounts, row_counts
-from train.options import Options, check_values
+from train.options import TYPES, Options
 
 
 def options(activations: int, **given: int) -> Options:
     """The function's defaults, except for those given."""
     defaults = {name: None if name == "store" else value.default for name, value in signature(train).parameters.items()}
     del defaults["quiet"]
-    return check_values({**defaults, "activations": activations, **given})
+    return Options(**check_values(TYPES, {**defaults, "activations": activations, **given}))
 
 
 def test_defaults_at_100m_rows_are_those_of_the_post() -> None:

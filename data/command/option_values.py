@@ -1,0 +1,63 @@
+"""Check values that a Python call or a file gives to options, by the options' types.
+
+A shell gives texts only. Python and files can give more, so what is no value of any option is refused first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from upath import UPath
+
+from data.command.option_types import LayerChoice, Several, StoreLocation, shown
+from data.errors import InputError
+
+Types = Mapping[str, click.ParamType[Any]]  # by the options' names in snake_case; an option without a value has none
+
+
+def check_value(types: Types, name: str, value: Any) -> Any:
+    """Return a value, not None, as the type of its option converts it.
+
+    Raises click.BadParameter if it cannot be a value of the option.
+    """
+    kind = types.get(name)
+    if kind is None:
+        if not isinstance(value, bool):
+            raise click.BadParameter(f"{shown(value)} is neither true nor false")
+        return value
+    if isinstance(kind, StoreLocation) and isinstance(value, UPath):
+        return value  # with the settings of its driver, which its address does not have
+    takes_lists = isinstance(kind, (Several, LayerChoice))
+    if isinstance(value, list) and not takes_lists:
+        raise click.BadParameter(f"{shown(value)} is a list; give one value")
+    if isinstance(kind, click.Choice) and not isinstance(value, str):
+        raise click.BadParameter(f"{shown(value)} is not a text; give one of {', '.join(kind.choices)}")
+    if not isinstance(value, (str, int, float, list)) or isinstance(value, bool):
+        accepted = "a text, a number or a list" if takes_lists else "a text or a number"
+        raise click.BadParameter(f"{shown(value)} is no value of this option; give {accepted}")
+    return kind.convert(value, None, None)
+
+
+def check_values(types: Types, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a Python call as the types of their options convert them; None stays None.
+
+    A path may stand for a text, and any sequence for a list. Raises InputError, naming the option, for a value that its
+    type refuses.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            checked[name] = None if value is None else check_value(types, name, _plain(value))
+        except click.BadParameter as error:
+            raise InputError(f"--{name.replace('_', '-')}: {error.message}") from error
+    return checked
+
+
+def _plain(value: Any) -> Any:
+    """Return a path as a text and a sequence as a list."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, (str, list)) else value
