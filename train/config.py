@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -31,35 +32,52 @@ def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None
         raise click.UsageError("--config and --resume exclude each other; give one of them", ctx)
     if param.name == "resume":
         file = value / "experiment.json"
-        settings = parsed(file, read_command)
+        settings = recorded_command(file)
     else:
         file = value
-        settings = parsed(file, lambda data: tomllib.loads(data.decode("utf-8-sig")))
+        settings = toml_options(file)
     ctx.default_map = checked(ctx, file, settings)
     return value
 
 
-def parsed(file: Path, parse: Callable[[bytes], Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a file's content, parsed from its bytes. Raises click.BadParameter."""
+def content_of(file: Path) -> bytes:
+    """Return a file's bytes. Raises click.BadParameter if it cannot be read or is too large for a file of options."""
     try:
         with open(file, "rb") as opened:
-            data = opened.read(MOST_BYTES + 1)
+            content = opened.read(MOST_BYTES + 1)
     except OSError as error:
         raise click.BadParameter(f"{file} cannot be read ({error.strerror}); give a file that can") from error
-    if len(data) > MOST_BYTES:
+    if len(content) > MOST_BYTES:
         raise click.BadParameter(f"{file} has more than {MOST_BYTES:,} bytes; give a file of options")
+    return content
+
+
+def toml_options(file: Path) -> dict[str, Any]:
+    """Return the content of a TOML file. Raises click.BadParameter, naming the line, if it is not TOML."""
     try:
-        return dict(parse(data))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = str(error).replace("\n", " ") or type(error).__name__
-        raise click.BadParameter(f"{file} is not what `train` can read ({reason}); correct the file") from error
+        return tomllib.loads(content_of(file).decode("utf-8-sig") + "\n")  # so an error at the end has a line
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(
+            f"{file} is not TOML: {_reason(error)}; write one option per line, such as l1 = [1e-5, 2e-5]"
+        ) from error
 
 
-def read_command(data: bytes) -> dict[str, Any]:
-    """Return the options that an experiment.json records. Raises ValueError if the file is damaged."""
+def recorded_command(file: Path) -> dict[str, Any]:
+    """Return the options that an experiment.json records. Raises click.BadParameter if the file is damaged."""
     from train.output.checked import checked_body
 
-    return dict(json.loads(checked_body(data), object_pairs_hook=unique_keys)["command"])
+    try:
+        return dict(json.loads(checked_body(content_of(file)), object_pairs_hook=unique_keys)["command"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise click.BadParameter(
+            f"{file} is damaged: {_reason(error)}; put it back from a copy, or train again with --out and --overwrite"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return str(error).replace("\n", " ") or type(error).__name__
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -80,7 +98,9 @@ def checked(ctx: click.Context, file: Path, settings: Mapping[str, Any]) -> dict
         if option is not None and option.name in OF_ONE_CALL:
             raise click.BadParameter(f"{file}: {key} is for the command line only; leave it out of the file")
         if option is None or option.name is None or not option.expose_value:
-            raise click.BadParameter(f"{file}: `train` has no option {key}; see train --help")
+            similar = get_close_matches(key.replace("_", "-"), by_flag.keys() - {"help", "version"})
+            hint = f"did you mean {' or '.join(similar)}?" if similar else "see train --help"
+            raise click.BadParameter(f"{file}: `train` has no option {key}; {hint}")
         if option.name in values:
             raise click.BadParameter(f"{file}: {key} is given twice, with dashes and with underscores; give it once")
         try:

@@ -42,7 +42,7 @@ TABLE = Table(
     ],
     {
         "config": valued("--config", {
-            WRONG_TYPE: ("{file}", "is not what `train` can read"), Kind.EMPTY: ("", "the value is empty"),
+            WRONG_TYPE: ("{file}", "{file} is not TOML: "), Kind.EMPTY: ("", "the value is empty"),
             ZERO: ("0", NONE), NEGATIVE: ("-1", NONE), HUGE: ("/dev/zero", "has more than 1,048,576 bytes"),
             NAN: ("nan", NONE), WRONG_KIND: ("{folder}", "cannot be read (Is a directory)"),
             NO_RIGHTS: ("{file}/x", "cannot be read (Not a directory)"),
