@@ -140,13 +140,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
         elif key == "runs" and isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
             phrases += differences({r["name"]: r for r in a}, {r["name"]: r for r in b}, "")
         elif a != b:
-            phrases.append(f"{name} (there: {_show(a)}, now: {_show(b)})")
+            phrases.append(f"{name} (the experiment has {_show(a)}, the command {_show(b)})")
     return phrases
 
 
 def _show(value: Any) -> str:
     if value is None:
-        return "absent"
+        return "none"
     if isinstance(value, dict):
         return "a run"
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

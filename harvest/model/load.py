@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from harvest.model.base import STANDARD_HOOKS, LoadedModel, ModelFacts, Processing, full_names
 from harvest.model.fast import FAMILIES, FastModel
 from harvest.model.weights import load_transformers
-
-transformers_logging.disable_progress_bar()  # harvest shows its own progress bar
-transformers_logging.set_verbosity_error()  # weights.py reports problems with weights
 
 
 def load(

@@ -11,11 +11,15 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from data.errors import InputError
 from harvest.hub import is_pointer
 from harvest.model.base import HUB_ERRORS, ModelFacts, first_line
+
+transformers_logging.disable_progress_bar()  # the commands show progress of their own
+transformers_logging.set_verbosity_error()  # `load_transformers` reports problems with weights
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 

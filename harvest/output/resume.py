@@ -42,24 +42,33 @@ def _is_complete(out: Location) -> bool:
         return False
 
 
+def existing_store(out: Location) -> Store | None:
+    """Return the store at `out`; None if there is none yet.
+
+    Raises InputError if `out` holds something else, and DamagedError or OtherVersionError if it cannot be read.
+    """
+    if not is_occupied(out) or is_remains(out):
+        return None
+    try:
+        return open_store(out)
+    except (DamagedError, OtherVersionError):
+        raise
+    except StoreError as error:
+        if exists(out / COMMIT / "zarr.json") and not exists(out / "zarr.json"):
+            raise InputError(
+                f"--out {out}: holds a store without its zarr.json; put that file back from a copy, remove the "
+                "folder, or choose another --out"
+            ) from error
+        raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
+
+
 def existing_settings(out: Location) -> dict[str, Any] | None:
     """Return the settings of a store, or of a harvest that has not created its store yet; None if there is neither.
 
-    Raises InputError if `out` holds something else, and DamagedError or OtherVersionError if they cannot be read.
+    Raises as `existing_store`.
     """
-    if is_occupied(out) and not is_remains(out):
-        try:
-            return read_settings(open_store(out).provenance["settings"])
-        except (DamagedError, OtherVersionError):
-            raise
-        except StoreError as error:
-            if exists(out / COMMIT / "zarr.json") and not exists(out / "zarr.json"):
-                raise InputError(
-                    f"--out {out}: holds a store without its zarr.json; put that file back from a copy, remove the "
-                    "folder, or choose another --out"
-                ) from error
-            raise InputError(f"--out {out}: exists and is not an activation store; choose another --out") from error
-    return begun_settings(out)
+    store = existing_store(out)
+    return begun_settings(out) if store is None else read_settings(store.provenance["settings"])
 
 
 def begun_settings(out: Location) -> dict[str, Any] | None:
@@ -75,7 +84,7 @@ def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) 
     """
     if overwrite:
         with suppress(DamagedError, OtherVersionError):  # a damaged store can be replaced
-            existing_settings(out)
+            existing_store(out)
         return None
     check_settings(out, settings)
     store = open_store(out) if exists(out / "zarr.json") else None
@@ -84,11 +93,17 @@ def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) 
 
 def check_settings(out: Location, settings: dict[str, Any]) -> None:
     """Raise InputError, naming the settings that differ, if an existing output was begun with other settings."""
+    store = existing_store(out)
+    if store is not None and not store.harvested:
+        raise InputError(
+            f"--out {out}: holds a store that no harvest made, so it cannot be continued; give --overwrite to replace "
+            "it, or another --out"
+        )
     recorded = existing_settings(out)
     if recorded is None:
         return
     differing = [
-        f"{name} (there: {_show(before)}, now: {_show(now)})"
+        f"{name} (the store has {_show(before)}, the command {_show(now)})"
         for name, (before, now) in differences(recorded, settings).items()
     ]
     if differing:
@@ -99,6 +114,8 @@ def check_settings(out: Location, settings: dict[str, Any]) -> None:
 
 
 def _show(value: Any) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(map(str, value))
     return str(value)[:SHOWN_OF_HASH] if re.fullmatch("[0-9a-f]{40,}", str(value)) else str(value)

@@ -140,8 +140,8 @@ def test_harvest_with_other_settings_is_refused_by_name_unless_overwrite_is_give
     base = ("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES)
     done = command(*base, "--dtype", "bfloat16", "--seed", "3")
     assert done.returncode == 2
-    assert "--dtype (there: float16, now: bfloat16)" in done.stderr
-    assert "--seed (there: 0, now: 3)" in done.stderr
+    assert "--dtype (the store has float16, the command bfloat16)" in done.stderr
+    assert "--seed (the store has 0, the command 3)" in done.stderr
     assert open_store(out).dtype == "float16"
     done = command(*base, "--dtype", "bfloat16", "--overwrite")
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from data import InputError, open_store
 from harvest.demo import MODEL as DEMO
 from harvest.output.worker import Worker
+from tests.conftest import HarvestedSource
 from tests.helpers.fixture_types import Command, MakeStore
 
 SIZES = ("--tokens", "8k", "--context-size", "32", "--device", "cpu", "--layers", "0")
@@ -53,7 +54,7 @@ def test_changed_model_or_text_is_noticed_before_a_store_is_called_complete(
     done = command(*arguments)
     assert done.returncode == 2
     assert "nothing to do" not in done.stderr
-    assert f"{what} (there: " in done.stderr
+    assert f"{what} (the store has " in done.stderr
     assert open_store(tmp_path / "s.zarr").fingerprint == fingerprint
 
 
@@ -68,7 +69,7 @@ def test_changed_tokenizer_is_noticed_on_resume(command: Command, tmp_path: Path
     (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))
     done = command(*arguments)
     assert done.returncode == 2
-    assert "the tokenizer (there: " in done.stderr
+    assert "the tokenizer (the store has " in done.stderr
 
 
 def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
@@ -76,9 +77,20 @@ def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
 ) -> None:
     from harvest.run import Harvest
 
-    store, _, _ = make_store(windows=0)  # what the first worker has made meanwhile
-    with pytest.raises(InputError, match=r"holds a harvest with other settings: --dtype \(there: None, now: int8\)"):
+    store, _, _ = make_store(windows=0, source_type=HarvestedSource)  # what the first worker has made meanwhile
+    with pytest.raises(InputError, match=r"holds a harvest with other settings: --dtype \(the store has none, the command int8\)"):
         Harvest(None, None, {"dtype": "int8"}, store.path, torch.device("cpu"), worker=Worker(1, 2), quiet=True).run()
+
+
+def test_store_of_another_source_is_called_no_harvest(
+    command: Command, inputs: tuple[Path, Path], make_store: MakeStore
+) -> None:
+    model, text = inputs
+    path = make_store()[0].path
+    done = command("harvest", "--model", model, "--dataset", text, "--out", path, *SIZES)
+    assert done.returncode == 2
+    assert f"--out {path}: holds a store that no harvest made, so it cannot be continued; give --ov" in done.stderr
+    assert "--dtype" not in done.stderr
 
 
 def test_held_out_documents_are_held_out_whole_up_to_the_last_context(

@@ -83,7 +83,7 @@ def test_harvest_and_analyze_work_on_an_object_store_as_on_a_disk(
     assert "nothing to do" in done.stderr
     done = harvest(out, "--dtype", "int8")
     assert done.returncode == 2
-    assert "--dtype (there: float16, now: int8)" in done.stderr
+    assert "--dtype (the store has float16, the command int8)" in done.stderr
     assert harvest(out, "--dtype", "int8", "--layers", "1", "--overwrite").returncode == 0
     assert open_store(out).dtype == "int8"
     assert harvest("local8.zarr", "--dtype", "int8", "--layers", "1").returncode == 0

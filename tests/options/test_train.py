@@ -60,7 +60,7 @@ TABLE = Table(
             NAN: ("nan", "there is no store at nan"), WRONG_KIND: ("{runs}", "there is no store at {runs}"),
             NO_RIGHTS: ("{file}/x", "{file}/x"),
             CONTRADICTION: refused(
-                "--store", "{other}", "--resume", "{runs}", alone=True, sentence="store (there: ",
+                "--store", "{other}", "--resume", "{runs}", alone=True, sentence="store (the experiment has ",
             ),
         }),
         "variant": several(text("--variant", "there is no such variant; give baseline, nsae"), "--variant", "nsae"),

@@ -99,7 +99,7 @@ def test_differences_name_the_setting_and_both_values() -> None:
         "runs": [{"name": "nsae", "lr": 2}, {"name": "baseline", "lr": 1}],
     }
     assert differences(a, b) == [
-        "objective.l2 (there: mean, now: sum)",
-        "baseline (there: absent, now: a run)",
-        "nsae.lr (there: 1, now: 2)",
+        "objective.l2 (the experiment has mean, the command sum)",
+        "baseline (the experiment has none, the command a run)",
+        "nsae.lr (the experiment has 1, the command 2)",
     ]

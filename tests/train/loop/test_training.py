@@ -117,13 +117,13 @@ def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name
     assert "nothing to do" in command("train", *same).stderr
     other = command("train", *same, "--lr", "0.5", "--l2", "sum")
     assert other.returncode == 2
-    assert "objective.l2 (there: mean, now: sum)" in other.stderr
-    assert "nsae.lr (there: 0.0009045, now: 0.5)" in other.stderr
+    assert "objective.l2 (the experiment has mean, the command sum)" in other.stderr
+    assert "nsae.lr (the experiment has 0.0009045, the command 0.5)" in other.stderr
     resumed = command("train", "--resume", trained)
     assert resumed.returncode == 0, resumed.stderr
     refused = command("train", "--resume", trained, "--batch-size", "32")
     assert refused.returncode == 2
-    assert "batch_size (there: 64, now: 32)" in refused.stderr
+    assert "batch_size (the experiment has 64, the command 32)" in refused.stderr
     assert {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()} == before
 
 
