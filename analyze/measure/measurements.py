@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from analyze.measure.dictionary_summary import DictionarySummary, summarize_dict
 from analyze.measure.evaluate import measure_heldout
 from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
+from analyze.measure.norms import Norms
 from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.over_training import OverTraining, over_training
 from analyze.measure.patching.patch import patch
@@ -56,7 +57,7 @@ class Scope:
 class Measurements:
     """Everything measured of some runs on one store. A measurement that was not made is empty.
 
-    mean_norm: mean ‖x‖₂ of the training split, per hook.
+    norms: norms of the training split's activations, per hook.
     held_out, patched: estimates without and with the language model.
     over_training: estimates with the language model at each snapshot.
     training: the measures that training recorded, as curves.
@@ -66,7 +67,7 @@ class Measurements:
     """
 
     runs: Sequence[TrainedRun]
-    mean_norm: Mapping[str, float]
+    norms: Norms
     held_out: Estimates = field(default_factory=dict)
     patched: Estimates = field(default_factory=dict)
     over_training: OverTraining = field(default_factory=dict)
@@ -92,6 +93,10 @@ class Measurements:
         """Return each baseline family with each NSAE family."""
         return list(family_pairs(self.families))
 
+    def mean_norm(self, hook: str) -> float:
+        """Return the mean ‖x‖₂ of the training split."""
+        return self.norms.by_hook[hook].mean_norm()
+
     def value(self, run: TrainedRun, hook: str, measure: str) -> Estimate | None:
         """Return a measure of the held-out split with noise off, over all positions; None if it was not measured."""
         return self.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
@@ -114,7 +119,7 @@ def gather(
         if scope.snapshots is not None:
             snapshots = over_training(model, scope.snapshots, runs, **options)
     return Measurements(
-        runs, {hook: store.statistics(hook).mean_norm() for hook in store.hooks}, held_out, patched, snapshots,
+        runs, Norms.of(store), held_out, patched, snapshots,
         training_curves(runs), [summarize_dictionary(sae, store, scope.thresholds) for sae in fires if not sae.noise],
         fires,
         stability(fires, pairs_differing_in_seed(runs)), left_out,

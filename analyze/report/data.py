@@ -10,7 +10,7 @@ from analyze.compare import pareto
 from analyze.compare.claims import decide_claims
 from analyze.compare.theory import theory_lines
 from analyze.measure.measurements import Measurements, Scope
-from analyze.measure.norms import Norms, norm_lines
+from analyze.measure.norms import norm_lines
 from analyze.measure.patching.over_training import over_training_lines
 from analyze.measure.patching.patch import clean_positions
 from analyze.runs.progress import progress
@@ -34,7 +34,7 @@ def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
         write_file(out / f"{name}.csv", as_csv(lines).encode())
 
 
-def report_tables(measurements: Measurements, norms: Norms) -> Tables:
+def report_tables(measurements: Measurements) -> Tables:
     """Return every table by name. The lines of a table all have the same keys."""
     runs = measurements.runs
     samples = {pareto.HELD_OUT: measurements.held_out, pareto.PATCHED: measurements.patched}
@@ -48,7 +48,7 @@ def report_tables(measurements: Measurements, norms: Norms) -> Tables:
         "matched": [line for sample, e in measured.items() for line in pareto.difference_lines(e, runs, sample)],
         "features": [line for fires in measurements.fires for line in fires.lines()],
         "dictionary": [dictionary.line for dictionary in measurements.dictionaries],
-        "norms": norm_lines(norms),
+        "norms": norm_lines(measurements.norms),
         "stability": list(measurements.stability),
         "theory": theory_lines(measurements),
         "runs": [run_line(run) for run in runs],

@@ -16,7 +16,6 @@ import torch
 
 from analyze.measure.cache import MeasurementCache
 from analyze.measure.measurements import Measurements, Scope, gather
-from analyze.measure.norms import Norms
 from analyze.measure.patching.model import PatchableModel
 from analyze.report.data import metrics_json, report_tables, write_csv
 from analyze.report.features.page import PageSettings, representatives, write_features_page
@@ -65,11 +64,10 @@ def write_measurements(
 
     link_features: whether it links to a page of features, features.html, in the same folder.
     """
-    norms = Norms.of(scope.store)
-    tables = report_tables(measurements, norms)
+    tables = report_tables(measurements)
     write_csv(out / "csv", tables)
     figures = []
-    for drawn in Bar(draw(measurements, norms), desc="drawing", unit="figure"):
+    for drawn in Bar(draw(measurements), desc="drawing", unit="figure"):
         png = as_png(drawn.figure)
         write_file(out / "figures" / f"{drawn.name}.png", png)
         write_csv(out / "csv", {drawn.name: drawn.lines})

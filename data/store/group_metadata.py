@@ -69,7 +69,9 @@ def read_group_metadata(store: Location, *, check: bool = True) -> GroupMetadata
         raise StoreError(f"there is no store at {store}; make one with `harvest --model … --out {store}`") from error
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
-        raise StoreError(f"{store} is not an activation store, because its zarr.json does not say so; name one that `harvest` made")
+        raise StoreError(
+            f"{store} is not an activation store, because its zarr.json does not say so; name one that `harvest` made"
+        )
     if attributes.get("version") != VERSION:
         raise OtherVersionError(
             f"{store} has version {str(attributes.get('version'))[:20]} of the store's format, and only version "

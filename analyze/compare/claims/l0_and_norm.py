@@ -49,7 +49,7 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
 
 def fit_l0_to_norm(measurements: Measurements, run: TrainedRun) -> LogLogFit | None:
     """Fit log L0, noise off, against log mean ‖x‖₂ over the run's layers."""
-    norms = np.array([measurements.mean_norm[hook] for hook in run.hooks])
+    norms = np.array([measurements.mean_norm(hook) for hook in run.hooks])
     return fit_log_log(norms, _l0(measurements, run))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analyze.measure.measurements import Measurements
-from analyze.measure.norms import Norms
 from analyze.report.figures.activation import activation_figures
 from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.dictionary import density_figures, dictionary_figures
@@ -15,13 +14,12 @@ from analyze.report.figures.pareto import pareto_figures
 from analyze.report.figures.training import snapshot_figures, training_figures
 
 FIGURES = (
-    activation_figures, training_figures, layer_figures, snapshot_figures, dictionary_figures, density_figures,
+    norm_figures, activation_figures, training_figures, layer_figures, snapshot_figures, dictionary_figures, density_figures,
     pareto_figures,
 )  # fmt: skip
 
 
-def draw(measurements: Measurements, norms: Norms) -> Iterator[ReportFigure]:
+def draw(measurements: Measurements) -> Iterator[ReportFigure]:
     """Draw the figures one after the other, except those without data; the caller saves and closes each."""
-    yield from norm_figures(norms)
     for figures in FIGURES:
         yield from figures(measurements)

@@ -60,7 +60,7 @@ def _norm_figure(measurements: Measurements, families: Families) -> Iterator[Rep
             l0 = measurements.value(run, hook, "l0")
             if l0 is not None and l0.value > 0:
                 layer = {"run": run.name, "family": family_of[run.name], "hook": hook}
-                points.append({**layer, "mean_norm": measurements.mean_norm[hook], "l0": l0.value})
+                points.append({**layer, "mean_norm": measurements.mean_norm(hook), "l0": l0.value})
         fits += _fit(measurements, run)
     fit_of = {fit["run"]: fit for fit in fits}
     no_fit = dict.fromkeys(("slope", "low", "high", "p", "rho", "intercept"))

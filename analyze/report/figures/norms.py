@@ -7,21 +7,22 @@ from collections.abc import Iterator, Sequence
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from analyze.measure.norms import Norms, histogram_lines, norm_lines
+from analyze.measure.measurements import Measurements
+from analyze.measure.norms import histogram_lines, norm_lines
 from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import COLOURS, MARKERS, layer_axis, layer_colour, log_axis, unique
 from analyze.tables import Row, layers
 from data.store.stats import Subset
 
 
-def norm_figures(measured: Norms) -> Iterator[ReportFigure]:
+def norm_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Figs. 3 and 4."""
-    histogram = histogram_lines(measured)
+    histogram = histogram_lines(measurements.norms)
     yield ReportFigure(
         "figure_03_norms", "Figures 3 and 4. Norms of the activations by layer",
         "Left: the distribution of ‖x‖₂ over the training split, one line per layer. Right: its mean and the range "
         "from its 5 % to its 95 % quantile, with and without position 0 of each context.",
-        norms(norm_lines(measured), histogram), histogram,
+        norms(norm_lines(measurements.norms), histogram), histogram,
     )  # fmt: skip
 
 

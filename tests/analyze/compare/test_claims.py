@@ -14,10 +14,12 @@ from analyze.compare.claims import decide_claims
 from analyze.compare.claims.rule import Claim
 from analyze.measure.dictionary_summary import DictionarySummary
 from analyze.measure.measurements import Measurements
+from analyze.measure.norms import Norms
 from analyze.runs.families import kind_of
 from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import TrainingCurve
 from analyze.statistics.estimates import Estimate, Estimates, Key
+from data.store.stats import N_BINS, NormStats
 from tests.analyze.experiments import experiment
 from train.experiment import Run
 from train.output.run_folder import RunFolder
@@ -25,7 +27,16 @@ from train.output.settings import RunSettings
 
 N = 12
 HOOKS = [f"blocks.{i}.hook_mlp_out" for i in range(N)]
-NORMS = dict(zip(HOOKS, np.exp(np.linspace(0, 3, N)).tolist(), strict=True))
+MEAN_NORMS = dict(zip(HOOKS, np.exp(np.linspace(0, 3, N)).tolist(), strict=True))
+
+
+def stats_of(norm: float) -> NormStats:
+    """Statistics of one row with this norm."""
+    rows = np.tile([1.0, norm, norm**2, norm], (2, 1))
+    return NormStats(np.zeros((2, 2, 1)), rows, np.zeros((2, N_BINS), dtype=np.int64))
+
+
+NORMS = Norms("made-up", {hook: stats_of(norm) for hook, norm in MEAN_NORMS.items()})
 RNG = np.random.default_rng(0)
 SHOCK = {"baseline": RNG.normal(size=400), "nsae": RNG.normal(size=400)}
 
@@ -60,7 +71,7 @@ def l0_of(r: TrainedRun, i: int, *, slope: float) -> float:
     """Both families have runs at L0 of 10 and 40 times a power of the layer's norm, NSAE's of none."""
     base = 40.0 if r.l1 < 1 else 10.0
     wobble = 1 + 0.02 * (-1) ** i
-    return base * wobble * (NORMS[HOOKS[i]] ** slope if r.variant == "baseline" else 1.0)
+    return base * wobble * (MEAN_NORMS[HOOKS[i]] ** slope if r.variant == "baseline" else 1.0)
 
 
 def held_out(slope: float = 0.6, suppression: float = 0.05, l2: float = 1.1) -> Estimates:
