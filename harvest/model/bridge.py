@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data.errors import InputError
 from data.hooks import layer_of
-from harvest.model.base import ModelFacts, OnActivation, Processing, first_line
+from harvest.model.base import STANDARD_HOOKS, ModelFacts, OnActivation, Processing, first_line
 
 
 class BridgeModel:
@@ -94,8 +94,19 @@ def resolve(hooks: Sequence[str], layers: Sequence[int], known: Sequence[str]) -
             candidates = (hook, f"hook_{hook}", f"blocks.{layer}.{hook}", f"blocks.{layer}.hook_{hook}")
             name = next((name for name in candidates if name in known_names), None)
             if name is None:
-                near = difflib.get_close_matches(candidates[2], known, n=3) or sorted(known)[:3]
-                raise InputError(f"--hook {hook}: the model has no such hook at layer {layer}; near: {', '.join(near)}")
+                accepted = similar(hook, layer, known)
+                raise InputError(
+                    f"--hook {hook}: the model has no such hook at layer {layer}; give {', '.join(accepted)} or another"
+                )
             if name not in names:
                 names.append(name)
     return sorted(names, key=lambda name: (layer_of(name) is None, layer_of(name)))
+
+
+def similar(hook: str, layer: int, known: Sequence[str]) -> list[str]:
+    """Return up to five names that `--hook` takes at a layer: the most similar ones, else the standard ones."""
+    prefix = f"blocks.{layer}."
+    inside = [name.removeprefix(prefix).removeprefix("hook_") for name in known if name.startswith(prefix)]
+    names = [*STANDARD_HOOKS, *inside, *(name for name in known if layer_of(name) is None)]
+    near = [name for name in names if name.startswith(hook)] + difflib.get_close_matches(hook, names)
+    return list(dict.fromkeys(near or STANDARD_HOOKS))[:5]

@@ -35,7 +35,9 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).get_text_config()
     except CONFIG_ERRORS as error:
         if label.startswith((".", "/", "~")):
-            raise InputError(f"--model {label}: there is no such folder; give one in hub format, a hub name, or demo") from error
+            raise InputError(
+                f"--model {label}: there is no such folder; give one in hub format, a hub name, or demo"
+            ) from error
         if only_cache:
             reason, remedy = only_cache
             raise InputError(

@@ -78,7 +78,9 @@ def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
     from harvest.run import Harvest
 
     store, _, _ = make_store(windows=0, source_type=HarvestedSource)  # what the first worker has made meanwhile
-    with pytest.raises(InputError, match=r"holds a harvest with other settings: --dtype \(the store has none, the command int8\)"):
+    with pytest.raises(
+        InputError, match=r"holds a harvest with other settings: --dtype \(the store has none, the command int8\)"
+    ):
         Harvest(None, None, {"dtype": "int8"}, store.path, torch.device("cpu"), worker=Worker(1, 2), quiet=True).run()
 
 

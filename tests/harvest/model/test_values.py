@@ -144,7 +144,7 @@ def test_any_transformer_lens_hook_can_be_loaded(random_gpt2: Path) -> None:
 
 def test_unknown_hook_error_lists_similar_names(random_gpt2: Path) -> None:
     facts = find_model(str(random_gpt2), None)
-    with pytest.raises(InputError, match=r"--hook mlp_outt: .* near: .*mlp_out"):
+    with pytest.raises(InputError, match=r"--hook mlp_outt: .* give mlp_out"):
         load(facts, ["mlp_outt"], [0], processing="centred", device=CPU)
 
 
