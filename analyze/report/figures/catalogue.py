@@ -14,8 +14,8 @@ from analyze.report.figures.pareto import pareto_figures
 from analyze.report.figures.training import snapshot_figures, training_figures
 
 FIGURES = (
-    norm_figures, activation_figures, training_figures, layer_figures, snapshot_figures, dictionary_figures, density_figures,
-    pareto_figures,
+    norm_figures, activation_figures, training_figures, layer_figures, snapshot_figures, dictionary_figures,
+    density_figures, pareto_figures,
 )  # fmt: skip
 
 
