@@ -103,8 +103,9 @@ class Training:
                 raise Stopped
 
     def _print_validation(self, records: Mapping[str, Sequence[Record]]) -> None:
-        """Print a table of held-out measures if there are several runs; standard output is for the results."""
-        if len(self.experiment.runs) > 1:
+        """Print a table of held-out measures if there are several runs, except the last, which is the results'."""
+        step = max((record["step"] for own in records.values() for record in own), default=0)
+        if len(self.experiment.runs) > 1 and step < self.experiment.n_steps:
             table = heldout_table(with_noise(self.experiment.runs, records, noise=self.options.eval_noise))
             Bar.write(table, file=sys.stderr)
 

@@ -9,19 +9,26 @@ from train.measures import TRAINING
 from train.output.metrics_file import Record
 from train.sae import ARCHITECTURES
 
-COLUMNS = [TRAINING[name] for name in ("loss", "l0", "explained_variance", "suppression", "dead")]
+COLUMNS = ("loss", "l0", "explained_variance", "suppression", "dead")
 
 
 def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
-    """Return a table with a line per run: means over layers of its held-out records."""
-    width = max(map(len, records), default=0)
-    widths = [max(10, len(measure.title) + 2) for measure in COLUMNS]
-    lines = [f"{'':<{width}}" + "".join(f"{m.title:>{w}}" for m, w in zip(COLUMNS, widths, strict=True))]
+    """Return a table with a line per run: the rows it was trained on, and means over layers of its held-out records.
+
+    The dead share is unknown before the first complete `--window`; until then it has no column.
+    """
+    counted = any(record["dead"] is not None for own in records.values() for record in own)
+    columns = [TRAINING[name] for name in COLUMNS if name != "dead" or counted]
+    table = [["held-out", "rows", *(measure.title for measure in columns)]]
     for run, own in records.items():
-        means = [_mean(own, measure.name) for measure in COLUMNS]
-        cells = ["–" if mean is None else f"{mean:.4g}" for mean in means]
-        lines.append(f"{run:<{width}}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True)))
-    return "\n".join(lines)
+        means = [_mean(own, measure.name) for measure in columns]
+        rows = f"{own[0]['rows']:,}" if own else "–"
+        table.append([run, rows, *("–" if mean is None else f"{mean:.4g}" for mean in means)])
+    first, *widths = (max(map(len, column)) for column in zip(*table, strict=True))
+    return "\n".join(
+        f"{name:<{first}}" + "".join(f"{cell:>{max(10, width + 2)}}" for cell, width in zip(cells, widths, strict=True))
+        for name, *cells in table
+    )
 
 
 def with_noise(runs: Sequence[Run], records: Mapping[str, Sequence[Record]], *, noise: bool) -> dict[str, list[Record]]:
