@@ -19,6 +19,7 @@ from analyze.runs.trained_run import TrainedRun, check_store, find_runs
 from analyze.statistics import bootstrap
 from analyze.statistics.estimates import Estimates, MeasureRow, estimates_of_sae, measure_rows
 from analyze.tables import Row, markdown, short, trained_on, with_interval
+from data.errors import InputError
 from data.store.reader import Store, open_store
 from data.store.stats import Subset
 from train.measures import TRAINING, Sample, Shown, measures_on
@@ -40,12 +41,17 @@ class Evaluation:
     heldout: Heldout
 
     def value(self, measure: str, run: str, hook: str, *, noise: bool = False, subset: str = Subset.ALL) -> MeasureRow:
-        """Return the row of one measure. Raises KeyError if it was not measured."""
+        """Return the row of one measure. Raises InputError, naming what was measured, if there is none."""
         sought = (measure, run, hook, noise, subset)
         for row in self.measures:
             if (row.measure, row.run, row.hook, row.noise, row.subset) == sought:
                 return row
-        raise KeyError(sought)
+        for name, value in (("measure", measure), ("run", run), ("hook", hook)):
+            known = dict.fromkeys(getattr(row, name) for row in self.measures)
+            if value not in known:
+                raise InputError(f"{name} {value!r} was not measured; give {', '.join(known)}")
+        rows = f"noise {'on' if noise else 'off'}, subset {subset!r}"
+        raise InputError(f"{measure} of {run} at {hook} was not measured with {rows}; give another noise or subset")
 
 
 def evaluate(

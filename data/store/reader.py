@@ -51,6 +51,10 @@ class Store:
         self.left_out: frozenset[int] = frozenset()  # shards
         self._arrays = CheckedArrays(path, metadata)
 
+    def __repr__(self) -> str:
+        size = f"{self.layout.n_rows:,} rows in {self.dtype}, {len(self.hooks)} hooks of {self.model_name}"
+        return f"<Store {self.path}: {size}{'' if self.complete else ', unfinished'}>"
+
     def without(self, shards: Iterable[int]) -> Store:
         """Return the store without some shards: its splits, statistics and streams leave them out."""
         rest = Store(self.path, self.metadata)

@@ -13,6 +13,7 @@ from tests.helpers.fixture_types import MakeStore, TrainSmall
 from train import load_sae, train
 from train.cli import main
 from train.options import TYPES, Options
+from train.sae import BaselineSAE
 
 WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
 
@@ -82,4 +83,7 @@ def test_loaded_sae_knows_where_it_comes_from(store: Store, train_small: TrainSm
     assert (sae.source.model, sae.source.store) == ("made-up", store.fingerprint)
     assert sae.source.settings is not None
     assert sae.source.settings.run.l1 == 1e-3
+    source = "run='nsae', hook='blocks.1.hook_mlp_out'"
+    assert repr(sae) == f"NSAE(d_model=16, d_sae=64, input_scale=1, sigma=1, {source})"
+    assert repr(BaselineSAE(2, d_model=16, d_sae=64)) == "BaselineSAE(stack=(2,), d_model=16, d_sae=64)"
     assert torch.equal(sae(torch.ones(2, 16)), sae.decode(sae.encode(torch.ones(2, 16))))

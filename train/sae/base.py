@@ -107,6 +107,15 @@ class SAE(nn.Module, ABC):
         """Number of features."""
         return self.W_enc.shape[-2]
 
+    def extra_repr(self) -> str:
+        """Return what `repr` shows: the sizes, the constants of a single SAE, and what it was trained on."""
+        stack = tuple(self.W_enc.shape[:-2])
+        constants = {} if stack else {name: f"{float(getattr(self, name)):g}" for name in self.constants}
+        origin = {} if self.source is None else {"run": repr(self.source.run), "hook": repr(self.source.hook)}
+        shape = {"stack": stack} if stack else {}
+        parts = {**shape, "d_model": self.d_model, "d_sae": self.d_sae, **constants, **origin}
+        return ", ".join(f"{name}={value}" for name, value in parts.items())
+
     def encode(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         """Return the activations c [..., batch, d_sae] of x [..., batch, d_model], both of the parameters' type.
 

@@ -28,8 +28,12 @@ def test_evaluate_gives_the_rows_of_analyze_measures(
     assert (row.variant, row.subset) == ("nsae", "all")
     assert row.low <= row.value <= row.high
     assert result.activity[0].all.live.shape == (len(result.activity[0].all.count),)
-    with pytest.raises(KeyError):
+    with pytest.raises(InputError, match=f"l0 of baseline at {HOOK} was not measured with noise on, subset 'all'"):
         result.value("l0", run="baseline", hook=HOOK, noise=True)
+    with pytest.raises(InputError, match="measure 'L0' was not measured; give l0, l1, l2, explained_variance, "):
+        result.value("L0", run="nsae", hook=HOOK)
+    with pytest.raises(InputError, match="run 'nsea' was not measured; give baseline, nsae"):
+        result.value("l0", run="nsea", hook=HOOK)
     one_hook = evaluate(store, [runs / "baseline"], hooks=HOOK)
     assert {row.hook for row in one_hook.measures} == {HOOK}
 

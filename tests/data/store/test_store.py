@@ -157,6 +157,12 @@ def test_unfinished_store_shows_only_whole_windows(make_store: MakeStore) -> Non
         store.rows("blocks.0.hook_mlp_out", 9)
 
 
+def test_repr_says_what_a_store_holds(make_store: MakeStore) -> None:
+    store = make_store(dtype="int8")[0]
+    assert repr(store) == f"<Store {store.path}: 1,920 rows in int8, 2 hooks of made-up>"
+    assert repr(make_store(name="part.zarr", windows=1)[0]).endswith("float16, 2 hooks of made-up, unfinished>")
+
+
 def test_stores_of_equal_inputs_are_equal_byte_for_byte(make_store: MakeStore) -> None:
     one, _, _ = make_store(name="one.zarr")
     two, _, _ = make_store(name="two.zarr")

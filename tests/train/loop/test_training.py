@@ -317,7 +317,7 @@ def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(
     quiet, noisy = (command("train", *given, *more).stdout.splitlines() for more in ([], ["--eval-noise"]))
     for lines, noise in ((quiet, False), (noisy, True)):
         l0 = [record["l0"] for record in found["nsae"] if record["noise"] == noise]
-        assert float(lines[2].split()[2]) == pytest.approx(sum(l0) / len(l0), rel=1e-3)
+        assert float(lines[2].split()[3]) == pytest.approx(sum(l0) / len(l0), rel=1e-3)
     assert quiet[1] == noisy[1]
 
 
