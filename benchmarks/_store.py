@@ -41,10 +41,10 @@ def filled_window(path: Path, schema: Schema, window: int) -> WindowWriter:
     """A window of the store with all its rows, float16 or float32, written and synced, but not sealed."""
     layout = schema.layout
     values = np.random.default_rng(0).normal(size=(layout.rows_per_shard, D)).astype(schema.encoding.stored)
-    staging = WindowWriter(path, staging_path(path), schema, window)
+    writer = WindowWriter(path, staging_path(path), schema, window)
     for assignment in layout.assignments(window):
         _, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
         for row_range in ranges:
-            staging.write([row_range], dict.fromkeys(schema.widths, values[: row_range.count]))
-    staging.sync(layout.window_contexts(window)[1])
-    return staging
+            writer.write([row_range], dict.fromkeys(schema.widths, values[: row_range.count]))
+    writer.sync(layout.window_contexts(window)[1])
+    return writer

@@ -74,14 +74,14 @@ def make_store(path: Path, *, whole: bool) -> None:
     about = {"model": {"name": "made-up"}, "tokens": {"dataset": "made-up"}, "settings": {"seed": 0}}
     create(path, schema, [(ids, ids)], about, dict.fromkeys(HOOKS, scale.numpy()))
     for window in range(layout.n_windows if whole else layout.n_windows - 1):
-        staging = WindowWriter(path, staging_path(path), schema, window)
+        writer = WindowWriter(path, staging_path(path), schema, window)
         for assignment in layout.assignments(window):
             rows, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
             encoded = ENCODINGS["int8"].encode(values[rows], scale)
             for hook in HOOKS:
-                staging.write(ranges, {hook + suffix: part.numpy() for suffix, part in encoded.items()})
-        staging.sync(layout.window_contexts(window)[1])
-        staging.seal()
+                writer.write(ranges, {hook + suffix: part.numpy() for suffix, part in encoded.items()})
+        writer.sync(layout.window_contexts(window)[1])
+        writer.seal()
     if whole:
         finish(path)
 

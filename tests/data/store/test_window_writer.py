@@ -21,7 +21,7 @@ HOOK = "blocks.0.hook_mlp_out"
 
 def filled(store: Store, window: int, *, synced: bool = True) -> WindowWriter:
     """A window with all its rows, each row's entries its number in the shard."""
-    staging = WindowWriter(store.path, staging_path(store.path), store.schema, window)
+    writer = WindowWriter(store.path, staging_path(store.path), store.schema, window)
     for assignment in store.layout.assignments(window):
         for shard, n_rows in enumerate(assignment.shard_rows().tolist(), start=assignment.first_shard):
             for begin in range(0, n_rows, 50):
@@ -30,10 +30,10 @@ def filled(store: Store, window: int, *, synced: bool = True) -> WindowWriter:
                     name: np.repeat(np.arange(begin, begin + n)[:, None], d, axis=1).astype(dtype)
                     for name, (dtype, d) in store.schema.activation_arrays.items()
                 }
-                staging.write([RowRange(shard, begin, n)], rows)
+                writer.write([RowRange(shard, begin, n)], rows)
     if synced:
-        staging.sync(store.layout.window_contexts(window)[1])
-    return staging
+        writer.sync(store.layout.window_contexts(window)[1])
+    return writer
 
 
 def again(store: Store, window: int) -> WindowWriter:
@@ -53,8 +53,8 @@ def test_bit_flipped_before_sealing_discards_the_window_and_names_the_file(
 ) -> None:
     store, _, _ = make_store(windows=0, dtype=dtype, compression=compression)
     for name in store.schema.activation_arrays:
-        staging = filled(store, 1)
-        flip(staging.folder / f"{name}.5", 41)
+        writer = filled(store, 1)
+        flip(writer.folder / f"{name}.5", 41)
         resumed = again(store, 1)
         assert resumed.resume() == store.layout.window_contexts(1)[1]
         with pytest.raises(WindowDamagedError, match=f"{name}.5 is damaged.*window 1 is harvested again"):
@@ -89,8 +89,8 @@ def test_changed_byte_of_progress_json_discards_the_window(make_store: MakeStore
     store, _, _ = make_store(windows=0)
     size = len((filled(store, 1).folder / "progress.json").read_bytes())
     for place in range(0, size, 97):
-        staging = filled(store, 1)
-        flip(staging.folder / "progress.json", place)
+        writer = filled(store, 1)
+        flip(writer.folder / "progress.json", place)
         with pytest.raises(WindowDamagedError, match=r"progress\.json"):
             again(store, 1).resume()
 
@@ -98,9 +98,9 @@ def test_changed_byte_of_progress_json_discards_the_window(make_store: MakeStore
 def test_unrecorded_rows_are_written_again(make_store: MakeStore) -> None:
     store, _, _ = make_store(windows=0)
     for synced in (False, True):
-        staging = filled(store, 1, synced=synced)
-    assert json.loads((staging.folder / "progress.json").read_text(encoding="utf-8"))["written"][f"{HOOK}.5"][0] == 128
-    staging.seal()
+        writer = filled(store, 1, synced=synced)
+    assert json.loads((writer.folder / "progress.json").read_text(encoding="utf-8"))["written"][f"{HOOK}.5"][0] == 128
+    writer.seal()
     assert np.array_equal(open_store(store.path).rows(HOOK, 5)[:, 0], np.arange(128))
 
 
@@ -109,7 +109,7 @@ def test_sealing_continues_after_a_kill_between_file_moves(
     make_store: MakeStore, moved: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _, _ = make_store(windows=0, dtype="int8")
-    staging, replace, calls = filled(store, 1), os.replace, []
+    writer, replace, calls = filled(store, 1), os.replace, []
 
     def killed(source: Path, target: Path) -> None:
         calls.append(target)
@@ -119,7 +119,7 @@ def test_sealing_continues_after_a_kill_between_file_moves(
 
     monkeypatch.setattr("data.system.location.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        staging.seal()
+        writer.seal()
     monkeypatch.setattr("data.system.location.os.replace", replace)
     resumed = again(store, 1)
     assert resumed.resume() == store.layout.window_contexts(1)[1]
