@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from data.choices import COMPRESSIONS, DTYPES
-from data.command.option_types import NAME, SEED, Count, LayerChoice, Several, StoreLocation, shown
+from data.command.option_types import NAME, SEED, Count, LayerChoice, ListOf, StoreLocation, shown
 
 
 class Token(click.ParamType[str]):
@@ -52,7 +52,7 @@ class HeldOutContexts(click.ParamType[float | int]):
 TYPES: dict[str, click.ParamType[Any]] = {
     "model": NAME,
     "revision": NAME,
-    "hook": Several(HookName(), "name"),
+    "hook": ListOf(HookName(), "name"),
     "layers": LayerChoice(),
     "processing": click.Choice(["centred", "none"]),
     "dataset": NAME,

@@ -14,15 +14,15 @@ from data.command.option_types import (
     Count,
     LayerChoice,
     Layers,
+    ListOf,
     LocalPath,
     Number,
-    Several,
     StoreLocation,
 )
 from data.system.location import Location
 
-Names = Annotated[tuple[str, ...] | None, Several(NAME, "name")]
-Rates = Annotated[tuple[float, ...] | None, Several(Number(0, above=True), "number")]
+Names = Annotated[tuple[str, ...] | None, ListOf(NAME, "name")]
+Rates = Annotated[tuple[float, ...] | None, ListOf(Number(0, above=True), "number")]
 Rows = Annotated[int | None, Count()]
 RowsOrZero = Annotated[int | None, Count(zero=True)]
 
@@ -39,10 +39,10 @@ class Options:
     preset: Names
     l1: Rates
     lr: Rates
-    sigma: Annotated[tuple[float, ...] | None, Several(Number(0), "number")]
-    seed: Annotated[tuple[int, ...] | None, Several(SEED, "whole number")]
-    l1_power: Annotated[tuple[int, ...] | None, Several(Count(zero=True, most=4), "whole number")]
-    input_scale: Annotated[tuple[str, ...] | None, Several(click.Choice(["none", "mean-norm"]), "name")]
+    sigma: Annotated[tuple[float, ...] | None, ListOf(Number(0), "number")]
+    seed: Annotated[tuple[int, ...] | None, ListOf(SEED, "whole number")]
+    l1_power: Annotated[tuple[int, ...] | None, ListOf(Count(zero=True, most=4), "whole number")]
+    input_scale: Annotated[tuple[str, ...] | None, ListOf(click.Choice(["none", "mean-norm"]), "name")]
     layers: Annotated[Layers, LayerChoice()]
     hook: Annotated[str | None, NAME]
     out: Annotated[Path | None, LocalPath()]
@@ -70,7 +70,7 @@ class Options:
     snapshots: Annotated[int, Count(zero=True, most=10_000)]
     eval_noise: bool
     checkpoint_minutes: Annotated[float, Number(0, 1e6)]
-    log: Annotated[tuple[str, ...] | None, Several(click.Choice(["tensorboard", "wandb"]), "name")]
+    log: Annotated[tuple[str, ...] | None, ListOf(click.Choice(["tensorboard", "wandb"]), "name")]
     data_seed: Annotated[int, SEED]
     device: Literal["auto", "cpu", "cuda"]
     overwrite: bool

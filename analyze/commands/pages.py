@@ -31,7 +31,7 @@ from analyze.commands.shared import (
     open_store_and_runs,
 )
 from data.command.base import choose_device
-from data.command.option_types import Count, Layers, Several, excludes
+from data.command.option_types import Count, Layers, ListOf, excludes
 from data.system.location import Location
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def report_command(
     help="Number of features of each kind to show.",
 )  # fmt: skip
 @click.option(
-    "--features", "wanted", type=Several(Count(zero=True), "feature's number"),
+    "--features", "wanted", type=ListOf(Count(zero=True), "feature's number"),
     callback=excludes("each", "pillars", "correction_norm", "direction_cosine", "direction_ratio"),
     help="Show the features with these numbers, such as 3,17,255, in place of some of each kind.",
 )  # fmt: skip

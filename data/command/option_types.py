@@ -86,18 +86,18 @@ class Number(click.ParamType[float]):
         return number + 0.0  # −0 becomes 0
 
 
-class Several(click.ParamType[tuple[T, ...]]):
+class ListOf(click.ParamType[tuple[T, ...]]):
     """One or more values of a type, separated by commas (in a TOML file also a list), without repetition."""
 
-    def __init__(self, one: click.ParamType[T], name: str) -> None:
-        self.one, self.name = one, name
+    def __init__(self, element: click.ParamType[T], name: str) -> None:
+        self.element, self.name = element, name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[T, ...]:
         parts: Sequence[Any] = value if isinstance(value, (list, tuple)) else str(value).split(",")
         texts = [part.strip() if isinstance(part, str) else part for part in parts]
         if not texts or "" in texts:
             self.fail(f"{shown(value)} has an empty part; give a {self.name}, or several with commas", param, ctx)
-        values = tuple(self.one.convert(part, param, ctx) for part in texts)
+        values = tuple(self.element.convert(part, param, ctx) for part in texts)
         twice = next((part for part, v in zip(texts, values, strict=True) if values.count(v) > 1), None)
         if twice is not None:
             self.fail(f"{shown(value)} has {twice} twice; give each once", param, ctx)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from upath import UPath
 
-from data.command.option_types import LayerChoice, Several, StoreLocation, shown
+from data.command.option_types import LayerChoice, ListOf, StoreLocation, shown
 from data.errors import InputError
 
 Types = Mapping[str, click.ParamType[Any]]  # by the options' names in snake_case; an option without a value has none
@@ -30,7 +30,7 @@ def check_value(types: Types, name: str, value: Any) -> Any:
         return value
     if isinstance(kind, StoreLocation) and isinstance(value, UPath):
         return value  # with the settings of its driver, which its address does not have
-    takes_lists = isinstance(kind, (Several, LayerChoice))
+    takes_lists = isinstance(kind, (ListOf, LayerChoice))
     if isinstance(value, list) and not takes_lists:
         raise click.BadParameter(f"{shown(value)} is a list; give one value")
     if isinstance(kind, click.Choice) and not isinstance(value, str):

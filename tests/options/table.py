@@ -117,7 +117,7 @@ def number(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
     )  # fmt: skip
 
 
-def several(rows: Rows, flag: str, twice: str) -> Rows:
+def list_rows(rows: Rows, flag: str, twice: str) -> Rows:
     """Rows of an option with several values, from those of one value; `twice` is a value, which may be given once."""
     return {
         **rows,

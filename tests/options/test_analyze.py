@@ -20,9 +20,9 @@ from tests.options.table import (
     count,
     flag,
     layers,
+    list_rows,
     number,
     refused,
-    several,
     text,
     valued,
     works,
@@ -196,7 +196,7 @@ TABLES = {
             HUGE: ("1M", "is too much; give at most 10,000"),
             CONTRADICTION: refused("--features", "1", "--each", "2", sentence="--features and --each exclude each"),
         }),
-        "wanted": several(
+        "wanted": list_rows(
             count("--features", {ZERO: None, HUGE: ("1000", "--features: baseline has 16 features; give less")}),
             "--features", "3",
         ),

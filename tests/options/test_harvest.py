@@ -8,7 +8,7 @@ import pytest
 
 from harvest.cli import main
 from tests.helpers.fixture_types import Command
-from tests.options.table import LONG, Kind, Table, check, choice, count, flag, layers, refused, several, text, valued
+from tests.options.table import LONG, Kind, Table, check, choice, count, flag, layers, list_rows, refused, text, valued
 
 ZERO, NEGATIVE, HUGE, NAN, EMPTY = Kind.ZERO, Kind.NEGATIVE, Kind.HUGE, Kind.NAN, Kind.EMPTY
 WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
@@ -56,7 +56,7 @@ TABLE = Table(
             CONTRADICTION: ("{store}", "holds a harvest with other settings: "),
         }),
         "layers": layers("demo", 6),
-        "hook": several(
+        "hook": list_rows(
             valued("--hook", {
                 WRONG_TYPE: ("a b", NO_NAME), ZERO: ("0", NO_NAME), NEGATIVE: ("-1", NO_NAME), HUGE: (LONG, NO_NAME),
                 NAN: ("nan", "the model has no such hook at layer 0"), WRONG_KIND: ("{file}", NO_NAME),

@@ -15,9 +15,9 @@ from tests.options.table import (
     count,
     flag,
     layers,
+    list_rows,
     number,
     refused,
-    several,
     text,
     valued,
     works,
@@ -63,25 +63,25 @@ TABLE = Table(
                 "--store", "{other}", "--resume", "{runs}", alone=True, sentence="store (the experiment has ",
             ),
         }),
-        "variant": several(text("--variant", "there is no such variant; give baseline, nsae"), "--variant", "nsae"),
+        "variant": list_rows(text("--variant", "there is no such variant; give baseline, nsae"), "--variant", "nsae"),
         "preset": {
             **text("--preset", "there is no such preset; give baseline_1"),
             Kind.EMPTY: refused("--preset", "", sentence="'' has an empty part"),
             CONTRADICTION: refused("--preset", "post", sentence="a --preset already has a variant"),
         },
-        "l1": several(number("--l1", {HUGE: ("1e31", "at most 1e+30")}), "--l1", "1e-5"),
-        "lr": several(number("--lr", {WRONG_KIND: ("1e-50", "--lr 1e-50: give a number")}), "--lr", "1e-3"),
+        "l1": list_rows(number("--l1", {HUGE: ("1e31", "at most 1e+30")}), "--l1", "1e-5"),
+        "lr": list_rows(number("--lr", {WRONG_KIND: ("1e-50", "--lr 1e-50: give a number")}), "--lr", "1e-3"),
         "sigma": {
-            **several(number("--sigma", {ZERO: ("0", None)}), "--sigma", "1"),
+            **list_rows(number("--sigma", {ZERO: ("0", None)}), "--sigma", "1"),
             CONTRADICTION: refused(
                 "--variant", "baseline", "--sigma", "0.5", sentence="--sigma: has no effect without a run whose variant"
             ),
         },
-        "seed": several(count("--seed", SEED), "--seed", "5"),
-        "l1_power": several(
+        "seed": list_rows(count("--seed", SEED), "--seed", "5"),
+        "l1_power": list_rows(
             count("--l1-power", {ZERO: ("0", None), HUGE: ("5", "is too much; give at most 4")}), "--l1-power", "1"
         ),
-        "input_scale": several(choice("--input-scale"), "--input-scale", "none"),
+        "input_scale": list_rows(choice("--input-scale"), "--input-scale", "none"),
         "layers": layers("the store"),
         "hook": text("--hook", "the store has no such hook; it has blocks.0.hook_mlp_out"),
         "out": valued("--out", {
@@ -156,7 +156,7 @@ TABLE = Table(
             "--variant", "baseline", "--eval-noise", sentence="--eval-noise: has no effect without a run whose variant"
         )),
         "checkpoint_minutes": number("--checkpoint-minutes", {ZERO: ("0", None)}),
-        "log": several(choice("--log"), "--log", "tensorboard"),
+        "log": list_rows(choice("--log"), "--log", "tensorboard"),
         "data_seed": count("--data-seed", SEED),
         "device": choice("--device"),
         "overwrite": flag("--overwrite", refused("--resume", "{runs}", "--overwrite", alone=True,
