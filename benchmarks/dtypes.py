@@ -8,7 +8,6 @@ out the 1 % of channels with the largest root mean square, which dominate the no
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -16,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from _measure import report
-
-sys.path.pop(0)  # the script's folder, where harvest.py would hide the package
 
 from data.choices import DTYPES, DType
 from data.store.encodings import ENCODINGS, VALUES, EncodedRows, as_stored, channel_scales

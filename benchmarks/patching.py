@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.append(sys.path.pop(0))  # so that `harvest` is the package, not the script beside this one
 
 import torch
 from _lm import make_model

@@ -1,4 +1,4 @@
-"""How close is `harvest` to the bare forward pass?  python benchmarks/harvest.py
+"""How close is `harvest` to the bare forward pass?  python benchmarks/harvest_cpu.py
 
 First the bare forward pass in TransformerLens and in `transformers` with SDPA, once each (all blocks, no LM head, not
 compiled, no hooks, nothing written). Then, repeatedly and in turn, each in a process of its own: the faster of the two,
