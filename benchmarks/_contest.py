@@ -57,7 +57,7 @@ class Contestant:
         for line in self._process.stdout:
             if line[:1] in "{0123456789":  # libraries may print, too
                 return line
-        raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+        raise RuntimeError(f"{self._process.args!r} ended with {self._process.wait()}")
 
 
 def compete(commands: Mapping[str, Sequence[str]], *, rounds: int, steps: int) -> dict[str, dict[str, Any]]:

@@ -48,7 +48,7 @@ def limits() -> dict[str, float]:
 
     def write() -> None:
         with tempfile.TemporaryFile() as file:
-            file.write(source.numpy())
+            file.write(source.numpy().data)
             file.flush()
             os.fsync(file.fileno())
 

@@ -127,7 +127,7 @@ def autograd(p: Problem, *, compiled: bool = False, n: int = 1) -> Step:
 
     def step() -> None:
         adam.zero_grad()
-        loss(x).backward()
+        loss(x).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             project()
             adam.step()

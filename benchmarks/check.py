@@ -56,7 +56,7 @@ def measure(folder: str, n_layers: int, gigabytes: float, repeats: int) -> list[
             if source == "disk":
                 drop_from_cache(path)
             if checked == "unchecked":
-                ArrayFile.check = lambda *_: None  # type: ignore[method-assign,assignment]
+                ArrayFile.check = lambda *_: None  # type: ignore[method-assign]
             with ShuffledStream(open_store(path), batch_size=BATCH) as stream:
                 turns.setdefault((source, checked), []).append(epoch(stream, gigabytes))
                 if (source, checked) == ("page cache", "checked"):

@@ -69,7 +69,7 @@ def main() -> None:
     facts = find_model(args.model, None)
     lm = load(facts, ["mlp_out"], range(facts.n_layers), processing="centred", device=CPU)
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in lm.widths}
-    for batch in tokens.split(16):
+    for batch in tokens.split(16):  # type: ignore[no-untyped-call]
         lm.capture(batch, lambda name, value: rows[name].append(value.flatten(0, 1).clone()))
     found: dict[DType, list[tuple[np.ndarray, np.ndarray]]] = {dtype: [] for dtype in DTYPES}
     for parts in rows.values():

@@ -62,9 +62,9 @@ def main() -> None:
         passes: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(args.repeats):
             harvests.append(1 / harvested(folder, n_tokens, args.threads)["tokens_per_second"])
-            for live, found in passes.items():
+            for is_live, found in passes.items():
                 # A pass up to a layer costs what the layers before it do, so that the mean over some is that over all.
-                peer = saelens_seconds(args.peers, args.part, args.batches, args.threads, live=live)
+                peer = saelens_seconds(args.peers, args.part, args.batches, args.threads, live=is_live)
                 found.append(mean(peer.values()))
     steps = step_seconds(args.peers, args.rounds)
     harvest, live, cached = (median(found) for found in (harvests, passes[True], passes[False]))

@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,12 @@ def bare(kind: str, model: str, batches: int) -> None:
         from transformers import AutoModel
 
         lm = AutoModel.from_pretrained(model, dtype=torch.float32, attn_implementation="sdpa").eval()
-        run = lambda batch: lm(input_ids=batch, use_cache=False)  # noqa: E731
+        run = partial(lm, use_cache=False)
     else:
         from transformer_lens.model_bridge import TransformerBridge
 
         bridge = TransformerBridge.boot_transformers(model, device="cpu")
-        n_layers = bridge.cfg.n_layers
-        run = lambda batch: bridge(batch, return_type=None, stop_at_layer=n_layers)  # noqa: E731
+        run = partial(bridge, return_type=None, stop_at_layer=bridge.cfg.n_layers)
     with torch.inference_mode():
         run(tokens[0])
         begin = time.perf_counter()
@@ -62,7 +62,8 @@ def main() -> None:
     parser.add_argument("--child", nargs="*", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        bare(*args.child, args.batches)
+        kind, model = args.child
+        bare(kind, model, args.batches)
         return
     n_layers = args.layers or LAYERS[args.family]
     with tempfile.TemporaryDirectory() as folder:

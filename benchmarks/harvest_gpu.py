@@ -68,7 +68,8 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        bare(*args.child, args.batch_size, args.batches, args.device)
+        model, what = args.child
+        bare(model, what, args.batch_size, args.batches, args.device)
         return
     ours = args.only.split("|") if args.only else list(OURS)
     python = [sys.executable, str(Path(__file__).resolve()), "--batch-size", str(args.batch_size), "--batches",
@@ -85,14 +86,14 @@ def main() -> None:
                 speed.setdefault(("bare", what), []).append(child(command, THREADS)["tokens_per_second"])
             for what in ours:
                 precision, _, compiled = what.partition(", ")
-                found = harvested(
+                record = harvested(
                     folder, n_tokens, THREADS, compiling="yes" if compiled else "no", device=args.device,
                     precision=precision, batch_size=args.batch_size,
                 )  # fmt: skip
-                speed.setdefault(("harvest", what), []).append(found["tokens_per_second"])
+                speed.setdefault(("harvest", what), []).append(record["tokens_per_second"])
     rows: list[dict[str, Any]] = []
-    for (who, what), found in speed.items():
-        tokens = statistics.median(found)
+    for (who, what), speeds in speed.items():
+        tokens = statistics.median(speeds)
         beside = statistics.median(speed["bare", what if who == "bare" else OURS[what]])
         rows.append({
             "what": who, "products in": what, "tokens/s": tokens, "over the bare pass": tokens / beside,

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from _lm import make_model
@@ -25,8 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from analyze.measure.patching.model import ResumedModel, load_patchable
 from analyze.measure.patching.passes import CLEAN, PatchSums, Reference
 from analyze.measure.patching.patch import PatchedHook
+from analyze.runs.trained_run import TrainedRun
 from harvest.model.find import find_model
 from train import BaselineSAE
+from train.sae import SAE
 
 N_LAYERS, N_RUNS, D, D_SAE = 12, 4, 768, 12288
 KINDS = ("clean", "zero", "mean", "reconstruction")
@@ -44,7 +47,7 @@ class Problem:
         self.model = model
         generator = torch.Generator().manual_seed(0)
         self.tokens = torch.randint(0, facts.vocab_size, (contexts, 256), generator=generator)
-        self.saes = [BaselineSAE(d_model=D, d_sae=D_SAE) for _ in range(N_RUNS)]
+        self.saes: list[SAE] = [BaselineSAE(d_model=D, d_sae=D_SAE) for _ in range(N_RUNS)]
         for seed, sae in enumerate(self.saes):
             sae.initialise(seed=seed, mean_norm=1.0)
 
@@ -56,12 +59,14 @@ class Problem:
         reference = Reference(logits, self.tokens)
         sums.add(CLEAN, reference.compare(logits), group)
         for name in self.names:
-            patched = PatchedHook(name, torch.zeros(D), [(_Named(i), sae) for i, sae in enumerate(self.saes)])
+            patched = PatchedHook(
+                name, torch.zeros(D), [(cast(TrainedRun, _Named(i)), sae) for i, sae in enumerate(self.saes)]
+            )
             for what, value, _ in patched.replacements(activations[name], 0):
                 sums.add(what, reference.compare(self.model.patched(name, value)), group)
 
     @torch.inference_mode()
-    def plain(self, layer: int, sae: BaselineSAE) -> None:
+    def plain(self, layer: int, sae: SAE) -> None:
         """The four passes of one run and layer, and what is computed of each."""
         reference = None
         for kind in KINDS:
@@ -71,7 +76,7 @@ class Problem:
             reference = reference or Reference(logits, self.tokens)
             reference.compare(logits)
 
-    def _replace(self, layer: int, kind: str, sae: BaselineSAE) -> torch.utils.hooks.RemovableHandle:
+    def _replace(self, layer: int, kind: str, sae: SAE) -> torch.utils.hooks.RemovableHandle:
         change: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
             "clean": lambda x: x, "zero": torch.zeros_like, "mean": torch.zeros_like, "reconstruction": sae,
         }  # fmt: skip

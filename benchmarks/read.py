@@ -13,6 +13,7 @@ import argparse
 import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,9 @@ def measure(n_layers: int, gigabytes: float, repeats: int, folder: str) -> dict[
         for _ in range(repeats):
             n_bytes = batches * batch_bytes
             rates["stream"].append(n_bytes / seconds(lambda: read_stream(stream, batches)))
-            rates["memcpy"].append(n_bytes / seconds(lambda n=n_bytes: copy_maps(maps, target, n, pool)))
-            some = max(1, 12 // n_layers)
-            rates["zarr"].append(some * batch_bytes / seconds(lambda some=some: read_zarr(store, some)))
+            rates["memcpy"].append(n_bytes / seconds(partial(copy_maps, maps, target, n_bytes, pool)))
+            n_batches = max(1, 12 // n_layers)
+            rates["zarr"].append(n_batches * batch_bytes / seconds(partial(read_zarr, store, n_batches)))
     over = {
         name: summary([ours / theirs for ours, theirs in zip(rates["stream"], rates[name], strict=True)])["median"]
         for name in ("memcpy", "zarr")

@@ -20,10 +20,10 @@ from _measure import report, seconds
 from _store import CONTEXT, D, empty_store, filled_window
 
 from data.choices import DType
-from data.store import window_writer
 from data.store.chunks import blocks, crc32c
 from data.store.encodings import ENCODINGS
 from data.store.stats import Accumulator
+from data.store.writing import window_writer
 from data.system.limits import cpus
 
 LAYERS, PART_BYTES = 12, 256 << 20

@@ -46,9 +46,11 @@ with ShuffledStream(store, batch_size=256, seed=0) as stream:
 # Several values of an option make several runs, all trained on the same batches. The command `train` does the same.
 
 # %%
+from typing import Any
+
 from train import load_sae, train
 
-settings = {
+settings: dict[str, Any] = {
     "activations": "20k", "batch_size": 128, "expansion": 2, "lr": 2e-3,
     "validate_every": "10k", "snapshots": 1, "quiet": True,
 }  # fmt: skip

@@ -72,8 +72,9 @@ def notebook_page(notebook: Path) -> dict[str, str | bytes]:
     """Return an executed notebook as a Markdown page and its figures: path under docs/ → content."""
     if not notebook.exists():
         raise PluginError(f"{notebook} is missing; `make docs` makes it from {notebook.with_suffix('.py').name}")
-    parts, files = [], {}
-    for cell in nbformat.read(notebook, as_version=4).cells:
+    parts: list[str] = []
+    files: dict[str, str | bytes] = {}
+    for cell in nbformat.read(notebook, as_version=4).cells:  # type: ignore[no-untyped-call]
         parts.append(f"```python\n{cell.source}\n```" if cell.cell_type == "code" else cell.source)
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":  # progress

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ if not torch.cuda.is_available():
 from data import Store, open_store
 from data.store.writing.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
-from tests.helpers.fixture_types import Command, Finished, MakeStore, TrainSmall
+from tests.helpers.fixture_types import Command, Finished, LocalStore, MakeStore, TrainSmall
 from tests.helpers.zygote import Zygote
 
 settings.register_profile("ours", deadline=None, max_examples=50)
@@ -106,10 +106,10 @@ def make_store_in() -> MakeStore:
         shards_per_window: int = 4, dtype: str = "float16", compression: str = "none", name: str = "made.zarr",
         windows: int | None = None, seed: int = 0, constant: float | None = None,
         source_type: type[ActivationSource] = ActivationSource,
-    ) -> tuple[Store, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
+    ) -> tuple[LocalStore, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
         widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
         per_context = context_size - skip
-        options = {
+        options: dict[str, Any] = {
             "dtype": dtype, "compression": compression, "seed": seed, "rows_per_shard": rows_per_shard,
             "shards_per_window": shards_per_window,
         }  # fmt: skip
@@ -132,11 +132,11 @@ def make_store_in() -> MakeStore:
             tokens=tokens, documents=document, model="made-up", dataset="made-up",
         )  # fmt: skip
         if windows is None:
-            return write_store(path, source, **options), values, tokens
+            return cast(LocalStore, write_store(path, source, **options)), values, tokens
         schema = make_schema(source, **options)
         batches, scales = create_empty(path, source, schema)
         fill(path, schema, batches, scales, windows)
-        return open_store(path), values, tokens
+        return cast(LocalStore, open_store(path)), values, tokens
 
     return make
 

@@ -70,7 +70,8 @@ def read_group_metadata(store: Location, *, check: bool = True) -> GroupMetadata
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or attributes.get("format") != FORMAT:
         raise StoreError(
-            f"{store} is not an activation store, because its zarr.json does not say so; name one that `harvest` made"
+            f"{store} is not an activation store, because its zarr.json does not say so; give the folder of "
+            "`harvest --out`"
         )
     if attributes.get("version") != VERSION:
         raise OtherVersionError(

@@ -59,7 +59,8 @@ def test_analyze_prints_no_nan_or_infinity_in_any_format(
     name: str, degenerate: tuple[Path, Path], command: Command, tmp_path: Path
 ) -> None:
     store, runs = degenerate
-    arguments = [name, *(["--store", store, "--device", "cpu"] if name != "runs" else []), runs, *COMMANDS[name]]
+    of_store: list[str | Path] = [] if name == "runs" else ["--store", store, "--device", "cpu"]
+    arguments = [name, *of_store, runs, *COMMANDS[name]]
     if name != "report":
         for form in ("", "--json", "--csv"):
             undefined(command, arguments, form)

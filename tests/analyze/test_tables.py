@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from analyze.tables import as_csv, layers
 
 
 def test_csv_cells_of_nan_are_empty_and_lists_are_separated_by_spaces() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"a": None, "b": float("nan"), "c": float("inf"), "d": [1, None, float("nan"), "x"], "e": False},
         {"a": 0, "b": 0.5, "c": "x, y", "d": [], "e": True},
     ]

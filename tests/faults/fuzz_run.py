@@ -223,7 +223,12 @@ def _read(out: Path, changed: str, what: str) -> bool:
 def _nothing_else_is_read(folder: Path) -> Iterator[None]:
     """Raise AssertionError if Python opens a file outside of a folder."""
     watching = [True]
-    sys.addaudithook(lambda event, arguments: watching[0] and _check(folder, event, arguments))
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if watching[0]:
+            _check(folder, event, arguments)
+
+    sys.addaudithook(watch)
     try:
         yield
     finally:

@@ -15,7 +15,14 @@ from harvest import harvest
 from harvest.cli import main
 from tests.helpers.fixture_types import Command
 
-SIZES = {"tokens": "4k", "context_size": 32, "batch_size": 8, "layers": [0, 2], "device": "cpu", "seed": 3}
+SIZES: dict[str, Any] = {
+    "tokens": "4k",
+    "context_size": 32,
+    "batch_size": 8,
+    "layers": [0, 2],
+    "device": "cpu",
+    "seed": 3,
+}
 FLAGS = ("--tokens", "4k", "--context-size", "32", "--batch-size", "8", "--layers", "0,2", "--device", "cpu")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,11 +78,14 @@ def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
 ) -> None:
     from harvest.run import Harvest
 
+    nothing: Any = None
     store, _, _ = make_store(windows=0, source_type=HarvestedSource)  # what the first worker has made meanwhile
     with pytest.raises(
         InputError, match=r"holds a harvest with other settings: --dtype \(the store has none, the command int8\)"
     ):
-        Harvest(None, None, {"dtype": "int8"}, store.path, torch.device("cpu"), worker=Worker(1, 2), quiet=True).run()
+        Harvest(
+            nothing, nothing, {"dtype": "int8"}, store.path, torch.device("cpu"), worker=Worker(1, 2), quiet=True
+        ).run()
 
 
 def test_store_of_another_source_is_called_no_harvest(

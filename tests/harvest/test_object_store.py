@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
+from upath import UPath
 
 from data import open_store
 from data.store.verify import verify
@@ -103,6 +104,7 @@ def test_harvest_never_deletes_objects_that_are_no_store(harvest: Command, out: 
 def test_objects_left_by_a_killed_creation_or_removal_are_removed(
     harvest: Command, out: Location, left: str, tmp_path: Path
 ) -> None:
+    assert isinstance(out, UPath)
     assert harvest("local.zarr").returncode == 0
     kept = {"a creation": ("tokens/", "stats/zarr.json"), "a removal": ("blocks.0.", "commit/", "stats/")}[left]
     out.fs.pipe_file(f"{out.path}/{MARK}", b"")

@@ -22,5 +22,13 @@ class Finished:
 
 
 Command = Callable[..., Finished]
-MakeStore = Callable[..., tuple[Store, dict[str, NDArray[Any]], NDArray[Any]]]
+
+
+class LocalStore(Store):
+    """A store on a disk, as the tests' stores are unless a test gives another `root`."""
+
+    path: Path
+
+
+MakeStore = Callable[..., tuple[LocalStore, dict[str, NDArray[Any]], NDArray[Any]]]
 TrainSmall = Callable[..., Path]

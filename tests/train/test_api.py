@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from data import InputError, Store
-from tests.helpers.fixture_types import MakeStore, TrainSmall
+from data import InputError
+from tests.helpers.fixture_types import LocalStore, MakeStore, TrainSmall
 from train import load_sae, train
 from train.cli import main
 from train.options import TYPES, Options
@@ -19,15 +20,15 @@ WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
 
 
 @pytest.fixture
-def store(make_store: MakeStore) -> Store:
+def store(make_store: MakeStore) -> LocalStore:
     return make_store(n_contexts=80, widths=WIDTHS)[0]
 
 
 def test_python_function_trains_the_same_weights_as_the_command(
-    store: Store, train_small: TrainSmall, tmp_path: Path
+    store: LocalStore, train_small: TrainSmall, tmp_path: Path
 ) -> None:
     by_command = train_small(store, "--variant", "baseline,nsae", "--l1", "1e-3")
-    settings = {
+    settings: dict[str, Any] = {
         "variant": ["baseline", "nsae"], "l1": 1e-3, "expansion": 4, "batch_size": 64, "activations": "4k",
         "validate_every": 2000, "device": "cpu", "out": tmp_path / "python", "quiet": True,
     }  # fmt: skip
@@ -43,8 +44,8 @@ def test_python_function_trains_the_same_weights_as_the_command(
     assert again == results
 
 
-def test_python_values_are_refused_as_on_the_command_line(store: Store, tmp_path: Path) -> None:
-    for settings, sentence in (
+def test_python_values_are_refused_as_on_the_command_line(store: LocalStore, tmp_path: Path) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"variant": "gated"}, "--variant gated: there is no such variant"),
         ({"variant": "nsae", "l1": -1.0}, "--l1: '-1.0' is not a number; give one that is greater than 0"),
         ({"variant": "nsae", "l1": [1e-5, 1e-5]}, "--l1: "),
@@ -52,13 +53,14 @@ def test_python_values_are_refused_as_on_the_command_line(store: Store, tmp_path
         ({"variant": "nsae", "batch_size": [64]}, r"--batch-size: \[64\] is a list; give one value"),
         ({"variant": "nsae", "layers": [7]}, "--layers 7: the store has no layer 7"),
         ({"variant": "baseline", "sigma": 2.0}, "--sigma: has no effect without a run whose variant has noise"),
-    ):
+    ]
+    for settings, sentence in refused:
         with pytest.raises(InputError, match=sentence):
             train(store.path, out=tmp_path / "runs", **settings)
     assert not (tmp_path / "runs").exists()
 
 
-def test_diverged_run_is_returned_with_its_failure(store: Store, tmp_path: Path) -> None:
+def test_diverged_run_is_returned_with_its_failure(store: LocalStore, tmp_path: Path) -> None:
     good, bad = train(
         store.path, variant="baseline", lr=[1e-3, 1e30], layers=[0], expansion=4, batch_size=64, activations=2048,
         device="cpu", out=tmp_path / "runs", quiet=True,
@@ -75,7 +77,7 @@ def test_options_of_the_function_the_command_and_the_checks_are_the_same() -> No
     assert signature(train).parameters["store"].default is Parameter.empty
 
 
-def test_loaded_sae_knows_where_it_comes_from(store: Store, train_small: TrainSmall) -> None:
+def test_loaded_sae_knows_where_it_comes_from(store: LocalStore, train_small: TrainSmall) -> None:
     out = train_small(store, "--variant", "nsae", "--l1", "1e-3")
     sae = load_sae(out / "nsae", layer=1)
     assert sae.source is not None

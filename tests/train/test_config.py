@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,7 +17,7 @@ def show(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [*map(str, arguments), "--show"])
 
 
-def shown(*arguments: str | Path) -> dict:
+def shown(*arguments: str | Path) -> dict[str, Any]:
     done = show(*arguments)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)

@@ -75,7 +75,9 @@ def l0_of(r: TrainedRun, i: int, *, slope: float) -> float:
 
 
 def held_out(slope: float = 0.6, suppression: float = 0.05, l2: float = 1.1) -> Estimates:
-    nsae = lambda r, yes, no: yes if r.variant == "nsae" else no  # noqa: E731
+    def nsae(r: TrainedRun, yes: float, no: float) -> float:
+        return yes if r.variant == "nsae" else no
+
     runs = RUNS
     return {
         **measured(runs, "l0", lambda r, i: l0_of(r, i, slope=slope), 0.0),

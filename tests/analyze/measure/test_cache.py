@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,12 @@ def test_cached_measures_are_reused_until_the_weights_change(
     os.utime(weights, (1, 1))
     asked: list[str] = []
     rows = Heldout.rows
-    monkeypatch.setattr(Heldout, "rows", lambda *args, **options: asked.append(args[1]) or rows(*args, **options))
+
+    def counted(self: Heldout, hook: str, *args: Any, **options: Any) -> Any:
+        asked.append(hook)
+        return rows(self, hook, *args, **options)
+
+    monkeypatch.setattr(Heldout, "rows", counted)
     measure_heldout(heldout, find_runs([run]), cache=cache)
     assert asked == list(find_runs([run])[0].hooks)
 

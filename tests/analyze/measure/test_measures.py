@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_bootstrap_weights_draw_all_groups_and_depend_only_on_the_seed() -> None
 
 
 @pytest.fixture
-def measured(make_store: MakeStore, train_small: TrainSmall, command: Command) -> tuple[Path, Path, dict]:
+def measured(make_store: MakeStore, train_small: TrainSmall, command: Command) -> tuple[Path, Path, dict[str, Any]]:
     store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
     runs = train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
@@ -101,7 +102,9 @@ def measured(make_store: MakeStore, train_small: TrainSmall, command: Command) -
     return store.path, runs, json.loads(done.stdout)
 
 
-def test_analyze_measures_equals_a_computation_over_all_held_out_rows(measured: tuple[Path, Path, dict]) -> None:
+def test_analyze_measures_equals_a_computation_over_all_held_out_rows(
+    measured: tuple[Path, Path, dict[str, Any]],
+) -> None:
     path, runs, found = measured
     store = open_store(path)
     hook = "blocks.1.hook_mlp_out"
@@ -130,7 +133,7 @@ def test_analyze_measures_equals_a_computation_over_all_held_out_rows(measured: 
 
 
 def test_nsae_is_measured_with_and_without_reproducible_noise(
-    measured: tuple[Path, Path, dict], command: Command
+    measured: tuple[Path, Path, dict[str, Any]], command: Command
 ) -> None:
     path, runs, found = measured
     kinds = {(line["run"], line["noise"]) for line in found["measures"]}
@@ -152,7 +155,9 @@ def test_run_trained_without_noise_is_measured_without_noise(
     assert kinds == {("nsae_sigma=0", False), ("nsae_sigma=1", False), ("nsae_sigma=1", True)}
 
 
-def test_measures_table_has_a_line_per_sae_and_noise(measured: tuple[Path, Path, dict], command: Command) -> None:
+def test_measures_table_has_a_line_per_sae_and_noise(
+    measured: tuple[Path, Path, dict[str, Any]], command: Command
+) -> None:
     path, runs, _ = measured
     table = command("analyze", "measures", "--store", path, runs, "--device", "cpu").stdout.splitlines()
     assert len(table) == 2 + 2 * 3
@@ -160,7 +165,7 @@ def test_measures_table_has_a_line_per_sae_and_noise(measured: tuple[Path, Path,
 
 
 def test_measures_refuse_runs_of_another_store(
-    measured: tuple[Path, Path, dict], make_store: MakeStore, command: Command
+    measured: tuple[Path, Path, dict[str, Any]], make_store: MakeStore, command: Command
 ) -> None:
     _, runs, _ = measured
     other, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS, name="other.zarr", seed=5)

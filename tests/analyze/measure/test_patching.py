@@ -23,7 +23,7 @@ from analyze.statistics.bootstrap import weights
 from data import open_store
 from data.errors import InputError
 from harvest.demo import MODEL as DEMO
-from harvest.model.base import ModelFacts
+from harvest.model.base import ModelFacts, Processing
 from harvest.model.find import find_model
 from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
@@ -56,7 +56,7 @@ def names_of(facts: ModelFacts, kind: str) -> list[str]:
 @pytest.mark.parametrize("kind", ["mlp_out", "resid_pre", "resid_post"])
 @pytest.mark.parametrize("processing", ["centred", "none"])
 def test_pass_resumed_at_the_patched_hook_equals_one_from_the_tokens(
-    model_dir: Path, kind: str, processing: str
+    model_dir: Path, kind: str, processing: Processing
 ) -> None:
     facts = find_model(str(model_dir), None)
     names, tokens = names_of(facts, kind), some_tokens(facts)

@@ -46,6 +46,10 @@ def measure(command: Command, trained: tuple[Store, Path], name: str, *more: str
     return dict(json.loads(done.stdout))
 
 
+def lower_median(values: Floats) -> float:
+    return float(np.sort(values)[(len(values) - 1) // 2]) if len(values) else float("nan")
+
+
 def heldout(store: Store, hook: str) -> Floats:
     return np.concatenate([store.rows(hook, shard) for shard in store.shards("heldout")]).astype(np.float64)
 
@@ -142,15 +146,15 @@ def test_dictionary_measures_equal_their_recomputation_in_float64(
         mean_norm = np.mean(
             [np.linalg.norm(row.astype(np.float64)) for s in store.shards("train") for row in store.rows(hook, s)]
         )
-        lower = lambda values: np.sort(values)[(len(values) - 1) // 2] if len(values) else None  # noqa: E731
         expected = {
             "live": len(W), "dead": len(alive) - len(W),
-            "norm_median": lower(norms[alive]), "norm_median_dead": lower(norms[~alive]),
+            "norm_median": lower_median(norms[alive]), "norm_median_dead": lower_median(norms[~alive]),
             "norm_max": norms[alive].max(),
-            "norm_over_input_norm_median": lower(norms[alive]) * float(w["input_scale"]) / mean_norm,
+            "norm_over_input_norm_median": lower_median(norms[alive]) * float(w["input_scale"]) / mean_norm,
             "small_norm_share": (norms[alive] < 0.5).mean(),
             "pairs_within_0.2": (np.abs(pairs) < 0.2).mean(), "pairs_above_0.9": (pairs > 0.9).mean(),
-            "nearest_cosine_median": lower(other.max(axis=1)), "near_twin_share": (other.max(axis=1) > 0.9).mean(),
+            "nearest_cosine_median": lower_median(other.max(axis=1)),
+            "near_twin_share": (other.max(axis=1) > 0.9).mean(),
             "pillars": 6, "corrections": len(corrections), "directions": len(directions),
             "pillars and corrections": len(pillars & corrections),
             "pillars and directions": len(pillars & directions),

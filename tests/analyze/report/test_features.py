@@ -6,6 +6,7 @@ import json
 import re
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,8 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     W[50] = W[10] * 4
     count = torch.arange(60) * 2
     count[55] = 0
-    fires = FeatureActivity(find_nothing(), HOOK, False, {"all": FireCounts(1000, count, 0.0, 1000)})
+    no_run: Any = None
+    fires = FeatureActivity(no_run, HOOK, False, {"all": FireCounts(1000, count, 0.0, 1000)})
     found = choose_features(fires, W, DEFAULTS, 4)
     assert found["pillar"] == sorted(set(range(60)) - {0, 55}, key=lambda i: -float(W[i].norm()))[:4]
     assert found["direction"] == [10, 50]
@@ -93,10 +95,6 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     flat = choose_features(fires, W / W.norm(dim=1, keepdim=True), DEFAULTS, 4)
     assert flat["pillar"] == []  # where all norms are 1, none stands out
     assert dict(kinds_by_feature({"a": [1, 2], "b": [2]})) == {1: ["a"], 2: ["a", "b"]}
-
-
-def find_nothing() -> None:
-    return None
 
 
 def test_top_tokens_are_those_that_the_final_norm_and_unembedding_raise(demo_runs: tuple[Path, list[Path]]) -> None:

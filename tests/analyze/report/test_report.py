@@ -240,13 +240,13 @@ def test_report_tables_sort_by_number_and_text_both_ways(opened: Any) -> None:
     heads = table.locator("th").all_inner_texts()
     for column in ("L0", "explained variance"):
         i = next(n for n, head in enumerate(heads) if head.startswith(column))
-        read = lambda i=i: [float(v) for v in table.evaluate(f"t => ({values})(t, {i})") if v != "–"]  # noqa: E731
+        cells = f"t => ({values})(t, {i})"
         table.locator("th button").nth(i).click()
-        rising = read()
+        rising = [float(v) for v in table.evaluate(cells) if v != "–"]
         assert rising == sorted(rising)
         assert len(set(rising)) > 3
         table.locator("th button").nth(i).click()
-        assert read() == rising[::-1]
+        assert [float(v) for v in table.evaluate(cells) if v != "–"] == rising[::-1]
     table.locator("th button").nth(1).click()
     runs = table.evaluate(f"t => ({values})(t, 1)")
     assert runs[0].startswith("baseline")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,15 +28,19 @@ UNFINISHED, FINISHED = f"{ROWS:,} of {PLANNED:,} rows, unfinished", f"{PLANNED:,
 @contextmanager
 def stopping() -> Iterator[None]:
     """Trainings stop after STOPPED_AT steps, as after SIGTERM."""
-    events, train, step = list[Any](), Trainer.train, SAEStack.step
+    events, train, step = list[threading.Event](), Trainer.train, SAEStack.step
 
     def stepped(stack: SAEStack, *arguments: Any, **options: Any) -> Any:
         if options["seen"] == ROWS - 64:
             events[-1].set()
         return step(stack, *arguments, **options)
 
+    def trained_until(self: Trainer, stop: threading.Event) -> bool:
+        events.append(stop)
+        return train(self, stop)
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Trainer, "train", lambda self, stop: events.append(stop) or train(self, stop))
+        patched.setattr(Trainer, "train", trained_until)
         patched.setattr(SAEStack, "step", stepped)
         yield
 
@@ -65,8 +70,11 @@ def trained(
 
 
 def measuring(command: str, store: Path, out: Path) -> list[Any]:
-    more = {"pareto": ["--without-model"], "report": ["--without-model", "--features", "0", "--out", out],
-            "features": ["--without-model", "--each", "1", "--out", out]}  # fmt: skip
+    more: dict[str, list[Any]] = {
+        "pareto": ["--without-model"],
+        "report": ["--without-model", "--features", "0", "--out", out],
+        "features": ["--without-model", "--each", "1", "--out", out],
+    }
     return ["analyze", command, "--store", store, "--device", "cpu", *more.get(command, [])]
 
 

@@ -62,7 +62,7 @@ def test_progress_logs_one_line_per_minute_however_often_it_is_refreshed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("data.command.progress.time.monotonic", lambda: now[0])
     bar = Bar(total=1000, desc="patching", unit="context", mininterval=0)
     for second in range(600):
         now[0] = float(second)

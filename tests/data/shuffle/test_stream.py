@@ -13,10 +13,10 @@ import torch
 from data import InputError, ShuffledStream, Store, StoreError, open_store
 from data.errors import DamagedError
 from data.shuffle.stream import training_order
-from tests.helpers.fixture_types import MakeStore
+from tests.helpers.fixture_types import LocalStore, MakeStore
 
 
-def labelled(make_store: MakeStore, **more: Any) -> tuple[Store, dict[str, np.ndarray]]:
+def labelled(make_store: MakeStore, **more: Any) -> tuple[LocalStore, dict[str, np.ndarray]]:
     """A store whose entries tell their row, so that a batch shows which rows it holds."""
     store, values, _ = make_store(
         dtype="float32", widths={"blocks.0.hook_mlp_out": 4, "blocks.1.hook_mlp_out": 4}, **more
@@ -157,7 +157,8 @@ def test_stream_continues_with_the_failed_batch_after_a_transient_failure(make_s
     batches = expected_batches(store, 60)
     away = store.path.with_name("away")
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
-        given, failures = [], 0
+        given: list[torch.Tensor] = []
+        failures = 0
         while len(given) < 60:
             if len(given) == 5 and not failures and not away.exists():
                 (store.path / "blocks.1.hook_mlp_out").rename(away)
@@ -176,7 +177,7 @@ def test_stream_raises_a_lasting_failure_at_every_batch(make_store: MakeStore) -
     batches = expected_batches(store, 60)
     damaged = store.path / "blocks.0.hook_mlp_out" / f"c.{store.shards('train')[5]}.0"
     damaged.write_bytes(bytes(damaged.stat().st_size))
-    given = []
+    given: list[torch.Tensor] = []
     with ShuffledStream(open_store(store.path), batch_size=64, pool=3) as stream:
         with pytest.raises(DamagedError, match=str(damaged)):
             take(given, stream, 60)

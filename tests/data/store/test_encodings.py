@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.choices import DType
 from data.store.encodings import ENCODINGS, EncodedRows, as_stored, channel_scales
 
 INT8 = ENCODINGS["int8"]
@@ -14,7 +15,7 @@ def outlier_rows(n: int = 512, d: int = 64) -> torch.Tensor:
     return x
 
 
-def first_unstorable(dtype: str, x: torch.Tensor, scale: torch.Tensor | None = None) -> int | None:
+def first_unstorable(dtype: DType, x: torch.Tensor, scale: torch.Tensor | None = None) -> int | None:
     found = ENCODINGS[dtype].first_unstorable(ENCODINGS[dtype].encode(x, scale))
     return None if found is None else found[0]
 
@@ -69,7 +70,7 @@ def test_float16_overflow_and_nan_are_detected(bad: float) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_float32_and_bfloat16_infinity_and_nan_are_detected(dtype: str, bad: float) -> None:
+def test_float32_and_bfloat16_infinity_and_nan_are_detected(dtype: DType, bad: float) -> None:
     x = outlier_rows()
     x[7, 9] = bad
     assert first_unstorable(dtype, x) == 7

@@ -66,7 +66,7 @@ def test_workers_share_no_row_and_cover_all_rows(layout: Layout, world_size: int
 def test_batches_of_any_size_place_rows_as_the_whole_window_does(layout: Layout, batch: int) -> None:
     for window in range(layout.n_windows):
         expected = {row: (shard, offset) for row, shard, offset in every_row(layout, [window])}
-        found = {}
+        found: dict[int, tuple[int, int]] = {}
         first, last = layout.window_contexts(window)
         for context in range(first, last, batch):
             lo, hi = context * layout.rows_per_context, min(context + batch, last) * layout.rows_per_context

@@ -113,7 +113,7 @@ def test_version_1_store_is_refused_with_advice_to_harvest_again(make_store: Mak
 
 def test_xarray_opens_the_whole_tree_and_every_axis_has_a_name(make_store: MakeStore) -> None:
     store, _, tokens = make_store(dtype="int8")
-    tree = xarray.open_datatree(store.path, engine="zarr", consolidated=False)
+    tree: Any = xarray.open_datatree(store.path, engine="zarr", consolidated=False)
     assert tree["blocks.1.hook_mlp_out"].dims == ("row", "channel_12")
     assert tree["stats/blocks.1.hook_mlp_out/moments"].dims == ("shard", "subset", "moment", "channel_12")
     assert np.array_equal(tree["tokens"].values, tokens)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
+from upath import UPath
 
 from data import InputError, ShuffledStream, StoreError, open_store
 from data.store.verify import verify
@@ -175,4 +176,6 @@ def test_missing_object_store_driver_is_named_with_option_and_remedy(command: Co
 def test_plain_and_file_addresses_become_paths(tmp_path: Path) -> None:
     assert locate("data/gpt2.zarr") == Path("data/gpt2.zarr")
     assert locate(f"file://{tmp_path}/gpt2.zarr") == tmp_path / "gpt2.zarr"
-    assert fsspec.filesystem("memory") is locate("memory://bucket/gpt2.zarr").fs
+    address = locate("memory://bucket/gpt2.zarr")
+    assert isinstance(address, UPath)
+    assert fsspec.filesystem("memory") is address.fs

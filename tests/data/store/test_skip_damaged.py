@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from data import Store, open_store
+from data import open_store
 from data.command.progress import Bar
 from data.errors import DamagedError
-from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.fixture_types import Command, LocalStore, MakeStore, TrainSmall
 
 TRAIN = [
     "--variant",
@@ -28,7 +28,7 @@ TRAIN = [
 WIDTHS = {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 8}
 
 
-def damage(store: Store, hook: int, shard: int) -> Path:
+def damage(store: LocalStore, hook: int, shard: int) -> Path:
     path = store.path / f"blocks.{hook}.hook_mlp_out" / f"c.{shard}.0"
     path.write_bytes(bytes(path.stat().st_size))
     return path

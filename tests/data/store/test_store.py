@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from data import Store, StoreError, open_store
 from data.store import stats
 from data.store.arrays import group_json
 from data.store.encodings import ENCODINGS, EncodedRows
+from data.store.layout import Split
 from data.store.sealed import DIGEST, sealed
 from data.store.verify import verify
 from tests.helpers.fixture_types import MakeStore
@@ -92,7 +94,7 @@ def test_zarr_tensorstore_and_our_reader_give_each_row_once_within_rounding(
 
 def test_the_group_opens_in_zarr_with_every_array(make_store: MakeStore) -> None:
     store, _, tokens = make_store()
-    group = zarr.open_group(store.path, mode="r")
+    group: Any = zarr.open_group(store.path, mode="r")
     for name, array in group.members(max_depth=None):
         if isinstance(array, zarr.Array):
             assert np.asarray(array[...]).shape == array.shape, name
@@ -103,7 +105,8 @@ def test_the_group_opens_in_zarr_with_every_array(make_store: MakeStore) -> None
 def test_origin_gives_each_rows_context_and_position_once(make_store: MakeStore) -> None:
     store, _, _ = make_store(skip=2)
     seen = set()
-    for split, contexts in (("heldout", range(10)), ("train", range(10, 60))):
+    contexts_of: dict[Split, range] = {"heldout": range(10), "train": range(10, 60)}
+    for split, contexts in contexts_of.items():
         for shard in store.shards(split):
             context, position = store.origin(shard)
             assert set(context.tolist()) <= set(contexts)

@@ -9,7 +9,7 @@ import torch
 
 from analyze.measure.patching.model import model_of_store
 from data import ActivationSource, InputError, open_store, write_store
-from data.choices import DTYPES
+from data.choices import DTYPES, DType
 from data.store.verify import verify
 from data.summary import summarize
 from tests.helpers.fixture_types import Command, TrainSmall
@@ -17,16 +17,15 @@ from tests.helpers.fixture_types import Command, TrainSmall
 ROWS = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
 
 
-def source(rows: np.ndarray = ROWS, *, batch: int = 77, **options: Any) -> ActivationSource:
+def source(rows: np.ndarray | torch.Tensor = ROWS, *, batch: int = 77, **options: Any) -> ActivationSource:
     """Rows without contexts or tokens, in batches that end inside windows."""
     parts = [{"layer": rows[i : i + batch]} for i in range(0, len(rows), batch)]
-    return ActivationSource(
-        **({"widths": {"layer": 8}, "n_contexts": 600, "batches": parts, "n_heldout": 50} | options)
-    )
+    defaults: dict[str, Any] = {"widths": {"layer": 8}, "n_contexts": 600, "batches": parts, "n_heldout": 50}
+    return ActivationSource(**(defaults | options))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_written_rows_are_read_back_at_their_origin(tmp_path: Path, dtype: str) -> None:
+def test_written_rows_are_read_back_at_their_origin(tmp_path: Path, dtype: DType) -> None:
     made = source(n_contexts=60, context_size=12, skip_positions=2, n_heldout=7)
     store = write_store(tmp_path / "made.zarr", made, dtype=dtype, rows_per_shard=32, shards_per_window=3)
     seen = np.full(ROWS.shape, np.nan, dtype=np.float32)
@@ -42,7 +41,7 @@ def test_written_rows_are_read_back_at_their_origin(tmp_path: Path, dtype: str) 
 
 
 def test_batch_sizes_do_not_change_a_written_store(tmp_path: Path) -> None:
-    options = {"rows_per_shard": 64, "shards_per_window": 2}
+    options: dict[str, Any] = {"rows_per_shard": 64, "shards_per_window": 2}
     whole = write_store(tmp_path / "whole.zarr", source(batch=600), **options)
     parts = write_store(tmp_path / "parts.zarr", source(torch.from_numpy(ROWS), batch=13), **options)
     assert parts.fingerprint == whole.fingerprint
@@ -72,7 +71,7 @@ def test_written_store_without_tokens_or_names_is_summarized(tmp_path: Path) -> 
         ({"context_size": 0}, "at least one row per context"),
     ],
 )
-def test_wrong_source_is_refused_and_leaves_nothing(tmp_path: Path, options: dict, message: str) -> None:
+def test_wrong_source_is_refused_and_leaves_nothing(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         write_store(tmp_path / "made.zarr", source(**options), rows_per_shard=64)
     assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ from transformers import (
 
 from data import InputError
 from harvest.demo import MODEL as DEMO
-from harvest.model.base import STANDARD_HOOKS, LanguageModel
+from harvest.model.base import STANDARD_HOOKS, LanguageModel, Processing
 from harvest.model.bridge import BridgeModel
 from harvest.model.fast import FastModel
 from harvest.model.find import find_model
@@ -49,7 +49,7 @@ def some_tokens(vocab_size: int, n: int = 24) -> torch.Tensor:
     return torch.randint(0, vocab_size, (3, n), generator=torch.Generator().manual_seed(1))
 
 
-def transformer_lens(path: Path, processing: str, layers: list[int]) -> BridgeModel:
+def transformer_lens(path: Path, processing: Processing, layers: list[int]) -> BridgeModel:
     facts = find_model(str(path), None)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     return BridgeModel(model, facts, STANDARD_HOOKS, layers, processing=processing, device=CPU)
@@ -87,7 +87,7 @@ def model_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("processing", ["centred", "none"])
-def test_the_fast_path_equals_transformer_lens_to_float32_rounding(model_dir: Path, processing: str) -> None:
+def test_the_fast_path_equals_transformer_lens_to_float32_rounding(model_dir: Path, processing: Processing) -> None:
     facts = find_model(str(model_dir), None)
     layers = list(range(facts.n_layers))
     fast = load(facts, STANDARD_HOOKS, layers, processing=processing, device=CPU)

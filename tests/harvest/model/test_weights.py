@@ -140,7 +140,9 @@ def test_lfs_pointer_and_damaged_weight_index_are_named(random_gpt2: Path, tmp_p
 
 
 @pytest.mark.parametrize("change", [None, {"n_layer": "two"}, {"n_head": 7}, {"vocab_size": None}])
-def test_malformed_model_configuration_is_refused(random_gpt2: Path, tmp_path: Path, change: dict | None) -> None:
+def test_malformed_model_configuration_is_refused(
+    random_gpt2: Path, tmp_path: Path, change: dict[str, Any] | None
+) -> None:
     shutil.copytree(random_gpt2, tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     config.write_text(json.dumps(change and json.loads(config.read_text()) | change))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -147,7 +148,7 @@ def test_nulls_are_empty_documents_and_counted(tmp_path: Path, kind: str) -> Non
 
 
 @pytest.mark.parametrize("mask", [[1, 1, 0, 0], [0, 0, 1, 1], [True, False, True, False], [1.0, 0.0, 0.0, 1.0]])
-def test_masked_tokens_are_left_out_and_labels_ignored(tmp_path: Path, mask: list) -> None:
+def test_masked_tokens_are_left_out_and_labels_ignored(tmp_path: Path, mask: list[Any]) -> None:
     row = {"labels": [-100] * 4, "input_ids": [5, 6, 7, 8], "attention_mask": mask}
     (tmp_path / "ids.jsonl").write_text(json.dumps(row) + "\n")
     (ids,) = read(open_path(tmp_path / "ids.jsonl"))

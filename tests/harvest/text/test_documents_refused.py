@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -33,7 +34,7 @@ def test_an_empty_dataset_that_was_saved_has_no_documents(tmp_path: Path) -> Non
         ({"text": True}, r"has a truth value \(True\) in its column text"),
     ],
 )
-def test_row_whose_text_is_not_a_string_is_named(tmp_path: Path, row: dict, problem: str) -> None:
+def test_row_whose_text_is_not_a_string_is_named(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
     rows = [{"text": "a"}, {"text": None}, row, {"text": "b"}]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     with pytest.raises(InputError, match=rf"t\.jsonl: row 3 \(counting from 1\) {problem}"):
@@ -59,7 +60,7 @@ def test_row_whose_text_is_not_a_string_is_named(tmp_path: Path, row: dict, prob
         ({"input_ids": [1, 2], "attention_mask": None}, "has an attention_mask that is not a list of 0 and 1"),
     ],
 )
-def test_a_row_of_bad_token_ids_is_named(tmp_path: Path, row: dict, problem: str) -> None:
+def test_a_row_of_bad_token_ids_is_named(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
     rows = [{"input_ids": [1], "attention_mask": [1]}, {"attention_mask": [1] * 2} | row]
     (tmp_path / "ids.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     with pytest.raises(InputError, match=rf"row 2 \(counting from 1\) {problem}"):
@@ -120,7 +121,7 @@ def test_a_folder_of_mixed_formats_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_dataset_options_that_do_not_apply_are_refused(
-    tmp_path: Path, dataset: str, options: dict, message: str
+    tmp_path: Path, dataset: str, options: dict[str, Any], message: str
 ) -> None:
     name = "demo" if dataset == "demo" else str(write(tmp_path, dataset))
     with pytest.raises(InputError, match=message):

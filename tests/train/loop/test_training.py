@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 
 import data.shuffle.stream
 import train.loop.trainer
-from data import InputError, Store
+from data import InputError
 from data.shuffle.stream import READ_AHEAD, Shard
-from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.fixture_types import Command, LocalStore, MakeStore, TrainSmall
 from train import NSAE, BaselineSAE, load_sae
+from train.loop import resample
 
 pytestmark = pytest.mark.long
 
@@ -34,20 +35,20 @@ SMALL = [
 
 
 @pytest.fixture
-def store(make_store: MakeStore) -> Store:
+def store(make_store: MakeStore) -> LocalStore:
     return make_store(n_contexts=80, widths=WIDTHS)[0]
 
 
-def records(path: Path) -> list[dict]:
+def records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture
-def trained(store: Store, train_small: TrainSmall) -> Path:
+def trained(store: LocalStore, train_small: TrainSmall) -> Path:
     return train_small(store, "--variant", "baseline,nsae", *SMALL)
 
 
-def test_training_writes_settings_provenance_and_measures_of_each_run(store: Store, trained: Path) -> None:
+def test_training_writes_settings_provenance_and_measures_of_each_run(store: LocalStore, trained: Path) -> None:
     for name in ("baseline", "nsae"):
         settings = json.loads((trained / name / "run.json").read_text())
         assert settings["run"]["variant"] == name
@@ -101,7 +102,7 @@ def test_last_snapshot_has_the_final_weights(trained: Path) -> None:
 
 
 def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
-    store: Store, trained: Path, command: Command, tmp_path: Path
+    store: LocalStore, trained: Path, command: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "alone"
     command("train", "--store", store.path, "--variant", "nsae", "--layers", "1", *SMALL, "--out", out)
@@ -110,7 +111,7 @@ def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
 
 
 def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name(
-    store: Store, trained: Path, command: Command
+    store: LocalStore, trained: Path, command: Command
 ) -> None:
     same = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", trained]
     before = {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
@@ -134,7 +135,7 @@ def test_resume_with_another_store_is_refused(trained: Path, make_store: MakeSto
     assert "store (there:" in refused.stderr
 
 
-def test_diverged_run_is_dropped_and_the_others_continue(store: Store, command: Command, tmp_path: Path) -> None:
+def test_diverged_run_is_dropped_and_the_others_continue(store: LocalStore, command: Command, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     arguments = ["--store", store.path, "--variant", "baseline", "--lr", "1e-3,1e30", *SMALL, "--out", out]
     done = command("train", *arguments, "--checkpoint-minutes", "0")
@@ -154,7 +155,7 @@ def test_diverged_run_is_dropped_and_the_others_continue(store: Store, command: 
     assert torch.allclose(good.W_enc, load_sae(lone / "baseline", layer=0).W_enc, rtol=1e-4, atol=1e-6)
 
 
-def test_config_file_trains_and_command_line_overrides_it(store: Store, command: Command, tmp_path: Path) -> None:
+def test_config_file_trains_and_command_line_overrides_it(store: LocalStore, command: Command, tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(
         f'store = "{store.path}"\nvariant = ["baseline", "nsae"]\nl1 = [1e-3, 2e-3]\nbatch-size = 64\n'
@@ -193,7 +194,7 @@ def test_config_file_trains_and_command_line_overrides_it(store: Store, command:
     ],
 )
 def test_training_options_work_or_are_refused_with_one_sentence(
-    store: Store, command: Command, tmp_path: Path, options: list[str], message: str | None
+    store: LocalStore, command: Command, tmp_path: Path, options: list[str], message: str | None
 ) -> None:
     short = ["--activations", "1k", "--validate-every", "512"]
     done = command("train", "--store", store.path, *SMALL, *short, *options, "--out", tmp_path / "runs")
@@ -229,7 +230,7 @@ def test_importing_train_imports_no_language_model_library() -> None:
 
 
 def test_training_from_an_object_store_gives_the_same_weights(
-    store: Store, trained: Path, command: Command, tmp_path: Path
+    store: LocalStore, trained: Path, command: Command, tmp_path: Path
 ) -> None:
     address = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(str(store.path), address, recursive=True)
@@ -241,7 +242,7 @@ def test_training_from_an_object_store_gives_the_same_weights(
 
 
 def test_four_runs_read_the_store_once(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
     gather = data.shuffle.stream.gather
@@ -264,7 +265,7 @@ def test_four_runs_read_the_store_once(
 
 
 def test_resumed_experiment_continues_its_wandb_run(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[dict[str, Any]] = []
 
@@ -281,7 +282,7 @@ def test_resumed_experiment_continues_its_wandb_run(
 
     module = ModuleType("wandb")
     module.__spec__ = ModuleSpec("wandb", None)
-    module.init = init
+    vars(module)["init"] = init
     monkeypatch.setitem(sys.modules, "wandb", module)
     given = ["--store", store.path, "--variant", "nsae", *SMALL, "--log", "wandb", "--out"]
     with monkeypatch.context() as patched:
@@ -296,7 +297,7 @@ def test_resumed_experiment_continues_its_wandb_run(
 
 @pytest.mark.parametrize("log", ["tensorboard", "wandb"])
 def test_training_logs_measures_to_dashboards(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
 ) -> None:
     pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -309,7 +310,7 @@ def test_training_logs_measures_to_dashboards(
 
 
 def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(
-    store: Store, command: Command, tmp_path: Path
+    store: LocalStore, command: Command, tmp_path: Path
 ) -> None:
     given = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", tmp_path / "runs"]
     found = json.loads(command("train", *given, "--json").stdout)
@@ -323,10 +324,10 @@ def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(
 
 @pytest.mark.parametrize("interval", ["2048", "1024"])
 def test_no_feature_is_restarted_after_the_last_step(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
 ) -> None:
     steps: list[int] = []
-    whole = train.loop.trainer.restart_dead_features
+    whole = resample.restart_dead_features
 
     def restart_dead_features(*arguments: Any, step: int, **more: Any) -> bool:
         steps.append(step)
@@ -341,7 +342,9 @@ def test_no_feature_is_restarted_after_the_last_step(
     assert steps == list(range(int(interval) // 64, 64, int(interval) // 64))
 
 
-def test_leftover_partial_experiment_json_is_ignored(store: Store, train_small: TrainSmall, tmp_path: Path) -> None:
+def test_leftover_partial_experiment_json_is_ignored(
+    store: LocalStore, train_small: TrainSmall, tmp_path: Path
+) -> None:
     out = tmp_path / "runs"
     out.mkdir()
     (out / "experiment.json.partial").write_text("{")

@@ -33,11 +33,13 @@ def test_break_even_density_is_the_last_one_below_which_sparse_steps_were_always
 
 
 def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    one: Any = "one"
+    other: Any = "other"
     plan = MemoryPlan(
-        stacks=(("one", "other"),), d_model=64, d_sae=400, block_rows=256, grad_chunk_features=400, noise_rows=256,
+        stacks=((one, other),), d_model=64, d_sae=400, block_rows=256, grad_chunk_features=400, noise_rows=256,
         n_noises=1, compute=torch.float32, keep_derivative=False, max_sparse_density=0.0, fused=False,
     )  # fmt: skip
-    seen = []
+    seen: list[tuple[torch.Tensor, float]] = []
 
     def watched(encoder: Encoder, **options: Any) -> Callable[..., Forward]:
         def step(*arguments: Any) -> Forward:
@@ -63,5 +65,6 @@ def test_all_steps_are_dense_without_a_compiler(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tune_density, "has_triton", lambda: False)
-    assert tune_density.measure_break_even(None, CPU) == 0.0
+    no_plan: Any = None
+    assert tune_density.measure_break_even(no_plan, CPU) == 0.0
     assert "steps are dense" in capsys.readouterr().err

@@ -94,7 +94,12 @@ def test_overwrite_continues_an_unfinished_experiment_and_replaces_a_finished_on
     assert start()[0] == 0
     steps: list[int] = []
     step = Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda self, *a, **k: steps.append(self.step) or step(self, *a, **k))
+
+    def counted(self: Trainer, *arguments: Any, **options: Any) -> Any:
+        steps.append(self.step)
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(Trainer, "_step", counted)
     with monkeypatch.context() as patched:
         kill_at(patched, Trainer, "_step", 9)
         with pytest.raises(Killed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def test_documented_topk_architecture_trains_and_loads(
 ) -> None:
     example = re.search(r"```python\n(\"\"\"TopK.*?)```", DOCS.read_text(), re.DOTALL)
     assert example
-    namespace: dict = {}
+    namespace: dict[str, Any] = {}
     exec(compile(example[1], "topk.py", "exec"), namespace)
     monkeypatch.setitem(ARCHITECTURES, "topk", namespace["TopKSAE"])
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})

@@ -116,7 +116,12 @@ def test_kernel_step_has_the_dense_gradients(
     dense, seen = stepped(sae, x, epsilon, rows=32, below=0.0, compute=compute)
     used = []
     dots = pair_kernels.dots
-    monkeypatch.setattr(pair_kernels, "dots", lambda *arguments: used.append(arguments) or dots(*arguments))
+
+    def counted(*arguments: Any) -> Any:
+        used.append(arguments)
+        return dots(*arguments)
+
+    monkeypatch.setattr(pair_kernels, "dots", counted)
     tolerance = 1e-5 if compute == torch.float32 else 0.02
     for below in (1.0, 0.3):
         used.clear()
@@ -206,7 +211,7 @@ def by_kernels(sae: SAE, workspace: StepWorkspace) -> FusedEncoder | TorchEncode
     return (FusedEncoder if workspace.fused else TorchEncoder)(sae, workspace, pair_kernels)
 
 
-def problem(variant: str, bias: list[float]) -> tuple:
+def problem(variant: str, bias: list[float]) -> tuple[Any, ...]:
     sae = stack(variant, 2, bias=bias, dtype=torch.float32, device=DEVICE)
     generator = torch.Generator().manual_seed(1)
     x, epsilon = torch.randn(2, 70, D, generator=generator), torch.randn(70, M, generator=generator)
@@ -214,7 +219,7 @@ def problem(variant: str, bias: list[float]) -> tuple:
 
 
 def assert_close(out: Gradients, found: Any, expected: Gradients, seen: Any, tolerance: float) -> None:
-    several = [(found.l1, seen.l1), (found.residual, seen.residual)]
-    for ours, theirs in [*zip(out.tensors(), expected.tensors(), strict=True), *several]:
+    sums = [(found.l1, seen.l1), (found.residual, seen.residual)]
+    for ours, theirs in [*zip(out.tensors(), expected.tensors(), strict=True), *sums]:
         assert ours.isfinite().all()
         assert float((ours - theirs).norm()) <= tolerance * float(theirs.norm())

@@ -57,12 +57,12 @@ def straight_line(
     }
 
 
-def stack_of(variant: str, several: list[dict[str, np.ndarray]]) -> SAE:
-    sae = ARCHITECTURES[variant](len(several), d_model=D, d_sae=M, dtype=torch.float64)
+def stack_of(variant: str, parameters: list[dict[str, np.ndarray]]) -> SAE:
+    sae = ARCHITECTURES[variant](len(parameters), d_model=D, d_sae=M, dtype=torch.float64)
     for name in PARAMETERS:
-        getattr(sae, name).copy_(torch.from_numpy(np.stack([p[name] for p in several])))
+        getattr(sae, name).copy_(torch.from_numpy(np.stack([p[name] for p in parameters])))
     if variant == "nsae":
-        sae.sigma.fill_(SIGMA)
+        sae.get_buffer("sigma").fill_(SIGMA)
     return sae
 
 
@@ -83,22 +83,19 @@ def workspace_for(n: int, rows: int) -> StepWorkspace:
 @pytest.mark.parametrize("rows", [B, 5])
 def test_loss_and_gradients_equal_numpy_in_float64(variant: str, norm: Any, l2: Any, rows: int) -> None:
     rng = np.random.default_rng(0)
-    several = [start(rng) for _ in range(3)]
+    parameters = [start(rng) for _ in range(3)]
     x, epsilon = rng.normal(size=(3, B, D)) * 2, rng.normal(size=(B, M))
     objective, power, store_norm = Objective(l2, norm), 1.5, 4.2
     norms = np.linalg.norm(x, axis=2)
-    sae, out = stack_of(variant, several), gradients_of(len(several))
-    beta = objective.coefficient(
-        *(torch.full((3,), value, dtype=torch.float64) for value in (ALPHA, power)),
-        torch.from_numpy(norms),
-        torch.full((3,), store_norm, dtype=torch.float64),
-    )
+    sae, out = stack_of(variant, parameters), gradients_of(len(parameters))
+    alpha, powers, store_norms = (torch.full((3,), v, dtype=torch.float64) for v in (ALPHA, power, store_norm))
+    beta = objective.coefficient(alpha, powers, torch.from_numpy(norms), store_norms)
     found = gradients(
         make_encoder(sae, workspace_for(3, rows)), torch.from_numpy(x.copy()), beta,
         torch.from_numpy(epsilon).__getitem__, l2_weight=objective.l2_weight(D), out=out,
     )  # fmt: skip
     losses = objective.rows(found.l1, beta, found.residual).mean(dim=1)
-    for i, p in enumerate(several):
+    for i, p in enumerate(parameters):
         scale = {"batch": norms[i].mean(), "store": store_norm, "sample": norms[i]}[norm]
         w = 1 / D if l2 == "mean" else 1.0
         loss, expected = straight_line(variant, p, x[i], epsilon, np.broadcast_to(ALPHA * scale**power, (B,)), w)
@@ -110,9 +107,9 @@ def test_loss_and_gradients_equal_numpy_in_float64(variant: str, norm: Any, l2: 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 def test_three_steps_of_adam_equal_numpy_in_float64(variant: str) -> None:
     rng = np.random.default_rng(1)
-    several, rates = [start(rng), start(rng)], [1e-2, 3e-3]
+    parameters, rates = [start(rng), start(rng)], [1e-2, 3e-3]
     xs, epsilons = rng.normal(size=(3, 2, B, D)), rng.normal(size=(3, B, M))
-    sae, out = stack_of(variant, several), gradients_of(len(several))
+    sae, out = stack_of(variant, parameters), gradients_of(len(parameters))
     adam = StackAdam(sae, out, rates)
     beta = torch.full((2, 1), ALPHA, dtype=torch.float64)
     for x, epsilon in zip(xs, epsilons, strict=True):
@@ -121,7 +118,7 @@ def test_three_steps_of_adam_equal_numpy_in_float64(variant: str) -> None:
             torch.from_numpy(epsilon).__getitem__, l2_weight=1 / D, out=out,
         )  # fmt: skip
         adam.step(1.0)
-    for i, p in enumerate(several):
+    for i, p in enumerate(parameters):
         moments = {name: (np.zeros_like(v), np.zeros_like(v)) for name, v in p.items()}
         for t in range(1, 4):
             _, g = straight_line(variant, p, xs[t - 1, i], epsilons[t - 1], np.full(B, ALPHA), 1 / D)

@@ -44,7 +44,7 @@ def test_sparse_gradients_equal_dense_ones_to_1e_10(variant: str, rows: int, bia
 def test_200_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
     generator = torch.Generator().manual_seed(2)
     dictionary = torch.randn(40, D, generator=generator)
-    losses = {}
+    losses: dict[float, list[float]] = {}
     xs = (torch.rand(200, 1, B, 40, generator=generator) < 0.06).float() @ dictionary
     epsilons = torch.randn(200, B, M, generator=generator)
     for below in (0.0, 0.5):
