@@ -38,6 +38,11 @@ def load(path: Path) -> Any:
     return load_transformers(find_model(str(path), None), attention="sdpa")
 
 
+def test_loading_weights_prints_nothing(random_gpt2: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(random_gpt2)
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
