@@ -50,7 +50,7 @@ class Evaluation:
             known = dict.fromkeys(getattr(row, name) for row in self.measures)
             if value not in known:
                 raise InputError(f"{name} {value!r} was not measured; give {', '.join(known)}")
-        rows = f"noise {'on' if noise else 'off'}, subset {subset!r}"
+        rows = f"noise {'on' if noise else 'off'}, subset '{subset}'"
         raise InputError(f"{measure} of {run} at {hook} was not measured with {rows}; give another noise or subset")
 
 
