@@ -92,4 +92,4 @@ def harvest(
 
     from harvest.prepare import prepare  # imports PyTorch
 
-    return prepare(check_values(TYPES, arguments), quiet=quiet).run().store
+    return prepare(check_values(harvest, TYPES, arguments), quiet=quiet).run().store

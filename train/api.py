@@ -127,4 +127,4 @@ def train(
 
     from train.prepare import prepare  # imports PyTorch
 
-    return prepare(Options(**check_values(TYPES, arguments)), quiet=quiet).run(threading.Event())
+    return prepare(Options(**check_values(train, TYPES, arguments)), quiet=quiet).run(threading.Event())

@@ -6,7 +6,8 @@ A shell gives texts only. Python and files can give more, so what is no value of
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import click
@@ -41,15 +42,18 @@ def check_value(types: Types, name: str, value: Any) -> Any:
     return kind.convert(value, None, None)
 
 
-def check_values(types: Types, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a Python call as the types of their options convert them; None stays None.
+def check_values(function: Callable[..., Any], types: Types, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call of `function` as the types of their options convert them.
 
-    A path may stand for a text, and any sequence for a list. Raises InputError, naming the option, for a value that its
-    type refuses.
+    A path may stand for a text, any sequence for a list, and None for itself where it is the default. Raises
+    InputError, naming the option, for a value that its type refuses.
     """
+    optional = {name for name, parameter in signature(function).parameters.items() if parameter.default is None}
     checked: dict[str, Any] = {}
     for name, value in values.items():
         try:
+            if value is None and name not in optional:
+                raise click.BadParameter("None is no value of this option; give one")
             checked[name] = None if value is None else check_value(types, name, _plain(value))
         except click.BadParameter as error:
             raise InputError(f"--{name.replace('_', '-')}: {error.message}") from error

@@ -54,6 +54,7 @@ def test_function_and_command_write_equal_stores(
         ({"held_out": 0.9}, "--held-out: at most half of the 39 contexts"),
         ({"dataset": ""}, "--dataset: the value is empty"),
         ({"compile": True}, "--compile: True is not a text; give one of auto, yes, no"),
+        ({"tokens": None}, "--tokens: None is no value of this option; give one"),
         ({"overwrite": "yes"}, "--overwrite: 'yes' is neither true nor false"),
         ({"tokens": ["4k"]}, r"--tokens: \['4k'\] is a list; give one value"),
         ({"held_out": True}, "--held-out: True is no value of this option; give a text or a number"),

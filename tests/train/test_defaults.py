@@ -19,9 +19,11 @@ from train.options import TYPES, Options
 
 def options(activations: int, **given: int) -> Options:
     """The function's defaults, except for those given."""
-    defaults = {name: None if name == "store" else value.default for name, value in signature(train).parameters.items()}
+    defaults = {
+        name: "made.zarr" if name == "store" else value.default for name, value in signature(train).parameters.items()
+    }
     del defaults["quiet"]
-    return Options(**check_values(TYPES, {**defaults, "activations": activations, **given}))
+    return Options(**check_values(train, TYPES, {**defaults, "activations": activations, **given}))
 
 
 def test_defaults_at_100m_rows_are_those_of_the_post() -> None:
