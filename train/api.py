@@ -101,7 +101,7 @@ def train(
         precision: Type of the matrix products; "auto" is bfloat16 on a GPU, float32 on a CPU. Weights are float32.
         resample_interval: Rows between two restarts of dead features. Default: never.
         resample_window: Rows before a restart over which firing is counted. Default: half of the interval.
-        resample_threshold: A feature is dead if it fired in at most this share of the window's rows.
+        resample_threshold: A feature is restarted if it fired in at most this share of the window's rows.
         resample_at_most: Most restarts.
         resample_rows: Rows from which the inputs of restarted features are drawn. Default: 100k, or all rows.
         validate_every: Rows between two validations. Default: a twentieth of activations.

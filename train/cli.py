@@ -73,7 +73,8 @@ HELP = {
         "--resample-interval": "Rows between two restarts of dead features.  [default: never]",
         "--resample-window": "Rows before a restart over which firing is counted.  [default: half of "
         "--resample-interval]",
-        "--resample-threshold": "Share of the rows of --resample-window in which a dead feature fires at most.",
+        "--resample-threshold": "A feature is restarted if it fired in at most this share of the rows of "
+        "--resample-window.",
         "--resample-at-most": "Most restarts of dead features.",
         "--resample-rows": "Rows from which the inputs of restarted features are drawn.  [default: 100k, or all rows "
         "of the store]",

@@ -1,9 +1,10 @@
 """Resampling of dead features (Bricken et al. 2023): find them, draw an input for each, and restart them there.
 
-A feature is dead if it fired, with noise off, in at most `threshold` of the rows counted since the window began. Its
-new input x is drawn from the rows that training sees next, with probability p(x) ∝ loss(x)². Its encoder row then
-points at x, with 0.2 of the live features' mean norm; its decoder row and bias follow the architecture
-(`SAE.reset_features_`); its Adam moments become 0. `train.optim.schedule.Resampling` decides when this happens.
+A feature counts as dead if it fired, noise off, in at most `threshold` of the rows counted since the window began; the
+measure `dead` is stricter, with threshold 0. Its new input x is drawn from the rows that training sees next, with
+probability p(x) ∝ loss(x)². Its encoder row then points at x, with 0.2 of the live features' mean norm; its decoder row
+and bias follow the architecture (`SAE.reset_features_`); its Adam moments become 0. `train.optim.schedule.Resampling`
+decides when this happens.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class Schedule:
 class Resampling:
     """When dead features are restarted (loop/resample.py): every `interval` rows, at most `at_most` times.
 
-    A feature is dead if it fired in at most `threshold` of the last `window` rows. New inputs are drawn from the next
-    `rows` rows.
+    A feature is restarted if it fired in at most `threshold` of the last `window` rows. New inputs are drawn from the
+    next `rows` rows.
     """
 
     interval: int
