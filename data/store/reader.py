@@ -52,7 +52,8 @@ class Store:
         self._arrays = CheckedArrays(path, metadata)
 
     def __repr__(self) -> str:
-        size = f"{self.layout.n_rows:,} rows in {self.dtype}, {len(self.hooks)} hooks of {self.model_name}"
+        hooks = f"{len(self.hooks)} hook{'' if len(self.hooks) == 1 else 's'}"
+        size = f"{self.layout.n_rows:,} rows in {self.dtype}, {hooks} of {self.model_name}"
         return f"<Store {self.path}: {size}{'' if self.complete else ', unfinished'}>"
 
     def without(self, shards: Iterable[int]) -> Store:

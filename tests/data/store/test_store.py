@@ -164,6 +164,8 @@ def test_repr_says_what_a_store_holds(make_store: MakeStore) -> None:
     store = make_store(dtype="int8")[0]
     assert repr(store) == f"<Store {store.path}: 1,920 rows in int8, 2 hooks of made-up>"
     assert repr(make_store(name="part.zarr", windows=1)[0]).endswith("float16, 2 hooks of made-up, unfinished>")
+    one_hook = make_store(name="narrow.zarr", widths={"blocks.0.hook_mlp_out": 8})[0]
+    assert repr(one_hook).endswith("1 hook of made-up>")
 
 
 def test_stores_of_equal_inputs_are_equal_byte_for_byte(make_store: MakeStore) -> None:
