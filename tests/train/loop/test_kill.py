@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from tests.helpers.fixture_types import Command, MakeStore
+from data import Store
+from tests.helpers.fixture_types import Command
+from tests.helpers.trainings import results
 from tests.helpers.zygote import Running, Zygote
 from train.cli import main
 from train.loop import resample
@@ -43,19 +45,13 @@ class Uninterrupted(NamedTuple):
     noises: int
 
 
-def start(zygote: Zygote, store: Path, out: Path) -> Running:
-    return zygote.start("train", "--store", store, "--out", out, *SETTINGS, folder=out.parent)
+def start(zygote: Zygote, store: Store, out: Path) -> Running:
+    return zygote.start("train", "--store", store.path, "--out", out, *SETTINGS, folder=out.parent)
 
 
-def finish(zygote: Zygote, store: Path, out: Path) -> None:
+def finish(zygote: Zygote, store: Store, out: Path) -> None:
     ended = start(zygote, store, out).wait()
     assert ended.code == 0, ended.stderr
-
-
-def results(out: Path) -> dict[str, bytes]:
-    """Return the content of all files except those with times in them."""
-    files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    return {name: content for name, content in files.items() if name not in ("timing.jsonl", "experiment.json")}
 
 
 def newest_checkpoint(out: Path) -> str:
@@ -63,13 +59,7 @@ def newest_checkpoint(out: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def store(make_store_in: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
-    return make_store_in(n_contexts=80, widths=widths, root=tmp_path_factory.mktemp("store"))[0].path
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(store: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+def uninterrupted(store: Store, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     out, counts = tmp_path_factory.mktemp("runs") / "whole", Counter[str]()
     restart, noise_batch = resample.restart_features, NoiseSource.batch
 
@@ -84,13 +74,13 @@ def uninterrupted(store: Path, command: Command, tmp_path_factory: pytest.TempPa
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(resample, "restart_features", counting_restart)
         patched.setattr(NoiseSource, "batch", counting_batch)
-        done = command("train", "--store", store, "--out", out, *SETTINGS)
+        done = command("train", "--store", store.path, "--out", out, *SETTINGS)
     assert done.returncode == 0, done.stderr
     return Uninterrupted(out, counts["restarted"], counts["noises"])
 
 
 def test_training_killed_at_random_steps_ends_with_the_same_files(
-    zygote: Zygote, store: Path, uninterrupted: Uninterrupted, tmp_path: Path
+    zygote: Zygote, store: Store, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
     while kills < 2:
@@ -109,7 +99,7 @@ def test_training_killed_at_random_steps_ends_with_the_same_files(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_training_stopped_by_a_signal_is_continued_to_the_same_files(
-    zygote: Zygote, store: Path, uninterrupted: Uninterrupted, tmp_path: Path, number: int, code: int
+    zygote: Zygote, store: Store, uninterrupted: Uninterrupted, tmp_path: Path, number: int, code: int
 ) -> None:
     out = tmp_path / "stopped"
     process = start(zygote, store, out)
@@ -125,7 +115,7 @@ def test_training_stopped_by_a_signal_is_continued_to_the_same_files(
 
 
 def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
-    store: Path, uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, stops = tmp_path / "stopped", [threading.Event()]
 
@@ -147,7 +137,7 @@ def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
     pending = []
     for code in (75, 75, 0):
         stops.append(threading.Event())
-        assert CliRunner().invoke(main, ["--store", str(store), "--out", str(out), *SETTINGS]).exit_code == code
+        assert CliRunner().invoke(main, ["--store", str(store.path), "--out", str(out), *SETTINGS]).exit_code == code
         if code:
             pending.append(Manifests(out / "checkpoints").names()[-1].partition("-")[2])
     assert pending == ["validation", "restart"]

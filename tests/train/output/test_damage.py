@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +12,14 @@ import pytest
 
 from analyze.runs.recorded import last_measures
 from analyze.runs.trained_run import find_runs
-from tests.helpers.fixture_types import Command, MakeStore
+from tests.helpers.fixture_types import Command
 from tests.helpers.killing import Killed, kill_at
+from tests.helpers.trainings import Start, results
 from train.loop.trainer import Trainer
 from train.output.checked import DamagedRunError, read_checked, write_checked
 from train.output.load import load_sae
 from train.output.run_folder import RunFolder
 from train.output.verify import verify
-
-SMALL = [
-    "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64", "--activations", "2k", "--validate-every",
-    "1k", "--log-every", "512", "--window", "1k", "--resample-interval", "1k", "--resample-window", "512",
-    "--resample-threshold", "0.02", "--resample-rows", "512", "--snapshots", "2", "--device", "cpu",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def store(make_store_in: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
-    return make_store_in(n_contexts=80, widths=widths, root=tmp_path_factory.mktemp("store"))[0].path
-
-
-Start = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def start(store: Path, command: Command) -> Start:
-    """Run `train` in this process; returns what it printed to standard error, and its exit code."""
-
-    def run(out: Path, *more: str) -> tuple[int, str]:
-        done = command("train", "--store", store, "--out", out, *SMALL, *more)
-        return done.returncode, done.stderr
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def finished(store: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    done = command("train", "--store", store, "--out", out, *SMALL)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-def results(out: Path) -> dict[str, bytes]:
-    """All files but those of the clock."""
-    files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    return {name: content for name, content in files.items() if name not in ("timing.jsonl", "experiment.json")}
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, stop_in: dict[str, int]) -> threading.Event:

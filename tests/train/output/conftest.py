@@ -1,0 +1,37 @@
+"""A training with restarts and snapshots, begun by one command line, and its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data import Store
+from tests.helpers.fixture_types import Command
+from tests.helpers.trainings import Start
+
+OPTIONS = [
+    "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64", "--activations", "2k", "--validate-every",
+    "1k", "--log-every", "512", "--window", "1k", "--resample-interval", "1k", "--resample-window", "512",
+    "--resample-threshold", "0.02", "--resample-rows", "512", "--snapshots", "2", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def start(store: Store, command: Command) -> Start:
+    """Run `train` with these options in this process; returns its exit code and what it printed to standard error."""
+
+    def run(out: Path, *more: str) -> tuple[int, str]:
+        done = command("train", "--store", store.path, "--out", out, *OPTIONS, *more)
+        return done.returncode, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the finished experiment, which the tests only read."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    code, said = start(out)
+    assert code == 0, said
+    return out

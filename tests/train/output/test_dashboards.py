@@ -1,0 +1,73 @@
+"""Measures that go to TensorBoard and Weights & Biases as well."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import train.loop.trainer
+from data import Store
+from tests.helpers.fixture_types import Command
+from tests.helpers.trainings import SMALL, Start, records
+
+
+@pytest.mark.parametrize("log", ["tensorboard", "wandb"])
+def test_training_logs_measures_to_dashboards(
+    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
+) -> None:
+    pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    done = command(
+        "train", "--store", store.path, "--variant", "nsae", *SMALL, "--out", tmp_path / "runs", "--log", log
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / ("nsae/tensorboard" if log == "tensorboard" else "wandb")
+    assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 1000]
+
+
+def test_resumed_experiment_continues_its_wandb_run(
+    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[dict[str, Any]] = []
+
+    class Dashboard:
+        def log(self, measures: dict[str, float], step: int) -> None:
+            pass
+
+        def finish(self) -> None:
+            pass
+
+    def init(**given: Any) -> Dashboard:
+        begun.append(given)
+        return Dashboard()
+
+    module = ModuleType("wandb")
+    module.__spec__ = ModuleSpec("wandb", None)
+    module.init = init
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    given = ["--store", store.path, "--variant", "nsae", *SMALL, "--log", "wandb", "--out"]
+    with monkeypatch.context() as patched:
+        patched.setattr(train.loop.trainer.Trainer, "_validate", lambda self, bar, stop: stop.set() or False)
+        assert command("train", *given, tmp_path / "runs").returncode == 75
+    assert command("train", *given, tmp_path / "runs").returncode == 0
+    assert command("train", *given, tmp_path / "others").returncode == 0
+    first, second, other = (one["id"] for one in begun)
+    assert first == second != other
+    assert {one["resume"] for one in begun} == {"allow"}
+
+
+def test_dashboard_opened_after_the_first_step_has_its_measures(start: Start, finished: Path, tmp_path: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = shutil.copytree(finished, tmp_path / "runs")
+    assert start(out, "--overwrite", "--log", "tensorboard")[0] == 0
+    events = event_accumulator.EventAccumulator(str(out / "nsae" / "tensorboard"))
+    events.Reload()
+    first = events.Scalars("train/blocks.0.hook_mlp_out/loss")[0]
+    loss = records(out / "nsae" / "metrics.jsonl")[0]["loss"]
+    assert (first.step, first.value) == (64, pytest.approx(loss))
