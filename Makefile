@@ -64,7 +64,8 @@ test-lowest:
 
 test-fast: $(VENV)/.installed-dev
 	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/text/test_documents_refused.py tests/harvest/model/test_values.py \
-		tests/train/loop/test_training.py tests/train/test_experiment.py tests/analyze/measure/test_cache.py tests/analyze/report/test_report.py
+		tests/train/loop/test_training.py tests/train/output/test_trained.py tests/train/test_command.py \
+		tests/train/test_experiment.py tests/analyze/measure/test_cache.py tests/analyze/report/test_report.py
 
 # The documentation's commands, in an environment made by `pip install '.[all]'` alone.
 test-readme: $(VENV)/.installed-dev

@@ -14,6 +14,7 @@ SMALL = [
     "--expansion", "4", "--batch-size", "64", "--activations", "4k", "--validate-every", "1k", "--log-every", "512",
     "--window", "1k", "--device", "cpu",
 ]  # fmt: skip
+SHORT = [*SMALL, "--activations", "1k", "--validate-every", "512"]  # 15 steps
 
 
 def results(out: Path) -> dict[str, bytes]:

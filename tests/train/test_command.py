@@ -13,10 +13,8 @@ import torch
 
 from data import Store
 from tests.helpers.fixture_types import Command, MakeStore
-from tests.helpers.trainings import SMALL, WIDTHS, records
+from tests.helpers.trainings import SHORT, SMALL, WIDTHS, records
 from train import load_sae
-
-SHORT = [*SMALL, "--activations", "1k", "--validate-every", "512"]
 
 
 def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name(

@@ -1,4 +1,4 @@
-"""A training with restarts and snapshots, begun by one command line, and its result."""
+"""A training of 15 steps with a restart of dead features after step 8, begun by one command line, and its result."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.helpers.fixture_types import Command
 from tests.helpers.trainings import Start
 
 OPTIONS = [
-    "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64", "--activations", "2k", "--validate-every",
-    "1k", "--log-every", "512", "--window", "1k", "--resample-interval", "1k", "--resample-window", "512",
-    "--resample-threshold", "0.02", "--resample-rows", "512", "--snapshots", "2", "--device", "cpu",
+    "--variant", "baseline,nsae", "--expansion", "4", "--batch-size", "64", "--activations", "1k", "--validate-every",
+    "512", "--log-every", "256", "--window", "512", "--resample-interval", "512", "--resample-window", "256",
+    "--resample-threshold", "0.02", "--resample-rows", "256", "--snapshots", "2", "--device", "cpu",
 ]  # fmt: skip
 
 

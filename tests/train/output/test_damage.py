@@ -16,6 +16,7 @@ from tests.helpers.fixture_types import Command
 from tests.helpers.killing import Killed, kill_at
 from tests.helpers.trainings import Start, results
 from train.loop.trainer import Trainer
+from train.output import experiment_writer
 from train.output.checked import DamagedRunError, read_checked, write_checked
 from train.output.load import load_sae
 from train.output.run_folder import RunFolder
@@ -46,7 +47,7 @@ def test_flipped_bit_in_any_run_file_is_named_and_never_loaded(finished: Path, t
     out = tmp_path / "flipped"
     shutil.copytree(finished, out)
     for path in files:
-        for _ in range(6):
+        for _ in range(3):
             content = bytearray(path.read_bytes())
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
             damaged = out / path.relative_to(finished)
@@ -102,29 +103,35 @@ def test_weights_of_another_run_are_refused(finished: Path, tmp_path: Path) -> N
         load_sae(out / "nsae", layer=0)
 
 
-@pytest.fixture
-def killed(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an experiment that was killed in step 21, with a checkpoint after each step before."""
-    out = tmp_path / "killed"
-    with monkeypatch.context() as patched:
-        kill_at(patched, Trainer, "_step", 21)
+@pytest.fixture(scope="module")
+def killed_once(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an experiment that was killed in step 12, with a checkpoint after each step before."""
+    out = tmp_path_factory.mktemp("runs") / "killed"
+    with pytest.MonkeyPatch.context() as patched:
+        kill_at(patched, Trainer, "_step", 12)
         with pytest.raises(Killed):
             start(out, "--checkpoint-minutes", "0")
     return out
+
+
+@pytest.fixture
+def killed(killed_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of the killed experiment."""
+    return shutil.copytree(killed_once, tmp_path / "killed")
 
 
 @pytest.mark.parametrize("file", ["nsae/checkpoints/{}/state.safetensors", "checkpoints/{}.json"])
 def test_training_resumes_from_the_checkpoint_before_a_damaged_one(
     start: Start, finished: Path, killed: Path, file: str
 ) -> None:
-    damaged = killed / file.format("000000020")
+    damaged = killed / file.format("000000011")
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     code, said = start(killed)
     assert code == 0
     assert f"{damaged} is damaged" in said
-    assert "training goes on from the checkpoint before it, 000000019" in said
+    assert "training goes on from the checkpoint before it, 000000010" in said
     assert results(killed) == results(finished)
 
 
@@ -143,35 +150,37 @@ def test_training_without_an_intact_checkpoint_is_refused_unless_overwrite_is_gi
 def test_all_runs_resume_from_one_step_after_a_kill_between_their_checkpoints(
     start: Start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Restart, validation and snapshot all follow step 16: a stop in each of the first two, then a kill."""
+    """Restart, validation and snapshot all follow step 8: a stop in each of the first two, then a kill."""
     out = tmp_path / "runs"
     with monkeypatch.context() as patched:
-        interrupt(patched, {"_restart_dead": 16})
+        interrupt(patched, {"_restart_dead": 8})
         assert start(out)[0] == 75
     with monkeypatch.context() as patched:
-        interrupt(patched, {"_validate": 16})
+        interrupt(patched, {"_validate": 8})
         kill_at(patched, RunFolder, "save_checkpoint", 2)
         with pytest.raises(Killed):
             start(out)
-    assert {path.name for path in out.glob("*/checkpoints/*")} == {"000000016-restart", "000000016-validation"}
+    assert {path.name for path in out.glob("*/checkpoints/*")} == {"000000008-restart", "000000008-validation"}
     assert start(out)[0] == 0
     assert results(out) == results(finished)
 
 
-@pytest.mark.parametrize("at_call", [1, 2, 3, 4])
+@pytest.mark.parametrize("at_call", [1, 2])
+@pytest.mark.parametrize(
+    ("owner", "name"), [(RunFolder, "finish"), (experiment_writer, "remove_folder")], ids=["finish", "remove"]
+)
 def test_checkpoints_left_by_a_kill_at_the_end_are_removed_by_the_next_start(
-    start: Start, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_call: int
+    start: Start, finished: Path, killed: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
 ) -> None:
-    out = tmp_path / "runs"
+    """The runs' last checkpoints are renamed to final/, then their other checkpoints are removed."""
     with monkeypatch.context() as patched:
-        if at_call < 3:
-            kill_at(patched, RunFolder, "finish", at_call)
-        else:
-            kill_at(patched, shutil, "rmtree", at_call)
+        kill_at(patched, owner, name, at_call)
         with pytest.raises(Killed):
-            start(out)
-    assert start(out)[0] == 0
-    assert results(out) == results(finished)
+            start(killed)
+    finals = at_call - 1 if name == "finish" else 2
+    assert len(list(killed.glob("*/final"))) == finals
+    assert start(killed)[0] == 0
+    assert results(killed) == results(finished)
 
 
 def test_impossible_settings_in_run_json_are_refused(finished: Path, tmp_path: Path) -> None:

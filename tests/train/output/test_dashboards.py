@@ -14,7 +14,7 @@ import pytest
 import train.loop.trainer
 from data import Store
 from tests.helpers.fixture_types import Command
-from tests.helpers.trainings import SMALL, Start, records
+from tests.helpers.trainings import SHORT, Start, records
 
 
 @pytest.mark.parametrize("log", ["tensorboard", "wandb"])
@@ -24,7 +24,7 @@ def test_training_logs_measures_to_dashboards(
     pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
     monkeypatch.setenv("WANDB_MODE", "offline")
     done = command(
-        "train", "--store", store.path, "--variant", "nsae", *SMALL, "--out", tmp_path / "runs", "--log", log
+        "train", "--store", store.path, "--variant", "nsae", *SHORT, "--out", tmp_path / "runs", "--log", log
     )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / ("nsae/tensorboard" if log == "tensorboard" else "wandb")
@@ -51,7 +51,7 @@ def test_resumed_experiment_continues_its_wandb_run(
     module.__spec__ = ModuleSpec("wandb", None)
     module.init = init
     monkeypatch.setitem(sys.modules, "wandb", module)
-    given = ["--store", store.path, "--variant", "nsae", *SMALL, "--log", "wandb", "--out"]
+    given = ["--store", store.path, "--variant", "nsae", *SHORT, "--log", "wandb", "--out"]
     with monkeypatch.context() as patched:
         patched.setattr(train.loop.trainer.Trainer, "_validate", lambda self, bar, stop: stop.set() or False)
         assert command("train", *given, tmp_path / "runs").returncode == 75

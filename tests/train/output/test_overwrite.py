@@ -55,11 +55,11 @@ def test_overwrite_keeps_the_old_experiment_if_the_new_one_diverges_at_once(star
     assert not list(out.parent.glob("runs.*"))
 
 
-@pytest.mark.parametrize("at_call", range(1, 8))
+@pytest.mark.parametrize("at_call", [1, 2, 3, 4, 5, 11])
 def test_overwrite_killed_while_replacing_is_completed_by_the_same_command(
     start: Start, out: Path, replacement: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, at_call: int
 ) -> None:
-    """The runs' checkpoints are renamed, then the two experiments, then the snapshots."""
+    """Renames 1 and 2 are those of checkpoints, 3 and 4 of the experiments, 5 of a snapshot, 11 of final weights."""
     with monkeypatch.context() as patched:
         kill_at(patched, os, "rename", at_call)
         with pytest.raises(Killed):
@@ -88,10 +88,10 @@ def test_overwrite_continues_an_unfinished_experiment_and_replaces_a_finished_on
     assert steps == list(range(8))
     steps.clear()
     assert start(out, "--overwrite")[0] == 0
-    assert steps == list(range(8, 31))
+    assert steps == list(range(8, 15))
     steps.clear()
     assert start(out, "--overwrite")[0] == 0
-    assert steps == list(range(31))
+    assert steps == list(range(15))
 
 
 def test_training_in_a_locked_folder_is_refused(start: Start, tmp_path: Path) -> None:
