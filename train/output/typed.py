@@ -26,11 +26,11 @@ def typed(kind: type[T], value: Any, name: str = "") -> T:
 
 
 def _typed(kind: Any, value: Any, name: str) -> Any:
-    origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
-    if is_dataclass(kind):
-        return _dataclass(kind, value, name)
+    if isinstance(kind, type):
+        return _dataclass(kind, value, name) if is_dataclass(kind) else _scalar(kind, value, name)
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -46,11 +46,11 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
             raise ValueError(f"{name} has not {len(arguments)} entries")
         kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
         return tuple(_typed(kinds[i], entry, f"{name}[{i}]") for i, entry in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{name} is not an object")
-        return {key: _typed(arguments[1], entry, f"{name}.{key}") for key, entry in value.items()}
-    return _scalar(kind, value, name)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} is not an object")
+    if arguments[1] is Any:
+        return dict(value)
+    return {key: _typed(arguments[1], entry, f"{name}.{key}") for key, entry in value.items()}
 
 
 def _dataclass(kind: Any, value: Any, name: str) -> Any:
