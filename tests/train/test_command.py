@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from data import Store
-from tests.helpers.fixture_types import Command, MakeStore
+from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.trainings import SHORT, SMALL, WIDTHS, records
 from train import load_sae
 
 
 def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name(
-    store: Store, trained: Path, command: Command, tmp_path: Path
+    store: LocalStore, trained: Path, command: Command, tmp_path: Path
 ) -> None:
     trained = shutil.copytree(trained, tmp_path / "runs")
     same = ["--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", trained]
@@ -26,13 +25,13 @@ def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name
     assert "nothing to do" in command("train", *same).stderr
     other = command("train", *same, "--lr", "0.5", "--l2", "sum")
     assert other.returncode == 2
-    assert "objective.l2 (there: mean, now: sum)" in other.stderr
-    assert "nsae.lr (there: 0.0009045, now: 0.5)" in other.stderr
+    assert "objective.l2 (the experiment has mean, the command sum)" in other.stderr
+    assert "nsae.lr (the experiment has 0.0009045, the command 0.5)" in other.stderr
     resumed = command("train", "--resume", trained)
     assert resumed.returncode == 0, resumed.stderr
     refused = command("train", "--resume", trained, "--batch-size", "32")
     assert refused.returncode == 2
-    assert "batch_size (there: 64, now: 32)" in refused.stderr
+    assert "batch_size (the experiment has 64, the command 32)" in refused.stderr
     assert {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()} == before
 
 
@@ -40,10 +39,10 @@ def test_resume_with_another_store_is_refused(trained: Path, make_store: MakeSto
     other = make_store(n_contexts=80, widths=WIDTHS, seed=1, name="other.zarr")[0]
     refused = command("train", "--store", other.path, "--variant", "baseline,nsae", *SMALL, "--out", trained)
     assert refused.returncode == 2
-    assert "store (there:" in refused.stderr
+    assert "store (the experiment has " in refused.stderr
 
 
-def test_config_file_trains_and_command_line_overrides_it(store: Store, command: Command, tmp_path: Path) -> None:
+def test_config_file_trains_and_command_line_overrides_it(store: LocalStore, command: Command, tmp_path: Path) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(
         f'store = "{store.path}"\nvariant = ["baseline", "nsae"]\nl1 = [1e-3, 2e-3]\nbatch-size = 64\n'
@@ -72,7 +71,7 @@ def test_config_file_trains_and_command_line_overrides_it(store: Store, command:
     ],
 )
 def test_training_with_each_option_has_finite_losses(
-    store: Store, command: Command, tmp_path: Path, options: list[str]
+    store: LocalStore, command: Command, tmp_path: Path, options: list[str]
 ) -> None:
     done = command("train", "--store", store.path, *SHORT, *options, "--out", tmp_path / "runs")
     assert done.returncode == 0, done.stderr
@@ -94,7 +93,7 @@ def test_training_on_a_missing_or_unfinished_store_is_refused(
 
 
 def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(
-    store: Store, command: Command, tmp_path: Path
+    store: LocalStore, command: Command, tmp_path: Path
 ) -> None:
     given = ["--store", store.path, "--variant", "baseline,nsae", *SHORT, "--out", tmp_path / "runs"]
     found = json.loads(command("train", *given, "--json").stdout)
@@ -102,11 +101,11 @@ def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(
     quiet, noisy = (command("train", *given, *more).stdout.splitlines() for more in ([], ["--eval-noise"]))
     for lines, noise in ((quiet, False), (noisy, True)):
         l0 = [record["l0"] for record in found["nsae"] if record["noise"] == noise]
-        assert float(lines[2].split()[2]) == pytest.approx(sum(l0) / len(l0), rel=1e-3)
+        assert float(lines[2].split()[3]) == pytest.approx(sum(l0) / len(l0), rel=1e-3)
     assert quiet[1] == noisy[1]
 
 
-def test_leftover_partial_experiment_json_is_ignored(store: Store, command: Command, tmp_path: Path) -> None:
+def test_leftover_partial_experiment_json_is_ignored(store: LocalStore, command: Command, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     out.mkdir()
     (out / "experiment.json.partial").write_text("{")

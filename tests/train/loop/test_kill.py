@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from data import Store
-from tests.helpers.fixture_types import Command
+from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import results
 from tests.helpers.zygote import Running, Zygote
 from train.cli import main
@@ -45,11 +44,11 @@ class Uninterrupted(NamedTuple):
     noises: int
 
 
-def start(zygote: Zygote, store: Store, out: Path) -> Running:
+def start(zygote: Zygote, store: LocalStore, out: Path) -> Running:
     return zygote.start("train", "--store", store.path, "--out", out, *SETTINGS, folder=out.parent)
 
 
-def finish(zygote: Zygote, store: Store, out: Path) -> None:
+def finish(zygote: Zygote, store: LocalStore, out: Path) -> None:
     ended = start(zygote, store, out).wait()
     assert ended.code == 0, ended.stderr
 
@@ -59,7 +58,7 @@ def newest_checkpoint(out: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(store: Store, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+def uninterrupted(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     out, counts = tmp_path_factory.mktemp("runs") / "whole", Counter[str]()
     restart, noise_batch = resample.restart_features, NoiseSource.batch
 
@@ -80,7 +79,7 @@ def uninterrupted(store: Store, command: Command, tmp_path_factory: pytest.TempP
 
 
 def test_training_killed_at_random_steps_ends_with_the_same_files(
-    zygote: Zygote, store: Store, uninterrupted: Uninterrupted, tmp_path: Path
+    zygote: Zygote, store: LocalStore, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     out, rng, kills = tmp_path / "killed", random.Random(0), 0
     while kills < 2:
@@ -99,7 +98,7 @@ def test_training_killed_at_random_steps_ends_with_the_same_files(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_training_stopped_by_a_signal_is_continued_to_the_same_files(
-    zygote: Zygote, store: Store, uninterrupted: Uninterrupted, tmp_path: Path, number: int, code: int
+    zygote: Zygote, store: LocalStore, uninterrupted: Uninterrupted, tmp_path: Path, number: int, code: int
 ) -> None:
     out = tmp_path / "stopped"
     process = start(zygote, store, out)
@@ -115,7 +114,7 @@ def test_training_stopped_by_a_signal_is_continued_to_the_same_files(
 
 
 def test_training_stopped_in_a_validation_or_restart_repeats_it_on_resume(
-    store: Store, uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, stops = tmp_path / "stopped", [threading.Event()]
 

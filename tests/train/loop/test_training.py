@@ -14,15 +14,15 @@ from safetensors.torch import load_file
 
 import data.shuffle.stream
 import train.loop.trainer
-from data import Store
 from data.shuffle.stream import READ_AHEAD, Shard
-from tests.helpers.fixture_types import Command
+from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import SHORT, SMALL
 from train import load_sae
+from train.loop import resample
 
 
 def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
-    store: Store, trained: Path, command: Command, tmp_path: Path
+    store: LocalStore, trained: Path, command: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "alone"
     command("train", "--store", store.path, "--variant", "nsae", "--layers", "1", *SMALL, "--out", out)
@@ -31,7 +31,7 @@ def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
 
 
 def test_training_from_an_object_store_gives_the_same_weights(
-    store: Store, trained: Path, command: Command, tmp_path: Path
+    store: LocalStore, trained: Path, command: Command, tmp_path: Path
 ) -> None:
     address = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(str(store.path), address, recursive=True)
@@ -43,7 +43,7 @@ def test_training_from_an_object_store_gives_the_same_weights(
 
 
 def test_four_runs_read_the_store_once(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
     gather = data.shuffle.stream.gather
@@ -65,7 +65,7 @@ def test_four_runs_read_the_store_once(
     assert amounts[0] == pytest.approx(15 * 64 * 2 * 16 * 2, abs=ahead)
 
 
-def test_diverged_run_is_dropped_and_the_others_continue(store: Store, command: Command, tmp_path: Path) -> None:
+def test_diverged_run_is_dropped_and_the_others_continue(store: LocalStore, command: Command, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     arguments = ["--store", store.path, "--variant", "baseline", "--lr", "1e-3,1e30", *SHORT, "--out", out]
     done = command("train", *arguments, "--checkpoint-minutes", "0")
@@ -86,10 +86,10 @@ def test_diverged_run_is_dropped_and_the_others_continue(store: Store, command: 
 
 @pytest.mark.parametrize("interval", ["512", "256"])
 def test_no_feature_is_restarted_after_the_last_step(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: str
 ) -> None:
     steps: list[int] = []
-    whole = train.loop.trainer.restart_dead_features
+    whole = resample.restart_dead_features
 
     def restart_dead_features(*arguments: Any, step: int, **more: Any) -> bool:
         steps.append(step)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data import Store
-from tests.helpers.fixture_types import Command
+from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import Start
 
 OPTIONS = [
@@ -18,7 +17,7 @@ OPTIONS = [
 
 
 @pytest.fixture(scope="session")
-def start(store: Store, command: Command) -> Start:
+def start(store: LocalStore, command: Command) -> Start:
     """Run `train` with these options in this process; returns its exit code and what it printed to standard error."""
 
     def run(out: Path, *more: str) -> tuple[int, str]:

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 import train.loop.trainer
-from data import Store
-from tests.helpers.fixture_types import Command
+from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import SHORT, Start, records
 
 
 @pytest.mark.parametrize("log", ["tensorboard", "wandb"])
 def test_training_logs_measures_to_dashboards(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
 ) -> None:
     pytest.importorskip(log, reason=f"{log} is not installed (an extra)")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -32,7 +31,7 @@ def test_training_logs_measures_to_dashboards(
 
 
 def test_resumed_experiment_continues_its_wandb_run(
-    store: Store, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[dict[str, Any]] = []
 
@@ -49,7 +48,7 @@ def test_resumed_experiment_continues_its_wandb_run(
 
     module = ModuleType("wandb")
     module.__spec__ = ModuleSpec("wandb", None)
-    module.init = init
+    vars(module)["init"] = init
     monkeypatch.setitem(sys.modules, "wandb", module)
     given = ["--store", store.path, "--variant", "nsae", *SHORT, "--log", "wandb", "--out"]
     with monkeypatch.context() as patched:

@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data import InputError, Store
+from data import InputError
+from tests.helpers.fixture_types import LocalStore
 from tests.helpers.trainings import WIDTHS, records
 from train import NSAE, BaselineSAE, load_sae
 
 
-def test_training_writes_settings_provenance_and_measures_of_each_run(store: Store, trained: Path) -> None:
+def test_training_writes_settings_provenance_and_measures_of_each_run(store: LocalStore, trained: Path) -> None:
     for name in ("baseline", "nsae"):
         settings = json.loads((trained / name / "run.json").read_text())
         assert settings["run"]["variant"] == name
