@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import HarvestedSource
 from tests.helpers.fixture_types import Command, MakeStore
+from tests.options.table import Watched
 
 WIDTHS = {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 8}
 TINY = [
@@ -34,6 +35,11 @@ def world(make_store_in: MakeStore, command: Command, tmp_path_factory: pytest.T
     (root / "ids.jsonl").write_text(ids, encoding="utf-8")
     (root / "words.txt").write_text("Some words. " * 2000, encoding="utf-8")
     return root
+
+
+@pytest.fixture(scope="session")
+def watched(world: Path) -> Watched:
+    return Watched(world)
 
 
 @pytest.fixture

@@ -7,45 +7,16 @@ a row without a parameter, fails the test.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 import click
 from click.testing import CliRunner, Result
 
-LONG = "x" * 300  # longer than a file's name may be
-
-
-class Kind(StrEnum):
-    """What may be wrong with a value."""
-
-    WRONG_TYPE = "wrong type"
-    EMPTY = "empty"
-    ZERO = "zero"
-    NEGATIVE = "negative"
-    HUGE = "huge"
-    NAN = "NaN"
-    ABSENT = "absent"
-    WRONG_KIND = "wrong kind"
-    NO_RIGHTS = "no rights"
-    CONTRADICTION = "contradiction"
-
-
-@dataclass(frozen=True)
-class Row:
-    """Arguments after the table's base, and the sentence that refuses them; None: they work.
-
-    `alone`: the arguments come without the base.
-    """
-
-    arguments: tuple[str, ...]
-    sentence: str | None
-    alone: bool = False
-
-
-Rows = dict[Kind, Row | None]
+from tests.options.kinds import Kind
+from tests.options.rows import Row, Rows
 
 
 @dataclass(frozen=True)
@@ -72,110 +43,32 @@ class Table:
         return sorted([*(names ^ set(self.rows)), *lacking])
 
 
-def refused(*arguments: str, sentence: str, alone: bool = False) -> Row:
-    return Row(arguments, sentence, alone)
+class Watched:
+    """A folder in which no file may change; compared after each case, and read once per comparison."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.files = folder, files_below(folder)
+
+    def check(self) -> None:
+        """Assert that nothing below the folder has changed since the last call."""
+        before, self.files = self.files, files_below(self.folder)
+        assert self.files == before
 
 
-def works(*arguments: str, alone: bool = False) -> Row:
-    return Row(arguments, None, alone)
-
-
-def valued(flag: str, values: Mapping[Kind, tuple[str, str | None] | Row | None]) -> Rows:
-    """Rows of an option with a value: kind → (value, sentence), a row of its own, or None."""
-    rows: Rows = dict.fromkeys(Kind)
-    rows[Kind.ABSENT] = Row((flag,), "requires an argument")
-    for kind, value in values.items():
-        rows[kind] = Row((flag, value[0]), value[1]) if isinstance(value, tuple) else value
-    return rows
-
-
-More = tuple[str, str | None] | Row | None
-
-
-def count(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
-    """Rows of an option of type Count."""
-    no = "whole number; write 100M, 1.5k, 1e6 or 2_000_000"
-    return valued(
-        flag,
-        {
-            Kind.WRONG_TYPE: ("x", no), Kind.EMPTY: ("", no), Kind.ZERO: ("0", no), Kind.NEGATIVE: ("-1", no),
-            Kind.HUGE: ("1e30", "'1e30' is too much; give at most"), Kind.NAN: ("nan", no),
-            Kind.WRONG_KIND: ("1.5", no), **(more or {}),
-        },
-    )  # fmt: skip
-
-
-def number(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
-    """Rows of an option of type Number that must be greater than 0."""
-    no = "is not a number; give one that is"
-    return valued(
-        flag,
-        {
-            Kind.WRONG_TYPE: ("x", no), Kind.EMPTY: ("", no), Kind.ZERO: ("0", no), Kind.NEGATIVE: ("-1", no),
-            Kind.HUGE: ("1e999", no), Kind.NAN: ("nan", no), Kind.WRONG_KIND: ("1;2", no), **(more or {}),
-        },
-    )  # fmt: skip
-
-
-def list_rows(rows: Rows, flag: str, twice: str) -> Rows:
-    """Rows of an option with several values, from those of one value; `twice` is a value, which may be given once."""
-    return {
-        **rows,
-        Kind.EMPTY: Row((flag, f"{twice},,{twice}"), "has an empty part"),
-        Kind.CONTRADICTION: Row((flag, f"{twice},{twice}"), f"has {twice} twice; give each once"),
-    }
-
-
-def choice(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
-    """Rows of an option with a few values."""
-    no = "is not one of"
-    values = {
-        Kind.WRONG_TYPE: "5", Kind.EMPTY: "", Kind.ZERO: "0", Kind.NEGATIVE: "-1", Kind.HUGE: LONG, Kind.NAN: "nan",
-        Kind.WRONG_KIND: "AUTO",
-    }  # fmt: skip
-    return valued(flag, {**{kind: (value, no) for kind, value in values.items()}, **(more or {})})
-
-
-def flag(name: str, contradiction: Row | None = None) -> Rows:
-    """Rows of a flag."""
-    rows: Rows = dict.fromkeys(Kind)
-    for kind, value in ((Kind.WRONG_TYPE, "5"), (Kind.EMPTY, ""), (Kind.HUGE, LONG)):
-        rows[kind] = Row((f"{name}={value}",), "does not take a value")
-    rows[Kind.CONTRADICTION] = contradiction
-    return rows
-
-
-def text(flag: str, unknown: str, more: Mapping[Kind, More] | None = None) -> Rows:
-    """Rows of an option of type Text, of which no value is known: `unknown` is the sentence for that."""
-    return valued(
-        flag,
-        {
-            Kind.WRONG_TYPE: ("a\0b", "the value has a zero byte"), Kind.EMPTY: ("", "the value is empty"),
-            Kind.ZERO: ("0", unknown), Kind.NEGATIVE: ("-1", unknown), Kind.NAN: ("nan", unknown),
-            Kind.HUGE: (LONG, "is longer than a file's name may be"), Kind.WRONG_KIND: ("{folder}/x.toml", unknown),
-            **(more or {}),
-        },
-    )  # fmt: skip
-
-
-def layers(owner: str, n: int = 2) -> Rows:
-    """Rows of `--layers`, of an owner with n layers."""
-    no = "give `all`, or numbers and ranges such as 0,5,8-11 or 3-"
-    return valued(
-        "--layers",
-        {
-            Kind.WRONG_TYPE: ("a", no), Kind.EMPTY: ("", no), Kind.ZERO: ("0", None), Kind.NEGATIVE: ("-1", no),
-            Kind.HUGE: ("0-999999999999", f"--layers 0-999999999999: {owner} has no layer {n}"), Kind.NAN: ("nan", no),
-            Kind.WRONG_KIND: ("7-", f"--layers 7-: {owner} has no layer 7"),
-            Kind.CONTRADICTION: ("1-0", "1-0 is an empty range; write 0-1"),
-        },
-    )  # fmt: skip
-
-
-def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """All that is below a folder: path → size and time of change, (0, 0) for folders."""
-    found = {path: path.stat() for path in folder.rglob("*")}
-    return {str(p): (0, 0) if p.is_dir() else (about.st_size, about.st_mtime_ns) for p, about in found.items()}
+def files_below(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the size and time of change of all files below a folder by path, and (0, 0) for folders."""
+    found: dict[str, tuple[int, int]] = {}
+    folders = [str(folder)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                    found[entry.path] = (0, 0)
+                else:
+                    about = entry.stat()
+                    found[entry.path] = (about.st_size, about.st_mtime_ns)
+    return found
 
 
 def filled(arguments: Sequence[str], places: Mapping[str, str]) -> list[str]:
@@ -195,11 +88,10 @@ def run(table: Table, row: Row, places: Mapping[str, str], *, trial: bool) -> Re
     return CliRunner().invoke(table.command, filled(arguments, places))
 
 
-def check(table: Table, name: str, kind: Kind, places: Mapping[str, str], folder: Path) -> None:
+def check(table: Table, name: str, kind: Kind, places: Mapping[str, str], watched: Watched) -> None:
     """Run a row, and assert that its values are refused in one sentence, or work, and that no file has changed."""
     row = table.rows[name][kind]
     assert row is not None
-    before = snapshot(folder)
     if row.sentence is None:
         done = run(table, row, places, trial=True)
         assert done.exception is None, (done.stderr, done.exception)
@@ -214,7 +106,7 @@ def check(table: Table, name: str, kind: Kind, places: Mapping[str, str], folder
         ]
         for trial in (True, False) if table.trial else (False,):
             check_refused(run(table, row, places, trial=trial), named, filled([row.sentence], places)[0])
-    assert snapshot(folder) == before
+    watched.check()
 
 
 def check_refused(done: Result, named: Sequence[str], sentence: str) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from analyze.cli import main
-from tests.options.table import (
+from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
+from tests.options.rows import (
     LONG,
-    Kind,
     More,
     Row,
     Rows,
-    Table,
-    check,
     choice,
     count,
     flag,
@@ -27,11 +24,8 @@ from tests.options.table import (
     valued,
     works,
 )
+from tests.options.table import Table, Watched, check, run
 
-ZERO, NEGATIVE, HUGE, NAN, EMPTY = Kind.ZERO, Kind.NEGATIVE, Kind.HUGE, Kind.NAN, Kind.EMPTY
-WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
-    Kind.WRONG_TYPE, Kind.WRONG_KIND, Kind.NO_RIGHTS, Kind.CONTRADICTION,
-)  # fmt: skip
 LONGER = "is longer than a file's name may be"
 NO_RUN = "has no run; give a folder that `train --out` wrote"
 NO_MODEL = "the model is not in the hub's cache; "
@@ -216,9 +210,9 @@ def test_every_analyze_option_has_a_case_of_each_kind(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(("command_name", "name", "kind"), CASES)
 def test_bad_analyze_option_values_are_refused_in_one_sentence(
-    command_name: str, name: str, kind: Kind, places: dict[str, str], world: Path
+    command_name: str, name: str, kind: Kind, places: dict[str, str], watched: Watched
 ) -> None:
-    check(TABLES[command_name], name, kind, places, world)
+    check(TABLES[command_name], name, kind, places, watched)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +227,5 @@ def test_bad_analyze_option_values_are_refused_in_one_sentence(
     ],
 )
 def test_analyze_option_values_at_the_edge_work(command_name: str, row: Row, places: dict[str, str]) -> None:
-    from tests.options.table import run
-
     done = run(TABLES[command_name], row, places, trial=False)
     assert done.exception is None, done.output

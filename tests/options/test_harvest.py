@@ -8,12 +8,10 @@ import pytest
 
 from harvest.cli import main
 from tests.helpers.fixture_types import Command
-from tests.options.table import LONG, Kind, Table, check, choice, count, flag, layers, list_rows, refused, text, valued
+from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
+from tests.options.rows import LONG, choice, count, flag, layers, list_rows, refused, text, valued
+from tests.options.table import Table, Watched, check
 
-ZERO, NEGATIVE, HUGE, NAN, EMPTY = Kind.ZERO, Kind.NEGATIVE, Kind.HUGE, Kind.NAN, Kind.EMPTY
-WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
-    Kind.WRONG_TYPE, Kind.WRONG_KIND, Kind.NO_RIGHTS, Kind.CONTRADICTION,
-)  # fmt: skip
 LONGER = "is longer than a file's name may be"
 NO_MODEL = "the model is not in the hub's cache; "
 NO_DATA = "the dataset is not in the hub's cache; "
@@ -115,9 +113,9 @@ def test_every_harvest_option_has_a_case_of_each_kind(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(("name", "kind"), TABLE.cases())
 def test_bad_harvest_option_values_are_refused_in_one_sentence(
-    name: str, kind: Kind, places: dict[str, str], world: Path
+    name: str, kind: Kind, places: dict[str, str], watched: Watched
 ) -> None:
-    check(TABLE, name, kind, places, world)
+    check(TABLE, name, kind, places, watched)
 
 
 def test_default_context_size_is_at_most_the_models(

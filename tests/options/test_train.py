@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.options.table import (
-    LONG,
-    Kind,
-    Table,
-    check,
-    choice,
-    count,
-    flag,
-    layers,
-    list_rows,
-    number,
-    refused,
-    text,
-    valued,
-    works,
-)
+from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
+from tests.options.rows import LONG, choice, count, flag, layers, list_rows, number, refused, text, valued, works
+from tests.options.table import Table, Watched, check
 from train.cli import main
 
-ZERO, NEGATIVE, HUGE, NAN = Kind.ZERO, Kind.NEGATIVE, Kind.HUGE, Kind.NAN
-WRONG_TYPE, WRONG_KIND, NO_RIGHTS, CONTRADICTION = (
-    Kind.WRONG_TYPE, Kind.WRONG_KIND, Kind.NO_RIGHTS, Kind.CONTRADICTION,
-)  # fmt: skip
 NONE = "cannot be read (No such file or directory)"
 LONGER = "is longer than a file's name may be"
 
@@ -42,20 +23,20 @@ TABLE = Table(
     ],
     {
         "config": valued("--config", {
-            WRONG_TYPE: ("{file}", "{file} is not TOML: "), Kind.EMPTY: ("", "the value is empty"),
+            WRONG_TYPE: ("{file}", "{file} is not TOML: "), EMPTY: ("", "the value is empty"),
             ZERO: ("0", NONE), NEGATIVE: ("-1", NONE), HUGE: ("/dev/zero", "has more than 1,048,576 bytes"),
             NAN: ("nan", NONE), WRONG_KIND: ("{folder}", "cannot be read (Is a directory)"),
             NO_RIGHTS: ("{file}/x", "cannot be read (Not a directory)"),
             CONTRADICTION: refused("--config", "{toml}", "--resume", "{runs}", sentence="exclude each other"),
         }),
         "resume": valued("--resume", {
-            WRONG_TYPE: ("{file}", "cannot be read (Not a directory)"), Kind.EMPTY: ("", "the value is empty"),
+            WRONG_TYPE: ("{file}", "cannot be read (Not a directory)"), EMPTY: ("", "the value is empty"),
             ZERO: ("0", NONE), NEGATIVE: ("-1", NONE), HUGE: (LONG, LONGER), NAN: ("nan", NONE),
             WRONG_KIND: ("{store}", NONE), NO_RIGHTS: ("{file}/x", "cannot be read (Not a directory)"),
             CONTRADICTION: ("{runs}", "--resume and --out exclude each other; give one of them"),
         }),
         "store": valued("--store", {
-            WRONG_TYPE: ("nowhere://x", "nowhere"), Kind.EMPTY: ("", "the value is empty"),
+            WRONG_TYPE: ("nowhere://x", "nowhere"), EMPTY: ("", "the value is empty"),
             ZERO: ("0", "there is no store at 0"), NEGATIVE: ("-1", "there is no store at -1"), HUGE: (LONG, LONGER),
             NAN: ("nan", "there is no store at nan"), WRONG_KIND: ("{runs}", "there is no store at {runs}"),
             NO_RIGHTS: ("{file}/x", "{file}/x"),
@@ -66,7 +47,7 @@ TABLE = Table(
         "variant": list_rows(text("--variant", "there is no such variant; give baseline, nsae"), "--variant", "nsae"),
         "preset": {
             **text("--preset", "there is no such preset; give baseline_1"),
-            Kind.EMPTY: refused("--preset", "", sentence="'' has an empty part"),
+            EMPTY: refused("--preset", "", sentence="'' has an empty part"),
             CONTRADICTION: refused("--preset", "post", sentence="a --preset already has a variant"),
         },
         "l1": list_rows(number("--l1", {HUGE: ("1e31", "at most 1e+30")}), "--l1", "1e-5"),
@@ -85,7 +66,7 @@ TABLE = Table(
         "layers": layers("the store"),
         "hook": text("--hook", "the store has no such hook; it has blocks.0.hook_mlp_out"),
         "out": valued("--out", {
-            WRONG_TYPE: ("s3://bucket/x", "is an address; give a local path"), Kind.EMPTY: ("", "the value is empty"),
+            WRONG_TYPE: ("s3://bucket/x", "is an address; give a local path"), EMPTY: ("", "the value is empty"),
             ZERO: ("0", None), NEGATIVE: ("-1", None), HUGE: (LONG, LONGER), NAN: ("nan", None),
             WRONG_KIND: ("{folder}", "exists and holds no experiment of `train`; choose another --out"),
             NO_RIGHTS: ("{file}/x", "{file} is not a folder; choose another --out"),
@@ -177,6 +158,6 @@ def test_every_train_option_has_a_case_of_each_kind(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(("name", "kind"), TABLE.cases())
 def test_bad_train_option_values_are_refused_in_one_sentence(
-    name: str, kind: Kind, places: dict[str, str], world: Path
+    name: str, kind: Kind, places: dict[str, str], watched: Watched
 ) -> None:
-    check(TABLE, name, kind, places, world)
+    check(TABLE, name, kind, places, watched)

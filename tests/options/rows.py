@@ -1,0 +1,125 @@
+"""Rows of the tables: what a command does with a kind of value, for each type of option."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.options.kinds import ABSENT, CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, WRONG_KIND, WRONG_TYPE, ZERO, Kind
+
+LONG = "x" * 300  # longer than a file's name may be
+
+
+@dataclass(frozen=True)
+class Row:
+    """Arguments after the table's base, and the sentence that refuses them; None: they work.
+
+    `alone`: the arguments come without the base.
+    """
+
+    arguments: tuple[str, ...]
+    sentence: str | None
+    alone: bool = False
+
+
+Rows = dict[Kind, Row | None]
+
+
+def refused(*arguments: str, sentence: str, alone: bool = False) -> Row:
+    return Row(arguments, sentence, alone)
+
+
+def works(*arguments: str, alone: bool = False) -> Row:
+    return Row(arguments, None, alone)
+
+
+def valued(flag: str, values: Mapping[Kind, tuple[str, str | None] | Row | None]) -> Rows:
+    """Rows of an option with a value: kind → (value, sentence), a row of its own, or None."""
+    rows: Rows = dict.fromkeys(Kind)
+    rows[ABSENT] = Row((flag,), "requires an argument")
+    for kind, value in values.items():
+        rows[kind] = Row((flag, value[0]), value[1]) if isinstance(value, tuple) else value
+    return rows
+
+
+More = tuple[str, str | None] | Row | None
+
+
+def count(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
+    """Rows of an option of type Count."""
+    no = "whole number; write 100M, 1.5k, 1e6 or 2_000_000"
+    return valued(
+        flag,
+        {
+            WRONG_TYPE: ("x", no), EMPTY: ("", no), ZERO: ("0", no), NEGATIVE: ("-1", no),
+            HUGE: ("1e30", "'1e30' is too much; give at most"), NAN: ("nan", no),
+            WRONG_KIND: ("1.5", no), **(more or {}),
+        },
+    )  # fmt: skip
+
+
+def number(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
+    """Rows of an option of type Number that must be greater than 0."""
+    no = "is not a number; give one that is"
+    return valued(
+        flag,
+        {
+            WRONG_TYPE: ("x", no), EMPTY: ("", no), ZERO: ("0", no), NEGATIVE: ("-1", no),
+            HUGE: ("1e999", no), NAN: ("nan", no), WRONG_KIND: ("1;2", no), **(more or {}),
+        },
+    )  # fmt: skip
+
+
+def list_rows(rows: Rows, flag: str, twice: str) -> Rows:
+    """Rows of an option with several values, from those of one value; `twice` is a value, which may be given once."""
+    return {
+        **rows,
+        EMPTY: Row((flag, f"{twice},,{twice}"), "has an empty part"),
+        CONTRADICTION: Row((flag, f"{twice},{twice}"), f"has {twice} twice; give each once"),
+    }
+
+
+def choice(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
+    """Rows of an option with a few values."""
+    no = "is not one of"
+    values = {
+        WRONG_TYPE: "5", EMPTY: "", ZERO: "0", NEGATIVE: "-1", HUGE: LONG, NAN: "nan",
+        WRONG_KIND: "AUTO",
+    }  # fmt: skip
+    return valued(flag, {**{kind: (value, no) for kind, value in values.items()}, **(more or {})})
+
+
+def flag(name: str, contradiction: Row | None = None) -> Rows:
+    """Rows of a flag."""
+    rows: Rows = dict.fromkeys(Kind)
+    for kind, value in ((WRONG_TYPE, "5"), (EMPTY, ""), (HUGE, LONG)):
+        rows[kind] = Row((f"{name}={value}",), "does not take a value")
+    rows[CONTRADICTION] = contradiction
+    return rows
+
+
+def text(flag: str, unknown: str, more: Mapping[Kind, More] | None = None) -> Rows:
+    """Rows of an option of type Text, of which no value is known: `unknown` is the sentence for that."""
+    return valued(
+        flag,
+        {
+            WRONG_TYPE: ("a\0b", "the value has a zero byte"), EMPTY: ("", "the value is empty"),
+            ZERO: ("0", unknown), NEGATIVE: ("-1", unknown), NAN: ("nan", unknown),
+            HUGE: (LONG, "is longer than a file's name may be"), WRONG_KIND: ("{folder}/x.toml", unknown),
+            **(more or {}),
+        },
+    )  # fmt: skip
+
+
+def layers(owner: str, n: int = 2) -> Rows:
+    """Rows of `--layers`, of an owner with n layers."""
+    no = "give `all`, or numbers and ranges such as 0,5,8-11 or 3-"
+    return valued(
+        "--layers",
+        {
+            WRONG_TYPE: ("a", no), EMPTY: ("", no), ZERO: ("0", None), NEGATIVE: ("-1", no),
+            HUGE: ("0-999999999999", f"--layers 0-999999999999: {owner} has no layer {n}"), NAN: ("nan", no),
+            WRONG_KIND: ("7-", f"--layers 7-: {owner} has no layer 7"),
+            CONTRADICTION: ("1-0", "1-0 is an empty range; write 0-1"),
+        },
+    )  # fmt: skip
