@@ -44,25 +44,37 @@ class ParetoCurve:
 
     def interpolate(self, l0: float, points: Sequence[Estimate]) -> Estimate:
         """Return the measure at an L0 within the range; each replicate is interpolated between its own points."""
-        l0_replicates, replicates = (
-            np.stack([estimate.replicates for estimate in estimates], axis=1) for estimates in (self.l0, points)
-        )
         l0_values, values = (
             np.array([estimate.value for estimate in estimates]) for estimates in (self.l0, points)
         )  # fmt: skip
+        l0_replicates, replicates = (
+            np.stack([estimate.replicates for estimate in estimates], axis=1) for estimates in (self.l0, points)
+        )
         return Estimate(
-            _interpolate_in_log(l0, l0_values, values),
-            np.array([_interpolate_in_log(l0, *pair) for pair in zip(l0_replicates, replicates, strict=True)]),
+            float(_interpolate_in_log(l0, l0_values, values)),
+            _interpolate_in_log(l0, l0_replicates, replicates),
             fewest_groups([*self.l0, *points]),
         )
 
 
-def _interpolate_in_log(at: float, x: Float, y: Float) -> float:
-    """Interpolate y at points x linearly in log x. Points with x = 0, which never fire in a resample, are left out."""
-    order = np.argsort(x)[np.count_nonzero(x == 0) :]
-    if not len(order):
-        return float("nan")
-    return float(np.interp(np.log(at), np.log(x[order]), y[order]))
+def _interpolate_in_log(at: float, x: Float, y: Float) -> Float:
+    """Interpolate y at points x [..., points] linearly in log x; outside their range take the nearest point's y.
+
+    Points with x = 0, which never fire in a resample, are left out. Without points the result is NaN.
+    """
+    order, log_at, last = np.argsort(x, axis=-1), np.log(at), x.shape[-1] - 1
+    with np.errstate(divide="ignore"):
+        log_x = np.log(np.take_along_axis(x, order, axis=-1))
+    y = np.take_along_axis(y, order, axis=-1)
+    first = np.count_nonzero(x == 0, axis=-1)[..., None]
+    left = np.count_nonzero(log_x <= log_at, axis=-1)[..., None] - 1
+    below = np.maximum(left, np.minimum(first, last))
+    above = np.minimum(below + 1, last)
+    (x0, x1), (y0, y1) = ([np.take_along_axis(z, i, axis=-1) for i in (below, above)] for z in (log_x, y))
+    between = (left >= first) & (x0 < log_at) & (below < above)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        interpolated = (y1 - y0) / (x1 - x0) * (log_at - x0) + y0
+    return np.where(first > last, np.nan, np.where(between, interpolated, y0))[..., 0]
 
 
 def pareto_curves(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[ParetoCurve]:

@@ -119,8 +119,8 @@ def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
 ) -> None:
     path, runs = trained
     out = tmp_path / "pareto"
-    arguments = ("analyze", "pareto", "--store", path, runs, "--without-model", "--device", "cpu", "--out", out)
-    done = command(*arguments, "--json")
+    arguments = ("analyze", "pareto", "--store", path, runs, "--without-model", "--device", "cpu")
+    done = command(*arguments, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert {(p["family"], p["noise"]) for p in found["points"]} == {

@@ -1,0 +1,24 @@
+"""All claims of the post, and the kinds of runs that they compare."""
+
+from __future__ import annotations
+
+from analyze.compare.claims import decide_claims
+from analyze.compare.claims.rule import Claim
+from analyze.measure.measurements import Measurements
+from analyze.runs.families import kind_of
+from tests.analyze.compare.claims.made_up import BASELINES, NORMS, RUNS, held_out, run
+
+
+def test_run_kinds_follow_from_the_settings() -> None:
+    assert kind_of(run("b", "baseline", 1)) == "baseline"
+    assert kind_of(run("b", "baseline", 1, l1_power=1)) == "control"
+    assert kind_of(run("n", "nsae", 1)) == "nsae"
+    assert kind_of(run("n", "nsae", 1, sigma=0.0)) == "noiseless"
+    assert kind_of(run("t", "topk", 1)) == "topk"
+
+
+def test_claims_without_measurements_are_all_listed_without_a_verdict() -> None:
+    nothing: list[Claim] = decide_claims(Measurements(RUNS, NORMS))
+    assert {c.number for c in nothing} == set(range(1, 8))
+    assert {c.verdict for c in nothing} == {"not enough data"}
+    assert decide_claims(Measurements(BASELINES, NORMS, held_out())) != []

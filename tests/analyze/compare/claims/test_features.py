@@ -1,0 +1,25 @@
+"""Claim 7: most NSAE features have small norms, and some are nearly parallel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analyze.compare.claims.features import claims
+from analyze.measure.dictionary_summary import DictionarySummary
+from tests.analyze.compare.claims.made_up import HOOKS, RUNS, made_up, portrait, verdicts
+
+
+def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
+    def dictionaries(**nsae: Any) -> list[DictionarySummary]:
+        return [portrait(r, hook, **(nsae if r.variant == "nsae" else {})) for r in RUNS for hook in HOOKS]
+
+    yes = made_up(
+        dictionaries=dictionaries(small_norm_share=0.9, near_twin_share=0.1, pillars_that_are_directions=0.01)
+    )
+    no = made_up(dictionaries=dictionaries(small_norm_share=0.2, near_twin_share=0.0, pillars_that_are_directions=0.5))
+    for words in ("most of NSAE's live features", "nearly parallel", "hardly ever directions"):
+        assert verdicts(claims, yes, words) == ["holds"]
+    assert verdicts(claims, no, "most of NSAE's live features") == ["does not hold"]
+    assert verdicts(claims, no, "hardly ever directions") == ["does not hold"]
+    assert verdicts(claims, no, "nearly parallel") == ["does not hold"]  # neither has any
+    assert verdicts(claims, made_up(dictionaries=dictionaries()), "hardly ever directions") == ["not enough data"]
