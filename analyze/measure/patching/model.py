@@ -18,7 +18,6 @@ from data.errors import InputError
 from data.hooks import layer_of
 from data.store.reader import Store
 from harvest.model.base import ModelFacts, Processing
-from harvest.model.bridge import BridgeModel
 from harvest.model.fast import FAMILIES, FastModel
 from harvest.model.find import find_model
 from harvest.model.weights import load_transformers, model_fingerprint
@@ -167,6 +166,8 @@ class ReplayedModel:
     def __init__(
         self, facts: ModelFacts, names: Sequence[str], *, processing: Processing, device: torch.device
     ) -> None:
+        from harvest.model.bridge import BridgeModel  # deferred: TransformerLens is slow to import
+
         layers = sorted({layer for name in names if (layer := layer_of(name)) is not None})
         model = load_transformers(facts, attention="eager")
         self._bridge = BridgeModel(model, facts, names, layers, processing=processing, device=device).bridge
