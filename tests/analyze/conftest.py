@@ -1,12 +1,14 @@
-"""A store of the demo model, and runs on it: two α of each architecture, NSAE with two seeds."""
+"""Stores and runs that are made once: of the demo model, and of made-up activations."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tests.helpers.fixture_types import Command
+from data import open_store
+from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.made_once import made_once
 
 EXPERIMENTS = {
@@ -31,7 +33,7 @@ def demo_store(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def demo_runs(command: Command, demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
-    """(store, experiments' folders). Nothing may be written into them."""
+    """(store, experiments' folders): two α of each architecture, NSAE with two seeds. Nothing may be written there."""
 
     def train(folder: Path) -> None:
         for name, options in EXPERIMENTS.items():
@@ -44,3 +46,23 @@ def demo_runs(command: Command, demo_store: Path, tmp_path_factory: pytest.TempP
 
     folder = made_once(tmp_path_factory, "demo-runs", train)
     return demo_store, [folder / name for name in EXPERIMENTS]
+
+
+@pytest.fixture(scope="session")
+def small_runs(
+    command: Command, make_store_in: MakeStore, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[LocalStore, Path]:
+    """(made-up store, experiment's folder): a baseline and an NSAE of two layers. Nothing may be written there."""
+
+    def train(folder: Path) -> None:
+        widths = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
+        store, _, _ = make_store_in(root=folder, n_contexts=80, n_heldout=20, widths=widths)
+        done = command(
+            "train", "--store", store.path, "--variant", "baseline,nsae", "--lr", "1e-3", "--expansion", "4",
+            "--batch-size", "64", "--activations", "4k", "--validate-every", "2k", "--device", "cpu",
+            "--out", folder / "runs",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    folder = made_once(tmp_path_factory, "small-runs", train)
+    return cast(LocalStore, open_store(folder / "made.zarr")), folder / "runs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import AutoTokenizer
 from data import ShuffledStream, Store, open_store
 from data.store.verify import verify
 from harvest.demo import MODEL as DEMO
+from harvest.model.base import LanguageModel
 from harvest.model.find import find_model
 from harvest.model.load import load
 from harvest.text.packing import heldout_target
@@ -29,14 +31,24 @@ def harvest(command: Command, model: Path | str, dataset: Path | str, out: Path,
     return open_store(out)
 
 
-def fresh_rows(store: Store, model: str, contexts: np.ndarray, hook: str, layers: list[int]) -> np.ndarray:
-    """The hook's values for whole contexts, [n, context, d], by a model loaded anew."""
-    facts = find_model(model, None)
-    lm = load(facts, ["mlp_out"], layers, processing="centred", device=torch.device("cpu"))
-    found = {}
-    tokens = torch.from_numpy(store.tokens(contexts).astype(np.int64))
-    lm.capture(tokens, lambda name, value: found.update({name: value.clone().numpy()}))
-    return found[hook]
+@pytest.fixture(scope="module")
+def finished(command: Command, random_gpt2: Path, token_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with the usual settings. Nothing may be written into it."""
+    return harvest(command, random_gpt2, token_file, tmp_path_factory.mktemp("finished") / "s.zarr")
+
+
+@pytest.fixture
+def copied(finished: Store, tmp_path: Path) -> Path:
+    """A copy of `finished` in the test's own folder."""
+    assert isinstance(finished.path, Path)
+    return shutil.copytree(finished.path, tmp_path / "s.zarr")
+
+
+def fresh_values(lm: LanguageModel, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """Return each hook's values for whole contexts, [n, context, d]."""
+    values: dict[str, np.ndarray] = {}
+    lm.capture(torch.from_numpy(tokens), lambda name, value: values.update({name: value.clone().numpy()}))
+    return values
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
@@ -47,12 +59,14 @@ def test_stored_rows_equal_a_fresh_forward_pass_within_the_types_rounding(
     assert all(problem is None for problem in verify(store.path))
     assert store.n_rows("train") + store.n_rows("heldout") == (20_000 // 32) * 31
     error = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 6e-3, "int8": 2e-2}[dtype]
-    for hook in store.hooks:
-        for shard in [store.shards("train")[0], store.shards("train")[-1], store.shards("heldout")[0]]:
-            context, position = store.origin(shard)
-            pick = np.arange(0, len(context), 7)
-            expected = fresh_rows(store, str(random_gpt2), context[pick].astype(np.int64), hook, [0, 1, 2])
-            expected = expected[np.arange(len(pick)), position[pick]]
+    facts = find_model(str(random_gpt2), None)
+    fresh = load(facts, ["mlp_out"], [0, 1, 2], processing="centred", device=torch.device("cpu"))
+    for shard in [store.shards("train")[0], store.shards("train")[-1], store.shards("heldout")[0]]:
+        context, position = store.origin(shard)
+        pick = np.arange(0, len(context), 7)
+        values = fresh_values(fresh, store.tokens(context[pick].astype(np.int64)).astype(np.int64))
+        for hook in store.hooks:
+            expected = values[hook][np.arange(len(pick)), position[pick]]
             rows = store.rows(hook, shard)[pick].astype(np.float32)
             distance = np.linalg.norm(rows - expected, axis=1) / np.linalg.norm(expected, axis=1)
             assert distance.max() < error
@@ -76,11 +90,8 @@ def test_harvested_contexts_hold_the_text_in_order_with_separators(command: Comm
     assert n_held == heldout_target(store.layout.n_contexts, None) == 62
 
 
-def test_harvested_store_streams_finite_training_rows(
-    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
-) -> None:
-    store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
-    with ShuffledStream(store, batch_size=512) as stream:
+def test_harvested_store_streams_finite_training_rows(finished: Store) -> None:
+    with ShuffledStream(finished, batch_size=512) as stream:
         batch = next(stream)
     assert batch.shape == (512, 3, 48)
     assert batch.dtype == torch.float16
@@ -121,31 +132,28 @@ def test_harvest_of_too_short_a_text_completes_the_store_with_a_note(
 
 
 def test_harvest_of_a_finished_store_does_nothing(
-    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+    command: Command, random_gpt2: Path, token_file: Path, finished: Store, copied: Path
 ) -> None:
-    store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr")
-    before = {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
-    done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", store.path, *SIZES, "--json")
+    before = {p: p.stat().st_mtime_ns for p in copied.rglob("*")}
+    done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", copied, *SIZES, "--json")
     assert done.returncode == 0
     assert "nothing to do" in done.stderr
-    assert json.loads(done.stdout)["fingerprint"] == store.fingerprint
-    assert before == {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
+    assert json.loads(done.stdout)["fingerprint"] == finished.fingerprint
+    assert before == {p: p.stat().st_mtime_ns for p in copied.rglob("*")}
 
 
 def test_harvest_with_other_settings_is_refused_by_name_unless_overwrite_is_given(
-    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+    command: Command, random_gpt2: Path, token_file: Path, copied: Path
 ) -> None:
-    out = tmp_path / "s.zarr"
-    harvest(command, random_gpt2, token_file, out)
-    base = ("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES)
+    base = ("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", copied, *SIZES)
     done = command(*base, "--dtype", "bfloat16", "--seed", "3")
     assert done.returncode == 2
     assert "--dtype (the store has float16, the command bfloat16)" in done.stderr
     assert "--seed (the store has 0, the command 3)" in done.stderr
-    assert open_store(out).dtype == "float16"
+    assert open_store(copied).dtype == "float16"
     done = command(*base, "--dtype", "bfloat16", "--overwrite")
     assert done.returncode == 0, done.stderr
-    assert open_store(out).dtype == "bfloat16"
+    assert open_store(copied).dtype == "bfloat16"
 
 
 def test_values_beyond_the_stored_type_stop_the_harvest_with_layer_token_and_remedy(
@@ -175,9 +183,9 @@ def test_values_beyond_the_stored_type_stop_the_harvest_with_layer_token_and_rem
 
 
 def test_two_harvests_are_equal_byte_for_byte(
-    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path
+    command: Command, random_gpt2: Path, token_file: Path, finished: Store, tmp_path: Path
 ) -> None:
-    stores = [harvest(command, random_gpt2, token_file, tmp_path / name) for name in ("a.zarr", "b.zarr")]
+    stores = [finished, harvest(command, random_gpt2, token_file, tmp_path / "again.zarr")]
     one, two = ({str(p)[len(str(s.path)) :]: p.read_bytes() for p in s.path.rglob("*") if p.is_file()} for s in stores)
     assert one == two
 

@@ -33,8 +33,8 @@ def start(zygote: Zygote) -> Start:
 
     def run(out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None) -> Running:
         patches = {"data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.pipeline.SYNC_SECONDS": sync}
-        arguments = ["--model", "demo", "--tokens", TOKENS, "--out", str(out), "--device", "cpu", *more]
-        return zygote.start("harvest", *arguments, folder=out.parent, patches=patches, environment=environment)
+        arguments = ["--model", "demo", "--layers", "0,1", "--tokens", TOKENS, "--out", str(out), "--device", "cpu"]
+        return zygote.start("harvest", *arguments, *more, folder=out.parent, patches=patches, environment=environment)
 
     return run
 
@@ -71,7 +71,7 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
         process = start(out)
         wait_for_rows(out, process, already)
         began = time.time()
-        time.sleep(rng.uniform(0, 1.2))
+        time.sleep(rng.uniform(0, 0.6))
         if process.poll() is not None:  # it finished first: begin again
             ended = process.wait()
             assert ended.code == 0, ended.stderr
@@ -79,7 +79,7 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
             process = start(out, "--overwrite")
             wait_for_rows(out, process, set())
             began = time.time()
-            time.sleep(rng.uniform(0, 1.2))
+            time.sleep(rng.uniform(0, 0.6))
         process.kill()
         process.wait()
         kills += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,28 +32,45 @@ SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layer
 Start = Callable[..., tuple[int, str]]
 
 
-@pytest.fixture
-def start(
-    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Start:
-    """Harvest into a small store of several windows; returns the exit code, and what was said."""
-    monkeypatch.setattr(data.store.layout, "MAX_ROWS_PER_SHARD", 128)
+@pytest.fixture(scope="module")
+def harvest_to(command: Command, random_gpt2: Path, token_file: Path) -> Iterator[Start]:
+    """Harvest into a small store of several windows at a path; return the exit code and what was printed."""
 
-    def run(*more: str, name: str = "s.zarr") -> tuple[int, str]:
-        done = command(
-            "harvest", "--model", random_gpt2, "--dataset", token_file, "--out", tmp_path / name, *SIZES, *more
-        )
+    def run(out: Path, *more: str) -> tuple[int, str]:
+        done = command("harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES, *more)
         return done.returncode, done.stderr
 
-    return run
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(data.store.layout, "MAX_ROWS_PER_SHARD", 128)
+        yield run
+
+
+@pytest.fixture
+def start(harvest_to: Start, tmp_path: Path) -> Start:
+    """Harvest into s.zarr in the test's own folder."""
+    return lambda *more: harvest_to(tmp_path / "s.zarr", *more)
+
+
+@pytest.fixture(scope="module")
+def by_seed(harvest_to: Start, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Finished stores of --seed 0 and --seed 1. Nothing may be written into them."""
+    stores = [tmp_path_factory.mktemp("overwrite") / f"{seed}.zarr" for seed in (0, 1)]
+    for seed, store in enumerate(stores):
+        assert harvest_to(store, "--seed", str(seed))[0] == 0
+    return stores
+
+
+@pytest.fixture
+def old(by_seed: list[Path], tmp_path: Path) -> dict[str, bytes]:
+    """Files of the finished store that lies at s.zarr."""
+    return files(shutil.copytree(by_seed[0], tmp_path / "s.zarr"))
 
 
 def files(store: Path) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
 
 
-def test_overwrite_leaves_copies_named_old_and_new_alone(start: Start, tmp_path: Path) -> None:
-    assert start()[0] == 0
+def test_overwrite_leaves_copies_named_old_and_new_alone(start: Start, old: dict[str, bytes], tmp_path: Path) -> None:
     store, copies = tmp_path / "s.zarr", [tmp_path / name for name in ("s.zarr.old", "s.zarr.new")]
     for copy in copies:
         shutil.copytree(store, copy)
@@ -64,11 +81,9 @@ def test_overwrite_leaves_copies_named_old_and_new_alone(start: Start, tmp_path:
 
 
 def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_window(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, old: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert start()[0] == 0
     assert open_store(tmp_path / "s.zarr").layout.n_windows > 1
-    before = files(tmp_path / "s.zarr")
 
     def fail(*arguments: Any, **more: Any) -> None:
         raise InputError("a mistake")
@@ -78,7 +93,7 @@ def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_win
             patched.setattr(owner, name, fail)
             code, said = start("--overwrite", "--seed", "1")
         assert (code, "Error: a mistake" in said) == (2, True)
-        assert files(tmp_path / "s.zarr") == before
+        assert files(tmp_path / "s.zarr") == old
         assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
@@ -88,30 +103,27 @@ def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_win
      (Harvest, "fill", 2), (harvest.run, "finish", 1)],
 )  # fmt: skip
 def test_overwrite_killed_while_replacing_a_store_is_completed_by_the_same_command(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int
-) -> None:
-    """The new store appears, the old one is renamed, the new one, and its unfinished parts."""
-    assert start()[0] == 0
-    before = files(tmp_path / "s.zarr")
+    start: Start, old: dict[str, bytes], by_seed: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    owner: Any, name: str, at_call: int,
+) -> None:  # fmt: skip
+    """The renames: the new store appears, the old one goes, the new one takes its name, and its unfinished parts."""
     with monkeypatch.context() as patched:
         kill_at(patched, owner, name, at_call)
         with pytest.raises(Killed):
             start("--overwrite", "--seed", "1")
     if (name, at_call) in (("rename", 1), ("rename", 2), ("fill", 1)):
-        assert files(tmp_path / "s.zarr") == before
+        assert files(tmp_path / "s.zarr") == old
     if (name, at_call) in (("fill", 2), ("finish", 1)):  # the new one has its place, and is not begun again
         monkeypatch.setattr(harvest.run, "pack_dataset", None)
     code, said = start("--overwrite", "--seed", "1")
     assert code == 0, said
-    monkeypatch.undo()
-    monkeypatch.setattr(data.store.layout, "MAX_ROWS_PER_SHARD", 128)
-    assert start("--seed", "1", name="fresh.zarr")[0] == 0
-    assert files(tmp_path / "s.zarr") == files(tmp_path / "fresh.zarr")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh.zarr", "s.zarr"]
+    assert files(tmp_path / "s.zarr") == files(by_seed[1])
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
-def test_staging_folder_left_by_a_kill_at_the_end_is_removed_by_the_next_start(start: Start, tmp_path: Path) -> None:
-    assert start()[0] == 0
+def test_staging_folder_left_by_a_kill_at_the_end_is_removed_by_the_next_start(
+    start: Start, old: dict[str, bytes], tmp_path: Path
+) -> None:
     (staging_path(tmp_path / "s.zarr") / "window-0").mkdir(parents=True)
     assert start()[0] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]

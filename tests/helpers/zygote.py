@@ -91,20 +91,25 @@ def compiled() -> Path:
 class Zygote:
     """A process that has imported `warm` and forks per command; a context manager that ends it.
 
-    If `keep_imports`, it also imports the modules that its commands imported.
+    If `keep_imports`, it also imports the modules that its commands imported. `environment` is added to this process's;
+    None removes a variable.
     """
 
-    def __init__(self, warm: Sequence[str] = WARM, *, faults: bool = False, keep_imports: bool = True) -> None:
-        environment = {
-            **os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
+    def __init__(
+        self, warm: Sequence[str] = WARM, *, faults: bool = False, keep_imports: bool = True,
+        environment: Mapping[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
+        both: dict[str, str | None] = {
+            **os.environ, **(environment or {}), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
         }  # fmt: skip
+        variables = {name: value for name, value in both.items() if value is not None}
         if faults:
             library = str(compiled())
-            environment |= {"LD_PRELOAD": library, LIBRARY: library}
+            variables |= {"LD_PRELOAD": library, LIBRARY: library}
         command = [sys.executable, "-m", "tests.helpers.zygote", *warm]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=REPOSITORY
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables, cwd=REPOSITORY
         )
 
         self._lock, self._keep_imports = threading.Lock(), keep_imports

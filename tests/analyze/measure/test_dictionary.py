@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 from analyze.measure import dictionary
 from analyze.measure.dictionary import COSINE_EDGES, Thresholds, cosine_histogram, kinds, matched_cosines, nearest
-from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.fixture_types import Command, LocalStore
 from train import load_sae
 
 ALL_LIVE = torch.ones(60, dtype=torch.bool)
@@ -105,17 +105,15 @@ def test_a_permuted_dictionary_matches_itself_and_a_random_one_does_not(W: torch
 
 
 def test_analyze_dictionary_describes_the_dictionary_of_each_run(
-    make_store: MakeStore, train_small: TrainSmall, command: Command, tmp_path: Path
+    small_runs: tuple[LocalStore, Path], command: Command, tmp_path: Path
 ) -> None:
-    hooks = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
-    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=hooks)
-    runs = train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
+    store, runs = small_runs
     arguments = ("analyze", "dictionary", "--store", store.path, runs, "--device", "cpu", "--pillars", "5")
     done = command(*arguments, "--json", "--out", tmp_path / "d")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [(line["run"], line["hook"]) for line in found["dictionary"]] == [
-        (run, hook) for hook in hooks for run in ("baseline", "nsae")
+        (run, hook) for hook in store.hooks for run in ("baseline", "nsae")
     ]
     for line in found["dictionary"]:
         W = load_sae(runs / line["run"], hook=line["hook"]).W_dec

@@ -9,17 +9,13 @@ import pytest
 
 from analyze import evaluate
 from data.errors import InputError
-from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.fixture_types import Command, LocalStore
 
 HOOK = "blocks.1.hook_mlp_out"
-WIDTHS = {"blocks.0.hook_mlp_out": 16, HOOK: 16}
 
 
-def test_evaluate_gives_the_rows_of_analyze_measures(
-    make_store: MakeStore, train_small: TrainSmall, command: Command
-) -> None:
-    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
-    runs = train_small(store, "--variant", "baseline,nsae")
+def test_evaluate_gives_the_rows_of_analyze_measures(small_runs: tuple[LocalStore, Path], command: Command) -> None:
+    store, runs = small_runs
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     result = evaluate(str(store.path), runs)
@@ -38,7 +34,6 @@ def test_evaluate_gives_the_rows_of_analyze_measures(
     assert {row.hook for row in one_hook.measures} == {HOOK}
 
 
-def test_evaluate_refuses_a_folder_without_runs(make_store: MakeStore, tmp_path: Path) -> None:
-    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
+def test_evaluate_refuses_a_folder_without_runs(small_runs: tuple[LocalStore, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no run"):
-        evaluate(store, [tmp_path])
+        evaluate(small_runs[0], [tmp_path])

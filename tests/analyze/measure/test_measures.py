@@ -20,7 +20,7 @@ from analyze.measure.positions import position_bins, subsets
 from analyze.measure.row_sums import RowSums, row_columns
 from analyze.statistics import bootstrap
 from data import open_store
-from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.fixture_types import Command, LocalStore, MakeStore, TrainSmall
 from train import load_sae
 from train.measures import HELD_OUT
 
@@ -93,10 +93,10 @@ def test_bootstrap_weights_draw_all_groups_and_depend_only_on_the_seed() -> None
     assert not np.array_equal(drawn, bootstrap.weights(37, seed=4))
 
 
-@pytest.fixture
-def measured(make_store: MakeStore, train_small: TrainSmall, command: Command) -> tuple[Path, Path, dict[str, Any]]:
-    store, _, _ = make_store(n_contexts=80, n_heldout=20, widths=WIDTHS)
-    runs = train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
+@pytest.fixture(scope="module")
+def measured(small_runs: tuple[LocalStore, Path], command: Command) -> tuple[Path, Path, dict[str, Any]]:
+    """(store, runs, output of `analyze measures` in JSON)."""
+    store, runs = small_runs
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     return store.path, runs, json.loads(done.stdout)

@@ -1,3 +1,5 @@
+"""`analyze runs`: what training recorded, and what is refused or left out."""
+
 from __future__ import annotations
 
 import csv
@@ -9,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from analyze.runs.trained_run import short_names
-from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.fixture_types import Command, LocalStore
 
 
 @pytest.fixture
-def experiment(make_store: MakeStore, train_small: TrainSmall) -> Path:
-    store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16})
-    return train_small(store, "--variant", "baseline,nsae", "--lr", "1e-3")
+def experiment(small_runs: tuple[LocalStore, Path], tmp_path: Path) -> Path:
+    """A copy of an experiment with a baseline and an NSAE."""
+    return shutil.copytree(small_runs[1], tmp_path / "runs")
 
 
 def test_runs_are_listed_with_their_last_measures_by_layer_noise_off_and_on(command: Command, experiment: Path) -> None:
@@ -42,9 +44,9 @@ def test_runs_csv_equals_json_and_the_table_has_a_line_per_run_and_layer(command
 
 
 def test_folder_without_runs_or_measures_is_refused_with_one_sentence(
-    command: Command, experiment: Path, tmp_path: Path
+    command: Command, small_runs: tuple[LocalStore, Path], experiment: Path
 ) -> None:
-    for path in (tmp_path / "made.zarr", experiment / "nsae" / "final"):
+    for path in (small_runs[0].path, experiment / "nsae" / "final"):
         done = command("analyze", "runs", path)
         assert done.returncode == 2
         assert done.stderr.startswith(f"Error: {path} has no run; give a folder")
@@ -83,11 +85,10 @@ def test_half_written_last_metrics_line_is_ignored_and_damaged_settings_are_refu
 
 
 def test_truncated_weights_are_refused_with_one_sentence(
-    command: Command, make_store: MakeStore, train_small: TrainSmall
+    command: Command, small_runs: tuple[LocalStore, Path], experiment: Path
 ) -> None:
-    store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})
-    weights = train_small(store, "--variant", "nsae") / "nsae" / "final" / "sae.safetensors"
+    weights = experiment / "nsae" / "final" / "sae.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    done = command("analyze", "measures", "--store", store.path, weights.parent.parent, "--device", "cpu")
+    done = command("analyze", "measures", "--store", small_runs[0].path, experiment / "nsae", "--device", "cpu")
     assert done.returncode == 2
     assert "sae.safetensors is damaged" in done.stderr

@@ -28,7 +28,10 @@ pytestmark = pytest.mark.long
 MODEL = "someone/tiny-gpt2"
 TEXTS = [f"The {i}th text says that {i * i} is the square of {i}." for i in range(1200)]
 SIZES = ("--tokens", "20k", "--context-size", "32", "--device", "cpu")
-WITHOUT_THE_HUB = ("torch", "pandas", "pyarrow.parquet", "zarr", "tokenizers", "safetensors.torch")
+WITHOUT_THE_HUB = (
+    "torch", "torch.distributed.tensor", "torch._dynamo", "pandas", "pyarrow.parquet", "zarr", "tokenizers",
+    "safetensors.torch", "scipy.stats", "sklearn", "boto3",
+)  # fmt: skip
 
 
 def make_model(folder: Path, seed: int) -> Path:
@@ -70,21 +73,28 @@ def hub(folder: Path) -> Iterator[Hub]:
 Harvest = Callable[..., Ended]
 
 
-@pytest.fixture(scope="module")
-def harvest() -> Iterator[Harvest]:
-    """Run the command with a hub's address, and a cache in `folder`.
+def environment(hub: Hub, folder: Path, more: dict[str, str]) -> dict[str, str | None]:
+    removed = {name: None for name in os.environ if name.startswith(("HF_", "TRANSFORMERS_"))}
+    ours = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(folder / "home")}
+    switches = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
+    return {**removed, **ours, **switches, **more}
 
-    The hub's libraries read both from the environment as they are imported, so the zygote must not have them.
+
+@pytest.fixture(scope="module")
+def harvest(hub: Hub, folder: Path) -> Iterator[Harvest]:
+    """Run the command with a hub's address, and a cache in a folder.
+
+    The hub's libraries read both from the environment as they are imported. One zygote has imported them with the
+    module's hub and folder; commands with another environment are forked from one that has not imported them.
     """
+    usual = environment(hub, folder, {})
 
     def run(hub: Hub, folder: Path, *arguments: str | Path, **more: str) -> Ended:
-        removed = {name: None for name in os.environ if name.startswith(("HF_", "TRANSFORMERS_"))}
-        ours = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(folder / "home")}
-        switches = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
-        environment = {**removed, **ours, **switches, **more}
-        return warm.run("harvest", *arguments, *SIZES, folder=folder, environment=environment)
+        wanted = environment(hub, folder, more)
+        zygote = with_the_hub if wanted == usual else without_it
+        return zygote.run("harvest", *arguments, *SIZES, folder=folder, environment=wanted)
 
-    with Zygote(WITHOUT_THE_HUB, keep_imports=False) as warm:
+    with Zygote(environment=usual) as with_the_hub, Zygote(WITHOUT_THE_HUB, keep_imports=False) as without_it:
         yield run
 
 
