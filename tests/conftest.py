@@ -26,7 +26,7 @@ from data import Store, open_store
 from data.store.writing.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
 from tests.helpers.fixture_types import Command, Finished, LocalStore, MakeStore, TrainSmall
-from tests.helpers.zygote import Zygote
+from tests.helpers.zygote import Zygote, compiler
 
 settings.register_profile("ours", deadline=None, max_examples=50)
 settings.load_profile("ours")
@@ -157,8 +157,11 @@ def command() -> Command:
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    """Start `harvest`, `train` or `analyze` as a process of its own, forked from one that has imported them."""
-    with Zygote() as process:
+    """Start `harvest`, `train` or `analyze` as a process of its own, forked from one that has imported them.
+
+    If there is a C compiler, its commands can have faults (tests/faults).
+    """
+    with Zygote(faults=compiler() is not None) as process:
         yield process
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -13,9 +14,15 @@ ROOMS = {"data": set(), "train": {"data"}, "harvest": {"data"}, "analyze": {"dat
 LM_LIBRARIES = {"transformer_lens", "transformers", "datasets", "tokenizers"}
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """List the nodes of a module's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -41,19 +48,19 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def import_graph() -> dict[str, set[str]]:
     """Module → the modules of this project that it imports, also inside functions, but not for types alone."""
     paths = {module_name(path): path for room in ROOMS for path in (ROOT / room).rglob("*.py")}
     graph: dict[str, set[str]] = {name: set() for name in paths}
     for name, path in paths.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
         for_types = {
             node
-            for branch in ast.walk(tree)
+            for branch in nodes(path)
             if isinstance(branch, ast.If) and getattr(branch.test, "id", "") == "TYPE_CHECKING"
             for node in ast.walk(branch)
         }
-        for node in ast.walk(tree):
+        for node in nodes(path):
             if isinstance(node, ast.ImportFrom) and node.module and node not in for_types:
                 targets = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
                 graph[name] |= targets & paths.keys() - {name}
@@ -98,7 +105,7 @@ def test_folders_hold_about_a_dozen_modules_at_most() -> None:
 def without_encoding(path: Path) -> list[int]:
     """Lines that open a text file in the locale's encoding. ruff's PLW1514 sees those whose type it can infer."""
     lines = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

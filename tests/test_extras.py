@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,31 +12,20 @@ from packaging.requirements import Requirement
 
 from data.command.extras import EXTRAS
 from tests.helpers.fixture_types import MakeStore
+from tests.helpers.zygote import Ended, Zygote
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-# Runs a command in a process in which some modules cannot be imported.
-RUN_WITHOUT = """
-import json, sys
-from importlib import import_module
-from importlib.abc import MetaPathFinder
 
-hidden = set(json.loads(sys.argv[1]))
-
-class Hidden(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Hidden())
-name, *arguments = sys.argv[2:]
-import_module(name + ".cli").main(arguments, prog_name=name)
-"""
+@pytest.fixture(scope="module")
+def core() -> Iterator[Zygote]:
+    """Fork commands from a process that has imported nothing but PyTorch."""
+    with Zygote(["torch"], keep_imports=False) as process:
+        yield process
 
 
-def run_without(modules: tuple[str, ...], *command: str | Path) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-c", RUN_WITHOUT, json.dumps(modules), *map(str, command)]
-    return subprocess.run(arguments, capture_output=True, encoding="utf-8", check=False)
+def run_without(core: Zygote, folder: Path, modules: tuple[str, ...], *command: str | Path) -> Ended:
+    return core.run("tests.helpers.hidden:run_without", json.dumps(modules), *command, folder=folder)
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
@@ -46,24 +34,24 @@ def test_modules_of_an_extra_are_those_of_pyproject(extra: str) -> None:
     assert sorted(names) == sorted(EXTRAS[extra])
 
 
-def test_harvest_without_its_libraries_names_the_extra(tmp_path: Path) -> None:
+def test_harvest_without_its_libraries_names_the_extra(core: Zygote, tmp_path: Path) -> None:
     out = tmp_path / "s.zarr"
-    done = run_without(EXTRAS["harvest"], "harvest", "--model", "demo", "--tokens", "10k", "--out", out)
-    assert done.returncode == 2
+    done = run_without(core, tmp_path, EXTRAS["harvest"], "harvest", "--model", "demo", "--tokens", "10k", "--out", out)
+    assert done.code == 2
     assert done.stderr.endswith("which this command needs; pip install 'nsae-pipeline[harvest]'\n")
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_training_needs_the_core_alone_and_analyze_names_its_extra(make_store: MakeStore, tmp_path: Path) -> None:
+def test_training_needs_the_core_alone_and_analyze_names_its_extra(
+    core: Zygote, make_store: MakeStore, tmp_path: Path
+) -> None:
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 8})
     everything = EXTRAS["harvest"] + EXTRAS["analyze"]
     options = ("--variant", "nsae", "--expansion", "2", "--batch-size", "64", "--activations", "1k", "--device", "cpu")
-    done = run_without(everything, "train", "--store", store.path, *options, "--out", tmp_path / "runs")
-    assert done.returncode == 0, done.stderr
-    done = run_without(
-        everything, "analyze", "report", "--store", store.path, tmp_path / "runs", "--without-model", "--out",
-        tmp_path / "report",
-    )  # fmt: skip
-    assert done.returncode == 2
+    done = run_without(core, tmp_path, everything, "train", "--store", store.path, *options, "--out", tmp_path / "runs")
+    assert done.code == 0, done.stderr
+    report = ("report", "--store", store.path, tmp_path / "runs", "--without-model", "--out", tmp_path / "report")
+    done = run_without(core, tmp_path, everything, "analyze", *report)
+    assert done.code == 2
     assert done.stderr.endswith("which this command needs; pip install 'nsae-pipeline[analyze]'\n"), done.stderr

@@ -70,22 +70,16 @@ class Bench:
     """The folder of the model, the tokens and a store; runs cases and keeps their references."""
 
     def __init__(self, folder: Path, zygote: Zygote) -> None:
-        self.folder = folder
+        self.folder, self._zygote = folder, zygote
         self._references: dict[str, Reference] = {}
         self.lock = threading.RLock()  # several threads run trials on one bench
         make_model(folder / "model")
         make_tokens(folder / "tokens.jsonl")
         zygote.warm(folder / "model")
         (folder / "old").mkdir()
-        for case in CASES.values():
-            if case.over is not None:
-                with _space(folder) as space:
-                    self.run(zygote, Case(case.name, case.module, case.out, case.over), space)
-                    shutil.move(space / case.out, folder / "old" / case.name)
-            if not (folder / "store.zarr").exists():
-                with _space(folder) as space:
-                    self._keep_reference(zygote, case, space)
-                    shutil.move(space / case.out, folder / "store.zarr")
+        with _space(folder) as space:
+            self._keep_reference(zygote, CASES["harvest"], space)
+            shutil.move(space / CASES["harvest"].out, folder / "store.zarr")
 
     def _keep_reference(self, zygote: Zygote, case: Case, space: Path) -> None:
         began = time.monotonic()
@@ -137,8 +131,18 @@ class Bench:
         """Make a temporary folder in which the case can begin."""
         with _space(self.folder) as space:
             if case.over is not None:
-                shutil.copytree(self.folder / "old" / case.name, space / case.out)
+                shutil.copytree(self._old(case, case.over), space / case.out)
             yield space
+
+    def _old(self, case: Case, options: tuple[str, ...]) -> Path:
+        """Return the output of the case's earlier run, with these options; it is made once."""
+        old = self.folder / "old" / case.name
+        with self.lock:
+            if not old.exists():
+                with _space(self.folder) as space:
+                    self.run(self._zygote, Case(case.name, case.module, case.out, options), space)
+                    shutil.move(space / case.out, old)
+        return old
 
 
 @contextmanager

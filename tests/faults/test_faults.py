@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
 
 from tests.faults import kills, writers
 from tests.faults.bench import CASES, Bench
-from tests.helpers.zygote import Zygote
+from tests.helpers.zygote import Zygote, compiler
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(not shutil.which("cc") and not shutil.which("gcc"), reason="needs a C compiler"),
+    pytest.mark.skipif(compiler() is None, reason="needs a C compiler"),
 ]
 
 
 @pytest.fixture(scope="module")
-def faulty_zygote() -> Iterator[Zygote]:
-    with Zygote(faults=True) as warm:
-        yield warm
-
-
-@pytest.fixture(scope="module")
-def bench(faulty_zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("faults"), faulty_zygote)
+def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("faults"), zygote)
 
 
 @pytest.mark.parametrize("seed", range(len(kills.MODES)), ids=kills.MODES)
 @pytest.mark.parametrize("case", ["harvest", "train"])
-def test_killed_command_run_again_leaves_the_same_files(
-    bench: Bench, faulty_zygote: Zygote, case: str, seed: int
-) -> None:
-    _, _, problems = kills.trial(bench, faulty_zygote, CASES[case], seed)
+def test_killed_command_run_again_leaves_the_same_files(bench: Bench, zygote: Zygote, case: str, seed: int) -> None:
+    _, _, problems = kills.trial(bench, zygote, CASES[case], seed)
     assert problems == []
 
 
 @pytest.mark.parametrize("case", ["harvest", "train"])
-def test_two_commands_at_once_leave_the_files_of_one(bench: Bench, faulty_zygote: Zygote, case: str) -> None:
-    _, _, problems = writers.trial(bench, faulty_zygote, CASES[case], 0)
+def test_two_commands_at_once_leave_the_files_of_one(bench: Bench, zygote: Zygote, case: str) -> None:
+    _, _, problems = writers.trial(bench, zygote, CASES[case], 0)
     assert problems == []

@@ -77,14 +77,19 @@ class Ended:
     dirty: list[tuple[int, int, int]] = field(default_factory=list)
 
 
+def compiler() -> str | None:
+    """Return the path of the C compiler, or None if there is none."""
+    return shutil.which("cc") or shutil.which("gcc")
+
+
 @functools.cache
 def compiled() -> Path:
     """Compile fault.c and return the library's path. Raises FileNotFoundError if there is no C compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
+    command = compiler()
+    if command is None:
         raise FileNotFoundError("a C compiler")
     library = Path(tempfile.mkdtemp(prefix="fault-")) / "fault.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, SOURCE, "-ldl", "-lpthread"], check=True)
+    subprocess.run([command, "-shared", "-fPIC", "-O2", "-o", library, SOURCE, "-ldl", "-lpthread"], check=True)
     return library
 
 

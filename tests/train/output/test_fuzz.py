@@ -1,4 +1,4 @@
-"""Hostile files in a run's folder are read or refused, whatever they hold."""
+"""Try 500 hostile files in a run's folder; `python -m tests.faults --full` tries 50,000."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from tests.faults.fuzz_run import fuzz
 
 
 def test_readers_read_hostile_run_files_or_refuse_them_by_name() -> None:
-    assert fuzz(1000) > 500
+    assert fuzz(500) > 250
