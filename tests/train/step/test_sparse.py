@@ -41,12 +41,12 @@ def test_sparse_gradients_equal_dense_ones_to_1e_10(variant: str, rows: int, bia
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
-def test_200_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
+def test_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
     generator = torch.Generator().manual_seed(2)
     dictionary = torch.randn(40, D, generator=generator)
     losses: dict[float, list[float]] = {}
-    xs = (torch.rand(200, 1, B, 40, generator=generator) < 0.06).float() @ dictionary
-    epsilons = torch.randn(200, B, M, generator=generator)
+    xs = (torch.rand(60, 1, B, 40, generator=generator) < 0.06).float() @ dictionary
+    epsilons = torch.randn(60, B, M, generator=generator)
     for below in (0.0, 0.5):
         sae = stack(variant, 1, bias=[-0.3], dtype=torch.float32)
         out = Gradients.allocate(1, d_model=D, d_sae=M, device=CPU)
@@ -61,7 +61,7 @@ def test_200_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
             losses[below].append(float((beta * found.l1).mean() + found.residual.square().sum(-1).mean() / D))
             adam.step(1.0)
     assert losses[0.5] != losses[0.0]  # else both went the same way
-    assert losses[0.5] == pytest.approx(losses[0.0], rel=1e-3)
+    assert losses[0.5] == pytest.approx(losses[0.0], rel=5e-5)
     assert losses[0.0][-1] < 0.8 * losses[0.0][0]
 
 
