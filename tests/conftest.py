@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -97,15 +98,19 @@ def make_store(tmp_path: Path, make_store_in: MakeStore) -> MakeStore:
 
 
 @pytest.fixture(scope="session")
-def make_store_in() -> MakeStore:
-    """Write a store from made-up activations into the folder `root`, by the same parts as a harvest does."""
+def make_store_in(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
+    """Write a store from made-up activations into the folder `root`, by the same parts as a harvest does.
+
+    A finished store on the disk is written once per session and copied from then on, unless a test wants it `fresh`.
+    """
+    written: dict[tuple[Any, ...], Path] = {}
 
     def make(
         *, root: Location, n_contexts: int = 60, context_size: int = 32, skip: int = 0,
         widths: dict[str, int] | None = None, n_heldout: int = 10, rows_per_shard: int = 128,
         shards_per_window: int = 4, dtype: str = "float16", compression: str = "none", name: str = "made.zarr",
         windows: int | None = None, seed: int = 0, constant: float | None = None,
-        source_type: type[ActivationSource] = ActivationSource,
+        source_type: type[ActivationSource] = ActivationSource, fresh: bool = False,
     ) -> tuple[LocalStore, dict[str, np.ndarray], np.ndarray]:  # fmt: skip
         widths = widths or {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 12}
         per_context = context_size - skip
@@ -131,6 +136,13 @@ def make_store_in() -> MakeStore:
             widths, n_contexts, [values], context_size=context_size, skip_positions=skip, n_heldout=n_heldout,
             tokens=tokens, documents=document, model="made-up", dataset="made-up",
         )  # fmt: skip
+        if windows is None and isinstance(path, Path) and not fresh:
+            key = (n_contexts, context_size, skip, *widths.items(), n_heldout, constant, source_type, *options.values())
+            if key not in written:
+                written[key] = tmp_path_factory.mktemp("written") / "store.zarr"
+                write_store(written[key], source, **options)
+            shutil.copytree(written[key], path)
+            return cast(LocalStore, open_store(path)), values, tokens
         if windows is None:
             return cast(LocalStore, write_store(path, source, **options)), values, tokens
         schema = make_schema(source, **options)

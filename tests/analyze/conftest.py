@@ -13,7 +13,7 @@ from tests.helpers.made_once import made_once
 
 EXPERIMENTS = {
     "baseline": ("--variant", "baseline", "--l1", "5e-4,5e-3"),
-    "nsae": ("--variant", "nsae", "--l1", "1e-5,1e-4", "--seed", "0,1", "--l1-warmup", "8k"),
+    "nsae": ("--variant", "nsae", "--l1", "1e-5,1e-4", "--seed", "0,1", "--l1-warmup", "4k"),
 }
 
 
@@ -23,7 +23,7 @@ def demo_store(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     def harvest(folder: Path) -> None:
         done = command(
-            "harvest", "--model", "demo", "--tokens", "60k", "--context-size", "32", "--out", folder / "demo.zarr",
+            "harvest", "--model", "demo", "--tokens", "30k", "--context-size", "32", "--out", folder / "demo.zarr",
             "--layers", "1,4", "--device", "cpu",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -38,8 +38,8 @@ def demo_runs(command: Command, demo_store: Path, tmp_path_factory: pytest.TempP
     def train(folder: Path) -> None:
         for name, options in EXPERIMENTS.items():
             done = command(
-                "train", "--store", demo_store, "--expansion", "4", "--batch-size", "64", "--activations", "16k",
-                "--lr", "1e-3", "--validate-every", "2k", "--log-every", "2k", "--snapshots", "5", "--device", "cpu",
+                "train", "--store", demo_store, "--expansion", "4", "--batch-size", "64", "--activations", "8k",
+                "--lr", "1e-3", "--validate-every", "1k", "--log-every", "1k", "--snapshots", "5", "--device", "cpu",
                 "--out", folder / name, *options,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
@@ -66,3 +66,9 @@ def small_runs(
 
     folder = made_once(tmp_path_factory, "small-runs", train)
     return cast(LocalStore, open_store(folder / "made.zarr")), folder / "runs"
+
+
+@pytest.fixture
+def without_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures without fitting their panels to the text, which takes half of the time of a report."""
+    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda engine, figure: None)

@@ -54,6 +54,7 @@ def undefined(command: Command, arguments: Sequence[str | Path], form: str) -> s
     return str(done.stdout)
 
 
+@pytest.mark.usefixtures("without_layout")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_analyze_prints_no_nan_or_infinity_in_any_format(
     name: str, degenerate: tuple[Path, Path], command: Command, tmp_path: Path

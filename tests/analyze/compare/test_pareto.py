@@ -114,6 +114,7 @@ def trained(make_store: MakeStore, train_small: TrainSmall) -> tuple[Path, Path]
     return store.path, train_small(store, "--variant", "baseline,nsae", "--l1", "1e-4,1e-2", "--lr", "1e-3")
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
     trained: tuple[Path, Path], command: Command, tmp_path: Path
 ) -> None:

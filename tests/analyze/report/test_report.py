@@ -141,6 +141,7 @@ def test_report_page_links_nothing_outside_its_folder(report: Path) -> None:
         assert not re.search(r"<script[^>]+src=", text)
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_report_without_the_model_leaves_out_patching(
     demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_report_without_the_model_leaves_out_patching(
     assert "figure_08_l0" in (tmp_path / "r" / "index.html").read_text()
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_report_on_baselines_alone_mentions_no_nsae(
     demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path
 ) -> None:

@@ -170,7 +170,7 @@ def test_repr_says_what_a_store_holds(make_store: MakeStore) -> None:
 
 def test_stores_of_equal_inputs_are_equal_byte_for_byte(make_store: MakeStore) -> None:
     one, _, _ = make_store(name="one.zarr")
-    two, _, _ = make_store(name="two.zarr")
+    two, _, _ = make_store(name="two.zarr", fresh=True)
     files = {p.relative_to(one.path): p.read_bytes() for p in one.path.rglob("*") if p.is_file()}
     assert files == {p.relative_to(two.path): p.read_bytes() for p in two.path.rglob("*") if p.is_file()}
     assert one.fingerprint == two.fingerprint

@@ -27,7 +27,7 @@ def test_last_snapshot_has_the_measures_of_the_run(demo_runs: tuple[Path, list[P
     for key, points in found.items():
         assert [rows for rows, _ in points] == sorted({rows for rows, _ in points})
         rows, last = points[-1]
-        assert rows == 16_000 // 64 * 64
+        assert rows == 8_000 // 64 * 64
         assert last.value == final[key].value
         assert np.array_equal(last.replicates, final[key].replicates)
     assert len(over_training_lines(found)) == sum(map(len, found.values()))
