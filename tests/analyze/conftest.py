@@ -38,7 +38,7 @@ def demo_runs(command: Command, demo_store: Path, tmp_path_factory: pytest.TempP
     def train(folder: Path) -> None:
         for name, options in EXPERIMENTS.items():
             done = command(
-                "train", "--store", demo_store, "--expansion", "4", "--batch-size", "64", "--activations", "8k",
+                "train", "--store", demo_store, "--expansion", "2", "--batch-size", "64", "--activations", "8k",
                 "--lr", "1e-3", "--validate-every", "1k", "--log-every", "1k", "--snapshots", "5", "--device", "cpu",
                 "--out", folder / name, *options,
             )  # fmt: skip

@@ -48,7 +48,7 @@ def test_analyze_stability_compares_every_two_runs(demo_runs: tuple[Path, list[P
 
 def test_dead_features_are_not_matched(demo_runs: tuple[Path, list[Path]]) -> None:
     run = find_runs(demo_runs[1])[0]
-    some, others = torch.zeros(512, dtype=torch.int64), torch.zeros(512, dtype=torch.int64)
+    some, others = torch.zeros(256, dtype=torch.int64), torch.zeros(256, dtype=torch.int64)
     some[:5], others[3:10] = 1, 1
     counts = [{"all": FireCounts(9, count, 0.0, 9)} for count in (some, others)]
     (line,) = stability([FeatureActivity(run, "blocks.4.hook_mlp_out", False, here) for here in counts])

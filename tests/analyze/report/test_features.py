@@ -145,7 +145,7 @@ def test_analyze_features_writes_a_page_of_the_requested_features(
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [(("--features", "3,x"), "whole number; write"), (("--features", "999"), "has 512 features"),
+    [(("--features", "3,x"), "whole number; write"), (("--features", "999"), "has 256 features"),
      (("--layers", "0"), "no layer 0"), (("--model", "nowhere/at-all"), "nowhere/at-all")],
 )  # fmt: skip
 def test_missing_features_are_refused(
