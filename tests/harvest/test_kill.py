@@ -31,6 +31,8 @@ Start = Callable[..., Running]
 def start(zygote: Zygote) -> Start:
     """Start the command. Small shards make several windows of a small store; all else is as users run it."""
 
+    zygote.preload("harvest.run")
+
     def run(out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None) -> Running:
         patches = {"data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.pipeline.SYNC_SECONDS": sync}
         arguments = ["--model", "demo", "--layers", "0,1", "--tokens", TOKENS, "--out", str(out), "--device", "cpu"]

@@ -162,6 +162,10 @@ class Zygote:
         """Load a model once in the zygote, so that the children need not compile what transformers caches."""
         self.ask({"model": str(model)})
 
+    def preload(self, *modules: str) -> None:
+        """Import modules in the zygote, so that neither the next child nor the zygote after it need do so."""
+        self.ask({"modules": modules})
+
     def ask(self, order: dict[str, Any]) -> str:
         """Send one line of JSON to the process and return the line that it answers."""
         assert self._process.stdin
@@ -234,6 +238,10 @@ def serve(warm: Sequence[str]) -> None:
 
             AutoModelForCausalLM.from_pretrained(order["model"])
             answer: int | str = 0
+        elif "modules" in order:
+            for name in order["modules"]:
+                importlib.import_module(name)
+            answer = 0
         elif "pid" in order:
             ended, status = os.waitpid(order["pid"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if ended else RUNNING

@@ -95,6 +95,7 @@ def harvest(hub: Hub, folder: Path) -> Iterator[Harvest]:
         return zygote.run("harvest", *arguments, *SIZES, folder=folder, environment=wanted)
 
     with Zygote(environment=usual) as with_the_hub, Zygote(WITHOUT_THE_HUB, keep_imports=False) as without_it:
+        with_the_hub.preload("harvest.run")
         yield run
 
 
