@@ -22,8 +22,9 @@ def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.mark.parametrize("seed", range(len(kills.MODES)), ids=kills.MODES)
 @pytest.mark.parametrize("case", ["harvest", "train"])
 def test_killed_command_run_again_leaves_the_same_files(bench: Bench, zygote: Zygote, case: str, seed: int) -> None:
-    _, _, problems = kills.trial(bench, zygote, CASES[case], seed)
+    mode, n_kills, problems = kills.trial(bench, zygote, CASES[case], seed)
     assert problems == []
+    assert n_kills > 0 or mode == "any moment"  # such a kill may come after the command's end
 
 
 @pytest.mark.parametrize("case", ["harvest", "train"])
