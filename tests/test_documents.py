@@ -89,7 +89,7 @@ def test_command_tables_name_only_documented_commands() -> None:
 
 def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = next(snippet.text for snippet in snippets("README.md") if snippet.language == "python")
-    sizes = {'"60k"': '"10k"', '"50k"': '"5k"', "expansion=4": 'expansion=1, validate_every="5k", snapshots=1'}
+    sizes = {'"60k"': '"5k"', '"50k"': '"2k"', "expansion=4": 'expansion=1, validate_every="2k", snapshots=1'}
     for size, smaller in sizes.items():
         assert size in code
         code = code.replace(size, smaller)
