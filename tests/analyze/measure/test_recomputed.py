@@ -31,7 +31,7 @@ def trained(make_store_in: MakeStore, command: Command, tmp_path_factory: pytest
     ):  # fmt: skip
         done = command(
             "train", "--store", store.path, "--expansion", "4", "--batch-size", "64", "--activations", "8k",
-            "--device", "cpu", "--variant", name, "--out", root / name, *more,
+            "--validate-every", "8k", "--device", "cpu", "--variant", name, "--out", root / name, *more,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     return open_store(store.path), root

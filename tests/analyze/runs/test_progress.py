@@ -189,7 +189,7 @@ def patchable(demo_store: Path, command: Command, tmp_path_factory: pytest.TempP
     """Runs on the demo model: an NSAE whose training was stopped, a finished baseline, and one that diverged."""
     root = tmp_path_factory.mktemp("patchable")
     common = ("train", "--store", demo_store, "--expansion", "1", "--batch-size", "64", "--activations", "4k",
-              "--device", "cpu")  # fmt: skip
+              "--validate-every", "4k", "--device", "cpu")  # fmt: skip
     with stopping():
         command(*common, "--variant", "nsae", "--lr", "1e-3", "--out", root / "stopped")
     command(*common, "--variant", "baseline", "--lr", "1e-3,1e30", "--out", root / "diverged")

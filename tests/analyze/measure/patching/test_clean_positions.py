@@ -35,7 +35,7 @@ def skipping(command: Command, tmp_path: Path) -> tuple[Path, Path]:
     assert done.returncode == 0, done.stderr
     done = command(
         "train", "--store", store, "--expansion", "2", "--batch-size", "64", "--activations", "1k", "--variant", "nsae",
-        "--lr", "1e-3", "--device", "cpu", "--out", runs,
+        "--lr", "1e-3", "--validate-every", "1k", "--device", "cpu", "--out", runs,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return store, runs
