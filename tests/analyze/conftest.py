@@ -24,7 +24,7 @@ def demo_store(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pa
     def harvest(folder: Path) -> None:
         done = command(
             "harvest", "--model", "demo", "--tokens", "30k", "--context-size", "32", "--out", folder / "demo.zarr",
-            "--layers", "1,4", "--device", "cpu",
+            "--layers", "1,4", "--held-out", "40", "--device", "cpu",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 
