@@ -6,11 +6,22 @@ import click
 
 from analyze.commands import model, pages, runs, store
 from data.command.base import HelpfulGroup
+from data.errors import InputError
+from train.plugins import load_plugin
 
 
 @click.group(cls=HelpfulGroup)
-def main() -> None:
+@click.option(
+    "--plugin", multiple=True, metavar="MODULE:CLASS",
+    help="An architecture of another package that runs were trained with, as `train --variant` named it.",
+)  # fmt: skip
+def main(plugin: tuple[str, ...]) -> None:
     """Analyse activation stores, and runs trained on them."""
+    for variant in plugin:
+        try:
+            load_plugin(variant)
+        except InputError as error:
+            raise click.UsageError(str(error).replace("--variant", "--plugin")) from error
 
 
 for command in (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -54,21 +54,27 @@ def encode(p: Problem) -> Step:
     return lambda: torch.addmm(b, x, W.T, out=out)
 
 
-def ours(p: Problem, variant: str = "baseline", max_sparse_density: float | None = None, n: int = 1) -> Step:
+def ours(
+    p: Problem, variant: str = "baseline", max_sparse_density: float | None = None, n: int = 1, **settings: Any
+) -> Step:
     """Take the steps of all stacks of n SAEs, as the trainer does."""
     from _experiment import storeless
 
     from data.system.allocator import keep_large_blocks
-    from train.grid import make_runs
+    from train.command.grid import make_runs
     from train.loop import tune_density
     from train.loop.build import make_noise_source, make_stacks
     from train.loop.memory_plan import make_plan
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
+    from train.variants import SETTINGS
 
+    options: dict[str, Any] = {"variant": (variant,), **{name: (value,) for name, value in settings.items()}}
+    if "l1" in {field.name for field in fields(SETTINGS[variant])}:
+        options["l1"] = (ALPHA,)
     total = 10**9
     experiment = storeless(
-        make_runs((), {"variant": (variant,), "l1": (ALPHA,)}), [f"blocks.{i}" for i in range(n)],
+        make_runs((), options, p.d_sae), [f"blocks.{i}" for i in range(n)],
         expansion=p.d_sae / p.d_model, batch_size=p.batch, schedule=Schedule(total, lr_warmup=10**18), window=total,
         precision="float32" if p.compute == torch.float32 else "bfloat16",
     )  # fmt: skip
@@ -83,7 +89,8 @@ def ours(p: Problem, variant: str = "baseline", max_sparse_density: float | None
         W_enc, b_enc, W_dec, b_dec = p.parameters()
         sigma = 1.0 if stack.sae.uses_noise else 0.0
         stack.sae.W_enc.copy_(W_enc)
-        stack.sae.b_enc.copy_(b_enc * (1 + sigma**2) ** 0.5)
+        bias = "b_enc" if "b_enc" in stack.sae.trained else "b_gate"
+        getattr(stack.sae, bias).copy_(b_enc * (1 + sigma**2) ** 0.5)
         stack.sae.W_dec.copy_(W_dec)
         stack.sae.b_dec.copy_(b_dec)
     if p.device.type == "cpu":
@@ -193,6 +200,14 @@ STEPS: dict[str, Callable[[Problem], Step]] = {
     "ours, twelve NSAEs": lambda p: ours(p, "nsae", n=12),
     "ours, twelve NSAEs, dense": lambda p: ours(p, "nsae", n=12, max_sparse_density=0.0),
     "compiled, twelve": lambda p: autograd(p, compiled=True, n=12),
+    "relu": lambda p: ours(p, "relu"),
+    "gated": lambda p: ours(p, "gated"),
+    "topk": lambda p: ours(p, "topk", k=round(p.l0)),
+    "batchtopk": lambda p: ours(p, "batchtopk", k=round(p.l0)),
+    "matryoshka": lambda p: ours(p, "matryoshka", k=round(p.l0)),
+    "jumprelu": lambda p: ours(p, "jumprelu"),
+    "p-anneal": lambda p: ours(p, "p-anneal"),
+    "frozen": lambda p: ours(p, "frozen", k=round(p.l0)),
 }
 
 

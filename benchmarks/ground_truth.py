@@ -24,8 +24,8 @@ from _measure import table as markdown
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from train.command.grid import make_runs
 from train.experiment import Experiment, Run
-from train.grid import make_runs
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.memory_plan import make_plan
 from train.optim.schedule import Schedule

@@ -29,7 +29,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     from _experiment import storeless
 
     from data.system.allocator import keep_large_blocks
-    from train.grid import make_runs
+    from train.command.grid import make_runs
     from train.loop.build import make_noise_source, make_stacks
     from train.loop.memory_needs import memory_needs
     from train.loop.memory_plan import make_plan

@@ -10,22 +10,25 @@ from typing import TYPE_CHECKING
 
 from data.system.lazy import attributes
 
-__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "SAESource", "load_sae", "train"]
+__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "SAESource", "load_plugin", "load_sae", "train"]
 
 if TYPE_CHECKING:
     from train.api import train
+    from train.architectures import NSAE, BaselineSAE
     from train.output.load import SAESource, load_sae
     from train.output.results import RunResult
-    from train.sae import NSAE, SAE, BaselineSAE
+    from train.plugins import load_plugin
+    from train.sae import SAE
 
 __getattr__ = attributes(
     __name__,
     {
-        "NSAE": "train.sae",
+        "NSAE": "train.architectures",
         "SAE": "train.sae",
-        "BaselineSAE": "train.sae",
+        "BaselineSAE": "train.architectures",
         "RunResult": "train.output.results",
         "SAESource": "train.output.load",
+        "load_plugin": "train.plugins",
         "load_sae": "train.output.load",
         "train": "train.api",
     },

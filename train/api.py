@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.command.option_values import check_values
-from train.options import TYPES, Options
+from train.command.options import TYPES, Options, setting_type
+from train.plugins import load_plugin
 from train.presets import presets
+from train.variants import SETTINGS, all_settings
 
 if TYPE_CHECKING:
     from data.store.reader import Store
@@ -23,12 +25,9 @@ def train(
     *,
     variant: str | Sequence[str] | None = None,
     preset: str | Sequence[str] | None = None,
-    l1: float | Sequence[float] | None = None,
-    lr: float | Sequence[float] | None = None,
-    sigma: float | Sequence[float] | None = None,
-    seed: int | Sequence[int] | None = None,
-    l1_power: int | Sequence[int] | None = None,
-    input_scale: str | Sequence[str] | None = None,
+    lr: float | Sequence[float] | Mapping[str, float | Sequence[float]] | None = None,
+    seed: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None = None,
+    input_scale: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     layers: str | int | Sequence[int] = "all",
     hook: str | None = None,
     out: str | PathLike[str] | None = None,
@@ -62,12 +61,14 @@ def train(
     overwrite: bool = False,
     skip_damaged: bool = False,
     quiet: bool = False,
+    **settings: Any,
 ) -> list[RunResult]:
     """Train SAEs on a store, all runs on the same batches; return the result of each run.
 
     A call with the settings of a stopped training continues it; one with those of a finished training only reads its
-    results. Several values of variant, preset, l1, lr, sigma, seed, l1_power or input_scale are combined to a grid of
-    runs. Counts of rows (activations) may be texts such as "1M".
+    results. Several values of variant, preset, lr, seed, input_scale or a setting are combined to a grid of runs; a
+    mapping gives values by variant, such as l1={"nsae": [5e-6, 3e-5], "baseline": 1e-3}. Counts of rows (activations)
+    may be texts such as "1M".
 
         from train import load_sae, train
         results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/demo")
@@ -76,13 +77,10 @@ def train(
 
     Args:
         store: The store to train on: opened, its path, or an address such as "s3://bucket/gpt2.zarr".
-        variant: Architectures: "baseline", "nsae".
+        variant: Architectures: "baseline", "nsae", "topk" and others (train/architectures).
         preset: Runs of the post's Table A1: "baseline_1", "baseline_2", "normalized_1", "normalized_2", "post" for all.
-        l1: Sparsity coefficient α. Default: that of the variant's first preset.
-        lr: Learning rate of Adam. Default: that of the variant's first preset.
-        sigma: Standard deviation of NSAE's noise. Default: 1.
+        lr: Learning rate of Adam. Default: that of the variant (train/variants.py).
         seed: Seed of the initialisation, the noise and the resampling. Default: 0.
-        l1_power: Power p in β = α · normᵖ, the coefficient of ‖c‖₁. Default: 2 for nsae, 0 for baseline.
         input_scale: What inputs are divided by: "none" or "mean-norm" of the training split. Default: "none".
         layers: "all", a range such as "0,5,8-11" or "3-", a layer, or several.
         hook: Which hook of each layer to train on, if the store has several, such as "mlp_out".
@@ -117,14 +115,25 @@ def train(
         overwrite: Replace an existing experiment.
         skip_damaged: Check all shards of the store first, and train without the damaged ones.
         quiet: Show no progress and no validation tables on standard error.
+        settings: Settings of the architectures, by the names of the command's options, such as l1 or k.
 
     Raises:
         InputError: An argument cannot be used; the message names it as an option and says what to do.
     """
     arguments: dict[str, Any] = dict(locals())
-    del arguments["quiet"]
+    del arguments["quiet"], arguments["settings"]
+    variants = [variant] if isinstance(variant, str) else variant or ()
+    for name in variants:
+        if ":" in name:
+            load_plugin(name)
+    known = all_settings([name for name in variants if name not in SETTINGS])
+    unknown = next((name for name in settings if name not in known), None)
+    if unknown is not None:
+        raise TypeError(f"train() got an unexpected keyword argument {unknown!r}")
+    types = TYPES | {name: setting_type(setting) for name, setting in known.items()}
+    arguments |= settings
     arguments["store"] = getattr(store, "path", store)
 
     from train.prepare import prepare  # imports PyTorch
 
-    return prepare(Options(**check_values(train, TYPES, arguments)), quiet=quiet).run(threading.Event())
+    return prepare(Options.of(check_values(train, types, arguments)), quiet=quiet).run(threading.Event())

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.command.base import BAD_INPUT, GroupedOption, StoppableCommand, options_of
+from data.command.base import BAD_INPUT, GroupedOption, options_of
 from data.command.json_text import json_text
 from data.command.option_types import LocalPath
 from data.command.stop import StopRequest
 from train.api import train
-from train.config import load_defaults, settle
-from train.defaults import row_counts
-from train.options import TYPES, Options
+from train.command.config import load_defaults, settle
+from train.command.defaults import row_counts
+from train.command.options import TYPES, Options
+from train.command.setting_options import PluginCommand, setting_options
+from train.variants import SETTINGS
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
@@ -35,15 +37,11 @@ Examples:
 
 # What `--help` says, by group and option.
 HELP = {
-    "Runs (an option with several values, separated by commas, makes a run of each)": {
-        "--variant": "Architectures: baseline, nsae.",
+    "Runs (several values, separated by commas, make a run of each; VARIANT=VALUES gives them to one variant)": {
+        "--variant": f"Architectures: {', '.join(SETTINGS)}.",
         "--preset": "Runs of the post's Table A1: baseline_1, baseline_2, normalized_1, normalized_2, or post for all.",
-        "--l1": "Sparsity coefficient α.  [default: that of the variant's first preset]",
-        "--lr": "Learning rate of Adam.  [default: that of the variant's first preset]",
-        "--sigma": "Standard deviation of NSAE's noise.  [default: 1]",
+        "--lr": "Learning rate of Adam.  [default: the variant's own]",
         "--seed": "Seed of the initialisation, the noise and the resampling.  [default: 0]",
-        "--l1-power": "Power p in β = α · normᵖ, the coefficient of the L1 norm.  [default: 2 for nsae, 0 for "
-        "baseline; 1 is the baseline's control]",
         "--input-scale": "What inputs are divided by: none, or mean-norm, the mean norm of the training split.  "
         "[default: none]",
     },
@@ -101,9 +99,9 @@ HELP = {
 
 
 @click.command(
-    cls=StoppableCommand,
+    cls=PluginCommand,
     epilog=EXAMPLES,
-    params=options_of(train, TYPES, HELP, optional=("store",)),
+    params=[*options_of(train, TYPES, HELP, optional=("store",)), *setting_options()],
 )
 @click.option(
     "--config", cls=GroupedOption, group="Command", type=LocalPath(), is_eager=True, callback=load_defaults,
@@ -129,7 +127,7 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
     from train.prepare import prepare
 
     stopping: StopRequest = ctx.obj
-    options = Options(**settle(ctx, {**given, "out": resume or given["out"]}))
+    options = Options.of(settle(ctx, {**given, "out": resume or given["out"]}))
     if show and options.store is None:
         show_without_store(options)
         return
@@ -150,7 +148,7 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
 
 def show_without_store(options: Options) -> None:
     """Check the options that need no store, and print the runs that they make. Raises InputError."""
-    from train.checks import check_options
+    from train.command.checks import check_options
     from train.prepare import runs_of
 
     runs = runs_of(options)
@@ -162,8 +160,8 @@ def show_runs(runs: Sequence[Run], options: Options, n_rows: int | None, out: Pa
     """Print the runs, and the settings that they share; `n_rows`: the store's training rows, None if unknown."""
     counts = asdict(row_counts(options, n_rows))
     settings = {**options.recorded(), **counts, **({} if out is None else {"out": str(out)})}
-    shared = {name: value for name, value in settings.items() if name not in asdict(runs[0])}
-    click.echo(json_text({"runs": [asdict(run) for run in runs], "shared": shared}))
+    shared = {name: value for name, value in settings.items() if name not in runs[0].to_json()}
+    click.echo(json_text({"runs": [run.to_json() for run in runs], "shared": shared}))
 
 
 def print_results(results: Sequence[RunResult], *, as_json: bool, noise: bool) -> None:

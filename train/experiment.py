@@ -7,11 +7,12 @@ architecture, coefficient, learning rate and seed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
+from train.variants import ArchitectureSettings
 
 InputScale = Literal["none", "mean-norm"]
 Init = Literal["scaled", "code"]
@@ -23,23 +24,39 @@ class Run:
     """The settings of one run.
 
     name: its name, and the name of its folder.
-    variant: its architecture (train/sae).
-    l1: sparsity coefficient α.
+    variant: its architecture (train/architectures).
     lr: learning rate of Adam.
-    sigma: standard deviation of the noise; 0 for an architecture without noise.
     seed: seed of the initialisation, the noise and the resampling.
-    l1_power: power of the inputs' norm in β = α · norm ** l1_power.
     input_scale: what inputs are divided by: "none", or "mean-norm" of the store's training split.
+    settings: the settings of its architecture (train/variants.py).
     """
 
     name: str
     variant: str
-    l1: float
     lr: float
-    sigma: float
     seed: int
-    l1_power: int
     input_scale: InputScale
+    settings: ArchitectureSettings
+
+    @property
+    def l1(self) -> float:
+        """Its sparsity coefficient; 0 if its architecture has none."""
+        return float(getattr(self.settings, "l1", 0.0))
+
+    @property
+    def l1_power(self) -> int:
+        """The power p in β = α · normᵖ; 0 if its architecture has none."""
+        return int(getattr(self.settings, "l1_power", 0))
+
+    @property
+    def sigma(self) -> float:
+        """The noise's standard deviation; 0 if its architecture has no noise."""
+        return float(getattr(self.settings, "sigma", 0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its fields and settings, side by side, as run.json holds them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}
+        return {**values, **asdict(self.settings)}
 
 
 @dataclass(frozen=True)
@@ -127,7 +144,7 @@ class Experiment:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as experiment.json holds them."""
-        return asdict(self)
+        return {**asdict(self), "runs": [run.to_json() for run in self.runs]}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

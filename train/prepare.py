@@ -15,15 +15,15 @@ from data.errors import InputError
 from data.hooks import layer_of
 from data.store.reader import Store, open_store
 from data.store.verify import damaged_shards
-from train.checks import check_norms, check_options
-from train.defaults import RowCounts, row_counts
+from train.command.checks import check_norms, check_options
+from train.command.defaults import RowCounts, row_counts
+from train.command.grid import make_runs
+from train.command.options import Options
 from train.experiment import Experiment, Reports, Run
-from train.grid import make_runs
 from train.loop.memory_needs import check_memory
 from train.loop.memory_plan import make_plan
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
-from train.options import Options
 from train.output.existing import check_existing
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
@@ -48,7 +48,9 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     n_rows = store.n_rows("train")
     counts = row_counts(options, n_rows)
     check_options(options, counts, runs, n_rows)
-    experiment = _make_experiment(store, runs, options, counts, device)
+    hooks = choose_hooks(store, options.layers, options.hook)
+    runs = runs_of(options, round(options.expansion * store.width(hooks[0])))
+    experiment = _make_experiment(store, hooks, runs, options, counts, device)
     check_norms(store, experiment.hooks)
     finished = check_existing(out, experiment, overwrite=options.overwrite)
     if not finished:
@@ -61,9 +63,9 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     return Training(options, experiment, store, out, finished, plan, device, quiet)
 
 
-def runs_of(options: Options) -> tuple[Run, ...]:
-    """Return the runs that the options make. Raises InputError."""
-    runs = make_runs(options.preset or (), options.per_run())
+def runs_of(options: Options, d_sae: int | None = None) -> tuple[Run, ...]:
+    """Return the runs that the options make; d_sae as in `make_runs`. Raises InputError."""
+    runs = make_runs(options.preset or (), options.per_run(), d_sae)
     check_logs(options.log or ())
     return runs
 
@@ -103,14 +105,15 @@ def _without_damaged(store: Store, options: Options, out: Path) -> Store:
 
 
 def _make_experiment(
-    store: Store, runs: Sequence[Run], options: Options, counts: RowCounts, device: torch.device
-) -> Experiment:
-    """Return the experiment on a complete store. Raises InputError if the store lacks a hook."""
+    store: Store, hooks: tuple[str, ...], runs: Sequence[Run], options: Options, counts: RowCounts,
+    device: torch.device,
+) -> Experiment:  # fmt: skip
+    """Return the experiment on a complete store."""
     assert store.fingerprint is not None
     precision = options.precision
     return Experiment(
         store=store.fingerprint,
-        hooks=choose_hooks(store, options.layers, options.hook),
+        hooks=hooks,
         runs=tuple(runs),
         expansion=options.expansion,
         batch_size=counts.batch_size,

@@ -19,12 +19,12 @@ from data.store.reader import Store
 from data.system.allocator import keep_large_blocks
 from data.system.lock import lock_path, locked
 from data.system.replace import beside, check_replaceable, finish_replacing
+from train.command.options import Options
 from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.memory_plan import MemoryPlan
 from train.loop.trainer import Trainer
-from train.options import Options
 from train.output.checked import DamagedRunError
 from train.output.existing import check_existing
 from train.output.experiment_folder import ExperimentFolder

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from train.architectures import architecture_of
 from train.experiment import Run
 from train.measures import TRAINING
 from train.output.metrics_file import Record
-from train.sae import ARCHITECTURES
 
 COLUMNS = ("loss", "l0", "explained_variance", "suppression", "dead")
 
@@ -33,7 +33,7 @@ def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
 
 def with_noise(runs: Sequence[Run], records: Mapping[str, Sequence[Record]], *, noise: bool) -> dict[str, list[Record]]:
     """Select each run's records with noise on if `noise` is set and its architecture has noise, else with noise off."""
-    noisy = {run.name: noise and ARCHITECTURES[run.variant].uses_noise for run in runs}
+    noisy = {run.name: noise and architecture_of(run.variant).uses_noise for run in runs}
     return {name: [record for record in own if record["noise"] == noisy[name]] for name, own in records.items()}
 
 

@@ -91,7 +91,7 @@ def report_command(
     from analyze.runs.trained_run import all_hooks
 
     store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
-    runs = sorted(usable.runs, key=lambda run: (run.variant, run.l1))
+    runs = sorted(usable.runs, key=lambda run: (run.variant, run.sparsity))
     for name, contexts in (
         ("held_out", held_out), ("contexts_with_model", contexts_with_model), ("snapshot_contexts", snapshot_contexts),
     ):  # fmt: skip

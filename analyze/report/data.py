@@ -22,9 +22,9 @@ from data.system.location import write_file
 
 Tables = dict[str, list[Row]]
 
-RUN_SETTINGS = (
-    "variant", "l1", "lr", "sigma", "l1_power", "input_scale", "seed", "expansion", "batch_size", "trained", "planned",
-    "l1_warmup", "lr_warmup", "lr_decay", "precision", "finished",
+OF_EVERY_RUN = (
+    "lr", "input_scale", "seed", "expansion", "batch_size", "trained", "planned", "l1_warmup", "lr_warmup", "lr_decay",
+    "precision", "finished",
 )  # fmt: skip
 
 
@@ -51,15 +51,20 @@ def report_tables(measurements: Measurements) -> Tables:
         "norms": norm_lines(measurements.norms),
         "stability": list(measurements.stability),
         "theory": theory_lines(measurements),
-        "runs": [run_line(run) for run in runs],
+        "runs": run_lines(runs),
     }
 
 
-def run_line(run: TrainedRun) -> Row:
-    """Return a run's settings and progress as a line of the table `runs`."""
-    settings = run.settings.to_json()
-    known = {**settings["run"], **settings["schedule"], **settings["objective"], **settings, **progress(run)}
-    return {"run": run.name, **{name: known[name] for name in RUN_SETTINGS}}
+def run_lines(runs: Sequence[TrainedRun]) -> list[Row]:
+    """Return each run's settings and progress as a line of the table `runs`; None where a run has no such setting."""
+    own = dict.fromkeys(name for run in runs for name in asdict(run.settings.run.settings))
+    names = ("variant", *own, *OF_EVERY_RUN)
+    lines: list[Row] = []
+    for run in runs:
+        settings = run.settings.to_json()
+        known = {**settings["run"], **settings["schedule"], **settings["objective"], **settings, **progress(run)}
+        lines.append({"run": run.name, **{name: known.get(name) for name in names}})
+    return lines
 
 
 def metrics_json(measurements: Measurements, scope: Scope, tables: Tables) -> Row:

@@ -46,11 +46,9 @@ STABILITY_COLUMNS = {"hook": "hook", "first": "first run", "second": "second run
                      "cosine_median": "median cosine", "share_0.7": "share at cosine ≥ 0.7",
                      "share_0.9": "share at cosine ≥ 0.9"}  # fmt: skip
 THEORY_COLUMNS = {"step": "quantity", "run": "run", "hook": "hook", "value": "value"}
-SETTING_COLUMNS = {"run": "run", "variant": "variant", "l1": "α", "lr": "lr", "sigma": "σ",
-                   "l1_power": "power of the norm in α", "input_scale": "input scale", "seed": "seed",
-                   "expansion": "expansion", "batch_size": "batch size", "trained": "rows trained",
-                   "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up",
-                   "lr_decay": "lr decay"}  # fmt: skip
+SETTING_TITLES = {"l1": "α", "sigma": "σ", "l1_power": "power of the norm in α", "trained": "rows trained",
+                  "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up"}  # fmt: skip
+NOT_SHOWN = ("precision", "finished")  # in the report's table of settings; they are in its files
 SAMPLES = {pareto.HELD_OUT: "On the held-out split", pareto.PATCHED: "On the patched positions"}
 
 
@@ -122,7 +120,7 @@ def render_index(
         dictionary=html.table(tables["dictionary"], DICTIONARY_COLUMNS),
         stability=html.table(tables["stability"], STABILITY_COLUMNS),
         theory=html.table(tables["theory"], THEORY_COLUMNS),
-        settings=html.table(tables["runs"], SETTING_COLUMNS),
+        settings=html.table(tables["runs"], _setting_columns(tables["runs"])),
         provenance=json_text(store.provenance),
         run_settings=[(run.name, json_text(run.settings.to_json())) for run in runs],
         commands="\n".join(filter(None, [*commands(store, runs), command])),
@@ -142,6 +140,12 @@ def _subtitle(measurements: Measurements, scope: Scope) -> str:
         f"{n_seeds} seed{'s' * (n_seeds > 1)}; {store.dataset}, {heldout.n_rows():,} held-out rows of "
         f"{heldout.n_contexts:,} contexts, {heldout.n_groups:,} {heldout.unit}s{model}"
     )
+
+
+def _setting_columns(lines: Sequence[Row]) -> dict[str, str]:
+    """Return the columns of the table of settings, with their titles."""
+    names = [name for name in (lines[0] if lines else {}) if name not in NOT_SHOWN]
+    return {name: SETTING_TITLES.get(name, name.replace("_", " ")) for name in names}
 
 
 def _seeds_of(runs: Sequence[TrainedRun]) -> set[int]:
@@ -190,7 +194,7 @@ def _run_lines(measurements: Measurements) -> list[Row]:
          "lr": run.settings.run.lr, "layers": len(run.hooks), "l0": layer_range(run, "l0"),
          "explained_variance": layer_range(run, "explained_variance")}
         for family, runs in measurements.families.items()
-        for run in sorted(runs, key=lambda run: run.l1)
+        for run in sorted(runs, key=lambda run: run.sparsity)
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Families: runs that differ only in α and the seed. A family is one curve over L0.
+"""Families: runs that differ only in how sparse they are asked to be, and the seed. A family is one curve over L0.
 
 A family's kind is what the post's claims compare:
 
@@ -19,6 +19,8 @@ from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row
 
 Runs = Sequence[TrainedRun]
+
+OF_ONE_RUN = ("name", "variant", "l1", "k", "target_l0", "seed")  # in which runs of a family may differ
 
 
 def families(runs: Runs) -> dict[str, list[TrainedRun]]:
@@ -41,7 +43,7 @@ def families(runs: Runs) -> dict[str, list[TrainedRun]]:
 def _shared_settings(run: TrainedRun) -> Row:
     """Return the settings that all runs of a family share; families differ in at least one of them."""
     experiment = run.settings.experiment
-    own = {key: value for key, value in vars(run.settings.run).items() if key not in ("name", "variant", "l1", "seed")}
+    own = {key: value for key, value in run.settings.run.to_json().items() if key not in OF_ONE_RUN}
     shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}
     return own | shared | vars(experiment.objective) | vars(experiment.schedule)
 

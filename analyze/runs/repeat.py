@@ -39,6 +39,10 @@ def _line(name: str, command: click.Command, values: Mapping[str, Any]) -> str:
         value = tuple(value) if isinstance(value, list) else value
         if value is None or value == defaults.get(parameter.name or ""):
             continue
+        if isinstance(value, Mapping):  # by variant
+            for variant, own in value.items():
+                arguments += [option, f"{variant}=" * bool(variant) + ",".join(map(str, own))]
+            continue
         arguments.append(option)
         if not (isinstance(parameter, click.Option) and parameter.is_flag):
             arguments.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))

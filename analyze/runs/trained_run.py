@@ -12,10 +12,11 @@ import torch
 
 from data.errors import InputError
 from data.store.reader import Store
+from train.architectures import architecture_of
 from train.output.load import load_sae
 from train.output.run_folder import SAE_FILE, RunFolder, read_info
 from train.output.settings import Failure, RunSettings, read_failure, read_run_settings
-from train.sae import ARCHITECTURES, SAE
+from train.sae import SAE
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,14 @@ class TrainedRun:
         return self.settings.run.l1
 
     @property
+    def sparsity(self) -> tuple[float, float]:
+        """Orders runs of one architecture by how sparse they are asked to be, ascending: by α, then by k."""
+        return self.l1, -float(getattr(self.settings.run.settings, "k", 0))
+
+    @property
     def noises(self) -> tuple[bool, ...]:
         """The noise settings to measure with: off; also on, if the run was trained with noise."""
-        noisy = ARCHITECTURES[self.variant].uses_noise and self.settings.run.sigma
+        noisy = architecture_of(self.variant).uses_noise and self.settings.run.sigma
         return (False, True) if noisy else (False,)
 
     def l2_weight(self, d_model: int) -> float:

@@ -81,7 +81,9 @@ def options_of(
                 more = {"is_flag": True}
             elif default is not None:
                 more = {"default": default, "show_default": True}
-            options.append(GroupedOption([flag], group=group, type=types.get(name), help=text, **more))
+            kind = types.get(name)
+            more |= getattr(kind, "option_arguments", {})  # what the type needs of its option
+            options.append(GroupedOption([flag], group=group, type=kind, help=text, **more))
     return options
 
 

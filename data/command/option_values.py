@@ -31,12 +31,15 @@ def check_value(types: Types, name: str, value: Any) -> Any:
         return value
     if isinstance(kind, StoreLocation) and isinstance(value, UPath):
         return value  # with the settings of its driver, which its address does not have
-    takes_lists = isinstance(kind, (ListOf, LayerChoice))
+    if isinstance(value, Mapping) and getattr(kind, "takes_tables", False):
+        return kind.convert(value, None, None)
+    takes_lists = isinstance(kind, (ListOf, LayerChoice)) or getattr(kind, "takes_tables", False)
     if isinstance(value, list) and not takes_lists:
         raise click.BadParameter(f"{shown(value)} is a list; give one value")
     if isinstance(kind, click.Choice) and not isinstance(value, str):
         raise click.BadParameter(f"{shown(value)} is not a text; give one of {', '.join(kind.choices)}")
-    if not isinstance(value, (str, int, float, list)) or isinstance(value, bool):
+    is_truth = isinstance(value, bool) and not getattr(kind, "takes_truth_values", False)
+    if not isinstance(value, (str, int, float, list)) or is_truth:
         accepted = "a text, a number or a list" if takes_lists else "a text or a number"
         raise click.BadParameter(f"{shown(value)} is no value of this option; give {accepted}")
     return kind.convert(value, None, None)
@@ -48,11 +51,11 @@ def check_values(function: Callable[..., Any], types: Types, values: Mapping[str
     A path may stand for a text, any sequence for a list, and None for itself where it is the default. Raises
     InputError, naming the option, for a value that its type refuses.
     """
-    optional = {name for name, parameter in signature(function).parameters.items() if parameter.default is None}
+    defaults = {name: parameter.default for name, parameter in signature(function).parameters.items()}
     checked: dict[str, Any] = {}
     for name, value in values.items():
         try:
-            if value is None and name not in optional:
+            if value is None and defaults.get(name) is not None:
                 raise click.BadParameter("None is no value of this option; give one")
             checked[name] = None if value is None else check_value(types, name, _plain(value))
         except click.BadParameter as error:
@@ -64,4 +67,6 @@ def _plain(value: Any) -> Any:
     """Return a path as a text and a sequence as a list."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(own) for name, own in value.items()}
     return list(value) if isinstance(value, Sequence) and not isinstance(value, (str, list)) else value

@@ -37,10 +37,12 @@ from train.output.results import run_results
 from train.output.run_folder import METADATA, STATE_JSON, Checkpoint, CheckpointInfo, RunFolder, read_checkpoint
 from train.output.settings import ExperimentRecord, Failure, read_experiment
 from train.output.verify import verify
+from train.plugins import known_plugin
+from train.variants import NSAESettings
 
 MOST_MEMORY = 1 << 30
 HOOKS = ("blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out")
-RUN = Run("nsae", "nsae", 1e-3, 1e-3, 1.0, 0, 2, "none")
+RUN = Run("nsae", "nsae", 1e-3, 0, "none", NSAESettings(l1=1e-3))
 STRANGE: tuple[Any, ...] = (
     None, True, "", "..", "../../etc/passwd", "/etc/passwd", "a\0b", "x" * 10_000, -1, 0, 2**63, 10**40, 1e308, 0.5, [],
     {}, [[]], {"": {}}, [None] * 50, "nsae", "é\ud800",
@@ -54,6 +56,7 @@ def fuzz(n: int, seed: int = 0) -> int:
     """
     rng, refused = random.Random(seed), 0
     before = _memory()
+    known_plugin("none")  # reads which architectures the installed packages declare, once per process
     with TemporaryDirectory() as folder:
         whole = Path(folder).resolve() / "runs"
         make_experiment(whole)

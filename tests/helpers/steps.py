@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from train.sae import ARCHITECTURES, SAE, Gradients
+from train.architectures import ARCHITECTURES
+from train.sae import ElementwiseSAE, Gradients
 from train.step.encode import Encoder, make_encoder
 from train.step.gradients import Forward, gradients
 from train.step.workspace import StepWorkspace
@@ -17,7 +18,7 @@ D, M, B = 24, 96, 70
 
 def stack(
     variant: str, n: int, *, bias: list[float], dtype: torch.dtype, seed: int = 0, device: torch.device = CPU
-) -> SAE:
+) -> ElementwiseSAE:
     generator = torch.Generator().manual_seed(seed)
     sae = ARCHITECTURES[variant](n, d_model=D, d_sae=M, dtype=dtype)
     for name, scale in (("W_enc", 0.2), ("W_dec", 1.0), ("b_dec", 0.3)):
@@ -25,11 +26,12 @@ def stack(
         tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=dtype) * scale)
     sae.b_enc.copy_(torch.tensor(bias, dtype=dtype)[:, None].expand(n, M))
     sae.constrain_()
+    assert isinstance(sae, ElementwiseSAE)
     return sae.to(device)
 
 
 def stepped(
-    sae: SAE,
+    sae: ElementwiseSAE,
     x: torch.Tensor,
     epsilon: torch.Tensor,
     *,
@@ -37,7 +39,7 @@ def stepped(
     below: float,
     compute: torch.dtype | None = None,
     fused: bool = False,
-    encoder: Callable[[SAE, StepWorkspace], Encoder] = make_encoder,
+    encoder: Callable[[ElementwiseSAE, StepWorkspace], Encoder] = make_encoder,
 ) -> tuple[Gradients, Forward]:
     n, dtype, device = len(sae.b_enc), sae.b_enc.dtype, sae.b_enc.device
     compute = compute or dtype

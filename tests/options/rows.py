@@ -123,3 +123,19 @@ def layers(owner: str, n: int = 2) -> Rows:
             CONTRADICTION: ("1-0", "1-0 is an empty range; write 0-1"),
         },
     )  # fmt: skip
+
+
+def with_variant(variant: str, rows: Rows, *others: str) -> Rows:
+    """Rows of a setting that this variant has, with other options."""
+    more = ("--variant", variant, *others)
+    return {
+        kind: None if row is None else Row((*more, *row.arguments), row.sentence, row.alone)
+        for kind, row in rows.items()
+    }
+
+
+def truth(flag: str) -> Rows:
+    """Rows of an option whose value is true or false."""
+    no = "is not a valid boolean"
+    values = {WRONG_TYPE: "x", EMPTY: "", NEGATIVE: "-1", HUGE: LONG, NAN: "nan", WRONG_KIND: "{folder}"}
+    return valued(flag, {**{kind: (value, no) for kind, value in values.items()}, ZERO: ("0", None)})

@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 
 from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
-from tests.options.rows import LONG, choice, count, flag, layers, list_rows, number, refused, text, valued, works
+from tests.options.rows import (
+    LONG,
+    choice,
+    count,
+    flag,
+    layers,
+    list_rows,
+    number,
+    refused,
+    text,
+    truth,
+    valued,
+    with_variant,
+    works,
+)
 from tests.options.table import Table, Watched, check
 from train.cli import main
 
@@ -14,6 +28,48 @@ LONGER = "is longer than a file's name may be"
 
 SEED = {ZERO: ("0", None), HUGE: ("1e30", "'1e30' is too much")}
 NEVER = "has no effect without --resample-interval; leave it out"
+
+ANY = {ZERO: ("0", None)}
+OF_TOPK = {
+    "k": count("--k", {NO_RIGHTS: ("5000", "is more than the 16 features")}),
+    "aux": number("--aux", ANY),
+    "aux_k": count("--aux-k", ANY),
+    "dead_after": count("--dead-after"),
+}
+OF_BATCHTOPK = {
+    "threshold_decay": number("--threshold-decay", {**ANY, HUGE: ("1.5", "at most 1")}),
+    "threshold_start": count("--threshold-start", ANY),
+}
+OF_MATRYOSHKA = {
+    "prefixes": text("--prefixes", "give shares of at most 1 in all"),
+    "prefix_loss": choice("--prefix-loss"),
+}
+OF_GATED = {"aux_decoder": choice("--aux-decoder"), "l1_weight": choice("--l1-weight")}
+OF_JUMPRELU = {
+    "sparsity": choice("--sparsity"),
+    "target_l0": number("--target-l0"),
+    "bandwidth": number("--bandwidth"),
+    "threshold": number("--threshold", ANY),
+    "ste_to_input": truth("--ste-to-input"),
+    "unit_decoder": truth("--unit-decoder"),
+}
+OF_P_ANNEAL = {
+    "p_end": number("--p-end", {**ANY, HUGE: ("1.5", "at most 1")}),
+    "p_start_step": count("--p-start-step", ANY),
+    "p_updates": count("--p-updates"),
+}
+NOTHING = "has an empty part"
+SETTINGS = {
+    name: with_variant(
+        variant, {**rows, EMPTY: refused(f"--{name.replace('_', '-')}", "", sentence=NOTHING)},
+        *(("--k", "4") if variant in ("topk", "batchtopk", "matryoshka") and name != "k" else ()),
+    )
+    for variant, own in (
+        ("topk", OF_TOPK), ("batchtopk", OF_BATCHTOPK), ("matryoshka", OF_MATRYOSHKA), ("gated", OF_GATED),
+        ("jumprelu", OF_JUMPRELU), ("p-anneal", OF_P_ANNEAL),
+    )
+    for name, rows in own.items()
+}  # fmt: skip
 
 TABLE = Table(
     main,
@@ -50,7 +106,7 @@ TABLE = Table(
             EMPTY: refused("--preset", "", sentence="'' has an empty part"),
             CONTRADICTION: refused("--preset", "post", sentence="a --preset already has a variant"),
         },
-        "l1": list_rows(number("--l1", {HUGE: ("1e31", "at most 1e+30")}), "--l1", "1e-5"),
+        "l1": list_rows(number("--l1", {ZERO: ("0", None), HUGE: ("1e31", "at most 1e+30")}), "--l1", "1e-5"),
         "lr": list_rows(number("--lr", {WRONG_KIND: ("1e-50", "--lr 1e-50: give a number")}), "--lr", "1e-3"),
         "sigma": {
             **list_rows(number("--sigma", {ZERO: ("0", None)}), "--sigma", "1"),
@@ -58,6 +114,7 @@ TABLE = Table(
                 "--variant", "baseline", "--sigma", "0.5", sentence="--sigma: has no effect without a run whose variant"
             ),
         },
+        **SETTINGS,
         "seed": list_rows(count("--seed", SEED), "--seed", "5"),
         "l1_power": list_rows(
             count("--l1-power", {ZERO: ("0", None), HUGE: ("5", "is too much; give at most 4")}), "--l1-power", "1"

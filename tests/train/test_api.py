@@ -13,9 +13,10 @@ from data import InputError
 from tests.helpers.fixture_types import LocalStore
 from tests.helpers.trainings import WIDTHS
 from train import load_sae, train
+from train.architectures import BaselineSAE
 from train.cli import main
-from train.options import TYPES, Options
-from train.sae import BaselineSAE
+from train.command.options import TYPES, Options
+from train.variants import all_settings
 
 
 def test_python_function_trains_the_same_weights_as_the_command(
@@ -39,13 +40,13 @@ def test_python_function_trains_the_same_weights_as_the_command(
 
 def test_python_values_are_refused_as_on_the_command_line(store: LocalStore, tmp_path: Path) -> None:
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"variant": "gated"}, "--variant gated: there is no such variant"),
-        ({"variant": "nsae", "l1": -1.0}, "--l1: '-1.0' is not a number; give one that is greater than 0"),
+        ({"variant": "gate"}, "--variant gate: there is no such variant"),
+        ({"variant": "nsae", "l1": -1.0}, "--l1: '-1.0' is not a number; give one that is 0 or more"),
         ({"variant": "nsae", "l1": [1e-5, 1e-5]}, "--l1: "),
         ({"variant": "nsae", "overwrite": "yes"}, "--overwrite: 'yes' is neither true nor false"),
         ({"variant": "nsae", "batch_size": [64]}, r"--batch-size: \[64\] is a list; give one value"),
         ({"variant": "nsae", "layers": [7]}, "--layers 7: the store has no layer 7"),
-        ({"variant": "baseline", "sigma": 2.0}, "--sigma: has no effect without a run whose variant has noise"),
+        ({"variant": "baseline", "sigma": 2.0}, "--sigma: has no effect without a run whose variant has it"),
     ]
     for settings, sentence in refused:
         with pytest.raises(InputError, match=sentence):
@@ -64,9 +65,11 @@ def test_diverged_run_is_returned_with_its_failure(store: LocalStore, tmp_path: 
 
 
 def test_options_of_the_function_the_command_and_the_checks_are_the_same() -> None:
-    arguments = {name for name in signature(train).parameters if name != "quiet"}
-    options = {param.name for param in main.params} - {"config", "resume", "show", "as_json"}
-    assert arguments == options == set(Options.__dataclass_fields__) >= set(TYPES)
+    arguments = {name for name in signature(train).parameters if name not in ("quiet", "settings")}
+    options = {str(param.name) for param in main.params} - {"config", "resume", "show", "as_json"}
+    own = set(Options.__dataclass_fields__) - {"settings"}
+    assert arguments == own == options - all_settings().keys()
+    assert set(TYPES) <= own | all_settings().keys()
     assert signature(train).parameters["store"].default is Parameter.empty
 
 

@@ -44,12 +44,12 @@ def toml(tmp_path: Path, text: str) -> Path:
         ("snapshots = 1_000_000_000", "snapshots: 1000000000 is too much; give at most 10,000"),
         ("expansion = nan", "expansion: nan is not a number; give one that is greater than 0"),
         ("clip = -1.0", "clip: -1.0 is not a number; give one that is greater than 0"),
-        ("l1 = [1e-5, -1e-5]", "l1: -1e-05 is not a number; give one that is greater than 0"),
+        ("l1 = [1e-5, -1e-5]", "l1: -1e-05 is not a number; give one that is 0 or more"),
         ("l1 = []", "l1: [] has an empty part"),
         ("l1 = [1e-5, 1e-5]", "has 1e-05 twice; give each once"),
         ('l1 = ""', "l1: '' has an empty part"),
         ("l1 = [true]", "l1: True is not a number"),
-        ("l1 = {x = 1}", "l1: {'x': 1} is no value of this option"),
+        ("l2 = {x = 1}", "l2: {'x': 1} is not a text; give one of mean, sum"),
         ("seed = 2020-01-01", "is no value of this option"),
         ("init = 5", "init: 5 is not a text; give one of scaled, code"),
         ('init = "random"', "init: 'random' is not one of 'scaled', 'code'"),
@@ -170,3 +170,17 @@ def test_config_file_options_without_effect_are_refused(tmp_path: Path) -> None:
 
 def test_config_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert shown("--config", toml(tmp_path, '\ufeffvariant = "nsae"\nl1 = 0.5\n'))["runs"][0]["l1"] == 0.5
+
+
+def test_tables_of_variants_give_their_settings(tmp_path: Path) -> None:
+    lines = ['variant = ["topk", "nsae"]', "lr = 1e-4", "[topk]", "k = [2, 3]", "[nsae]", "l1 = 1e-5", "lr = 1e-3"]
+    runs = shown("--config", toml(tmp_path, "\n".join(lines)))["runs"]
+    assert [(run["name"], run.get("k"), run.get("l1"), run["lr"]) for run in runs] == [
+        ("topk_k=2", 2, None, 1e-4), ("topk_k=3", 3, None, 1e-4), ("nsae", None, 1e-5, 1e-3),
+    ]  # fmt: skip
+
+
+def test_setting_of_a_variant_that_no_run_has_is_refused(tmp_path: Path) -> None:
+    done = show("--config", toml(tmp_path, "[topk]\nk = 2"), "--variant", "nsae")
+    assert done.exit_code == 2
+    assert "--k topk=…: no run has this variant; name it in --variant, or leave it out" in done.stderr

@@ -13,17 +13,19 @@ from hypothesis import strategies as st
 from data.command.option_values import check_values
 from tests.helpers.fixture_types import Command, MakeStore
 from train.api import train
-from train.defaults import FOLLOWING, RowCounts, row_counts
-from train.options import TYPES, Options
+from train.command.defaults import FOLLOWING, RowCounts, row_counts
+from train.command.options import TYPES, Options
 
 
 def options(activations: int, **given: int) -> Options:
     """The function's defaults, except for those given."""
     defaults = {
-        name: "made.zarr" if name == "store" else value.default for name, value in signature(train).parameters.items()
+        name: "made.zarr" if name == "store" else value.default
+        for name, value in signature(train).parameters.items()
+        if name != "settings"
     }
     del defaults["quiet"]
-    return Options(**check_values(train, TYPES, {**defaults, "activations": activations, **given}))
+    return Options.of(check_values(train, TYPES, {**defaults, "activations": activations, **given}))
 
 
 def test_defaults_at_100m_rows_are_those_of_the_post() -> None:

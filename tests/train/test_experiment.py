@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import InputError
+from train.command.grid import make_runs, preset_runs
 from train.experiment import differences
-from train.grid import make_runs, preset_runs
 
 
 def test_lists_of_values_make_a_grid_of_runs() -> None:
@@ -47,14 +47,19 @@ def test_preset_post_is_the_four_runs_of_table_a1() -> None:
 @pytest.mark.parametrize(
     ("named", "given", "message"),
     [
-        ((), {"variant": ("gated",)}, "--variant gated: there is no such variant"),
-        ((), {}, "--variant: give one or more of baseline, nsae, or a --preset"),
+        ((), {"variant": ("gate",)}, "--variant gate: there is no such variant"),
+        ((), {}, "--variant: give one or more of baseline, nsae, relu, .*, or a --preset"),
         (("post",), {"variant": ("nsae",)}, "a --preset already has a variant"),
         (("normalised",), {}, "--preset normalised: there is no such preset"),
-        ((), {"variant": ("nsae",), "l1": (0.0,)}, "--l1 0: give a number greater than 0"),
+        ((), {"variant": ("nsae",), "l1": (1e-50,)}, "--l1 1e-50: give 0, or a number of at least 1e-37"),
         ((), {"variant": ("nsae",), "lr": (-1.0,)}, "--lr -1"),
-        ((), {"variant": ("nsae",), "sigma": (-1.0,)}, "--sigma -1: the noise's standard deviation must be 0 or more"),
+        ((), {"variant": ("nsae",), "sigma": (-1.0,)}, "--sigma -1: give 0, or a number of at least 1e-37"),
         ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "make the run nsae.* twice"),
+        ((), {"variant": ("nsae",), "k": (5,)}, "--k: has no effect without a run whose variant has it .topk, "),
+        ((), {"variant": ("topk",), "l1": (1.0, 2.0)}, "--l1: has no effect without a run whose variant has it"),
+        ((), {"variant": ("nsae",), "k": {"topk": (5,)}}, "--k topk=…: no run has this variant"),
+        ((), {"variant": ("nsae", "topk"), "k": {"nsae": (5,)}}, "--k nsae=…: nsae has no such setting"),
+        ((), {"variant": ("matryoshka",), "prefixes": ("1/2+3/4",)}, "--prefixes 1/2.3/4: give shares"),
     ],
 )
 def test_impossible_run_settings_are_refused_with_a_sentence(
@@ -89,6 +94,37 @@ def test_run_names_are_unique_and_safe_as_folder_names(rates: list[float], seeds
     names = [run.name for run in runs]
     assert len(set(names)) == len(rates) * len(seeds)
     assert all(re.fullmatch(r"[A-Za-z0-9_=.+-]{1,200}", name) for name in names)
+
+
+def test_values_by_variant_make_runs_of_that_variant_only_and_others_of_all_that_have_the_setting() -> None:
+    runs = make_runs(
+        (),
+        {
+            "variant": ("topk", "batchtopk", "nsae"), "k": {"": (20, 40), "batchtopk": (5,)},
+            "l1": {"nsae": (1e-5, 1e-6)}, "lr": {"topk": (1e-3,), "": (1e-4,)},
+        },
+    )  # fmt: skip
+    assert [(run.name, getattr(run.settings, "k", None), run.l1, run.lr) for run in runs] == [
+        ("topk_k=20", 20, 0, 1e-3), ("topk_k=40", 40, 0, 1e-3), ("batchtopk", 5, 0, 1e-4),
+        ("nsae_l1=1e-05", None, 1e-5, 1e-4), ("nsae_l1=1e-06", None, 1e-6, 1e-4),
+    ]  # fmt: skip
+
+
+def test_a_coefficient_of_0_is_accepted_for_an_architecture_without_one() -> None:
+    (run,) = make_runs((), {"variant": ("topk",), "l1": (0.0,)})
+    assert (run.name, run.l1) == ("topk", 0)
+
+
+def test_default_rate_of_topk_follows_the_number_of_features() -> None:
+    (run,) = make_runs((), {"variant": ("topk",)}, 2**16)
+    assert run.lr == pytest.approx(1e-4)
+    (run,) = make_runs((), {"variant": ("topk",)})
+    assert run.lr != run.lr
+
+
+def test_more_active_features_than_there_are_is_refused() -> None:
+    with pytest.raises(InputError, match="--k 33: is more than the 32 features"):
+        make_runs((), {"variant": ("topk",), "k": (33,)}, 32)
 
 
 def test_differences_name_the_setting_and_both_values() -> None:

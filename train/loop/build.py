@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from train.architectures import architecture_of
 from train.experiment import Experiment
 from train.loop.memory_plan import MemoryPlan
 from train.sae import Gradients
@@ -22,12 +23,16 @@ def make_stacks(
     """
     n, d_model, d_sae = plan.largest_stack, plan.d_model, plan.d_sae
     workspace = plan.workspace(device)
-    gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device)
+    trained = {
+        name: spec for entries in plan.stacks for name, spec in architecture_of(entries[0].run.variant).trained.items()
+    }
+    gradient = Gradients.allocate(n, d_model=d_model, d_sae=d_sae, device=device, trained=trained)
     stacks = []
     for entries in plan.stacks:
         stack = SAEStack(
             experiment, entries, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
-            workspace=workspace.narrow(len(entries)), gradient=gradient.narrow(len(entries)),
+            workspace=workspace.narrow(len(entries)),
+            gradient=gradient.narrow(len(entries), architecture_of(entries[0].run.variant).trained),
         )  # fmt: skip
         stack.initialise()
         stacks.append(stack)

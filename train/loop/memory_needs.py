@@ -10,12 +10,15 @@ from data.errors import InputError
 from data.shuffle.stream import DEFAULT_POOL, READ_AHEAD, held_bytes
 from data.store.reader import Store
 from data.system.limits import available_memory
-from train.experiment import Experiment
+from train.architectures import architecture_of
+from train.experiment import Experiment, Run
 from train.loop.memory_plan import MemoryPlan
+from train.sae import ElementwiseSAE, PairwiseSAE
 from train.step.features import DENSITIES
 from train.step.gpu.cuda_graph import MAX_GRAPH_SAES
 
 PAIR_BYTES = 60  # per active pair: row and feature, both also sorted by feature; values; the sort's temporaries
+DENSE_TENSORS = 6  # of [rows, d_sae], in the definition of a loss and its gradient
 RESERVE = 1.1  # factor for temporaries and the allocator
 
 
@@ -86,7 +89,21 @@ def _device_bytes(plan: MemoryPlan, experiment: Experiment, density: float) -> i
     noise = size * plan.kept_noises * plan.noise_rows * plan.d_sae
     rows = 4 * batch * plan.d_model * (2 * layers + 4 * (plan.largest_stack + graphs))
     losses = 2 * 4 * n * _drawn_rows(experiment) if experiment.restarts else 0  # per batch, and concatenated
-    return int(RESERVE * (state + weights + counts + workspace + pairs + noise + rows + losses))
+    by_loss = max((_loss_bytes(plan, experiment, run) for run in experiment.runs), default=0)
+    return int(RESERVE * (state + weights + counts + workspace + pairs + noise + rows + losses + by_loss))
+
+
+def _loss_bytes(plan: MemoryPlan, experiment: Experiment, run: Run) -> int:
+    """Count what PyTorch keeps of one SAE's loss to differentiate it; 0 where gradients are written by hand."""
+    architecture = architecture_of(run.variant)
+    if issubclass(architecture, ElementwiseSAE):
+        return 0
+    sae = architecture(d_model=plan.d_model, d_sae=1, settings=run.settings)
+    gradients = 2 * 4 * _parameters(plan)
+    if isinstance(sae, PairwiseSAE) and plan.max_sparse_density and sae.most_pairs_per_row is not None:
+        return gradients + int(PAIR_BYTES * experiment.batch_size * sae.most_pairs_per_row)
+    rows = plan.block_rows if sae.sees == "row" else experiment.batch_size
+    return gradients + DENSE_TENSORS * 4 * rows * plan.d_sae
 
 
 def _restart_bytes(plan: MemoryPlan, experiment: Experiment) -> int:

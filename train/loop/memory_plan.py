@@ -14,8 +14,9 @@ import torch
 
 from data.errors import InputError
 from data.system.compiler import has_triton
+from train.architectures import architecture_of
 from train.experiment import Experiment
-from train.sae import ARCHITECTURES
+from train.sae import ElementwiseSAE
 from train.step.features import CPU_MAX_SPARSE_DENSITY
 from train.step.sae_stack import StackEntry
 from train.step.workspace import StepWorkspace
@@ -63,7 +64,7 @@ class MemoryPlan:
     @property
     def kept_noises(self) -> int:
         """Draws to cache: a whole batch's if stacks of the same seed share them, else the current one."""
-        seeds = [stack[0].run.seed for stack in self.stacks if ARCHITECTURES[stack[0].run.variant].uses_noise]
+        seeds = [stack[0].run.seed for stack in self.stacks if architecture_of(stack[0].run.variant).uses_noise]
         return min(len(seeds), 1) if len(set(seeds)) == len(seeds) else self.n_noises
 
 
@@ -73,7 +74,8 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
     if d_sae < 1:
         raise InputError(f"--expansion {experiment.expansion:g}: leaves no feature at d_model {d_model}; give more")
     compute = torch.bfloat16 if experiment.precision == "bfloat16" else torch.float32
-    architectures = [ARCHITECTURES[run.variant] for run in experiment.runs]
+    architectures = [architecture_of(run.variant) for run in experiment.runs]
+    elementwise = [each for each in architectures if issubclass(each, ElementwiseSAE)]
 
     def rows_in(n_bytes: int) -> int:
         return max(n_bytes // (compute.itemsize * d_sae), 1)
@@ -96,17 +98,21 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
         noise_rows=noise_rows,
         n_noises=-(-experiment.batch_size // noise_rows),
         compute=compute,
-        keep_derivative=compute.itemsize < 4 and any(each.needs_derivative for each in architectures),
+        keep_derivative=compute.itemsize < 4 and any(each.needs_derivative for each in elementwise),
         # A CPU has no sparse products in bfloat16. On a GPU the density is measured later (tune_density.py).
         max_sparse_density=CPU_MAX_SPARSE_DENSITY if device.type == "cpu" and compute == torch.float32 else 0.0,
-        fused=fusible and all(each.fused_activation is not None for each in architectures),
+        fused=fusible and len(elementwise) == len(architectures) and all(e.fused_activation for e in elementwise),
     )
 
 
 def _stacks(experiment: Experiment, max_size: int) -> Iterator[tuple[StackEntry, ...]]:
     """Yield the stacks: SAEs of one variant and seed, in as few stacks of about equal size as `max_size` allows."""
     entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
-    kind = lambda entry: (entry.run.variant, entry.run.seed)  # noqa: E731
+
+    def kind(entry: StackEntry) -> tuple[str, int, str]:
+        trained = architecture_of(entry.run.variant).trained_with(entry.run.settings)
+        return entry.run.variant, entry.run.seed, repr(trained)
+
     for _, group in groupby(sorted(entries, key=kind), key=kind):
         alike = list(group)
         size = -(-len(alike) // -(-len(alike) // max_size))

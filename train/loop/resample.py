@@ -49,9 +49,10 @@ def restart_dead_features(stacks: Sequence[SAEStack], upcoming: Upcoming, *, ste
     if inputs is None:
         return False
     for (stack, i), features in dead.items():
-        sae = stack.sae.single(i)
-        restart_features(sae, features, inputs[stack, i].to(features.device) / sae.input_scale)
-        stack.adam.reset_features_(i, features)
+        sae = stack.singles[i]
+        with torch.no_grad():
+            restart_features(sae, features, inputs[stack, i].to(features.device) / sae.input_scale)
+        stack.restart_(i, features)
     return True
 
 

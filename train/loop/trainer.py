@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import torch
@@ -20,6 +21,7 @@ from data.command.progress import Bar
 from data.shuffle.stream import ShuffledStream
 from data.store.reader import Store
 from train.experiment import Experiment
+from train.loop import calibrate
 from train.loop.evaluate import validate
 from train.loop.resample import restart_dead_features
 from train.output.experiment_writer import ExperimentWriter
@@ -98,6 +100,7 @@ class Trainer:
         due: dict[str, bool] = {
             "restart": self.experiment.restarts_after(self.step),
             "count": self.experiment.resampling.window_begins(seen, now),
+            "threshold": self.step == self.experiment.n_steps and calibrate.needs_threshold(self.stacks),
             "validation": self.step in self._validations,
             "snapshot": self.step in self._snapshots,
         }
@@ -111,6 +114,7 @@ class Trainer:
         tasks: dict[str, Callable[[], object]] = {
             "restart": lambda: self._restart_dead(stop),
             "count": self._restart_counts,
+            "threshold": lambda: self._set_thresholds(stop),
             "validation": lambda: self._validate(bar, stop),
             "snapshot": lambda: self.writer.snapshot(self.step, self.active_runs),
         }
@@ -185,13 +189,19 @@ class Trainer:
 
     def _restart_dead(self, stop: threading.Event) -> bool:
         """Restart dead features at inputs from the next rows; return False if stopped."""
+        n_batches = -(-self.experiment.resampling.rows // self.experiment.batch_size)
+        return restart_dead_features(self.stacks, partial(self._upcoming, n_batches), step=self.step, stop=stop)
 
-        def upcoming() -> Iterator[Inputs]:
-            with self._stream() as stream:
-                n = -(-self.experiment.resampling.rows // self.experiment.batch_size)
-                yield from islice(inputs(stream, self.device), n)
+    def _set_thresholds(self, stop: threading.Event) -> bool:
+        """Set the thresholds that training with batches leaves open; return False if stopped."""
+        n_batches = -(-calibrate.ROWS // self.experiment.batch_size)
+        n_rows = n_batches * self.experiment.batch_size
+        return calibrate.set_thresholds(self.stacks, partial(self._upcoming, n_batches), n_rows, stop)
 
-        return restart_dead_features(self.stacks, upcoming, step=self.step, stop=stop)
+    def _upcoming(self, n_batches: int) -> Iterator[Inputs]:
+        """Yield the batches that training sees next."""
+        with self._stream() as stream:
+            yield from islice(inputs(stream, self.device), n_batches)
 
     def _restart_counts(self) -> None:
         """Begin the window over which firing is counted for the next restart of dead features."""

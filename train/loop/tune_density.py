@@ -18,8 +18,9 @@ from torch.nn.functional import normalize
 
 from data.command.progress import Bar
 from data.system.compiler import has_triton
+from train.architectures import BaselineSAE
 from train.loop.memory_plan import MemoryPlan
-from train.sae import BaselineSAE, Gradients
+from train.sae import Gradients
 from train.step.encode import make_encoder
 from train.step.features import DENSITIES
 from train.step.gpu.cuda_graph import make_step

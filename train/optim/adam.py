@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from train.sae import PARAMETERS, SAE, Gradients
+from train.sae import SAE, Gradients
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # PyTorch's defaults, and the paper's
 
@@ -46,11 +46,11 @@ class StackAdam:
         self.moments = {
             f"{moment}.{name}": torch.zeros_like(getattr(sae, name).data)
             for moment in ("exp_avg", "exp_avg_sq")
-            for name in PARAMETERS
+            for name in gradient
         }
         self._stacked = [
             (getattr(sae, name).data, grad, self.moments[f"exp_avg.{name}"], self.moments[f"exp_avg_sq.{name}"])
-            for name, grad in zip(PARAMETERS, gradient.tensors(), strict=True)
+            for name, grad in gradient.by_name.items()
         ]
         self._by_rate: dict[float, EqualRate] = {}
         for i, rate in enumerate(lr):
@@ -79,7 +79,8 @@ class StackAdam:
         projected: `project_` was called on this gradient already, as for its norm.
         """
         self._step += 1
-        if self._fused and self._sae.unit_decoder:  # the kernel projects the gradient and constrains the rows
+        unit_rows = any(spec.unit_rows for spec in self._sae.specs.values())
+        if self._fused and unit_rows:  # the kernel projects the gradient and constrains the rows
             self._step_by_kernel(factor)
             return
         if not projected:
@@ -93,16 +94,16 @@ class StackAdam:
     def reset_features_(self, index: int, features: Tensor) -> None:
         """Set the moments of features int64 [k] of the SAE `index` to 0."""
         for key, moment in self.moments.items():
-            if not key.endswith("b_dec"):
+            if self._sae.trained[key.split(".", 1)[1]].per_feature:
                 moment[index, features] = 0
 
     def _step_by_kernel(self, factor: float) -> None:
         from train.optim.adam_kernel import adam_
 
-        for name, tensors in zip(PARAMETERS, self._stacked, strict=True):
+        for name, tensors in zip(self._gradient, self._stacked, strict=True):
             adam_(
                 tensors, self._rates, factor=factor, step=self._step, beta1=BETA1, beta2=BETA2, eps=EPS,
-                unit=self._sae.unit_decoder and name == "W_dec",
+                unit=self._sae.trained[name].unit_rows,
             )  # fmt: skip
 
     def _step_by_pytorch(self, factor: float) -> None:

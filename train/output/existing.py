@@ -11,8 +11,7 @@ from train.experiment import Experiment, differences
 from train.output.checked import DamagedRunError
 from train.output.manifests import CHECKPOINTS
 from train.output.run_folder import RunFolder
-from train.output.settings import EXPERIMENT, read_experiment
-from train.output.typed import typed
+from train.output.settings import EXPERIMENT, experiment_of, read_experiment
 
 
 def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> bool:
@@ -33,7 +32,7 @@ def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> boo
     asked = json.loads(json.dumps(experiment.to_json()))
     if recorded.settings != asked:
         try:
-            typed(Experiment, recorded.settings)
+            experiment_of(recorded.settings)
         except ValueError as error:
             raise InputError(
                 f"{out / EXPERIMENT} was written by another version ({error}); give another --out"

@@ -141,7 +141,7 @@ class ExperimentWriter:
         """Return the metadata of sae.safetensors: one entry, because the library writes several in any order."""
         about = {
             "run": state.run.name, "variant": state.run.variant, "hooks": self.experiment.hooks,
-            "store": self.experiment.store,
+            "store": self.experiment.store, "settings": asdict(state.run.settings),
         }  # fmt: skip
         return {METADATA: json.dumps(about)}
 

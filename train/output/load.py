@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 
 from data.errors import InputError
 from data.hooks import layer_of
+from train.architectures import architecture_of
 from train.output.checked import DamagedRunError, check_extent, parse_json
 from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, RunFolder, read_info
 from train.output.settings import RunSettings, read_run_settings
-from train.sae import ARCHITECTURES, PARAMETERS, SAE
+from train.output.typed import typed
+from train.sae import SAE
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class FileMetadata:
     variant: str
     hooks: tuple[str, ...]
     store: str
+    settings: dict[str, Any] = field(default_factory=dict)  # of its architecture; earlier versions recorded none
 
 
 @dataclass(frozen=True)
@@ -75,29 +78,38 @@ def load_sae(
     try:
         with safe_open(file, framework="pt", device=str(device)) as opened:
             metadata = parse_json(FileMetadata, (opened.metadata() or {}).get(METADATA, "").encode(), file)
-            architecture = ARCHITECTURES.get(metadata.variant)
-            if architecture is None:
-                raise InputError(f"{file} holds an SAE of the variant {metadata.variant!r}, unknown to this version")
+            architecture = _architecture(metadata.variant, file)
             chosen = choose_hook(metadata.hooks, hook, layer, file)
             tensors = _tensors(opened, architecture, len(metadata.hooks), metadata.hooks.index(chosen), file)
     except SafetensorError as error:
         raise DamagedRunError(f"{file} is damaged ({error})") from error
     d_sae, d_model = tensors["W_enc"].shape
-    sae = architecture(d_model=d_model, d_sae=d_sae).to(device)
+    try:
+        settings = typed(architecture.Settings, metadata.settings, "settings")
+    except ValueError as error:
+        raise DamagedRunError(f"{file} is damaged: {error}") from error
+    sae = architecture(d_model=d_model, d_sae=d_sae, settings=settings).to(device)
     sae.load_state_dict(tensors)
     sae.source = _source(file, metadata, chosen)
     return sae.eval()
 
 
+def _architecture(variant: str, file: Path) -> type[SAE]:
+    """Return the architecture that a file names. Raises InputError, naming the file, if it cannot be loaded."""
+    try:
+        return architecture_of(variant)
+    except InputError as error:
+        raise InputError(f"{file} holds an SAE of the variant {variant[:80]!r}: {error}") from error
+
+
 def _tensors(opened: Any, architecture: type[SAE], layers: int, index: int, file: Path) -> dict[str, torch.Tensor]:
     """Return the tensors of the SAE `index`. Raises DamagedRunError if their shapes do not fit together."""
-    names = (*PARAMETERS, *architecture.constants)
-    slices = {name: opened.get_slice(name) for name in names}
+    specs = {**architecture.trained, **architecture.untrained}
+    slices = {name: opened.get_slice(name) for name in specs}
     shape = {name: tuple(part.get_shape()) for name, part in slices.items()}
     _, d_sae, d_model = shape["W_enc"] if len(shape["W_enc"]) == 3 else (0, 0, 0)
-    sizes = {"W_enc": (d_sae, d_model), "W_dec": (d_sae, d_model), "b_enc": (d_sae,), "b_dec": (d_model,)}
     for name, part in slices.items():
-        expected = (layers, *sizes.get(name, ()))
+        expected = (layers, *specs[name].shape(d_model=d_model, d_sae=d_sae))
         if shape[name] != expected or part.get_dtype() != "F32" or not d_sae * d_model:
             raise DamagedRunError(f"{file} is damaged: {name} is {part.get_dtype()} {list(shape[name])}")
     return {name: part[index] for name, part in slices.items()}

@@ -14,7 +14,13 @@ from data.system.location import sync_directory
 from train.output.checked import read_checked, write_checked
 
 CHECKPOINTS = "checkpoints"  # the folder of the manifests
-TASKS = ("restart", "count", "validation", "snapshot")  # tasks that may follow a step, in the order they run
+TASKS = (
+    "restart",
+    "count",
+    "threshold",
+    "validation",
+    "snapshot",
+)  # tasks that may follow a step, in the order they run
 KEPT = 2  # checkpoints that are kept: if the newest is damaged, training continues from the one before
 
 

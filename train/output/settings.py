@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from data.errors import InputError
 from train.experiment import Experiment, Run
 from train.output.checked import DamagedRunError, read_checked, write_checked
 from train.output.run_folder import RunFolder
 from train.output.typed import typed
-from train.sae import ARCHITECTURES
+from train.variants import settings_of
 
 EXPERIMENT = "experiment.json"
 PLAIN = re.compile(r"\w[\w.,=+-]*", re.ASCII)  # a name that leads to no other folder
@@ -102,11 +103,38 @@ def read_run_settings(folder: RunFolder) -> RunSettings:
     shared = {name: value for name, value in content.items() if name not in ("run", "provenance")}
     try:
         provenance = typed(dict[str, Any], content.get("provenance"), "provenance")
-        experiment = typed(Experiment, {**shared, "runs": [content.get("run")]})
+        experiment = experiment_of({**shared, "runs": [content.get("run")]})
         _check_values(experiment)
     except ValueError as error:
         raise DamagedRunError(f"{folder.settings} is damaged: {error}") from error
     return RunSettings(experiment, provenance)
+
+
+def experiment_of(value: Mapping[str, Any]) -> Experiment:
+    """Return the experiment of `Experiment.to_json`. Raises ValueError."""
+    runs = value.get("runs")
+    if not isinstance(runs, (list, tuple)):
+        raise ValueError("it lacks runs")
+    return replace(typed(Experiment, {**value, "runs": []}), runs=tuple(map(_run_of, runs)))
+
+
+def _run_of(value: Any) -> Run:
+    """Return the run of `Run.to_json`. Raises ValueError."""
+    if not isinstance(value, Mapping):
+        raise ValueError("run is not an object")
+    hints = {name: hint for name, hint in get_type_hints(Run).items() if name != "settings"}
+    missing = next((name for name in hints if name not in value), None)
+    if missing:
+        raise ValueError(f"it lacks runs[0].{missing}")
+    own = {name: typed(hint, value[name], f"runs[0].{name}") for name, hint in hints.items()}
+    try:
+        kind = settings_of(own["variant"])
+    except InputError as error:
+        raise ValueError(f"the variant {own['variant'][:80]!r} is unknown to this version") from error
+    settings = {name: entry for name, entry in value.items() if name not in hints}
+    if not any(setting.name == "sigma" for setting in fields(kind)):
+        settings.pop("sigma", None)  # earlier versions recorded one for architectures without noise
+    return Run(**own, settings=typed(kind, settings, "runs[0]"))
 
 
 def _check_values(experiment: Experiment) -> None:
@@ -114,9 +142,6 @@ def _check_values(experiment: Experiment) -> None:
     for name in (*experiment.hooks, *(run.name for run in experiment.runs)):
         if not PLAIN.fullmatch(name):
             raise ValueError(f"{name[:80]!r} is no name of a hook or a run")
-    for run in experiment.runs:
-        if run.variant not in ARCHITECTURES:
-            raise ValueError(f"the variant {run.variant[:80]!r} is unknown to this version")
     if not experiment.hooks or len(set(experiment.hooks)) < len(experiment.hooks):
         raise ValueError("its hooks are not a list of different names")
     if not 0 < experiment.batch_size <= experiment.schedule.total:

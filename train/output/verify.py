@@ -8,14 +8,12 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.store.verify import Problem
-from train.experiment import Experiment
 from train.output.checked import DamagedRunError, check_extent
 from train.output.existing import missing_finals
 from train.output.manifests import CHECKPOINTS, Manifests
 from train.output.metrics_file import read_records
 from train.output.run_folder import STATE_JSON, RunFolder, read_info
-from train.output.settings import EXPERIMENT, read_experiment, read_failure, read_run_settings
-from train.output.typed import typed
+from train.output.settings import EXPERIMENT, experiment_of, read_experiment, read_failure, read_run_settings
 
 
 def verify(path: Path) -> Iterator[Problem | None]:
@@ -35,7 +33,7 @@ def verify(path: Path) -> Iterator[Problem | None]:
     try:
         recorded = read_experiment(path)
         if recorded is not None and all_written:
-            names |= {run.name for run in typed(Experiment, recorded.settings).runs}
+            names |= {run.name for run in experiment_of(recorded.settings).runs}
         yield None
     except (DamagedRunError, ValueError) as error:
         yield Problem(str(path / EXPERIMENT), str(error))

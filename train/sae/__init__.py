@@ -1,16 +1,17 @@
-"""The SAE architectures, one file each, and the table of them.
+"""What the SAE architectures have in common. train/architectures has the architectures.
 
-An architecture that differs from the others in its activation, its start and its constraint alone is a file with a
-subclass of `SAE` and an entry in ARCHITECTURES. base.py lists what a subclass can and cannot state.
+base.py           SAE: what every architecture states, and its loss
+settings.py       the settings of each architecture, which are options of `train`
+tensors.py        the shapes of its tensors, and their gradients
+elementwise.py    the kind of baseline and nsae: an elementwise activation and L1, with gradients written by hand
+pairwise.py       the kind of the others: a loss on selected entries of the pre-activations
+selection.py      which entries those are
+entries.py        how a loss is written on them
 """
 
-from train.sae.base import PARAMETERS, SAE, Gradients
-from train.sae.baseline import BaselineSAE
-from train.sae.nsae import NSAE
+from train.sae.base import SAE, LossInputs, TrainingPass
+from train.sae.elementwise import ElementwiseSAE
+from train.sae.pairwise import PairwiseSAE
+from train.sae.tensors import Gradients, TensorSpec
 
-ARCHITECTURES: dict[str, type[SAE]] = {
-    BaselineSAE.variant: BaselineSAE,
-    NSAE.variant: NSAE,
-}
-
-__all__ = ["ARCHITECTURES", "NSAE", "PARAMETERS", "SAE", "BaselineSAE", "Gradients"]
+__all__ = ["SAE", "ElementwiseSAE", "Gradients", "LossInputs", "PairwiseSAE", "TensorSpec", "TrainingPass"]

@@ -1,168 +1,188 @@
-"""The base class of sparse autoencoders: two linear maps, a tied decoder bias, and the architecture's activation.
+"""The base class of sparse autoencoders: an encoder, a linear decoder, and the loss that it is trained with.
 
-    c = activation(gate(W_enc (x / input_scale − b_dec) + b_enc))   encode
-    x̂ = (c W_dec + b_dec) · input_scale                             decode
+    f = encode(x)                                feature activations
+    x̂ = decode(f) = (f W_dec + b_dec) · s        reconstruction, s = input_scale
 
-One class is a single SAE or a stack of them: parameters may have leading axes, written `...`. The trainer's stacks have
+An architecture is a subclass. It states its tensors, its settings, its start, its activations and, as the terms of a
+sum, its loss. That is enough to train it: PyTorch differentiates the terms. Two kinds of architecture are trained
+faster: those of elementwise.py by gradients written out by hand, those of pairwise.py on the active features alone.
+
+One object is a single SAE, or a stack of them whose tensors have leading axes, written `...`. The trainer's stacks have
 one, with an entry per run and layer; a trained SAE has none. A feature is a row of W_enc and a row of W_dec. (The post
 writes W_d with features as columns; here a feature's direction is contiguous.)
-
-A subclass defines an architecture by the methods and class attributes of `SAE`: which pre-activations fire (`gate_`),
-the activation and its derivative, the initialisation, the restart of a dead feature, and a constraint on the decoder's
-rows.
-
-A subclass cannot add parameters, hyperparameters with an option of their own, or terms to the loss β ‖c‖₁ + L2. An
-inactive feature gets no gradient, and `activate` does not know which features its pre-activations belong to. JumpReLU's
-thresholds, Gated SAEs and auxiliary losses therefore need a wider interface.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from train.sae.tensors import LINEAR_MAPS, Gradients, TensorSpec
+from train.variants import ArchitectureSettings
+
 if TYPE_CHECKING:
     from train.output.load import SAESource
 
-PARAMETERS = ("W_enc", "b_enc", "W_dec", "b_dec")
+
+@dataclass(frozen=True)
+class LossInputs:
+    """What a loss depends on beside the batch and the parameters.
+
+    beta: coefficient of the sparsity term, with its warm-up: [1], or [rows] with `--norm sample`.
+    l2_weight: weight of one entry's squared error, 1/d_model or 1 (`--l2`), for the architectures of the post.
+    rows: rows of the batch, of which `x` may be a part.
+    dead: the features that count as dead, bool [d_sae].
+    step: number of steps taken before this one; n_steps of the whole training.
+    epsilon: standard normal noise [rows, d_sae], for architectures that use noise.
+    """
+
+    beta: Tensor
+    l2_weight: float
+    rows: int
+    dead: Tensor
+    step: int = 0
+    n_steps: int = 1
+    epsilon: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class Gradients:
-    """∂L/∂ each parameter of n stacked SAEs, in the parameters' shapes [n, …]. All stacks use the memory in turn."""
+class TrainingPass:
+    """A forward pass in training over a batch, or a part of it, of one SAE.
 
-    W_enc: Tensor
-    b_enc: Tensor
-    W_dec: Tensor
-    b_dec: Tensor
+    x_hat: reconstruction, in the scale that the SAE sees [rows, d_model].
+    l1: ‖f‖₁ of each row [rows].
+    fires: the number of rows in which each feature is active, int64 [d_sae].
+    terms: the loss's terms by name, each per row [rows], or one number for the batch. The loss is the sum of their
+        means.
+    observed: what `SAE.after_step_` learns from, by name: per row, or one number for the batch.
+    """
+
+    x_hat: Tensor
+    l1: Tensor
+    fires: Tensor
+    terms: dict[str, Tensor]
+    observed: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def allocate(
-        cls, n: int, *, d_model: int, d_sae: int, device: torch.device, dtype: torch.dtype = torch.float32
-    ) -> Gradients:
-        """Return gradients of 0."""
-        shapes = [(d_sae, d_model), (d_sae,), (d_sae, d_model), (d_model,)]
-        return cls(*(torch.zeros(n, *shape, dtype=dtype, device=device) for shape in shapes))
-
-    def tensors(self) -> list[Tensor]:
-        """List them in the order of PARAMETERS."""
-        return [self.W_enc, self.b_enc, self.W_dec, self.b_dec]
-
-    def narrow(self, n: int) -> Gradients:
-        """Return the part of the first n SAEs, which shares this memory."""
-        return Gradients(*(tensor[:n] for tensor in self.tensors()))
+    def of(cls, f: Tensor, x_hat: Tensor, terms: dict[str, Tensor]) -> TrainingPass:
+        """From f [rows, d_sae]."""
+        values = f.detach()
+        return cls(x_hat, values.abs().sum(dim=-1), (values != 0).sum(dim=0), terms)
 
 
 class SAE(nn.Module, ABC):
     """A sparse autoencoder, or a stack of them. Parameters require no gradient until asked (`requires_grad_()`).
 
-    W_enc [..., d_sae, d_model], b_enc [..., d_sae], W_dec [..., d_sae, d_model], b_dec [..., d_model].
-    input_scale [...] divides the inputs; 1 leaves them as they are.
+    W_enc [..., d_sae, d_model], b_enc [..., d_sae], W_dec [..., d_sae, d_model], b_dec [..., d_model], and what else
+    the architecture has. input_scale [...] divides the inputs; 1 leaves them as they are.
 
     A subclass sets these class attributes:
     variant: its name, as in `--variant`.
-    l1_power: β = α · norm ** l1_power, unless a run says otherwise.
-    constants: names of buffers [...] that training does not change, saved with the parameters.
-    unit_decoder: decoder rows are kept at norm 1.
-    uses_noise: training passes noise to `gate_`.
-    needs_derivative: in bfloat16 c does not determine ∂c/∂pre, so `derivative` computes that from pre.
-    fused_activation: c = ReLU or tanh(ReLU) of pre + σε, which the GPU's kernels compute (step/gpu); None: any other. A
-    subclass that changes `gate_` or `activate` must set it again.
+    Settings: the dataclass of its settings (settings.py).
+    trained: its trained tensors by name.
+    untrained: its other tensors by name, saved with the trained ones.
+    sees: whether the loss of a row depends on that "row" alone, or on the whole "batch". Parts of a batch are trained
+        on one after another if it depends on the row.
+    uses_noise: noise is drawn for training.
     """
 
     variant: ClassVar[str]
-    l1_power: ClassVar[int]
-    constants: ClassVar[tuple[str, ...]] = ("input_scale",)
-    unit_decoder: ClassVar[bool] = False
+    Settings: ClassVar[type[ArchitectureSettings]]
+    trained: ClassVar[Mapping[str, TensorSpec]] = LINEAR_MAPS
+    untrained: ClassVar[Mapping[str, TensorSpec]] = {"input_scale": TensorSpec((), fill=1.0)}
+    sees: ClassVar[Literal["row", "batch"]] = "row"
     uses_noise: ClassVar[bool] = False
-    needs_derivative: ClassVar[bool] = False
-    fused_activation: ClassVar[Literal["relu", "tanh"] | None] = None
 
+    settings: Any  # of the type Settings; of a stack, the first SAE's
     source: SAESource | None = None  # the run and store it was trained on, if it was loaded from a file
 
-    def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
-        """Make parameters of 0, with leading axes `stack`."""
+    def __init__(
+        self, *stack: int, d_model: int, d_sae: int, settings: ArchitectureSettings | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:  # fmt: skip
+        """Make tensors with leading axes `stack`, filled as their TensorSpec says."""
         super().__init__()
-        shapes = {"W_enc": (d_sae, d_model), "b_enc": (d_sae,), "W_dec": (d_sae, d_model), "b_dec": (d_model,)}
-        for name, shape in shapes.items():
-            self.register_parameter(name, nn.Parameter(torch.zeros(*stack, *shape, dtype=dtype), requires_grad=False))
-        self.register_buffer("input_scale", torch.ones(stack, dtype=dtype))
-        self.W_enc: nn.Parameter
-        self.b_enc: nn.Parameter
-        self.W_dec: nn.Parameter
-        self.b_dec: nn.Parameter
+        self.settings = self.Settings() if settings is None else settings
+        self.specs = self.trained_with(self.settings)
+        self.d_model, self.d_sae = d_model, d_sae
+        for name, spec in {**self.trained, **self.untrained}.items():
+            shape = *stack, *spec.shape(d_model=d_model, d_sae=d_sae)
+            self._register(name, torch.full(shape, spec.fill, dtype=dtype))
+        self.W_enc: Tensor
+        self.b_enc: Tensor
+        self.W_dec: Tensor
+        self.b_dec: Tensor
         self.input_scale: Tensor
 
-    @property
-    def d_model(self) -> int:
-        """Width of the inputs."""
-        return self.W_enc.shape[-1]
+    @classmethod
+    def trained_with(cls, settings: Any) -> Mapping[str, TensorSpec]:
+        """Return the specs of `trained` under some settings, for architectures whose constraints depend on them."""
+        return cls.trained
 
-    @property
-    def d_sae(self) -> int:
-        """Number of features."""
-        return self.W_enc.shape[-2]
+    def _register(self, name: str, tensor: Tensor) -> None:
+        if name in self.trained:
+            self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+        else:
+            self.register_buffer(name, tensor)
 
     def extra_repr(self) -> str:
         """Return what `repr` shows: the sizes, the constants of a single SAE, and what it was trained on."""
         stack = tuple(self.W_enc.shape[:-2])
-        constants = {} if stack else {name: f"{float(getattr(self, name)):g}" for name in self.constants}
+        numbers = [name for name, spec in self.untrained.items() if not spec.axes]
+        constants = {} if stack else {name: f"{float(getattr(self, name)):g}" for name in numbers}
         origin = {} if self.source is None else {"run": repr(self.source.run), "hook": repr(self.source.hook)}
         shape = {"stack": stack} if stack else {}
         parts = {**shape, "d_model": self.d_model, "d_sae": self.d_sae, **constants, **origin}
         return ", ".join(f"{name}={value}" for name, value in parts.items())
 
     def encode(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
-        """Return the activations c [..., batch, d_sae] of x [..., batch, d_model], both of the parameters' type.
+        """Return the activations f [..., batch, d_sae] of x [..., batch, d_model], both of the parameters' type.
 
         epsilon [..., batch, d_sae]: standard normal noise, as drawn in training; only architectures that use noise take
         it into account. Without it, no noise is added.
         """
-        inner = x / self.input_scale[..., None, None] - self.b_dec[..., None, :]
-        return self.activate(self.gate_(inner @ self.W_enc.mT + self.b_enc[..., None, :], epsilon))
+        return self.activations(x / self.input_scale[..., None, None], epsilon)
 
-    def decode(self, c: Tensor) -> Tensor:
-        """Return the reconstruction x̂ [..., batch, d_model] of c [..., batch, d_sae]."""
-        return (c @ self.W_dec + self.b_dec[..., None, :]) * self.input_scale[..., None, None]
+    def decode(self, f: Tensor) -> Tensor:
+        """Return the reconstruction x̂ [..., batch, d_model] of f [..., batch, d_sae]."""
+        return self.reconstruct(f) * self.input_scale[..., None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x̂ = decode(encode(x)), without noise: [..., batch, d_model] → [..., batch, d_model]."""
+        """Return x̂ = decode(encode(x)): [..., batch, d_model] → [..., batch, d_model]."""
         return self.decode(self.encode(x))
 
-    def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
-        """Change pre-activations [..., rows, d_sae] in place, and return them: those above 0 afterwards fire.
+    @abstractmethod
+    def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
+        """Return `encode` of inputs that are divided by `input_scale`."""
 
-        The base class changes nothing; NSAE adds its noise, σ · epsilon. Selection within a row is possible, as TopK's,
-        which sets all but the row's k largest to 0. Selection over a batch (BatchTopK) is not: `rows` is a part of the
-        batch, as large as memory allows, so the result would depend on the machine.
-        """
-        return pre
+    def reconstruct(self, f: Tensor) -> Tensor:
+        """Return x̂ divided by `input_scale`."""
+        return f @ self.W_dec + self.b_dec[..., None, :]
 
     @abstractmethod
-    def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return c from gated pre-activations, entry by entry: 0 where pre ≤ 0, else above 0.
+    def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:
+        """Return the forward pass and the loss's terms for x [rows, d_model], divided by `input_scale`.
 
-        pre has any shape: the sparse step passes the active entries alone. c is written into `out` if given, which may
-        be pre.
+        This defines what is trained: PyTorch differentiates the terms. It is called on a single SAE.
         """
 
-    @abstractmethod
-    def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
-        """Write ∂L/∂pre into `out`, and return it, from ∂L/∂c and c of any one shape, entry by entry.
+    def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:
+        """Update untrained tensors of a single SAE, such as a running threshold, from a step's `observed`."""
 
-        `out` may be gradient or c; `gradient` may be overwritten.
-        """
+    @property
+    def rows_until_dead(self) -> int | None:
+        """Rows without firing after which a feature counts as dead in the loss; None: dead features do not matter."""
+        return None
 
-    def derivative(self, pre: Tensor, out: Tensor) -> Tensor:
-        """Write ∂c/∂pre into `out`, and return it; where pre ≤ 0 the values do not matter.
-
-        Only architectures with `needs_derivative` have it.
-        """
-        raise NotImplementedError
+    @property
+    def inference_l0(self) -> float | None:
+        """The mean L0 that its `threshold` has to give at inference (loop/calibrate.py); None: it has none to set."""
+        return None
 
     @abstractmethod
     def initialise(self, *, seed: int, mean_norm: float) -> None:
@@ -171,9 +191,12 @@ class SAE(nn.Module, ABC):
         mean_norm: the mean ‖x‖₂ of the inputs, divided by `input_scale`.
         """
 
-    @abstractmethod
+    def initialise_at_(self, x: Tensor) -> None:
+        """Complete the start of a single SAE with the first batch's scaled inputs [rows, d_model]."""
+
     def initialise_as_code(self, *, seed: int) -> None:
-        """Set the parameters to the start of the author's public code (`--init code`)."""
+        """Set the parameters to the start of the author's public code (`--init code`), for the post's architectures."""
+        raise NotImplementedError
 
     @abstractmethod
     def reset_features_(self, features: Tensor, x: Tensor, *, encoder_norm: float, decoder_norm: float) -> None:
@@ -184,28 +207,32 @@ class SAE(nn.Module, ABC):
         """
 
     def constrain_gradient_(self, gradient: Gradients) -> None:
-        """Remove what the constraint forbids from the gradient: for unit decoder rows, the component along them."""
-        if self.unit_decoder:
-            parallel = torch.einsum("...fd,...fd->...f", gradient.W_dec, self.W_dec)
-            gradient.W_dec.addcmul_(parallel[..., None], self.W_dec, value=-1)
+        """Remove from the gradient the components along rows of unit norm."""
+        for name in self._unit_rows():
+            rows = getattr(self, name)
+            parallel = torch.einsum("...fd,...fd->...f", gradient[name], rows)
+            gradient[name].addcmul_(parallel[..., None], rows, value=-1)
 
     def constrain_(self) -> None:
-        """Restore the constraint after an optimizer's step: divide unit decoder rows by their norm."""
-        if self.unit_decoder:
-            self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=-1, keepdim=True))
+        """Divide rows of unit norm by their norm, after an optimizer's step."""
+        for name in self._unit_rows():
+            rows = getattr(self, name)
+            rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True))
 
-    def single(self, *index: int) -> Self:
+    def _unit_rows(self) -> list[str]:
+        return [name for name, spec in self.specs.items() if spec.unit_rows]
+
+    def single(self, *index: int, settings: ArchitectureSettings | None = None) -> Self:
         """Return one SAE of a stack, which shares its memory: with one leading axis, `stack.single(i)` has none."""
-        sae = type(self)(d_model=self.d_model, d_sae=self.d_sae, dtype=self.W_enc.dtype)
-        for name in PARAMETERS:
-            sae.register_parameter(name, nn.Parameter(getattr(self, name).data[index], requires_grad=False))
-        for name in self.constants:
-            sae.register_buffer(name, getattr(self, name)[index])
+        sae = type(self)(d_model=0, d_sae=0, settings=settings or self.settings)
+        sae.d_model, sae.d_sae = self.d_model, self.d_sae
+        for name, tensor in self.tensors().items():
+            sae._register(name, tensor[index])
         return sae
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return parameters and constants by name, as a checkpoint saves them."""
-        return {name: getattr(self, name).detach() for name in (*PARAMETERS, *self.constants)}
+        """Return all tensors by name, as a checkpoint saves them."""
+        return {name: getattr(self, name).detach() for name in (*self.trained, *self.untrained)}
 
 
 def random_directions(n: int, d: int, generator: torch.Generator) -> Tensor:
@@ -217,8 +244,3 @@ def kaiming_uniform_(weight: Tensor, *, fan_in: int, generator: torch.Generator)
     """Fill `weight` from U(−b, b), b = √(6 / fan_in): He et al. 2015, as PyTorch's `kaiming_uniform_` for ReLU."""
     bound = (6 / fan_in) ** 0.5
     weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
-
-
-def relu_backward(gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
-    """Write the gradient into `out`, 0 where c is 0, in one pass and without a mask; `out` may be gradient or c."""
-    return torch.ops.aten.threshold_backward.grad_input(gradient, c, 0, grad_input=out)

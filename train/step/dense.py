@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.sae import SAE
+from train.sae import ElementwiseSAE
 from train.step.workspace import slices
 
 
@@ -19,14 +19,14 @@ class DenseFeatures:
     ∂L/∂c of `chunk` features at a time, since it is needed only in passing.
     """
 
-    sae: SAE
+    sae: ElementwiseSAE
     c: Tensor
     dactivation: Tensor | None
     grad_chunk: Tensor
 
     @classmethod
     def of(
-        cls, sae: SAE, pre: Tensor, active: Tensor, *, grad_chunk: Tensor, dactivation: Tensor | None
+        cls, sae: ElementwiseSAE, pre: Tensor, active: Tensor, *, grad_chunk: Tensor, dactivation: Tensor | None
     ) -> DenseFeatures:
         """Activate gated pre-activations in place; `active` tells where they are above 0.
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from train.sae import SAE
+from train.sae import ElementwiseSAE
 from train.step import pair_products
 from train.step.dense import DenseFeatures
 from train.step.features import EncodedBlock
@@ -28,7 +28,7 @@ class Encoder(Protocol):
     """Encodes blocks of rows of one stack of SAEs, in one workspace."""
 
     @property
-    def sae(self) -> SAE: ...
+    def sae(self) -> ElementwiseSAE: ...
 
     @property
     def workspace(self) -> StepWorkspace: ...
@@ -40,7 +40,7 @@ class Encoder(Protocol):
         """
 
 
-def make_encoder(sae: SAE, workspace: StepWorkspace) -> Encoder:
+def make_encoder(sae: ElementwiseSAE, workspace: StepWorkspace) -> Encoder:
     """Choose the backend of a stack: PyTorch's operations or the GPU's kernels."""
     if not workspace.c.is_cuda:
         return TorchEncoder(sae, workspace, pair_products)
@@ -54,7 +54,7 @@ def make_encoder(sae: SAE, workspace: StepWorkspace) -> Encoder:
 class TorchEncoder:
     """See `Encoder`. products: the backend of the products on pairs."""
 
-    sae: SAE
+    sae: ElementwiseSAE
     workspace: StepWorkspace
     products: PairProducts
 

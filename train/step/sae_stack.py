@@ -14,14 +14,14 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from train.architectures import architecture_of
 from train.experiment import Experiment, Run
 from train.optim.adam import StackAdam, clip_, gradient_norms
-from train.optim.fire_counts import FireCounts
-from train.sae import ARCHITECTURES, PARAMETERS, Gradients
-from train.step.encode import make_encoder
-from train.step.gpu.cuda_graph import make_step
-from train.step.gradients import Forward, forward
+from train.optim.fire_counts import FireCounts, SinceFired
+from train.sae import Gradients
+from train.step.gradients import Forward
 from train.step.inputs import Inputs
+from train.step.method import StackInputs, make_method
 from train.step.noise import BatchNoise, NoiseSource, torch_seed
 from train.step.workspace import StepWorkspace
 from train.sums import Sums
@@ -62,39 +62,41 @@ class SAEStack:
         self.experiment, self.entries = experiment, list(entries)
         self.variant, self.noise_seed = entries[0].run.variant, entries[0].run.seed
         self.layers = torch.tensor([entry.layer for entry in entries], device=device)
-        self.sae = ARCHITECTURES[self.variant](n, d_model=d_model, d_sae=d_sae).to(device)
+        architecture, settings = architecture_of(self.variant), [entry.run.settings for entry in entries]
+        self.sae = architecture(n, d_model=d_model, d_sae=d_sae, settings=settings[0]).to(device)
+        self.singles = [self.sae.single(i, settings=settings[i]) for i in range(n)]
         constants = {
             "input_scale": [norms[e.layer] if e.run.input_scale == "mean-norm" else 1.0 for e in entries],
             "sigma": [e.run.sigma for e in entries],
         }
-        for name in self.sae.constants:
+        for name in constants.keys() & self.sae.untrained.keys():
             self.sae.get_buffer(name).copy_(torch.tensor(constants[name]))
         self._alpha = per_entry([e.run.l1 for e in entries])
         self._power = per_entry([float(e.run.l1_power) for e in entries])
         self._store_norms = per_entry([norms[e.layer] for e in entries]) / self.sae.input_scale
         self._gradient = gradient
-        self._encoder = make_encoder(self.sae, workspace)
-        self._gradients = make_step(
-            self._encoder, batch_size=experiment.batch_size, l2_weight=experiment.objective.l2_weight(d_model),
+        self._method = make_method(
+            self.sae, self.singles, workspace, objective=experiment.objective, batch_size=experiment.batch_size,
             out=gradient,
         )  # fmt: skip
         self.adam = StackAdam(self.sae, gradient, [e.run.lr for e in entries], fused=workspace.fused)
         self.counts = FireCounts(n, d_sae, window=experiment.reports.window, device=device)
+        limits = [sae.rows_until_dead for sae in self.singles]
+        self.since_fired = SinceFired(n, d_sae, limits, device=device) if any(limits) else None
         self.counts_since_resampling = FireCounts(n, d_sae, window=None, device=device) if experiment.restarts else None
 
     def initialise(self) -> None:
         """Set all SAEs to their start, drawn on the CPU, so it is the same on every device."""
-        for i in range(len(self.entries)):
-            sae = self.sae.single(i)
-            fresh = type(sae)(d_model=sae.d_model, d_sae=sae.d_sae)
-            for name in sae.constants:
-                fresh.get_buffer(name).copy_(sae.get_buffer(name))
+        for i, sae in enumerate(self.singles):
+            fresh = type(sae)(d_model=sae.d_model, d_sae=sae.d_sae, settings=sae.settings)
+            for name, tensor in sae.tensors().items():
+                getattr(fresh, name).copy_(tensor)
             if self.experiment.init == "code":
                 fresh.initialise_as_code(seed=self.seed(i))
             else:
                 fresh.initialise(seed=self.seed(i), mean_norm=float(self._store_norms[i]))
-            for name in PARAMETERS:
-                getattr(sae, name).copy_(getattr(fresh, name))
+            for name, tensor in fresh.tensors().items():
+                sae.tensors()[name].copy_(tensor)
 
     def seed(self, index: int, *key: int) -> int:
         """Return a seed of one SAE alone. It depends on the hook's name, so other layers beside it change nothing."""
@@ -108,12 +110,17 @@ class SAEStack:
     def step(self, inputs: Inputs, noise: BatchNoise | None, *, seen: int, measure: bool) -> StepResult:
         """Take one step of all SAEs, after `seen` rows."""
         experiment = self.experiment
-        x, beta = self._scaled_inputs(inputs, experiment.schedule.l1(seen, experiment.batch_size))
-        result = self._gradients(x, beta, noise)
-        losses = experiment.objective.rows(result.l1, beta, result.residual)
+        scaled = self._scaled(inputs, noise, experiment.schedule.l1(seen, experiment.batch_size), seen)
+        if not seen and experiment.decoder_bias and experiment.init == "scaled":
+            with torch.no_grad():
+                for sae, x in zip(self.singles, scaled.x, strict=True):
+                    sae.initialise_at_(x)
+        result, losses = self._method.gradients(scaled)
         # A feature of NaN weights is never active, so a loss on active pairs may not show it; b_dec's gradient does.
         losses.masked_fill_(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
         self.counts.add(result.fires_without_noise, experiment.batch_size)
+        if self.since_fired is not None:
+            self.since_fired.add(result.fires, experiment.batch_size)
         if self.counts_since_resampling is not None:
             self.counts_since_resampling.add(result.fires_without_noise, experiment.batch_size)
         batch_sums = self._measure(inputs, result, losses) if measure else None
@@ -136,19 +143,25 @@ class SAEStack:
         """Return the loss of each row, noise off: [n, batch]."""
         return self._evaluate(inputs, None)[1]
 
-    def _scaled_inputs(self, inputs: Inputs, l1_factor: float) -> tuple[Tensor, Tensor]:
-        """Return each SAE's scaled inputs, a copy [n, batch, d_model], and its coefficient β [n, 1] or [n, batch]."""
+    def restart_(self, index: int, features: Tensor) -> None:
+        """Forget the optimizer's moments and the silence of restarted features, int64 [k], of one SAE."""
+        self.adam.reset_features_(index, features)
+        if self.since_fired is not None:
+            self.since_fired.rows[index, features] = 0
+
+    def _scaled(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
+        """Return each SAE's inputs in its own scale, and what its loss depends on."""
         scale = self.sae.input_scale[:, None]
         x = inputs.x.index_select(0, self.layers).div_(scale[..., None])
-        alpha = self._alpha * l1_factor
         norms = inputs.norms[self.layers] / scale
-        return x, self.experiment.objective.coefficient(alpha, self._power, norms, self._store_norms)
+        beta = self.experiment.objective.coefficient(self._alpha * l1_factor, self._power, norms, self._store_norms)
+        size = self.experiment.batch_size
+        dead = None if self.since_fired is None else self.since_fired.dead(size)
+        return StackInputs(x, beta, noise, dead, seen // size, self.experiment.n_steps)
 
     def _evaluate(self, inputs: Inputs, noise: BatchNoise | None) -> tuple[Forward, Tensor]:
         """Return the forward pass of a batch, and the loss of each row [n, batch]."""
-        x, beta = self._scaled_inputs(inputs, 1.0)
-        result = forward(self._encoder, x, noise)
-        return result, self.experiment.objective.rows(result.l1, beta, result.residual)
+        return self._method.evaluate(self._scaled(inputs, noise, 1.0, self.experiment.schedule.total))
 
     def _measure(self, inputs: Inputs, result: Forward, losses: Tensor) -> Sums:
         """Return the sums over a batch, in the store's scale."""

@@ -6,16 +6,15 @@ with rows and features numbered through the stack, so each product of the whole 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from train.sae import SAE
+from train.sae.elementwise import ElementwiseSAE
+from train.sae.selection import flatnonzero
 from train.step.pair_products import PairProducts
-
-WORD = 8  # bytes that flatnonzero compares at once
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,17 @@ class Pairs:
         order = torch.sort(self.feature, stable=True).indices
         return order, self.row.index_select(0, order), _begins(self.counts)
 
+    def sorted_by_feature(self, values: Tensor) -> Tensor:
+        """Return values [pairs] in the order of `by_feature`."""
+        return values.index_select(0, self.by_feature[0])
+
+    def subset(self, chosen: Tensor) -> Pairs:
+        """Return some of the pairs of one SAE: bool [pairs]."""
+        feature = self.feature[chosen]
+        return replace(
+            self, row=self.row[chosen], feature=feature, counts=torch.bincount(feature, minlength=len(self.counts))
+        )
+
     def add_outer_(self, values: Tensor, total: Tensor, rows: Tensor, *, first: bool) -> None:
         """Add Vᵀ rows to total [k, d_sae, d_model], or if `first` write it there. V: `values`, sorted by feature."""
         _, row, begins = self.by_feature
@@ -68,13 +78,15 @@ class SparseFeatures:
     dactivation [pairs]: ∂c/∂pre, if the values do not determine it.
     """
 
-    sae: SAE
+    sae: ElementwiseSAE
     pairs: Pairs
     values: Tensor
     dactivation: Tensor | None = None
 
     @classmethod
-    def of(cls, sae: SAE, pre: Tensor, active: Tensor, fires: Tensor, products: PairProducts) -> SparseFeatures:
+    def of(
+        cls, sae: ElementwiseSAE, pre: Tensor, active: Tensor, fires: Tensor, products: PairProducts
+    ) -> SparseFeatures:
         """From gated pre-activations [k, n_rows, d_sae], where they are above 0, and in how many rows [k, d_sae]."""
         position = flatnonzero(active.reshape(-1))
         values = pre.reshape(-1).index_select(0, position)  # 1.5 times as fast as indexing
@@ -82,7 +94,7 @@ class SparseFeatures:
         return cls(sae, Pairs.of(position, fires, pre.shape[1], products), sae.activate(values))
 
     def l1(self) -> Tensor:
-        return _segment_sums(self.values, self.pairs.row_begins).view(self.pairs.k, -1)
+        return segment_sums(self.values, self.pairs.row_begins).view(self.pairs.k, -1)
 
     def decode(self, W_dec: Tensor) -> Tensor:
         pairs = self.pairs
@@ -118,25 +130,11 @@ class SparseGradient:
         self.pairs.add_outer_(self.values, total, rows, first=first)
 
     def add_sum_(self, total: Tensor) -> None:
-        total.add_(_segment_sums(self.values, self.pairs.by_feature[2]).view_as(total))
+        total.add_(segment_sums(self.values, self.pairs.by_feature[2]).view_as(total))
 
 
-def flatnonzero(entries: Tensor) -> Tensor:
-    """Return the indices of nonzero entries, int64, ascending: as `nonzero` of entries [n], faster if most are 0.
-
-    Whole words are tested first, and then the entries of the words that are not 0.
-    """
-    size = WORD // entries.itemsize
-    if not entries.numel() or entries.numel() % size or entries.storage_offset() % size:
-        return torch.nonzero(entries)[:, 0]
-    words = entries.view(torch.int64)
-    nonzero_words = torch.nonzero(words)[:, 0]
-    index = torch.nonzero(words.index_select(0, nonzero_words).view(entries.dtype))[:, 0]  # among these words' entries
-    rank = torch.div(index, size, rounding_mode="floor")
-    return nonzero_words.index_select(0, rank).sub_(rank).mul_(size).add_(index)
-
-
-def _segment_sums(values: Tensor, begins: Tensor) -> Tensor:
+def segment_sums(values: Tensor, begins: Tensor) -> Tensor:
+    """Return the sum of the values of each segment: [segments]; its values are begins[i] … begins[i + 1] − 1."""
     return torch.segment_reduce(values, "sum", offsets=begins, initial=0)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from train.sae import SAE
+from train.sae import ElementwiseSAE
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ComputeWeights:
     W_dec: Tensor
 
     @classmethod
-    def of(cls, sae: SAE, compute: torch.dtype) -> ComputeWeights:
+    def of(cls, sae: ElementwiseSAE, compute: torch.dtype) -> ComputeWeights:
         return cls(sae.W_enc.to(compute), sae.b_enc[:, None].to(compute), sae.W_dec.to(compute))
 
 

@@ -63,7 +63,8 @@ def _sigma(run: TrainedRun) -> float:
 
 def _differ_only_in_sigma(first: TrainedRun, second: TrainedRun) -> bool:
     first_run, second_run = first.settings.run, second.settings.run
-    same_run = replace(first_run, name=second_run.name, sigma=second_run.sigma) == second_run
+    settings = replace(first_run.settings, **({"sigma": second_run.sigma} if second_run.sigma else {}))
+    same_run = replace(first_run, name=second_run.name, settings=settings) == second_run
     return same_run and first.settings.experiment.schedule == second.settings.experiment.schedule
 
 

@@ -89,7 +89,7 @@ def representatives(
     noise_off = [activity for activity in fires if not activity.noise]
     chosen = []
     for runs in families.values():
-        run = sorted(runs, key=lambda run: run.l1)[len(runs) // 2]
+        run = sorted(runs, key=lambda run: run.sparsity)[len(runs) // 2]
         layers = [activity for activity in noise_off if activity.run.name == run.name]
         chosen.append(layers[len(layers) // 2])
     return chosen

@@ -27,7 +27,7 @@ class ReportFigure:
 def runs_by_family(measurements: Measurements) -> Families:
     """Return the names of the runs by family, in the order of α."""
     families = measurements.families.items()
-    return {name: [run.name for run in sorted(runs, key=lambda run: run.l1)] for name, runs in families}
+    return {name: [run.name for run in sorted(runs, key=lambda run: run.sparsity)] for name, runs in families}
 
 
 def has_noise(measurements: Measurements) -> bool:

@@ -29,14 +29,16 @@ from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train.experiment import Run
 from train.output.run_folder import RunFolder
 from train.output.settings import RunSettings
+from train.variants import BaselineSettings, NSAESettings
 
 HOOK = "blocks.0.hook_mlp_out"
 
 
 def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, l1_warmup: int = 0) -> TrainedRun:
-    own = Run(name, variant, l1, lr, 1.0, seed, 0, "none")
-    settings = RunSettings(replace(experiment([HOOK], l1_warmup=l1_warmup), runs=(own,)), provenance={})
-    return TrainedRun(name, RunFolder(Path(name)), settings, trained=96)
+    settings = {"nsae": NSAESettings(l1, 0, 1.0), "baseline": BaselineSettings(l1, 0)}[variant]
+    own = Run(name, variant, lr, seed, "none", settings)
+    run_settings = RunSettings(replace(experiment([HOOK], l1_warmup=l1_warmup), runs=(own,)), provenance={})
+    return TrainedRun(name, RunFolder(Path(name)), run_settings, trained=96)
 
 
 def estimates_of(

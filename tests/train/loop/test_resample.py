@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from train.architectures import ARCHITECTURES, NSAE, BaselineSAE
 from train.loop.resample import draw_inputs, restart_features
-from train.sae import ARCHITECTURES, NSAE, SAE, BaselineSAE
+from train.sae import SAE
 
 D, M = 16, 400
 

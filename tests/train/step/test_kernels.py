@@ -13,7 +13,7 @@ import torch
 
 from tests.helpers.steps import D, M, stack, stepped
 from train.optim.adam import StackAdam
-from train.sae import SAE, Gradients
+from train.sae import ElementwiseSAE, Gradients
 from train.step.encode import TorchEncoder, make_encoder
 from train.step.gpu.cuda_graph import CudaGraphStep, make_step
 from train.step.gradients import gradients
@@ -206,7 +206,7 @@ def test_kernels_compile_for_a_gpu() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def by_kernels(sae: SAE, workspace: StepWorkspace) -> FusedEncoder | TorchEncoder:
+def by_kernels(sae: ElementwiseSAE, workspace: StepWorkspace) -> FusedEncoder | TorchEncoder:
     """Encode with the kernels for pairs, also on a CPU, where Triton interprets them."""
     return (FusedEncoder if workspace.fused else TorchEncoder)(sae, workspace, pair_kernels)
 

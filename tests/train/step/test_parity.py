@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from train.architectures import ARCHITECTURES
 from train.loss import Objective
 from train.optim.adam import StackAdam
-from train.sae import ARCHITECTURES, PARAMETERS, SAE, Gradients
+from train.sae import ElementwiseSAE, Gradients
+from train.sae.tensors import LINEAR_MAPS
 from train.step.encode import make_encoder
 from train.step.features import CPU_MAX_SPARSE_DENSITY
 from train.step.gradients import gradients
@@ -34,7 +36,7 @@ def start(rng: np.random.Generator) -> dict[str, np.ndarray]:
 def straight_line(
     variant: str, p: dict[str, np.ndarray], x: np.ndarray, epsilon: np.ndarray, beta: np.ndarray, w: float
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """Loss and gradients of one SAE, feature by feature of the chain rule; beta [B]."""
+    """Loss and gradients of one ElementwiseSAE, feature by feature of the chain rule; beta [B]."""
     shifted = x - p["b_dec"]
     pre = np.einsum("bd,md->bm", shifted, p["W_enc"]) + p["b_enc"]
     if variant == "nsae":
@@ -57,12 +59,13 @@ def straight_line(
     }
 
 
-def stack_of(variant: str, parameters: list[dict[str, np.ndarray]]) -> SAE:
+def stack_of(variant: str, parameters: list[dict[str, np.ndarray]]) -> ElementwiseSAE:
     sae = ARCHITECTURES[variant](len(parameters), d_model=D, d_sae=M, dtype=torch.float64)
-    for name in PARAMETERS:
+    for name in LINEAR_MAPS:
         getattr(sae, name).copy_(torch.from_numpy(np.stack([p[name] for p in parameters])))
     if variant == "nsae":
         sae.get_buffer("sigma").fill_(SIGMA)
+    assert isinstance(sae, ElementwiseSAE)
     return sae
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from train.command.grid import make_runs
 from train.experiment import Experiment, Reports
-from train.grid import make_runs
 from train.loop.build import make_stacks
 from train.loop.memory_needs import MemoryNeeds, memory_needs
 from train.loop.memory_plan import make_plan

@@ -12,10 +12,11 @@ from scipy.linalg import block_diag
 from tests.helpers.steps import CPU, B, D, M, stack, stepped
 from train.optim.adam import StackAdam
 from train.sae import Gradients
+from train.sae.selection import flatnonzero
 from train.step import pair_products
 from train.step.encode import make_encoder
 from train.step.gradients import gradients
-from train.step.sparse import Pairs, flatnonzero
+from train.step.sparse import Pairs
 from train.step.workspace import StepWorkspace
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.sae import SAE
+from train.sae import ElementwiseSAE
+from train.sae.selection import flatnonzero
 from train.step.dense import add_product_, product
 from train.step.gpu import dense_kernels
 from train.step.noise import BatchNoise
 from train.step.pair_products import PairProducts
-from train.step.sparse import Pairs, SparseFeatures, flatnonzero
+from train.step.sparse import Pairs, SparseFeatures
 from train.step.workspace import ComputeWeights, StepWorkspace, slices
 
 
@@ -23,7 +24,7 @@ from train.step.workspace import ComputeWeights, StepWorkspace, slices
 class FusedEncoder:
     """See `encode.Encoder`. products: the backend of the products on pairs."""
 
-    sae: SAE
+    sae: ElementwiseSAE
     workspace: StepWorkspace
     products: PairProducts
 

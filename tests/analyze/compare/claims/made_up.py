@@ -20,6 +20,7 @@ from tests.analyze.experiments import experiment
 from train.experiment import Run
 from train.output.run_folder import RunFolder
 from train.output.settings import RunSettings
+from train.variants import BaselineSettings, NSAESettings
 
 N = 12
 HOOKS = [f"blocks.{i}.hook_mlp_out" for i in range(N)]
@@ -39,7 +40,8 @@ SHOCK = {"baseline": RNG.normal(size=400), "nsae": RNG.normal(size=400)}
 
 def run(name: str, variant: str, l1: float, *, l1_power: int = 0, sigma: float = 1.0) -> TrainedRun:
     """Return a run at all HOOKS that has settings but no files."""
-    own = Run(name, variant, l1, 1e-3, sigma if variant == "nsae" else 0.0, 0, l1_power, "none")
+    architecture = NSAESettings(l1, l1_power, sigma) if variant == "nsae" else BaselineSettings(l1, l1_power)
+    own = Run(name, variant, 1e-3, 0, "none", architecture)
     settings = RunSettings(replace(experiment(HOOKS), runs=(own,)), provenance={})
     return TrainedRun(name, RunFolder(Path(name)), settings, trained=96)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from train.options import Options
+from train.command.options import Options
 from train.presets import presets
 
 VALIDATE_ROWS = (5_000, 50_000)  # fewest, most

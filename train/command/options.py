@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -20,13 +21,23 @@ from data.command.option_types import (
     StoreLocation,
 )
 from data.system.location import Location
+from train.command.per_variant import PerVariant, Values
+from train.variants import Setting, all_settings
 
 Names = Annotated[tuple[str, ...] | None, ListOf(NAME, "name")]
-Rates = Annotated[tuple[float, ...] | None, ListOf(Number(0, above=True), "number")]
 Rows = Annotated[int | None, Count()]
 RowsOrZero = Annotated[int | None, Count(zero=True)]
 
-PER_RUN = ("variant", "l1", "lr", "sigma", "seed", "l1_power", "input_scale")
+
+def setting_type(setting: Setting) -> PerVariant:
+    """Return the type of a setting's option."""
+    kind = PerVariant(ListOf(setting.kind, setting.kind.name))
+    kind.takes_truth_values = isinstance(setting.kind, click.types.BoolParamType)
+    return kind
+
+
+SETTINGS_TYPES = {name: setting_type(setting) for name, setting in all_settings().items()}
+PER_RUN = ("lr", "seed", "input_scale", *SETTINGS_TYPES)  # options that may differ between runs, beside variant
 NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
 
 
@@ -37,12 +48,9 @@ class Options:
     store: Annotated[Location | None, StoreLocation()]
     variant: Names
     preset: Names
-    l1: Rates
-    lr: Rates
-    sigma: Annotated[tuple[float, ...] | None, ListOf(Number(0), "number")]
-    seed: Annotated[tuple[int, ...] | None, ListOf(SEED, "whole number")]
-    l1_power: Annotated[tuple[int, ...] | None, ListOf(Count(zero=True, most=4), "whole number")]
-    input_scale: Annotated[tuple[str, ...] | None, ListOf(click.Choice(["none", "mean-norm"]), "name")]
+    lr: Annotated[Values | None, PerVariant(ListOf(Number(0, above=True), "number"))]
+    seed: Annotated[Values | None, PerVariant(ListOf(SEED, "whole number"))]
+    input_scale: Annotated[Values | None, PerVariant(ListOf(click.Choice(["none", "mean-norm"]), "name"))]
     layers: Annotated[Layers, LayerChoice()]
     hook: Annotated[str | None, NAME]
     out: Annotated[Path | None, LocalPath()]
@@ -75,18 +83,30 @@ class Options:
     device: Literal["auto", "cpu", "cuda"]
     overwrite: bool
     skip_damaged: bool
+    settings: dict[str, Values]  # settings of architectures, as far as they are given
 
-    def per_run(self) -> dict[str, tuple[Any, ...]]:
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Options:
+        """Return options from checked values by name, in which the settings of architectures stand beside the rest."""
+        own = {field.name for field in fields(cls)} - {"settings"}
+        settings = {name: value for name, value in values.items() if name not in own and value is not None}
+        return cls(**{name: value for name, value in values.items() if name in own}, settings=settings)
+
+    def per_run(self) -> dict[str, Values | tuple[Any, ...]]:
         """Return the options that a list of values makes runs of, as far as they are given."""
-        return {name: getattr(self, name) for name in PER_RUN if getattr(self, name) is not None}
+        own = {name: getattr(self, name) for name in ("variant", "lr", "seed", "input_scale")}
+        return {name: values for name, values in (own | self.settings).items() if values is not None}
 
     def recorded(self) -> dict[str, Any]:
         """Return the options that an experiment records for --resume, in JSON's types."""
-        values = {name: value for name, value in vars(self).items() if name not in NOT_RECORDED and value is not None}
+        given = {**{name: value for name, value in vars(self).items() if name != "settings"}, **self.settings}
+        values = {name: value for name, value in given.items() if name not in NOT_RECORDED and value is not None}
         return {name: _to_json(value) for name, value in values.items()}
 
 
 def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {variant: list(values) for variant, values in value.items()}
     if isinstance(value, tuple):
         return list(value)
     return str(value) if isinstance(value, (Location, Layers)) else value
@@ -103,4 +123,4 @@ TYPES: dict[str, click.ParamType[Any]] = {
     name: kind
     for name, hint in get_type_hints(Options, include_extras=True).items()
     if (kind := _type_of(hint)) is not None
-}
+} | SETTINGS_TYPES

@@ -17,7 +17,9 @@ from click.core import ParameterSource
 
 from data.command.option_values import check_value
 from data.errors import InputError
-from train.options import TYPES
+from train.command.options import TYPES
+from train.command.per_variant import EVERY, PerVariant
+from train.variants import SETTINGS
 
 MOST_BYTES = 1 << 20
 OF_ONE_CALL = ("config", "resume", "overwrite", "show")  # options that are refused in a file
@@ -92,8 +94,9 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def checked(ctx: click.Context, file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a file by the options' names, as their types convert them. Raises click.BadParameter."""
     by_flag = {flag.lstrip("-"): param for param in ctx.command.params for flag in param.opts if flag.startswith("--")}
+    types = TYPES | {str(p.name): p.type for p in ctx.command.params if isinstance(p.type, PerVariant)}
     values: dict[str, Any] = {}
-    for key, setting in settings.items():
+    for key, setting in by_option(settings).items():
         option = by_flag.get(key.replace("_", "-"))
         if option is not None and option.name in OF_ONE_CALL:
             raise click.BadParameter(f"{file}: {key} is for the command line only; leave it out of the file")
@@ -104,10 +107,24 @@ def checked(ctx: click.Context, file: Path, settings: Mapping[str, Any]) -> dict
         if option.name in values:
             raise click.BadParameter(f"{file}: {key} is given twice, with dashes and with underscores; give it once")
         try:
-            values[option.name] = check_value(TYPES, option.name, setting)
+            value = check_value(types, option.name, setting)
+            values[option.name] = [value] if isinstance(option.type, PerVariant) else value  # as from the command line
         except click.BadParameter as error:
             raise click.BadParameter(f"{file}: {key}: {error.message}") from error
     return values
+
+
+def by_option(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's settings with the table of a variant, such as [topk], as values of its options for it."""
+    options: dict[str, Any] = {name: value for name, value in settings.items() if name not in SETTINGS}
+    for variant in settings.keys() & SETTINGS.keys():
+        if not isinstance(settings[variant], Mapping):
+            raise click.BadParameter(f"{variant} is no option; write a table [{variant}] of its settings")
+        for name, value in settings[variant].items():
+            every = options.get(name)
+            known = every if isinstance(every, Mapping) else {} if every is None else {EVERY: every}
+            options[name] = {**known, variant: value}
+    return options
 
 
 def settle(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:

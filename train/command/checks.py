@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from data.errors import InputError
 from data.store.reader import Store
-from train.defaults import FOLLOWING, RowCounts
+from train.architectures import architecture_of
+from train.command.defaults import FOLLOWING, RowCounts
+from train.command.options import Options
 from train.experiment import Run
-from train.options import Options
 from train.presets import presets
-from train.sae import ARCHITECTURES
 
 MOST_VALIDATIONS = 100_000
 
@@ -49,8 +49,8 @@ def _check_rows(total: int, counts: RowCounts, n_rows: int | None) -> None:
 
 
 def _check_effects(options: Options, runs: Sequence[Run]) -> None:
-    if not any(ARCHITECTURES[run.variant].uses_noise for run in runs):
-        _check_no_effect(options, "without a run whose variant has noise (nsae)", "sigma", "eval_noise")
+    if not any(architecture_of(run.variant).uses_noise for run in runs):
+        _check_no_effect(options, "without a run whose variant has noise (nsae)", "eval_noise")
     if not any(run.l1_power for run in runs):
         _check_no_effect(options, "if --l1-power is 0 for every run", "norm")
     if options.resample_interval is None:

@@ -8,19 +8,25 @@ after it. (The author's code divides before the step, so there the constraint la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backward
+from train.sae.base import kaiming_uniform_, random_directions
+from train.sae.elementwise import ElementwiseSAE, relu_backward
+from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.variants import BaselineSettings
 
 
-class BaselineSAE(SAE):
+class BaselineSAE(ElementwiseSAE):
     """A ReLU SAE with unit decoder rows. `SAE` has the shapes."""
 
     variant = "baseline"
-    l1_power = 0
-    unit_decoder = True
+    Settings = BaselineSettings
+    trained: ClassVar[Mapping[str, TensorSpec]] = {**LINEAR_MAPS, "W_dec": UNIT_ROWS}
     fused_activation = "relu"
 
     def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:

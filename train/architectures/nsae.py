@@ -7,31 +7,34 @@ Its sparsity coefficient is α · (mean ‖x‖₂)², which scales as its squar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, kaiming_uniform_, random_directions, relu_backward
+from train.sae.base import kaiming_uniform_, random_directions
+from train.sae.elementwise import ElementwiseSAE, relu_backward
+from train.sae.tensors import TensorSpec
+from train.variants import NSAESettings
 
 NOISE_FIRES = 1e-3  # probability that noise alone fires a restarted feature
 START_BIAS = -4.0  # b_enc at the start, in units of σ: nearer to 0 noise fires all features, and L1 closes most of them
 UNIT_RELU_TANH = 0.3  # E[tanh(ReLU(z)) z] for z ~ N(0, 1): a half-active, saturating feature's share along x
 
 
-class NSAE(SAE):
+class NSAE(ElementwiseSAE):
     """A tanh(ReLU) SAE with noise. `SAE` has the shapes; sigma [...] is the noise's standard deviation σ."""
 
     variant = "nsae"
-    l1_power = 2
-    constants = (*SAE.constants, "sigma")
+    Settings = NSAESettings
+    untrained: ClassVar[Mapping[str, TensorSpec]] = {**ElementwiseSAE.untrained, "sigma": TensorSpec((), fill=1.0)}
     uses_noise = True
     needs_derivative = True
     fused_activation = "tanh"
-
-    def __init__(self, *stack: int, d_model: int, d_sae: int, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__(*stack, d_model=d_model, d_sae=d_sae, dtype=dtype)
-        self.register_buffer("sigma", torch.ones(stack, dtype=dtype))
-        self.sigma: Tensor
+    settings: NSAESettings
+    sigma: Tensor
 
     def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
         """Add the noise σ · epsilon."""

@@ -1,0 +1,56 @@
+"""BatchTopK (Bussmann et al. 2024, arXiv 2412.06410): the k · rows largest pre-activations of a whole batch.
+
+    f = ReLU(π) where it is among the k · B largest of the batch;   at inference f = ReLU(π) · H(ReLU(π) − θ)
+
+The loss is TopK's. θ is the running mean of the batch's smallest positive f during training; after the last step it is
+measured on training rows, so that the mean L0 is k (train/loop/calibrate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+from train.architectures.topk import TopKSAE
+from train.sae.base import LossInputs
+from train.sae.selection import LargestOfBatch, Selection
+from train.sae.tensors import TensorSpec
+from train.variants import BatchTopKSettings
+
+UNKNOWN = -1.0  # the threshold before its first update
+
+
+class BatchTopKSAE(TopKSAE):
+    """A BatchTopK SAE. `SAE` has the shapes; threshold [...] is θ, below 0 before the first update."""
+
+    variant = "batchtopk"
+    Settings = BatchTopKSettings
+    untrained: ClassVar[Mapping[str, TensorSpec]] = {**TopKSAE.untrained, "threshold": TensorSpec((), fill=UNKNOWN)}
+    settings: BatchTopKSettings
+    threshold: Tensor
+
+    @property
+    def inference_l0(self) -> float:
+        return self.settings.k
+
+    def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
+        pre = relu(self.pre_activations(x))
+        return pre * (pre > self.threshold[..., None, None])
+
+    def active(self) -> Selection:
+        return LargestOfBatch(self.settings.k)
+
+    def observe(self, f: Tensor) -> dict[str, Tensor]:
+        positive = f[f > 0]
+        return {"smallest": positive.min() if len(positive) else f.new_zeros(())}
+
+    @torch.no_grad()
+    def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:
+        if step.step < self.settings.threshold_start:
+            return
+        share = self.settings.threshold_decay if float(self.threshold) >= 0 else 0.0
+        self.threshold.mul_(share).add_((1 - share) * observed["smallest"])

@@ -1,0 +1,143 @@
+"""JumpReLU (Rajamanoharan et al. 2024, arXiv 2407.14435): each feature has a threshold, which is learned.
+
+    f = π ⊙ H(π − θ),   loss = ‖x − x̂‖² + λ S
+
+S is Σᵢ H(πᵢ − θᵢ) ("step"), ((L0 / t) − 1)² of the batch's mean L0 ("quadratic"), or (2/t)(L0 − t)² of each row
+("quadratic-row", Gemma Scope 2), or Σᵢ tanh(4 fᵢ‖dᵢ‖) ("tanh", Anthropic, January 2025).
+
+H has no gradient, so it is estimated by a kernel of width ε, K(z) = 1 for |z| < ½, else 0:
+
+    ∂f/∂θ = −(θ/ε) K((π − θ)/ε),   ∂H/∂θ = −(1/ε) K((π − θ)/ε)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from train.sae.base import LossInputs, TrainingPass
+from train.sae.entries import EncodedRows
+from train.sae.pairwise import PairwiseSAE
+from train.sae.selection import Above
+from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.variants import JumpReLUSettings
+
+TANH_SCALE = 4.0
+
+
+class JumpReLUSAE(PairwiseSAE):
+    """A JumpReLU SAE. `SAE` has the shapes; threshold [..., d_sae] is θ, at least 0."""
+
+    variant = "jumprelu"
+    Settings = JumpReLUSettings
+    trained: ClassVar[Mapping[str, TensorSpec]] = {
+        **LINEAR_MAPS, "W_dec": UNIT_ROWS, "threshold": TensorSpec(("d_sae",)),
+    }  # fmt: skip
+    settings: JumpReLUSettings
+    threshold: Tensor
+
+    @classmethod
+    def trained_with(cls, settings: JumpReLUSettings) -> Mapping[str, TensorSpec]:
+        return cls.trained if settings.unit_decoder else {**cls.trained, "W_dec": LINEAR_MAPS["W_dec"]}
+
+    @property
+    def sees(self) -> str:  # type: ignore[override]
+        return "batch" if self.settings.sparsity == "quadratic" else "row"
+
+    def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
+        pre = self.pre_activations(x)
+        return pre * (pre > self.threshold[..., None, :])
+
+    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+        settings = self.settings
+        # Entries within half a width of the threshold have a gradient, active or not.
+        near = encoded.select(Above(self.threshold.detach() - settings.bandwidth / 2))
+        theta = near.spread(self.threshold)
+        f = jump(near.pre, theta, settings.bandwidth, settings.ste_to_input)
+        x_hat = near.decode(f, self.W_dec) + self.b_dec
+        if settings.sparsity == "tanh":
+            norms = near.spread(torch.linalg.vector_norm(self.W_dec, dim=-1))
+            sparsity = near.row_sums(torch.tanh(TANH_SCALE * f * norms))
+        else:
+            l0 = near.row_sums(heaviside(near.pre, theta, settings.bandwidth, settings.ste_to_input))
+            sparsity = self._sparsity(l0)
+        terms = {
+            "l2": (x - x_hat).square().sum(dim=-1),
+            "sparsity": (step.beta if sparsity.dim() else step.beta.mean()) * sparsity,
+        }
+        return TrainingPass(x_hat, near.row_sums(f).detach(), near.counts(f), terms)
+
+    def _sparsity(self, l0: Tensor) -> Tensor:
+        """Return S from the L0 of each row [rows]."""
+        target = self.settings.target_l0
+        if self.settings.sparsity == "quadratic":
+            return (l0.mean() / target - 1).square()
+        return 2 / target * (l0 - target).square() if self.settings.sparsity == "quadratic-row" else l0
+
+    def constrain_(self) -> None:
+        """Keep unit decoder rows, and thresholds at 0 or more: below, negative pre-activations would pass."""
+        super().constrain_()
+        self.threshold.clamp_(min=0)
+
+    def initialise(self, *, seed: int, mean_norm: float) -> None:
+        """As other SAEs with selected entries; the thresholds start at `--threshold`."""
+        super().initialise(seed=seed, mean_norm=mean_norm)
+        self.threshold.fill_(self.settings.threshold)
+
+    def reset_features_(self, features: Tensor, x: Tensor, *, encoder_norm: float, decoder_norm: float) -> None:
+        super().reset_features_(features, x, encoder_norm=encoder_norm, decoder_norm=decoder_norm)
+        self.threshold[features] = self.settings.threshold
+
+
+class _Jump(Function):
+    """π H(π − θ), with the estimated gradient of θ; if `to_input`, the estimate's negative reaches π too."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, width: float, to_input: bool) -> Tensor:
+        ctx.save_for_backward(pre, theta)
+        ctx.width, ctx.to_input = width, to_input
+        return pre * (pre > theta)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        pre, theta = ctx.saved_tensors
+        estimate = g * theta * kernel(pre - theta, ctx.width)
+        dpre = g * (pre > theta)
+        return (dpre + estimate if ctx.to_input else dpre), _like(-estimate, theta), None, None
+
+
+class _Step(Function):
+    """H(π − θ), with the estimated gradient of θ; if `to_input`, the estimate's negative reaches π too."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, width: float, to_input: bool) -> Tensor:
+        ctx.save_for_backward(pre, theta)
+        ctx.width, ctx.to_input = width, to_input
+        return (pre > theta).to(pre.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        pre, theta = ctx.saved_tensors
+        estimate = g * kernel(pre - theta, ctx.width)
+        return (estimate if ctx.to_input else None), _like(-estimate, theta), None, None
+
+
+def kernel(distance: Tensor, width: float) -> Tensor:
+    """Return K(distance / width) / width: 1 / width within half a width of 0, else 0."""
+    return (distance.abs() < width / 2).to(distance.dtype) / width
+
+
+def _like(gradient: Tensor, theta: Tensor) -> Tensor:
+    """Sum a gradient over the rows that θ [d_sae] was broadcast to."""
+    return gradient.sum(dim=0) if gradient.dim() > theta.dim() else gradient
+
+
+jump: Callable[..., Tensor] = _Jump.apply
+heaviside: Callable[..., Tensor] = _Step.apply

@@ -1,0 +1,81 @@
+"""p-annealing (Karvonen et al. 2024, arXiv 2408.00113): the penalty's power p falls from 1, towards counting features.
+
+    f = ReLU(π),   loss = ‖x − x̂‖² + λ s Σ |fᵢ|ᵖ
+
+p falls in equal steps from 1 to `p_end`, at steps that divide the training after `p_start_step` evenly. At each of them
+the scale s is multiplied by mean Σ|f|ᵖ / mean Σ|f|^(p′) over the recent batches, so the next p′ penalises them equally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+from train.sae.base import SAE, LossInputs, TrainingPass
+from train.sae.entries import EncodedRows
+from train.sae.pairwise import PairwiseSAE
+from train.sae.selection import Above
+from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.variants import PAnnealSettings
+
+RECENT = 10  # batches
+
+
+class PAnnealSAE(PairwiseSAE):
+    """A ReLU SAE with unit decoder rows and an annealed penalty. `SAE` has the shapes.
+
+    penalty_scale [...]: s. recent [..., RECENT, 2]: Σ|f|ᵖ and Σ|f|^(p′) of recent batches, the newest last; NaN: none.
+    """
+
+    variant = "p-anneal"
+    Settings = PAnnealSettings
+    trained: ClassVar[Mapping[str, TensorSpec]] = {**LINEAR_MAPS, "W_dec": UNIT_ROWS}
+    untrained: ClassVar[Mapping[str, TensorSpec]] = {
+        **SAE.untrained, "penalty_scale": TensorSpec((), fill=1.0), "recent": TensorSpec((RECENT, 2), fill=-1.0),
+    }  # fmt: skip
+    settings: PAnnealSettings
+    penalty_scale: Tensor
+    recent: Tensor
+
+    def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
+        return relu(self.pre_activations(x))
+
+    def updates_before(self, step: LossInputs) -> int:
+        """Return how many times p has been set before a step; it is 1 until then."""
+        return sum(update < step.step for update in self._update_steps(step.n_steps))
+
+    def power(self, updates: int) -> float:
+        """Return p after so many updates."""
+        last = self.settings.p_updates - 1
+        return 1.0 if updates == 0 or not last else 1 + (self.settings.p_end - 1) * min(updates - 1, last) / last
+
+    def _update_steps(self, n_steps: int) -> list[int]:
+        begin, n = self.settings.p_start_step, self.settings.p_updates
+        return [int(begin + (n_steps - begin) * i / max(n - 1, 1)) for i in range(n)] if begin < n_steps else []
+
+    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+        active = encoded.select(Above(0.0))
+        f = relu(active.pre)
+        x_hat = active.decode(f, self.W_dec) + self.b_dec
+        updates = self.updates_before(step)
+        penalty = active.row_sums(f.pow(self.power(updates)))
+        terms = {"l2": (x - x_hat).square().sum(dim=-1), "lp": step.beta * self.penalty_scale * penalty}
+        observed = {}
+        if updates:
+            next_penalty = active.row_sums(f.detach().pow(self.power(updates + 1)))
+            observed = {"penalty": penalty.detach(), "next_penalty": next_penalty}
+        return TrainingPass(x_hat, active.row_sums(f).detach(), active.counts(f), terms, observed)
+
+    @torch.no_grad()
+    def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:
+        if not observed:
+            return
+        means = torch.stack([observed["penalty"].mean(), observed["next_penalty"].mean()])
+        self.recent.copy_(torch.cat([self.recent[1:], means[None]]))
+        if step.step in self._update_steps(step.n_steps):
+            recent = self.recent[self.recent[:, 0] >= 0].mean(dim=0)
+            self.penalty_scale.mul_(recent[0] / recent[1])

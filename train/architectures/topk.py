@@ -1,0 +1,91 @@
+"""TopK (Gao et al. 2024, arXiv 2406.04093): the k largest pre-activations of each row are active.
+
+f = the k largest of ReLU(π),   loss = ‖x − x̂‖² + a · aux
+
+e = x − x̂ without gradient,   ê = Σ of the k_aux largest ReLU(πᵢ) dᵢ over dead features
+aux = mean ‖e − ê‖² / mean ‖e − mean e‖²    (0 where that is not finite)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+from train.sae.base import LossInputs, TrainingPass
+from train.sae.entries import EncodedRows, Entries
+from train.sae.pairwise import PairwiseSAE
+from train.sae.selection import LargestOfRow, Selection
+from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.variants import TopKSettings
+
+
+class TopKSAE(PairwiseSAE):
+    """A TopK SAE with decoder rows of unit norm. `SAE` has the shapes."""
+
+    variant = "topk"
+    Settings = TopKSettings
+    trained: ClassVar[Mapping[str, TensorSpec]] = {**LINEAR_MAPS, "W_dec": UNIT_ROWS}
+    sees = "batch"  # as the auxiliary loss does
+    settings: TopKSettings
+
+    @property
+    def rows_until_dead(self) -> int | None:
+        return self.settings.dead_after if self.settings.aux else None
+
+    @property
+    def most_pairs_per_row(self) -> float:
+        return self.settings.k + (self.settings.aux_k or self.d_model // 2) * bool(self.settings.aux)
+
+    def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
+        pre = relu(self.pre_activations(x))
+        top = torch.topk(pre, min(self.settings.k, self.d_sae), dim=-1, sorted=False)
+        return torch.zeros_like(pre).scatter_(-1, top.indices, top.values)
+
+    def active(self) -> Selection:
+        """Return the entries that are active in training."""
+        return LargestOfRow(self.settings.k)
+
+    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+        active = encoded.select(self.active())
+        f = relu(active.pre)
+        fires = active.counts(f)
+        x_hat = active.decode(f, self.W_dec) + self.b_dec
+        terms = self.reconstruction_terms(active, f, x, x_hat)
+        dead = torch.nonzero(step.dead & (fires == 0))[:, 0] if self.settings.aux else fires[:0]
+        if len(dead):
+            auxiliary = encoded.select(LargestOfRow(self.settings.aux_k or self.d_model // 2, among=dead))
+            terms["aux"] = self.settings.aux * self.auxiliary_loss(auxiliary, (x - x_hat).detach())
+        return TrainingPass(x_hat, active.row_sums(f).detach(), fires, terms, self.observe(f.detach()))
+
+    def observe(self, f: Tensor) -> dict[str, Tensor]:
+        """Return what `after_step_` learns from, from the active entries' f."""
+        return {}
+
+    def reconstruction_terms(self, active: Entries, f: Tensor, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+        """Return the terms of the reconstruction by name."""
+        return {"l2": (x - x_hat).square().sum(dim=-1)}
+
+    def auxiliary_loss(self, dead: Entries, error: Tensor) -> Tensor:
+        """Return aux from the selected entries of dead features and e = x − x̂ [rows, d_model]."""
+        missed = error - dead.decode(relu(dead.pre), self.W_dec)
+        spread = (error - error.mean(dim=0)).square().sum(dim=-1).mean()
+        return (missed.square().sum(dim=-1).mean() / spread).nan_to_num(0.0, posinf=0.0, neginf=0.0)
+
+    def initialise_at_(self, x: Tensor) -> None:
+        """Set b_dec to the geometric median of the first batch, scaled inputs [rows, d_model]."""
+        self.b_dec.copy_(geometric_median(x))
+
+
+def geometric_median(x: Tensor, *, most: int = 100, tolerance: float = 1e-5) -> Tensor:
+    """Return the point with the least sum of distances to rows x [rows, d], by Weiszfeld's iteration: [d]."""
+    point = x.mean(dim=0)
+    for _ in range(most):
+        weights = 1 / torch.linalg.vector_norm(x - point, dim=1)
+        before, point = point, (weights / weights.sum()) @ x
+        if float(torch.linalg.vector_norm(point - before)) < tolerance:
+            break
+    return point

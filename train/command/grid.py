@@ -1,0 +1,136 @@
+"""Make an experiment's runs from presets and from options with lists of values, which are combined to a grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from itertools import product
+from typing import Any
+
+from data.errors import InputError
+from train.command.options import PER_RUN
+from train.command.per_variant import EVERY, Values, values_for
+from train.experiment import Run
+from train.presets import presets
+from train.variants import SETTINGS, all_settings, settings_of
+
+POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
+SHORT = {"input_scale": "input"}  # options that are shorter in a run's name
+SMALLEST = 1e-37  # smaller numbers are 0 in float32, or lose digits
+OF_EVERY_RUN = ("lr", "seed", "input_scale")
+
+
+def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the values of each preset, by its name; `post` stands for the four of Table A1. Raises InputError."""
+    table = presets()
+    chosen: dict[str, dict[str, Any]] = {}
+    for name in names:
+        for preset in POST if name == "post" else (name,):
+            if preset not in POST:
+                raise InputError(f"--preset {name}: there is no such preset; give {', '.join(POST)} or post")
+            if preset in chosen:
+                raise InputError(f"--preset {','.join(names)}: names {preset} twice; name each once")
+            chosen[preset] = table[preset]
+    return chosen
+
+
+def make_runs(
+    named: Sequence[str], options: Mapping[str, Values | tuple[Any, ...]], d_sae: int | None = None
+) -> tuple[Run, ...]:
+    """Return a run for each combination of a preset or variant with the values of the other options.
+
+    named: names of presets. options: the values of `variant` and of each option of PER_RUN that is given, for all
+    variants or by variant. d_sae: number of features, on which some default learning rates depend; without it those
+    are NaN. Raises InputError if a value is impossible or means nothing to any run, or both a preset and a variant are
+    given.
+    """
+    variants = tuple(options.get("variant", ()))
+    given = {
+        name: values if isinstance(values, dict) else {EVERY: values}
+        for name, values in options.items()
+        if name != "variant"
+    }
+    starts: list[tuple[str, dict[str, Any]]] = list(preset_runs(named).items())
+    if not starts:
+        starts = [(_label(variant), {"variant": variant}) for variant in variants]
+        if not starts:
+            raise InputError("--variant: give one or more of " + ", ".join(SETTINGS) + ", or a --preset")
+    elif variants:
+        raise InputError("--variant: a --preset already has a variant; give only one of the two")
+    for _, fixed in starts:
+        settings_of(fixed["variant"])
+    _check_meaning(given, [fixed["variant"] for _, fixed in starts])
+    runs = []
+    for label, fixed in starts:
+        names = [*PER_RUN, *(name for name in given if name not in PER_RUN)]  # the latter: settings of other packages
+        own = {name: values for name in names if (values := _values_of(given, name, fixed["variant"])) is not None}
+        varying = [name for name, values in own.items() if len(values) > 1]
+        for values in product(*own.values()):
+            chosen = dict(zip(own, values, strict=True))
+            parts = [f"{SHORT.get(name, name)}={_short(chosen[name])}" for name in varying]
+            runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}, d_sae))
+    twice = next((run for run in runs if runs.count(run) > 1), None)
+    if twice:
+        raise InputError(f"the options make the run {twice.name} twice; give each value once")
+    return tuple(runs)
+
+
+def _label(variant: str) -> str:
+    """Return a variant as a run's name has it: of MODULE:CLASS the class."""
+    return variant.rpartition(":")[2]
+
+
+def _values_of(given: Mapping[str, Values], name: str, variant: str) -> tuple[Any, ...] | None:
+    """Return the values of an option for a variant; None if they mean nothing to it, or are not given."""
+    has_it = name in OF_EVERY_RUN or any(field.name == name for field in fields(settings_of(variant)))
+    return values_for(given.get(name), variant) if has_it else None
+
+
+def _check_meaning(given: Mapping[str, Values], variants: Sequence[str]) -> None:
+    """Raise InputError if an option names a variant that no run has, or one that does not have it."""
+    settings = all_settings(set(variants) - SETTINGS.keys())
+    for name, values in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        owners = list(settings[name].defaults) if name in settings else list(variants)
+        for variant, own in values.items():
+            if variant != EVERY and variant not in variants:
+                raise InputError(f"{flag} {variant}=…: no run has this variant; name it in --variant, or leave it out")
+            if variant != EVERY and variant not in owners and not (name == "l1" and own == (0.0,)):
+                raise InputError(f"{flag} {variant}=…: {variant} has no such setting; {', '.join(owners)} have it")
+        if EVERY in values and not set(owners) & set(variants) and not (name == "l1" and values[EVERY] == (0.0,)):
+            raise InputError(
+                f"{flag}: has no effect without a run whose variant has it ({', '.join(owners)}); leave it out"
+            )
+
+
+def _short(value: Any) -> str:
+    """Return a value as a run's name has it: a number with the fewest digits that identify it."""
+    if isinstance(value, str):
+        return value.replace("/", ":")
+    if not isinstance(value, float):
+        return str(value).lower()
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def _make_run(name: str, values: Mapping[str, Any], d_sae: int | None) -> Run:
+    """Return a run from the values that it has; the rest are its variant's defaults. Raises InputError."""
+    variant = values["variant"]
+    kind = settings_of(variant)
+    own = {field.name: field.type for field in fields(kind)}
+    settings = kind(**{name: _plain(kind, name, value) for name, value in values.items() if name in own})
+    settings.check(d_sae)
+    lr = float(values["lr"]) if "lr" in values else kind.default_lr(d_sae)
+    run = Run(name, variant, lr, int(values.get("seed", 0)), values.get("input_scale", "none"), settings)
+    if not (math.isnan(run.lr) or SMALLEST <= run.lr < math.inf):
+        raise InputError(f"--lr {run.lr:g}: give a number greater than 0, at least {SMALLEST:g}")
+    for name, value in asdict(settings).items():
+        if isinstance(value, float) and not (value == 0 or SMALLEST <= value < math.inf):
+            raise InputError(f"--{name.replace('_', '-')} {value:g}: give 0, or a number of at least {SMALLEST:g}")
+    return run
+
+
+def _plain(kind: type[Any], name: str, value: Any) -> Any:
+    """Return a preset's value in the type that its setting's default has."""
+    default: Any = next(field.default for field in fields(kind) if field.name == name)
+    return type(default)(value)

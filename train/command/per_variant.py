@@ -1,0 +1,57 @@
+"""Option values that may differ between the variants of an experiment: `--l1 nsae=4e-6,1e-5 --l1 baseline=1e-3`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from data.command.option_types import ListOf, shown
+
+EVERY = ""  # the key of values for all variants that have the option
+
+Values = dict[str, tuple[Any, ...]]  # by variant
+
+
+class PerVariant(click.ParamType[Values]):
+    """ListOf values, for one variant (`VARIANT=…`) or for all; in a file or in Python also a mapping by variant."""
+
+    takes_tables = True  # in a file or in Python
+    takes_truth_values = False
+
+    def __init__(self, several: ListOf[Any]) -> None:
+        self.several, self.name = several, several.name
+        self.option_arguments = {"multiple": True, "callback": lambda ctx, param, parts: merge(parts)}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Values:
+        if isinstance(value, Mapping):
+            if not value or not all(isinstance(key, str) for key in value):
+                self.fail(f"{shown(value)} is not a table of values by variant", param, ctx)
+            return {variant: self.several.convert(own, param, ctx) for variant, own in value.items()}
+        if isinstance(value, str) and "=" in value:
+            variant, _, own = value.rpartition("=")
+            if not variant.strip():
+                self.fail(f"{shown(value)} names no variant before the =; write VARIANT={own}", param, ctx)
+            return {variant.strip(): self.several.convert(own, param, ctx)}
+        return {EVERY: self.several.convert(value, param, ctx)}
+
+
+def merge(parts: Iterable[Values]) -> Values | None:
+    """Return the values of an option given several times, once per variant; None if it is not given.
+
+    Raises click.BadParameter if it is given twice for one variant.
+    """
+    merged: Values = {}
+    for part in parts:
+        for variant, values in part.items():
+            if variant in merged:
+                where = f"for {variant} " if variant else ""
+                raise click.BadParameter(f"is given {where}twice; give all values at once, with commas")
+            merged[variant] = values
+    return merged or None
+
+
+def values_for(option: Values | None, variant: str) -> tuple[Any, ...] | None:
+    """Return the values of an option for one variant; None if it has none."""
+    return None if option is None else option.get(variant, option.get(EVERY))

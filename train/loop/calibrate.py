@@ -1,0 +1,65 @@
+"""Set the thresholds of SAEs that select over a batch in training, so that the mean L0 at inference is what was asked.
+
+θ lies between the k·N-th largest pre-activation of N training rows and the next one. It is measured once, after the
+last step, on the rows that training would see next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event
+
+import torch
+from torch import Tensor
+
+from train.sae import SAE
+from train.step.inputs import Inputs
+from train.step.sae_stack import SAEStack
+
+ROWS = 65_536  # on which a threshold is measured, rounded up to whole batches
+
+Upcoming = Callable[[], Iterator[Inputs]]
+
+
+def needs_threshold(stacks: Sequence[SAEStack]) -> bool:
+    """Return whether an SAE of the stacks has a threshold to set."""
+    return any(sae.inference_l0 is not None for stack in stacks for sae in stack.singles)
+
+
+@torch.no_grad()
+def set_thresholds(stacks: Sequence[SAEStack], upcoming: Upcoming, n_rows: int, stop: Event) -> bool:
+    """Set the threshold of each SAE that has one. Return False, with nothing changed, if `stop` is set meanwhile.
+
+    upcoming: gives n_rows rows.
+    """
+    targets = [(stack, i) for stack in stacks for i, sae in enumerate(stack.singles) if sae.inference_l0 is not None]
+    largest = {target: torch.empty(0) for target in targets}
+    for batch in upcoming():
+        for stack, i in targets:
+            if stop.is_set():
+                return False
+            sae = stack.singles[i]
+            before = largest[stack, i]
+            most = active_entries(sae, n_rows) + 1  # the threshold lies above the first that is not active
+            floor = float(before.min()) if len(before) == most else 0.0
+            pre = sae.pre_activations(batch.x[stack.entries[i].layer] / sae.input_scale)  # type: ignore[operator]
+            values = torch.cat([before.to(pre), pre[pre > floor]])
+            largest[stack, i] = torch.topk(values, min(most, len(values)), sorted=False).values
+    for stack, i in targets:
+        sae = stack.singles[i]
+        sae.get_buffer("threshold").fill_(threshold_of(largest[stack, i], active_entries(sae, n_rows)))
+    return True
+
+
+def active_entries(sae: SAE, n_rows: int) -> int:
+    """Return how many entries of n_rows rows are to be active."""
+    assert sae.inference_l0 is not None
+    return round(sae.inference_l0 * n_rows)
+
+
+def threshold_of(values: Tensor, n: int) -> float:
+    """Return a number that n of the positive values exceed, or 0 if there are not more than n."""
+    if len(values) <= n:
+        return 0.0
+    last, following = torch.topk(values, n + 1).values[-2:].double().tolist()
+    return (last + following) / 2

@@ -1,0 +1,75 @@
+"""SAEs whose activations are a function of the pre-activations entry by entry, trained with an L1 penalty.
+
+    f = activation(gate(W_enc (x − b_dec) + b_enc)),   loss = β ‖f‖₁ + w ‖x − x̂‖²
+
+train/step/gradients.py has their gradients, written out by hand.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from train.sae.base import SAE, LossInputs, TrainingPass
+
+
+class ElementwiseSAE(SAE):
+    """An SAE with an elementwise activation. `SAE` has the shapes.
+
+    An architecture states, beside what `SAE` asks for:
+    needs_derivative: in bfloat16 c does not determine ∂c/∂pre, so `derivative` computes that from pre.
+    fused_activation: c = ReLU or tanh(ReLU) of pre + σε, which the GPU's kernels compute (step/gpu); None: any other. A
+    subclass that changes `gate_` or `activate` must set it again.
+    """
+
+    needs_derivative: ClassVar[bool] = False
+    fused_activation: ClassVar[Literal["relu", "tanh"] | None] = None
+
+    def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
+        inner = x - self.b_dec[..., None, :]
+        return self.activate(self.gate_(inner @ self.W_enc.mT + self.b_enc[..., None, :], epsilon))
+
+    def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:
+        f = self.activations(x, step.epsilon)
+        x_hat = self.reconstruct(f)
+        terms = {"l2": step.l2_weight * (x - x_hat).square().sum(dim=-1), "l1": step.beta * f.sum(dim=-1)}
+        return TrainingPass.of(f, x_hat, terms)
+
+    def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
+        """Change pre-activations [..., rows, d_sae] in place, and return them: those above 0 afterwards fire.
+
+        The base class changes nothing; NSAE adds its noise, σ · epsilon. Selection within a row is possible, as TopK's,
+        which sets all but the row's k largest to 0. Selection over a batch (BatchTopK) is not: `rows` is a part of the
+        batch, as large as memory allows, so the result would depend on the machine.
+        """
+        return pre
+
+    @abstractmethod
+    def activate(self, pre: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return c from gated pre-activations, entry by entry: 0 where pre ≤ 0, else above 0.
+
+        pre has any shape: the sparse step passes the active entries alone. c is written into `out` if given, which may
+        be pre.
+        """
+
+    @abstractmethod
+    def activation_backward(self, gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
+        """Write ∂L/∂pre into `out`, and return it, from ∂L/∂c and c of any one shape, entry by entry.
+
+        `out` may be gradient or c; `gradient` may be overwritten.
+        """
+
+    def derivative(self, pre: Tensor, out: Tensor) -> Tensor:
+        """Write ∂c/∂pre into `out`, and return it; where pre ≤ 0 the values do not matter.
+
+        Only architectures with `needs_derivative` have it.
+        """
+        raise NotImplementedError
+
+
+def relu_backward(gradient: Tensor, c: Tensor, out: Tensor) -> Tensor:
+    """Write the gradient into `out`, 0 where c is 0, in one pass and without a mask; `out` may be gradient or c."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, c, 0, grad_input=out)

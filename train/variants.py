@@ -1,0 +1,221 @@
+"""The settings of each architecture, which become options of `train`, entries of run.json and columns of the report.
+
+They are apart from the architectures because `train --help` reads them without importing PyTorch. A field's annotation
+has the type of its option and a sentence of help; its default is the option's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+
+from data.command.option_types import LARGEST_FLOAT, NAME, Count, Number
+from data.errors import InputError
+from train.plugins import known_plugin
+from train.presets import presets
+
+_POST = presets()
+
+Coefficient = Annotated[float, Number(0), "Coefficient of the sparsity term."]
+
+
+@dataclass(frozen=True)
+class ArchitectureSettings:
+    """The base class of all settings."""
+
+    @classmethod
+    def default_lr(cls, d_sae: int | None) -> float:
+        """Return the learning rate of a run that names none; NaN if it depends on d_sae and that is None."""
+        return 3e-4
+
+    def check(self, d_sae: int | None) -> None:
+        """Raise InputError if values are impossible, also for the number of features, unless that is None."""
+
+
+@dataclass(frozen=True)
+class BaselineSettings(ArchitectureSettings):
+    """α, and the power p in β = α · normᵖ."""
+
+    l1: Coefficient = _POST["baseline_1"]["l1"]
+    l1_power: Annotated[int, Count(zero=True, most=4), "Power p in β = α · normᵖ, the coefficient of ‖c‖₁."] = 0
+
+    @classmethod
+    def default_lr(cls, d_sae: int | None) -> float:
+        return float(_POST["baseline_1"]["lr"])
+
+
+@dataclass(frozen=True)
+class NSAESettings(ArchitectureSettings):
+    """α, the power p in β = α · normᵖ, and the noise's standard deviation."""
+
+    l1: Coefficient = _POST["normalized_1"]["l1"]
+    l1_power: Annotated[int, Count(zero=True, most=4), "Power p in β = α · normᵖ, the coefficient of ‖c‖₁."] = 2
+    sigma: Annotated[float, Number(0), "Standard deviation of NSAE's noise."] = float(_POST["normalized_1"]["sigma"])
+
+    @classmethod
+    def default_lr(cls, d_sae: int | None) -> float:
+        return float(_POST["normalized_1"]["lr"])
+
+
+@dataclass(frozen=True)
+class ReLUSettings(ArchitectureSettings):
+    """The coefficient λ of Σ fᵢ‖dᵢ‖."""
+
+    l1: Coefficient = 5.0
+
+
+@dataclass(frozen=True)
+class GatedSettings(ArchitectureSettings):
+    """The coefficient λ of the gates' L1, and what the auxiliary reconstruction trains."""
+
+    l1: Coefficient = 0.1
+    aux_decoder: Annotated[
+        Literal["stopped", "trained"], "Whether the gates' own reconstruction trains the decoder and b_dec."
+    ] = "stopped"
+    l1_weight: Annotated[Literal["none", "decoder-norm"], "What each gate's L1 is multiplied by."] = "none"
+
+
+@dataclass(frozen=True)
+class TopKSettings(ArchitectureSettings):
+    """The number of active features, and the auxiliary loss on dead features."""
+
+    k: Annotated[int, Count(), "Number of active features per row."] = 32
+    aux: Annotated[float, Number(0), "Coefficient of the auxiliary loss of dead features; 0: none."] = 1 / 32
+    aux_k: Annotated[int, Count(zero=True), "Dead features per row in the auxiliary loss; 0: half of d_model."] = 0
+    dead_after: Annotated[int, Count(), "Rows without firing after which a feature counts as dead."] = 10_000_000
+
+    @classmethod
+    def default_lr(cls, d_sae: int | None) -> float:
+        """Return the scaling law of Gao et al. 2024, Fig. 3."""
+        return math.nan if d_sae is None else 2e-4 / (d_sae / 2**14) ** 0.5
+
+    def check(self, d_sae: int | None) -> None:
+        if d_sae is not None and self.k > d_sae:
+            raise InputError(f"--k {self.k}: is more than the {d_sae} features; give less, or more --expansion")
+
+
+@dataclass(frozen=True)
+class BatchTopKSettings(TopKSettings):
+    """The same, with k active features per row in the mean of a batch, and the running mean of the threshold."""
+
+    threshold_decay: Annotated[float, Number(0, 1), "Share of the running threshold that a step keeps."] = 0.99
+    threshold_start: Annotated[int, Count(zero=True), "Step from which on the running threshold is updated."] = 0
+
+
+@dataclass(frozen=True)
+class MatryoshkaSettings(BatchTopKSettings):
+    """The same, and the shares of the features that each prefix adds."""
+
+    prefixes: Annotated[str, NAME, "Shares of the features that each nested prefix adds, with + between them."] = (
+        "1/32+1/16+1/8+1/4+17/32"
+    )
+    prefix_loss: Annotated[Literal["mean", "sum"], "Whether the prefixes' squared errors are averaged or added."] = (
+        "mean"
+    )
+
+    def check(self, d_sae: int | None) -> None:
+        super().check(d_sae)
+        try:
+            shares = [Fraction(share) for share in self.prefixes.split("+")]
+        except (ValueError, ZeroDivisionError):
+            shares = []
+        if not shares or min(shares) <= 0 or sum(shares) > 1:
+            raise InputError(f"--prefixes {self.prefixes[:80]}: give shares of at most 1 in all, such as 1/4+1/4+1/2")
+
+
+@dataclass(frozen=True)
+class JumpReLUSettings(ArchitectureSettings):
+    """The sparsity term and its coefficient, the kernel's width ε, and the thresholds' start."""
+
+    l1: Coefficient = 1e-3
+    sparsity: Annotated[
+        Literal["step", "quadratic", "quadratic-row", "tanh"],
+        "The sparsity term: L0, its distance from --target-l0, or tanh of activations.",
+    ] = "step"
+    target_l0: Annotated[float, Number(0, above=True), "L0 that the quadratic sparsity term aims at."] = 20.0
+    bandwidth: Annotated[
+        float, Number(0, above=True), "Width ε of the kernel that estimates the thresholds' gradients."
+    ] = 1e-3
+    threshold: Annotated[float, Number(0), "Thresholds at the start."] = 1e-3
+    ste_to_input: Annotated[bool, "The estimated gradients reach the pre-activations too."] = False
+    unit_decoder: Annotated[bool, "Decoder rows are kept at norm 1."] = True
+
+
+@dataclass(frozen=True)
+class PAnnealSettings(ArchitectureSettings):
+    """The coefficient of Σ|fᵢ|ᵖ, and how p falls."""
+
+    l1: Coefficient = 0.1
+    p_end: Annotated[float, Number(0, 1), "The last p of the penalty Σ|f|ᵖ, which starts at 1."] = 0.2
+    p_start_step: Annotated[int, Count(zero=True), "Step at which p begins to fall."] = 15_000
+    p_updates: Annotated[int, Count(), "Number of values that p takes."] = 10
+
+
+SETTINGS: dict[str, type[ArchitectureSettings]] = {
+    "baseline": BaselineSettings,
+    "nsae": NSAESettings,
+    "relu": ReLUSettings,
+    "gated": GatedSettings,
+    "topk": TopKSettings,
+    "batchtopk": BatchTopKSettings,
+    "jumprelu": JumpReLUSettings,
+    "matryoshka": MatryoshkaSettings,
+    "p-anneal": PAnnealSettings,
+    "frozen": TopKSettings,
+}
+
+
+def settings_of(variant: str) -> type[ArchitectureSettings]:
+    """Return the settings' class of a variant. Raises InputError if there is no such variant."""
+    if variant in SETTINGS:
+        return SETTINGS[variant]
+    plugin = known_plugin(variant)
+    if plugin is None:
+        raise InputError(
+            f"--variant {variant[:80]}: there is no such variant; give {', '.join(SETTINGS)}, or MODULE:CLASS"
+        )
+    settings: type[ArchitectureSettings] = plugin.Settings
+    return settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as an option of `train`.
+
+    name: of the field; one name means the same in all architectures that have it.
+    kind: the type of one value.
+    help: a sentence.
+    defaults: by variant.
+    """
+
+    name: str
+    kind: click.ParamType[Any]
+    help: str
+    defaults: dict[str, Any]
+
+
+def all_settings(plugins: Iterable[str] = ()) -> dict[str, Setting]:
+    """Return the settings of all built-in variants and of some others, by name. Raises InputError."""
+    settings: dict[str, Setting] = {}
+    for variant, kind in {**SETTINGS, **{variant: settings_of(variant) for variant in plugins}}.items():
+        hints = get_type_hints(kind, include_extras=True)
+        for field in fields(kind):
+            annotated = get_args(hints[field.name])
+            setting = Setting(field.name, _option_type(annotated), annotated[-1], {})
+            settings.setdefault(field.name, setting).defaults[variant] = field.default
+    return settings
+
+
+def _option_type(annotated: tuple[Any, ...]) -> click.ParamType[Any]:
+    """Return the type of a field's option, from the parts of its annotation."""
+    plain, *more = annotated
+    if len(more) > 1:
+        return more[0]
+    if get_origin(plain) is Literal:
+        return click.Choice(get_args(plain))
+    return {bool: click.BOOL, int: Count(zero=True), float: Number(-LARGEST_FLOAT), str: NAME}[plain]
