@@ -53,6 +53,11 @@ class Run:
         """The noise's standard deviation; 0 if its architecture has no noise."""
         return float(getattr(self.settings, "sigma", 0.0))
 
+    @property
+    def adam_beta1(self) -> float:
+        """Adam's β₁; PyTorch's default, 0.9, if its architecture has no other."""
+        return float(getattr(self.settings, "adam_beta1", 0.9))
+
     def to_json(self) -> dict[str, Any]:
         """Return its fields and settings, side by side, as run.json holds them."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}

@@ -22,6 +22,10 @@ from train.presets import presets
 _POST = presets()
 
 Coefficient = Annotated[float, Number(0), "Coefficient of the sparsity term."]
+Beta1 = Annotated[float, Number(0, 1), "Adam's β₁, the share of the mean gradient that a step keeps."]
+UnitDecoder = Annotated[bool, "Decoder rows are kept at norm 1."]
+SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]
+DeadAfter = Annotated[int, Count(), "Rows without firing after which a feature counts as dead."]
 
 
 @dataclass(frozen=True)
@@ -64,30 +68,36 @@ class NSAESettings(ArchitectureSettings):
 
 @dataclass(frozen=True)
 class ReLUSettings(ArchitectureSettings):
-    """The coefficient λ of Σ fᵢ‖dᵢ‖."""
+    """The coefficient λ of Σ fᵢ‖dᵢ‖, and what the encoder sees."""
 
     l1: Coefficient = 5.0
+    subtract_bias: SubtractBias = False
 
 
 @dataclass(frozen=True)
 class GatedSettings(ArchitectureSettings):
-    """The coefficient λ of the gates' L1, and what the auxiliary reconstruction trains."""
+    """The coefficient λ of the gates' L1, what the auxiliary reconstruction trains, and constraints."""
 
     l1: Coefficient = 0.1
     aux_decoder: Annotated[
         Literal["stopped", "trained"], "Whether the gates' own reconstruction trains the decoder and b_dec."
     ] = "stopped"
     l1_weight: Annotated[Literal["none", "decoder-norm"], "What each gate's L1 is multiplied by."] = "none"
+    unit_decoder: UnitDecoder = True
+    adam_beta1: Beta1 = 0.0
 
 
 @dataclass(frozen=True)
-class TopKSettings(ArchitectureSettings):
+class FrozenSettings(ArchitectureSettings):
     """The number of active features, and the auxiliary loss on dead features."""
 
     k: Annotated[int, Count(), "Number of active features per row."] = 32
     aux: Annotated[float, Number(0), "Coefficient of the auxiliary loss of dead features; 0: none."] = 1 / 32
     aux_k: Annotated[int, Count(zero=True), "Dead features per row in the auxiliary loss; 0: half of d_model."] = 0
-    dead_after: Annotated[int, Count(), "Rows without firing after which a feature counts as dead."] = 10_000_000
+    aux_form: Annotated[
+        Literal["relative", "absolute"], "Whether the auxiliary loss is divided by the error's variance."
+    ] = "relative"
+    dead_after: DeadAfter = 10_000_000
 
     @classmethod
     def default_lr(cls, d_sae: int | None) -> float:
@@ -100,11 +110,21 @@ class TopKSettings(ArchitectureSettings):
 
 
 @dataclass(frozen=True)
+class TopKSettings(FrozenSettings):
+    """The same, and whether the decoder's rows are constrained."""
+
+    unit_decoder: UnitDecoder = True
+
+
+@dataclass(frozen=True)
 class BatchTopKSettings(TopKSettings):
     """The same, with k active features per row in the mean of a batch, and the running mean of the threshold."""
 
     threshold_decay: Annotated[float, Number(0, 1), "Share of the running threshold that a step keeps."] = 0.99
     threshold_start: Annotated[int, Count(zero=True), "Step from which on the running threshold is updated."] = 0
+    threshold_first: Annotated[
+        Literal["batch", "zero"], "What the running threshold begins with: the smallest activation of a batch, or 0."
+    ] = "batch"
 
 
 @dataclass(frozen=True)
@@ -114,9 +134,10 @@ class MatryoshkaSettings(BatchTopKSettings):
     prefixes: Annotated[str, NAME, "Shares of the features that each nested prefix adds, with + between them."] = (
         "1/32+1/16+1/8+1/4+17/32"
     )
-    prefix_loss: Annotated[Literal["mean", "sum"], "Whether the prefixes' squared errors are averaged or added."] = (
-        "mean"
-    )
+    prefix_loss: Annotated[
+        Literal["mean", "sum", "mean-of-shares"],
+        "How the n prefixes' squared errors are combined: averaged, added, or added and divided by n².",
+    ] = "mean"
 
     def check(self, d_sae: int | None) -> None:
         super().check(d_sae)
@@ -143,7 +164,16 @@ class JumpReLUSettings(ArchitectureSettings):
     ] = 1e-3
     threshold: Annotated[float, Number(0), "Thresholds at the start."] = 1e-3
     ste_to_input: Annotated[bool, "The estimated gradients reach the pre-activations too."] = False
-    unit_decoder: Annotated[bool, "Decoder rows are kept at norm 1."] = True
+    l0_of: Annotated[
+        Literal["pre-activations", "activations"], "What the thresholds' gradient of L0 is estimated from."
+    ] = "pre-activations"
+    pre_act_loss: Annotated[float, Number(0), "Coefficient of the loss on dead features' pre-activations; 0: none."] = (
+        0.0
+    )
+    dead_after: DeadAfter = 1
+    subtract_bias: SubtractBias = True
+    unit_decoder: UnitDecoder = True
+    adam_beta1: Beta1 = 0.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +181,7 @@ class PAnnealSettings(ArchitectureSettings):
     """The coefficient of Σ|fᵢ|ᵖ, and how p falls."""
 
     l1: Coefficient = 0.1
+    penalty: Annotated[Literal["sum", "norm"], "Whether the penalty is Σ|f|ᵖ, or ‖f‖ₚ, its root of order p."] = "sum"
     p_end: Annotated[float, Number(0, 1), "The last p of the penalty Σ|f|ᵖ, which starts at 1."] = 0.2
     p_start_step: Annotated[int, Count(zero=True), "Step at which p begins to fall."] = 15_000
     p_updates: Annotated[int, Count(), "Number of values that p takes."] = 10
@@ -166,7 +197,7 @@ SETTINGS: dict[str, type[ArchitectureSettings]] = {
     "jumprelu": JumpReLUSettings,
     "matryoshka": MatryoshkaSettings,
     "p-anneal": PAnnealSettings,
-    "frozen": TopKSettings,
+    "frozen": FrozenSettings,
 }
 
 

@@ -34,16 +34,19 @@ OF_TOPK = {
     "k": count("--k", {NO_RIGHTS: ("5000", "is more than the 16 features")}),
     "aux": number("--aux", ANY),
     "aux_k": count("--aux-k", ANY),
+    "aux_form": choice("--aux-form"),
     "dead_after": count("--dead-after"),
 }
 OF_BATCHTOPK = {
     "threshold_decay": number("--threshold-decay", {**ANY, HUGE: ("1.5", "at most 1")}),
     "threshold_start": count("--threshold-start", ANY),
+    "threshold_first": choice("--threshold-first"),
 }
 OF_MATRYOSHKA = {
     "prefixes": text("--prefixes", "give shares of at most 1 in all"),
     "prefix_loss": choice("--prefix-loss"),
 }
+OF_RELU = {"subtract_bias": truth("--subtract-bias")}
 OF_GATED = {"aux_decoder": choice("--aux-decoder"), "l1_weight": choice("--l1-weight")}
 OF_JUMPRELU = {
     "sparsity": choice("--sparsity"),
@@ -51,9 +54,13 @@ OF_JUMPRELU = {
     "bandwidth": number("--bandwidth"),
     "threshold": number("--threshold", ANY),
     "ste_to_input": truth("--ste-to-input"),
+    "l0_of": choice("--l0-of"),
+    "pre_act_loss": number("--pre-act-loss", ANY),
     "unit_decoder": truth("--unit-decoder"),
+    "adam_beta1": number("--adam-beta1", {**ANY, HUGE: ("1.5", "at most 1")}),
 }
 OF_P_ANNEAL = {
+    "penalty": choice("--penalty"),
     "p_end": number("--p-end", {**ANY, HUGE: ("1.5", "at most 1")}),
     "p_start_step": count("--p-start-step", ANY),
     "p_updates": count("--p-updates"),
@@ -66,7 +73,7 @@ SETTINGS = {
     )
     for variant, own in (
         ("topk", OF_TOPK), ("batchtopk", OF_BATCHTOPK), ("matryoshka", OF_MATRYOSHKA), ("gated", OF_GATED),
-        ("jumprelu", OF_JUMPRELU), ("p-anneal", OF_P_ANNEAL),
+        ("relu", OF_RELU), ("jumprelu", OF_JUMPRELU), ("p-anneal", OF_P_ANNEAL),
     )
     for name, rows in own.items()
 }  # fmt: skip

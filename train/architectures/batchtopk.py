@@ -33,6 +33,10 @@ class BatchTopKSAE(TopKSAE):
     settings: BatchTopKSettings
     threshold: Tensor
 
+    def initialise(self, *, seed: int, mean_norm: float) -> None:
+        super().initialise(seed=seed, mean_norm=mean_norm)
+        self.threshold.fill_(UNKNOWN if self.settings.threshold_first == "batch" else 0.0)
+
     @property
     def inference_l0(self) -> float:
         return self.settings.k

@@ -8,6 +8,9 @@ S is Σᵢ H(πᵢ − θᵢ) ("step"), ((L0 / t) − 1)² of the batch's mean L
 H has no gradient, so it is estimated by a kernel of width ε, K(z) = 1 for |z| < ½, else 0:
 
     ∂f/∂θ = −(θ/ε) K((π − θ)/ε),   ∂H/∂θ = −(1/ε) K((π − θ)/ε)
+
+`--l0-of activations` puts f for π into ∂H/∂θ, as dictionary_learning does. `--pre-act-loss` adds Anthropic's
+λ_P Σ ReLU(θᵢ − πᵢ)‖dᵢ‖, of the features that are dead; with `--dead-after 1` all are.
 """
 
 from __future__ import annotations
@@ -41,9 +44,9 @@ class JumpReLUSAE(PairwiseSAE):
     settings: JumpReLUSettings
     threshold: Tensor
 
-    @classmethod
-    def trained_with(cls, settings: JumpReLUSettings) -> Mapping[str, TensorSpec]:
-        return cls.trained if settings.unit_decoder else {**cls.trained, "W_dec": LINEAR_MAPS["W_dec"]}
+    @property
+    def rows_until_dead(self) -> int | None:
+        return self.settings.dead_after if self.settings.pre_act_loss else None
 
     @property
     def sees(self) -> str:  # type: ignore[override]
@@ -56,7 +59,7 @@ class JumpReLUSAE(PairwiseSAE):
     def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
         settings = self.settings
         # Entries within half a width of the threshold have a gradient, active or not.
-        near = encoded.select(Above(self.threshold.detach() - settings.bandwidth / 2))
+        near = encoded.select(Above(self._lower_limit()))
         theta = near.spread(self.threshold)
         f = jump(near.pre, theta, settings.bandwidth, settings.ste_to_input)
         x_hat = near.decode(f, self.W_dec) + self.b_dec
@@ -64,13 +67,28 @@ class JumpReLUSAE(PairwiseSAE):
             norms = near.spread(torch.linalg.vector_norm(self.W_dec, dim=-1))
             sparsity = near.row_sums(torch.tanh(TANH_SCALE * f * norms))
         else:
-            l0 = near.row_sums(heaviside(near.pre, theta, settings.bandwidth, settings.ste_to_input))
+            of = near.pre if settings.l0_of == "pre-activations" else f
+            l0 = near.row_sums(heaviside(of, theta, settings.bandwidth, settings.ste_to_input))
             sparsity = self._sparsity(l0)
         terms = {
             "l2": (x - x_hat).square().sum(dim=-1),
             "sparsity": (step.beta if sparsity.dim() else step.beta.mean()) * sparsity,
         }
+        if settings.pre_act_loss and step.dead.any():
+            terms["pre_act"] = settings.pre_act_loss * self._pre_act_loss(encoded, step.dead)
         return TrainingPass(x_hat, near.row_sums(f).detach(), near.counts(f), terms)
+
+    def _lower_limit(self) -> Tensor:
+        """Return the limit per feature that an entry with a gradient exceeds: [d_sae]."""
+        lower = self.threshold.detach() - self.settings.bandwidth / 2
+        # An f of 0 is within half a width of such thresholds.
+        return lower if self.settings.l0_of == "pre-activations" else lower.masked_fill(lower < 0, -torch.inf)
+
+    def _pre_act_loss(self, encoded: EncodedRows, dead: Tensor) -> Tensor:
+        """Return Σ ReLU(θᵢ − πᵢ)‖dᵢ‖ of each row over the dead features, bool [d_sae]."""
+        entries = encoded.select(Above(-torch.inf, among=torch.nonzero(dead)[:, 0], masks=True))
+        weights = entries.spread(torch.linalg.vector_norm(self.W_dec, dim=-1) * dead)
+        return entries.row_sums((entries.spread(self.threshold) - entries.pre).relu() * weights)
 
     def _sparsity(self, l0: Tensor) -> Tensor:
         """Return S from the L0 of each row [rows]."""

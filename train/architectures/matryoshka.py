@@ -37,4 +37,4 @@ class MatryoshkaSAE(BatchTopKSAE):
             errors.append((x - partial).square().sum(dim=-1))
         errors.append((x - x_hat).square().sum(dim=-1))
         total = torch.stack(errors).sum(dim=0)
-        return {"l2": total / len(ends) if self.settings.prefix_loss == "mean" else total}
+        return {"l2": total / len(ends) ** {"sum": 0, "mean": 1, "mean-of-shares": 2}[self.settings.prefix_loss]}

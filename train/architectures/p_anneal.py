@@ -1,6 +1,6 @@
 """p-annealing (Karvonen et al. 2024, arXiv 2408.00113): the penalty's power p falls from 1, towards counting features.
 
-    f = ReLU(π),   loss = ‖x − x̂‖² + λ s Σ |fᵢ|ᵖ
+    f = ReLU(π),   loss = ‖x − x̂‖² + λ s Σ |fᵢ|ᵖ    (`--penalty norm`: (Σ |fᵢ|ᵖ)^(1/p))
 
 p falls in equal steps from 1 to `p_end`, at steps that divide the training after `p_start_step` evenly. At each of them
 the scale s is multiplied by mean Σ|f|ᵖ / mean Σ|f|^(p′) over the recent batches, so the next p′ penalises them equally.
@@ -62,13 +62,17 @@ class PAnnealSAE(PairwiseSAE):
         f = relu(active.pre)
         x_hat = active.decode(f, self.W_dec) + self.b_dec
         updates = self.updates_before(step)
-        penalty = active.row_sums(f.pow(self.power(updates)))
+        penalty = self._penalty(active.row_sums(f.pow(self.power(updates))), updates)
         terms = {"l2": (x - x_hat).square().sum(dim=-1), "lp": step.beta * self.penalty_scale * penalty}
         observed = {}
         if updates:
-            next_penalty = active.row_sums(f.detach().pow(self.power(updates + 1)))
+            next_penalty = self._penalty(active.row_sums(f.detach().pow(self.power(updates + 1))), updates + 1)
             observed = {"penalty": penalty.detach(), "next_penalty": next_penalty}
         return TrainingPass(x_hat, active.row_sums(f).detach(), active.counts(f), terms, observed)
+
+    def _penalty(self, sums: Tensor, updates: int) -> Tensor:
+        """Return the penalty of each row from Σ|f|ᵖ [rows], p that of so many updates."""
+        return sums if self.settings.penalty == "sum" else sums.pow(1 / self.power(updates))
 
     @torch.no_grad()
     def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:

@@ -2,7 +2,8 @@
 
     f = ReLU(W_enc x + b_enc),   loss = ‖x − x̂‖² + λ Σ fᵢ ‖dᵢ‖
 
-The encoder sees x without b_dec subtracted. Inputs are meant to be scaled so that E‖x‖ = √d_model.
+The encoder sees x without b_dec subtracted (`--subtract-bias` is false). Inputs are meant to be scaled so
+that E‖x‖ = √d_model.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ class ReLUSAE(PairwiseSAE):
 
     variant = "relu"
     Settings = ReLUSettings
-    subtracts_bias = False
     start_norm = 0.1
     settings: ReLUSettings
 

@@ -4,6 +4,8 @@ f = the k largest of ReLU(π),   loss = ‖x − x̂‖² + a · aux
 
 e = x − x̂ without gradient,   ê = Σ of the k_aux largest ReLU(πᵢ) dᵢ over dead features
 aux = mean ‖e − ê‖² / mean ‖e − mean e‖²    (0 where that is not finite)
+
+`--aux-form absolute` (SAELens): aux = mean ‖e − ê‖² · min(dead / k_aux, 1), ê of πᵢ rather than ReLU(πᵢ).
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class TopKSAE(PairwiseSAE):
 
     @property
     def most_pairs_per_row(self) -> float:
-        return self.settings.k + (self.settings.aux_k or self.d_model // 2) * bool(self.settings.aux)
+        return self.settings.k + self.aux_k * bool(self.settings.aux)
 
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         pre = relu(self.pre_activations(x))
@@ -55,11 +57,18 @@ class TopKSAE(PairwiseSAE):
         fires = active.counts(f)
         x_hat = active.decode(f, self.W_dec) + self.b_dec
         terms = self.reconstruction_terms(active, f, x, x_hat)
-        dead = torch.nonzero(step.dead & (fires == 0))[:, 0] if self.settings.aux else fires[:0]
-        if len(dead):
-            auxiliary = encoded.select(LargestOfRow(self.settings.aux_k or self.d_model // 2, among=dead))
-            terms["aux"] = self.settings.aux * self.auxiliary_loss(auxiliary, (x - x_hat).detach())
+        if self.settings.aux:
+            absolute = self.settings.aux_form == "absolute"
+            dead = torch.nonzero(step.dead if absolute else step.dead & (fires == 0))[:, 0]
+            if len(dead):
+                loss = self.absolute_auxiliary_loss if absolute else self.auxiliary_loss
+                terms["aux"] = self.settings.aux * loss(encoded, dead, (x - x_hat).detach())
         return TrainingPass(x_hat, active.row_sums(f).detach(), fires, terms, self.observe(f.detach()))
+
+    @property
+    def aux_k(self) -> int:
+        """Return k_aux."""
+        return self.settings.aux_k or self.d_model // 2
 
     def observe(self, f: Tensor) -> dict[str, Tensor]:
         """Return what `after_step_` learns from, from the active entries' f."""
@@ -69,9 +78,16 @@ class TopKSAE(PairwiseSAE):
         """Return the terms of the reconstruction by name."""
         return {"l2": (x - x_hat).square().sum(dim=-1)}
 
-    def auxiliary_loss(self, dead: Entries, error: Tensor) -> Tensor:
-        """Return aux from the selected entries of dead features and e = x − x̂ [rows, d_model]."""
-        missed = error - dead.decode(relu(dead.pre), self.W_dec)
+    def absolute_auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
+        """Return aux with `--aux-form absolute`; see `auxiliary_loss`."""
+        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, positive=False))
+        missed = error - entries.decode(entries.pre, self.W_dec)
+        return missed.square().sum(dim=-1).mean() * min(len(dead) / self.aux_k, 1)
+
+    def auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
+        """Return aux from the dead features int64 [n] and e = x − x̂ [rows, d_model]."""
+        entries = encoded.select(LargestOfRow(self.aux_k, among=dead))
+        missed = error - entries.decode(relu(entries.pre), self.W_dec)
         spread = (error - error.mean(dim=0)).square().sum(dim=-1).mean()
         return (missed.square().sum(dim=-1).mean() / spread).nan_to_num(0.0, posinf=0.0, neginf=0.0)
 

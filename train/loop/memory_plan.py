@@ -106,12 +106,12 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
 
 
 def _stacks(experiment: Experiment, max_size: int) -> Iterator[tuple[StackEntry, ...]]:
-    """Yield the stacks: SAEs of one variant and seed, in as few stacks of about equal size as `max_size` allows."""
+    """Yield the stacks: SAEs of one variant, seed, constraint and β₁, in as few stacks as `max_size` allows, about equal."""
     entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
 
-    def kind(entry: StackEntry) -> tuple[str, int, str]:
+    def kind(entry: StackEntry) -> tuple[str, int, float, str]:
         trained = architecture_of(entry.run.variant).trained_with(entry.run.settings)
-        return entry.run.variant, entry.run.seed, repr(trained)
+        return entry.run.variant, entry.run.seed, entry.run.adam_beta1, repr(trained)
 
     for _, group in groupby(sorted(entries, key=kind), key=kind):
         alike = list(group)

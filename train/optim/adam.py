@@ -18,7 +18,7 @@ from torch.optim.adam import adam
 
 from train.sae import SAE, Gradients
 
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # PyTorch's defaults, and the paper's
+BETA2, EPS = 0.999, 1e-8  # PyTorch's defaults, and the paper's
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,17 @@ class EqualRate:
 
 
 class StackAdam:
-    """Adam of one stack; `lr` has one learning rate per SAE. If `fused`, the GPU's kernel takes the steps.
+    """Adam of one stack; `lr` has one learning rate per SAE, β₁ is the same for all.
+
+    If `fused`, the GPU's kernel takes the steps.
 
     moments: `exp_avg.NAME` and `exp_avg_sq.NAME` for each parameter's name, stacked as the parameters are.
     """
 
-    def __init__(self, sae: SAE, gradient: Gradients, lr: Sequence[float], *, fused: bool = False) -> None:
-        self._sae, self._gradient, self._fused = sae, gradient, fused
+    def __init__(
+        self, sae: SAE, gradient: Gradients, lr: Sequence[float], *, beta1: float = 0.9, fused: bool = False
+    ) -> None:
+        self._sae, self._gradient, self._beta1, self._fused = sae, gradient, beta1, fused
         self._step = 0
         device = gradient.b_dec.device
         self._rates = torch.tensor(lr, dtype=torch.float32, device=device)
@@ -102,15 +106,16 @@ class StackAdam:
 
         for name, tensors in zip(self._gradient, self._stacked, strict=True):
             adam_(
-                tensors, self._rates, factor=factor, step=self._step, beta1=BETA1, beta2=BETA2, eps=EPS,
-                unit=self._sae.trained[name].unit_rows,
+                tensors, self._rates, factor=factor, step=self._step, beta1=self._beta1, beta2=BETA2, eps=EPS,
+                unit=self._sae.specs[name].unit_rows,
             )  # fmt: skip
 
     def _step_by_pytorch(self, factor: float) -> None:
         for rate, equal in self._by_rate.items():
             adam(
                 equal.parameters, equal.gradients, equal.exp_avg, equal.exp_avg_sq, [], equal.steps, fused=True,
-                lr=rate * factor, beta1=BETA1, beta2=BETA2, eps=EPS, weight_decay=0.0, amsgrad=False, maximize=False,
+                lr=rate * factor, beta1=self._beta1, beta2=BETA2, eps=EPS, weight_decay=0.0, amsgrad=False,
+                maximize=False,
             )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ its work goes with their number. PyTorch differentiates both.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,20 +19,31 @@ from torch.nn.functional import normalize
 
 from train.sae.base import SAE, LossInputs, TrainingPass, random_directions
 from train.sae.entries import DenseRows, EncodedRows
+from train.sae.tensors import LINEAR_MAPS, TensorSpec
 
 
 class PairwiseSAE(SAE):
     """An SAE with a loss on selected entries. `SAE` has the shapes.
 
+    Two settings mean the same in every architecture that has them: `unit_decoder` and `subtract_bias`.
+
     An architecture states, beside what `SAE` asks for:
     encoder_bias: name of the bias in π; None: π has none.
-    subtracts_bias: the encoder sees x − b_dec rather than x.
     start_norm: norm of the decoder's rows at the start.
     """
 
     encoder_bias: ClassVar[str | None] = "b_enc"
-    subtracts_bias: ClassVar[bool] = True
     start_norm: ClassVar[float] = 1.0
+
+    @classmethod
+    def trained_with(cls, settings: Any) -> Mapping[str, TensorSpec]:
+        free = not getattr(settings, "unit_decoder", True)
+        return {**cls.trained, "W_dec": LINEAR_MAPS["W_dec"]} if free else cls.trained
+
+    @property
+    def subtracts_bias(self) -> bool:
+        """Whether the encoder sees x − b_dec rather than x."""
+        return getattr(self.settings, "subtract_bias", True)
 
     @property
     def most_pairs_per_row(self) -> float | None:

@@ -67,16 +67,18 @@ class Above(RowSelection):
 
 @dataclass(frozen=True)
 class LargestOfRow(RowSelection):
-    """The k largest positive entries of each row."""
+    """The k largest entries of each row; if `positive`, those of them that are above 0."""
 
     k: int
     among: Tensor | None = None
     masks: bool = True
+    positive: bool = True
 
     def positions(self, pre: Tensor, floor: float) -> Tensor:
         values, feature = torch.topk(pre, min(self.k, pre.shape[1]), dim=1, sorted=False)
         rows = torch.arange(len(pre), device=pre.device)[:, None]
-        return torch.sort((feature + rows * pre.shape[1])[values > 0]).values
+        position = feature + rows * pre.shape[1]
+        return torch.sort(position[values > 0] if self.positive else position.view(-1)).values
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ class SAEStack:
             self.sae, self.singles, workspace, objective=experiment.objective, batch_size=experiment.batch_size,
             out=gradient,
         )  # fmt: skip
-        self.adam = StackAdam(self.sae, gradient, [e.run.lr for e in entries], fused=workspace.fused)
+        self.adam = StackAdam(
+            self.sae, gradient, [e.run.lr for e in entries], beta1=entries[0].run.adam_beta1, fused=workspace.fused
+        )
         self.counts = FireCounts(n, d_sae, window=experiment.reports.window, device=device)
         limits = [sae.rows_until_dead for sae in self.singles]
         self.since_fired = SinceFired(n, d_sae, limits, device=device) if any(limits) else None

@@ -32,6 +32,12 @@ CASES: list[tuple[str, dict[str, object]]] = [
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "quadratic", "target_l0": 3.0}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "quadratic-row", "target_l0": 3.0}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "tanh"}),
+    ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "tanh", "pre_act_loss": 0.1}),
+    ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "l0_of": "activations", "subtract_bias": False}),
+    ("jumprelu", {"bandwidth": 1.0, "threshold": 0.4, "l0_of": "activations"}),
+    ("topk", {"k": 4, "aux_form": "absolute", "unit_decoder": False}),
+    ("matryoshka", {"k": 4, "prefix_loss": "mean-of-shares"}), ("relu", {"subtract_bias": True}),
+    ("p-anneal", {"p_start_step": 5, "penalty": "norm"}),
 ]  # fmt: skip
 NAMES = [",".join([variant, *(f"{k}={v}" for k, v in options.items())]) for variant, options in CASES]
 
