@@ -1,0 +1,141 @@
+"""The cases that benchmarks/peers/conformance.py wrote, repeated in our own step, and how far the two are apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.command.grid import make_runs
+from train.experiment import Experiment, Reports
+from train.loop.build import make_stacks
+from train.loop.memory_plan import make_plan
+from train.loss import Objective
+from train.optim.schedule import Resampling, Schedule
+from train.step.inputs import Inputs
+from train.step.sae_stack import SAEStack
+
+FOLDER = Path(__file__).parent / "references"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.npz") if path.stem != "start")
+DENSITIES = {"pairs": 1.0, "matrices": 0.0}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a library computed: `facts` as the script wrote them, and tensors by name."""
+
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, name: str) -> Reference:
+        with np.load(FOLDER / f"{name}.npz") as file:
+            facts = json.loads(str(file["facts"]))
+            return cls(facts, {key: torch.from_numpy(file[key]) for key in file if key != "facts"})
+
+
+def start() -> dict[str, Tensor]:
+    """Return the batches and the initial parameters of all cases."""
+    with np.load(FOLDER / "start.npz") as file:
+        return {key: torch.from_numpy(file[key]) for key in file}
+
+
+def make_stack(reference: Reference, x: Tensor, density: float) -> SAEStack:
+    """Make one SAE with a reference's settings."""
+    facts, (steps, rows, d_model) = reference.facts, x.shape
+    options = {"variant": facts["variant"], "lr": facts["lr"], **facts["settings"]}
+    total = steps * rows
+    d_sae = len(reference.tensors["final.W_enc"])
+    settings = Experiment(
+        store="", hooks=("x",), runs=make_runs((), {name: (value,) for name, value in options.items()}, d_sae),
+        expansion=d_sae / d_model, batch_size=rows, decoder_bias=True, init="scaled", clip=facts["clip"],
+        precision="float32", data_seed=0, objective=Objective(l2="sum"), schedule=Schedule(total),
+        resampling=Resampling(10 * total, total, 0.0, 0, rows),
+        reports=Reports(log_every=total, validate_every=total, validate_rows=1, window=total, snapshots=0),
+    )  # fmt: skip
+    cpu = torch.device("cpu")
+    plan = replace(make_plan(settings, d_model, cpu), max_sparse_density=density)
+    (stack,) = make_stacks(plan, settings, [1.0], cpu)
+    return stack
+
+
+def distance(ours: Tensor | float, theirs: Tensor | float) -> float:
+    """Return the largest difference over the largest of their values."""
+    a, b = torch.as_tensor(ours).double(), torch.as_tensor(theirs).double()
+    return float((a - b).abs().max() / b.abs().max().clamp(min=1e-30))
+
+
+def compared(name: str, density: float) -> Iterator[tuple[str, str, float]]:
+    """Take a case's steps, and yield each kind of number, its name, and how far ours is from theirs."""
+    reference, begin = Reference.load(name), start()
+    stack = make_stack(reference, begin["x"], density)
+    (sae,) = stack.singles
+    parameters = {own: getattr(sae, own).detach() for own in sae.trained}
+    for own, parameter in parameters.items():
+        parameter.copy_(begin[own])
+    first = {own: parameter.clone() for own, parameter in parameters.items()}
+    for i, (x, step) in enumerate(zip(begin["x"], reference.facts["steps"], strict=True)):
+        inputs, seen = Inputs.of(x[None].clone(), torch.device("cpu")), i * len(x)
+        with torch.no_grad():
+            if not i:
+                sae.initialise_at_(x)
+                first["b_dec"] = sae.b_dec.detach().clone()
+            terms = sae.training_pass(x, stack._scaled(inputs, None, 1.0, seen).of_sae(0, 1.0)).terms
+        for term, value in step["terms"].items():
+            yield "terms", term, distance(terms[term].mean() if term in terms else 0.0, value)
+        before = None if stack.since_fired is None else stack.since_fired.dead(len(x))
+        result = stack.step(inputs, None, seen=seen, measure=False)
+        yield "terms", "loss", distance(result.losses[0], sum(step["terms"].values()))
+        if not i:
+            for own in parameters:
+                yield "gradients", own, distance(stack._gradient[own][0], reference.tensors[f"gradient.{own}"])
+        if "threshold" in step:
+            yield "threshold", "threshold", distance(sae.threshold, step["threshold"])
+        if "penalty_scale" in step:
+            yield "terms", "penalty_scale", distance(sae.penalty_scale, step["penalty_scale"])
+        if stack.since_fired is not None and before is not None:
+            after = stack.since_fired.rows >= reference.facts["settings"]["dead_after"]
+            dead = before if name.startswith("sae_lens") else after
+            yield "dead", "number", float(abs(int(dead.sum()) - step["dead"]))
+    for own, parameter in parameters.items():
+        theirs = reference.tensors[f"final.{own}"]
+        yield "parameters", own, distance(parameter, theirs)
+        yield "movement", own, distance(parameter - first[own], theirs - first[own])
+    if stack.since_fired is not None:
+        yield "dead", "since fired", float((stack.since_fired.rows[0] != reference.tensors["since_fired"]).sum())
+
+
+def largest(name: str) -> dict[str, float]:
+    """Return the largest distance of each kind of number, over both paths of the step."""
+    worst: dict[str, float] = {}
+    for density in DENSITIES.values():
+        for kind, _, value in compared(name, density):
+            worst[kind] = max(worst.get(kind, 0.0), value)
+    return worst
+
+
+def markdown() -> str:
+    """Return the table of docs/architectures.md."""
+    lines = [
+        "| reference | ours | terms | gradients | parameters | θ | dead |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in NAMES:
+        facts, worst = Reference.load(name).facts, largest(name)
+        options = " ".join(f"--{key.replace('_', '-')} {_shown(value)}" for key, value in facts["settings"].items())
+        clip = f" --clip {facts['clip']:g}" if facts["clip"] else ""
+        cells = [f"{worst[kind]:.0e}" for kind in ("terms", "gradients", "parameters")]
+        cells += [f"{worst['threshold']:.0e}" if "threshold" in worst else "", "equal" if worst.get("dead") == 0 else ""]
+        library, _, trainer = name.partition("-")
+        lines.append(f"| {library} `{trainer}` | `{facts['variant']} {options}{clip}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
