@@ -1,7 +1,7 @@
 """What other libraries' trainers compute in five steps, as small files that our architectures are compared with.
 
     ENVIRONMENT/bin/python benchmarks/peers/conformance.py write      (the libraries' environment; see README.md)
-    python benchmarks/peers/conformance.py table                      (ours: the table of docs/architectures.md)
+    python benchmarks/peers/conformance.py table                      (ours: the table in docs/architectures.md)
 
 Each case is a library's own trainer on the same batches, from the same weights. A few encoder rows are so small that
 their features are dead and auxiliary losses act. Each batch has variance 1 (Σ over entries), because sparsify divides
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CASES = ROOT / "tests" / "train" / "architectures" / "references"
 D_MODEL, D_SAE, ROWS, STEPS, LR, K = 12, 36, 64, 5, 1e-3, 4
 DEAD_AFTER, AUX_K = 3 * ROWS, 3
+PENALTY = 0.2
 GROUPS = [0.25, 0.25, 0.5]
 applied: list[dict[int, Tensor]] = []  # the gradients by parameter's id that Adam was given, step by step
 
@@ -60,7 +61,10 @@ class Case:
 
 
 def start() -> dict[str, Tensor]:
-    """Return the batches `x` [STEPS, ROWS, D_MODEL] and the initial parameters, in our shapes."""
+    """Return the batches `x` [STEPS, ROWS, D_MODEL] and the initial parameters, in our shapes.
+
+    free.W_dec: the decoder of cases whose rows have any norm.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
@@ -75,6 +79,7 @@ def start() -> dict[str, Tensor]:
     b_enc[:5] *= 0.02
     return {
         "x": x / variance.sqrt(), "W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": 0.05 * normal(D_MODEL),
+        "free.W_dec": W_dec * torch.linspace(0.5, 1.5, D_SAE)[:, None],
         "b_gate": b_enc, "b_mag": 0.05 * normal(D_SAE), "r_mag": 0.1 * normal(D_SAE),
         "threshold": torch.linspace(0.03, 0.3, D_SAE)[torch.randperm(D_SAE, generator=generator)],
     }  # fmt: skip
@@ -122,12 +127,12 @@ def dl_penalised(name: str, **options: Any) -> Callable[[], Peer]:
     """Make a trainer with an L1 penalty."""
 
     def make() -> Peer:
-        trainer = dl_trainer(name, l1_penalty=0.1, sparsity_warmup_steps=None, **options)
+        trainer = dl_trainer(name, l1_penalty=PENALTY, sparsity_warmup_steps=None, **options)
 
         def step(i: int, x: Tensor) -> dict[str, float]:
             logged = dl_loss(trainer, i, x)
             trainer.update(i, x)
-            terms = {"l2": logged["mse_loss"], "l1": 0.1 * logged["sparsity_loss"]}
+            terms = {"l2": logged["mse_loss"], "l1": PENALTY * logged["sparsity_loss"]}
             return {**terms, "aux": logged["aux_loss"]} if "aux_loss" in logged else terms
 
         if name != "GatedSAETrainer":
@@ -169,7 +174,7 @@ def dl_selecting(name: str, **options: Any) -> Callable[[], Peer]:
 
 def dl_jumprelu() -> Peer:
     trainer = dl_trainer(
-        "JumpReluTrainer", bandwidth=0.1, sparsity_penalty=0.1, sparsity_warmup_steps=None, target_l0=3.0
+        "JumpReluTrainer", bandwidth=0.1, sparsity_penalty=PENALTY, sparsity_warmup_steps=None, target_l0=3.0
     )
     ae = trainer.ae
 
@@ -185,7 +190,7 @@ def dl_jumprelu() -> Peer:
 def dl_p_anneal(function: str) -> Callable[[], Peer]:
     def make() -> Peer:
         trainer = dl_trainer(
-            "PAnnealTrainer", initial_sparsity_penalty=0.1, sparsity_warmup_steps=None, anneal_start=1, p_end=0.2,
+            "PAnnealTrainer", initial_sparsity_penalty=PENALTY, sparsity_warmup_steps=None, anneal_start=1, p_end=0.2,
             n_sparsity_updates=5, sparsity_function=function,
         )  # fmt: skip
 
@@ -198,7 +203,7 @@ def dl_p_anneal(function: str) -> Callable[[], Peer]:
             return {"l2": loss - penalty, "lp": penalty}
 
         return Peer(
-            dl_linear(trainer, "bias"), {"W_dec"}, step, lambda: {"penalty_scale": trainer.sparsity_coeff / 0.1}
+            dl_linear(trainer, "bias"), {"W_dec"}, step, lambda: {"penalty_scale": trainer.sparsity_coeff / PENALTY}
         )
 
     return make
@@ -272,8 +277,9 @@ FREE = {"unit_decoder": False}
 DL_AUX = {"k": K, "aux_k": AUX_K, "dead_after": DEAD_AFTER}
 DL_THRESHOLD = {"threshold_decay": 0.9, "threshold_start": 2}
 SL_AUX = {"k": K, "aux": 1.0, "aux_form": "absolute", "dead_after": DEAD_AFTER, **FREE}
-SL_THRESHOLD = {"threshold_decay": 0.99, "threshold_first": "zero"}
+SL_THRESHOLD = {"threshold_first": "zero"}
 SL_JUMP = {"l1": 0.01, "bandwidth": 0.1, "adam_beta1": 0.9, **FREE}
+L1 = {"l1_loss": "l1"}
 AUX = {"auxiliary_reconstruction_loss": "aux"}
 WIDTHS = [9, 18, 36]
 PREFIXES = "1/4+1/4+1/2"
@@ -285,15 +291,15 @@ def sl_jump(**options: Any) -> Callable[[], Peer]:
 
 
 def sl_topk(name: str, **options: Any) -> Callable[[], Peer]:
-    return saelens(name, AUX, k=K, rescale_acts_by_decoder_norm=False, **options)
+    return saelens(name, AUX, k=K, **options)
 
 
 TABLE: dict[str, Case] = {
-    "dictionary_learning-StandardTrainer": Case(dl_penalised("StandardTrainer"), "baseline", {"l1": 0.1}),
+    "dictionary_learning-StandardTrainer": Case(dl_penalised("StandardTrainer"), "baseline", {"l1": PENALTY}),
     "dictionary_learning-StandardTrainerAprilUpdate": Case(
-        dl_penalised("StandardTrainerAprilUpdate"), "relu", {"l1": 0.1, "subtract_bias": True}, 1.0
+        dl_penalised("StandardTrainerAprilUpdate"), "relu", {"l1": PENALTY, "subtract_bias": True}, 1.0
     ),
-    "dictionary_learning-GatedSAETrainer": Case(dl_penalised("GatedSAETrainer"), "gated", {"l1": 0.1}),
+    "dictionary_learning-GatedSAETrainer": Case(dl_penalised("GatedSAETrainer"), "gated", {"l1": PENALTY}),
     "dictionary_learning-TopKTrainer": Case(dl_selecting("TopKTrainer"), "topk", DL_AUX, 1.0),
     "dictionary_learning-BatchTopKTrainer": Case(
         dl_selecting("BatchTopKTrainer"), "batchtopk", {**DL_AUX, **DL_THRESHOLD}, 1.0
@@ -304,24 +310,24 @@ TABLE: dict[str, Case] = {
     ),
     "dictionary_learning-JumpReluTrainer": Case(
         dl_jumprelu, "jumprelu",
-        {"l1": 0.1, "bandwidth": 0.1, "sparsity": "quadratic", "target_l0": 3.0, "l0_of": "activations",
+        {"l1": PENALTY, "bandwidth": 0.1, "sparsity": "quadratic", "target_l0": 3.0, "l0_of": "activations",
          "subtract_bias": False}, 1.0,
     ),
     "dictionary_learning-PAnnealTrainer": Case(
-        dl_p_anneal("Lp^p"), "p-anneal", {"l1": 0.1, "p_start_step": 1, "p_updates": 5}
+        dl_p_anneal("Lp^p"), "p-anneal", {"l1": PENALTY, "p_start_step": 1, "p_updates": 5}
     ),
     "dictionary_learning-PAnnealTrainer-Lp": Case(
-        dl_p_anneal("Lp"), "p-anneal", {"l1": 0.1, "p_start_step": 1, "p_updates": 5, "penalty": "norm"}
+        dl_p_anneal("Lp"), "p-anneal", {"l1": PENALTY, "p_start_step": 1, "p_updates": 5, "penalty": "norm"}
     ),
     "sae_lens-standard": Case(
-        saelens("Standard", {"l1_loss": "l1"}, l1_coefficient=0.1), "relu", {"l1": 0.1, "subtract_bias": True}, 1.0
+        saelens("Standard", L1, l1_coefficient=PENALTY), "relu", {"l1": PENALTY, "subtract_bias": True}, 1.0
     ),
     "sae_lens-standard-uncentred": Case(
-        saelens("Standard", {"l1_loss": "l1"}, l1_coefficient=0.1, apply_b_dec_to_input=False), "relu", {"l1": 0.1}, 1.0
+        saelens("Standard", L1, l1_coefficient=PENALTY, apply_b_dec_to_input=False), "relu", {"l1": PENALTY}, 1.0
     ),
     "sae_lens-gated": Case(
-        saelens("Gated", {"l1_loss": "l1", **AUX}, l1_coefficient=0.1), "gated",
-        {"l1": 0.1, "aux_decoder": "trained", "l1_weight": "decoder-norm", "adam_beta1": 0.9, **FREE}, 1.0,
+        saelens("Gated", {**L1, **AUX}, l1_coefficient=PENALTY), "gated",
+        {"l1": PENALTY, "aux_decoder": "trained", "l1_weight": "decoder-norm", "adam_beta1": 0.9, **FREE}, 1.0,
     ),
     "sae_lens-topk": Case(sl_topk("TopK"), "topk", SL_AUX, 1.0),
     "sae_lens-batchtopk": Case(sl_topk("BatchTopK"), "batchtopk", {**SL_AUX, **SL_THRESHOLD}, 1.0),
@@ -354,6 +360,12 @@ def record_gradients() -> None:
     torch.optim.Adam.step = step  # type: ignore[method-assign]
 
 
+def save(name: str, tensors: dict[str, Tensor], **more: Any) -> None:
+    """Write a file of tensors by name."""
+    arrays: dict[str, Any] = {key: tensor.contiguous().numpy() for key, tensor in tensors.items()}
+    np.savez_compressed(CASES / f"{name}.npz", **arrays, **more)
+
+
 def write() -> None:
     """Run all cases, and write each to a file, beside the common start."""
     from dictionary_learning.trainers.top_k import geometric_median
@@ -362,14 +374,15 @@ def write() -> None:
     CASES.mkdir(exist_ok=True)
     begin = start()
     begin["median"] = geometric_median(begin["x"][0])
-    np.savez_compressed(CASES / "start.npz", **{name: value.numpy() for name, value in begin.items()})
+    save("start", begin)
     for name, case in TABLE.items():
         peer = case.make()
         applied.clear()
         parameters = peer.parameters()
         centre = begin["median"] if case.variant in ("topk", "batchtopk", "matryoshka") else begin["b_dec"]
+        free = case.variant == "relu" or not case.settings.get("unit_decoder", True)
         for own, parameter in parameters.items():
-            value = centre if own == "b_dec" else begin[own]
+            value = centre if own == "b_dec" else begin["free.W_dec" if free and own == "W_dec" else own]
             parameter.data.copy_(peer.oriented(own, value))
         steps: list[dict[str, Any]] = []
         for i, x in enumerate(begin["x"]):
@@ -382,14 +395,12 @@ def write() -> None:
         since_fired = steps[-1].get("since_fired")
         if since_fired is not None:
             arrays["since_fired"] = since_fired.to(torch.int32)
-        facts = {
-            "variant": case.variant, "settings": case.settings, "clip": case.clip, "lr": LR,
+        facts: dict[str, Any] = {
+            "variant": case.variant, "settings": case.settings, "clip": case.clip, "lr": LR, "free": free,
             "steps": [{k: v for k, v in step.items() if k != "since_fired"} for step in steps],
         }  # fmt: skip
-        np.savez_compressed(
-            CASES / f"{name}.npz", facts=np.array(json.dumps(facts)), **{k: v.numpy() for k, v in arrays.items()}
-        )
-        print(name, json.dumps(facts["steps"][-1]), [step.get("dead") for step in steps])
+        save(name, arrays, facts=np.array(json.dumps(facts)))
+        print(name, json.dumps(facts["steps"]))
 
 
 def table() -> None:

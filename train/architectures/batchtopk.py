@@ -17,6 +17,7 @@ from torch.nn.functional import relu
 
 from train.architectures.topk import TopKSAE
 from train.sae.base import LossInputs
+from train.sae.entries import Entries
 from train.sae.selection import LargestOfBatch, Selection
 from train.sae.tensors import TensorSpec
 from train.variants import BatchTopKSettings
@@ -43,12 +44,14 @@ class BatchTopKSAE(TopKSAE):
 
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         pre = relu(self.pre_activations(x))
-        return pre * (pre > self.threshold[..., None, None])
+        return pre * (self.contributions(pre) > self.threshold[..., None, None])
 
     def active(self) -> Selection:
-        return LargestOfBatch(self.settings.k)
+        return LargestOfBatch(self.settings.k, weight=self.weight())
 
-    def observe(self, f: Tensor) -> dict[str, Tensor]:
+    def observe(self, active: Entries, f: Tensor) -> dict[str, Tensor]:
+        weight = self.weight()
+        f = f if weight is None else f * active.spread(weight)
         positive = f[f > 0]
         return {"smallest": positive.min() if len(positive) else f.new_zeros(())}
 

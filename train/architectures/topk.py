@@ -5,6 +5,7 @@ f = the k largest of ReLU(π),   loss = ‖x − x̂‖² + a · aux
 e = x − x̂ without gradient,   ê = Σ of the k_aux largest ReLU(πᵢ) dᵢ over dead features
 aux = mean ‖e − ê‖² / mean ‖e − mean e‖²    (0 where that is not finite)
 
+With `--unit-decoder false`, entries are compared by their contributions πᵢ‖dᵢ‖ rather than by πᵢ.
 `--aux-form absolute` (SAELens): aux = mean ‖e − ê‖² · min(dead / k_aux, 1), ê of πᵢ rather than ReLU(πᵢ).
 """
 
@@ -44,12 +45,22 @@ class TopKSAE(PairwiseSAE):
 
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         pre = relu(self.pre_activations(x))
-        top = torch.topk(pre, min(self.settings.k, self.d_sae), dim=-1, sorted=False)
-        return torch.zeros_like(pre).scatter_(-1, top.indices, top.values)
+        top = torch.topk(self.contributions(pre), min(self.settings.k, self.d_sae), dim=-1, sorted=False)
+        return torch.zeros_like(pre).scatter_(-1, top.indices, pre.gather(-1, top.indices))
+
+    def contributions(self, pre: Tensor) -> Tensor:
+        """Return what entries of pre [..., rows, d_sae] are compared by."""
+        weight = self.weight()
+        return pre if weight is None else pre * weight[..., None, :]
+
+    def weight(self) -> Tensor | None:
+        """Return the norms of the decoder's rows [..., d_sae]; None if they are 1."""
+        free = "W_dec" in self.specs and not self.specs["W_dec"].unit_rows
+        return torch.linalg.vector_norm(self.W_dec.detach(), dim=-1) if free else None
 
     def active(self) -> Selection:
         """Return the entries that are active in training."""
-        return LargestOfRow(self.settings.k)
+        return LargestOfRow(self.settings.k, weight=self.weight())
 
     def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(self.active())
@@ -63,15 +74,15 @@ class TopKSAE(PairwiseSAE):
             if len(dead):
                 loss = self.absolute_auxiliary_loss if absolute else self.auxiliary_loss
                 terms["aux"] = self.settings.aux * loss(encoded, dead, (x - x_hat).detach())
-        return TrainingPass(x_hat, active.row_sums(f).detach(), fires, terms, self.observe(f.detach()))
+        return TrainingPass(x_hat, active.row_sums(f).detach(), fires, terms, self.observe(active, f.detach()))
 
     @property
     def aux_k(self) -> int:
         """Return k_aux."""
         return self.settings.aux_k or self.d_model // 2
 
-    def observe(self, f: Tensor) -> dict[str, Tensor]:
-        """Return what `after_step_` learns from, from the active entries' f."""
+    def observe(self, active: Entries, f: Tensor) -> dict[str, Tensor]:
+        """Return what `after_step_` learns from, from the active entries and their f."""
         return {}
 
     def reconstruction_terms(self, active: Entries, f: Tensor, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
@@ -80,13 +91,17 @@ class TopKSAE(PairwiseSAE):
 
     def absolute_auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
         """Return aux with `--aux-form absolute`; see `auxiliary_loss`."""
-        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, positive=False))
+        weight = self.weight()
+        weight = None if weight is None else weight[dead]
+        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=weight, positive=False))
         missed = error - entries.decode(entries.pre, self.W_dec)
         return missed.square().sum(dim=-1).mean() * min(len(dead) / self.aux_k, 1)
 
     def auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
         """Return aux from the dead features int64 [n] and e = x − x̂ [rows, d_model]."""
-        entries = encoded.select(LargestOfRow(self.aux_k, among=dead))
+        weight = self.weight()
+        weight = None if weight is None else weight[dead]
+        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=weight))
         missed = error - entries.decode(relu(entries.pre), self.W_dec)
         spread = (error - error.mean(dim=0)).square().sum(dim=-1).mean()
         return (missed.square().sum(dim=-1).mean() / spread).nan_to_num(0.0, posinf=0.0, neginf=0.0)

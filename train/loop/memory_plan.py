@@ -106,7 +106,7 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
 
 
 def _stacks(experiment: Experiment, max_size: int) -> Iterator[tuple[StackEntry, ...]]:
-    """Yield the stacks: SAEs of one variant, seed, constraint and β₁, as few as `max_size` allows, of about equal size."""
+    """Yield the stacks: SAEs of one variant, seed, constraint and β₁, of about equal size up to `max_size`."""
     entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
 
     def kind(entry: StackEntry) -> tuple[str, int, float, str]:

@@ -22,6 +22,7 @@ class Selection(Protocol):
 
     masks: the loss treats all other entries as 0; otherwise they contribute nothing to it by themselves.
     among: the features that entries are selected from, int64 ascending; None: all.
+    weight: what entries are multiplied by to compare them, above 0, per feature of `among`; None: 1.
     """
 
     @property
@@ -29,6 +30,9 @@ class Selection(Protocol):
 
     @property
     def among(self) -> Tensor | None: ...
+
+    @property
+    def weight(self) -> Tensor | None: ...
 
     def positions(self, pre: Tensor, floor: float) -> Tensor:
         """Return the flat positions of the selected entries of a block of rows: int64, ascending.
@@ -59,6 +63,7 @@ class Above(RowSelection):
 
     lower: Tensor | float
     among: Tensor | None = None
+    weight: Tensor | None = None
     masks: bool = False
 
     def positions(self, pre: Tensor, floor: float) -> Tensor:
@@ -71,11 +76,12 @@ class LargestOfRow(RowSelection):
 
     k: int
     among: Tensor | None = None
+    weight: Tensor | None = None
     masks: bool = True
     positive: bool = True
 
     def positions(self, pre: Tensor, floor: float) -> Tensor:
-        values, feature = torch.topk(pre, min(self.k, pre.shape[1]), dim=1, sorted=False)
+        values, feature = torch.topk(weighted(pre, self.weight), min(self.k, pre.shape[1]), dim=1, sorted=False)
         rows = torch.arange(len(pre), device=pre.device)[:, None]
         position = feature + rows * pre.shape[1]
         return torch.sort(position[values > 0] if self.positive else position.view(-1)).values
@@ -87,24 +93,35 @@ class LargestOfBatch:
 
     k: float
     among: Tensor | None = None
+    weight: Tensor | None = None
     masks: bool = True
 
     def positions(self, pre: Tensor, floor: float) -> Tensor:
-        return flatnonzero((pre > floor).view(-1))
+        return flatnonzero((weighted(pre, self.weight) > floor).view(-1))
 
     def limit(self, rows: int) -> int:
         return round(self.k * rows)
 
     def floor(self, pre: Tensor) -> float:
-        sample = pre[::SAMPLED_ROWS].reshape(-1)
+        sample = weighted(pre[::SAMPLED_ROWS], self.weight).reshape(-1)
         rank = min(int(MARGIN * self.k * len(pre[::SAMPLED_ROWS])) + 1, len(sample))
         return max(float(torch.kthvalue(sample, len(sample) - rank + 1).values), 0.0)
 
 
-def largest(values: Tensor, n: int) -> Tensor:
-    """Return the indices of the n largest values, or of all if there are fewer: int64, ascending."""
+def weighted(pre: Tensor, weight: Tensor | None) -> Tensor:
+    """Return what entries of pre [rows, features] are compared by, from a `Selection`'s weight."""
+    return pre if weight is None else pre * weight.to(pre.dtype)
+
+
+def largest(selection: Selection, values: Tensor, position: Tensor, n: int, n_features: int) -> Tensor:
+    """Return the indices of the n largest values, or of all if there are fewer: int64, ascending.
+
+    position: flat positions of the values, among n_features per row.
+    """
     if len(values) <= n:
         return torch.arange(len(values), device=values.device)
+    if selection.weight is not None:
+        values = values * selection.weight.to(values.dtype)[position % n_features]
     return torch.sort(torch.topk(values, n, sorted=False).indices).values
 
 
@@ -114,7 +131,7 @@ def mask_of(selection: Selection, pre: Tensor) -> Tensor:
     position = selection.positions(inside, 0.0)
     limit = selection.limit(len(pre))
     if limit is not None:
-        position = position[largest(inside.reshape(-1)[position], limit)]
+        position = position[largest(selection, inside.reshape(-1)[position], position, limit, inside.shape[1])]
     chosen = torch.zeros(inside.numel(), dtype=torch.bool, device=pre.device)
     chosen[position] = True
     if selection.among is None:

@@ -45,10 +45,11 @@ class PairRows:
         position, values, floor = self._collect(selection, None)
         if limit is not None and len(values) < limit and floor > 0:  # the estimate was too high
             position, values, _ = self._collect(selection, 0.0)
-        if limit is not None:
-            kept = largest(values, limit)
-            position, values = position[kept], values[kept]
         features = self.sae.d_sae
+        if limit is not None:
+            among = features if selection.among is None else len(selection.among)
+            kept = largest(selection, values, position, limit, among)
+            position, values = position[kept], values[kept]
         if selection.among is not None:
             row = torch.div(position, len(selection.among), rounding_mode="floor")
             position = row * features + selection.among[position - row * len(selection.among)]

@@ -24,6 +24,7 @@ from train.step.sae_stack import SAEStack
 FOLDER = Path(__file__).parent / "references"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz") if path.stem != "start")
 DENSITIES = {"pairs": 1.0, "matrices": 0.0}
+DEAD_AFTER = 192  # of all cases with dead features
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,19 @@ def distance(ours: Tensor | float, theirs: Tensor | float) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp(min=1e-30))
 
 
-def compared(name: str, density: float) -> Iterator[tuple[str, str, float]]:
-    """Take a case's steps, and yield each kind of number, its name, and how far ours is from theirs."""
+def compared(name: str, density: float, *, without: str = "") -> Iterator[tuple[str, str, float]]:
+    """Take a case's steps, and yield each kind of number, its name, and how far ours is from theirs.
+
+    without: a setting that is left at our default.
+    """
     reference, begin = Reference.load(name), start()
+    settings = {key: value for key, value in reference.facts["settings"].items() if key != without}
+    reference = replace(reference, facts={**reference.facts, "settings": settings})
     stack = make_stack(reference, begin["x"], density)
     (sae,) = stack.singles
     parameters = {own: getattr(sae, own).detach() for own in sae.trained}
     for own, parameter in parameters.items():
-        parameter.copy_(begin[own])
+        parameter.copy_(begin["free.W_dec" if reference.facts["free"] and own == "W_dec" else own])
     first = {own: parameter.clone() for own, parameter in parameters.items()}
     for i, (x, step) in enumerate(zip(begin["x"], reference.facts["steps"], strict=True)):
         inputs, seen = Inputs.of(x[None].clone(), torch.device("cpu")), i * len(x)
@@ -96,18 +102,18 @@ def compared(name: str, density: float) -> Iterator[tuple[str, str, float]]:
             for own in parameters:
                 yield "gradients", own, distance(stack._gradient[own][0], reference.tensors[f"gradient.{own}"])
         if "threshold" in step:
-            yield "threshold", "threshold", distance(sae.threshold, step["threshold"])
+            yield "threshold", "threshold", distance(sae.get_buffer("threshold"), step["threshold"])
         if "penalty_scale" in step:
-            yield "terms", "penalty_scale", distance(sae.penalty_scale, step["penalty_scale"])
-        if stack.since_fired is not None and before is not None:
-            after = stack.since_fired.rows >= reference.facts["settings"]["dead_after"]
+            yield "terms", "penalty_scale", distance(sae.get_buffer("penalty_scale"), step["penalty_scale"])
+        if stack.since_fired is not None and before is not None and "dead" in step:
+            after = stack.since_fired.rows >= settings.get("dead_after", DEAD_AFTER)
             dead = before if name.startswith("sae_lens") else after
             yield "dead", "number", float(abs(int(dead.sum()) - step["dead"]))
     for own, parameter in parameters.items():
         theirs = reference.tensors[f"final.{own}"]
         yield "parameters", own, distance(parameter, theirs)
         yield "movement", own, distance(parameter - first[own], theirs - first[own])
-    if stack.since_fired is not None:
+    if stack.since_fired is not None and "since_fired" in reference.tensors:
         yield "dead", "since fired", float((stack.since_fired.rows[0] != reference.tensors["since_fired"]).sum())
 
 
@@ -131,7 +137,10 @@ def markdown() -> str:
         options = " ".join(f"--{key.replace('_', '-')} {_shown(value)}" for key, value in facts["settings"].items())
         clip = f" --clip {facts['clip']:g}" if facts["clip"] else ""
         cells = [f"{worst[kind]:.0e}" for kind in ("terms", "gradients", "parameters")]
-        cells += [f"{worst['threshold']:.0e}" if "threshold" in worst else "", "equal" if worst.get("dead") == 0 else ""]
+        cells += [
+            f"{worst['threshold']:.0e}" if "threshold" in worst else "",
+            "equal" if worst.get("dead") == 0 else "",
+        ]
         library, _, trainer = name.partition("-")
         lines.append(f"| {library} `{trainer}` | `{facts['variant']} {options}{clip}` | {' | '.join(cells)} |")
     return "\n".join(lines)

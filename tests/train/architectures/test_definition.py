@@ -35,7 +35,8 @@ CASES: list[tuple[str, dict[str, object]]] = [
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "tanh", "pre_act_loss": 0.1}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "l0_of": "activations", "subtract_bias": False}),
     ("jumprelu", {"bandwidth": 1.0, "threshold": 0.4, "l0_of": "activations"}),
-    ("topk", {"k": 4, "aux_form": "absolute", "unit_decoder": False}),
+    ("topk", {"k": 4, "aux_form": "absolute", "unit_decoder": False}), ("topk", {"k": 4, "unit_decoder": False}),
+    ("batchtopk", {"k": 4, "unit_decoder": False}),
     ("matryoshka", {"k": 4, "prefix_loss": "mean-of-shares"}), ("relu", {"subtract_bias": True}),
     ("p-anneal", {"p_start_step": 5, "penalty": "norm"}),
 ]  # fmt: skip
