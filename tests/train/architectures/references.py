@@ -24,6 +24,10 @@ from train.step.sae_stack import SAEStack
 FOLDER = Path(__file__).parent / "references"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz") if path.stem != "start")
 DENSITIES = {"pairs": 1.0, "matrices": 0.0}
+SIZES = (
+    "k", "l1", "aux_k", "dead_after", "target_l0", "bandwidth", "p_start_step", "p_updates", "threshold_decay",
+    "threshold_start", "prefixes",
+)  # fmt: skip
 DEAD_AFTER = 192  # of all cases with dead features
 
 
@@ -127,23 +131,34 @@ def largest(name: str) -> dict[str, float]:
 
 
 def markdown() -> str:
-    """Return the table of docs/architectures.md."""
+    """Return the table in docs/architectures.md."""
     lines = [
-        "| reference | ours | terms | gradients | parameters | θ | dead |",
-        "|---|---|---|---|---|---|---|",
+        "| library | trainer | ours | terms | gradients | parameters | their movement | θ | dead |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in NAMES:
         facts, worst = Reference.load(name).facts, largest(name)
-        options = " ".join(f"--{key.replace('_', '-')} {_shown(value)}" for key, value in facts["settings"].items())
-        clip = f" --clip {facts['clip']:g}" if facts["clip"] else ""
-        cells = [f"{worst[kind]:.0e}" for kind in ("terms", "gradients", "parameters")]
-        cells += [
-            f"{worst['threshold']:.0e}" if "threshold" in worst else "",
-            "equal" if worst.get("dead") == 0 else "",
-        ]
+        cells = [_number(worst.get(kind)) for kind in ("terms", "gradients", "parameters", "movement", "threshold")]
         library, _, trainer = name.partition("-")
-        lines.append(f"| {library} `{trainer}` | `{facts['variant']} {options}{clip}` | {' | '.join(cells)} |")
+        options = " ".join([facts["variant"], *_options(facts)])
+        dead = {None: "", 0.0: "equal"}.get(worst.get("dead"), "differ")
+        lines.append(f"| {library} | `{trainer}` | `{options}` | {' | '.join(cells)} | {dead} |")
     return "\n".join(lines)
+
+
+def _options(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield the options of a case that choose a definition."""
+    for key, value in facts["settings"].items():
+        if key not in SIZES:
+            yield f"--{key.replace('_', '-')} {_shown(value)}"
+    if facts["variant"] == "baseline":
+        yield "--l2 sum"
+    if facts["clip"]:
+        yield f"--clip {facts['clip']:g}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.0e}" if value else "0"
 
 
 def _shown(value: Any) -> str:
