@@ -5,7 +5,7 @@
 
 Each case is a library's own trainer on the same batches, from the same weights. A few encoder rows are so small that
 their features are dead and auxiliary losses act. Each batch has variance 1 (Σ over entries), because sparsify divides
-its loss by it. tests/train/architectures/test_references.py repeats the cases in our step.
+its loss by it. tests/train/architectures/test_conformance.py repeats the cases in our step.
 """
 
 from __future__ import annotations
@@ -406,7 +406,7 @@ def write() -> None:
 def table() -> None:
     """Print how our steps differ from each case, as docs/architectures.md has it."""
     sys.path.insert(0, str(ROOT))
-    from tests.train.architectures.references import markdown
+    from tests.helpers.reference_cases import markdown
 
     print(markdown())
 

@@ -21,7 +21,7 @@ from train.optim.schedule import Resampling, Schedule
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
 
-FOLDER = Path(__file__).parent / "references"
+FOLDER = Path(__file__).parents[1] / "train" / "architectures" / "references"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz") if path.stem != "start")
 DENSITIES = {"pairs": 1.0, "matrices": 0.0}
 SIZES = (
