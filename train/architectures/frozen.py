@@ -10,11 +10,13 @@ from typing import ClassVar
 
 from train.architectures.topk import TopKSAE
 from train.sae.tensors import LINEAR_MAPS, TensorSpec
+from train.variants import FrozenSettings
 
 
 class FrozenDecoderSAE(TopKSAE):
     """A TopK SAE whose W_dec is not trained. `SAE` has the shapes."""
 
     variant = "frozen"
+    Settings = FrozenSettings
     trained: ClassVar[Mapping[str, TensorSpec]] = {name: spec for name, spec in LINEAR_MAPS.items() if name != "W_dec"}
     untrained: ClassVar[Mapping[str, TensorSpec]] = {**TopKSAE.untrained, "W_dec": LINEAR_MAPS["W_dec"]}

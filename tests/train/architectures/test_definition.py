@@ -15,7 +15,7 @@ from train.step.autograd import AutogradStep
 from train.step.encode import make_encoder
 from train.step.gradients import gradients
 from train.step.workspace import StepWorkspace
-from train.variants import ArchitectureSettings
+from train.variants import SETTINGS, ArchitectureSettings
 
 D, M, ROWS = 7, 40, 37
 CPU, F64 = torch.device("cpu"), torch.float64
@@ -112,3 +112,7 @@ def test_fast_step_has_the_gradients_of_the_definition(
     assert float(found_loss) == pytest.approx(float(loss), rel=1e-10)
     for name, gradient in expected.items():
         torch.testing.assert_close(out[name][0], gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_each_architecture_has_the_settings_that_the_command_offers_for_it() -> None:
+    assert {variant: architecture.Settings for variant, architecture in ARCHITECTURES.items()} == SETTINGS
