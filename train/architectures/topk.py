@@ -23,17 +23,17 @@ from train.sae.entries import EncodedRows, Entries
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import LargestOfRow, Selection
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
-from train.variants import TopKSettings
+from train.variants import FrozenSettings, TopKSettings
 
 
 class TopKSAE(PairwiseSAE):
     """A TopK SAE with decoder rows of unit norm. `SAE` has the shapes."""
 
     variant = "topk"
-    Settings = TopKSettings
+    Settings: ClassVar[type[FrozenSettings]] = TopKSettings
     trained: ClassVar[Mapping[str, TensorSpec]] = {**LINEAR_MAPS, "W_dec": UNIT_ROWS}
     sees = "batch"  # as the auxiliary loss does
-    settings: TopKSettings
+    settings: FrozenSettings
 
     @property
     def rows_until_dead(self) -> int | None:
