@@ -57,7 +57,7 @@ OF_JUMPRELU = {
     "l0_of": choice("--l0-of"),
     "pre_act_loss": number("--pre-act-loss", ANY),
     "unit_decoder": truth("--unit-decoder"),
-    "adam_beta1": number("--adam-beta1", {**ANY, HUGE: ("1.5", "at most 1")}),
+    "adam_beta1": number("--adam-beta1", {**ANY, HUGE: ("1", "at most 0.9999")}),
 }
 OF_P_ANNEAL = {
     "penalty": choice("--penalty"),

@@ -53,10 +53,12 @@ class TopKSAE(PairwiseSAE):
         weight = self.weight()
         return pre if weight is None else pre * weight[..., None, :]
 
-    def weight(self) -> Tensor | None:
-        """Return the norms of the decoder's rows [..., d_sae]; None if they are 1."""
-        free = "W_dec" in self.specs and not self.specs["W_dec"].unit_rows
-        return torch.linalg.vector_norm(self.W_dec.detach(), dim=-1) if free else None
+    def weight(self, features: Tensor | None = None) -> Tensor | None:
+        """Return the norms of the decoder's rows [..., d_sae], or of some of a single SAE's; None if they are 1."""
+        if "W_dec" not in self.specs or self.specs["W_dec"].unit_rows:
+            return None
+        norms = torch.linalg.vector_norm(self.W_dec.detach(), dim=-1)
+        return norms if features is None else norms[features]
 
     def active(self) -> Selection:
         """Return the entries that are active in training."""
@@ -91,17 +93,13 @@ class TopKSAE(PairwiseSAE):
 
     def absolute_auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
         """Return aux with `--aux-form absolute`; see `auxiliary_loss`."""
-        weight = self.weight()
-        weight = None if weight is None else weight[dead]
-        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=weight, positive=False))
+        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=self.weight(dead), positive=False))
         missed = error - entries.decode(entries.pre, self.W_dec)
         return missed.square().sum(dim=-1).mean() * min(len(dead) / self.aux_k, 1)
 
     def auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
         """Return aux from the dead features int64 [n] and e = x − x̂ [rows, d_model]."""
-        weight = self.weight()
-        weight = None if weight is None else weight[dead]
-        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=weight))
+        entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=self.weight(dead)))
         missed = error - entries.decode(relu(entries.pre), self.W_dec)
         spread = (error - error.mean(dim=0)).square().sum(dim=-1).mean()
         return (missed.square().sum(dim=-1).mean() / spread).nan_to_num(0.0, posinf=0.0, neginf=0.0)
