@@ -86,7 +86,7 @@ class JumpReLUSAE(PairwiseSAE):
 
     def _pre_act_loss(self, encoded: EncodedRows, dead: Tensor) -> Tensor:
         """Return Σ ReLU(θᵢ − πᵢ)‖dᵢ‖ of each row over the dead features, bool [d_sae]."""
-        entries = encoded.select(Above(-torch.inf, among=torch.nonzero(dead)[:, 0], masks=True))
+        entries = encoded.select(Above(-torch.inf, among=torch.nonzero(dead)[:, 0]))
         weights = entries.spread(torch.linalg.vector_norm(self.W_dec, dim=-1) * dead)
         return entries.row_sums((entries.spread(self.threshold) - entries.pre).relu() * weights)
 

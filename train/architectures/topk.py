@@ -49,7 +49,6 @@ class TopKSAE(PairwiseSAE):
         return torch.zeros_like(pre).scatter_(-1, top.indices, pre.gather(-1, top.indices))
 
     def contributions(self, pre: Tensor) -> Tensor:
-        """Return what entries of pre [..., rows, d_sae] are compared by."""
         weight = self.weight()
         return pre if weight is None else pre * weight[..., None, :]
 

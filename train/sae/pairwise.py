@@ -59,6 +59,10 @@ class PairwiseSAE(SAE):
         product = self.encoder_inputs(x) @ self.W_enc.mT
         return product if self.encoder_bias is None else product + getattr(self, self.encoder_bias)[..., None, :]
 
+    def contributions(self, pre: Tensor) -> Tensor:
+        """Return what entries of pre [..., rows, d_sae] are compared by, where only the largest are active."""
+        return pre
+
     def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:
         return self.loss_on(DenseRows(self.pre_activations(x)), x, step)
 

@@ -79,7 +79,7 @@ class PairRows:
             if floor is None:
                 floor = selection.floor(pre)
             position = selection.positions(pre, floor)
-            if not selection.masks and len(position) > self.workspace.max_sparse_density * pre.numel():
+            if not selection.masks and len(position) > self.workspace.max_sparse_density * len(inner) * sae.d_sae:
                 raise TooDenseError
             values.append(pre.view(-1).index_select(0, position))
             positions.append(position.add_(rows.start * n_features))
