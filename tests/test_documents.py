@@ -55,6 +55,7 @@ RUN = {
     "analyze pareto --store data/gpt2.zarr runs/gpt2 --out pareto": "--contexts 8",
     "analyze dictionary --store data/gpt2.zarr runs/gpt2": "",
     "analyze stability --store data/gpt2.zarr runs/seeds": "",
+    "train --store data/demo.zarr --variant topk,batchtopk,nsae --k 20,40 --l1 nsae=5e-6,3e-5 --lr nsae=9e-4": f"{ONE_LAYER} --out runs/mixed",
     "analyze norms --store data/gpt2.zarr --out norms": "",
 }
 
@@ -69,7 +70,8 @@ NOT_RUN = {
     r"docker .*|J=\"docker .*|\$J .*|MODEL=gpt2 .*": "needs Docker; tests/container.sh does the same with buildah",
     r"spec:": "Kubernetes",
     r".*(stories15M|smollm2|runs/baseline).*": "models and texts of a hub, hours",
-    r'"""TopK .*|ARCHITECTURES\["topk"\] .*': "tests/train/sae/test_third_architecture.py trains it",
+    r'variant = \["topk", "nsae"\]': "a part of a file; tests/train/test_config.py reads such a one",
+    r'"""A ReLU SAE .*|.* slope\.py:SlopeSAE.*': "tests/train/architectures/test_plugin.py trains it",
 }
 
 EVERY = [snippet for document in DOCUMENTS for snippet in snippets(document)]

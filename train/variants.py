@@ -21,7 +21,7 @@ from train.presets import presets
 
 _POST = presets()
 
-Coefficient = Annotated[float, Number(0), "Coefficient of the sparsity term."]
+Coefficient = Annotated[float, Number(0), "Sparsity coefficient: α in the post, λ elsewhere."]
 Beta1 = Annotated[float, Number(0, 0.9999), "Adam's β₁, the share of the mean gradient that a step keeps."]
 UnitDecoder = Annotated[bool, "Decoder rows are kept at norm 1; else `topk` and its kin compare f times their norms."]
 SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]

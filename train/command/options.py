@@ -37,7 +37,9 @@ def setting_type(setting: Setting) -> PerVariant:
 
 
 SETTINGS_TYPES = {name: setting_type(setting) for name, setting in all_settings().items()}
-PER_RUN = ("lr", "seed", "input_scale", *SETTINGS_TYPES)  # options that may differ between runs, beside variant
+# Options that may differ between runs, beside variant, in the order in which a run's name has them.
+_FIRST = ("l1", "k", "lr", "sigma", "seed", "l1_power", "input_scale")
+PER_RUN = (*_FIRST, *(name for name in SETTINGS_TYPES if name not in _FIRST))
 NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
 
 
