@@ -1,6 +1,7 @@
 """A training step of one baseline SAE, against its floor, against dense steps, and against other libraries.
 
     python benchmarks/train_step.py [--peers ENVIRONMENT/bin/python] [--out benchmarks/results/train_step.json]
+    python benchmarks/train_step.py --architectures every architecture, over the encode product
     python benchmarks/train_step.py --density       the density above which sparse steps are slower than dense ones
     python benchmarks/train_step.py --device cuda   in bfloat16 on a GPU, also twelve SAEs at a time
 
@@ -26,6 +27,10 @@ ON_GPU = (
     "encode", "ours", "ours, dense", "ours, NSAE", "by hand", "autograd", "compiled", "ours, twelve",
     "ours, twelve, dense", "ours, twelve, sparse", "ours, twelve NSAEs", "compiled, twelve",
 )  # fmt: skip
+ARCHITECTURES = (
+    "encode", "ours", "ours, NSAE", "relu", "gated", "topk", "batchtopk", "matryoshka", "jumprelu", "p-anneal",
+    "frozen",
+)  # fmt: skip
 PEERS = ("SAELens", "dictionary_learning", "sparsify")
 PRODUCTS = 5  # per dense step: encode, decode, and the gradients of c and of both weights
 DENSITIES = (0.005, 0.02, 0.06, 0.1)
@@ -38,7 +43,8 @@ def command(python: str, script: Path, name: str, options: argparse.Namespace, l
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
-    names = options.only.split("|") if options.only else OURS if options.device == "cpu" else ON_GPU
+    chosen = ARCHITECTURES if options.architectures else options.only.split("|") if options.only else ()
+    names = chosen or (OURS if options.device == "cpu" else ON_GPU)
     commands = {name: command(sys.executable, HERE / "_steps.py", name, options) for name in names}
     if options.peers:
         commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in PEERS}
@@ -46,13 +52,17 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     rounds = {name: by_round(result["seconds"], options.steps) for name, result in results.items()}
     rows = []
     for name, result in results.items():
+        floors = rounds.get("encode", rounds[name])
+        over_encode = median(own / floor for own, floor in zip(rounds[name], floors, strict=True))
         ratios = sorted(theirs / ours for theirs, ours in zip(rounds[name], rounds["ours"], strict=True))
         times = summary([1000 * s for s in result["seconds"]])
         n, products = 12 if "twelve" in name else 1, 1 if name == "encode" else PRODUCTS
         flop = 2 * n * products * options.batch_size * options.d_model * options.d_sae
         rows.append({
             "step": name, "ms": times["median"], "min": times["min"], "max": times["max"],
-            "over ours": median(ratios), "by round": f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
+            "over ours": median(ratios),
+            "over encode": over_encode,
+            "by round": f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
             "dense TFLOP/s": flop / times["median"] / 1e9,
             "Mrow/s and SAE": n * options.batch_size / times["median"] / 1e3,
             "version": result["facts"].get("version", ""),
@@ -86,6 +96,7 @@ def main() -> None:
     parser.add_argument("--l0", type=float, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="steps of each in a round")
+    parser.add_argument("--architectures", action="store_true")
     parser.add_argument("--only", help="of the steps in _steps.py, separated by |")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peers", help="the Python of an environment that has the other libraries")
