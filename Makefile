@@ -14,7 +14,7 @@ TORCH_INDEX ?=
 EDITABLE = --config-settings editable_mode=compat
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
-DEMO_ACTIVATIONS ?= 300k
+DEMO_ACTIVATIONS ?= 200k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
 	--lr 1e-3
 
@@ -37,7 +37,7 @@ demo: $(VENV)/.installed
 	@$(DEMO_TRAIN) --variant nsae --l1 5e-7,5e-6,3e-5 --out runs/demo/nsae
 	@echo "4/4  analyze: measure the six runs, write report/"
 	@$(VENV)/bin/analyze report --store data/demo.zarr --model demo runs/demo --out report \
-		--contexts 20 --snapshot-contexts 4
+		--contexts 16 --snapshot-contexts 2
 	@echo "The report is report/index.html. View it: $(VIEW)"
 
 test: $(VENV)/.installed-dev
