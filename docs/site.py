@@ -74,7 +74,7 @@ def notebook_page(notebook: Path) -> dict[str, str | bytes]:
         raise PluginError(f"{notebook} is missing; `make docs` makes it from {notebook.with_suffix('.py').name}")
     parts: list[str] = []
     files: dict[str, str | bytes] = {}
-    for cell in nbformat.read(notebook, as_version=4).cells:  # type: ignore[no-untyped-call]
+    for cell in nbformat.read(notebook, as_version=4).cells:
         parts.append(f"```python\n{cell.source}\n```" if cell.cell_type == "code" else cell.source)
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":  # progress
