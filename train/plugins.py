@@ -10,8 +10,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from dataclasses import is_dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +30,18 @@ def load_plugin(variant: str) -> type[Any]:
     A module is looked for in the working directory too.
     """
     module_name, _, class_name = variant.rpartition(":")
+    if not (module_name.strip(".") and class_name.isidentifier()):
+        raise InputError(
+            f"--variant {variant}: is not MODULE:CLASS; write it such as my_module:MySAE or slope.py:MySAE"
+        )
     found = LOADED.get(variant) or getattr(_module(module_name, variant), class_name, None)
     if not isinstance(found, type) or not hasattr(found, "training_pass"):
         raise InputError(f"--variant {variant}: {module_name} has no SAE {class_name}; name a subclass of train.SAE")
+    if isabstract(found) or not is_dataclass(getattr(found, "Settings", None)):
+        raise InputError(
+            f"--variant {variant}: {class_name} is not complete; it needs Settings (a dataclass), activations, "
+            "training_pass, initialise and reset_features_"
+        )
     LOADED[variant] = found
     return found
 
@@ -43,8 +55,8 @@ def known_plugin(variant: str) -> type[Any] | None:
         return LOADED[variant]
     if ":" in variant:
         raise InputError(
-            f"the variant {variant[:80]!r} is another package's, and is not loaded; name it by `analyze --plugin`, or "
-            "call train.load_plugin"
+            f"the variant {variant[:80]!r} is another package's, and is not loaded; name it by `train --variant` or "
+            "`analyze --plugin`, or call train.load_plugin"
         )
     if variant not in _declared():
         return None
@@ -60,7 +72,9 @@ def _declared() -> dict[str, EntryPoint]:
 def _module(name: str, variant: str) -> Any:
     try:
         if name.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+            # A name of its own: the file may be called as a library is.
+            own_name = f"nsae_plugin_{sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]}"
+            spec = importlib.util.spec_from_file_location(own_name, name)
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
@@ -74,3 +88,6 @@ def _module(name: str, variant: str) -> Any:
         raise InputError(
             f"--variant {variant}: {name} cannot be imported ({error}); install it, or start in the folder that has it"
         ) from error
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"--variant {variant}: {name} fails as it is imported ({reason}); correct it") from error

@@ -32,7 +32,7 @@ from train.output.experiment_writer import remove_checkpoints
 from train.output.metrics_file import Record
 from train.output.results import RunResult, run_results
 from train.output.run_state import run_states
-from train.output.settings import EXPERIMENT, read_experiment
+from train.output.settings import EXPERIMENT, as_written_now, read_experiment
 from train.tables import heldout_table, with_noise
 
 
@@ -132,5 +132,10 @@ def _continues(out: Path, experiment: Experiment) -> bool:
         record = read_experiment(out)
     except DamagedRunError:
         return False
-    same = record is not None and record.overwrites and record.settings == json.loads(json.dumps(experiment.to_json()))
+    if record is None or not record.overwrites:
+        return False
+    try:
+        same = as_written_now(record.settings) == json.loads(json.dumps(experiment.to_json()))
+    except ValueError:
+        return False
     return same and not check_existing(out, experiment, overwrite=False)

@@ -7,8 +7,8 @@ has the type of its option and a sentence of help; its default is the option's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,7 @@ from train.plugins import known_plugin
 from train.presets import presets
 
 _POST = presets()
+RESERVED = ("name", "variant", "lr", "seed", "input_scale", "help", "store", "out", "layers", "hook")  # of no setting
 
 Coefficient = Annotated[float, Number(0), "Sparsity coefficient: α in the post, λ elsewhere."]
 Beta1 = Annotated[float, Number(0, 0.9999), "Adam's β₁, the share of the mean gradient that a step keeps."]
@@ -186,6 +187,10 @@ class PAnnealSettings(ArchitectureSettings):
     p_start_step: Annotated[int, Count(zero=True), "Step at which p begins to fall."] = 15_000
     p_updates: Annotated[int, Count(), "Number of values that p takes."] = 10
 
+    def check(self, d_sae: int | None) -> None:
+        if self.penalty == "norm" and self.p_end == 0:
+            raise InputError("--penalty norm: has no root of order 0; give a --p-end above 0, or --penalty sum")
+
 
 SETTINGS: dict[str, type[ArchitectureSettings]] = {
     "baseline": BaselineSettings,
@@ -234,12 +239,30 @@ def all_settings(plugins: Iterable[str] = ()) -> dict[str, Setting]:
     """Return the settings of all built-in variants and of some others, by name. Raises InputError."""
     settings: dict[str, Setting] = {}
     for variant, kind in {**SETTINGS, **{variant: settings_of(variant) for variant in plugins}}.items():
-        hints = get_type_hints(kind, include_extras=True)
-        for field in fields(kind):
-            annotated = get_args(hints[field.name])
-            setting = Setting(field.name, _option_type(annotated), annotated[-1], {})
-            settings.setdefault(field.name, setting).defaults[variant] = field.default
+        for setting in _settings_of_class(variant, kind):
+            settings.setdefault(setting.name, setting).defaults.update(setting.defaults)
     return settings
+
+
+def _settings_of_class(variant: str, kind: type[ArchitectureSettings]) -> Iterator[Setting]:
+    """Yield the settings of one variant. Raises InputError, naming the field, if it cannot be an option."""
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except NameError as error:
+        raise InputError(f"--variant {variant}: the types of its Settings cannot be read ({error})") from error
+    for field in fields(kind):
+        annotated = get_args(hints[field.name])
+        try:
+            option_type = _option_type(annotated)
+        except (KeyError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"--variant {variant}: its setting {field.name} cannot be an option; annotate it as Annotated[TYPE, "
+                "HELP] with bool, int, float, str or Literal"
+            ) from error
+        if field.default is MISSING or field.name in RESERVED:
+            reason = "needs a default" if field.default is MISSING else "has the name of another option; rename it"
+            raise InputError(f"--variant {variant}: its setting {field.name} {reason}")
+        yield Setting(field.name, option_type, str(annotated[-1]), {variant: field.default})
 
 
 def _option_type(annotated: tuple[Any, ...]) -> click.ParamType[Any]:
@@ -249,4 +272,6 @@ def _option_type(annotated: tuple[Any, ...]) -> click.ParamType[Any]:
         return more[0]
     if get_origin(plain) is Literal:
         return click.Choice(get_args(plain))
+    if len(annotated) != 2:
+        raise ValueError("not annotated")
     return {bool: click.BOOL, int: Count(zero=True), float: Number(-LARGEST_FLOAT), str: NAME}[plain]

@@ -14,6 +14,7 @@ import torch
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.trainings import SHORT, SMALL, WIDTHS, records
 from train import load_sae
+from train.output.settings import read_experiment
 
 
 def test_finished_experiment_is_unchanged_and_other_settings_are_refused_by_name(
@@ -119,3 +120,29 @@ def test_importing_train_imports_no_language_model_library() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"transformer_lens", "transformers", "datasets", "tokenizers", "zarr"} & set(json.loads(loaded))
+
+
+def test_finished_experiment_of_an_earlier_version_is_finished(
+    trained: Path, store: LocalStore, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "earlier"
+    shutil.copytree(trained, out)
+    record = read_experiment(out)
+    assert record is not None
+    for run in record.settings["runs"]:
+        run.setdefault("sigma", 0.0)  # which a baseline had then
+        run.pop("adam_beta1", None)
+    record.write(out)
+    done = command("train", "--store", store.path, "--variant", "baseline,nsae", *SMALL, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "is finished; nothing to do" in done.stderr
+
+
+def test_start_of_the_authors_code_is_refused_for_architectures_that_it_lacks(
+    store: LocalStore, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    done = command("train", "--store", store.path, "--variant", "topk,nsae", "--init", "code", *SMALL, "--out", out)
+    assert done.returncode == 2
+    assert "--init code: the author's code has no topk" in done.stderr
+    assert not out.exists()

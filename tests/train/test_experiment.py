@@ -54,7 +54,7 @@ def test_preset_post_is_the_four_runs_of_table_a1() -> None:
         ((), {"variant": ("nsae",), "l1": (1e-50,)}, "--l1 1e-50: give 0, or a number of at least 1e-37"),
         ((), {"variant": ("nsae",), "lr": (-1.0,)}, "--lr -1"),
         ((), {"variant": ("nsae",), "sigma": (-1.0,)}, "--sigma -1: give 0, or a number of at least 1e-37"),
-        ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "make the run nsae.* twice"),
+        ((), {"variant": ("nsae",), "l1": (1e-5, 1e-5)}, "make two runs of the name nsae"),
         ((), {"variant": ("nsae",), "k": (5,)}, "--k: has no effect without a run whose variant has it .topk, "),
         ((), {"variant": ("topk",), "l1": (1.0, 2.0)}, "--l1: has no effect without a run whose variant has it"),
         ((), {"variant": ("nsae",), "k": {"topk": (5,)}}, "--k topk=…: no run has this variant"),
@@ -108,6 +108,16 @@ def test_values_by_variant_make_runs_of_that_variant_only_and_others_of_all_that
         ("topk_k=20", 20, 0, 1e-3), ("topk_k=40", 40, 0, 1e-3), ("batchtopk", 5, 0, 1e-4),
         ("nsae_l1=1e-05", None, 1e-5, 1e-4), ("nsae_l1=1e-06", None, 1e-6, 1e-4),
     ]  # fmt: skip
+
+
+def test_runs_of_one_name_and_names_that_no_folder_can_have_are_refused() -> None:
+    values = ("1/2+1/2", "1/4+1/4+1/2")
+    runs = make_runs((), {"variant": ("matryoshka",), "prefixes": values})
+    assert [run.name for run in runs] == ["matryoshka_prefixes=1-2+1-2", "matryoshka_prefixes=1-4+1-4+1-2"]
+    with pytest.raises(InputError, match=r"two runs of the name matryoshka_prefixes=1-2\+1-2"):
+        make_runs((), {"variant": ("matryoshka",), "prefixes": ("1/2+1/2", "1-2+1-2".replace("-", "/"))})
+    with pytest.raises(InputError, match="is too long for a folder"):
+        make_runs((), {"variant": ("matryoshka",), "prefixes": ("+".join(["1/300"] * 60), "1")})
 
 
 def test_a_coefficient_of_0_is_accepted_for_an_architecture_without_one() -> None:

@@ -112,7 +112,7 @@ def geometric_median(x: Tensor, *, most: int = 100, tolerance: float = 1e-5) -> 
     """Return the point with the least sum of distances to rows x [rows, d], by Weiszfeld's iteration: [d]."""
     point = x.mean(dim=0)
     for _ in range(most):
-        weights = 1 / torch.linalg.vector_norm(x - point, dim=1)
+        weights = 1 / torch.linalg.vector_norm(x - point, dim=1).clamp(min=1e-12)  # a row may be the point
         before, point = point, (weights / weights.sum()) @ x
         if float(torch.linalg.vector_norm(point - before)) < tolerance:
             break

@@ -53,6 +53,10 @@ def _check_effects(options: Options, runs: Sequence[Run]) -> None:
         _check_no_effect(options, "without a run whose variant has noise (nsae)", "eval_noise")
     if not any(run.l1_power for run in runs):
         _check_no_effect(options, "if --l1-power is 0 for every run", "norm")
+    if options.init == "code":
+        without = [run.variant for run in runs if not architecture_of(run.variant).has_code_start()]
+        if without:
+            raise InputError(f"--init code: the author's code has no {without[0]}; leave it out, or train it by itself")
     if options.resample_interval is None:
         resampling = ("resample_window", "resample_threshold", "resample_at_most", "resample_rows")
         _check_no_effect(options, "without --resample-interval", *resampling)

@@ -116,8 +116,10 @@ def checked(ctx: click.Context, file: Path, settings: Mapping[str, Any]) -> dict
 
 def by_option(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a file's settings with the table of a variant, such as [topk], as values of its options for it."""
-    options: dict[str, Any] = {name: value for name, value in settings.items() if name not in SETTINGS}
-    for variant in settings.keys() & SETTINGS.keys():
+    named = settings.get("variant")
+    variants = SETTINGS.keys() | (set(map(str, named)) if isinstance(named, list) else {str(named)})
+    options: dict[str, Any] = {name: value for name, value in settings.items() if name not in variants}
+    for variant in settings.keys() & variants:
         if not isinstance(settings[variant], Mapping):
             raise click.BadParameter(f"{variant} is no option; write a table [{variant}] of its settings")
         for name, value in settings[variant].items():

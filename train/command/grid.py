@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from itertools import product
@@ -17,6 +18,8 @@ from train.variants import SETTINGS, all_settings, settings_of
 
 POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
 SHORT = {"input_scale": "input"}  # options that are shorter in a run's name
+UNSAFE = r"[^A-Za-z0-9_.,=+-]"  # characters that no run's name has
+LONGEST_NAME = 200
 SMALLEST = 1e-37  # smaller numbers are 0 in float32, or lose digits
 OF_EVERY_RUN = ("lr", "seed", "input_scale")
 
@@ -70,15 +73,19 @@ def make_runs(
             chosen = dict(zip(own, values, strict=True))
             parts = [f"{SHORT.get(name, name)}={_short(chosen[name])}" for name in varying]
             runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}, d_sae))
-    twice = next((run for run in runs if runs.count(run) > 1), None)
+    names = [run.name for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise InputError(f"the options make the run {twice.name} twice; give each value once")
+        raise InputError(f"the options make two runs of the name {twice}; give each value and each class's name once")
+    longest = max(names, key=len)
+    if len(longest) > LONGEST_NAME:
+        raise InputError(f"the run's name {longest[:60]}… is too long for a folder; give fewer values at once")
     return tuple(runs)
 
 
 def _label(variant: str) -> str:
     """Return a variant as a run's name has it: of MODULE:CLASS the class."""
-    return variant.rpartition(":")[2]
+    return re.sub(UNSAFE, "-", variant.rpartition(":")[2])
 
 
 def _values_of(given: Mapping[str, Values], name: str, variant: str) -> tuple[Any, ...] | None:
@@ -107,7 +114,7 @@ def _check_meaning(given: Mapping[str, Values], variants: Sequence[str]) -> None
 def _short(value: Any) -> str:
     """Return a value as a run's name has it: a number with the fewest digits that identify it."""
     if isinstance(value, str):
-        return value.replace("/", ":")
+        return re.sub(UNSAFE, "-", value)
     if not isinstance(value, float):
         return str(value).lower()
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
@@ -125,7 +132,8 @@ def _make_run(name: str, values: Mapping[str, Any], d_sae: int | None) -> Run:
     if not (math.isnan(run.lr) or SMALLEST <= run.lr < math.inf):
         raise InputError(f"--lr {run.lr:g}: give a number greater than 0, at least {SMALLEST:g}")
     for name, value in asdict(settings).items():
-        if isinstance(value, float) and not (value == 0 or SMALLEST <= value < math.inf):
+        size = value if variant in SETTINGS or not isinstance(value, float) else abs(value)
+        if isinstance(size, float) and not (size == 0 or SMALLEST <= size < math.inf):
             raise InputError(f"--{name.replace('_', '-')} {value:g}: give 0, or a number of at least {SMALLEST:g}")
     return run
 

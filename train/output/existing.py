@@ -11,7 +11,7 @@ from train.experiment import Experiment, differences
 from train.output.checked import DamagedRunError
 from train.output.manifests import CHECKPOINTS
 from train.output.run_folder import RunFolder
-from train.output.settings import EXPERIMENT, experiment_of, read_experiment
+from train.output.settings import EXPERIMENT, as_written_now, read_experiment
 
 
 def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> bool:
@@ -30,15 +30,13 @@ def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> boo
     recorded = read_experiment(out)
     assert recorded is not None
     asked = json.loads(json.dumps(experiment.to_json()))
-    if recorded.settings != asked:
-        try:
-            experiment_of(recorded.settings)
-        except ValueError as error:
-            raise InputError(
-                f"{out / EXPERIMENT} was written by another version ({error}); give another --out"
-            ) from error
+    try:
+        before = as_written_now(recorded.settings)
+    except ValueError as error:
+        raise InputError(f"{out / EXPERIMENT} was written by another version ({error}); give another --out") from error
+    if before != asked:
         raise InputError(
-            f"--out {out}: holds an experiment with other settings: {'; '.join(differences(recorded.settings, asked))};"
+            f"--out {out}: holds an experiment with other settings: {'; '.join(differences(before, asked))};"
             " give the same settings to continue it, --overwrite to replace it, or another --out"
         )
     missing = missing_finals(out, [run.name for run in experiment.runs])

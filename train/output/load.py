@@ -84,13 +84,17 @@ def load_sae(
     except SafetensorError as error:
         raise DamagedRunError(f"{file} is damaged ({error})") from error
     d_sae, d_model = tensors["W_enc"].shape
+    source = _source(file, metadata, chosen)
     try:
-        settings = typed(architecture.Settings, metadata.settings, "settings")
+        if metadata.settings or source.settings is None:
+            settings = typed(architecture.Settings, metadata.settings, "settings")
+        else:
+            settings = source.settings.run.settings
     except ValueError as error:
         raise DamagedRunError(f"{file} is damaged: {error}") from error
     sae = architecture(d_model=d_model, d_sae=d_sae, settings=settings).to(device)
     sae.load_state_dict(tensors)
-    sae.source = _source(file, metadata, chosen)
+    sae.source = source
     return sae.eval()
 
 

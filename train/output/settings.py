@@ -7,6 +7,7 @@ OUT/RUN/failed.json    Failure: the step and hook at which a run diverged
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -107,6 +108,8 @@ def read_run_settings(folder: RunFolder) -> RunSettings:
         _check_values(experiment)
     except ValueError as error:
         raise DamagedRunError(f"{folder.settings} is damaged: {error}") from error
+    except InputError as error:
+        raise InputError(f"{folder.settings}: {error}") from error
     return RunSettings(experiment, provenance)
 
 
@@ -116,6 +119,12 @@ def experiment_of(value: Mapping[str, Any]) -> Experiment:
     if not isinstance(runs, (list, tuple)):
         raise ValueError("it lacks runs")
     return replace(typed(Experiment, {**value, "runs": []}), runs=tuple(map(_run_of, runs)))
+
+
+def as_written_now(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the recorded settings of an experiment as this version writes them. Raises ValueError."""
+    written: dict[str, Any] = json.loads(json.dumps(experiment_of(settings).to_json()))
+    return written
 
 
 def _run_of(value: Any) -> Run:
@@ -130,6 +139,8 @@ def _run_of(value: Any) -> Run:
     try:
         kind = settings_of(own["variant"])
     except InputError as error:
+        if ":" in own["variant"]:
+            raise  # another package's, which the user can name
         raise ValueError(f"the variant {own['variant'][:80]!r} is unknown to this version") from error
     settings = {name: entry for name, entry in value.items() if name not in hints}
     if not any(setting.name == "sigma" for setting in fields(kind)):

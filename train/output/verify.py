@@ -35,7 +35,7 @@ def verify(path: Path) -> Iterator[Problem | None]:
         if recorded is not None and all_written:
             names |= {run.name for run in experiment_of(recorded.settings).runs}
         yield None
-    except (DamagedRunError, ValueError) as error:
+    except (InputError, ValueError) as error:
         yield Problem(str(path / EXPERIMENT), str(error))
     for name in manifests.names():
         yield _problem(manifests.folder / f"{name}.json", partial(manifests.read, name))

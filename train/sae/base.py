@@ -194,6 +194,11 @@ class SAE(nn.Module, ABC):
     def initialise_at_(self, x: Tensor) -> None:
         """Complete the start of a single SAE with the first batch's scaled inputs [rows, d_model]."""
 
+    @classmethod
+    def has_code_start(cls) -> bool:
+        """Return whether the architecture has `initialise_as_code`."""
+        return cls.initialise_as_code is not SAE.initialise_as_code
+
     def initialise_as_code(self, *, seed: int) -> None:
         """Set the parameters to the start of the author's public code (`--init code`), for the post's architectures."""
         raise NotImplementedError
