@@ -180,9 +180,12 @@ def test_documented_commands_run_in_an_environment_made_by_pip_install(work: Pat
 
     assert run("python -c 'import data; print(data.__file__)'").startswith(str(folder.parent))  # not this checkout
     python = ["import torch", "x = torch.randn(5, 128)"]  # what the snippets take for granted
+    for snippet in EVERY:  # a command may name the file before its block comes
+        if snippet.language == "toml" and snippet.title in RUN:
+            (work / "sweep.toml").write_text(snippet.text, encoding="utf-8")
     done = set()
     for snippet in EVERY:
-        if snippet.title not in RUN or (snippet.language == "sh" and snippet in done):
+        if snippet.title not in RUN or snippet.language == "toml" or (snippet.language == "sh" and snippet in done):
             continue
         done.add(snippet)
         if snippet.title == "analyze stability --store data/gpt2.zarr runs/seeds":
@@ -190,8 +193,6 @@ def test_documented_commands_run_in_an_environment_made_by_pip_install(work: Pat
         if snippet.language == "python":
             (work / "snippet.py").write_text("\n".join([*python, snippet.text]), encoding="utf-8")
             run("python snippet.py")
-        elif snippet.language == "toml":
-            (work / "sweep.toml").write_text(snippet.text, encoding="utf-8")
         else:
             more = f"{RUN[snippet.title]} VENV={folder.parent}" if snippet.title == "make demo" else RUN[snippet.title]
             run(f"{snippet.text} {more}".strip())
