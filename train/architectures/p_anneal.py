@@ -28,7 +28,7 @@ RECENT = 10  # batches
 class PAnnealSAE(PairwiseSAE):
     """A ReLU SAE with unit decoder rows and an annealed penalty. `SAE` has the shapes.
 
-    penalty_scale [...]: s. recent [..., RECENT, 2]: Σ|f|ᵖ and Σ|f|^(p′) of recent batches, the newest last; NaN: none.
+    penalty_scale [...]: s. recent [..., RECENT, 2]: Σ|f|ᵖ and Σ|f|^(p′) of recent batches, the newest last; −1: none.
     """
 
     variant = "p-anneal"

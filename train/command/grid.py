@@ -61,13 +61,11 @@ def make_runs(
             raise InputError("--variant: give one or more of " + ", ".join(SETTINGS) + ", or a --preset")
     elif variants:
         raise InputError("--variant: a --preset already has a variant; give only one of the two")
-    for _, fixed in starts:
-        settings_of(fixed["variant"])
     _check_meaning(given, [fixed["variant"] for _, fixed in starts])
     runs = []
     for label, fixed in starts:
-        names = [*PER_RUN, *(name for name in given if name not in PER_RUN)]  # the latter: settings of other packages
-        own = {name: values for name in names if (values := _values_of(given, name, fixed["variant"])) is not None}
+        ordered = dict.fromkeys((*PER_RUN, *given))  # the last: settings of other packages
+        own = {name: values for name in ordered if (values := _values_of(given, name, fixed["variant"])) is not None}
         varying = [name for name, values in own.items() if len(values) > 1]
         for values in product(*own.values()):
             chosen = dict(zip(own, values, strict=True))
@@ -124,7 +122,7 @@ def _make_run(name: str, values: Mapping[str, Any], d_sae: int | None) -> Run:
     """Return a run from the values that it has; the rest are its variant's defaults. Raises InputError."""
     variant = values["variant"]
     kind = settings_of(variant)
-    own = {field.name: field.type for field in fields(kind)}
+    own = {field.name for field in fields(kind)}
     settings = kind(**{name: _plain(kind, name, value) for name, value in values.items() if name in own})
     settings.check(d_sae)
     lr = float(values["lr"]) if "lr" in values else kind.default_lr(d_sae)

@@ -105,7 +105,8 @@ class AutogradStep:
         for i, (sae, step) in enumerate(zip(self._saes, steps, strict=True)):
             observed: dict[str, list[Tensor]] = {}
             for number, (rows, part) in enumerate(self._passes(sae, x[i], step)):
-                _record(result, losses, i, rows, part, x[i, rows])
+                _record(result, i, rows, part, x[i, rows])
+                _add_terms(losses[i, rows], part)
                 loss = sum(term.sum() / step.rows if term.dim() else term for term in part.terms.values())
                 tensors = [getattr(sae, name) for name in sae.trained]
                 found = torch.autograd.grad(loss, tensors, allow_unused=True)  # type: ignore[arg-type]
@@ -122,11 +123,10 @@ class AutogradStep:
         result, losses = Forward.allocate(x, self._saes[0].d_sae, noise=False), torch.zeros_like(x[..., 0])
         for i, (sae, step) in enumerate(zip(self._saes, steps, strict=True)):
             for rows, part in self._passes(sae, x[i], step):
-                _record(result, losses, i, rows, part, x[i, rows])
-            result.fires[i] = 0
+                _add_terms(losses[i, rows], part)
             for rows in slices(x.shape[1], self._workspace.n_rows):
                 f = sae.activations(x[i, rows])
-                _record(result, None, i, rows, TrainingPass.of(f, sae.reconstruct(f), {}), x[i, rows])
+                _record(result, i, rows, TrainingPass.of(f, sae.reconstruct(f), {}), x[i, rows])
         return result, losses
 
     def _passes(self, sae: SAE, x: Tensor, step: LossInputs) -> Iterator[tuple[slice, TrainingPass]]:
@@ -146,14 +146,17 @@ class AutogradStep:
             yield rows, sae.training_pass(x[rows], replace(step, beta=beta))
 
 
-def _record(result: Forward, losses: Tensor | None, i: int, rows: slice, part: TrainingPass, x: Tensor) -> None:
+def _record(result: Forward, i: int, rows: slice, part: TrainingPass, x: Tensor) -> None:
     """Write a part's pass of the SAE `i` into the result."""
     result.l1[i, rows] = part.l1
     torch.sub(part.x_hat.detach(), x, out=result.residual[i, rows])
     result.fires[i] += part.fires
-    if losses is not None:
-        for term in part.terms.values():
-            losses[i, rows] += term.detach()
+
+
+def _add_terms(losses: Tensor, part: TrainingPass) -> None:
+    """Add a part's terms to its rows' losses [rows]."""
+    for term in part.terms.values():
+        losses += term.detach()
 
 
 def _add(total: Tensor, gradient: Tensor | None, *, first: bool) -> None:

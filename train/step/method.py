@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from train.loss import Objective
@@ -39,7 +40,7 @@ class StackInputs:
 
     def of_sae(self, index: int, l2_weight: float) -> LossInputs:
         """Return what the loss of one SAE depends on."""
-        sae_dead = self.x.new_zeros(0, dtype=bool) if self.dead is None else self.dead[index]  # type: ignore[call-overload]
+        sae_dead = self.x.new_zeros(0, dtype=torch.bool) if self.dead is None else self.dead[index]
         return LossInputs(
             beta=self.beta[index], l2_weight=l2_weight, rows=self.x.shape[1], dead=sae_dead, step=self.step,
             n_steps=self.n_steps,
