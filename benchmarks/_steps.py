@@ -67,14 +67,14 @@ def ours(
     from train.loop.memory_plan import make_plan
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
-    from train.variants import SETTINGS
+    from train.variants import SETTINGS, Sizes
 
     options: dict[str, Any] = {"variant": (variant,), **{name: (value,) for name, value in settings.items()}}
     if "l1" in {field.name for field in fields(SETTINGS[variant])}:
         options["l1"] = (ALPHA,)
     total = 10**9
     experiment = storeless(
-        make_runs((), options, p.d_sae), [f"blocks.{i}" for i in range(n)],
+        make_runs((), options, Sizes(p.d_sae)), [f"blocks.{i}" for i in range(n)],
         expansion=p.d_sae / p.d_model, batch_size=p.batch, schedule=Schedule(total, lr_warmup=10**18), window=total,
         precision="float32" if p.compute == torch.float32 else "bfloat16",
     )  # fmt: skip

@@ -151,8 +151,9 @@ def show_without_store(options: Options) -> None:
     from train.command.checks import check_options
     from train.prepare import runs_of
 
-    runs = runs_of(options)
-    check_options(options, row_counts(options), runs, None)
+    counts = row_counts(options)
+    runs = runs_of(options, counts)
+    check_options(options, counts, runs, None)
     show_runs(runs, options, None)
 
 

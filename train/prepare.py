@@ -28,6 +28,7 @@ from train.output.existing import check_existing
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
 from train.run import Training
+from train.variants import Sizes
 
 
 def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out") -> Training:
@@ -35,7 +36,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
 
     Raises InputError if an option or the store cannot be used, memory is too small, or `out` holds something else.
     """
-    runs = runs_of(options)
+    runs = runs_of(options, row_counts(options))
     device = choose_device(options.device)
     if options.store is None:
         raise InputError("--store: name the store to train on; `harvest` makes one")
@@ -49,7 +50,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     counts = row_counts(options, n_rows)
     check_options(options, counts, runs, n_rows)
     hooks = choose_hooks(store, options.layers, options.hook)
-    runs = runs_of(options, round(options.expansion * store.width(hooks[0])))
+    runs = runs_of(options, counts, round(options.expansion * store.width(hooks[0])))
     experiment = _make_experiment(store, hooks, runs, options, counts, device)
     check_norms(store, experiment.hooks)
     finished = check_existing(out, experiment, overwrite=options.overwrite)
@@ -63,9 +64,10 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     return Training(options, experiment, store, out, finished, plan, device, quiet)
 
 
-def runs_of(options: Options, d_sae: int | None = None) -> tuple[Run, ...]:
-    """Return the runs that the options make; d_sae as in `make_runs`. Raises InputError."""
-    runs = make_runs(options.preset or (), options.per_run(), d_sae)
+def runs_of(options: Options, counts: RowCounts, d_sae: int | None = None) -> tuple[Run, ...]:
+    """Return the runs that the options make; d_sae: number of features, None if unknown. Raises InputError."""
+    sizes = Sizes(d_sae, options.activations, counts.batch_size)
+    runs = make_runs(options.preset or (), options.per_run(), sizes)
     check_logs(options.log or ())
     return runs
 

@@ -7,10 +7,11 @@ has the type of its option and a sentence of help; its default is the option's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, dataclass, fields
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from fractions import Fraction
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
 import click
 
@@ -20,13 +21,32 @@ from train.plugins import known_plugin
 from train.presets import presets
 
 _POST = presets()
+# Settings that earlier versions recorded in steps, and the names that they have in rows.
+IN_STEPS = {"threshold_start": "threshold_after", "p_start_step": "anneal_after"}
 RESERVED = ("name", "variant", "lr", "seed", "input_scale", "help", "store", "out", "layers", "hook")  # of no setting
+
+SHARE = r"[0-9]{1,9}(\.[0-9]{1,9}|/[0-9]{1,9})?|\.[0-9]{1,9}"  # 1/32, 0.5, .5
 
 Coefficient = Annotated[float, Number(0), "Sparsity coefficient: α in the post, λ elsewhere."]
 Beta1 = Annotated[float, Number(0, 0.9999), "Adam's β₁, the share of the mean gradient that a step keeps."]
 UnitDecoder = Annotated[bool, "Decoder rows are kept at norm 1; else `topk` and its kin compare f times their norms."]
 SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]
 DeadAfter = Annotated[int, Count(), "Rows without firing after which a feature counts as dead."]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes that settings must fit; None: not known yet.
+
+    d_sae: number of features. activations: rows of the training. batch_size: rows per step.
+    """
+
+    d_sae: int | None = None
+    activations: int | None = None
+    batch_size: int | None = None
+
+
+UNKNOWN = Sizes()
 
 
 @dataclass(frozen=True)
@@ -38,8 +58,12 @@ class ArchitectureSettings:
         """Return the learning rate of a run that names none; NaN if it depends on d_sae and that is None."""
         return 3e-4
 
-    def check(self, d_sae: int | None) -> None:
-        """Raise InputError if values are impossible, also for the number of features, unless that is None."""
+    def completed(self, sizes: Sizes) -> Self:
+        """Return the settings with the defaults that follow from the sizes, as far as these are known."""
+        return self
+
+    def check(self, sizes: Sizes) -> None:
+        """Raise InputError if values are impossible, or do not fit the sizes, as far as these are known."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +129,9 @@ class FrozenSettings(ArchitectureSettings):
         """Return the scaling law of Gao et al. 2024, Fig. 3."""
         return math.nan if d_sae is None else 2e-4 / (d_sae / 2**14) ** 0.5
 
-    def check(self, d_sae: int | None) -> None:
-        if d_sae is not None and self.k > d_sae:
-            raise InputError(f"--k {self.k}: is more than the {d_sae} features; give less, or more --expansion")
+    def check(self, sizes: Sizes) -> None:
+        if sizes.d_sae is not None and self.k > sizes.d_sae:
+            raise InputError(f"--k {self.k}: is more than the {sizes.d_sae} features; give less, or more --expansion")
 
 
 @dataclass(frozen=True)
@@ -122,7 +146,7 @@ class BatchTopKSettings(TopKSettings):
     """The same, with k active features per row in the mean of a batch, and the running mean of the threshold."""
 
     threshold_decay: Annotated[float, Number(0, 1), "Share of the running threshold that a step keeps."] = 0.99
-    threshold_start: Annotated[int, Count(zero=True), "Step from which on the running threshold is updated."] = 0
+    threshold_after: Annotated[int, Count(zero=True), "Rows after which the running threshold is updated."] = 0
     threshold_first: Annotated[
         Literal["batch", "zero"], "What the running threshold begins with: the smallest activation of a batch, or 0."
     ] = "batch"
@@ -140,14 +164,30 @@ class MatryoshkaSettings(BatchTopKSettings):
         "How the n prefixes' squared errors are combined: averaged, added, or added and divided by n².",
     ] = "mean"
 
-    def check(self, d_sae: int | None) -> None:
-        super().check(d_sae)
+    def prefix_ends(self, d_sae: int) -> list[int]:
+        """Return the number of features in each nested prefix; the last has all. Raises ValueError."""
+        shares = self.prefixes.split("+")
+        if not all(re.fullmatch(SHARE, share.strip()) for share in shares):
+            raise ValueError
+        fractions = [Fraction(share.strip()) for share in shares]
+        if min(fractions) <= 0 or sum(fractions) > 1:
+            raise ValueError
+        sizes = [int(fraction * d_sae) for fraction in fractions[:-1]]
+        return [sum(sizes[: i + 1]) for i in range(len(sizes))] + [d_sae]
+
+    def check(self, sizes: Sizes) -> None:
+        super().check(sizes)
+        option = f"--prefixes {self.prefixes[:80]}"
         try:
-            shares = [Fraction(share) for share in self.prefixes.split("+")]
-        except (ValueError, ZeroDivisionError):
-            shares = []
-        if not shares or min(shares) <= 0 or sum(shares) > 1:
-            raise InputError(f"--prefixes {self.prefixes[:80]}: give shares of at most 1 in all, such as 1/4+1/4+1/2")
+            ends = self.prefix_ends(sizes.d_sae or 0)
+        except (ValueError, ZeroDivisionError) as error:
+            raise InputError(f"{option}: give shares of at most 1 in all, such as 1/4+1/4+1/2") from error
+        empty = next((i for i, end in enumerate(ends) if end <= (ends[i - 1] if i else 0)), None)
+        if sizes.d_sae is not None and empty is not None:
+            raise InputError(
+                f"{option}: prefix {empty + 1} adds less than one of the {sizes.d_sae} features; give larger shares, "
+                "or more --expansion"
+            )
 
 
 @dataclass(frozen=True)
@@ -184,12 +224,42 @@ class PAnnealSettings(ArchitectureSettings):
     l1: Coefficient = 0.1
     penalty: Annotated[Literal["sum", "norm"], "Whether the penalty is Σ|f|ᵖ, or ‖f‖ₚ, its root of order p."] = "sum"
     p_end: Annotated[float, Number(0, 1), "The last p of the penalty Σ|f|ᵖ, which starts at 1."] = 0.2
-    p_start_step: Annotated[int, Count(zero=True), "Step at which p begins to fall."] = 15_000
+    anneal_after: Annotated[
+        int | None, Count(zero=True), "Rows after which p begins to fall; 4% of --activations by default."
+    ] = None
     p_updates: Annotated[int, Count(), "Number of values that p takes."] = 10
 
-    def check(self, d_sae: int | None) -> None:
+    def completed(self, sizes: Sizes) -> Self:
+        """Let p begin to fall after 4% of the training: 10 000 steps of 2048 rows in SAEBench's 500M."""
+        if self.anneal_after is not None or sizes.activations is None:
+            return self
+        return replace(self, anneal_after=sizes.activations // 25)
+
+    def check(self, sizes: Sizes) -> None:
         if self.penalty == "norm" and self.p_end == 0:
             raise InputError("--penalty norm: has no root of order 0; give a --p-end above 0, or --penalty sum")
+        if self.p_updates < 2:
+            raise InputError(f"--p-updates {self.p_updates}: p would stay 1; give 2 or more")
+        if sizes.activations is None or sizes.batch_size is None or self.anneal_after is None:
+            return
+        steps = sizes.activations // sizes.batch_size - -(-self.anneal_after // sizes.batch_size)
+        if steps < 1:
+            raise InputError(
+                f"--anneal-after {self.anneal_after:,}: p would stay 1 until the end of --activations "
+                f"{sizes.activations:,}; give less"
+            )
+        if self.p_updates > steps + 1:
+            raise InputError(
+                f"--p-updates {self.p_updates:,}: is more than the {steps + 1:,} steps from --anneal-after on; give at "
+                "most that"
+            )
+
+
+def in_rows(settings: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
+    """Return recorded settings, with those in rows that earlier versions recorded in steps."""
+    steps = {new: settings[old] for old, new in IN_STEPS.items() if old in settings}
+    rows = {name: n * batch_size if isinstance(n, int) else n for name, n in steps.items()}
+    return {**{name: value for name, value in settings.items() if name not in IN_STEPS}, **rows}
 
 
 SETTINGS: dict[str, type[ArchitectureSettings]] = {

@@ -275,7 +275,7 @@ def sparsify() -> Peer:
 
 FREE = {"unit_decoder": False}
 DL_AUX = {"k": K, "aux_k": AUX_K, "dead_after": DEAD_AFTER}
-DL_THRESHOLD = {"threshold_decay": 0.9, "threshold_start": 2}
+DL_THRESHOLD = {"threshold_decay": 0.9, "threshold_after": 2 * ROWS}
 SL_AUX = {"k": K, "aux": 1.0, "aux_form": "absolute", "dead_after": DEAD_AFTER, **FREE}
 SL_THRESHOLD = {"threshold_first": "zero"}
 SL_JUMP = {"l1": 0.01, "bandwidth": 0.1, "adam_beta1": 0.9, **FREE}
@@ -314,10 +314,10 @@ TABLE: dict[str, Case] = {
          "subtract_bias": False}, 1.0,
     ),
     "dictionary_learning-PAnnealTrainer": Case(
-        dl_p_anneal("Lp^p"), "p-anneal", {"l1": PENALTY, "p_start_step": 1, "p_updates": 5}
+        dl_p_anneal("Lp^p"), "p-anneal", {"l1": PENALTY, "anneal_after": ROWS, "p_updates": 5}
     ),
     "dictionary_learning-PAnnealTrainer-Lp": Case(
-        dl_p_anneal("Lp"), "p-anneal", {"l1": PENALTY, "p_start_step": 1, "p_updates": 5, "penalty": "norm"}
+        dl_p_anneal("Lp"), "p-anneal", {"l1": PENALTY, "anneal_after": ROWS, "p_updates": 5, "penalty": "norm"}
     ),
     "sae_lens-standard": Case(
         saelens("Standard", L1, l1_coefficient=PENALTY), "relu", {"l1": PENALTY, "subtract_bias": True}, 1.0

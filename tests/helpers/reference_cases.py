@@ -20,13 +20,14 @@ from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
+from train.variants import Sizes
 
 FOLDER = Path(__file__).parents[1] / "train" / "architectures" / "references"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz") if path.stem != "start")
 DENSITIES = {"pairs": 1.0, "matrices": 0.0}
 SIZES = (
-    "k", "l1", "aux_k", "dead_after", "target_l0", "bandwidth", "p_start_step", "p_updates", "threshold_decay",
-    "threshold_start", "prefixes",
+    "k", "l1", "aux_k", "dead_after", "target_l0", "bandwidth", "anneal_after", "p_updates", "threshold_decay",
+    "threshold_after", "prefixes",
 )  # fmt: skip
 DEAD_AFTER = 192  # of all cases with dead features
 
@@ -58,7 +59,7 @@ def make_stack(reference: Reference, x: Tensor, density: float) -> SAEStack:
     total = steps * rows
     d_sae = len(reference.tensors["final.W_enc"])
     settings = Experiment(
-        store="", hooks=("x",), runs=make_runs((), {name: (value,) for name, value in options.items()}, d_sae),
+        store="", hooks=("x",), runs=make_runs((), {name: (value,) for name, value in options.items()}, Sizes(d_sae)),
         expansion=d_sae / d_model, batch_size=rows, decoder_bias=True, init="scaled", clip=facts["clip"],
         precision="float32", data_seed=0, objective=Objective(l2="sum"), schedule=Schedule(total),
         resampling=Resampling(10 * total, total, 0.0, 0, rows),

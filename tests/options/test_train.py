@@ -39,11 +39,18 @@ OF_TOPK = {
 }
 OF_BATCHTOPK = {
     "threshold_decay": number("--threshold-decay", {**ANY, HUGE: ("1.5", "at most 1")}),
-    "threshold_start": count("--threshold-start", ANY),
+    "threshold_after": count("--threshold-after", ANY),
     "threshold_first": choice("--threshold-first"),
 }
 OF_MATRYOSHKA = {
-    "prefixes": text("--prefixes", "give shares of at most 1 in all"),
+    "prefixes": text(
+        "--prefixes",
+        "give shares of at most 1 in all",
+        {
+            CONTRADICTION: ("1/32+31/32", "prefix 1 adds less than one of the 16 features; give larger shares"),
+            NO_RIGHTS: ("1/4+1e999999999", "give shares of at most 1 in all"),
+        },
+    ),
     "prefix_loss": choice("--prefix-loss"),
 }
 OF_RELU = {"subtract_bias": truth("--subtract-bias")}
@@ -62,14 +69,30 @@ OF_JUMPRELU = {
 OF_P_ANNEAL = {
     "penalty": choice("--penalty"),
     "p_end": number("--p-end", {**ANY, HUGE: ("1.5", "at most 1")}),
-    "p_start_step": count("--p-start-step", ANY),
-    "p_updates": count("--p-updates"),
+    "anneal_after": count(
+        "--anneal-after",
+        {
+            **ANY,
+            CONTRADICTION: ("1k", "--anneal-after 1,000: p would stay 1 until the end of --activations 1,000"),
+        },
+    ),
+    "p_updates": count(
+        "--p-updates",
+        {
+            CONTRADICTION: ("1", "--p-updates 1: p would stay 1; give 2 or more"),
+            NO_RIGHTS: (
+                "1M",
+                "--p-updates 1,000,000: is more than the 15 steps from --anneal-after on; give at most that",
+            ),
+        },
+    ),
 }
 NOTHING = "has an empty part"
 SETTINGS = {
     name: with_variant(
         variant, {**rows, EMPTY: refused(f"--{name.replace('_', '-')}", "", sentence=NOTHING)},
         *(("--k", "4") if variant in ("topk", "batchtopk", "matryoshka") and name != "k" else ()),
+        *(("--prefixes", "1/4+3/4") if variant == "matryoshka" and name != "prefixes" else ()),
     )
     for variant, own in (
         ("topk", OF_TOPK), ("batchtopk", OF_BATCHTOPK), ("matryoshka", OF_MATRYOSHKA), ("gated", OF_GATED),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from data import InputError
 from train.command.grid import make_runs, preset_runs
 from train.experiment import differences
+from train.variants import Sizes, in_rows
 
 
 def test_lists_of_values_make_a_grid_of_runs() -> None:
@@ -126,7 +127,7 @@ def test_a_coefficient_of_0_is_accepted_for_an_architecture_without_one() -> Non
 
 
 def test_default_rate_of_topk_follows_the_number_of_features() -> None:
-    (run,) = make_runs((), {"variant": ("topk",)}, 2**16)
+    (run,) = make_runs((), {"variant": ("topk",)}, Sizes(2**16))
     assert run.lr == pytest.approx(1e-4)
     (run,) = make_runs((), {"variant": ("topk",)})
     assert run.lr != run.lr
@@ -134,7 +135,54 @@ def test_default_rate_of_topk_follows_the_number_of_features() -> None:
 
 def test_more_active_features_than_there_are_is_refused() -> None:
     with pytest.raises(InputError, match="--k 33: is more than the 32 features"):
-        make_runs((), {"variant": ("topk",), "k": (33,)}, 32)
+        make_runs((), {"variant": ("topk",), "k": (33,)}, Sizes(32))
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "sentence"),
+    [("1/32+31/32", "prefix 1 adds less than one of the 16"), ("1/2+1/32+15/32", "prefix 2"), ("1/2+1/2", None)],
+)
+def test_prefixes_that_add_no_feature_are_refused(prefixes: str, sentence: str | None) -> None:
+    given = {"variant": ("matryoshka",), "prefixes": (prefixes,), "k": (4,)}
+    if sentence is None:
+        (run,) = make_runs((), given, Sizes(16))
+        assert run.settings.prefix_ends(16) == [8, 16]  # type: ignore[attr-defined]
+    else:
+        with pytest.raises(InputError, match=sentence):
+            make_runs((), given, Sizes(16))
+
+
+def test_annealing_begins_after_4_percent_of_the_training_by_default() -> None:
+    (run,) = make_runs((), {"variant": ("p-anneal",)}, Sizes(None, 500_000_000, 2048))
+    assert run.to_json()["anneal_after"] == 20_000_000
+    (run,) = make_runs((), {"variant": ("p-anneal",), "anneal_after": (640,)}, Sizes(None, 10**6, 64))
+    assert run.to_json()["anneal_after"] == 640
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"anneal_after": 961}, "--anneal-after 961: p would stay 1 until the end of --activations 1,000; give less"),
+        ({"p_updates": 16}, "--p-updates 16: is more than the 15 steps from --anneal-after on"),
+        ({"p_updates": 1}, "--p-updates 1: p would stay 1"),
+        ({"p_updates": 15}, None),
+        ({"anneal_after": 895, "p_updates": 2}, None),
+    ],
+)
+def test_annealing_that_cannot_happen_is_refused(given: dict[str, int], sentence: str | None) -> None:
+    """1000 rows are 15 steps of 64, and annealing begins after 40 rows, so after the first step."""
+    options = {"variant": ("p-anneal",), **{name: (value,) for name, value in given.items()}}
+    if sentence is None:
+        make_runs((), options, Sizes(None, 1000, 64))
+    else:
+        with pytest.raises(InputError, match=sentence):
+            make_runs((), options, Sizes(None, 1000, 64))
+
+
+def test_settings_recorded_in_steps_are_read_in_rows() -> None:
+    assert in_rows({"k": 3, "threshold_start": 2, "p_start_step": 15_000}, 64) == {
+        "k": 3, "threshold_after": 128, "anneal_after": 960_000,
+    }  # fmt: skip
 
 
 def test_differences_name_the_setting_and_both_values() -> None:

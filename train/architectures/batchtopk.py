@@ -57,7 +57,7 @@ class BatchTopKSAE(TopKSAE):
 
     @torch.no_grad()
     def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:
-        if step.step < self.settings.threshold_start:
+        if step.step * step.rows < self.settings.threshold_after:
             return
         share = self.settings.threshold_decay if float(self.threshold) >= 0 else 0.0
         self.threshold.mul_(share).add_((1 - share) * observed["smallest"])

@@ -5,8 +5,6 @@ loss = mean over the prefixes of ‖x − x̂_prefix‖² + a · aux,   x̂_pref
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import torch
 from torch import Tensor
 
@@ -24,9 +22,7 @@ class MatryoshkaSAE(BatchTopKSAE):
 
     def prefix_ends(self) -> list[int]:
         """Return the number of features in each nested prefix, ascending; the last has all."""
-        shares = [Fraction(share) for share in self.settings.prefixes.split("+")]
-        sizes = [int(share * self.d_sae) for share in shares[:-1]]
-        return [sum(sizes[: i + 1]) for i in range(len(sizes))] + [self.d_sae]
+        return self.settings.prefix_ends(self.d_sae)
 
     def reconstruction_terms(self, active: Entries, f: Tensor, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         ends = self.prefix_ends()

@@ -2,12 +2,14 @@
 
     f = ReLU(π),   loss = ‖x − x̂‖² + λ s Σ |fᵢ|ᵖ    (`--penalty norm`: (Σ |fᵢ|ᵖ)^(1/p))
 
-p falls in equal steps from 1 to `p_end`, at steps that divide the training after `p_start_step` evenly. At each of them
-the scale s is multiplied by mean Σ|f|ᵖ / mean Σ|f|^(p′) over the recent batches, so the next p′ penalises them equally.
+p falls in equal steps from 1 to `--p-end`, at steps that divide the training after `--anneal-after` evenly. At each of
+them the scale s is multiplied by mean Σ|f|ᵖ / mean Σ|f|^(p′) over the recent batches, so the next p′ penalises them
+equally.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -46,16 +48,17 @@ class PAnnealSAE(PairwiseSAE):
 
     def updates_before(self, step: LossInputs) -> int:
         """Return how many times p has been set before a step; it is 1 until then."""
-        return sum(update < step.step for update in self._update_steps(step.n_steps))
+        return bisect_left(range(self.settings.p_updates), step.step, key=lambda i: self._update_step(i, step))
 
     def power(self, updates: int) -> float:
         """Return p after so many updates."""
         last = self.settings.p_updates - 1
         return 1.0 if updates == 0 or not last else 1 + (self.settings.p_end - 1) * min(updates - 1, last) / last
 
-    def _update_steps(self, n_steps: int) -> list[int]:
-        begin, n = self.settings.p_start_step, self.settings.p_updates
-        return [int(begin + (n_steps - begin) * i / max(n - 1, 1)) for i in range(n)] if begin < n_steps else []
+    def _update_step(self, update: int, step: LossInputs) -> int:
+        """Return after how many steps p is set for the time `update`, from 0; never if it begins after the end."""
+        begin, last = -(-(self.settings.anneal_after or 0) // step.rows), self.settings.p_updates - 1
+        return int(begin + max(step.n_steps - begin, 0) * update / max(last, 1))
 
     def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(Above(0.0))
@@ -80,6 +83,6 @@ class PAnnealSAE(PairwiseSAE):
             return
         means = torch.stack([observed["penalty"].mean(), observed["next_penalty"].mean()])
         self.recent.copy_(torch.cat([self.recent[1:], means[None]]))
-        if step.step in self._update_steps(step.n_steps):
+        if step.step == self._update_step(self.updates_before(step), step):
             recent = self.recent[self.recent[:, 0] >= 0].mean(dim=0)
             self.penalty_scale.mul_(recent[0] / recent[1])

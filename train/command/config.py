@@ -19,7 +19,7 @@ from data.command.option_values import check_value
 from data.errors import InputError
 from train.command.options import TYPES
 from train.command.per_variant import EVERY, PerVariant
-from train.variants import SETTINGS
+from train.variants import IN_STEPS, SETTINGS
 
 MOST_BYTES = 1 << 20
 OF_ONE_CALL = ("config", "resume", "overwrite", "show")  # options that are refused in a file
@@ -69,11 +69,21 @@ def recorded_command(file: Path) -> dict[str, Any]:
     from train.output.checked import checked_body
 
     try:
-        return dict(json.loads(checked_body(content_of(file)), object_pairs_hook=unique_keys)["command"])
+        record = json.loads(checked_body(content_of(file)), object_pairs_hook=unique_keys)
+        return options_in_rows(dict(record["command"]), record.get("settings"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise click.BadParameter(
             f"{file} is damaged: {_reason(error)}; put it back from a copy, or train again with --out and --overwrite"
         ) from error
+
+
+def options_in_rows(command: dict[str, Any], settings: Any) -> dict[str, Any]:
+    """Return recorded options, with those in rows that earlier versions recorded in steps."""
+    for old, new in IN_STEPS.items():
+        if old in command:
+            by_variant = command.pop(old)
+            command[new] = {variant: [n * settings["batch_size"] for n in own] for variant, own in by_variant.items()}
+    return command
 
 
 def _reason(error: Exception) -> str:

@@ -7,14 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from itertools import product
-from typing import Any
+from typing import Any, get_type_hints
 
 from data.errors import InputError
 from train.command.options import PER_RUN
 from train.command.per_variant import EVERY, Values, values_for
 from train.experiment import Run
 from train.presets import presets
-from train.variants import SETTINGS, all_settings, settings_of
+from train.variants import SETTINGS, UNKNOWN, Sizes, all_settings, settings_of
 
 POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
 SHORT = {"input_scale": "input"}  # options that are shorter in a run's name
@@ -39,14 +39,14 @@ def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def make_runs(
-    named: Sequence[str], options: Mapping[str, Values | tuple[Any, ...]], d_sae: int | None = None
+    named: Sequence[str], options: Mapping[str, Values | tuple[Any, ...]], sizes: Sizes = UNKNOWN
 ) -> tuple[Run, ...]:
     """Return a run for each combination of a preset or variant with the values of the other options.
 
     named: names of presets. options: the values of `variant` and of each option of PER_RUN that is given, for all
-    variants or by variant. d_sae: number of features, on which some default learning rates depend; without it those
-    are NaN. Raises InputError if a value is impossible or means nothing to any run, or both a preset and a variant are
-    given.
+    variants or by variant. sizes: what the runs must fit; without the number of features, learning rates that depend
+    on it are NaN. Raises InputError if a value is impossible or means nothing to any run, or both a preset and a
+    variant are given.
     """
     variants = tuple(options.get("variant", ()))
     given = {
@@ -70,7 +70,7 @@ def make_runs(
         for values in product(*own.values()):
             chosen = dict(zip(own, values, strict=True))
             parts = [f"{SHORT.get(name, name)}={_short(chosen[name])}" for name in varying]
-            runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}, d_sae))
+            runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}, sizes))
     names = [run.name for run in runs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -118,14 +118,15 @@ def _short(value: Any) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
-def _make_run(name: str, values: Mapping[str, Any], d_sae: int | None) -> Run:
+def _make_run(name: str, values: Mapping[str, Any], sizes: Sizes) -> Run:
     """Return a run from the values that it has; the rest are its variant's defaults. Raises InputError."""
     variant = values["variant"]
     kind = settings_of(variant)
     own = {field.name for field in fields(kind)}
-    settings = kind(**{name: _plain(kind, name, value) for name, value in values.items() if name in own})
-    settings.check(d_sae)
-    lr = float(values["lr"]) if "lr" in values else kind.default_lr(d_sae)
+    given = {name: _plain(kind, name, value) for name, value in values.items() if name in own}
+    settings = kind(**given).completed(sizes)
+    settings.check(sizes)
+    lr = float(values["lr"]) if "lr" in values else kind.default_lr(sizes.d_sae)
     run = Run(name, variant, lr, int(values.get("seed", 0)), values.get("input_scale", "none"), settings)
     if not (math.isnan(run.lr) or SMALLEST <= run.lr < math.inf):
         raise InputError(f"--lr {run.lr:g}: give a number greater than 0, at least {SMALLEST:g}")
@@ -137,6 +138,5 @@ def _make_run(name: str, values: Mapping[str, Any], d_sae: int | None) -> Run:
 
 
 def _plain(kind: type[Any], name: str, value: Any) -> Any:
-    """Return a preset's value in the type that its setting's default has."""
-    default: Any = next(field.default for field in fields(kind) if field.name == name)
-    return type(default)(value)
+    """Return a value, such as a preset's 1 for 1.0, in the type that its setting has."""
+    return float(value) if get_type_hints(kind)[name] is float else value

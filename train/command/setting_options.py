@@ -64,6 +64,8 @@ def _owners(setting: Setting) -> str:
     """Return the variants that have a setting, with their defaults."""
     by_default: dict[str, list[str]] = {}
     for variant, default in setting.defaults.items():
+        if default is None:
+            return f"for {', '.join(setting.defaults)}"  # its help says what follows from the other options
         text = f"{default:.4g}" if isinstance(default, float) else str(default).lower()
         by_default.setdefault(text, []).append(variant)
     everyone = len(setting.defaults) == len(SETTINGS)

@@ -18,6 +18,7 @@ from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, RunFolder, r
 from train.output.settings import RunSettings, read_run_settings
 from train.output.typed import typed
 from train.sae import SAE
+from train.variants import in_rows
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ def load_sae(
         raise DamagedRunError(f"{file} is damaged ({error})") from error
     d_sae, d_model = tensors["W_enc"].shape
     source = _source(file, metadata, chosen)
+    batch_size = 1 if source.settings is None else source.settings.experiment.batch_size
     try:
         if metadata.settings or source.settings is None:
-            settings = typed(architecture.Settings, metadata.settings, "settings")
+            settings = typed(architecture.Settings, in_rows(metadata.settings, batch_size), "settings")
         else:
             settings = source.settings.run.settings
     except ValueError as error:

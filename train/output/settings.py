@@ -19,7 +19,7 @@ from train.experiment import Experiment, Run
 from train.output.checked import DamagedRunError, read_checked, write_checked
 from train.output.run_folder import RunFolder
 from train.output.typed import typed
-from train.variants import settings_of
+from train.variants import in_rows, settings_of
 
 EXPERIMENT = "experiment.json"
 PLAIN = re.compile(r"\w[\w.,=+-]*", re.ASCII)  # a name that leads to no other folder
@@ -118,7 +118,8 @@ def experiment_of(value: Mapping[str, Any]) -> Experiment:
     runs = value.get("runs")
     if not isinstance(runs, (list, tuple)):
         raise ValueError("it lacks runs")
-    return replace(typed(Experiment, {**value, "runs": []}), runs=tuple(map(_run_of, runs)))
+    experiment = typed(Experiment, {**value, "runs": []})
+    return replace(experiment, runs=tuple(_run_of(run, experiment.batch_size) for run in runs))
 
 
 def as_written_now(settings: dict[str, Any]) -> dict[str, Any]:
@@ -127,8 +128,8 @@ def as_written_now(settings: dict[str, Any]) -> dict[str, Any]:
     return written
 
 
-def _run_of(value: Any) -> Run:
-    """Return the run of `Run.to_json`. Raises ValueError."""
+def _run_of(value: Any, batch_size: int) -> Run:
+    """Return the run of `Run.to_json`, of an experiment with this batch size. Raises ValueError."""
     if not isinstance(value, Mapping):
         raise ValueError("run is not an object")
     hints = {name: hint for name, hint in get_type_hints(Run).items() if name != "settings"}
@@ -145,7 +146,7 @@ def _run_of(value: Any) -> Run:
     settings = {name: entry for name, entry in value.items() if name not in hints}
     if not any(setting.name == "sigma" for setting in fields(kind)):
         settings.pop("sigma", None)  # earlier versions recorded one for architectures without noise
-    return Run(**own, settings=typed(kind, settings, "runs[0]"))
+    return Run(**own, settings=typed(kind, in_rows(settings, batch_size), "runs[0]"))
 
 
 def _check_values(experiment: Experiment) -> None:

@@ -22,7 +22,7 @@ CPU, F64 = torch.device("cpu"), torch.float64
 
 # Settings beside each architecture's own, under which its step has other parts.
 CASES: list[tuple[str, dict[str, object]]] = [
-    ("baseline", {}), ("nsae", {}), ("relu", {}), ("p-anneal", {"p_start_step": 5}),
+    ("baseline", {}), ("nsae", {}), ("relu", {}), ("p-anneal", {"anneal_after": 5 * ROWS}),
     ("gated", {}), ("gated", {"aux_decoder": "trained", "l1_weight": "decoder-norm"}),
     ("topk", {"k": 4}), ("topk", {"k": 4, "aux": 0.0}), ("topk", {"k": 4, "aux_k": 2}), ("frozen", {"k": 4}),
     ("batchtopk", {"k": 4}), ("batchtopk", {"k": 60}), ("matryoshka", {"k": 4}),
@@ -38,7 +38,7 @@ CASES: list[tuple[str, dict[str, object]]] = [
     ("topk", {"k": 4, "aux_form": "absolute", "unit_decoder": False}), ("topk", {"k": 4, "unit_decoder": False}),
     ("batchtopk", {"k": 4, "unit_decoder": False}),
     ("matryoshka", {"k": 4, "prefix_loss": "mean-of-shares"}), ("relu", {"subtract_bias": True}),
-    ("p-anneal", {"p_start_step": 5, "penalty": "norm"}),
+    ("p-anneal", {"anneal_after": 5 * ROWS, "penalty": "norm"}),
 ]  # fmt: skip
 NAMES = [",".join([variant, *(f"{k}={v}" for k, v in options.items())]) for variant, options in CASES]
 

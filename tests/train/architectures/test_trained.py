@@ -18,7 +18,7 @@ from train.architectures import ARCHITECTURES
 
 OPTIONS = [
     "--variant", ",".join(ARCHITECTURES), "--k", "6", "--k", "batchtopk=5", "--l1", "relu=0.05", "--l1", "gated=0.05",
-    "--dead-after", "700", "--p-start-step", "10", "--threshold", "0.05", "--bandwidth", "0.1", "--lr", "2e-3",
+    "--dead-after", "700", "--anneal-after", "640", "--threshold", "0.05", "--bandwidth", "0.1", "--lr", "2e-3",
     "--layers", "0", "--expansion", "4", "--batch-size", "64", "--activations", "4k", "--validate-every", "1k",
     "--window", "500", "--resample-interval", "1500", "--resample-threshold", "0.02", "--resample-rows", "256",
     "--snapshots", "2", "--checkpoint-minutes", "0.002", "--device", "cpu",
