@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from train.output.results import RunResult
 
 POST: dict[str, Any] = presets()["shared"]  # Table A2
+RowsPerRun = int | str | Sequence[int | str] | Mapping[str, int | str | Sequence[int | str]] | None
 
 
 def train(
@@ -38,10 +39,10 @@ def train(
     norm: Literal["batch", "store", "sample"] = POST["norm"],
     no_decoder_bias: bool = False,
     init: Literal["scaled", "code"] = "scaled",
-    lr_warmup: int | str | None = None,
-    l1_warmup: int | str | None = None,
-    lr_decay: int | str | None = None,
-    clip: float | None = None,
+    lr_warmup: RowsPerRun = None,
+    l1_warmup: RowsPerRun = None,
+    lr_decay: RowsPerRun = None,
+    clip: float | Sequence[float] | Mapping[str, float | Sequence[float]] | None = None,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
     resample_interval: int | str | None = None,
     resample_window: int | str | None = None,
@@ -66,9 +67,9 @@ def train(
     """Train SAEs on a store, all runs on the same batches; return the result of each run.
 
     A call with the settings of a stopped training continues it; one with those of a finished training only reads its
-    results. Several values of variant, preset, lr, seed, input_scale or a setting are combined to a grid of runs; a
-    mapping gives values by variant, such as l1={"nsae": [5e-6, 3e-5], "baseline": 1e-3}. Counts of rows (activations)
-    may be texts such as "1M".
+    results. Several values of variant, preset, lr, seed, input_scale, a warm-up, lr_decay, clip or a setting are
+    combined to a grid of runs; a mapping gives values by variant, such as l1={"nsae": [5e-6, 3e-5], "baseline": 1e-3}.
+    Counts of rows (activations) may be texts such as "1M".
 
         from train import load_sae, train
         results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/demo")
@@ -95,7 +96,7 @@ def train(
         lr_warmup: Rows over which the learning rate rises from 0. Default: 0.
         l1_warmup: Rows over which the sparsity coefficient rises from 0. Default: 0.
         lr_decay: Last rows, over which the learning rate falls to 0. Default: 0.
-        clip: Norm to which each SAE's gradient is clipped. Default: no clipping.
+        clip: Norm to which each SAE's gradient is clipped; 0: no clipping. Default: 0.
         precision: Type of the matrix products; "auto" is bfloat16 on a GPU, float32 on a CPU. Weights are float32.
         resample_interval: Rows between two restarts of dead features. Default: never.
         resample_window: Rows before a restart over which firing is counted. Default: half of the interval.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,11 +61,11 @@ HELP = {
         "--no-decoder-bias": "Leave out the decoder bias b_dec, as the post's formulas do.",
         "--init": "Initialisation: scaled to the inputs, or as in the author's code.",
     },
-    "Optimisation": {
+    "Optimisation (the first four as above: several values, also as VARIANT=VALUES)": {
         "--lr-warmup": "Rows over which the learning rate rises from 0.  [default: 0]",
         "--l1-warmup": "Rows over which the sparsity coefficient rises from 0.  [default: 0]",
         "--lr-decay": "Number of last rows, over which the learning rate falls to 0.  [default: 0]",
-        "--clip": "Norm to which each SAE's gradient is clipped.  [default: no clipping]",
+        "--clip": "Norm to which each SAE's gradient is clipped; 0: no clipping.  [default: 0]",
         "--precision": "Type of the matrix products; auto is bfloat16 on a GPU and float32 on a CPU. Weights are "
         "always float32.",
         "--resample-interval": "Rows between two restarts of dead features.  [default: never]",
@@ -133,8 +133,10 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
         return
     training = prepare(options, out_option="--resume" if resume else "--out")
     if show:
-        n_rows = training.store.n_rows("train")
-        show_runs(training.experiment.runs, options, n_rows, out=training.out)
+        n_rows, experiment = training.store.n_rows("train"), training.experiment
+        show_runs(
+            experiment.runs, {**vars(experiment.schedule), "clip": experiment.clip}, options, n_rows, training.out
+        )
         return
     if training.finished:
         click.echo(f"{training.out} is finished; nothing to do", err=True)
@@ -149,20 +151,23 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
 def show_without_store(options: Options) -> None:
     """Check the options that need no store, and print the runs that they make. Raises InputError."""
     from train.command.checks import check_options
+    from train.experiment import without_shared
     from train.prepare import runs_of
 
     counts = row_counts(options)
     runs = runs_of(options, counts)
     check_options(options, counts, runs, None)
-    show_runs(runs, options, None)
+    show_runs(*without_shared(runs), options)
 
 
-def show_runs(runs: Sequence[Run], options: Options, n_rows: int | None, out: Path | None = None) -> None:
+def show_runs(
+    runs: Sequence[Run], shared: Mapping[str, Any], options: Options, n_rows: int | None = None, out: Path | None = None
+) -> None:
     """Print the runs, and the settings that they share; `n_rows`: the store's training rows, None if unknown."""
     counts = asdict(row_counts(options, n_rows))
-    settings = {**options.recorded(), **counts, **({} if out is None else {"out": str(out)})}
-    shared = {name: value for name, value in settings.items() if name not in runs[0].to_json()}
-    click.echo(json_text({"runs": [run.to_json() for run in runs], "shared": shared}))
+    settings = {**options.recorded(), **shared, **counts, **({} if out is None else {"out": str(out)})}
+    of_all = {name: value for name, value in settings.items() if name not in runs[0].to_json()}
+    click.echo(json_text({"runs": [run.to_json() for run in runs], "shared": of_all}))
 
 
 def print_results(results: Sequence[RunResult], *, as_json: bool, noise: bool) -> None:

@@ -6,12 +6,12 @@ architecture, coefficient, learning rate and seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from train.loss import Objective
-from train.optim.schedule import Resampling, Schedule
+from train.optim.schedule import LENGTHS, SHARED, Resampling, Schedule
 from train.variants import ArchitectureSettings
 
 InputScale = Literal["none", "mean-norm"]
@@ -29,6 +29,8 @@ class Run:
     seed: seed of the initialisation, the noise and the resampling.
     input_scale: what inputs are divided by: "none", or "mean-norm" of the store's training split.
     settings: the settings of its architecture (train/variants.py).
+    lr_warmup, l1_warmup, lr_decay: its own schedule, in rows; None: the experiment's.
+    clip: norm to which its gradients are clipped; 0: no clipping; None: the experiment's.
     """
 
     name: str
@@ -37,6 +39,10 @@ class Run:
     seed: int
     input_scale: InputScale
     settings: ArchitectureSettings
+    lr_warmup: int | None = None
+    l1_warmup: int | None = None
+    lr_decay: int | None = None
+    clip: float | None = None
 
     @property
     def l1(self) -> float:
@@ -53,15 +59,11 @@ class Run:
         """The noise's standard deviation; 0 if its architecture has no noise."""
         return float(getattr(self.settings, "sigma", 0.0))
 
-    @property
-    def adam_beta1(self) -> float:
-        """Adam's β₁; PyTorch's default, 0.9, if its architecture has no other."""
-        return float(getattr(self.settings, "adam_beta1", 0.9))
-
     def to_json(self) -> dict[str, Any]:
-        """Return its fields and settings, side by side, as run.json holds them."""
+        """Return its fields and settings, side by side, as run.json holds them; not those that the experiment gives."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}
-        return {**values, **asdict(self.settings)}
+        own = {name: value for name, value in values.items() if value is not None or name not in SHARED}
+        return {**own, **asdict(self.settings)}
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,10 @@ class Experiment:
     batch_size: rows per step.
     decoder_bias: whether b_dec is trained; otherwise it stays 0.
     init: "scaled" to the inputs, or as in the author's "code".
-    clip: norm to which each SAE's gradient is clipped; None: no clipping.
+    clip: norm to which each SAE's gradient is clipped, unless its run has another; None: no clipping.
     precision: type of the matrix products; parameters are always float32.
     data_seed: seed of the order of rows.
-    objective, schedule, resampling, reports: see these classes.
+    objective, schedule, resampling, reports: see these classes. A run may have warm-ups and a decay of its own.
     left_out: the store's shards that were damaged when the experiment began.
     """
 
@@ -120,6 +122,14 @@ class Experiment:
     def n_steps(self) -> int:
         """Steps of the whole training."""
         return self.schedule.total // self.batch_size
+
+    def schedule_of(self, run: Run) -> Schedule:
+        """Return the schedule of a run."""
+        return replace(self.schedule, **{name: own for name in LENGTHS if (own := getattr(run, name)) is not None})
+
+    def clip_of(self, run: Run) -> float | None:
+        """Return the norm to which a run's gradients are clipped; None: no clipping."""
+        return self.clip if run.clip is None else run.clip or None
 
     @property
     def restarts(self) -> bool:
@@ -150,6 +160,19 @@ class Experiment:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as experiment.json holds them."""
         return {**asdict(self), "runs": [run.to_json() for run in self.runs]}
+
+
+def without_shared(runs: Sequence[Run]) -> tuple[tuple[Run, ...], dict[str, Any]]:
+    """Return the runs without those values of SHARED that all have, and these values; 0 where runs differ.
+
+    None counts as 0. So an experiment is the same whether a value is given for all variants or for each of them.
+    """
+    values = [{name: getattr(run, name) or 0 for name in SHARED} for run in runs]
+    shared = {name: value if all(own[name] == value for own in values) else 0 for name, value in values[0].items()}
+    differing: list[dict[str, Any]] = [
+        {name: None if value == shared[name] else value for name, value in own.items()} for own in values
+    ]
+    return tuple(replace(run, **own) for run, own in zip(runs, differing, strict=True)), shared
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -19,7 +19,7 @@ from train.command.checks import check_norms, check_options
 from train.command.defaults import RowCounts, row_counts
 from train.command.grid import make_runs
 from train.command.options import Options
-from train.experiment import Experiment, Reports, Run
+from train.experiment import Experiment, Reports, Run, without_shared
 from train.loop.memory_needs import check_memory
 from train.loop.memory_plan import make_plan
 from train.loss import Objective
@@ -113,21 +113,20 @@ def _make_experiment(
     """Return the experiment on a complete store."""
     assert store.fingerprint is not None
     precision = options.precision
+    runs, shared = without_shared(runs)
     return Experiment(
         store=store.fingerprint,
         hooks=hooks,
-        runs=tuple(runs),
+        runs=runs,
         expansion=options.expansion,
         batch_size=counts.batch_size,
         decoder_bias=not options.no_decoder_bias,
         init=options.init,
-        clip=options.clip,
+        clip=shared["clip"] or None,
         precision=precision if precision != "auto" else "bfloat16" if device.type == "cuda" else "float32",
         data_seed=options.data_seed,
         objective=Objective(options.l2, options.norm),
-        schedule=Schedule(
-            options.activations, options.lr_warmup or 0, options.l1_warmup or 0, options.lr_decay or 0
-        ),
+        schedule=Schedule(options.activations, shared["lr_warmup"], shared["l1_warmup"], shared["lr_decay"]),
         resampling=Resampling(
             interval=counts.resample_interval, window=counts.resample_window, threshold=options.resample_threshold,
             at_most=options.resample_at_most, rows=counts.resample_rows,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -17,18 +17,22 @@ import click
 
 from data.command.option_types import LARGEST_FLOAT, NAME, Count, Number
 from data.errors import InputError
+from train.optim.schedule import SHARED
 from train.plugins import known_plugin
 from train.presets import presets
 
 _POST = presets()
 # Settings that earlier versions recorded in steps, and the names that they have in rows.
 IN_STEPS = {"threshold_start": "threshold_after", "p_start_step": "anneal_after"}
-RESERVED = ("name", "variant", "lr", "seed", "input_scale", "help", "store", "out", "layers", "hook")  # of no setting
+# Names that no setting has.
+RESERVED = ("name", "variant", "lr", "seed", "input_scale", "help", "store", "out", "layers", "hook", *SHARED)
 
 SHARE = r"[0-9]{1,9}(\.[0-9]{1,9}|/[0-9]{1,9})?|\.[0-9]{1,9}"  # 1/32, 0.5, .5
 
 Coefficient = Annotated[float, Number(0), "Sparsity coefficient: α in the post, λ elsewhere."]
 Beta1 = Annotated[float, Number(0, 0.9999), "Adam's β₁, the share of the mean gradient that a step keeps."]
+Beta2 = Annotated[float, Number(0, 0.999999), "Adam's β₂, the share of the mean squared gradient that a step keeps."]
+Epsilon = Annotated[float, Number(0, above=True), "Adam's ε, added to the root of the mean squared gradient."]
 UnitDecoder = Annotated[bool, "Decoder rows are kept at norm 1; else `topk` and its kin compare f times their norms."]
 SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]
 DeadAfter = Annotated[int, Count(), "Rows without firing after which a feature counts as dead."]
@@ -51,7 +55,11 @@ UNKNOWN = Sizes()
 
 @dataclass(frozen=True)
 class ArchitectureSettings:
-    """The base class of all settings."""
+    """The base class of all settings: Adam's constants, which every architecture has."""
+
+    adam_beta1: Beta1 = field(default=0.9, kw_only=True)
+    adam_beta2: Beta2 = field(default=0.999, kw_only=True)
+    adam_epsilon: Epsilon = field(default=1e-8, kw_only=True)
 
     @classmethod
     def default_lr(cls, d_sae: int | None) -> float:
@@ -109,7 +117,7 @@ class GatedSettings(ArchitectureSettings):
     ] = "stopped"
     l1_weight: Annotated[Literal["none", "decoder-norm"], "What each gate's L1 is multiplied by."] = "none"
     unit_decoder: UnitDecoder = True
-    adam_beta1: Beta1 = 0.0
+    adam_beta1: Beta1 = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ class JumpReLUSettings(ArchitectureSettings):
     dead_after: DeadAfter = 1
     subtract_bias: SubtractBias = True
     unit_decoder: UnitDecoder = True
-    adam_beta1: Beta1 = 0.0
+    adam_beta1: Beta1 = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -320,19 +328,20 @@ def _settings_of_class(variant: str, kind: type[ArchitectureSettings]) -> Iterat
         hints = get_type_hints(kind, include_extras=True)
     except NameError as error:
         raise InputError(f"--variant {variant}: the types of its Settings cannot be read ({error})") from error
-    for field in fields(kind):
-        annotated = get_args(hints[field.name])
+    of_all = [setting.name for setting in fields(ArchitectureSettings)]
+    for setting in sorted(fields(kind), key=lambda setting: setting.name in of_all):  # an architecture's own come first
+        annotated = get_args(hints[setting.name])
         try:
             option_type = _option_type(annotated)
         except (KeyError, ValueError, AssertionError) as error:
             raise InputError(
-                f"--variant {variant}: its setting {field.name} cannot be an option; annotate it as Annotated[TYPE, "
+                f"--variant {variant}: its setting {setting.name} cannot be an option; annotate it as Annotated[TYPE, "
                 "HELP] with bool, int, float, str or Literal"
             ) from error
-        if field.default is MISSING or field.name in RESERVED:
-            reason = "needs a default" if field.default is MISSING else "has the name of another option; rename it"
-            raise InputError(f"--variant {variant}: its setting {field.name} {reason}")
-        yield Setting(field.name, option_type, str(annotated[-1]), {variant: field.default})
+        if setting.default is MISSING or setting.name in RESERVED:
+            reason = "needs a default" if setting.default is MISSING else "has the name of another option; rename it"
+            raise InputError(f"--variant {variant}: its setting {setting.name} {reason}")
+        yield Setting(setting.name, option_type, str(annotated[-1]), {variant: setting.default})
 
 
 def _option_type(annotated: tuple[Any, ...]) -> click.ParamType[Any]:

@@ -62,7 +62,8 @@ def run_lines(runs: Sequence[TrainedRun]) -> list[Row]:
     lines: list[Row] = []
     for run in runs:
         settings = run.settings.to_json()
-        known = {**settings["run"], **settings["schedule"], **settings["objective"], **settings, **progress(run)}
+        schedule = vars(run.settings.experiment.schedule_of(run.settings.run))
+        known = {**settings["run"], **settings["objective"], **settings, **schedule, **progress(run)}
         lines.append({"run": run.name, **{name: known.get(name) for name in names}})
     return lines
 

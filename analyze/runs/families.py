@@ -44,8 +44,9 @@ def _shared_settings(run: TrainedRun) -> Row:
     """Return the settings that all runs of a family share; families differ in at least one of them."""
     experiment = run.settings.experiment
     own = {key: value for key, value in run.settings.run.to_json().items() if key not in OF_ONE_RUN}
-    shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size", "clip")}
-    return own | shared | vars(experiment.objective) | vars(experiment.schedule)
+    shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size")}
+    optimisation = {"clip": experiment.clip_of(run.settings.run), **vars(experiment.schedule_of(run.settings.run))}
+    return own | shared | vars(experiment.objective) | optimisation
 
 
 def kind_of(run: TrainedRun) -> str:

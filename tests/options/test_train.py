@@ -53,7 +53,11 @@ OF_MATRYOSHKA = {
     ),
     "prefix_loss": choice("--prefix-loss"),
 }
-OF_RELU = {"subtract_bias": truth("--subtract-bias")}
+OF_RELU = {
+    "subtract_bias": truth("--subtract-bias"),
+    "adam_beta2": number("--adam-beta2", {**ANY, HUGE: ("1", "at most 0.999999")}),
+    "adam_epsilon": number("--adam-epsilon"),
+}
 OF_GATED = {"aux_decoder": choice("--aux-decoder"), "l1_weight": choice("--l1-weight")}
 OF_JUMPRELU = {
     "sparsity": choice("--sparsity"),
@@ -180,15 +184,18 @@ TABLE = Table(
         "no_decoder_bias": flag("--no-decoder-bias"),
         "init": choice("--init"),
         "lr_warmup": count("--lr-warmup", {
-            ZERO: ("0", None), CONTRADICTION: ("2k", "--lr-warmup 2,000: is longer than --activations 1,000"),
+            ZERO: ("0", None), EMPTY: ("", NOTHING),
+            CONTRADICTION: ("2k", "--lr-warmup 2,000: is longer than --activations 1,000"),
         }),
         "l1_warmup": count("--l1-warmup", {
-            ZERO: ("0", None), CONTRADICTION: ("2k", "--l1-warmup 2,000: is longer than --activations 1,000"),
+            ZERO: ("0", None), EMPTY: ("", NOTHING),
+            CONTRADICTION: ("2k", "--l1-warmup 2,000: is longer than --activations 1,000"),
         }),
         "lr_decay": count("--lr-decay", {
-            ZERO: ("0", None), CONTRADICTION: ("2k", "--lr-decay 2,000: is longer than --activations 1,000"),
+            ZERO: ("0", None), EMPTY: ("", NOTHING),
+            CONTRADICTION: ("2k", "--lr-decay 2,000: is longer than --activations 1,000"),
         }),
-        "clip": number("--clip"),
+        "clip": list_rows(number("--clip", ANY), "--clip", "1"),
         "precision": choice("--precision"),
         "resample_interval": count("--resample-interval", {
             CONTRADICTION: ("1k", "--resample-interval 1,000: no restart comes before the end of --activations 1,000"),

@@ -32,7 +32,7 @@ def toml(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("l1-warmup = -5", "l1-warmup: -5 is not a whole number; write 100M"),
+        ("l1-warmup = -5", "l1-warmup: '-5' is not a whole number; write 100M"),
         ("activations = 0", "activations: 0 is not a positive whole number"),
         ("batch-size = 0", "batch-size: 0 is not a positive whole number"),
         ("validate-every = 0", "validate-every: 0 is not a positive whole number"),
@@ -43,7 +43,7 @@ def toml(tmp_path: Path, text: str) -> Path:
         ("batch-size = true", "batch-size: True is no value of this option"),
         ("snapshots = 1_000_000_000", "snapshots: 1000000000 is too much; give at most 10,000"),
         ("expansion = nan", "expansion: nan is not a number; give one that is greater than 0"),
-        ("clip = -1.0", "clip: -1.0 is not a number; give one that is greater than 0"),
+        ("clip = -1.0", "clip: '-1.0' is not a number; give one that is 0 or more"),
         ("l1 = [1e-5, -1e-5]", "l1: -1e-05 is not a number; give one that is 0 or more"),
         ("l1 = []", "l1: [] has an empty part"),
         ("l1 = [1e-5, 1e-5]", "has 1e-05 twice; give each once"),
@@ -119,7 +119,7 @@ def with_checksum(text: str) -> bytes:
 @pytest.mark.parametrize(
     ("recorded", "sentence"),
     [
-        ('{"command": {"variant": ["nsae"], "l1_warmup": -5}}', "l1_warmup: -5 is not a whole number"),
+        ('{"command": {"variant": ["nsae"], "l1_warmup": -5}}', "l1_warmup: '-5' is not a whole number"),
         ('{"command": {"variant": ["nsae"], "variant": ["baseline"]}}', "the key variant is given twice"),
         ('{"command": {"variant": null}}', "variant: None is no value"),
         ('{"command": [1, 2]}', "experiment.json is damaged: "),

@@ -10,6 +10,7 @@ from train.architectures import architecture_of
 from train.command.defaults import FOLLOWING, RowCounts
 from train.command.options import Options
 from train.experiment import Run
+from train.optim.schedule import LENGTHS
 from train.presets import presets
 
 MOST_VALIDATIONS = 100_000
@@ -22,7 +23,7 @@ def check_options(options: Options, counts: RowCounts, runs: Sequence[Run], n_ro
     """
     _check_rows(options.activations, counts, n_rows)
     _check_effects(options, runs)
-    _check_lengths(options, counts)
+    _check_lengths(options, counts, runs)
 
 
 def check_norms(store: Store, hooks: Sequence[str]) -> None:
@@ -72,10 +73,10 @@ def _check_no_effect(options: Options, reason: str, *names: str) -> None:
             raise InputError(f"{_flag(name)}: has no effect {reason}; leave it out")
 
 
-def _check_lengths(options: Options, counts: RowCounts) -> None:
+def _check_lengths(options: Options, counts: RowCounts, runs: Sequence[Run]) -> None:
     total = options.activations
-    for name in ("window", "lr_warmup", "l1_warmup", "lr_decay"):
-        length = getattr(options, name) or 0
+    of_runs = {name: max(getattr(run, name) or 0 for run in runs) for name in LENGTHS}
+    for name, length in {"window": options.window or 0, **of_runs}.items():
         if length > total:
             raise InputError(f"{_flag(name)} {length:,}: is longer than --activations {total:,}; give at most that")
     interval, window = counts.resample_interval, counts.resample_window

@@ -10,9 +10,10 @@ from itertools import product
 from typing import Any, get_type_hints
 
 from data.errors import InputError
-from train.command.options import PER_RUN
+from train.command.options import OF_EVERY_RUN, PER_RUN
 from train.command.per_variant import EVERY, Values, values_for
 from train.experiment import Run
+from train.optim.schedule import SHARED
 from train.presets import presets
 from train.variants import SETTINGS, UNKNOWN, Sizes, all_settings, settings_of
 
@@ -21,7 +22,6 @@ SHORT = {"input_scale": "input"}  # options that are shorter in a run's name
 UNSAFE = r"[^A-Za-z0-9_.,=+-]"  # characters that no run's name has
 LONGEST_NAME = 200
 SMALLEST = 1e-37  # smaller numbers are 0 in float32, or lose digits
-OF_EVERY_RUN = ("lr", "seed", "input_scale")
 
 
 def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -127,7 +127,10 @@ def _make_run(name: str, values: Mapping[str, Any], sizes: Sizes) -> Run:
     settings = kind(**given).completed(sizes)
     settings.check(sizes)
     lr = float(values["lr"]) if "lr" in values else kind.default_lr(sizes.d_sae)
-    run = Run(name, variant, lr, int(values.get("seed", 0)), values.get("input_scale", "none"), settings)
+    run = Run(
+        name, variant, lr, int(values.get("seed", 0)), values.get("input_scale", "none"), settings,
+        **{name: values[name] for name in SHARED if name in values},
+    )  # fmt: skip
     if not (math.isnan(run.lr) or SMALLEST <= run.lr < math.inf):
         raise InputError(f"--lr {run.lr:g}: give a number greater than 0, at least {SMALLEST:g}")
     for name, value in asdict(settings).items():

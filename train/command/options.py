@@ -22,11 +22,12 @@ from data.command.option_types import (
 )
 from data.system.location import Location
 from train.command.per_variant import PerVariant, Values
+from train.optim.schedule import SHARED
 from train.variants import Setting, all_settings
 
 Names = Annotated[tuple[str, ...] | None, ListOf(NAME, "name")]
 Rows = Annotated[int | None, Count()]
-RowsOrZero = Annotated[int | None, Count(zero=True)]
+RowsPerRun = Annotated[Values | None, PerVariant(ListOf(Count(zero=True), "count"))]
 
 
 def setting_type(setting: Setting) -> PerVariant:
@@ -38,8 +39,9 @@ def setting_type(setting: Setting) -> PerVariant:
 
 SETTINGS_TYPES = {name: setting_type(setting) for name, setting in all_settings().items()}
 # Options that may differ between runs, beside variant, in the order in which a run's name has them.
-_FIRST = ("l1", "k", "lr", "sigma", "seed", "l1_power", "input_scale")
+_FIRST = ("l1", "k", "lr", "sigma", "seed", "l1_power", "input_scale", *SHARED)
 PER_RUN = (*_FIRST, *(name for name in SETTINGS_TYPES if name not in _FIRST))
+OF_EVERY_RUN = ("lr", "seed", "input_scale", *SHARED)  # options per run that are no settings of architectures
 NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
 
 
@@ -63,10 +65,10 @@ class Options:
     norm: Literal["batch", "store", "sample"]
     no_decoder_bias: bool
     init: Literal["scaled", "code"]
-    lr_warmup: RowsOrZero
-    l1_warmup: RowsOrZero
-    lr_decay: RowsOrZero
-    clip: Annotated[float | None, Number(0, above=True)]
+    lr_warmup: RowsPerRun
+    l1_warmup: RowsPerRun
+    lr_decay: RowsPerRun
+    clip: Annotated[Values | None, PerVariant(ListOf(Number(0), "number"))]
     precision: Literal["auto", "float32", "bfloat16"]
     resample_interval: Rows
     resample_window: Rows
@@ -96,7 +98,7 @@ class Options:
 
     def per_run(self) -> dict[str, Values | tuple[Any, ...]]:
         """Return the options that a list of values makes runs of, as far as they are given."""
-        own = {name: getattr(self, name) for name in ("variant", "lr", "seed", "input_scale")}
+        own = {name: getattr(self, name) for name in ("variant", *OF_EVERY_RUN)}
         return {name: values for name, values in (own | self.settings).items() if values is not None}
 
     def recorded(self) -> dict[str, Any]:

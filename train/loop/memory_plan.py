@@ -7,8 +7,9 @@ tells how many bytes it takes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -106,12 +107,15 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
 
 
 def _stacks(experiment: Experiment, max_size: int) -> Iterator[tuple[StackEntry, ...]]:
-    """Yield the stacks: SAEs of one variant, seed, constraint and β₁, of about equal size up to `max_size`."""
+    """Yield the stacks: SAEs of one variant, seed, constraint and optimisation, of about equal size to `max_size`."""
     entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
 
-    def kind(entry: StackEntry) -> tuple[str, int, float, str]:
-        trained = architecture_of(entry.run.variant).trained_with(entry.run.settings)
-        return entry.run.variant, entry.run.seed, entry.run.adam_beta1, repr(trained)
+    def kind(entry: StackEntry) -> tuple[Any, ...]:
+        run, own = entry.run, entry.run.settings
+        trained = architecture_of(run.variant).trained_with(own)
+        schedule, clip = experiment.schedule_of(run), experiment.clip_of(run)
+        optimisation = own.adam_beta2, own.adam_epsilon, *astuple(schedule), clip or 0.0
+        return run.variant, run.seed, own.adam_beta1, repr(trained), *optimisation
 
     for _, group in groupby(sorted(entries, key=kind), key=kind):
         alike = list(group)

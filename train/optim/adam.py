@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba 2015) for a stack of SAEs, each with its own learning rate, which keeps the constraint.
 
-    m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   θ ← θ − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + eps)
+    m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   θ ← θ − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 
 PyTorch's fused kernel takes one learning rate for all its tensors, so SAEs of equal rate go through it together, as
 slices of the stack's memory. It is called as a function because importing `Optimizer` takes two seconds (it imports a
@@ -18,8 +18,6 @@ from torch.optim.adam import adam
 
 from train.sae import SAE, Gradients
 
-BETA2, EPS = 0.999, 1e-8  # PyTorch's defaults, and the paper's
-
 
 @dataclass(frozen=True)
 class EqualRate:
@@ -33,7 +31,7 @@ class EqualRate:
 
 
 class StackAdam:
-    """Adam of one stack; `lr` has one learning rate per SAE, β₁ is the same for all.
+    """Adam of one stack; `lr` has one learning rate per SAE, β₁, β₂ and ε are the same for all.
 
     If `fused`, the GPU's kernel takes the steps.
 
@@ -41,9 +39,11 @@ class StackAdam:
     """
 
     def __init__(
-        self, sae: SAE, gradient: Gradients, lr: Sequence[float], *, beta1: float = 0.9, fused: bool = False
-    ) -> None:
-        self._sae, self._gradient, self._beta1, self._fused = sae, gradient, beta1, fused
+        self, sae: SAE, gradient: Gradients, lr: Sequence[float], *, beta1: float = 0.9, beta2: float = 0.999,
+        epsilon: float = 1e-8, fused: bool = False,
+    ) -> None:  # fmt: skip
+        self._sae, self._gradient, self._fused = sae, gradient, fused
+        self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
         self._step = 0
         device = gradient.b_dec.device
         self._rates = torch.tensor(lr, dtype=torch.float32, device=device)
@@ -106,16 +106,16 @@ class StackAdam:
 
         for name, tensors in zip(self._gradient, self._stacked, strict=True):
             adam_(
-                tensors, self._rates, factor=factor, step=self._step, beta1=self._beta1, beta2=BETA2, eps=EPS,
-                unit=self._sae.specs[name].unit_rows,
+                tensors, self._rates, factor=factor, step=self._step, unit=self._sae.specs[name].unit_rows,
+                beta1=self._beta1, beta2=self._beta2, eps=self._epsilon,
             )  # fmt: skip
 
     def _step_by_pytorch(self, factor: float) -> None:
         for rate, equal in self._by_rate.items():
             adam(
                 equal.parameters, equal.gradients, equal.exp_avg, equal.exp_avg_sq, [], equal.steps, fused=True,
-                lr=rate * factor, beta1=self._beta1, beta2=BETA2, eps=EPS, weight_decay=0.0, amsgrad=False,
-                maximize=False,
+                lr=rate * factor, beta1=self._beta1, beta2=self._beta2, eps=self._epsilon, weight_decay=0.0,
+                amsgrad=False, maximize=False,
             )  # fmt: skip
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LENGTHS = ("lr_warmup", "l1_warmup", "lr_decay")  # fields of `Schedule` that may differ between runs
+SHARED = (*LENGTHS, "clip")  # fields of a run that its experiment has instead if all runs agree
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -60,6 +60,7 @@ class SAEStack:
 
         n = len(entries)
         self.experiment, self.entries = experiment, list(entries)
+        self._schedule, self._clip = experiment.schedule_of(entries[0].run), experiment.clip_of(entries[0].run)
         self.variant, self.noise_seed = entries[0].run.variant, entries[0].run.seed
         self.layers = torch.tensor([entry.layer for entry in entries], device=device)
         architecture, settings = architecture_of(self.variant), [entry.run.settings for entry in entries]
@@ -80,8 +81,9 @@ class SAEStack:
             out=gradient,
         )  # fmt: skip
         self.adam = StackAdam(
-            self.sae, gradient, [e.run.lr for e in entries], beta1=entries[0].run.adam_beta1, fused=workspace.fused
-        )
+            self.sae, gradient, [e.run.lr for e in entries], fused=workspace.fused, beta1=settings[0].adam_beta1,
+            beta2=settings[0].adam_beta2, epsilon=settings[0].adam_epsilon,
+        )  # fmt: skip
         self.counts = FireCounts(n, d_sae, window=experiment.reports.window, device=device)
         limits = [sae.rows_until_dead for sae in self.singles]
         self.since_fired = SinceFired(n, d_sae, limits, device=device) if any(limits) else None
@@ -112,7 +114,7 @@ class SAEStack:
     def step(self, inputs: Inputs, noise: BatchNoise | None, *, seen: int, measure: bool) -> StepResult:
         """Take one step of all SAEs, after `seen` rows."""
         experiment = self.experiment
-        scaled = self._scaled(inputs, noise, experiment.schedule.l1(seen, experiment.batch_size), seen)
+        scaled = self._scaled(inputs, noise, self._schedule.l1(seen, experiment.batch_size), seen)
         if not seen and experiment.decoder_bias and experiment.init == "scaled":
             with torch.no_grad():
                 for sae, x in zip(self.singles, scaled.x, strict=True):
@@ -129,12 +131,12 @@ class SAEStack:
         if not experiment.decoder_bias:
             self._gradient.b_dec.zero_()
         norms = None
-        if measure or experiment.clip:
+        if measure or self._clip:
             self.adam.project_()
             norms = gradient_norms(self._gradient)
-            if experiment.clip:
-                clip_(self._gradient, norms, experiment.clip)
-        self.adam.step(experiment.schedule.lr(seen, experiment.batch_size), projected=norms is not None)
+            if self._clip:
+                clip_(self._gradient, norms, self._clip)
+        self.adam.step(self._schedule.lr(seen, experiment.batch_size), projected=norms is not None)
         return StepResult(losses.mean(dim=1), batch_sums, norms)
 
     def measure(self, inputs: Inputs, noise: BatchNoise | None) -> Sums:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ D, M, ROWS = 7, 40, 37
 CPU, F64 = torch.device("cpu"), torch.float64
 
 # Settings beside each architecture's own, under which its step has other parts.
-CASES: list[tuple[str, dict[str, object]]] = [
+CASES: list[tuple[str, dict[str, Any]]] = [
     ("baseline", {}), ("nsae", {}), ("relu", {}), ("p-anneal", {"anneal_after": 5 * ROWS}),
     ("gated", {}), ("gated", {"aux_decoder": "trained", "l1_weight": "decoder-norm"}),
     ("topk", {"k": 4}), ("topk", {"k": 4, "aux": 0.0}), ("topk", {"k": 4, "aux_k": 2}), ("frozen", {"k": 4}),
@@ -43,7 +44,7 @@ CASES: list[tuple[str, dict[str, object]]] = [
 NAMES = [",".join([variant, *(f"{k}={v}" for k, v in options.items())]) for variant, options in CASES]
 
 
-def make_sae(variant: str, options: dict[str, object], bias: float, seed: int = 0) -> SAE:
+def make_sae(variant: str, options: dict[str, Any], bias: float, seed: int = 0) -> SAE:
     """Make a stack of one SAE with random parameters; `bias` moves its pre-activations."""
     architecture = ARCHITECTURES[variant]
     settings: ArchitectureSettings = replace(architecture.Settings(), **options)
@@ -102,7 +103,7 @@ def by_fast_step(sae: SAE, x: Tensor, step: LossInputs, *, rows: int, density: f
 @pytest.mark.parametrize("rows", [ROWS, 8, 5])
 @pytest.mark.parametrize("density", [1.0, 0.2, 0.0], ids=["pairs", "mixed", "matrices"])
 def test_fast_step_has_the_gradients_of_the_definition(
-    variant: str, options: dict[str, object], bias: float, rows: int, density: float
+    variant: str, options: dict[str, Any], bias: float, rows: int, density: float
 ) -> None:
     sae = make_sae(variant, options, bias)
     x = torch.randn(ROWS, D, generator=torch.Generator().manual_seed(1), dtype=F64)
