@@ -16,14 +16,17 @@ from data.errors import DamagedError, InputError, StoreError
 from data.system.lazy import attributes
 
 __all__ = [
-    "ActivationSource", "DamagedError", "InputError", "ShuffledStream", "Store", "StoreError", "open_store",
-    "write_store",
+    "ActivationSource", "DamagedError", "InputError", "ShuffledStream", "Store", "StoreError",
+    "SyntheticFeatures", "Truth", "open_store", "synthetic_source", "write_store",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from data.shuffle.stream import ShuffledStream
     from data.store.reader import Store, open_store
+    from data.store.truth import Truth
     from data.store.writing.write import ActivationSource, write_store
+    from data.synthetic.features import SyntheticFeatures
+    from data.synthetic.source import synthetic_source
 
 __getattr__ = attributes(
     __name__,
@@ -31,7 +34,10 @@ __getattr__ = attributes(
         "ActivationSource": "data.store.writing.write",
         "ShuffledStream": "data.shuffle.stream",
         "Store": "data.store.reader",
+        "SyntheticFeatures": "data.synthetic.features",
+        "Truth": "data.store.truth",
         "open_store": "data.store.reader",
+        "synthetic_source": "data.synthetic.source",
         "write_store": "data.store.writing.write",
     },
 )

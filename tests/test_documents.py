@@ -34,6 +34,7 @@ RUN = {
     "harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run": "",
     "from data import ShuffledStream": "",
     "from data import open_store, ShuffledStream": "",
+    "from data import SyntheticFeatures, synthetic_source, write_store": "",
     "analyze store --store data/demo.zarr": "",
     "analyze verify --store data/demo.zarr": "",
     "train --preset post --show": "",
@@ -103,12 +104,14 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_documented_sources_are_written_as_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
+    written: list[dict[str, Any]] = []
     for snippet in snippets("docs/extending.md"):
         if "write_store" in snippet.text and snippet.language == "python":
-            names = {}
-            exec(snippet.text, names)
-    store, hidden = names["store"], names["model"][:3](names["tokens"])  # of the second, a model with tokens
+            written.append({})
+            exec(snippet.text, written[-1])
+    _, names, synthetic = written
+    assert synthetic["store"].truth.l0 == synthetic["features"].l0
+    store, hidden = names["store"], names["model"][:3](names["tokens"])
     context, position = store.origin(store.shards("heldout")[0])
     assert set(context.tolist()) == set(range(20))
     rows = store.rows("hidden", store.shards("heldout")[0])

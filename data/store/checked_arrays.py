@@ -55,14 +55,14 @@ class CheckedArrays:
         """Return a chunk of one of the arrays that are complete from the start: an array [chunk_shape]."""
         return self.chunk(name, index, self.metadata.checksums[name][index])
 
-    def initial_rows(self, name: str, rows: Int | None) -> NDArray[np.int32]:
-        """Return rows, int64 [n], of such an array: int32 [n, width]; all rows for None."""
+    def initial_rows(self, name: str, rows: Int | None) -> NDArray[Any]:
+        """Return rows, int64 [n], of such an array, [n, …] of its type; all rows for None."""
         spec = self.schema.arrays[name]
         if rows is None:
             parts = [self.initial_chunk(name, chunk) for chunk in range(spec.n_chunks)]
             return np.concatenate(parts)[: spec.shape[0]]
         rows = np.asarray(rows, dtype=np.int64)
-        out = np.empty((len(rows), *spec.shape[1:]), dtype=np.int32)
+        out = np.empty((len(rows), *spec.shape[1:]), dtype=spec.dtype)
         chunks = rows // spec.chunk_rows
         for chunk in np.unique(chunks):
             in_chunk = chunks == chunk

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.choices import DType
-from data.errors import DamagedError, StoreError
+from data.errors import DamagedError, InputError, StoreError
 from data.permutation import Int
 from data.store import stats
 from data.store.checked_arrays import CheckedArrays
@@ -25,6 +25,7 @@ from data.store.encodings import EncodedRows, Encoding
 from data.store.group_metadata import GroupMetadata, read_group_metadata
 from data.store.layout import Layout, Split
 from data.store.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, STATS_FIELDS, TOKENS, stats_name
+from data.store.truth import FIRINGS, GROUPS, PROBABILITIES, ROW_OFFSETS, Truth, direction_name
 from data.system.location import Location, is_local, locate
 
 
@@ -195,6 +196,20 @@ class Store:
     def documents(self, contexts: Int | None = None) -> NDArray[np.int32]:
         """Return the document of each token of some contexts, int64 [n], or of all: int32 [n, context_size]."""
         return self._arrays.initial_rows(DOCUMENT, contexts)
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """The features that the activations are sums of, if the store records them."""
+        if self.schema.truth is None:
+            return None
+        directions = {hook: self._arrays.initial_rows(direction_name(hook), None) for hook in self.hooks}
+        values = (self._arrays.initial_rows(name, None) for name in (PROBABILITIES, ROW_OFFSETS, FIRINGS))
+        truth = Truth(directions, *values)
+        try:
+            truth.check(self.schema.widths, self.layout.split_rows("heldout"))
+        except InputError as error:
+            raise DamagedError(f"{self.path / GROUPS[0]} is damaged: {error}") from error
+        return truth
 
     def statistics(self, hook: str, split: Split = "train") -> stats.NormStats:
         """Return the statistics of a split's committed rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -15,13 +16,14 @@ from data.store import stats
 from data.store.arrays import ArraySpec
 from data.store.encodings import ENCODINGS, VALUES, Encoding
 from data.store.layout import SPLITS, Layout
+from data.store.truth import FIRINGS, GROUPS, PROBABILITIES, ROW_OFFSETS, TruthSizes, direction_name
 
 CONTEXT, POSITION = "context", "position"
 TOKENS, DOCUMENT, COMMIT = "tokens", "document", "commit"
 SCALE = np.dtype("<f4")
 STATS_FIELDS = ("moments", "norms", "histogram")
 
-TOKEN_CHUNK_BYTES = 4 << 20
+INITIAL_CHUNK_BYTES = 4 << 20
 MOST_COMMIT_BYTES = 1 << 29
 MOST = 2**53  # upper limit of every number in a schema
 RESERVED = {"stats", "zarr.json"}
@@ -38,7 +40,8 @@ class Schema:
     """Everything except activations and tokens that determines a store's bytes.
 
     widths: hook name → width d, in the model's order. skip_positions: number of first positions of each context without
-    rows. Raises StoreError if no store can have this schema.
+    rows. truth: sizes of the truth's arrays, if the store has a truth. Raises StoreError if no store can have this
+    schema.
     """
 
     layout: Layout
@@ -47,6 +50,7 @@ class Schema:
     compression: Compression
     context_size: int
     skip_positions: int
+    truth: TruthSizes | None = None
 
     def __post_init__(self) -> None:
         layout = self.layout
@@ -69,7 +73,10 @@ class Schema:
             raise StoreError("its schema has rows_per_context other than context_size − skip_positions")
         if layout.n_heldout_contexts > layout.n_contexts:
             raise StoreError("its schema has more held-out contexts than contexts")
-        if len(self._specs) != len(self.arrays) or RESERVED & set(self.arrays):
+        for name, value in asdict(self.truth).items() if self.truth else ():
+            _check_whole(f"the truth's {name}", value, 1)
+        reserved = RESERVED | {GROUPS[0]} if self.truth else RESERVED
+        if len(self._specs) != len(self.arrays) or reserved & set(self.arrays):
             raise StoreError("its schema has two arrays of one name")
         if layout.n_shards * len(self.commit_columns) * 8 > MOST_COMMIT_BYTES:
             raise StoreError(f"its schema has {layout.n_shards} shards, more than a store can have")
@@ -112,12 +119,13 @@ class Schema:
     @property
     def groups(self) -> list[str]:
         """The groups inside the store's group."""
-        return ["stats", *(stats_name(hook) for hook in self.widths)]
+        return ["stats", *(stats_name(hook) for hook in self.widths), *(GROUPS if self.truth else ())]
 
     @property
     def initial_arrays(self) -> list[str]:
         """The arrays that are complete from the start; the group's attributes have their chunks' checksums."""
-        return [TOKENS, DOCUMENT, *(name for hook in self.widths for name in self.channel_arrays(hook))]
+        scales = [name for hook in self.widths for name in self.channel_arrays(hook)]
+        return [TOKENS, DOCUMENT, *scales, *(spec.name for spec in self._truth_arrays())]
 
     @property
     def per_window_arrays(self) -> list[str]:
@@ -131,7 +139,7 @@ class Schema:
 
     @cached_property
     def _specs(self) -> list[ArraySpec]:
-        return [*self._row_arrays(), *self._context_arrays(), *self._shard_arrays()]
+        return [*self._row_arrays(), *self._context_arrays(), *self._shard_arrays(), *self._truth_arrays()]
 
     def _row_arrays(self) -> list[ArraySpec]:
         layout = self.layout
@@ -153,11 +161,23 @@ class Schema:
         return specs
 
     def _context_arrays(self) -> list[ArraySpec]:
-        n, size = self.layout.n_contexts, self.context_size
-        by = min(max(TOKEN_CHUNK_BYTES // (4 * size), 1), n)
+        shape, names = (self.layout.n_contexts, self.context_size), ("context_number", "token")
+        return [_initial_array(name, shape, np.dtype("<i4"), -1, names) for name in (TOKENS, DOCUMENT)]
+
+    def _truth_arrays(self) -> list[ArraySpec]:
+        if self.truth is None:
+            return []
+        n, single, nan = self.truth.n_features, np.dtype("<f4"), float("nan")
+        n_offsets = self.layout.split_rows("heldout") + 1
+        directions = [
+            _initial_array(direction_name(hook), (n, d), single, nan, ("feature", f"channel_{d}"))
+            for hook, d in self.widths.items()
+        ]
         return [
-            ArraySpec(name, (n, size), by, np.dtype("<i4"), -1, ("context_number", "token"))
-            for name in (TOKENS, DOCUMENT)
+            *directions,
+            _initial_array(PROBABILITIES, (n,), np.dtype("<f8"), nan, ("feature",)),
+            _initial_array(ROW_OFFSETS, (n_offsets,), np.dtype("<i8"), -1, ("heldout_row_bound",)),
+            _initial_array(FIRINGS, (self.truth.n_firings,), np.dtype("<i4"), -1, ("firing",)),
         ]
 
     def _shard_arrays(self) -> list[ArraySpec]:
@@ -197,19 +217,22 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form. `widths` are pairs, because the order of hooks matters and JSON objects have none."""
-        return {**asdict(self), "widths": [[hook, d] for hook, d in self.widths.items()]}
+        value = {**asdict(self), "widths": [[hook, d] for hook, d in self.widths.items()]}
+        return {name: part for name, part in value.items() if name != "truth" or part is not None}
 
     @classmethod
     def from_json(cls, value: Any) -> Schema:
         """Return the schema with a JSON form. Raises StoreError if it is not a schema's."""
-        layout = _members(value, cls).pop("layout")
-        pairs = value["widths"]
+        layout = _members(value, cls, optional="truth")["layout"]
+        pairs, sizes = value["widths"], value.get("truth")
         if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             raise StoreError("its schema's widths are no pairs of a hook and a width")
         names = [hook for hook, _ in pairs]
         if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
             raise StoreError("its schema's widths name a hook twice, or one that is no text")
-        return cls(**{**value, "layout": Layout(**_members(layout, Layout)), "widths": dict(pairs)})
+        truth = TruthSizes(**_members(sizes, TruthSizes)) if "truth" in value else None
+        layout = Layout(**_members(layout, Layout))
+        return cls(**{**value, "layout": layout, "widths": dict(pairs), "truth": truth})
 
     def shard_bytes(self) -> int:
         """Return the bytes of one shard of all arrays, uncompressed, with checksums."""
@@ -229,9 +252,17 @@ def _check_whole(name: str, value: Any, low: int) -> None:
         raise StoreError(f"its schema has {str(value)[:40]!r} for {name}, where a whole number from {low} on belongs")
 
 
-def _members(value: Any, kind: type) -> dict[str, Any]:
-    """Return a JSON object's members. Raises StoreError if they are not the fields of a dataclass."""
+def _initial_array(
+    name: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: float, dimensions: tuple[str, ...]
+) -> ArraySpec:
+    """Return an array in chunks of 4 MiB, rounded down to whole rows, at least one."""
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    return ArraySpec(name, shape, min(max(INITIAL_CHUNK_BYTES // row_bytes, 1), shape[0]), dtype, fill, dimensions)
+
+
+def _members(value: Any, kind: type, *, optional: str = "") -> dict[str, Any]:
+    """Return a JSON object's members. Raises StoreError if they are not the fields of a dataclass, `optional` aside."""
     names = {field.name for field in fields(kind)}
-    if not isinstance(value, dict) or set(value) != names:
+    if not isinstance(value, dict) or set(value) | {optional} != names | {optional}:
         raise StoreError(f"its schema does not have the members {', '.join(sorted(names))} that FORMAT.md lists")
     return dict(value)

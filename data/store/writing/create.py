@@ -20,6 +20,7 @@ from data.store.arrays import group_json
 from data.store.chunks import chunk_bytes, json_bytes
 from data.store.group_metadata import Checksums, GroupMetadata
 from data.store.schema import DOCUMENT, TOKENS, Schema
+from data.store.truth import Truth
 from data.store.writing.lifecycle import MARK, is_remains, remove_store, staging_path
 from data.system.location import Location, is_local, publish_folder, remove, write_file
 
@@ -46,12 +47,14 @@ def create(
     contexts: Contexts,
     provenance: dict[str, Any],
     channel_scales: dict[str, NDArray[np.float32]],
+    truth: Truth | None = None,
 ) -> None:
     """Create a store with its tokens and without rows.
 
     contexts: yields (tokens, documents), int32 [k, context_size] each, of all contexts in reading order.
     provenance: JSON values.
     channel_scales: hook → float32 [d], if the stored type has scales per channel.
+    truth: what the schema has the sizes of.
     """
     folder = staging_path(store) / "store"
     shutil.rmtree(folder, ignore_errors=True)
@@ -64,7 +67,7 @@ def create(
         chunk[: len(values)] = values
         data, checksum = chunk_bytes(chunk)
         path = folder / name / spec.chunk_key(len(checksums[name]))
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         checksums[name].append(checksum)
 
@@ -78,6 +81,10 @@ def create(
     for hook, scale in channel_scales.items():
         for name in schema.channel_arrays(hook):
             put(name, scale)
+    for name, values in truth.arrays().items() if truth else ():
+        by = schema.arrays[name].chunk_rows
+        for begin in range(0, len(values), by):
+            put(name, values[begin : begin + by])
     write_metadata(folder, GroupMetadata(schema, provenance, checksums))
     check_with_zarr(folder, schema)
     publish_folder(folder, store, last="zarr.json")

@@ -18,6 +18,7 @@ from data.store.encodings import ENCODINGS, as_stored, channel_scales
 from data.store.layout import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
 from data.store.reader import Store, open_store
 from data.store.schema import Schema
+from data.store.truth import Truth
 from data.store.writing.create import begin, create
 from data.store.writing.lifecycle import finish, is_remains, remove_store, staging_path
 from data.store.writing.window_writer import WindowWriter
@@ -45,6 +46,8 @@ class ActivationSource:
         be either all held out or all for training. By default each context is a document.
     model, dataset: names to show in reports.
     settings: anything else to record, as JSON values.
+    truth: the features that the activations are sums of, if they are known; `analyze measures` then compares SAEs with
+        them.
     """
 
     widths: Mapping[str, int]
@@ -58,6 +61,7 @@ class ActivationSource:
     model: str | None = None
     dataset: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    truth: Truth | None = None
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -105,7 +109,8 @@ def write_store(
     the unfinished store is removed.
 
     Raises InputError if `path` exists, if a batch has other hooks or shapes than the source says, if the rows are too
-    few or too many, or if a value is not finite in the stored type; StoreError if no store can have these widths.
+    few or too many, if a value is not finite in the stored type, or if the truth does not fit the source; StoreError
+    if no store can have these widths.
     """
     location = locate(str(path) if isinstance(path, Path) else path)
     schema = make_schema(source, dtype, compression, seed, rows_per_shard, shards_per_window)
@@ -131,7 +136,10 @@ def make_schema(
     rows_per_shard: int | None,
     shards_per_window: int,
 ) -> Schema:
-    """Return the schema of a store for the source. Raises StoreError if there can be none."""
+    """Return the schema of a store for the source.
+
+    Raises StoreError if there can be none, InputError if the source's truth does not fit it.
+    """
     rows_per_context = source.context_size - source.skip_positions
     if not source.widths or rows_per_context < 1:
         raise StoreError("a store needs at least one hook, and at least one row per context")
@@ -139,7 +147,10 @@ def make_schema(
         widest = max(source.widths.values()) * ENCODINGS[dtype].stored.itemsize
         rows_per_shard = choose_rows_per_shard(source.n_contexts * rows_per_context, widest)
     layout = Layout(source.n_contexts, source.n_heldout, rows_per_context, rows_per_shard, shards_per_window, seed)
-    return Schema(layout, dict(source.widths), dtype, compression, source.context_size, source.skip_positions)
+    if source.truth is not None:
+        source.truth.check(source.widths, layout.split_rows("heldout"))
+    sizes = None if source.truth is None else source.truth.sizes
+    return Schema(layout, dict(source.widths), dtype, compression, source.context_size, source.skip_positions, sizes)
 
 
 def create_empty(store: Location, source: ActivationSource, schema: Schema) -> tuple[Iterator[Rows], Rows]:
@@ -159,7 +170,7 @@ def create_empty(store: Location, source: ActivationSource, schema: Schema) -> t
     begin(store)
     create(
         store, schema, [contexts], source.provenance,
-        {hook: scale.numpy() for hook, scale in scales.items()},
+        {hook: scale.numpy() for hook, scale in scales.items()}, source.truth,
     )  # fmt: skip
     return batches, scales
 
