@@ -2,7 +2,8 @@
 
 Training, analysis, figures, tables, the report and its documentation read it. To add a measure, add it to MEASURES. If
 its formula needs a new sum, add that where the rows are summed: train/sums.py for training and
-analyze/measure/row_sums.py for held-out rows; analyze/measure/patching/passes.py sums over the language model's tokens.
+analyze/measure/row_sums.py for held-out rows; analyze/measure/patching/passes.py sums over the language model's tokens,
+and analyze/measure/truth.py compares with the truth of a store that has one.
 
 In the formulas x is an activation, c its feature activations, x̂ its reconstruction, and μ the mean of the rows' x.
 """
@@ -23,6 +24,7 @@ class Sample(Flag):
     TRAINING = auto()  # training batches and validations; written to metrics.jsonl
     HELD_OUT = auto()  # held-out rows of the store, by `analyze`, with an interval
     PATCHED = auto()  # tokens of the language model, with the reconstruction in place of the activation
+    TRUTH = auto()  # held-out rows of a store that records which features they are sums of, without an interval
 
 
 class Shown(Flag):
@@ -170,6 +172,41 @@ MEASURES = (
         lambda s: s.patched.l0 / s.patched.positions, Sample.PATCHED, unit="active features per token", log_axis=True,
         shown=Shown.TABLES | Shown.SNAPSHOTS,
     ),
+    Measure(
+        "recovered", "recovered features",
+        "share of the true features to which a live feature's direction has a cosine of at least 0.9",
+        lambda s: s.recovered / s.n_features, Sample.TRUTH, unit="share of true features", better="higher",
+        shown=Shown.TABLES,
+    ),
+    Measure(
+        "false_features", "false features",
+        "share of the live features whose direction has a cosine of at least 0.9 to no true feature",
+        lambda s: s.false / s.live, Sample.TRUTH, unit="share of live features", better="lower", shown=Shown.TABLES,
+    ),
+    Measure(
+        "max_cosine", "largest cosine", "mean over true features of the largest cosine to a live feature's direction",
+        lambda s: s.largest_cosine / s.n_features, Sample.TRUTH, better="higher",
+    ),
+    Measure(
+        "mcc", "MCC",
+        "SynthSAEBench's mean correlation coefficient: mean abs(cosine) over the pairs of the best one-to-one matching "
+        "of decoder directions, dead ones included, with true features",
+        lambda s: s.cosine / s.n_pairs, Sample.TRUTH, better="higher", shown=Shown.TABLES,
+    ),
+    Measure(
+        "f1", "F1",
+        "SynthSAEBench's F1: mean over features, dead ones included, of the F1 of a feature's firing against that of "
+        "the true feature with the largest abs(cosine)",
+        lambda s: s.f1 / s.d_sae, Sample.TRUTH, better="higher", shown=Shown.TABLES,
+    ),
+    Measure(
+        "f1_matched", "F1 of pairs", "mean of the F1 over the pairs of the matching of `mcc`",
+        lambda s: s.f1_matched / s.n_pairs, Sample.TRUTH, better="higher", shown=Shown.TABLES,
+    ),
+    Measure(
+        "l0_over_true", "L0 / true L0", "count of c ≠ 0 over the count of true features that fire, in the same rows",
+        lambda s: s.firings / s.true_firings, Sample.TRUTH, better="near 1", shown=Shown.TABLES,
+    ),
 )  # fmt: skip
 
 
@@ -192,5 +229,5 @@ def compute(measures: Iterable[Measure], sums: Any) -> dict[str, Any]:
     return {m.name: m.compute(sums) for m in measures if m.compute is not None}
 
 
-TRAINING, HELD_OUT, PATCHED = (measures_on(sample) for sample in Sample)
-_BY_NAME = PATCHED | HELD_OUT | TRAINING
+TRAINING, HELD_OUT, PATCHED, TRUTH = (measures_on(sample) for sample in Sample)
+_BY_NAME = TRUTH | PATCHED | HELD_OUT | TRAINING

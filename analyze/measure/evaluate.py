@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from analyze.measure.cache import NO_CACHE, MeasurementCache
@@ -66,7 +67,8 @@ def evaluate(
         row.value, row.low, row.high     # with its 95 % interval over documents
         result.activity[0].all.live      # bool [d_sae]: which features of the first SAE fired
 
-    An SAE of an architecture with noise is measured with noise off and on. `train/measures.py` defines the measures.
+    An SAE of an architecture with noise is measured with noise off and on. `train/measures.py` defines the measures. A
+    store that records the features of its activations adds measures that compare with them, without an interval.
 
     Args:
         store: The store that the SAEs were trained on.
@@ -101,14 +103,15 @@ def measure_heldout(
     estimates: Estimates = {}
     activity: list[FeatureActivity] = []
     weights = bootstrap.weights(heldout.n_groups, seed=seed)
-    for summed in sum_rows(heldout, runs, hooks=hooks, seed=seed, device=device, cache=cache):
+    truth = heldout.store.truth
+    for summed in sum_rows(heldout, runs, hooks=hooks, seed=seed, truth=truth, device=device, cache=cache):
         estimates |= _estimates(summed, heldout.bins, weights)
         activity.append(summed.activity)
     return estimates, activity
 
 
 def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]], weights: bootstrap.Float) -> Estimates:
-    """Return the measures of one SAE on each subset of positions that has rows."""
+    """Return the measures of one SAE on each subset of positions that has rows; those of a truth only on all."""
     activity, l2_weight = summed.activity, summed.activity.run.l2_weight(summed.x.shape[-1])
     estimates: Estimates = {}
     x_of = subsets(summed.x, bins, axis=1)
@@ -121,17 +124,31 @@ def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]], weights: bo
             )
             sae = (activity.run.name, activity.hook, activity.noise, subset)
             estimates |= estimates_of_sae(whole.measures(), resamples.measures(), sae, len(sums))
+    if summed.truth is not None:
+        values = summed.truth.measures()
+        unknown = dict.fromkeys(values, np.full(len(weights), np.nan))
+        sae = (activity.run.name, activity.hook, activity.noise, Subset.ALL)
+        estimates |= estimates_of_sae(values, unknown, sae, len(summed.sums))
     return estimates
 
 
 def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
-    """Return a Markdown table with a row per SAE, noise off and on: measures over all positions, and its dead share."""
+    """Return a Markdown table with a row per SAE, noise off and on: measures over all positions, and its dead share.
+
+    The measures that compare with a truth are columns if they were taken.
+    """
     line_of = {
         (line["hook"], line["run"], line["noise"], line["measure"]): line
         for line in lines
         if line["subset"] == Subset.ALL
     }
-    shown, rows = measures_on(Sample.HELD_OUT, Shown.TABLES), []
+    known, rows = {line["measure"] for line in lines}, []
+    shown = {
+        name: measure
+        for sample in (Sample.HELD_OUT, Sample.TRUTH)
+        for name, measure in measures_on(sample, Shown.TABLES).items()
+        if name in known
+    }
     for activity in (line for line in features if line["subset"] == Subset.ALL):
         sae = (activity["hook"], activity["run"], activity["noise"])
         measured = [line_of[*sae, name] for name in shown]

@@ -90,6 +90,11 @@ class Heldout:
                 x = torch.from_numpy(self.store.rows(hook, shard, index).astype(np.float32))
                 yield Rows(x, self.group_of[context[index], position[index]], context[index], position[index])
 
+    def row_numbers(self, rows: Rows) -> Ints:
+        """Return the numbers that rows have among all held-out rows of the store: int64 [n]."""
+        schema = self.store.schema
+        return self.contexts[rows.context] * schema.layout.rows_per_context + rows.position - schema.skip_positions
+
     def n_rows(self) -> int:
         """Return the count of rows of each hook."""
         if not self.store.left_out:

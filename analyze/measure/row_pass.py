@@ -16,9 +16,11 @@ from analyze.measure.firing import FeatureActivity, fire_counts
 from analyze.measure.heldout import Heldout
 from analyze.measure.positions import subsets
 from analyze.measure.row_sums import COLUMNS, row_columns
+from analyze.measure.truth import TruthCounts, TruthSums, match
 from analyze.runs.trained_run import TrainedRun, all_hooks
 from analyze.statistics.bootstrap import Float
 from data.command.progress import Bar
+from data.store.truth import Truth
 from train.sae import SAE
 from train.step.noise import torch_seed
 
@@ -31,16 +33,18 @@ class SummedRows(NamedTuple):
     activity: FeatureActivity
     sums: Float  # [groups, bins, COLUMNS]
     x: Float  # sums of the rows x: [groups, bins, d_model]
+    truth: TruthSums | None  # over all rows, if the pass compares with a truth
 
 
 @torch.no_grad()
 def sum_rows(
     heldout: Heldout, runs: Sequence[TrainedRun], *, hooks: Sequence[str] = (), noises: Sequence[bool] = (False, True),
-    seed: int = 0, device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
+    seed: int = 0, truth: Truth | None = None, device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
 ) -> Iterator[SummedRows]:  # fmt: skip
     """Yield the sums of each SAE, noise off and on, hook by hook; `hooks` empty means all.
 
-    The noise is drawn from `seed` and the hook's name. It is the same for all SAEs of one width.
+    The noise is drawn from `seed` and the hook's name. It is the same for all SAEs of one width. truth: what to compare
+    the SAEs with, if the store records it.
     """
     chosen = [hook for hook in all_hooks(runs) if not hooks or hook in hooks]
     with Bar(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True) as bar:
@@ -49,11 +53,11 @@ def sum_rows(
             with_hook = [run for run in runs if hook in run.hooks]
             passes = [(i, noise) for i, run in enumerate(with_hook) for noise in noises if noise in run.noises]
             key = ["rows by position", device_identity(device), heldout.identity(), hook, seed,
-                   [run.identity() for run in with_hook], passes]  # fmt: skip
+                   [run.identity() for run in with_hook], passes, *(["truth"] if truth else [])]  # fmt: skip
             arrays = cache.load(key)
             if arrays is None:
                 saes = [run.sae(hook, device) for run in with_hook]
-                arrays = _sum_hook(heldout, hook, saes, passes, seed, device, bar)
+                arrays = _sum_hook(heldout, hook, saes, passes, seed, truth, device, bar)
                 cache.save(key, arrays)
             else:
                 bar.update(heldout.n_rows())
@@ -61,7 +65,8 @@ def sum_rows(
                 sums = arrays[f"sums {n}"]
                 rows = sums[..., 0].sum(axis=0)
                 counts = fire_counts(rows, arrays[f"fires {n}"], arrays[f"silent {n}"], heldout.bins)
-                yield SummedRows(FeatureActivity(with_hook[i], hook, noise, counts), sums, arrays["x"])
+                compared = TruthSums.of_array(arrays[f"truth {n}"]) if truth else None
+                yield SummedRows(FeatureActivity(with_hook[i], hook, noise, counts), sums, arrays["x"], compared)
 
 
 def feature_activity(
@@ -79,16 +84,20 @@ class SaeSums:
     fires: torch.Tensor  # int64 [bins, d_sae]
     bins: list[tuple[str, int, int]]
     silent: list[list[int]]  # per batch: its rows, and its count of silent features in each subset of positions
+    truth: TruthCounts | None
 
     @classmethod
-    def empty(cls, n_groups: int, bins: list[tuple[str, int, int]], d_sae: int) -> SaeSums:
+    def empty(cls, n_groups: int, bins: list[tuple[str, int, int]], d_sae: int, truth: TruthCounts | None) -> SaeSums:
         sums = torch.zeros(n_groups, len(bins), len(COLUMNS), dtype=torch.float64)
-        return cls(sums, torch.zeros(len(bins), d_sae, dtype=torch.int64), bins, [])
+        return cls(sums, torch.zeros(len(bins), d_sae, dtype=torch.int64), bins, [], truth)
 
-    def add(self, sae: SAE, x: torch.Tensor, epsilon: torch.Tensor | None, cell: torch.Tensor) -> None:
+    def add(
+        self, sae: SAE, x: torch.Tensor, epsilon: torch.Tensor | None, cell: torch.Tensor, true_fires: torch.Tensor
+    ) -> None:
         """Add the rows x float32 [n, d_model].
 
-        cell: int64 [n], the row's group · bins + bin. epsilon: the noise, [n, d_sae].
+        cell: int64 [n], the row's group · bins + bin. epsilon: the noise, [n, d_sae]. true_fires: which true features
+        fire, bool [n, n_features].
         """
         c = sae.encode(x, epsilon)
         columns = row_columns(x, c, sae.decode(c), float(sae.input_scale))
@@ -98,34 +107,50 @@ class SaeSums:
         self.fires += fires
         by_subset = subsets(fires.numpy(), self.bins, axis=0)
         self.silent.append([len(x), *(int((count == 0).sum()) for count in by_subset.values())])
+        if self.truth is not None:
+            self.truth.add((c != 0).cpu(), true_fires)
 
 
 def _sum_hook(
     heldout: Heldout, hook: str, saes: Sequence[SAE], passes: Sequence[tuple[int, bool]], seed: int,
-    device: torch.device | str, bar: Bar,
+    truth: Truth | None, device: torch.device | str, bar: Bar,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Read a hook's rows once. `passes` are (index of the SAE, noise on); arrays carry the pass's number.
 
-    Returns `sums N`, `fires N` and `silent N` as in SaeSums, and `x`, the sums of the rows.
+    Returns `sums N`, `fires N` and `silent N` as in SaeSums, `truth N` as in TruthSums, and `x`, the sums of the rows.
     """
     bins = heldout.bins
     bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
-    totals = [SaeSums.empty(heldout.n_groups, bins, saes[i].d_sae) for i, _ in passes]
+    directions = None if truth is None else torch.from_numpy(truth.directions[hook])
+    matchings = [None if directions is None else match(sae.W_dec.detach().cpu(), directions) for sae in saes]
+    counts = [None if matching is None else TruthCounts(matching) for i, _ in passes for matching in [matchings[i]]]
+    totals = [
+        SaeSums.empty(heldout.n_groups, bins, saes[i].d_sae, together)
+        for (i, _), together in zip(passes, counts, strict=True)
+    ]
+    true_counts = torch.zeros(0 if truth is None else truth.sizes.n_features, dtype=torch.int64)
     x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
     generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
     for rows in heldout.rows(hook, batch_size=BATCH):
         cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
         x_sum.index_add_(0, cell, rows.x.double())
         x, noise_of_width = rows.x.to(device), dict[int, torch.Tensor]()
+        true_fires = torch.zeros(len(x), 0, dtype=torch.bool)
+        if truth is not None:
+            true_fires = torch.from_numpy(truth.fires(heldout.row_numbers(rows)))
+            true_counts += true_fires.sum(dim=0)
         for (i, noise), total in zip(passes, totals, strict=True):
             sae = saes[i]
             if noise and sae.d_sae not in noise_of_width:
                 drawn = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
                 noise_of_width[sae.d_sae] = drawn
-            total.add(sae, x, noise_of_width[sae.d_sae] if noise else None, cell)
+            total.add(sae, x, noise_of_width[sae.d_sae] if noise else None, cell, true_fires)
         bar.update(len(x))
     arrays = {"x": x_sum.view(heldout.n_groups, len(bins), -1).numpy()}
     for n, total in enumerate(totals):
         arrays |= {f"sums {n}": total.sums.numpy(), f"fires {n}": total.fires.numpy(),
                    f"silent {n}": np.array(total.silent, dtype=np.int64)}  # fmt: skip
+        if total.truth is not None and directions is not None:
+            W_dec = saes[passes[n][0]].W_dec.detach().cpu()
+            arrays[f"truth {n}"] = total.truth.sums(W_dec, directions, total.fires.sum(dim=0), true_counts).array()
     return arrays

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from train.measures import HELD_OUT, MEASURES, PATCHED, TRAINING, Sample
+from train.measures import HELD_OUT, MEASURES, PATCHED, TRAINING, TRUTH, Sample
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "report-data.md"
-ON = {Sample.TRAINING: "training", Sample.HELD_OUT: "held-out", Sample.PATCHED: "patched"}
+ON = {Sample.TRAINING: "training", Sample.HELD_OUT: "held-out", Sample.PATCHED: "patched", Sample.TRUTH: "truth"}
 
 
 def documented() -> str:
@@ -24,7 +24,8 @@ def test_the_documents_list_of_measures_is_the_registry() -> None:
 
 
 def test_each_sample_has_one_measure_of_a_name() -> None:
-    assert len(TRAINING) + len(HELD_OUT) + len(PATCHED) == sum(sample in m.on for m in MEASURES for sample in Sample)
+    of_samples = (TRAINING, HELD_OUT, PATCHED, TRUTH)
+    assert sum(map(len, of_samples)) == sum(sample in m.on for m in MEASURES for sample in Sample)
 
 
 def test_measures_of_one_name_have_one_title_and_unit() -> None:
