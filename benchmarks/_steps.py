@@ -65,6 +65,7 @@ def ours(
     from train.loop import tune_density
     from train.loop.build import make_noise_source, make_stacks
     from train.loop.memory_plan import make_plan
+    from train.normalisation.statistics import InputStatistics
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
     from train.variants import SETTINGS, Sizes
@@ -83,7 +84,7 @@ def ours(
         max_sparse_density = tune_density.measure_break_even(plan, p.device)
     if max_sparse_density is not None:
         plan = replace(plan, max_sparse_density=max_sparse_density)
-    stacks = make_stacks(plan, experiment, [p.d_model**0.5] * n, p.device)
+    stacks = make_stacks(plan, experiment, [InputStatistics(p.d_model**0.5)] * n, p.device)
     noise = make_noise_source(plan, p.device)
     for stack in stacks:
         W_enc, b_enc, W_dec, b_dec = p.parameters()

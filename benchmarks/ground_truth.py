@@ -28,6 +28,7 @@ from train.command.grid import make_runs
 from train.experiment import Experiment, Run
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.memory_plan import make_plan
+from train.normalisation.statistics import InputStatistics
 from train.optim.schedule import Schedule
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack, StackEntry
@@ -78,7 +79,7 @@ def train(settings: Experiment, features: torch.Tensor) -> list[SAEStack]:
     plan = make_plan(settings, D, CPU)
     generator = torch.Generator().manual_seed(1)
     norms = at_scales(rows(features, 1 << 16, generator)).norms.mean(dim=1).tolist()
-    stacks = make_stacks(plan, settings, norms, CPU)
+    stacks = make_stacks(plan, settings, [InputStatistics(norm) for norm in norms], CPU)
     noise = make_noise_source(plan, CPU)
     for step in tqdm(range(settings.n_steps), desc="training", unit="step"):
         inputs = at_scales(rows(features, BATCH, generator))

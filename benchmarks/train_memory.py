@@ -33,6 +33,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     from train.loop.build import make_noise_source, make_stacks
     from train.loop.memory_needs import memory_needs
     from train.loop.memory_plan import make_plan
+    from train.normalisation.statistics import InputStatistics
     from train.optim.schedule import Schedule
     from train.step.inputs import Inputs
 
@@ -55,7 +56,7 @@ def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, ste
     watcher = threading.Thread(target=watch)
     watcher.start()
     plan = make_plan(experiment, d, cpu)
-    stacks = make_stacks(plan, experiment, [1.0] * n_layers, cpu)
+    stacks = make_stacks(plan, experiment, [InputStatistics(1.0)] * n_layers, cpu)
     noise = make_noise_source(plan, cpu)
     keep_large_blocks()  # as `train` does
     for step in range(steps):

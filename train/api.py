@@ -29,6 +29,7 @@ def train(
     lr: float | Sequence[float] | Mapping[str, float | Sequence[float]] | None = None,
     seed: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None = None,
     input_scale: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    input_mean: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     layers: str | int | Sequence[int] = "all",
     hook: str | None = None,
     out: str | PathLike[str] | None = None,
@@ -67,9 +68,9 @@ def train(
     """Train SAEs on a store, all runs on the same batches; return the result of each run.
 
     A call with the settings of a stopped training continues it; one with those of a finished training only reads its
-    results. Several values of variant, preset, lr, seed, input_scale, a warm-up, lr_decay, clip or a setting are
-    combined to a grid of runs; a mapping gives values by variant, such as l1={"nsae": [5e-6, 3e-5], "baseline": 1e-3}.
-    Counts of rows (activations) may be texts such as "1M".
+    results. Several values of variant, preset, lr, seed, input_scale, input_mean, a warm-up, lr_decay, clip or a
+    setting are combined to a grid of runs; a mapping gives values by variant, such as l1={"nsae": [5e-6, 3e-5],
+    "baseline": 1e-3}. Counts of rows (activations) may be texts such as "1M".
 
         from train import load_sae, train
         results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/demo")
@@ -82,7 +83,10 @@ def train(
         preset: Runs of the post's Table A1: "baseline_1", "baseline_2", "normalized_1", "normalized_2", "post" for all.
         lr: Learning rate of Adam. Default: that of the variant (train/variants.py).
         seed: Seed of the initialisation, the noise and the resampling. Default: 0.
-        input_scale: What inputs are divided by: "none" or "mean-norm" of the training split. Default: "none".
+        input_scale: What inputs are divided by: "none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d",
+            "row-norm", "row-sqrt-d" or "layer-norm" (train/normalisation/scales.py). Default: "none".
+        input_mean: What is subtracted from inputs before: "none", or "store" for the mean of the training rows.
+            Default: "none".
         layers: "all", a range such as "0,5,8-11" or "3-", a layer, or several.
         hook: Which hook of each layer to train on, if the store has several, such as "mlp_out".
         out: The experiment's folder. Default: runs/STORE.

@@ -42,7 +42,10 @@ HELP = {
         "--preset": "Runs of the post's Table A1: baseline_1, baseline_2, normalized_1, normalized_2, or post for all.",
         "--lr": "Learning rate of Adam.  [default: the variant's own]",
         "--seed": "Seed of the initialisation, the noise and the resampling.  [default: 0]",
-        "--input-scale": "What inputs are divided by: none, or mean-norm, the mean norm of the training split.  "
+        "--input-scale": "What inputs are divided by, so that over the training split E‖x‖ = 1 (mean-norm) or √d "
+        "(sqrt-d), E‖x‖² = 1 (mean-square) or d (mean-square-d), or each row's ‖x‖ = 1 (row-norm) or √d (row-sqrt-d); "
+        "layer-norm also subtracts each row's mean, and divides by its standard deviation.  [default: none]",
+        "--input-mean": "What is subtracted from inputs before: none, or the mean of the store's training rows.  "
         "[default: none]",
     },
     "Data": {

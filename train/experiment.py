@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from train.loss import Objective
+from train.normalisation.scales import (
+    InputForm,
+    InputMean,
+    InputScale,
+    Normalisation,
+    input_form,
+    needs_centred_norm,
+    normalisation,
+)
 from train.optim.schedule import LENGTHS, SHARED, Resampling, Schedule
 from train.variants import ArchitectureSettings
 
-InputScale = Literal["none", "mean-norm"]
+if TYPE_CHECKING:
+    from train.normalisation.statistics import InputStatistics
+
 Init = Literal["scaled", "code"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -27,8 +38,9 @@ class Run:
     variant: its architecture (train/architectures).
     lr: learning rate of Adam.
     seed: seed of the initialisation, the noise and the resampling.
-    input_scale: what inputs are divided by: "none", or "mean-norm" of the store's training split.
+    input_scale: what inputs are divided by (train/normalisation/scales.py).
     settings: the settings of its architecture (train/variants.py).
+    input_mean: what is subtracted from inputs before: "none", or the mean of the "store"'s training rows.
     lr_warmup, l1_warmup, lr_decay: its own schedule, in rows; None: the experiment's.
     clip: norm to which its gradients are clipped; 0: no clipping; None: the experiment's.
     """
@@ -39,10 +51,26 @@ class Run:
     seed: int
     input_scale: InputScale
     settings: ArchitectureSettings
+    input_mean: InputMean = "none"
     lr_warmup: int | None = None
     l1_warmup: int | None = None
     lr_decay: int | None = None
     clip: float | None = None
+
+    @property
+    def input_form(self) -> InputForm:
+        """The steps of the normalisation of its inputs."""
+        return input_form(self.input_scale, self.input_mean)
+
+    def needs_centred_norm(self, objective: Objective) -> bool:
+        """Return whether its normalisation or its loss depends on the mean norm of centred rows."""
+        exact = objective.norm == "store" and self.l1_power > 0
+        return needs_centred_norm(self.input_scale, self.input_mean, exact_norm=exact)
+
+    def normalisation(self, statistics: InputStatistics, d_model: int, objective: Objective) -> Normalisation:
+        """Return the normalisation of one layer's inputs."""
+        exact = self.needs_centred_norm(objective)
+        return normalisation(self.input_scale, self.input_mean, statistics, d_model, exact=exact)
 
     @property
     def l1(self) -> float:

@@ -52,7 +52,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     hooks = choose_hooks(store, options.layers, options.hook)
     runs = runs_of(options, counts, round(options.expansion * store.width(hooks[0])))
     experiment = _make_experiment(store, hooks, runs, options, counts, device)
-    check_norms(store, experiment.hooks)
+    check_norms(store, experiment.hooks, runs)
     finished = check_existing(out, experiment, overwrite=options.overwrite)
     if not finished:
         check_writable(out, out_option)

@@ -25,6 +25,7 @@ from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.memory_plan import MemoryPlan
 from train.loop.trainer import Trainer
+from train.normalisation.statistics import InputStatistics, centred_mean_norm
 from train.output.checked import DamagedRunError
 from train.output.existing import check_existing
 from train.output.experiment_folder import ExperimentFolder
@@ -86,8 +87,7 @@ class Training:
         if device.type == "cuda":
             density = folder.measure_once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
             plan = replace(plan, max_sparse_density=density)
-        norms = [self.store.statistics(hook).mean_norm() for hook in experiment.hooks]
-        stacks = make_stacks(plan, experiment, norms, device)
+        stacks = make_stacks(plan, experiment, self._statistics(folder), device)
         runs, noise = run_states(experiment.runs, stacks), make_noise_source(plan, device)
         writer = folder.restore(
             runs, logs=options.log or (), checkpoint_seconds=60 * options.checkpoint_minutes, replaces=replaces
@@ -101,6 +101,17 @@ class Training:
             )  # fmt: skip
             if not trainer.train(stop):
                 raise Stopped
+
+    def _statistics(self, folder: ExperimentFolder) -> list[InputStatistics]:
+        """Return the statistics of each layer's training rows; those that take a pass are measured once."""
+        experiment, store, hooks = self.experiment, self.store, self.experiment.hooks
+        if not any(run.needs_centred_norm(experiment.objective) for run in experiment.runs):
+            return [InputStatistics.of(store, hook) for hook in hooks]
+
+        def centred(hook: str) -> float:
+            return folder.measure_once(f"centred_mean_norm {hook}", lambda: centred_mean_norm(store, hook))
+
+        return [InputStatistics.of(store, hook, centred(hook)) for hook in hooks]
 
     def _print_validation(self, records: Mapping[str, Sequence[Record]]) -> None:
         """Print a table of held-out measures if there are several runs, except the last, which is the results'."""

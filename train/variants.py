@@ -25,7 +25,9 @@ _POST = presets()
 # Settings that earlier versions recorded in steps, and the names that they have in rows.
 IN_STEPS = {"threshold_start": "threshold_after", "p_start_step": "anneal_after"}
 # Names that no setting has.
-RESERVED = ("name", "variant", "lr", "seed", "input_scale", "help", "store", "out", "layers", "hook", *SHARED)
+RESERVED = (
+    "name", "variant", "lr", "seed", "input_scale", "input_mean", "help", "store", "out", "layers", "hook", *SHARED,
+)  # fmt: skip
 
 SHARE = r"[0-9]{1,9}(\.[0-9]{1,9}|/[0-9]{1,9})?|\.[0-9]{1,9}"  # 1/32, 0.5, .5
 

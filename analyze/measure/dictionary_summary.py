@@ -12,6 +12,8 @@ from analyze.measure.dictionary import COSINE_EDGES, Thresholds, cosine_histogra
 from analyze.measure.firing import FeatureActivity
 from analyze.tables import Row, markdown, short, trained_on
 from data.store.reader import Store
+from train.normalisation.scales import norm_before_scale
+from train.normalisation.statistics import InputStatistics
 
 # The norm 1, which all features of a baseline have, is in the middle of a bin.
 NORM_EDGES = np.concatenate([[0.0], 2.0 ** (np.arange(-8, 12.25, 0.25) - 0.125)])
@@ -31,13 +33,12 @@ class DictionarySummary:
 def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thresholds) -> DictionarySummary:
     """Summarize the dictionary of one SAE; `fires` says which features are live.
 
-    Norms are in the SAE's scale. Those "over the input norm" are in the store's scale, divided by the layer's mean
-    ‖x‖₂.
+    Norms are in the SAE's scale. Those "over the input norm" are divided by the mean norm of its normalised inputs.
     """
     sae = fires.run.sae(fires.hook)
     W, live = sae.W_dec.detach(), fires.all.live
     norms, of_kind = W.norm(dim=1), kinds(W, live, thresholds)
-    scale = float(sae.input_scale) / store.statistics(fires.hook).mean_norm()
+    scale = float(sae.input_scale) / norm_before_scale(sae.inputs, InputStatistics.of(store, fires.hook), sae.d_model)
     pillars = torch.zeros_like(live)
     pillars[of_kind.pillars] = True
     cosines, twin = cosine_histogram(W, live), nearest(W, live)[1][live, 0]

@@ -100,7 +100,7 @@ class SaeSums:
         fire, bool [n, n_features].
         """
         c = sae.encode(x, epsilon)
-        columns = row_columns(x, c, sae.decode(c), float(sae.input_scale))
+        columns = row_columns(x, c, sae.decode(c, x), sae.input_units(x))
         self.sums.view(-1, len(COLUMNS)).index_add_(0, cell, columns.cpu())
         in_bin = one_hot(cell % len(self.bins), len(self.bins)).to(c)  # float32 is exact for such small counts
         fires = (in_bin.T @ (c != 0).to(c)).to(torch.int64).cpu()

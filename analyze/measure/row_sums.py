@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analyze.statistics.bootstrap import Float
 from train.measures import HELD_OUT, NO_VARIANCE, compute
+from train.normalisation.units import InputUnits
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class RowSums:
 COLUMNS = tuple(field.name for field in fields(RowSums) if field.name not in ("x", "l2_weight"))
 
 
-def row_columns(x: Tensor, c: Tensor, reconstruction: Tensor, input_scale: float = 1.0) -> Tensor:
+def row_columns(x: Tensor, c: Tensor, reconstruction: Tensor, units: InputUnits | None = None) -> Tensor:
     """Return each row's terms of the sums, in the order of COLUMNS: float64 [n, columns].
 
-    x and x̂: float32 [n, d_model]. c: [n, d_sae]. Where x or x̂ is zero, the ratio of their norms counts as 1 and their
-    cosine as 0.
+    x and x̂: float32 [n, d_model]. c: [n, d_sae]. units: those in which the SAE sees rows; None: as they are.
+    Where x or x̂ is zero, the ratio of their norms counts as 1 and their cosine as 0.
     """
     wide, out = x.double(), reconstruction.double()
     norm, norm_out = wide.norm(dim=1), out.norm(dim=1)
@@ -73,7 +74,7 @@ def row_columns(x: Tensor, c: Tensor, reconstruction: Tensor, input_scale: float
         "ratio": torch.where(norm > 0, norm_out / norm, 1.0),
         "dot": dot,
         "square_out": norm_out.square(),
-        "norm_out_seen": norm_out / input_scale,
+        "norm_out_seen": norm_out if units is None else units.norms(out, norm_out),
         "cosine": torch.where(product > 0, dot / product, 0.0),
     }
     return torch.stack([columns[name] for name in COLUMNS], dim=1)

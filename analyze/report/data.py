@@ -23,8 +23,8 @@ from data.system.location import write_file
 Tables = dict[str, list[Row]]
 
 OF_EVERY_RUN = (
-    "lr", "input_scale", "seed", "expansion", "batch_size", "trained", "planned", "l1_warmup", "lr_warmup", "lr_decay",
-    "precision", "finished",
+    "lr", "input_scale", "input_mean", "seed", "expansion", "batch_size", "trained", "planned", "l1_warmup",
+    "lr_warmup", "lr_decay", "precision", "finished",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 A family's kind is what the post's claims compare:
 
     baseline    a baseline whose α is the same in all layers
-    control     a baseline whose α or inputs are scaled by the layer's mean norm
+    control     a baseline whose α is scaled by the layer's mean norm, or whose inputs are normalised
     nsae        an NSAE with noise
     noiseless   an NSAE with σ = 0
 
@@ -53,7 +53,7 @@ def kind_of(run: TrainedRun) -> str:
     """Return the kind of the run's family."""
     own = run.settings.run
     if run.variant == "baseline":
-        return "baseline" if own.l1_power == 0 and own.input_scale == "none" else "control"
+        return "baseline" if own.l1_power == 0 and own.input_scale == own.input_mean == "none" else "control"
     return "noiseless" if run.variant == "nsae" and own.sigma == 0 else run.variant
 
 

@@ -72,6 +72,11 @@ class NormStats:
         n, norm_sum = self.norms[subset.axis_index, [COUNT, NORM_SUM]]
         return float(norm_sum / n) if n else float("nan")
 
+    def mean_square(self, subset: Subset = Subset.ALL) -> float:
+        """Mean of ‖x‖₂²; NaN without rows."""
+        n, square_sum = self.norms[subset.axis_index, [COUNT, NORM_SQUARE_SUM]]
+        return float(square_sum / n) if n else float("nan")
+
     def norm_variance(self, subset: Subset = Subset.ALL) -> float:
         """Population variance of ‖x‖₂; NaN without rows."""
         n, square_sum = self.norms[subset.axis_index, [COUNT, NORM_SQUARE_SUM]]

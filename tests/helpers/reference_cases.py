@@ -17,6 +17,7 @@ from train.experiment import Experiment, Reports
 from train.loop.build import make_stacks
 from train.loop.memory_plan import make_plan
 from train.loss import Objective
+from train.normalisation.statistics import InputStatistics
 from train.optim.schedule import Resampling, Schedule
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
@@ -67,7 +68,7 @@ def make_stack(reference: Reference, x: Tensor, density: float) -> SAEStack:
     )  # fmt: skip
     cpu = torch.device("cpu")
     plan = replace(make_plan(settings, d_model, cpu), max_sparse_density=density)
-    (stack,) = make_stacks(plan, settings, [1.0], cpu)
+    (stack,) = make_stacks(plan, settings, [InputStatistics(1.0)], cpu)
     return stack
 
 
@@ -97,7 +98,7 @@ def compared(name: str, density: float, *, without: str = "") -> Iterator[tuple[
             if not i:
                 sae.initialise_at_(x)
                 first["b_dec"] = sae.b_dec.detach().clone()
-            terms = sae.training_pass(x, stack._scaled(inputs, None, 1.0, seen).of_sae(0, 1.0)).terms
+            terms = sae.training_pass(x, stack.own_inputs(inputs, None, 1.0, seen).of_sae(0, 1.0)).terms
         for term, value in step["terms"].items():
             yield "terms", term, distance(terms[term].mean() if term in terms else 0.0, value)
         before = None if stack.since_fired is None else stack.since_fired.dead(len(x))

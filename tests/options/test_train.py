@@ -154,6 +154,7 @@ TABLE = Table(
             count("--l1-power", {ZERO: ("0", None), HUGE: ("5", "is too much; give at most 4")}), "--l1-power", "1"
         ),
         "input_scale": list_rows(choice("--input-scale"), "--input-scale", "none"),
+        "input_mean": list_rows(choice("--input-mean"), "--input-mean", "none"),
         "layers": layers("the store"),
         "hook": text("--hook", "the store has no such hook; it has blocks.0.hook_mlp_out"),
         "out": valued("--out", {

@@ -10,6 +10,7 @@ from train.architectures import architecture_of
 from train.command.defaults import FOLLOWING, RowCounts
 from train.command.options import Options
 from train.experiment import Run
+from train.measures import NO_VARIANCE
 from train.optim.schedule import LENGTHS
 from train.presets import presets
 
@@ -26,11 +27,20 @@ def check_options(options: Options, counts: RowCounts, runs: Sequence[Run], n_ro
     _check_lengths(options, counts, runs)
 
 
-def check_norms(store: Store, hooks: Sequence[str]) -> None:
-    """Raise InputError if all training rows of a hook are zero: an SAE's start and its L1 are scaled by their norm."""
+def check_norms(store: Store, hooks: Sequence[str], runs: Sequence[Run]) -> None:
+    """Raise InputError if a hook's training rows are all zero, also after the runs subtract what they subtract.
+
+    An SAE's start and its L1 are scaled by their norm.
+    """
+    centred = any(run.input_form.centred for run in runs)
     for hook in hooks:
-        if store.statistics(hook).mean_norm() == 0:
+        rows = store.statistics(hook)
+        if rows.mean_norm() == 0:
             raise InputError(f"--store {store.path}: all rows of {hook} are zero; leave its layer out with --layers")
+        if centred and not rows.variance().sum() > NO_VARIANCE * rows.mean_square():
+            raise InputError(f"--input-mean store: all rows of {hook} are the same; leave its layer out with --layers")
+        if store.width(hook) == 1 and any(run.input_form.rows == "deviation" for run in runs):
+            raise InputError(f"--input-scale layer-norm: the rows of {hook} have one entry; give another scale")
 
 
 def _check_rows(total: int, counts: RowCounts, n_rows: int | None) -> None:

@@ -18,7 +18,7 @@ from train.presets import presets
 from train.variants import SETTINGS, UNKNOWN, Sizes, all_settings, settings_of
 
 POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
-SHORT = {"input_scale": "input"}  # options that are shorter in a run's name
+SHORT = {"input_scale": "input", "input_mean": "mean"}  # options that are shorter in a run's name
 UNSAFE = r"[^A-Za-z0-9_.,=+-]"  # characters that no run's name has
 LONGEST_NAME = 200
 SMALLEST = 1e-37  # smaller numbers are 0 in float32, or lose digits
@@ -129,7 +129,7 @@ def _make_run(name: str, values: Mapping[str, Any], sizes: Sizes) -> Run:
     lr = float(values["lr"]) if "lr" in values else kind.default_lr(sizes.d_sae)
     run = Run(
         name, variant, lr, int(values.get("seed", 0)), values.get("input_scale", "none"), settings,
-        **{name: values[name] for name in SHARED if name in values},
+        input_mean=values.get("input_mean", "none"), **{name: values[name] for name in SHARED if name in values},
     )  # fmt: skip
     if not (math.isnan(run.lr) or SMALLEST <= run.lr < math.inf):
         raise InputError(f"--lr {run.lr:g}: give a number greater than 0, at least {SMALLEST:g}")

@@ -22,6 +22,7 @@ from data.command.option_types import (
 )
 from data.system.location import Location
 from train.command.per_variant import PerVariant, Values
+from train.normalisation.scales import InputMean, InputScale
 from train.optim.schedule import SHARED
 from train.variants import Setting, all_settings
 
@@ -39,9 +40,10 @@ def setting_type(setting: Setting) -> PerVariant:
 
 SETTINGS_TYPES = {name: setting_type(setting) for name, setting in all_settings().items()}
 # Options that may differ between runs, beside variant, in the order in which a run's name has them.
-_FIRST = ("l1", "k", "lr", "sigma", "seed", "l1_power", "input_scale", *SHARED)
+_FIRST = ("l1", "k", "lr", "sigma", "seed", "l1_power", "input_scale", "input_mean", *SHARED)
 PER_RUN = (*_FIRST, *(name for name in SETTINGS_TYPES if name not in _FIRST))
-OF_EVERY_RUN = ("lr", "seed", "input_scale", *SHARED)  # options per run that are no settings of architectures
+# Options per run that are no settings of architectures.
+OF_EVERY_RUN = ("lr", "seed", "input_scale", "input_mean", *SHARED)
 NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
 
 
@@ -54,7 +56,8 @@ class Options:
     preset: Names
     lr: Annotated[Values | None, PerVariant(ListOf(Number(0, above=True), "number"))]
     seed: Annotated[Values | None, PerVariant(ListOf(SEED, "whole number"))]
-    input_scale: Annotated[Values | None, PerVariant(ListOf(click.Choice(["none", "mean-norm"]), "name"))]
+    input_scale: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputScale)), "name"))]
+    input_mean: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputMean)), "name"))]
     layers: Annotated[Layers, LayerChoice()]
     hook: Annotated[str | None, NAME]
     out: Annotated[Path | None, LocalPath()]

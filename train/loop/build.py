@@ -9,15 +9,16 @@ import torch
 from train.architectures import architecture_of
 from train.experiment import Experiment
 from train.loop.memory_plan import MemoryPlan
+from train.normalisation.statistics import InputStatistics
 from train.sae import Gradients
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
 
 
 def make_stacks(
-    plan: MemoryPlan, experiment: Experiment, norms: Sequence[float], device: torch.device
+    plan: MemoryPlan, experiment: Experiment, statistics: Sequence[InputStatistics], device: torch.device
 ) -> list[SAEStack]:
-    """Make all stacks, initialised; `norms` [layers] is each layer's mean ‖x‖₂ over the training split.
+    """Make all stacks, initialised; `statistics` [layers] are those of each layer's training rows.
 
     The stacks share the memory for a block's features and for gradients.
     """
@@ -30,7 +31,7 @@ def make_stacks(
     stacks = []
     for entries in plan.stacks:
         stack = SAEStack(
-            experiment, entries, d_model=d_model, d_sae=d_sae, norms=norms, device=device,
+            experiment, entries, d_model=d_model, d_sae=d_sae, statistics=statistics, device=device,
             workspace=workspace.narrow(len(entries)),
             gradient=gradient.narrow(len(entries), architecture_of(entries[0].run.variant).trained),
         )  # fmt: skip

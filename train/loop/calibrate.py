@@ -42,7 +42,7 @@ def set_thresholds(stacks: Sequence[SAEStack], upcoming: Upcoming, n_rows: int, 
             before = largest[stack, i]
             most = active_entries(sae, n_rows) + 1  # the threshold lies above the first that is not active
             floor = float(before.min()) if len(before) == most else 0.0
-            pre = sae.pre_activations(batch.x[stack.entries[i].layer] / sae.input_scale)  # type: ignore[operator]
+            pre = sae.pre_activations(sae.normalise(batch.x[stack.entries[i].layer]))  # type: ignore[operator]
             pre = sae.contributions(pre)  # type: ignore[operator]
             values = torch.cat([before.to(pre), pre[pre > floor]])
             largest[stack, i] = torch.topk(values, min(most, len(values)), sorted=False).values

@@ -107,7 +107,7 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
 
 
 def _stacks(experiment: Experiment, max_size: int) -> Iterator[tuple[StackEntry, ...]]:
-    """Yield the stacks: SAEs of one variant, seed, constraint and optimisation, of about equal size to `max_size`."""
+    """Yield the stacks: SAEs alike in all but settings of the loss and scales, of about equal size up to `max_size`."""
     entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
 
     def kind(entry: StackEntry) -> tuple[Any, ...]:
@@ -115,7 +115,7 @@ def _stacks(experiment: Experiment, max_size: int) -> Iterator[tuple[StackEntry,
         trained = architecture_of(run.variant).trained_with(own)
         schedule, clip = experiment.schedule_of(run), experiment.clip_of(run)
         optimisation = own.adam_beta2, own.adam_epsilon, *astuple(schedule), clip or 0.0
-        return run.variant, run.seed, own.adam_beta1, repr(trained), *optimisation
+        return run.variant, run.seed, own.adam_beta1, repr(trained), repr(run.input_form), *optimisation
 
     for _, group in groupby(sorted(entries, key=kind), key=kind):
         alike = list(group)

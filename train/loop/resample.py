@@ -51,7 +51,7 @@ def restart_dead_features(stacks: Sequence[SAEStack], upcoming: Upcoming, *, ste
     for (stack, i), features in dead.items():
         sae = stack.singles[i]
         with torch.no_grad():
-            restart_features(sae, features, inputs[stack, i].to(features.device) / sae.input_scale)
+            restart_features(sae, features, sae.normalise(inputs[stack, i].to(features.device)))
         stack.restart_(i, features)
     return True
 
@@ -79,7 +79,7 @@ def draw_inputs(losses: Tensor, n: int, *, seed: int) -> Tensor:
 
 
 def restart_features(sae: SAE, features: Tensor, x: Tensor) -> None:
-    """Restart features int64 [k] of a single SAE at inputs x [k, d_model], divided by its `input_scale`."""
+    """Restart features int64 [k] of a single SAE at normalised inputs x [k, d_model]."""
     live = torch.ones(sae.d_sae, dtype=torch.bool, device=features.device)
     live[features] = False
     if not live.any():

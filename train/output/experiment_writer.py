@@ -12,6 +12,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.system.replace import take_place
 from train.experiment import Experiment, Run
+from train.normalisation.scales import SCALED_ONLY
 from train.output.checked import write_checked
 from train.output.manifests import CHECKPOINTS, KEPT, Manifest, Manifests
 from train.output.metrics_file import JsonLines, Record
@@ -143,6 +144,8 @@ class ExperimentWriter:
             "run": state.run.name, "variant": state.run.variant, "hooks": self.experiment.hooks,
             "store": self.experiment.store, "settings": asdict(state.run.settings),
         }  # fmt: skip
+        if state.run.input_form != SCALED_ONLY:
+            about["inputs"] = asdict(state.run.input_form)
         return {METADATA: json.dumps(about)}
 
 

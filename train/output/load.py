@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from safetensors import SafetensorError, safe_open
 from data.errors import InputError
 from data.hooks import layer_of
 from train.architectures import architecture_of
+from train.normalisation.scales import SCALED_ONLY, InputForm
 from train.output.checked import DamagedRunError, check_extent, parse_json
 from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, RunFolder, read_info
 from train.output.settings import RunSettings, read_run_settings
 from train.output.typed import typed
-from train.sae import SAE
+from train.sae import SAE, TensorSpec
 from train.variants import in_rows
 
 
@@ -30,6 +31,7 @@ class FileMetadata:
     hooks: tuple[str, ...]
     store: str
     settings: dict[str, Any] = field(default_factory=dict)  # of its architecture; earlier versions recorded none
+    inputs: InputForm = SCALED_ONLY  # recorded if it is another one
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def load_sae(
             metadata = parse_json(FileMetadata, (opened.metadata() or {}).get(METADATA, "").encode(), file)
             architecture = _architecture(metadata.variant, file)
             chosen = choose_hook(metadata.hooks, hook, layer, file)
-            tensors = _tensors(opened, architecture, len(metadata.hooks), metadata.hooks.index(chosen), file)
+            specs = architecture.saved_tensors(metadata.inputs)
+            tensors = _tensors(opened, specs, len(metadata.hooks), metadata.hooks.index(chosen), file)
     except SafetensorError as error:
         raise DamagedRunError(f"{file} is damaged ({error})") from error
     d_sae, d_model = tensors["W_enc"].shape
@@ -94,7 +97,7 @@ def load_sae(
             settings = source.settings.run.settings
     except ValueError as error:
         raise DamagedRunError(f"{file} is damaged: {error}") from error
-    sae = architecture(d_model=d_model, d_sae=d_sae, settings=settings).to(device)
+    sae = architecture(d_model=d_model, d_sae=d_sae, settings=settings, inputs=metadata.inputs).to(device)
     sae.load_state_dict(tensors)
     sae.source = source
     return sae.eval()
@@ -108,9 +111,10 @@ def _architecture(variant: str, file: Path) -> type[SAE]:
         raise InputError(f"{file} holds an SAE of the variant {variant[:80]!r}: {error}") from error
 
 
-def _tensors(opened: Any, architecture: type[SAE], layers: int, index: int, file: Path) -> dict[str, torch.Tensor]:
+def _tensors(
+    opened: Any, specs: Mapping[str, TensorSpec], layers: int, index: int, file: Path
+) -> dict[str, torch.Tensor]:
     """Return the tensors of the SAE `index`. Raises DamagedRunError if their shapes do not fit together."""
-    specs = {**architecture.trained, **architecture.untrained}
     slices = {name: opened.get_slice(name) for name in specs}
     shape = {name: tuple(part.get_shape()) for name, part in slices.items()}
     _, d_sae, d_model = shape["W_enc"] if len(shape["W_enc"]) == 3 else (0, 0, 0)

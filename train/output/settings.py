@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from data.errors import InputError
 from train.experiment import Experiment, Run
-from train.optim.schedule import SHARED
 from train.output.checked import DamagedRunError, read_checked, write_checked
 from train.output.run_folder import RunFolder
 from train.output.typed import typed
@@ -134,7 +133,8 @@ def _run_of(value: Any, batch_size: int) -> Run:
     if not isinstance(value, Mapping):
         raise ValueError("run is not an object")
     hints = {name: hint for name, hint in get_type_hints(Run).items() if name != "settings"}
-    missing = next((name for name in hints if name not in value and name not in SHARED), None)
+    needed = [field.name for field in fields(Run) if field.default is MISSING and field.name in hints]
+    missing = next((name for name in needed if name not in value), None)
     if missing:
         raise ValueError(f"it lacks runs[0].{missing}")
     own = {name: typed(hint, value[name], f"runs[0].{name}") for name, hint in hints.items() if name in value}

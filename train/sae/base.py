@@ -1,7 +1,7 @@
 """The base class of sparse autoencoders: an encoder, a linear decoder, and the loss that it is trained with.
 
     f = encode(x)                                feature activations
-    x̂ = decode(f) = (f W_dec + b_dec) · s        reconstruction, s = input_scale
+    x̂ = decode(f) = (f W_dec + b_dec) · s + μ    reconstruction; s and μ normalise the inputs, x ↦ (x − μ) / s
 
 An architecture is a subclass. It states its tensors, its settings, its start, its activations and, as the terms of a
 sum, its loss. That is enough to train it: PyTorch differentiates the terms. Two kinds of architecture are trained
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from train.normalisation.scales import SCALED_ONLY, InputForm
+from train.normalisation.units import InputUnits
 from train.sae.tensors import LINEAR_MAPS, Gradients, TensorSpec
 from train.variants import ArchitectureSettings
 
@@ -54,7 +56,7 @@ class LossInputs:
 class TrainingPass:
     """A forward pass in training over a batch, or a part of it, of one SAE.
 
-    x_hat: reconstruction, in the scale that the SAE sees [rows, d_model].
+    x_hat: reconstruction of the normalised inputs [rows, d_model].
     l1: ‖f‖₁ of each row [rows].
     fires: the number of rows in which each feature is active, int64 [d_sae].
     terms: the loss's terms by name, each per row [rows], or one number for the batch. The loss is the sum of their
@@ -79,7 +81,8 @@ class SAE(nn.Module, ABC):
     """A sparse autoencoder, or a stack of them. Parameters require no gradient until asked (`requires_grad_()`).
 
     W_enc [..., d_sae, d_model], b_enc [..., d_sae], W_dec [..., d_sae, d_model], b_dec [..., d_model], and what else
-    the architecture has. input_scale [...] divides the inputs; 1 leaves them as they are.
+    the architecture has. Its inputs are normalised (train/normalisation), as `inputs` says: input_scale [...] divides
+    them, and input_mean [..., d_model], if it has one, is subtracted.
 
     A subclass sets these class attributes:
     variant: its name, as in `--variant`.
@@ -98,19 +101,20 @@ class SAE(nn.Module, ABC):
     sees: ClassVar[Literal["row", "batch"]] = "row"
     uses_noise: ClassVar[bool] = False
 
+    inputs: InputForm  # the steps of the normalisation of its inputs
     settings: Any  # of the type Settings; of a stack, the first SAE's
     source: SAESource | None = None  # the run and store it was trained on, if it was loaded from a file
 
     def __init__(
         self, *stack: int, d_model: int, d_sae: int, settings: ArchitectureSettings | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype = torch.float32, inputs: InputForm = SCALED_ONLY,
     ) -> None:  # fmt: skip
         """Make tensors with leading axes `stack`, filled as their TensorSpec says."""
         super().__init__()
         self.settings = self.Settings() if settings is None else settings
         self.specs = self.trained_with(self.settings)
-        self.d_model, self.d_sae = d_model, d_sae
-        for name, spec in {**self.trained, **self.untrained}.items():
+        self.d_model, self.d_sae, self.inputs = d_model, d_sae, inputs
+        for name, spec in self.saved_tensors(inputs).items():
             shape = *stack, *spec.shape(d_model=d_model, d_sae=d_sae)
             self._register(name, torch.full(shape, spec.fill, dtype=dtype))
         self.W_enc: Tensor
@@ -123,6 +127,11 @@ class SAE(nn.Module, ABC):
     def trained_with(cls, settings: Any) -> Mapping[str, TensorSpec]:
         """Return the specs of `trained` under some settings, for architectures whose constraints depend on them."""
         return cls.trained
+
+    @classmethod
+    def saved_tensors(cls, inputs: InputForm) -> dict[str, TensorSpec]:
+        """Return the specs of all tensors, by name."""
+        return {**cls.trained, **cls.untrained, **({"input_mean": TensorSpec(("d_model",))} if inputs.centred else {})}
 
     def _register(self, name: str, tensor: Tensor) -> None:
         if name in self.trained:
@@ -146,27 +155,40 @@ class SAE(nn.Module, ABC):
         epsilon [..., batch, d_sae]: standard normal noise, as drawn in training; only architectures that use noise take
         it into account. Without it, no noise is added.
         """
-        return self.activations(x / self.input_scale[..., None, None], epsilon)
+        return self.activations(self.normalise(x), epsilon)
 
-    def decode(self, f: Tensor) -> Tensor:
-        """Return the reconstruction x̂ [..., batch, d_model] of f [..., batch, d_sae]."""
-        return self.reconstruct(f) * self.input_scale[..., None, None]
+    def decode(self, f: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return the reconstruction x̂ [..., batch, d_model] of f [..., batch, d_sae].
+
+        x [..., batch, d_model]: the encoded rows. Only an SAE that divides each row by its own norm needs them
+        (`inputs.rows`); without them it raises ValueError.
+        """
+        return self.input_units(x).denormalise(self.reconstruct(f))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x̂ = decode(encode(x)): [..., batch, d_model] → [..., batch, d_model]."""
-        return self.decode(self.encode(x))
+        """Return x̂ = decode(encode(x), x): [..., batch, d_model] → [..., batch, d_model]."""
+        return self.decode(self.encode(x), x)
+
+    def input_units(self, x: Tensor | None, norms: Tensor | None = None) -> InputUnits:
+        """Return the units in which it sees rows x [..., batch, d_model]; norms [..., batch]: ‖x‖, if known."""
+        mean = self.get_buffer("input_mean") if self.inputs.centred else None
+        return InputUnits.of(self.inputs, self.input_scale, mean, x, norms)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Return rows x [..., batch, d_model] as it sees them."""
+        return self.input_units(x).normalise(x)
 
     @abstractmethod
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
-        """Return `encode` of inputs that are divided by `input_scale`."""
+        """Return `encode` of normalised inputs."""
 
     def reconstruct(self, f: Tensor) -> Tensor:
-        """Return x̂ divided by `input_scale`."""
+        """Return the reconstruction of normalised inputs."""
         return f @ self.W_dec + self.b_dec[..., None, :]
 
     @abstractmethod
     def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:
-        """Return the forward pass and the loss's terms for x [rows, d_model], divided by `input_scale`.
+        """Return the forward pass and the loss's terms for normalised inputs x [rows, d_model].
 
         This defines what is trained: PyTorch differentiates the terms. It is called on a single SAE.
         """
@@ -188,11 +210,11 @@ class SAE(nn.Module, ABC):
     def initialise(self, *, seed: int, mean_norm: float) -> None:
         """Set the parameters of a single SAE (no leading axes) to the architecture's start, drawn from `seed`.
 
-        mean_norm: the mean ‖x‖₂ of the inputs, divided by `input_scale`.
+        mean_norm: the mean ‖x‖₂ of the normalised inputs.
         """
 
     def initialise_at_(self, x: Tensor) -> None:
-        """Complete the start of a single SAE with the first batch's scaled inputs [rows, d_model]."""
+        """Complete the start of a single SAE with the first batch's normalised inputs [rows, d_model]."""
 
     @classmethod
     def has_code_start(cls) -> bool:
@@ -205,7 +227,7 @@ class SAE(nn.Module, ABC):
 
     @abstractmethod
     def reset_features_(self, features: Tensor, x: Tensor, *, encoder_norm: float, decoder_norm: float) -> None:
-        """Restart features int64 [k] of a single SAE at inputs x [k, d_model], scaled and with b_dec subtracted.
+        """Restart features int64 [k] of a single SAE at inputs x [k, d_model], normalised and with b_dec subtracted.
 
         The rows of W_enc get encoder_norm; those of W_dec get decoder_norm, unless they are kept at norm 1. Resampling
         (loop/resample.py) chooses features, inputs and norms.
@@ -229,7 +251,7 @@ class SAE(nn.Module, ABC):
 
     def single(self, *index: int, settings: ArchitectureSettings | None = None) -> Self:
         """Return one SAE of a stack, which shares its memory: with one leading axis, `stack.single(i)` has none."""
-        sae = type(self)(d_model=0, d_sae=0, settings=settings or self.settings)
+        sae = type(self)(d_model=0, d_sae=0, settings=settings or self.settings, inputs=self.inputs)
         sae.d_model, sae.d_sae = self.d_model, self.d_sae
         for name, tensor in self.tensors().items():
             sae._register(name, tensor[index])
@@ -237,7 +259,7 @@ class SAE(nn.Module, ABC):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name, as a checkpoint saves them."""
-        return {name: getattr(self, name).detach() for name in (*self.trained, *self.untrained)}
+        return {name: getattr(self, name).detach() for name in self.saved_tensors(self.inputs)}
 
 
 def random_directions(n: int, d: int, generator: torch.Generator) -> Tensor:

@@ -51,11 +51,11 @@ class PairwiseSAE(SAE):
         return None
 
     def encoder_inputs(self, x: Tensor) -> Tensor:
-        """Return what the encoder multiplies, from scaled inputs [..., rows, d_model]."""
+        """Return what the encoder multiplies, from normalised inputs [..., rows, d_model]."""
         return x - self.b_dec[..., None, :] if self.subtracts_bias else x
 
     def pre_activations(self, x: Tensor) -> Tensor:
-        """Return π [..., rows, d_sae] of scaled inputs."""
+        """Return π [..., rows, d_sae] of normalised inputs."""
         product = self.encoder_inputs(x) @ self.W_enc.mT
         return product if self.encoder_bias is None else product + getattr(self, self.encoder_bias)[..., None, :]
 
@@ -68,9 +68,9 @@ class PairwiseSAE(SAE):
 
     @abstractmethod
     def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
-        """Return the forward pass and the loss's terms from the entries that it selects, for scaled x [rows, d_model].
+        """Return the forward pass and the loss's terms from the entries that it selects, for x [rows, d_model].
 
-        Entries that are not selected must contribute nothing to the terms or their gradients.
+        x is normalised. Entries that are not selected must contribute nothing to the terms or their gradients.
         """
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:

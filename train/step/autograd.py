@@ -99,7 +99,7 @@ class AutogradStep:
     def gradients(self, x: Tensor, steps: Sequence[LossInputs]) -> tuple[Forward, Tensor]:
         """Fill `out`, let the SAEs learn from what they observed, and return the forward pass and the losses [n, rows].
 
-        x [n, rows, d_model]: the inputs divided by `input_scale`.
+        x [n, rows, d_model]: the normalised inputs.
         """
         result, losses = Forward.allocate(x, self._saes[0].d_sae, noise=False), torch.zeros_like(x[..., 0])
         for i, (sae, step) in enumerate(zip(self._saes, steps, strict=True)):

@@ -79,7 +79,7 @@ def gradients(
 ) -> Forward:
     """Fill `out` with the gradients of the mean loss of each SAE of a stack, and return its forward pass.
 
-    x float32 [n, B, d_model]: the inputs divided by `input_scale`; overwritten. beta [n, 1] or [n, B]: the sparsity
+    x float32 [n, B, d_model]: the normalised inputs; overwritten. beta [n, 1] or [n, B]: the sparsity
     coefficient. l2_weight: w.
     """
     sae, workspace, batch_size = encoder.sae, encoder.workspace, x.shape[1]

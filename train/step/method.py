@@ -24,7 +24,7 @@ from train.step.workspace import StepWorkspace
 class StackInputs:
     """The inputs of n SAEs for one batch.
 
-    x float32 [n, batch, d_model]: divided by `input_scale`; a method may overwrite it.
+    x float32 [n, batch, d_model]: normalised; a method may overwrite it.
     beta [n, 1] or [n, batch]: coefficient of the sparsity term.
     noise: the batch's noise; None: off.
     dead bool [n, d_sae]: the features that count as dead; None: the loss needs none.

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from train.architectures import architecture_of
 from train.experiment import Experiment, Run
+from train.normalisation.scales import SCALED_ONLY
+from train.normalisation.statistics import InputStatistics
 from train.optim.adam import StackAdam, clip_, gradient_norms
 from train.optim.fire_counts import FireCounts, SinceFired
 from train.sae import Gradients
@@ -47,13 +51,13 @@ class StepResult:
 class SAEStack:
     """The stacked SAEs of `entries`: their parameters, optimizer, and firing counts.
 
-    norms [layers]: each layer's mean ‖x‖₂ over the store's training split. workspace, gradient: memory that all stacks
-    use in turn.
+    statistics [layers]: of each layer's training rows. workspace, gradient: memory that all stacks use in turn.
+    The runs of `entries` have the same `Run.input_form`.
     """
 
     def __init__(
         self, experiment: Experiment, entries: Sequence[StackEntry], *, d_model: int, d_sae: int,
-        norms: Sequence[float], workspace: StepWorkspace, gradient: Gradients, device: torch.device,
+        statistics: Sequence[InputStatistics], workspace: StepWorkspace, gradient: Gradients, device: torch.device,
     ) -> None:  # fmt: skip
         def per_entry(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
@@ -64,17 +68,21 @@ class SAEStack:
         self.variant, self.noise_seed = entries[0].run.variant, entries[0].run.seed
         self.layers = torch.tensor([entry.layer for entry in entries], device=device)
         architecture, settings = architecture_of(self.variant), [entry.run.settings for entry in entries]
-        self.sae = architecture(n, d_model=d_model, d_sae=d_sae, settings=settings[0]).to(device)
+        normalisations = [e.run.normalisation(statistics[e.layer], d_model, experiment.objective) for e in entries]
+        inputs = normalisations[0].form
+        self.sae = architecture(n, d_model=d_model, d_sae=d_sae, settings=settings[0], inputs=inputs).to(device)
         self.singles = [self.sae.single(i, settings=settings[i]) for i in range(n)]
-        constants = {
-            "input_scale": [norms[e.layer] if e.run.input_scale == "mean-norm" else 1.0 for e in entries],
+        constants: dict[str, Any] = {
+            "input_scale": [each.scale for each in normalisations],
+            "input_mean": np.array([each.mean for each in normalisations]),
             "sigma": [e.run.sigma for e in entries],
         }
-        for name in constants.keys() & self.sae.untrained.keys():
-            self.sae.get_buffer(name).copy_(torch.tensor(constants[name]))
+        for name in constants.keys() & self.sae.tensors().keys():
+            self.sae.get_buffer(name).copy_(torch.as_tensor(constants[name]))
+        self._normalises = inputs != SCALED_ONLY or any(each.scale != 1 for each in normalisations)
         self._alpha = per_entry([e.run.l1 for e in entries])
         self._power = per_entry([float(e.run.l1_power) for e in entries])
-        self._store_norms = per_entry([norms[e.layer] for e in entries]) / self.sae.input_scale
+        self._store_norms = per_entry([each.seen_norm for each in normalisations])
         self._gradient = gradient
         self._method = make_method(
             self.sae, self.singles, workspace, objective=experiment.objective, batch_size=experiment.batch_size,
@@ -92,7 +100,7 @@ class SAEStack:
     def initialise(self) -> None:
         """Set all SAEs to their start, drawn on the CPU, so it is the same on every device."""
         for i, sae in enumerate(self.singles):
-            fresh = type(sae)(d_model=sae.d_model, d_sae=sae.d_sae, settings=sae.settings)
+            fresh = type(sae)(d_model=sae.d_model, d_sae=sae.d_sae, settings=sae.settings, inputs=sae.inputs)
             for name, tensor in sae.tensors().items():
                 getattr(fresh, name).copy_(tensor)
             if self.experiment.init == "code":
@@ -114,12 +122,12 @@ class SAEStack:
     def step(self, inputs: Inputs, noise: BatchNoise | None, *, seen: int, measure: bool) -> StepResult:
         """Take one step of all SAEs, after `seen` rows."""
         experiment = self.experiment
-        scaled = self._scaled(inputs, noise, self._schedule.l1(seen, experiment.batch_size), seen)
+        own = self.own_inputs(inputs, noise, self._schedule.l1(seen, experiment.batch_size), seen)
         if not seen and experiment.decoder_bias and experiment.init == "scaled":
             with torch.no_grad():
-                for sae, x in zip(self.singles, scaled.x, strict=True):
+                for sae, x in zip(self.singles, own.x, strict=True):
                     sae.initialise_at_(x)
-        result, losses = self._method.gradients(scaled)
+        result, losses = self._method.gradients(own)
         # A feature of NaN weights is never active, so a loss on active pairs may not show it; b_dec's gradient does.
         losses.masked_fill_(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
         self.counts.add(result.fires_without_noise, experiment.batch_size)
@@ -139,6 +147,18 @@ class SAEStack:
         self.adam.step(self._schedule.lr(seen, experiment.batch_size), projected=norms is not None)
         return StepResult(losses.mean(dim=1), batch_sums, norms)
 
+    def own_inputs(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
+        """Return each SAE's normalised inputs, and what its loss depends on."""
+        x, norms = inputs.x.index_select(0, self.layers), inputs.norms[self.layers]
+        if self._normalises:
+            units = self.sae.input_units(x, norms)
+            norms = units.norms(x, norms)
+            units.normalise_(x)
+        beta = self.experiment.objective.coefficient(self._alpha * l1_factor, self._power, norms, self._store_norms)
+        size = self.experiment.batch_size
+        dead = None if self.since_fired is None else self.since_fired.dead(size)
+        return StackInputs(x, beta, noise, dead, seen // size, self.experiment.n_steps)
+
     def measure(self, inputs: Inputs, noise: BatchNoise | None) -> Sums:
         """Return the sums over a batch, without a step, with the sparsity coefficient that follows all warm-up."""
         return self._measure(inputs, *self._evaluate(inputs, noise))
@@ -153,23 +173,14 @@ class SAEStack:
         if self.since_fired is not None:
             self.since_fired.rows[index, features] = 0
 
-    def _scaled(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
-        """Return each SAE's inputs in its own scale, and what its loss depends on."""
-        scale = self.sae.input_scale[:, None]
-        x = inputs.x.index_select(0, self.layers).div_(scale[..., None])
-        norms = inputs.norms[self.layers] / scale
-        beta = self.experiment.objective.coefficient(self._alpha * l1_factor, self._power, norms, self._store_norms)
-        size = self.experiment.batch_size
-        dead = None if self.since_fired is None else self.since_fired.dead(size)
-        return StackInputs(x, beta, noise, dead, seen // size, self.experiment.n_steps)
-
     def _evaluate(self, inputs: Inputs, noise: BatchNoise | None) -> tuple[Forward, Tensor]:
         """Return the forward pass of a batch, and the loss of each row [n, batch]."""
-        return self._method.evaluate(self._scaled(inputs, noise, 1.0, self.experiment.schedule.total))
+        return self._method.evaluate(self.own_inputs(inputs, noise, 1.0, self.experiment.schedule.total))
 
     def _measure(self, inputs: Inputs, result: Forward, losses: Tensor) -> Sums:
         """Return the sums over a batch, in the store's scale."""
         x = inputs.x[self.layers]
-        reconstruction = x + result.residual * self.sae.input_scale[:, None, None]
+        units = self.sae.input_units(x, inputs.norms[self.layers])
+        reconstruction = x + result.residual * units.scale
         weight = self.experiment.objective.l2_weight(x.shape[-1])
         return Sums.of_batch(x, reconstruction, l1=result.l1, fires=result.fires, loss=losses, l2_weight=weight)

@@ -77,7 +77,7 @@ class PatchedHook:
                 generator = torch.Generator(x.device).manual_seed(seed)
                 epsilon = torch.randn((*x.shape[:-1], sae.d_sae), generator=generator, device=x.device)
             c = sae.encode(x, epsilon)
-            yield key, sae.decode(c), (c != 0).sum(dim=-1).double()
+            yield key, sae.decode(c, x), (c != 0).sum(dim=-1).double()
 
 
 @torch.inference_mode()

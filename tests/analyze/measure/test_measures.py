@@ -23,6 +23,7 @@ from data import open_store
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore, TrainSmall
 from train import load_sae
 from train.measures import HELD_OUT
+from train.normalisation.units import InputUnits
 
 WIDTHS = {"blocks.0.hook_mlp_out": 16, "blocks.1.hook_mlp_out": 16}
 
@@ -32,7 +33,8 @@ def test_held_out_measures_equal_sklearn_and_scipy() -> None:
     x, x_hat = rng.normal(size=(200, 7)) + 3, rng.normal(size=(200, 7)) * 0.3
     x_hat += 0.8 * x
     c = np.where(rng.random((200, 30)) < 0.2, rng.random((200, 30)), 0.0)
-    columns = row_columns(torch.from_numpy(x), torch.from_numpy(c), torch.from_numpy(x_hat), input_scale=2.0)
+    units = InputUnits(torch.tensor([[2.0]]), ())
+    columns = row_columns(torch.from_numpy(x), torch.from_numpy(c), torch.from_numpy(x_hat), units)
     found = RowSums.of_columns(columns.numpy().sum(axis=0), x.sum(axis=0), 1 / 7).measures()
     norm, norm_out = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1)
     expected = {

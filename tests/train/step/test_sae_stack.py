@@ -14,6 +14,7 @@ from train.loop.build import make_stacks
 from train.loop.memory_needs import MemoryNeeds, memory_needs
 from train.loop.memory_plan import make_plan
 from train.loss import Objective
+from train.normalisation.statistics import InputStatistics
 from train.optim.schedule import Resampling, Schedule
 from train.output.existing import check_existing
 from train.output.experiment_folder import ExperimentFolder
@@ -37,7 +38,7 @@ def experiment(*, decoder_bias: bool = True) -> Experiment:
 def test_nan_weights_affect_only_their_own_sae(decoder_bias: bool, share: float) -> None:
     settings = experiment(decoder_bias=decoder_bias)
     plan = replace(make_plan(settings, 24, CPU), max_sparse_density=share)
-    (stack,) = make_stacks(plan, settings, [5.0], CPU)
+    (stack,) = make_stacks(plan, settings, [InputStatistics(5.0)], CPU)
     stack.sae.b_enc.fill_(-0.2)
     stack.sae.W_enc[0] = torch.nan
     inputs = Inputs.of(torch.randn(1, 64, 24, generator=torch.Generator().manual_seed(0)), CPU)
