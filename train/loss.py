@@ -1,4 +1,4 @@
-"""The loss of a row: β ‖c‖₁ + w ‖x̂ − x‖², in the scale that the SAE sees. An SAE's loss is the mean over the batch.
+"""The loss of a row: w ‖x̂ − x‖² + β ‖c‖₁, in the scale that the SAE sees. An SAE's loss is the mean over the batch.
 
 The post writes the squared error as a sum over d_model (w = 1) and β = α · (mean ‖x‖₂)ᵖ. gradients.py has the
 gradients.
@@ -6,7 +6,9 @@ gradients.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 L2 = Literal["mean", "sum"]
 Norm = Literal["batch", "store", "sample"]
+Terms = Mapping[str, Tensor]  # the terms of each row's loss by name: [n, batch] each
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class Objective:
             scale = norms
         return alpha[:, None] * torch.pow(scale, power[:, None])
 
-    def rows(self, l1: Tensor, beta: Tensor, residual: Tensor) -> Tensor:
-        """Return the loss of each row, [n, batch], from l1 [n, batch], β, and x̂ − x [n, batch, d_model]."""
-        return beta * l1 + self.l2_weight(residual.shape[-1]) * torch.linalg.vector_norm(residual, dim=-1).square()
+    def terms(self, l1: Tensor, beta: Tensor, residual: Tensor) -> Terms:
+        """Return the terms of each row's loss from l1 [n, batch], β, and x̂ − x [n, batch, d_model]."""
+        squared_error = torch.linalg.vector_norm(residual, dim=-1).square()
+        return {"l2": self.l2_weight(residual.shape[-1]) * squared_error, "l1": beta * l1}
+
+
+def total(terms: Terms) -> Tensor:
+    """Return the loss of each row, [n, batch], the sum of its terms."""
+    return reduce(torch.add, terms.values())

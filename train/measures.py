@@ -5,6 +5,8 @@ its formula needs a new sum, add that where the rows are summed: train/sums.py f
 analyze/measure/row_sums.py for held-out rows; analyze/measure/patching/passes.py sums over the language model's tokens,
 and analyze/measure/truth.py compares with the truth of a store that has one.
 
+The terms of a loss are no entries of the registry, because each architecture has its own; `term_measure` names them.
+
 In the formulas x is an activation, c its feature activations, x̂ its reconstruction, and μ the mean of the rows' x.
 """
 
@@ -218,6 +220,11 @@ def measures_on(sample: Sample, shown: Shown = Shown.NOWHERE) -> dict[str, Measu
 def measure_of(name: str) -> Measure:
     """Return a measure by name; of two of one name, that of rows, whose title and unit are the same."""
     return _BY_NAME[name]
+
+
+def term_measure(term: str) -> str:
+    """Return the name in metrics.jsonl of the mean of a term of the loss: `loss_l2` for the term l2."""
+    return f"loss_{term}"
 
 
 def title_of(name: str) -> str:

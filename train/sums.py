@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from train.measures import NO_VARIANCE, TRAINING, compute
+from train.loss import Terms
+from train.measures import NO_VARIANCE, TRAINING, compute, term_measure
 
 SUMMED_ROWS = 256  # rows of x summed at once: a float64 sum makes a float64 copy of them
 
@@ -29,18 +30,23 @@ class Sums:
     ratio: Tensor  # ‖x̂‖/‖x‖
     dot: Tensor  # ⟨x̂, x⟩
     square_out: Tensor  # ‖x̂‖²
+    terms: Terms  # of the loss, by name
 
     def __add__(self, other: Sums) -> Sums:
-        summed = (field.name for field in fields(self) if field.name != "l2_weight")
-        return Sums(self.l2_weight, **{name: getattr(self, name) + getattr(other, name) for name in summed})
+        summed = (field.name for field in fields(self) if field.name not in ("l2_weight", "terms"))
+        none, names = torch.zeros_like(self.loss), dict.fromkeys((*self.terms, *other.terms))
+        terms = {name: self.terms.get(name, none) + other.terms.get(name, none) for name in names}
+        sums = {name: getattr(self, name) + getattr(other, name) for name in summed}
+        return Sums(self.l2_weight, **sums, terms=terms)
 
     @classmethod
     def of_batch(
-        cls, x: Tensor, reconstruction: Tensor, *, l1: Tensor, fires: Tensor, loss: Tensor, l2_weight: float
-    ) -> Sums:
+        cls, x: Tensor, reconstruction: Tensor, *, l1: Tensor, fires: Tensor, loss: Tensor, l2_weight: float,
+        terms: Terms,
+    ) -> Sums:  # fmt: skip
         """Sum over one batch.
 
-        x, reconstruction: float32 [n, batch, d_model] in the store's scale. l1, loss: [n, batch].
+        x, reconstruction: float32 [n, batch, d_model] in the store's scale. l1, loss, and each of terms: [n, batch].
         fires: int64 [n, d_sae].
         """
         norm, norm_out = (torch.linalg.vector_norm(t, dim=-1).double() for t in (x, reconstruction))
@@ -59,11 +65,13 @@ class Sums:
             ratio=torch.where(norm > 0, norm_out / norm, 1.0).sum(-1),
             dot=_total(torch.einsum("nbd,nbd->nb", x, reconstruction)),
             square_out=norm_out.square().sum(-1),
+            terms={name: _total(values) for name, values in terms.items()},
         )
 
     def measures(self) -> dict[str, Tensor]:
-        """Return the measures by name, float64 [n] each; NaN where one is undefined."""
-        return compute(TRAINING.values(), self)
+        """Return the measures by name, and the mean terms of the loss: float64 [n] each; NaN where one is undefined."""
+        terms = {term_measure(name): sums / self.rows for name, sums in self.terms.items()}
+        return {**compute(TRAINING.values(), self), **terms}
 
     @property
     def l0(self) -> Tensor:

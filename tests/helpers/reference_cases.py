@@ -17,6 +17,7 @@ from train.experiment import Experiment, Reports
 from train.loop.build import make_stacks
 from train.loop.memory_plan import make_plan
 from train.loss import Objective
+from train.measures import term_measure
 from train.normalisation.statistics import InputStatistics
 from train.optim.schedule import Resampling, Schedule
 from train.step.inputs import Inputs
@@ -102,8 +103,12 @@ def compared(name: str, density: float, *, without: str = "") -> Iterator[tuple[
         for term, value in step["terms"].items():
             yield "terms", term, distance(terms[term].mean() if term in terms else 0.0, value)
         before = None if stack.since_fired is None else stack.since_fired.dead(len(x))
-        result = stack.step(inputs, None, seen=seen, measure=False)
+        result = stack.step(inputs, None, seen=seen, measure=True)
         yield "terms", "loss", distance(result.losses[0], sum(step["terms"].values()))
+        assert result.sums is not None
+        recorded = result.sums.measures()
+        for term, value in step["terms"].items():
+            yield "terms", f"recorded {term}", distance(recorded.get(term_measure(term), torch.zeros(1))[0], value)
         if not i:
             for own in parameters:
                 yield "gradients", own, distance(stack._gradient[own][0], reference.tensors[f"gradient.{own}"])

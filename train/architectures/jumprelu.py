@@ -74,8 +74,9 @@ class JumpReLUSAE(PairwiseSAE):
             "l2": (x - x_hat).square().sum(dim=-1),
             "sparsity": (step.beta if sparsity.dim() else step.beta.mean()) * sparsity,
         }
-        if settings.pre_act_loss and step.dead.any():
-            terms["pre_act"] = settings.pre_act_loss * self._pre_act_loss(encoded, step.dead)
+        if settings.pre_act_loss:
+            of_dead = self._pre_act_loss(encoded, step.dead) if step.dead.any() else x.new_zeros(())
+            terms["pre_act"] = settings.pre_act_loss * of_dead
         return TrainingPass(x_hat, near.row_sums(f).detach(), near.counts(f), terms)
 
     def _lower_limit(self) -> Tensor:

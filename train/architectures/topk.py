@@ -72,6 +72,7 @@ class TopKSAE(PairwiseSAE):
         if self.settings.aux:
             absolute = self.settings.aux_form == "absolute"
             dead = torch.nonzero(step.dead if absolute else step.dead & (fires == 0))[:, 0]
+            terms["aux"] = x.new_zeros(())
             if len(dead):
                 loss = self.absolute_auxiliary_loss if absolute else self.auxiliary_loss
                 terms["aux"] = self.settings.aux * loss(encoded, dead, (x - x_hat).detach())

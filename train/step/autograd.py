@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from train.loss import Terms
 from train.sae import SAE, Gradients, LossInputs, PairwiseSAE, TrainingPass
 from train.sae.selection import Selection, largest
 from train.step.gradients import Forward
@@ -96,17 +97,17 @@ class AutogradStep:
             for name in sae.trained:
                 getattr(sae, name).requires_grad_()
 
-    def gradients(self, x: Tensor, steps: Sequence[LossInputs]) -> tuple[Forward, Tensor]:
-        """Fill `out`, let the SAEs learn from what they observed, and return the forward pass and the losses [n, rows].
+    def gradients(self, x: Tensor, steps: Sequence[LossInputs]) -> tuple[Forward, Terms]:
+        """Fill `out`, let the SAEs learn from what they observed, and return the forward pass and the losses' terms.
 
-        x [n, rows, d_model]: the normalised inputs.
+        x [n, rows, d_model]: the normalised inputs. A term that an SAE lacks is 0.
         """
-        result, losses = Forward.allocate(x, self._saes[0].d_sae, noise=False), torch.zeros_like(x[..., 0])
+        result, terms = Forward.allocate(x, self._saes[0].d_sae, noise=False), dict[str, Tensor]()
         for i, (sae, step) in enumerate(zip(self._saes, steps, strict=True)):
             observed: dict[str, list[Tensor]] = {}
             for number, (rows, part) in enumerate(self._passes(sae, x[i], step)):
                 _record(result, i, rows, part, x[i, rows])
-                _add_terms(losses[i, rows], part)
+                _record_terms(terms, i, rows, part, x)
                 loss = sum(term.sum() / step.rows if term.dim() else term for term in part.terms.values())
                 tensors = [getattr(sae, name) for name in sae.trained]
                 found = torch.autograd.grad(loss, tensors, allow_unused=True)  # type: ignore[arg-type]
@@ -115,19 +116,19 @@ class AutogradStep:
                 for name, value in part.observed.items():
                     observed.setdefault(name, []).append(value)
             sae.after_step_({name: _joined(parts) for name, parts in observed.items()}, step)
-        return result, losses
+        return result, terms
 
     @torch.no_grad()
-    def evaluate(self, x: Tensor, steps: Sequence[LossInputs]) -> tuple[Forward, Tensor]:
-        """Return the forward pass as at inference, and the losses as in training [n, rows]."""
-        result, losses = Forward.allocate(x, self._saes[0].d_sae, noise=False), torch.zeros_like(x[..., 0])
+    def evaluate(self, x: Tensor, steps: Sequence[LossInputs]) -> tuple[Forward, Terms]:
+        """Return the forward pass as at inference, and the losses' terms as in training."""
+        result, terms = Forward.allocate(x, self._saes[0].d_sae, noise=False), dict[str, Tensor]()
         for i, (sae, step) in enumerate(zip(self._saes, steps, strict=True)):
             for rows, part in self._passes(sae, x[i], step):
-                _add_terms(losses[i, rows], part)
+                _record_terms(terms, i, rows, part, x)
             for rows in slices(x.shape[1], self._workspace.n_rows):
                 f = sae.activations(x[i, rows])
                 _record(result, i, rows, TrainingPass.of(f, sae.reconstruct(f), {}), x[i, rows])
-        return result, losses
+        return result, terms
 
     def _passes(self, sae: SAE, x: Tensor, step: LossInputs) -> Iterator[tuple[slice, TrainingPass]]:
         """Yield the rows of each part of a batch, and the pass over them."""
@@ -153,10 +154,12 @@ def _record(result: Forward, i: int, rows: slice, part: TrainingPass, x: Tensor)
     result.fires[i] += part.fires
 
 
-def _add_terms(losses: Tensor, part: TrainingPass) -> None:
-    """Add a part's terms to its rows' losses [rows]."""
-    for term in part.terms.values():
-        losses += term.detach()
+def _record_terms(terms: dict[str, Tensor], i: int, rows: slice, part: TrainingPass, x: Tensor) -> None:
+    """Write the terms of the SAE `i` for some rows into `terms`; a term of the whole batch is that of each row."""
+    for name, term in part.terms.items():
+        if name not in terms:
+            terms[name] = torch.zeros_like(x[..., 0])
+        terms[name][i, rows] = term.detach()
 
 
 def _add(total: Tensor, gradient: Tensor | None, *, first: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from train.loss import Objective
+from train.loss import Objective, Terms
 from train.sae import SAE, ElementwiseSAE, Gradients, LossInputs
 from train.step import pair_products
 from train.step.autograd import AutogradStep
@@ -48,12 +48,12 @@ class StackInputs:
 
 
 class StepMethod(Protocol):
-    """Computes the forward pass and the loss of each row [n, batch] of a stack."""
+    """Computes the forward pass of a stack, and the terms of each row's loss."""
 
-    def gradients(self, inputs: StackInputs) -> tuple[Forward, Tensor]:
+    def gradients(self, inputs: StackInputs) -> tuple[Forward, Terms]:
         """Fill the stack's gradients too."""
 
-    def evaluate(self, inputs: StackInputs) -> tuple[Forward, Tensor]:
+    def evaluate(self, inputs: StackInputs) -> tuple[Forward, Terms]:
         """Use the activations as at inference, with noise if the inputs have it."""
 
 
@@ -65,13 +65,13 @@ class HandwrittenStep:
     step: Step
     objective: Objective
 
-    def gradients(self, inputs: StackInputs) -> tuple[Forward, Tensor]:
+    def gradients(self, inputs: StackInputs) -> tuple[Forward, Terms]:
         result = self.step(inputs.x, inputs.beta, inputs.noise)
-        return result, self.objective.rows(result.l1, inputs.beta, result.residual)
+        return result, self.objective.terms(result.l1, inputs.beta, result.residual)
 
-    def evaluate(self, inputs: StackInputs) -> tuple[Forward, Tensor]:
+    def evaluate(self, inputs: StackInputs) -> tuple[Forward, Terms]:
         result = forward(self.encoder, inputs.x, inputs.noise)
-        return result, self.objective.rows(result.l1, inputs.beta, result.residual)
+        return result, self.objective.terms(result.l1, inputs.beta, result.residual)
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class LossStep:
     autograd: AutogradStep
     l2_weight: float
 
-    def gradients(self, inputs: StackInputs) -> tuple[Forward, Tensor]:
+    def gradients(self, inputs: StackInputs) -> tuple[Forward, Terms]:
         return self.autograd.gradients(inputs.x, self._each(inputs))
 
-    def evaluate(self, inputs: StackInputs) -> tuple[Forward, Tensor]:
+    def evaluate(self, inputs: StackInputs) -> tuple[Forward, Terms]:
         return self.autograd.evaluate(inputs.x, self._each(inputs))
 
     def _each(self, inputs: StackInputs) -> list[LossInputs]:

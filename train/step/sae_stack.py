@@ -18,6 +18,7 @@ from torch import Tensor
 
 from train.architectures import architecture_of
 from train.experiment import Experiment, Run
+from train.loss import Terms, total
 from train.normalisation.scales import SCALED_ONLY
 from train.normalisation.statistics import InputStatistics
 from train.optim.adam import StackAdam, clip_, gradient_norms
@@ -127,15 +128,15 @@ class SAEStack:
             with torch.no_grad():
                 for sae, x in zip(self.singles, own.x, strict=True):
                     sae.initialise_at_(x)
-        result, losses = self._method.gradients(own)
+        result, terms = self._method.gradients(own)
         # A feature of NaN weights is never active, so a loss on active pairs may not show it; b_dec's gradient does.
-        losses.masked_fill_(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
+        losses = total(terms).masked_fill(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
         self.counts.add(result.fires_without_noise, experiment.batch_size)
         if self.since_fired is not None:
             self.since_fired.add(result.fires, experiment.batch_size)
         if self.counts_since_resampling is not None:
             self.counts_since_resampling.add(result.fires_without_noise, experiment.batch_size)
-        batch_sums = self._measure(inputs, result, losses) if measure else None
+        batch_sums = self._measure(inputs, result, losses, terms) if measure else None
         if not experiment.decoder_bias:
             self._gradient.b_dec.zero_()
         norms = None
@@ -161,11 +162,12 @@ class SAEStack:
 
     def measure(self, inputs: Inputs, noise: BatchNoise | None) -> Sums:
         """Return the sums over a batch, without a step, with the sparsity coefficient that follows all warm-up."""
-        return self._measure(inputs, *self._evaluate(inputs, noise))
+        result, terms = self._evaluate(inputs, noise)
+        return self._measure(inputs, result, total(terms), terms)
 
     def row_losses(self, inputs: Inputs) -> Tensor:
         """Return the loss of each row, noise off: [n, batch]."""
-        return self._evaluate(inputs, None)[1]
+        return total(self._evaluate(inputs, None)[1])
 
     def restart_(self, index: int, features: Tensor) -> None:
         """Forget the optimizer's moments and the silence of restarted features, int64 [k], of one SAE."""
@@ -173,14 +175,16 @@ class SAEStack:
         if self.since_fired is not None:
             self.since_fired.rows[index, features] = 0
 
-    def _evaluate(self, inputs: Inputs, noise: BatchNoise | None) -> tuple[Forward, Tensor]:
-        """Return the forward pass of a batch, and the loss of each row [n, batch]."""
+    def _evaluate(self, inputs: Inputs, noise: BatchNoise | None) -> tuple[Forward, Terms]:
+        """Return the forward pass of a batch, and the terms of each row's loss."""
         return self._method.evaluate(self.own_inputs(inputs, noise, 1.0, self.experiment.schedule.total))
 
-    def _measure(self, inputs: Inputs, result: Forward, losses: Tensor) -> Sums:
+    def _measure(self, inputs: Inputs, result: Forward, losses: Tensor, terms: Terms) -> Sums:
         """Return the sums over a batch, in the store's scale."""
         x = inputs.x[self.layers]
         units = self.sae.input_units(x, inputs.norms[self.layers])
         reconstruction = x + result.residual * units.scale
         weight = self.experiment.objective.l2_weight(x.shape[-1])
-        return Sums.of_batch(x, reconstruction, l1=result.l1, fires=result.fires, loss=losses, l2_weight=weight)
+        return Sums.of_batch(
+            x, reconstruction, l1=result.l1, fires=result.fires, loss=losses, l2_weight=weight, terms=terms
+        )

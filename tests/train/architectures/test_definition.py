@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from train.architectures import ARCHITECTURES
+from train.loss import total
 from train.sae import SAE, ElementwiseSAE, Gradients, LossInputs
 from train.step import pair_products
 from train.step.autograd import AutogradStep
@@ -94,7 +95,8 @@ def by_fast_step(sae: SAE, x: Tensor, step: LossInputs, *, rows: int, density: f
         )
         losses = step.beta * found.l1 + step.l2_weight * found.residual.square().sum(-1)
     else:
-        _, losses = AutogradStep([single], workspace, pair_products, out).gradients(x[None].clone(), [step])
+        _, terms = AutogradStep([single], workspace, pair_products, out).gradients(x[None].clone(), [step])
+        losses = total(terms)
     return out, losses.mean(), single
 
 

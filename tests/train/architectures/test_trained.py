@@ -11,10 +11,11 @@ import torch
 
 from data.store.reader import open_store
 from tests.helpers.fixture_types import Command, LocalStore
-from tests.helpers.trainings import results
+from tests.helpers.trainings import records, results
 from tests.helpers.zygote import Zygote
 from train import load_sae
 from train.architectures import ARCHITECTURES
+from train.variants import BaselineSettings
 
 OPTIONS = [
     "--variant", ",".join(ARCHITECTURES), "--k", "6", "--k", "batchtopk=5", "--l1", "relu=0.05", "--l1", "gated=0.05",
@@ -68,6 +69,28 @@ def test_a_loaded_sae_has_its_settings_and_every_run_has_them_in_its_files(train
         run = json.loads((trained / variant / "run.json").read_text(encoding="utf-8"))["run"]
         sae = load_sae(trained / variant, layer=0)
         assert {name: run[name] for name in vars(sae.settings)} == vars(sae.settings)
+
+
+TERMS = {
+    "baseline": {"l2", "l1"}, "nsae": {"l2", "l1"}, "relu": {"l2", "l1"}, "gated": {"l2", "l1", "aux"},
+    "topk": {"l2", "aux"}, "batchtopk": {"l2", "aux"}, "matryoshka": {"l2", "aux"}, "frozen": {"l2", "aux"},
+    "jumprelu": {"l2", "sparsity"}, "p-anneal": {"l2", "lp"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ARCHITECTURES)
+def test_metrics_have_the_terms_of_the_loss_by_name_and_their_sum_is_the_loss(trained: Path, variant: str) -> None:
+    lines = records(trained / variant / "metrics.jsonl")
+    assert {line["split"] for line in lines} == {"train", "heldout"}
+    for line in lines:
+        terms = {name: line[f"loss_{name}"] for name in TERMS[variant]}
+        assert sum(terms.values()) == pytest.approx(line["loss"], rel=1e-6)
+        assert {name for name in line if name.startswith("loss_")} == {f"loss_{name}" for name in terms}
+        if variant == "baseline":
+            assert terms["l2"] == pytest.approx(line["l2"], rel=1e-6)
+            assert terms["l1"] == pytest.approx(BaselineSettings().l1 * line["l1"], rel=1e-6)
+        if variant in ("topk", "relu"):
+            assert terms["l2"] == pytest.approx(line["l2"] * 16, rel=1e-5)  # a sum over d_model
 
 
 def test_frozen_decoder_stays_at_its_random_start(trained: Path) -> None:

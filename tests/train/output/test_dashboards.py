@@ -68,5 +68,8 @@ def test_dashboard_opened_after_the_first_step_has_its_measures(start: Start, fi
     events = event_accumulator.EventAccumulator(str(out / "nsae" / "tensorboard"))
     events.Reload()
     first = events.Scalars("train/blocks.0.hook_mlp_out/loss")[0]
-    loss = records(out / "nsae" / "metrics.jsonl")[0]["loss"]
-    assert (first.step, first.value) == (64, pytest.approx(loss))
+    recorded = records(out / "nsae" / "metrics.jsonl")[0]
+    assert (first.step, first.value) == (64, pytest.approx(recorded["loss"]))
+    for term in ("l2", "l1"):
+        (value, *_) = events.Scalars(f"train/blocks.0.hook_mlp_out/loss_{term}")
+        assert value.value == pytest.approx(recorded[f"loss_{term}"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from train.architectures import ARCHITECTURES
-from train.loss import Objective
+from train.loss import Objective, total
 from train.optim.adam import StackAdam
 from train.sae import ElementwiseSAE, Gradients
 from train.sae.tensors import LINEAR_MAPS
@@ -97,7 +97,7 @@ def test_loss_and_gradients_equal_numpy_in_float64(variant: str, norm: Any, l2: 
         make_encoder(sae, workspace_for(3, rows)), torch.from_numpy(x.copy()), beta,
         torch.from_numpy(epsilon).__getitem__, l2_weight=objective.l2_weight(D), out=out,
     )  # fmt: skip
-    losses = objective.rows(found.l1, beta, found.residual).mean(dim=1)
+    losses = total(objective.terms(found.l1, beta, found.residual)).mean(dim=1)
     for i, p in enumerate(parameters):
         scale = {"batch": norms[i].mean(), "store": store_norm, "sample": norms[i]}[norm]
         w = 1 / D if l2 == "mean" else 1.0
