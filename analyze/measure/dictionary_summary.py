@@ -38,7 +38,8 @@ def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thres
     sae = fires.run.sae(fires.hook)
     W, live = sae.W_dec.detach(), fires.all.live
     norms, of_kind = W.norm(dim=1), kinds(W, live, thresholds)
-    scale = float(sae.input_scale) / norm_before_scale(sae.inputs, InputStatistics.of(store, fires.hook), sae.d_model)
+    statistics = InputStatistics.of(store, fires.hook)
+    scale = float(sae.input_scale) / norm_before_scale(sae.input_form, statistics, sae.d_model)
     pillars = torch.zeros_like(live)
     pillars[of_kind.pillars] = True
     cosines, twin = cosine_histogram(W, live), nearest(W, live)[1][live, 0]

@@ -145,7 +145,7 @@ class ExperimentWriter:
             "store": self.experiment.store, "settings": asdict(state.run.settings),
         }  # fmt: skip
         if state.run.input_form != SCALED_ONLY:
-            about["inputs"] = asdict(state.run.input_form)
+            about["input_form"] = asdict(state.run.input_form)
         return {METADATA: json.dumps(about)}
 
 

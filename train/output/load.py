@@ -31,7 +31,7 @@ class FileMetadata:
     hooks: tuple[str, ...]
     store: str
     settings: dict[str, Any] = field(default_factory=dict)  # of its architecture; earlier versions recorded none
-    inputs: InputForm = SCALED_ONLY  # recorded if it is another one
+    input_form: InputForm = SCALED_ONLY  # recorded if it is another one
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def load_sae(
             metadata = parse_json(FileMetadata, (opened.metadata() or {}).get(METADATA, "").encode(), file)
             architecture = _architecture(metadata.variant, file)
             chosen = choose_hook(metadata.hooks, hook, layer, file)
-            specs = architecture.saved_tensors(metadata.inputs)
+            specs = architecture.saved_tensors(metadata.input_form)
             tensors = _tensors(opened, specs, len(metadata.hooks), metadata.hooks.index(chosen), file)
     except SafetensorError as error:
         raise DamagedRunError(f"{file} is damaged ({error})") from error
@@ -97,7 +97,7 @@ def load_sae(
             settings = source.settings.run.settings
     except ValueError as error:
         raise DamagedRunError(f"{file} is damaged: {error}") from error
-    sae = architecture(d_model=d_model, d_sae=d_sae, settings=settings, inputs=metadata.inputs).to(device)
+    sae = architecture(d_model=d_model, d_sae=d_sae, settings=settings, input_form=metadata.input_form).to(device)
     sae.load_state_dict(tensors)
     sae.source = source
     return sae.eval()

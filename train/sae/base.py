@@ -81,8 +81,8 @@ class SAE(nn.Module, ABC):
     """A sparse autoencoder, or a stack of them. Parameters require no gradient until asked (`requires_grad_()`).
 
     W_enc [..., d_sae, d_model], b_enc [..., d_sae], W_dec [..., d_sae, d_model], b_dec [..., d_model], and what else
-    the architecture has. Its inputs are normalised (train/normalisation), as `inputs` says: input_scale [...] divides
-    them, and input_mean [..., d_model], if it has one, is subtracted.
+    the architecture has. Its inputs are normalised (train/normalisation) in the steps of `input_form`: input_mean
+    [..., d_model], if it has one, is subtracted, and input_scale [...] divides.
 
     A subclass sets these class attributes:
     variant: its name, as in `--variant`.
@@ -101,20 +101,20 @@ class SAE(nn.Module, ABC):
     sees: ClassVar[Literal["row", "batch"]] = "row"
     uses_noise: ClassVar[bool] = False
 
-    inputs: InputForm  # the steps of the normalisation of its inputs
+    input_form: InputForm  # the steps of the normalisation of its inputs
     settings: Any  # of the type Settings; of a stack, the first SAE's
     source: SAESource | None = None  # the run and store it was trained on, if it was loaded from a file
 
     def __init__(
         self, *stack: int, d_model: int, d_sae: int, settings: ArchitectureSettings | None = None,
-        dtype: torch.dtype = torch.float32, inputs: InputForm = SCALED_ONLY,
+        dtype: torch.dtype = torch.float32, input_form: InputForm = SCALED_ONLY,
     ) -> None:  # fmt: skip
         """Make tensors with leading axes `stack`, filled as their TensorSpec says."""
         super().__init__()
         self.settings = self.Settings() if settings is None else settings
         self.specs = self.trained_with(self.settings)
-        self.d_model, self.d_sae, self.inputs = d_model, d_sae, inputs
-        for name, spec in self.saved_tensors(inputs).items():
+        self.d_model, self.d_sae, self.input_form = d_model, d_sae, input_form
+        for name, spec in self.saved_tensors(input_form).items():
             shape = *stack, *spec.shape(d_model=d_model, d_sae=d_sae)
             self._register(name, torch.full(shape, spec.fill, dtype=dtype))
         self.W_enc: Tensor
@@ -129,9 +129,10 @@ class SAE(nn.Module, ABC):
         return cls.trained
 
     @classmethod
-    def saved_tensors(cls, inputs: InputForm) -> dict[str, TensorSpec]:
+    def saved_tensors(cls, input_form: InputForm) -> dict[str, TensorSpec]:
         """Return the specs of all tensors, by name."""
-        return {**cls.trained, **cls.untrained, **({"input_mean": TensorSpec(("d_model",))} if inputs.centred else {})}
+        mean = {"input_mean": TensorSpec(("d_model",))} if input_form.centred else {}
+        return {**cls.trained, **cls.untrained, **mean}
 
     def _register(self, name: str, tensor: Tensor) -> None:
         if name in self.trained:
@@ -161,7 +162,7 @@ class SAE(nn.Module, ABC):
         """Return the reconstruction x̂ [..., batch, d_model] of f [..., batch, d_sae].
 
         x [..., batch, d_model]: the encoded rows. Only an SAE that divides each row by its own norm needs them
-        (`inputs.rows`); without them it raises ValueError.
+        (`input_form.rows`); without them it raises ValueError.
         """
         return self.input_units(x).denormalise(self.reconstruct(f))
 
@@ -171,8 +172,8 @@ class SAE(nn.Module, ABC):
 
     def input_units(self, x: Tensor | None, norms: Tensor | None = None) -> InputUnits:
         """Return the units in which it sees rows x [..., batch, d_model]; norms [..., batch]: ‖x‖, if known."""
-        mean = self.get_buffer("input_mean") if self.inputs.centred else None
-        return InputUnits.of(self.inputs, self.input_scale, mean, x, norms)
+        mean = self.get_buffer("input_mean") if self.input_form.centred else None
+        return InputUnits.of(self.input_form, self.input_scale, mean, x, norms)
 
     def normalise(self, x: Tensor) -> Tensor:
         """Return rows x [..., batch, d_model] as it sees them."""
@@ -251,7 +252,7 @@ class SAE(nn.Module, ABC):
 
     def single(self, *index: int, settings: ArchitectureSettings | None = None) -> Self:
         """Return one SAE of a stack, which shares its memory: with one leading axis, `stack.single(i)` has none."""
-        sae = type(self)(d_model=0, d_sae=0, settings=settings or self.settings, inputs=self.inputs)
+        sae = type(self)(d_model=0, d_sae=0, settings=settings or self.settings, input_form=self.input_form)
         sae.d_model, sae.d_sae = self.d_model, self.d_sae
         for name, tensor in self.tensors().items():
             sae._register(name, tensor[index])
@@ -259,7 +260,7 @@ class SAE(nn.Module, ABC):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name, as a checkpoint saves them."""
-        return {name: getattr(self, name).detach() for name in self.saved_tensors(self.inputs)}
+        return {name: getattr(self, name).detach() for name in self.saved_tensors(self.input_form)}
 
 
 def random_directions(n: int, d: int, generator: torch.Generator) -> Tensor:

@@ -70,8 +70,8 @@ class SAEStack:
         self.layers = torch.tensor([entry.layer for entry in entries], device=device)
         architecture, settings = architecture_of(self.variant), [entry.run.settings for entry in entries]
         normalisations = [e.run.normalisation(statistics[e.layer], d_model, experiment.objective) for e in entries]
-        inputs = normalisations[0].form
-        self.sae = architecture(n, d_model=d_model, d_sae=d_sae, settings=settings[0], inputs=inputs).to(device)
+        form = normalisations[0].form
+        self.sae = architecture(n, d_model=d_model, d_sae=d_sae, settings=settings[0], input_form=form).to(device)
         self.singles = [self.sae.single(i, settings=settings[i]) for i in range(n)]
         constants: dict[str, Any] = {
             "input_scale": [each.scale for each in normalisations],
@@ -80,7 +80,7 @@ class SAEStack:
         }
         for name in constants.keys() & self.sae.tensors().keys():
             self.sae.get_buffer(name).copy_(torch.as_tensor(constants[name]))
-        self._normalises = inputs != SCALED_ONLY or any(each.scale != 1 for each in normalisations)
+        self._normalises = form != SCALED_ONLY or any(each.scale != 1 for each in normalisations)
         self._alpha = per_entry([e.run.l1 for e in entries])
         self._power = per_entry([float(e.run.l1_power) for e in entries])
         self._store_norms = per_entry([each.seen_norm for each in normalisations])
@@ -101,7 +101,7 @@ class SAEStack:
     def initialise(self) -> None:
         """Set all SAEs to their start, drawn on the CPU, so it is the same on every device."""
         for i, sae in enumerate(self.singles):
-            fresh = type(sae)(d_model=sae.d_model, d_sae=sae.d_sae, settings=sae.settings, inputs=sae.inputs)
+            fresh = type(sae)(d_model=sae.d_model, d_sae=sae.d_sae, settings=sae.settings, input_form=sae.input_form)
             for name, tensor in sae.tensors().items():
                 getattr(fresh, name).copy_(tensor)
             if self.experiment.init == "code":
