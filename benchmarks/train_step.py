@@ -1,4 +1,4 @@
-"""A training step of one baseline SAE, against its floor, against dense steps, and against other libraries.
+"""A training step of one SAE, against its floor, against dense steps, and against other libraries.
 
     python benchmarks/train_step.py [--peers ENVIRONMENT/bin/python] [--out benchmarks/results/train_step.json]
     python benchmarks/train_step.py --architectures every architecture, over the encode product
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -27,11 +28,19 @@ ON_GPU = (
     "encode", "ours", "ours, dense", "ours, NSAE", "by hand", "autograd", "compiled", "ours, twelve",
     "ours, twelve, dense", "ours, twelve, sparse", "ours, twelve NSAEs", "compiled, twelve",
 )  # fmt: skip
-ARCHITECTURES = (
-    "encode", "ours", "ours, NSAE", "relu", "gated", "topk", "batchtopk", "matryoshka", "jumprelu", "p-anneal",
-    "frozen",
-)  # fmt: skip
 PEERS = ("SAELens", "dictionary_learning", "sparsify")
+ARCHITECTURES = {  # our step, and the libraries that train the same architecture
+    "ours": ("dictionary_learning, baseline",),
+    "ours, NSAE": (),
+    "relu": ("SAELens, relu", "dictionary_learning, relu"),
+    "gated": ("SAELens, gated", "dictionary_learning, gated"),
+    "topk": ("SAELens, topk", "dictionary_learning, topk", "sparsify, topk"),
+    "batchtopk": ("SAELens, batchtopk", "dictionary_learning, batchtopk"),
+    "matryoshka": ("SAELens, matryoshka", "dictionary_learning, matryoshka"),
+    "jumprelu": ("SAELens, jumprelu", "dictionary_learning, jumprelu"),
+    "p-anneal": ("dictionary_learning, p-anneal",),
+    "frozen": (),
+}
 PRODUCTS = 5  # per dense step: encode, decode, and the gradients of c and of both weights
 DENSITIES = (0.005, 0.02, 0.06, 0.1)
 
@@ -43,18 +52,36 @@ def command(python: str, script: Path, name: str, options: argparse.Namespace, l
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
-    chosen = ARCHITECTURES if options.architectures else options.only.split("|") if options.only else ()
-    names = chosen or (OURS if options.device == "cpu" else ON_GPU)
+    """Let our steps and the libraries' own take turns."""
+    names = options.only.split("|") if options.only else OURS if options.device == "cpu" else ON_GPU
+    return compete_with("ours", names, PEERS, options)
+
+
+def compare_architectures(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Let each architecture take turns with the encode product and with the libraries that have it.
+
+    One architecture at a time, because the memory does not hold the steps of all.
+    """
+    rows = []
+    for ours, peers in ARCHITECTURES.items():
+        rows += compete_with(ours, ("encode", ours), peers, options)
+    return [row for i, row in enumerate(rows) if i == 0 or row["step"] != "encode"]
+
+
+def compete_with(
+    ours: str, names: Sequence[str], peers: Sequence[str], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Return a row for each of our steps and each peer's. `ours` is the step that "over ours" divides by."""
     commands = {name: command(sys.executable, HERE / "_steps.py", name, options) for name in names}
     if options.peers:
-        commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in PEERS}
+        commands |= {name: command(options.peers, HERE / "peers" / "run.py", name, options) for name in peers}
     results = compete(commands, rounds=options.rounds, steps=options.steps)
     rounds = {name: by_round(result["seconds"], options.steps) for name, result in results.items()}
     rows = []
     for name, result in results.items():
         floors = rounds.get("encode", rounds[name])
         over_encode = median(own / floor for own, floor in zip(rounds[name], floors, strict=True))
-        ratios = sorted(theirs / ours for theirs, ours in zip(rounds[name], rounds["ours"], strict=True))
+        ratios = sorted(theirs / own for theirs, own in zip(rounds[name], rounds[ours], strict=True))
         times = summary([1000 * s for s in result["seconds"]])
         n, products = 12 if "twelve" in name else 1, 1 if name == "encode" else PRODUCTS
         flop = 2 * n * products * options.batch_size * options.d_model * options.d_sae
@@ -105,7 +132,8 @@ def main() -> None:
     options = parser.parse_args()
     shape = {"d_model": options.d_model, "d_sae": options.d_sae, "batch": options.batch_size, "L0": options.l0,
              "device": options.device}  # fmt: skip
-    report(shape, densities(options) if options.density else compare(options), options.out)
+    measure = densities if options.density else compare_architectures if options.architectures else compare
+    report(shape, measure(options), options.out)
 
 
 if __name__ == "__main__":
