@@ -14,9 +14,9 @@ TORCH_INDEX ?=
 EDITABLE = --config-settings editable_mode=compat
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
-DEMO_ACTIVATIONS ?= 200k
+DEMO_ACTIVATIONS ?= 120k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
-	--lr 1e-3
+	--lr 1e-3 --snapshots 5
 
 # A file's tests run in one process, so that its fixtures are made once. The files marked `long` start first.
 JOBS ?= 2
