@@ -110,8 +110,8 @@ def k_of(p: Problem) -> int:
     return round(p.l0)
 
 
-L1 = {"l1_penalty": ALPHA, "sparsity_warmup_steps": None}
-THRESHOLD = {"threshold_start_step": 1}
+L1: dict[str, Any] = {"l1_penalty": ALPHA, "sparsity_warmup_steps": None}
+THRESHOLD: dict[str, Any] = {"threshold_start_step": 1}
 FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 17 / 32)  # of the features, per group of Matryoshka's prefixes
 
 
