@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
+from data.command.option_types import suggestion
 from data.command.option_values import check_values
-from train.command.options import TYPES, Options, setting_type
-from train.plugins import load_plugin
+from train.command.options import TYPES, Options, setting_type, settings_with
+from train.plugins import load_plugins
 from train.presets import presets
-from train.variants import SETTINGS, all_settings
 
 if TYPE_CHECKING:
     from data.store.reader import Store
@@ -127,14 +127,12 @@ def train(
     """
     arguments: dict[str, Any] = dict(locals())
     del arguments["quiet"], arguments["settings"]
-    variants = [variant] if isinstance(variant, str) else variant or ()
-    for name in variants:
-        if ":" in name:
-            load_plugin(name)
-    known = all_settings([name for name in variants if name not in SETTINGS])
+    variants = check_values(train, TYPES, {"variant": variant})["variant"] or ()
+    known = settings_with(load_plugins(variants))
     unknown = next((name for name in settings if name not in known), None)
     if unknown is not None:
-        raise TypeError(f"train() got an unexpected keyword argument {unknown!r}")
+        hint = suggestion(unknown, [*known, *arguments], "see help(train)")
+        raise TypeError(f"train() got an unexpected keyword argument {unknown!r}; {hint}")
     types = TYPES | {name: setting_type(setting) for name, setting in known.items()}
     arguments |= settings
     arguments["store"] = getattr(store, "path", store)

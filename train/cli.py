@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from data.command.json_text import json_text
 from data.command.option_types import LocalPath
 from data.command.stop import StopRequest
 from train.api import train
-from train.command.config import load_defaults, settle
+from train.command.config import load_defaults
 from train.command.defaults import row_counts
 from train.command.options import TYPES, Options
 from train.command.setting_options import PluginCommand, setting_options
+from train.command.settle import settle
 from train.variants import SETTINGS
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
@@ -130,7 +132,8 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
     from train.prepare import prepare
 
     stopping: StopRequest = ctx.obj
-    options = Options.of(settle(ctx, {**given, "out": resume or given["out"]}))
+    defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
+    options = settle(ctx, {**given, "out": resume or given["out"]}, defaults)
     if show and options.store is None:
         show_without_store(options)
         return

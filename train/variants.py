@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self
 
-import click
-
-from data.command.option_types import LARGEST_FLOAT, NAME, Count, Number
+from data.command.option_types import NAME, Count, Number, suggestion
 from data.errors import InputError
-from train.optim.schedule import SHARED
-from train.plugins import known_plugin
+from train.plugins import declared, known_plugin
 from train.presets import presets
 
 _POST = presets()
 # Settings that earlier versions recorded in steps, and the names that they have in rows.
 IN_STEPS = {"threshold_start": "threshold_after", "p_start_step": "anneal_after"}
-# Names that no setting has.
-RESERVED = (
-    "name", "variant", "lr", "seed", "input_scale", "input_mean", "help", "store", "out", "layers", "hook", *SHARED,
-)  # fmt: skip
 
 SHARE = r"[0-9]{1,9}(\.[0-9]{1,9}|/[0-9]{1,9})?|\.[0-9]{1,9}"  # 1/32, 0.5, .5
 
@@ -74,6 +67,10 @@ class ArchitectureSettings:
 
     def check(self, sizes: Sizes) -> None:
         """Raise InputError if values are impossible, or do not fit the sizes, as far as these are known."""
+
+    def without_effect(self) -> dict[str, str]:
+        """Return the settings that have no effect, given the others, and why: "with …", "unless …"."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -133,6 +130,9 @@ class FrozenSettings(ArchitectureSettings):
         Literal["relative", "absolute"], "Whether the auxiliary loss is divided by the error's variance."
     ] = "relative"
     dead_after: DeadAfter = 10_000_000
+
+    def without_effect(self) -> dict[str, str]:
+        return {} if self.aux else dict.fromkeys(("aux_k", "aux_form", "dead_after"), "with --aux 0")
 
     @classmethod
     def default_lr(cls, d_sae: int | None) -> float:
@@ -226,6 +226,16 @@ class JumpReLUSettings(ArchitectureSettings):
     unit_decoder: UnitDecoder = True
     adam_beta1: Beta1 = field(default=0.0, kw_only=True)
 
+    def without_effect(self) -> dict[str, str]:
+        reasons: dict[str, str] = {}
+        if not self.sparsity.startswith("quadratic"):
+            reasons["target_l0"] = "unless --sparsity is quadratic or quadratic-row"
+        if self.sparsity == "tanh":
+            reasons["l0_of"] = "with --sparsity tanh"
+        if not self.pre_act_loss:
+            reasons["dead_after"] = "with --pre-act-loss 0"
+        return reasons
+
 
 @dataclass(frozen=True)
 class PAnnealSettings(ArchitectureSettings):
@@ -286,6 +296,11 @@ SETTINGS: dict[str, type[ArchitectureSettings]] = {
 }
 
 
+def known_variants() -> list[str]:
+    """Return the names of all variants except the classes that a user names as MODULE:CLASS."""
+    return [*SETTINGS, *declared()]
+
+
 def settings_of(variant: str) -> type[ArchitectureSettings]:
     """Return the settings' class of a variant. Raises InputError if there is no such variant."""
     if variant in SETTINGS:
@@ -293,66 +308,10 @@ def settings_of(variant: str) -> type[ArchitectureSettings]:
     plugin = known_plugin(variant)
     if plugin is None:
         raise InputError(
-            f"--variant {variant[:80]}: there is no such variant; give {', '.join(SETTINGS)}, or MODULE:CLASS"
+            f"--variant {variant[:80]}: there is no such variant; "
+            + suggestion(variant, known_variants(), f"give {', '.join(SETTINGS)}, or MODULE:CLASS")
         )
     settings: type[ArchitectureSettings] = plugin.Settings
+    if not issubclass(settings, ArchitectureSettings):
+        raise InputError(f"--variant {variant}: its Settings are no subclass of train.variants.ArchitectureSettings")
     return settings
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting as an option of `train`.
-
-    name: of the field; one name means the same in all architectures that have it.
-    kind: the type of one value.
-    help: a sentence.
-    defaults: by variant.
-    """
-
-    name: str
-    kind: click.ParamType[Any]
-    help: str
-    defaults: dict[str, Any]
-
-
-def all_settings(plugins: Iterable[str] = ()) -> dict[str, Setting]:
-    """Return the settings of all built-in variants and of some others, by name. Raises InputError."""
-    settings: dict[str, Setting] = {}
-    for variant, kind in {**SETTINGS, **{variant: settings_of(variant) for variant in plugins}}.items():
-        for setting in _settings_of_class(variant, kind):
-            settings.setdefault(setting.name, setting).defaults.update(setting.defaults)
-    return settings
-
-
-def _settings_of_class(variant: str, kind: type[ArchitectureSettings]) -> Iterator[Setting]:
-    """Yield the settings of one variant. Raises InputError, naming the field, if it cannot be an option."""
-    try:
-        hints = get_type_hints(kind, include_extras=True)
-    except NameError as error:
-        raise InputError(f"--variant {variant}: the types of its Settings cannot be read ({error})") from error
-    of_all = [setting.name for setting in fields(ArchitectureSettings)]
-    for setting in sorted(fields(kind), key=lambda setting: setting.name in of_all):  # an architecture's own come first
-        annotated = get_args(hints[setting.name])
-        try:
-            option_type = _option_type(annotated)
-        except (KeyError, ValueError, AssertionError) as error:
-            raise InputError(
-                f"--variant {variant}: its setting {setting.name} cannot be an option; annotate it as Annotated[TYPE, "
-                "HELP] with bool, int, float, str or Literal"
-            ) from error
-        if setting.default is MISSING or setting.name in RESERVED:
-            reason = "needs a default" if setting.default is MISSING else "has the name of another option; rename it"
-            raise InputError(f"--variant {variant}: its setting {setting.name} {reason}")
-        yield Setting(setting.name, option_type, str(annotated[-1]), {variant: setting.default})
-
-
-def _option_type(annotated: tuple[Any, ...]) -> click.ParamType[Any]:
-    """Return the type of a field's option, from the parts of its annotation."""
-    plain, *more = annotated
-    if len(more) > 1:
-        return more[0]
-    if get_origin(plain) is Literal:
-        return click.Choice(get_args(plain))
-    if len(annotated) != 2:
-        raise ValueError("not annotated")
-    return {bool: click.BOOL, int: Count(zero=True), float: Number(-LARGEST_FLOAT), str: NAME}[plain]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data.command.extras import missing_library
+from data.command.option_types import LayerChoice, ListOf
 from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 from data.errors import InputError, Stopped
 from data.system.limits import cpus, raise_open_files
@@ -50,6 +51,14 @@ class HelpfulCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), VERSION]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an option with a list of values that is given twice; click would take the last one alone."""
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for param in given:
+            if isinstance(param.type, (ListOf, LayerChoice)) and given.count(param) > 1:
+                raise click.BadParameter("is given twice; give all values at once, with commas", ctx, param)
+        return super().parse_args(ctx, args)
 
 
 class GroupedOption(click.Option):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 MOST = 10**15  # tokens or rows: more than any disk holds
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes; the usual limits of file systems
 LARGEST_SEED = 2**63 - 1
+TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 LARGEST_FLOAT = 1e30  # leaves room in float32 for products with a norm
 
 T = TypeVar("T")
@@ -84,6 +86,18 @@ class Number(click.ParamType[float]):
             low = f"greater than {self.least:g}" if self.above else f"{self.least:g} or more"
             self.fail(f"{shown(value)} is not a number; give one that is {low}, at most {self.most:g}", param, ctx)
         return number + 0.0  # −0 becomes 0
+
+
+class Truth(click.ParamType[bool]):
+    """true or false, also as yes or no, on or off, 1 or 0."""
+
+    name = "boolean"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        word = str(value).strip().lower()
+        if word not in TRUE | FALSE:
+            self.fail(f"{shown(value)} is neither true nor false; write true or false", param, ctx)
+        return word in TRUE
 
 
 class ListOf(click.ParamType[tuple[T, ...]]):
@@ -222,6 +236,12 @@ def shown(value: Any) -> str:
     """Return a value as a message quotes it, shortened to about 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:60] + " … " + text[-10:]
+
+
+def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a question that names similar words, such as `did you mean topk?`; `otherwise` if there are none."""
+    similar = get_close_matches(word, [*known])
+    return f"did you mean {' or '.join(similar)}?" if similar else otherwise
 
 
 def is_given(ctx: click.Context, name: str) -> bool:

@@ -27,7 +27,7 @@ def check_value(types: Types, name: str, value: Any) -> Any:
     kind = types.get(name)
     if kind is None:
         if not isinstance(value, bool):
-            raise click.BadParameter(f"{shown(value)} is neither true nor false")
+            raise click.BadParameter(f"{shown(value)} is neither true nor false; write one of the two")
         return value
     if isinstance(kind, StoreLocation) and isinstance(value, UPath):
         return value  # with the settings of its driver, which its address does not have
@@ -64,9 +64,11 @@ def check_values(function: Callable[..., Any], types: Types, values: Mapping[str
 
 
 def _plain(value: Any) -> Any:
-    """Return a path as a text and a sequence as a list."""
+    """Return a path as a text, a sequence or an array as a list, and a number of NumPy or PyTorch as one of Python."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {name: _plain(own) for name, own in value.items()}
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, (str, list)) else value
+    return list(map(_plain, value)) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else value

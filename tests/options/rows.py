@@ -136,6 +136,6 @@ def with_variant(variant: str, rows: Rows, *others: str) -> Rows:
 
 def truth(flag: str) -> Rows:
     """Rows of an option whose value is true or false."""
-    no = "is not a valid boolean"
+    no = "is neither true nor false; write true or false"
     values = {WRONG_TYPE: "x", EMPTY: "", NEGATIVE: "-1", HUGE: LONG, NAN: "nan", WRONG_KIND: "{folder}"}
     return valued(flag, {**{kind: (value, no) for kind, value in values.items()}, ZERO: ("0", None)})

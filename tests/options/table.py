@@ -84,8 +84,16 @@ def filled(arguments: Sequence[str], places: Mapping[str, str]) -> list[str]:
 def run(table: Table, row: Row, places: Mapping[str, str], *, trial: bool) -> Result:
     """Run a row's command line, with the table's trial flag or without."""
     more = [*(table.works_with if row.sentence is None else ()), *([table.trial] if trial and table.trial else ())]
-    arguments = [*([] if row.alone else table.base), *more, *row.arguments]
+    arguments = [*([] if row.alone else base_beside(row, table.base)), *more, *row.arguments]
     return CliRunner().invoke(table.command, filled(arguments, places))
+
+
+def base_beside(row: Row, base: Sequence[str]) -> list[str]:
+    """Return the base without its --variant if the row has one, because a list may be given once."""
+    if "--variant" not in row.arguments or "--variant" not in base:
+        return list(base)
+    place = base.index("--variant")
+    return [*base[:place], *base[place + 2 :]]
 
 
 def check(table: Table, name: str, kind: Kind, places: Mapping[str, str], watched: Watched) -> None:

@@ -30,12 +30,13 @@ SEED = {ZERO: ("0", None), HUGE: ("1e30", "'1e30' is too much")}
 NEVER = "has no effect without --resample-interval; leave it out"
 
 ANY = {ZERO: ("0", None)}
+NO_AUX = "has no effect with --aux 0; leave it out"
 OF_TOPK = {
     "k": count("--k", {NO_RIGHTS: ("5000", "is more than the 16 features")}),
     "aux": number("--aux", ANY),
-    "aux_k": count("--aux-k", ANY),
-    "aux_form": choice("--aux-form"),
-    "dead_after": count("--dead-after"),
+    "aux_k": count("--aux-k", {**ANY, CONTRADICTION: refused("--aux", "0", "--aux-k", "3", sentence=NO_AUX)}),
+    "aux_form": choice("--aux-form", {CONTRADICTION: refused("--aux", "0", "--aux-form", "absolute", sentence=NO_AUX)}),
+    "dead_after": count("--dead-after", {CONTRADICTION: refused("--aux", "0", "--dead-after", "9", sentence=NO_AUX)}),
 }
 OF_BATCHTOPK = {
     "threshold_decay": number("--threshold-decay", {**ANY, HUGE: ("1.5", "at most 1")}),
@@ -61,11 +62,24 @@ OF_RELU = {
 OF_GATED = {"aux_decoder": choice("--aux-decoder"), "l1_weight": choice("--l1-weight")}
 OF_JUMPRELU = {
     "sparsity": choice("--sparsity"),
-    "target_l0": number("--target-l0"),
+    "target_l0": number(
+        "--target-l0",
+        {
+            CONTRADICTION: ("20", "has no effect unless --sparsity is quadratic or quadratic-row; leave it out"),
+            NO_RIGHTS: works("--sparsity", "step,quadratic", "--target-l0", "20"),
+        },
+    ),
     "bandwidth": number("--bandwidth"),
     "threshold": number("--threshold", ANY),
     "ste_to_input": truth("--ste-to-input"),
-    "l0_of": choice("--l0-of"),
+    "l0_of": choice(
+        "--l0-of",
+        {
+            CONTRADICTION: refused(
+                "--sparsity", "tanh", "--l0-of", "activations", sentence="no effect with --sparsity tanh"
+            ),
+        },
+    ),
     "pre_act_loss": number("--pre-act-loss", ANY),
     "unit_decoder": truth("--unit-decoder"),
     "adam_beta1": number("--adam-beta1", {**ANY, HUGE: ("1", "at most 0.9999")}),
@@ -175,11 +189,20 @@ TABLE = Table(
             HUGE: ("1M", "--batch-size 1000000: the store has"),
             CONTRADICTION: ("1025", "is less than a batch of 1025"),
         }),
-        "l2": choice("--l2"),
+        "l2": choice("--l2", {
+            CONTRADICTION: refused(
+                "--variant", "topk,relu", "--l2", "sum", "--k", "4",
+                sentence="--l2: has no effect without a run whose variant is baseline or nsae",
+            ),
+        }),
         "norm": choice("--norm", {
             CONTRADICTION: refused(
                 "--variant", "baseline", "--norm", "store",
-                sentence="--norm: has no effect if --l1-power is 0 for every run; leave it out",
+                sentence="--norm: has no effect without a run whose --l1-power is above 0",
+            ),
+            NO_RIGHTS: refused(
+                "--variant", "jumprelu", "--norm", "sample",
+                sentence="--norm: has no effect without a run whose --l1-power is above 0 (baseline and nsae have",
             ),
         }),
         "no_decoder_bias": flag("--no-decoder-bias"),

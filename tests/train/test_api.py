@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
 import pytest
 import torch
 
 from data import InputError
+from data.command.option_values import check_values
 from tests.helpers.fixture_types import LocalStore
 from tests.helpers.trainings import WIDTHS
 from train import load_sae, train
 from train.architectures import BaselineSAE
 from train.cli import main
 from train.command.options import TYPES, Options
-from train.variants import all_settings
+from train.command.settings import all_settings
 
 
 def test_python_function_trains_the_same_weights_as_the_command(
@@ -52,6 +56,67 @@ def test_python_values_are_refused_as_on_the_command_line(store: LocalStore, tmp
         with pytest.raises(InputError, match=sentence):
             train(store.path, out=tmp_path / "runs", **settings)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"variant": 3}, "--variant 3: there is no such variant; give baseline, nsae"),
+        ({"variant": ["topk", 3]}, "--variant: 3 is not a text"),
+        ({"variant": b"topk"}, "--variant: b'topk' is no value of this option"),
+        ({"variant": {"topk"}}, "--variant: {'topk'} is no value of this option; give a text, a number or a list"),
+        ({"variant": ()}, "--variant: [] has an empty part"),
+        ({"variant": "topk,nsea"}, "--variant nsea: there is no such variant; did you mean nsae?"),
+        ({"variant": "topk", "k": {"topkk": 3}}, "--k topkk=…: no run has this variant; did you mean topk?"),
+        ({"variant": "topk", "k": {3: 3}}, "--k: {3: 3} is not a table of values by variant"),
+        ({"variant": "topk", "k": "3,topk=4"}, "--k: '3,topk=4' has values of several variants; give the option once"),
+        ({"variant": "topk", "k": np.float32(2.5)}, "--k: '2.5' is not a positive whole number"),
+        ({"variant": "nsae", "l1": np.zeros((2, 2))}, "--l1: [0.0, 0.0] is not a number"),
+        ({"variant": "relu", "subtract_bias": "maybe"}, "--subtract-bias: 'maybe' is neither true nor false; write"),
+        (
+            {"variant": "relu", "subtract_bias": 2},
+            "--subtract-bias: '2' is neither true nor false; write",
+        ),
+        ({"variant": "nsae", "no_decoder_bias": 1}, "--no-decoder-bias: 1 is neither true nor false; write one of"),
+        ({"variant": "topk", "l2": "sum"}, "--l2: has no effect without a run whose variant is baseline or nsae"),
+        (
+            {"variant": "topk,nsae", "l1_warmup": {"topk": 9}},
+            "--l1-warmup topk=…: topk has no such setting; baseline",
+        ),
+        (
+            {"variant": "nsae", "l1": 0, "l1_warmup": 9},
+            "--l1-warmup: has no effect without a run whose --l1 is",
+        ),
+    ],
+)
+def test_python_values_of_other_types_are_refused_in_a_sentence(
+    settings: dict[str, Any], sentence: str, store: LocalStore, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        train(store.path, out=tmp_path / "runs", device="cpu", **settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.int64(3), 3), (np.float32(0.5), 0.5), (np.bool_(True), True), (np.array([1, 2]), [1, 2]), ((1, 2), [1, 2]),
+        (np.array(["topk", "nsae"]), ["topk", "nsae"]), (torch.tensor(2.5), 2.5), (range(2), [0, 1]),
+        ({"topk": np.arange(2)}, {"topk": [0, 1]}), ([np.int64(1), 2], [1, 2]), (Path("a") / "b", "a/b"),
+    ],
+)  # fmt: skip
+def test_values_of_numpy_and_pytorch_are_those_of_python(value: Any, plain: Any) -> None:
+    checked: dict[str, Any] = {}
+
+    class Recorder(click.ParamType[Any]):
+        takes_tables = takes_truth_values = True
+
+        def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+            checked["value"] = value
+            return value
+
+    check_values(train, {"variant": Recorder()}, {"variant": value})
+    assert checked["value"] == plain
+    assert type(checked["value"]) is type(plain)
 
 
 def test_diverged_run_is_returned_with_its_failure(store: LocalStore, tmp_path: Path) -> None:

@@ -180,7 +180,91 @@ def test_tables_of_variants_give_their_settings(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_setting_of_a_variant_that_no_run_has_is_refused(tmp_path: Path) -> None:
-    done = show("--config", toml(tmp_path, "[topk]\nk = 2"), "--variant", "nsae")
-    assert done.exit_code == 2
-    assert "--k topk=…: no run has this variant; name it in --variant, or leave it out" in done.stderr
+MIXED = """
+variant = ["topk", "batchtopk", "nsae"]
+lr = 1e-4
+norm = "store"
+seed = {nsae = 1}
+[topk]
+k = 20
+[batchtopk]
+k = 30
+aux-k = 3
+[nsae]
+l1 = 1e-5
+"""
+Settings = tuple[str, int | None, float, int | None]  # name, k, lr, aux_k
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        ([], [("topk", 20, 1e-4, 0), ("batchtopk", 30, 1e-4, 3), ("nsae", None, 1e-4, None)]),
+        (["--k", "batchtopk=40"], [("topk", 20, 1e-4, 0), ("batchtopk", 40, 1e-4, 3), ("nsae", None, 1e-4, None)]),
+        (["--k", "40"], [("topk", 40, 1e-4, 0), ("batchtopk", 40, 1e-4, 3), ("nsae", None, 1e-4, None)]),
+        (["--lr", "nsae=1e-3"], [("topk", 20, 1e-4, 0), ("batchtopk", 30, 1e-4, 3), ("nsae", None, 1e-3, None)]),
+        (["--variant", "batchtopk"], [("batchtopk", 30, 1e-4, 3)]),
+        (["--variant", "topk", "--k", "5"], [("topk", 5, 1e-4, 0)]),
+        (["--variant", "nsae"], [("nsae", None, 1e-4, None)]),
+        (["--preset", "baseline_1"], [("baseline_1", None, 0.0006275, None)]),
+    ],
+)
+def test_command_line_overrides_a_file_per_variant_and_narrows_it(
+    arguments: list[str], runs: list[Settings], tmp_path: Path
+) -> None:
+    found = shown("--config", toml(tmp_path, MIXED), *arguments)
+    assert [(run["name"], run.get("k"), run["lr"], run.get("aux_k")) for run in found["runs"]] == runs
+    has_nsae = any(run["variant"] == "nsae" for run in found["runs"])
+    assert found["shared"]["norm"] == ("store" if has_nsae else "batch")  # of no effect on the others, so left out
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "sentence"),
+    [
+        (MIXED, ["--variant", "topk", "--l1", "1e-3"], "--l1: has no effect without a run whose variant has it"),
+        (MIXED, ["--variant", "topk", "--k", "batchtopk=3"], "--k batchtopk=…: no run has this variant"),
+        (MIXED, ["--variant", "topk", "--norm", "store"], "--norm: has no effect without a run whose --l1-power"),
+        ("[k]\ntopk = 2\n[topk]\nk = 2", [], "[topk] k is given for topk twice; give it once"),
+        ('k = "topk=2"\n[topk]\nk = 2', [], "[topk] k is given for topk twice; give it once"),
+        ("[topk]\naux-k = 2\naux_k = 2", [], "[topk] aux_k is given for topk twice; give it once"),
+        ("k = 2\n[k]\ntopk = 2", [], "is not TOML"),
+        ("[topk]\nk = 2\nkk = 3", [], "[topk] kk: topk has no such setting; did you mean k? it takes k, aux, aux-k, "),
+        ("[topk]\nsigma = 3", [], "[topk] sigma: topk has no such setting; it takes k, aux, aux-k, aux-form, "),
+        (
+            "[topk]\nl1-warmup = 3",
+            [],
+            "[topk] l1-warmup: topk has no such setting; did you mean lr-warmup? it takes k, ",
+        ),
+        ("[topk]\nl1 = 3", [], "[topk] l1: topk has no such setting"),
+        ("[topk]\nbatch-size = 3", [], "[topk] batch-size: is the same for all runs; write it above the tables"),
+        ("[topk]\nvariant = 3", [], "[topk] variant: is the same for all runs; write it above the tables"),
+        ("[topk]\nconfig = 3", [], "[topk] config: is the same for all runs; write it above the tables"),
+        ("[topk]\nk = {nsae = 3}", [], "[topk] k: names a variant in the table of one; give the values alone"),
+        ('[topk]\nk = "nsae=3"', [], "[topk] k: names a variant in the table of one; give the values alone"),
+        ('[topk]\nk = "no"', [], "[topk] k: 'no' is not a positive whole number"),
+        ("topk = 3", [], "topk is no option; write a table [topk] of its settings"),
+        ("[topkk]\nk = 3", [], "`train` has no option topkk; did you mean topk"),
+        ("[k]\ntopkk = 3", ["--variant", "topk"], "--k topkk=…: no run has this variant; did you mean topk?"),
+        ('variant = "nsae"\n[topk]\nk = 3', [], "[topk]: no run has this variant; name it in variant, or leave"),
+        ('variant = "topk"\n["a.py:X"]\nk = 3', [], "[a.py:X]: no run has this variant; name it in variant, or leave"),
+        ('variant = "batchtpok"', [], "--variant batchtpok: there is no such variant; did you mean batchtopk?"),
+        ('preset = "baseline_11"', [], "there is no such preset; did you mean baseline_1"),
+        (
+            'variant = "topk"\nk = "8,topk=16"',
+            [],
+            "k: '8,topk=16' has values of several variants; give the option once",
+        ),
+    ],
+)
+def test_values_by_variant_that_contradict_or_mean_nothing_are_refused(
+    text: str, arguments: list[str], sentence: str, tmp_path: Path
+) -> None:
+    named = text if "variant" in text.partition("\n[")[0] + "".join(arguments) else f'variant = "topk"\n{text}'
+    done = show("--config", toml(tmp_path, named if "preset" not in text else text), *arguments)
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_table_of_a_variant_may_say_that_it_has_no_coefficient(tmp_path: Path) -> None:
+    (run,) = shown("--config", toml(tmp_path, 'variant = "topk"\n[topk]\nl1 = 0'))["runs"]
+    assert run["variant"] == "topk"

@@ -1,9 +1,12 @@
 """The options of `train`, from a command line, a file or Python, to the runs that they make.
 
 options.py           each option and its type
-setting_options.py   the settings of the architectures as options
+settings.py          the settings of the architectures, with their types
+setting_options.py   options for them, also for those of other packages
 per_variant.py       values that differ between variants
-config.py            options from a TOML file, or from an experiment's record
+config.py            read a TOML file, or an experiment's record
+file_options.py      convert what it holds to values of options
+settle.py            which values hold where the command line and the file have some
 defaults.py          defaults that follow `--activations`
 grid.py              the runs that lists of values and presets make
 checks.py            whether options fit together

@@ -9,13 +9,15 @@ from dataclasses import asdict, fields
 from itertools import product
 from typing import Any, get_type_hints
 
+from data.command.option_types import suggestion
 from data.errors import InputError
-from train.command.options import OF_EVERY_RUN, PER_RUN
+from train.command.options import PER_RUN, has_meaning, options_of_variant
 from train.command.per_variant import EVERY, Values, values_for
 from train.experiment import Run
 from train.optim.schedule import SHARED
+from train.plugins import identity
 from train.presets import presets
-from train.variants import SETTINGS, UNKNOWN, Sizes, all_settings, settings_of
+from train.variants import SETTINGS, UNKNOWN, Sizes, settings_of
 
 POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
 SHORT = {"input_scale": "input", "input_mean": "mean"}  # options that are shorter in a run's name
@@ -31,7 +33,8 @@ def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     for name in names:
         for preset in POST if name == "post" else (name,):
             if preset not in POST:
-                raise InputError(f"--preset {name}: there is no such preset; give {', '.join(POST)} or post")
+                hint = suggestion(name, [*POST, "post"], f"give {', '.join(POST)} or post")
+                raise InputError(f"--preset {name[:80]}: there is no such preset; {hint}")
             if preset in chosen:
                 raise InputError(f"--preset {','.join(names)}: names {preset} twice; name each once")
             chosen[preset] = table[preset]
@@ -48,7 +51,7 @@ def make_runs(
     on it are NaN. Raises InputError if a value is impossible or means nothing to any run, or both a preset and a
     variant are given.
     """
-    variants = tuple(options.get("variant", ()))
+    variants = tuple(map(identity, options.get("variant", ())))
     given = {
         name: values if isinstance(values, dict) else {EVERY: values}
         for name, values in options.items()
@@ -61,6 +64,9 @@ def make_runs(
             raise InputError("--variant: give one or more of " + ", ".join(SETTINGS) + ", or a --preset")
     elif variants:
         raise InputError("--variant: a --preset already has a variant; give only one of the two")
+    same = next((variant for variant in variants if variants.count(variant) > 1), None)
+    if same:
+        raise InputError(f"--variant: names {same} twice, in different folders; rename one of the files")
     _check_meaning(given, [fixed["variant"] for _, fixed in starts])
     runs = []
     for label, fixed in starts:
@@ -88,25 +94,24 @@ def _label(variant: str) -> str:
 
 def _values_of(given: Mapping[str, Values], name: str, variant: str) -> tuple[Any, ...] | None:
     """Return the values of an option for a variant; None if they mean nothing to it, or are not given."""
-    has_it = name in OF_EVERY_RUN or any(field.name == name for field in fields(settings_of(variant)))
-    return values_for(given.get(name), variant) if has_it else None
+    return values_for(given.get(name), variant) if name in options_of_variant(variant) else None
 
 
 def _check_meaning(given: Mapping[str, Values], variants: Sequence[str]) -> None:
-    """Raise InputError if an option names a variant that no run has, or one that does not have it."""
-    settings = all_settings(set(variants) - SETTINGS.keys())
+    """Raise InputError if an option names a variant that no run has, or means nothing to the variants it is for."""
     for name, values in given.items():
         flag = f"--{name.replace('_', '-')}"
-        owners = list(settings[name].defaults) if name in settings else list(variants)
         for variant, own in values.items():
             if variant != EVERY and variant not in variants:
-                raise InputError(f"{flag} {variant}=…: no run has this variant; name it in --variant, or leave it out")
-            if variant != EVERY and variant not in owners and not (name == "l1" and own == (0.0,)):
-                raise InputError(f"{flag} {variant}=…: {variant} has no such setting; {', '.join(owners)} have it")
-        if EVERY in values and not set(owners) & set(variants) and not (name == "l1" and values[EVERY] == (0.0,)):
-            raise InputError(
-                f"{flag}: has no effect without a run whose variant has it ({', '.join(owners)}); leave it out"
-            )
+                hint = suggestion(variant, variants, "name it in --variant, or leave it out")
+                raise InputError(f"{flag} {variant[:80]}=…: no run has this variant; {hint}")
+            if any(has_meaning(name, target, own) for target in ([variant] if variant else variants)):
+                continue
+            known = dict.fromkeys([*SETTINGS, *variants])
+            owners = ", ".join(owner for owner in known if has_meaning(name, owner, ()))
+            if variant:
+                raise InputError(f"{flag} {variant}=…: {variant} has no such setting; {owners} have it")
+            raise InputError(f"{flag}: has no effect without a run whose variant has it ({owners}); leave it out")
 
 
 def _short(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -19,12 +19,25 @@ from data.command.option_types import (
     LocalPath,
     Number,
     StoreLocation,
+    Text,
+    Truth,
 )
+from data.errors import InputError
 from data.system.location import Location
 from train.command.per_variant import PerVariant, Values
+from train.command.settings import Setting, all_settings
 from train.normalisation.scales import InputMean, InputScale
 from train.optim.schedule import SHARED
-from train.variants import Setting, all_settings
+from train.plugins import located
+from train.variants import ArchitectureSettings, settings_of
+
+
+class Variant(Text):
+    """The name of an architecture; one of a file with its whole path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return located(super().convert(value, param, ctx))
+
 
 Names = Annotated[tuple[str, ...] | None, ListOf(NAME, "name")]
 Rows = Annotated[int | None, Count()]
@@ -34,7 +47,7 @@ RowsPerRun = Annotated[Values | None, PerVariant(ListOf(Count(zero=True), "count
 def setting_type(setting: Setting) -> PerVariant:
     """Return the type of a setting's option."""
     kind = PerVariant(ListOf(setting.kind, setting.kind.name))
-    kind.takes_truth_values = isinstance(setting.kind, click.types.BoolParamType)
+    kind.takes_truth_values = isinstance(setting.kind, Truth)
     return kind
 
 
@@ -44,6 +57,7 @@ _FIRST = ("l1", "k", "lr", "sigma", "seed", "l1_power", "input_scale", "input_me
 PER_RUN = (*_FIRST, *(name for name in SETTINGS_TYPES if name not in _FIRST))
 # Options per run that are no settings of architectures.
 OF_EVERY_RUN = ("lr", "seed", "input_scale", "input_mean", *SHARED)
+RESERVED = ("name", "config", "resume", "show", "json", "as_json", "quiet", "help", "version")  # no setting's names
 NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
 
 
@@ -52,7 +66,7 @@ class Options:
     """Options whose values have passed their checks; `train` (api.py) says what each means. None: not given."""
 
     store: Annotated[Location | None, StoreLocation()]
-    variant: Names
+    variant: Annotated[tuple[str, ...] | None, ListOf(Variant("name"), "name")]
     preset: Names
     lr: Annotated[Values | None, PerVariant(ListOf(Number(0, above=True), "number"))]
     seed: Annotated[Values | None, PerVariant(ListOf(SEED, "whole number"))]
@@ -109,6 +123,31 @@ class Options:
         given = {**{name: value for name, value in vars(self).items() if name != "settings"}, **self.settings}
         values = {name: value for name, value in given.items() if name not in NOT_RECORDED and value is not None}
         return {name: _to_json(value) for name, value in values.items()}
+
+
+def settings_with(plugins: Iterable[str]) -> dict[str, Setting]:
+    """Return all settings, also those of other packages' variants. Raises InputError if one cannot be an option."""
+    settings, taken = all_settings(plugins), {field.name for field in fields(Options)} | {*RESERVED}
+    for setting in settings.values():
+        if setting.name in taken:
+            variant = next(iter(setting.defaults))
+            raise InputError(f"--variant {variant}: its setting {setting.name} has the name of an option; rename it")
+    return settings
+
+
+def options_of_variant(variant: str) -> tuple[str, ...]:
+    """Return the options per run that a variant has: its settings, and those of every run."""
+    of_all = [setting.name for setting in fields(ArchitectureSettings)]
+    own = [setting.name for setting in fields(settings_of(variant)) if setting.name not in of_all]
+    return (*own, *OF_EVERY_RUN, *of_all)
+
+
+def has_meaning(name: str, variant: str, values: tuple[Any, ...]) -> bool:
+    """Return whether values of an option may be given for a variant."""
+    known = options_of_variant(variant)
+    if name in ("l1", "l1_warmup") and "l1" not in known:
+        return values == (0,)  # which says that there is no coefficient, or no warm-up of it
+    return name in known
 
 
 def _to_json(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from data.command.option_types import ListOf, shown
+from train.plugins import identity
 
 EVERY = ""  # the key of values for all variants that have the option
 
@@ -28,12 +29,15 @@ class PerVariant(click.ParamType[Values]):
         if isinstance(value, Mapping):
             if not value or not all(isinstance(key, str) for key in value):
                 self.fail(f"{shown(value)} is not a table of values by variant", param, ctx)
-            return {variant: self.several.convert(own, param, ctx) for variant, own in value.items()}
+            convert = self.several.convert
+            return merge({identity(name.strip()): convert(own, param, ctx)} for name, own in value.items()) or {}
         if isinstance(value, str) and "=" in value:
             variant, _, own = value.rpartition("=")
             if not variant.strip():
                 self.fail(f"{shown(value)} names no variant before the =; write VARIANT={own}", param, ctx)
-            return {variant.strip(): self.several.convert(own, param, ctx)}
+            if "," in variant:
+                self.fail(f"{shown(value)} has values of several variants; give the option once for each", param, ctx)
+            return {identity(variant.strip()): self.several.convert(own, param, ctx)}
         return {EVERY: self.several.convert(value, param, ctx)}
 
 
@@ -50,6 +54,11 @@ def merge(parts: Iterable[Values]) -> Values | None:
                 raise click.BadParameter(f"is given {where}twice; give all values at once, with commas")
             merged[variant] = values
     return merged or None
+
+
+def override(values: Values, by: Values) -> Values:
+    """Return values in which those of another place stand before them, per variant; values for all replace all."""
+    return by if EVERY in by else {**values, **by}
 
 
 def values_for(option: Values | None, variant: str) -> tuple[Any, ...] | None:

@@ -2,62 +2,71 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import click
 
 from data.command.base import GroupedOption, StoppableCommand
 from data.errors import InputError
-from train.command.config import MOST_BYTES
-from train.command.options import setting_type
-from train.plugins import load_plugin
-from train.variants import SETTINGS, Setting, all_settings
+from train.command.config import options_in, variants_in
+from train.command.options import setting_type, settings_with
+from train.command.settings import Setting
+from train.plugins import load_plugins
+from train.variants import SETTINGS
 
 GROUP = "Settings of the architectures (as above: several values, also as VARIANT=VALUES)"
+OPTIONS = "train.settings"  # in a context's `meta`: the options of all settings, also those of other packages' variants
 
 
 class PluginCommand(StoppableCommand):
-    """A command that also has the settings of other packages' architectures, if its arguments name one."""
+    """A command whose options are also the settings of other packages' architectures, if its arguments name one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            plugins = [variant for variant in named_variants(args) if ":" in variant and load_plugin(variant)]
-            own = {param.name for param in self.params}
-            self.params += [option for option in setting_options(plugins) if option.name not in own]
+            plugins = load_plugins(named_variants(args))
+            ctx.meta[OPTIONS] = list(setting_options(plugins)) if plugins else []
         except InputError as error:
             raise click.UsageError(str(error), ctx) from error
         return super().parse_args(ctx, args)
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        more = {option.name: option for option in ctx.meta.get(OPTIONS, ())}
+        params = super().get_params(ctx)
+        own = {param.name for param in params}
+        return [
+            *(more.get(param.name, param) for param in params),
+            *(option for name, option in more.items() if name not in own),
+        ]
+
 
 def named_variants(args: Sequence[str]) -> list[str]:
-    """Return the variants that a command line names, or the file of its --config."""
-    named = [value for flag, value in _values(args) if flag == "--variant"]
-    for flag, file in _values(args):
-        if flag == "--config":
+    """Return the variants that a command line names; if none, those of the file of its --config or --resume."""
+    named = [part.strip() for flag, value in _values(args) if flag == "--variant" for part in value.split(",")]
+    if named:
+        return named
+    for flag, path in _values(args):
+        if flag in ("--config", "--resume"):
             try:
-                with open(file, "rb") as opened:
-                    variant = tomllib.loads(opened.read(MOST_BYTES).decode("utf-8-sig")).get("variant", "")
-            except (OSError, ValueError):
-                continue  # --config says what is wrong with it
-            named += variant if isinstance(variant, list) else [variant]
-    return [part.strip() for value in named for part in str(value).split(",")]
+                return variants_in(options_in(flag.lstrip("-"), Path(path))[1])
+            except click.BadParameter:
+                return []  # the option says what is wrong with it
+    return []
 
 
 def _values(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each argument, as an option, and its value or the argument that follows."""
     for i, argument in enumerate(args):
         flag, equals, value = argument.partition("=")
         yield flag, value if equals else args[i + 1] if i + 1 < len(args) else ""
 
 
-def setting_options(plugins: Iterable[str] = ()) -> list[click.Parameter]:
-    """Return an option for each setting, also those of some other packages' variants, with its defaults in the help."""
-    options: list[click.Parameter] = []
-    for name, setting in all_settings(plugins).items():
+def setting_options(plugins: Iterable[str] = ()) -> Iterator[click.Parameter]:
+    """Yield an option for each setting, also those of some other packages' variants, with its defaults in the help."""
+    for name, setting in settings_with(plugins).items():
         kind, flag = setting_type(setting), f"--{name.replace('_', '-')}"
         text = f"{setting.help}  [{_owners(setting)}]"
-        options.append(GroupedOption([flag], group=GROUP, type=kind, help=text, **kind.option_arguments))
-    return options
+        yield GroupedOption([flag], group=GROUP, type=kind, help=text, **kind.option_arguments)
 
 
 def _owners(setting: Setting) -> str:

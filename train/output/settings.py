@@ -19,6 +19,7 @@ from train.experiment import Experiment, Run
 from train.output.checked import DamagedRunError, read_checked, write_checked
 from train.output.run_folder import RunFolder
 from train.output.typed import typed
+from train.plugins import identity
 from train.variants import in_rows, settings_of
 
 EXPERIMENT = "experiment.json"
@@ -138,6 +139,7 @@ def _run_of(value: Any, batch_size: int) -> Run:
     if missing:
         raise ValueError(f"it lacks runs[0].{missing}")
     own = {name: typed(hint, value[name], f"runs[0].{name}") for name, hint in hints.items() if name in value}
+    own["variant"] = identity(own["variant"])  # earlier versions recorded a file's folder too
     try:
         kind = settings_of(own["variant"])
     except InputError as error:

@@ -1,0 +1,77 @@
+"""Settle the options of the command line and of its file: the command line's stand before the file's, per variant.
+
+`--preset` and `--variant` on the command line also replace what they contradict in the file. What the file holds for
+other variants is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from data.errors import InputError
+from train.command.options import Options, has_meaning
+from train.command.per_variant import EVERY, Values, override
+from train.plugins import identity
+from train.variants import known_variants
+
+FIXED_BY_PRESETS = ("variant", "l1", "lr", "sigma")
+
+
+def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Options:
+    """Return the options from the command's values and defaults by name.
+
+    Raises InputError if they contradict each other.
+    """
+    on_line = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if "resume" in on_line:
+        for name in ("out", "overwrite"):
+            if name in on_line and ctx.params[name]:
+                raise InputError(f"--resume and --{name} exclude each other; give one of them")
+    in_file = {} if ctx.default_map is None else dict(ctx.default_map)
+    overridden = FIXED_BY_PRESETS if "preset" in on_line else ("preset",) if "variant" in on_line else ()
+    chosen = _chosen_variants(ctx, on_line)
+    settled: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in overridden:
+            settled[name] = value if name in on_line else None
+        elif isinstance(value, dict) and name in in_file:
+            (of_file,) = in_file[name]
+            if chosen is not None:
+                of_file = _of_variants(name, of_file, chosen)
+            settled[name] = (override(of_file, value) if name in on_line else of_file) or None
+        else:
+            settled[name] = value
+    options = Options.of(settled)
+    return options if chosen is None else _without_idle(options, defaults, in_file.keys() - on_line)
+
+
+def _chosen_variants(ctx: click.Context, on_line: Collection[str]) -> list[str] | None:
+    """Return the variants that the command line chooses; None if it leaves that to a file. Raises InputError."""
+    if "preset" in on_line:
+        from train.command.grid import preset_runs
+
+        return [run["variant"] for run in preset_runs(ctx.params["preset"]).values()]
+    return [identity(variant) for variant in ctx.params["variant"]] if "variant" in on_line else None
+
+
+def _of_variants(name: str, values: Values, chosen: Collection[str]) -> Values:
+    """Return an option's values without those for other variants. Names of no variant stay, to be refused."""
+    others = {name for name in values if name in known_variants() or ":" in name} - {*chosen}
+    if not any(has_meaning(name, variant, values.get(EVERY, ())) for variant in chosen):
+        others.add(EVERY)
+    return {variant: own for variant, own in values.items() if variant not in others}
+
+
+def _without_idle(options: Options, defaults: Mapping[str, Any], in_file: Collection[str]) -> Options:
+    """Return options without those of a file that have no effect on any run."""
+    from train.command.checks import options_without_effect
+    from train.command.grid import make_runs
+
+    idle = options_without_effect(options, make_runs(options.preset or (), options.per_run())).keys() & {*in_file}
+    settings = {name: values for name, values in options.settings.items() if name not in idle}
+    return replace(options, settings=settings, **{name: defaults[name] for name in idle - options.settings.keys()})
