@@ -11,13 +11,13 @@ from data.command.option_types import suggestion
 from data.command.option_values import check_values
 from train.command.options import TYPES, Options, setting_type, settings_with
 from train.plugins import load_plugins
-from train.presets import presets
+from train.presets import table_a2
 
 if TYPE_CHECKING:
     from data.store.reader import Store
     from train.output.results import RunResult
 
-POST: dict[str, Any] = presets()["shared"]  # Table A2
+POST = table_a2()
 RowsPerRun = int | str | Sequence[int | str] | Mapping[str, int | str | Sequence[int | str]] | None
 
 
@@ -34,7 +34,7 @@ def train(
     hook: str | None = None,
     out: str | PathLike[str] | None = None,
     expansion: float = POST["expansion"],
-    activations: int | str = POST["activations"],
+    activations: int | str | None = None,
     batch_size: int | str | None = None,
     l2: Literal["mean", "sum"] = POST["l2"],
     norm: Literal["batch", "store", "sample"] = POST["norm"],
@@ -80,7 +80,8 @@ def train(
     Args:
         store: The store to train on: opened, its path, or an address such as "s3://bucket/gpt2.zarr".
         variant: Architectures: "baseline", "nsae", "topk" and others (train/architectures).
-        preset: Runs of the post's Table A1: "baseline_1", "baseline_2", "normalized_1", "normalized_2", "post" for all.
+        preset: Runs with the values of a reference (train/presets.toml), such as "saebench_topk"; "post" or "saebench"
+            for all of it.
         lr: Learning rate of Adam. Default: that of the variant (train/variants.py).
         seed: Seed of the initialisation, the noise and the resampling. Default: 0.
         input_scale: What inputs are divided by: "none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d",
@@ -91,8 +92,8 @@ def train(
         hook: Which hook of each layer to train on, if the store has several, such as "mlp_out".
         out: The experiment's folder. Default: runs/STORE.
         expansion: d_sae / d_model.
-        activations: Rows to train on, rounded down to whole batches.
-        batch_size: Rows per step. Default: 4096, or all rows if there are fewer.
+        activations: Rows to train on, rounded down to whole batches. Default: the preset's, else 100M.
+        batch_size: Rows per step. Default: the preset's, else 4096; or all rows if there are fewer.
         l2: Whether the squared error is a "mean" or a "sum" over d_model.
         norm: The norm in β: the "batch"'s mean, the "store"'s mean, or that of each "sample".
         no_decoder_bias: Leave out the decoder bias b_dec.

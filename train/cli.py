@@ -21,6 +21,7 @@ from train.command.defaults import row_counts
 from train.command.options import TYPES, Options
 from train.command.setting_options import PluginCommand, setting_options
 from train.command.settle import settle
+from train.presets import suites
 from train.variants import SETTINGS
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
@@ -37,11 +38,14 @@ Examples:
   train --config sweep.toml;  train --resume runs/gpt2;  train --preset post --show
 """
 
+PRESET_HELP = "Runs with the values of a reference. " + " ".join(
+    f"{suite}, for all of {', '.join(names)}." for suite, names in suites().items()
+)
 # What `--help` says, by group and option.
 HELP = {
     "Runs (several values, separated by commas, make a run of each; VARIANT=VALUES gives them to one variant)": {
         "--variant": f"Architectures: {', '.join(SETTINGS)}.",
-        "--preset": "Runs of the post's Table A1: baseline_1, baseline_2, normalized_1, normalized_2, or post for all.",
+        "--preset": PRESET_HELP,
         "--lr": "Learning rate of Adam.  [default: the variant's own]",
         "--seed": "Seed of the initialisation, the noise and the resampling.  [default: 0]",
         "--input-scale": "What inputs are divided by, so that over the training split E‖x‖ = 1 (mean-norm) or √d "
@@ -54,8 +58,9 @@ HELP = {
         "--store": "The store to train on, such as data/gpt2.zarr or s3://bucket/gpt2.zarr.",
         "--layers": "Layers to train on: `all`, or numbers and ranges such as 0,5,8-11; 3- is 3 to the last.",
         "--hook": "Hook of each layer to train on, if the store has several: mlp_out, resid_post or another.",
-        "--activations": "Number of rows to train on, rounded down to whole batches.",
-        "--batch-size": "Rows per step.  [default: 4096, or all rows if there are fewer]",
+        "--activations": "Number of rows to train on, rounded down to whole batches.  [default: the preset's, else "
+        "100M]",
+        "--batch-size": "Rows per step.  [default: the preset's, else 4096; all rows if there are fewer]",
         "--data-seed": "Seed of the order of rows, which all runs share.",
         "--skip-damaged": "Check all shards of the store first, and train without the damaged ones.",
     },

@@ -66,7 +66,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
 
 def runs_of(options: Options, counts: RowCounts, d_sae: int | None = None) -> tuple[Run, ...]:
     """Return the runs that the options make; d_sae: number of features, None if unknown. Raises InputError."""
-    sizes = Sizes(d_sae, options.activations, counts.batch_size)
+    sizes = Sizes(d_sae, counts.activations, counts.batch_size)
     runs = make_runs(options.preset or (), options.per_run(), sizes)
     check_logs(options.log or ())
     return runs
@@ -126,7 +126,7 @@ def _make_experiment(
         precision=precision if precision != "auto" else "bfloat16" if device.type == "cuda" else "float32",
         data_seed=options.data_seed,
         objective=Objective(options.l2, options.norm),
-        schedule=Schedule(options.activations, shared["lr_warmup"], shared["l1_warmup"], shared["lr_decay"]),
+        schedule=Schedule(counts.activations, shared["lr_warmup"], shared["l1_warmup"], shared["lr_decay"]),
         resampling=Resampling(
             interval=counts.resample_interval, window=counts.resample_window, threshold=options.resample_threshold,
             at_most=options.resample_at_most, rows=counts.resample_rows,

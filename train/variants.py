@@ -18,7 +18,7 @@ from data.errors import InputError
 from train.plugins import declared, known_plugin
 from train.presets import presets
 
-_POST = presets()
+_PRESETS = {name: {key: value for key, (value, *_) in preset.values.items()} for name, preset in presets().items()}
 # Settings that earlier versions recorded in steps, and the names that they have in rows.
 IN_STEPS = {"threshold_start": "threshold_after", "p_start_step": "anneal_after"}
 
@@ -77,25 +77,25 @@ class ArchitectureSettings:
 class BaselineSettings(ArchitectureSettings):
     """α, and the power p in β = α · normᵖ."""
 
-    l1: Coefficient = _POST["baseline_1"]["l1"]
+    l1: Coefficient = _PRESETS["baseline_1"]["l1"]
     l1_power: Annotated[int, Count(zero=True, most=4), "Power p in β = α · normᵖ, the coefficient of ‖c‖₁."] = 0
 
     @classmethod
     def default_lr(cls, d_sae: int | None) -> float:
-        return float(_POST["baseline_1"]["lr"])
+        return float(_PRESETS["baseline_1"]["lr"])
 
 
 @dataclass(frozen=True)
 class NSAESettings(ArchitectureSettings):
     """α, the power p in β = α · normᵖ, and the noise's standard deviation."""
 
-    l1: Coefficient = _POST["normalized_1"]["l1"]
+    l1: Coefficient = _PRESETS["normalized_1"]["l1"]
     l1_power: Annotated[int, Count(zero=True, most=4), "Power p in β = α · normᵖ, the coefficient of ‖c‖₁."] = 2
-    sigma: Annotated[float, Number(0), "Standard deviation of NSAE's noise."] = float(_POST["normalized_1"]["sigma"])
+    sigma: Annotated[float, Number(0), "Standard deviation of NSAE's noise."] = float(_PRESETS["normalized_1"]["sigma"])
 
     @classmethod
     def default_lr(cls, d_sae: int | None) -> float:
-        return float(_POST["normalized_1"]["lr"])
+        return float(_PRESETS["normalized_1"]["lr"])
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def options(activations: int, **given: int) -> Options:
 
 def test_defaults_at_100m_rows_are_those_of_the_post() -> None:
     assert row_counts(options(100_000_000)) == RowCounts(
-        validate_every=5_000_000, validate_rows=50_000, log_every=100_000, window=1_000_000,
+        activations=100_000_000, validate_every=5_000_000, validate_rows=50_000, log_every=100_000, window=1_000_000,
         resample_interval=200_000_000, resample_window=100_000_000, resample_rows=100_000, batch_size=4096,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from train.command.options import Options
 from train.experiment import Run
 from train.measures import NO_VARIANCE
 from train.optim.schedule import LENGTHS
-from train.presets import presets
+from train.presets import table_a2
 from train.sae import ElementwiseSAE
 
 MOST_VALIDATIONS = 100_000
@@ -24,7 +24,7 @@ def check_options(options: Options, counts: RowCounts, runs: Sequence[Run], n_ro
 
     `n_rows`: the store's training rows, None if unknown.
     """
-    _check_rows(options.activations, counts, n_rows)
+    _check_rows(counts.activations, counts, n_rows)
     _check_effects(options, runs)
     _check_lengths(options, counts, runs)
 
@@ -105,11 +105,11 @@ def _is_given(name: str, value: Any) -> bool:
     if isinstance(value, dict):  # by variant; 0 is the default of all such options
         return any(any(values) for values in value.values())
     given = value is not None and value is not False  # 0 is given, too
-    return given and (name in FOLLOWING or value != presets()["shared"].get(name))
+    return given and (name in FOLLOWING or value != table_a2().get(name))
 
 
 def _check_lengths(options: Options, counts: RowCounts, runs: Sequence[Run]) -> None:
-    total = options.activations
+    total = counts.activations
     of_runs = {name: max(getattr(run, name) or 0 for run in runs) for name in LENGTHS}
     for name, length in {"window": options.window or 0, **of_runs}.items():
         if length > total:

@@ -1,12 +1,13 @@
 """Defaults that follow `--activations`: the post's values (Table A2) at its 100M rows, in proportion at other lengths.
 
+--activations         100M, or the preset's
 --validate-every      a twentieth: 5M of 100M
 --validate-rows       a fiftieth, from 5k to 50k
 --log-every           a thousandth: 100k of 100M
 --window              a fifth, at most 1M
 --resample-interval   twice --activations, so a run is never resampled
 --resample-window     half of --resample-interval
---batch-size          4096, or all rows of the store or of --activations if these are fewer
+--batch-size          4096, or the preset's; all rows of the store or of --activations if these are fewer
 --resample-rows       100k, or all rows of the store if these are fewer
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from train.command.options import Options
-from train.presets import presets
+from train.presets import suite_value, table_a2
 
 VALIDATE_ROWS = (5_000, 50_000)  # fewest, most
 LONGEST_WINDOW = 1_000_000  # rows in which a feature that is not dead fires at least once
@@ -23,8 +24,9 @@ LONGEST_WINDOW = 1_000_000  # rows in which a feature that is not dead fires at 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """The options that follow `--activations`, in rows: as given, or else their defaults."""
+    """`--activations`, and the options that follow it, in rows: as given, or else their defaults."""
 
+    activations: int
     validate_every: int
     validate_rows: int
     log_every: int
@@ -40,9 +42,12 @@ FOLLOWING = tuple(field.name for field in fields(RowCounts))
 
 def row_counts(options: Options, n_rows: int | None = None) -> RowCounts:
     """Complete the options that follow `--activations`; `n_rows`: the store's training rows, None if unknown."""
-    post, total = presets()["shared"], options.activations
+    post, named = table_a2(), options.preset or ()
+    total = options.activations or suite_value(named, "activations")
+    batch_size = options.batch_size or suite_value(named, "batch_size")
     interval = options.resample_interval or post["resample_interval"] * total // post["activations"]
     defaults = RowCounts(
+        activations=total,
         validate_every=post["validate_every"] * total // post["activations"],
         validate_rows=min(max(total // 50, VALIDATE_ROWS[0]), VALIDATE_ROWS[1]),
         log_every=total // 1000,
@@ -50,7 +55,7 @@ def row_counts(options: Options, n_rows: int | None = None) -> RowCounts:
         resample_interval=interval,
         resample_window=interval * post["resample_window"] // post["resample_interval"],
         resample_rows=post["resample_rows"] if n_rows is None else min(post["resample_rows"], n_rows),
-        batch_size=min(post["batch_size"], total, total if n_rows is None else n_rows),
+        batch_size=min(batch_size, total, total if n_rows is None else n_rows),
     )
     given = {name: getattr(options, name) for name in FOLLOWING}
     return RowCounts(

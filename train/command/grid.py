@@ -16,29 +16,13 @@ from train.command.per_variant import EVERY, Values, values_for
 from train.experiment import Run
 from train.optim.schedule import SHARED
 from train.plugins import identity
-from train.presets import presets
+from train.presets import chosen_presets
 from train.variants import SETTINGS, UNKNOWN, Sizes, settings_of
 
-POST = ("baseline_1", "baseline_2", "normalized_1", "normalized_2")
 SHORT = {"input_scale": "input", "input_mean": "mean"}  # options that are shorter in a run's name
 UNSAFE = r"[^A-Za-z0-9_.,=+-]"  # characters that no run's name has
 LONGEST_NAME = 200
 SMALLEST = 1e-37  # smaller numbers are 0 in float32, or lose digits
-
-
-def preset_runs(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the values of each preset, by its name; `post` stands for the four of Table A1. Raises InputError."""
-    table = presets()
-    chosen: dict[str, dict[str, Any]] = {}
-    for name in names:
-        for preset in POST if name == "post" else (name,):
-            if preset not in POST:
-                hint = suggestion(name, [*POST, "post"], f"give {', '.join(POST)} or post")
-                raise InputError(f"--preset {name[:80]}: there is no such preset; {hint}")
-            if preset in chosen:
-                raise InputError(f"--preset {','.join(names)}: names {preset} twice; name each once")
-            chosen[preset] = table[preset]
-    return chosen
 
 
 def make_runs(
@@ -57,9 +41,11 @@ def make_runs(
         for name, values in options.items()
         if name != "variant"
     }
-    starts: list[tuple[str, dict[str, Any]]] = list(preset_runs(named).items())
+    starts: list[tuple[str, str, Mapping[str, tuple[Any, ...]]]] = [
+        (preset.name, preset.variant, preset.scaled(sizes.activations)) for preset in chosen_presets(named)
+    ]
     if not starts:
-        starts = [(_label(variant), {"variant": variant}) for variant in variants]
+        starts = [(_label(variant), variant, {}) for variant in variants]
         if not starts:
             raise InputError("--variant: give one or more of " + ", ".join(SETTINGS) + ", or a --preset")
     elif variants:
@@ -67,16 +53,16 @@ def make_runs(
     same = next((variant for variant in variants if variants.count(variant) > 1), None)
     if same:
         raise InputError(f"--variant: names {same} twice, in different folders; rename one of the files")
-    _check_meaning(given, [fixed["variant"] for _, fixed in starts])
+    _check_meaning(given, [variant for _, variant, _ in starts])
     runs = []
-    for label, fixed in starts:
+    for label, variant, preset in starts:
         ordered = dict.fromkeys((*PER_RUN, *given))  # the last: settings of other packages
-        own = {name: values for name in ordered if (values := _values_of(given, name, fixed["variant"])) is not None}
+        own = {name: values for name in ordered if (values := _values_of(given, name, variant) or preset.get(name))}
         varying = [name for name, values in own.items() if len(values) > 1]
         for values in product(*own.values()):
             chosen = dict(zip(own, values, strict=True))
             parts = [f"{SHORT.get(name, name)}={_short(chosen[name])}" for name in varying]
-            runs.append(_make_run("_".join([label, *parts]), {**fixed, **chosen}, sizes))
+            runs.append(_make_run("_".join([label, *parts]), variant, chosen, sizes))
     names = [run.name for run in runs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -123,9 +109,8 @@ def _short(value: Any) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
-def _make_run(name: str, values: Mapping[str, Any], sizes: Sizes) -> Run:
+def _make_run(name: str, variant: str, values: Mapping[str, Any], sizes: Sizes) -> Run:
     """Return a run from the values that it has; the rest are its variant's defaults. Raises InputError."""
-    variant = values["variant"]
     kind = settings_of(variant)
     own = {field.name for field in fields(kind)}
     given = {name: _plain(kind, name, value) for name, value in values.items() if name in own}

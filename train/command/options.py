@@ -76,7 +76,7 @@ class Options:
     hook: Annotated[str | None, NAME]
     out: Annotated[Path | None, LocalPath()]
     expansion: Annotated[float, Number(0, 1e9, above=True)]
-    activations: Annotated[int, Count(most=10**12)]
+    activations: Annotated[int | None, Count(most=10**12)]
     batch_size: Rows
     l2: Literal["mean", "sum"]
     norm: Literal["batch", "store", "sample"]

@@ -17,9 +17,8 @@ from data.errors import InputError
 from train.command.options import Options, has_meaning
 from train.command.per_variant import EVERY, Values, override
 from train.plugins import identity
+from train.presets import chosen_presets
 from train.variants import known_variants
-
-FIXED_BY_PRESETS = ("variant", "l1", "lr", "sigma")
 
 
 def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Options:
@@ -33,8 +32,10 @@ def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str,
             if name in on_line and ctx.params[name]:
                 raise InputError(f"--resume and --{name} exclude each other; give one of them")
     in_file = {} if ctx.default_map is None else dict(ctx.default_map)
-    overridden = FIXED_BY_PRESETS if "preset" in on_line else ("preset",) if "variant" in on_line else ()
-    chosen = _chosen_variants(ctx, on_line)
+    presets = chosen_presets(ctx.params["preset"]) if "preset" in on_line else []
+    chosen = [preset.variant for preset in presets] or _chosen_variants(ctx, on_line)
+    of_presets = {"variant", *(name for preset in presets for name in preset.values)}
+    overridden = of_presets if presets else {"preset"} if "variant" in on_line else set()
     settled: dict[str, Any] = {}
     for name, value in values.items():
         if name in overridden:
@@ -52,10 +53,6 @@ def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str,
 
 def _chosen_variants(ctx: click.Context, on_line: Collection[str]) -> list[str] | None:
     """Return the variants that the command line chooses; None if it leaves that to a file. Raises InputError."""
-    if "preset" in on_line:
-        from train.command.grid import preset_runs
-
-        return [run["variant"] for run in preset_runs(ctx.params["preset"]).values()]
     return [identity(variant) for variant in ctx.params["variant"]] if "variant" in on_line else None
 
 
