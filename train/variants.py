@@ -30,6 +30,9 @@ Beta2 = Annotated[float, Number(0, 0.999999), "Adam's β₂, the share of the me
 Epsilon = Annotated[float, Number(0, above=True), "Adam's ε, added to the root of the mean squared gradient."]
 UnitDecoder = Annotated[bool, "Decoder rows are kept at norm 1; else `topk` and its kin compare f times their norms."]
 SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]
+StartNorm = Annotated[
+    float, Number(0, above=True), "Norm of encoder rows at the start, and of decoder rows that are not kept at norm 1."
+]
 DeadAfter = Annotated[int, Count(), "Rows without firing after which a feature counts as dead."]
 
 
@@ -104,6 +107,7 @@ class ReLUSettings(ArchitectureSettings):
 
     l1: Coefficient = 5.0
     subtract_bias: SubtractBias = False
+    start_norm: StartNorm = 0.1
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,13 @@ class GatedSettings(ArchitectureSettings):
     ] = "stopped"
     l1_weight: Annotated[Literal["none", "decoder-norm"], "What each gate's L1 is multiplied by."] = "none"
     unit_decoder: UnitDecoder = True
+    start_norm: StartNorm = 1.0
     adam_beta1: Beta1 = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
 class FrozenSettings(ArchitectureSettings):
-    """The number of active features, and the auxiliary loss on dead features."""
+    """The number of active features, the auxiliary loss on dead features, and the start."""
 
     k: Annotated[int, Count(), "Number of active features per row."] = 32
     aux: Annotated[float, Number(0), "Coefficient of the auxiliary loss of dead features; 0: none."] = 1 / 32
@@ -130,6 +135,10 @@ class FrozenSettings(ArchitectureSettings):
         Literal["relative", "absolute"], "Whether the auxiliary loss is divided by the error's variance."
     ] = "relative"
     dead_after: DeadAfter = 10_000_000
+    bias_start: Annotated[
+        Literal["median", "mean", "zero"], "b_dec at the start: the first batch's geometric median, its mean, or 0."
+    ] = "median"
+    start_norm: StartNorm = 1.0
 
     def without_effect(self) -> dict[str, str]:
         return {} if self.aux else dict.fromkeys(("aux_k", "aux_form", "dead_after"), "with --aux 0")
@@ -224,6 +233,7 @@ class JumpReLUSettings(ArchitectureSettings):
     dead_after: DeadAfter = 1
     subtract_bias: SubtractBias = True
     unit_decoder: UnitDecoder = True
+    start_norm: StartNorm = 1.0
     adam_beta1: Beta1 = field(default=0.0, kw_only=True)
 
     def without_effect(self) -> dict[str, str]:
@@ -248,6 +258,7 @@ class PAnnealSettings(ArchitectureSettings):
         int | None, Count(zero=True), "Rows after which p begins to fall; 4% of --activations by default."
     ] = None
     p_updates: Annotated[int, Count(), "Number of values that p takes."] = 10
+    start_norm: StartNorm = 1.0
 
     def completed(self, sizes: Sizes) -> Self:
         """Let p begin to fall after 4% of the training: 10 000 steps of 2048 rows in SAEBench's 500M."""

@@ -37,6 +37,8 @@ OF_TOPK = {
     "aux_k": count("--aux-k", {**ANY, CONTRADICTION: refused("--aux", "0", "--aux-k", "3", sentence=NO_AUX)}),
     "aux_form": choice("--aux-form", {CONTRADICTION: refused("--aux", "0", "--aux-form", "absolute", sentence=NO_AUX)}),
     "dead_after": count("--dead-after", {CONTRADICTION: refused("--aux", "0", "--dead-after", "9", sentence=NO_AUX)}),
+    "bias_start": choice("--bias-start"),
+    "start_norm": number("--start-norm"),
 }
 OF_BATCHTOPK = {
     "threshold_decay": number("--threshold-decay", {**ANY, HUGE: ("1.5", "at most 1")}),

@@ -74,7 +74,8 @@ def test_saebench_trains_by_the_definition_of_the_trainer_that_it_uses(variant: 
     ours = {
         field.name: getattr(run.settings, field.name)
         for field in fields(run.settings)
-        if field.name not in SIZES and getattr(run.settings, field.name) != getattr(defaults, field.name)
+        if field.name not in (*SIZES, "start_norm")
+        and getattr(run.settings, field.name) != getattr(defaults, field.name)
     }
     theirs = {name: value for name, value in facts["settings"].items() if name not in SIZES}
     assert (ours, run.clip) == (theirs, facts["clip"])
@@ -131,11 +132,11 @@ def test_unknown_or_repeated_presets_are_refused(names: list[str], sentence: str
         make_runs(names, {})
 
 
-def test_saebench_trains_on_a_small_store_and_continues_by_the_same_command(
+def test_all_presets_train_on_a_small_store_and_continue_by_the_same_command(
     store: LocalStore, command: Command, tmp_path: Path
 ) -> None:
     given = [
-        "--store", store.path, "--preset", "saebench", "--k", "4", "--target-l0", "4", "--l1", "relu=0.02,0.04",
+        "--store", store.path, "--preset", ",".join(suites()), "--k", "4", "--target-l0", "4", "--l1", "relu=0.02,0.04",
         "--l1", "gated=0.02", "--l1", "p-anneal=0.01", "--activations", "2k", "--batch-size", "64", "--layers", "0",
         "--expansion", "2", "--device", "cpu", "--out", tmp_path / "runs",
     ]  # fmt: skip
@@ -143,8 +144,12 @@ def test_saebench_trains_on_a_small_store_and_continues_by_the_same_command(
     assert done.returncode == 0, done.stderr
     record = read_experiment(tmp_path / "runs")
     assert record is not None
-    assert record.settings["schedule"] == {"total": 2000, "lr_warmup": 8, "l1_warmup": 0, "lr_decay": 400}
-    assert len(record.settings["runs"]) == 8
+    assert record.settings["schedule"] == {"total": 2000, "lr_warmup": 0, "l1_warmup": 0, "lr_decay": 0}
+    runs = {run["name"]: run for run in record.settings["runs"]}
+    assert {name.split("_l1=")[0] for name in runs} == presets().keys()
+    assert (runs["saebench_topk"]["lr_warmup"], runs["saebench_topk"]["lr_decay"]) == (8, 400)
+    assert (runs["papers_jumprelu_tanh"]["l1_warmup"], runs["papers_topk"]["adam_epsilon"]) == (2000, 6.25e-10)
+    assert "lr_decay" not in runs["baseline_1"]
     assert all((tmp_path / "runs" / run["name"] / "final").exists() for run in record.settings["runs"])
     resumed = command("train", "--resume", tmp_path / "runs")
     assert "is finished; nothing to do" in resumed.stderr, resumed.stderr

@@ -24,7 +24,6 @@ class ReLUSAE(PairwiseSAE):
 
     variant = "relu"
     Settings = ReLUSettings
-    start_norm = 0.1
     settings: ReLUSettings
 
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:

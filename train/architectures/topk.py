@@ -105,8 +105,9 @@ class TopKSAE(PairwiseSAE):
         return (missed.square().sum(dim=-1).mean() / spread).nan_to_num(0.0, posinf=0.0, neginf=0.0)
 
     def initialise_at_(self, x: Tensor) -> None:
-        """Set b_dec to the geometric median of the first batch, scaled inputs [rows, d_model]."""
-        self.b_dec.copy_(geometric_median(x))
+        """Set b_dec to the geometric median of the first batch, normalised inputs [rows, d_model], or to its mean."""
+        if self.settings.bias_start != "zero":
+            self.b_dec.copy_(x.mean(dim=0) if self.settings.bias_start == "mean" else geometric_median(x))
 
 
 def geometric_median(x: Tensor, *, most: int = 100, tolerance: float = 1e-5) -> Tensor:

@@ -25,15 +25,13 @@ from train.sae.tensors import LINEAR_MAPS, TensorSpec
 class PairwiseSAE(SAE):
     """An SAE with a loss on selected entries. `SAE` has the shapes.
 
-    Two settings mean the same in every architecture that has them: `unit_decoder` and `subtract_bias`.
+    Three settings mean the same in every architecture that has them: `unit_decoder`, `subtract_bias` and `start_norm`.
 
     An architecture states, beside what `SAE` asks for:
     encoder_bias: name of the bias in π; None: π has none.
-    start_norm: norm of the decoder's rows at the start.
     """
 
     encoder_bias: ClassVar[str | None] = "b_enc"
-    start_norm: ClassVar[float] = 1.0
 
     @classmethod
     def trained_with(cls, settings: Any) -> Mapping[str, TensorSpec]:
@@ -74,10 +72,12 @@ class PairwiseSAE(SAE):
         """
 
     def initialise(self, *, seed: int, mean_norm: float) -> None:
-        """Draw random directions for the decoder; the encoder is its transpose, and the rest is filled anew."""
-        directions = random_directions(self.d_sae, self.d_model, torch.Generator().manual_seed(seed)) * self.start_norm
-        self.W_dec.copy_(directions)
-        self.W_enc.copy_(directions)
+        """Draw random directions for the rows of decoder and encoder; the rest is filled anew."""
+        directions = random_directions(self.d_sae, self.d_model, torch.Generator().manual_seed(seed))
+        norm = getattr(self.settings, "start_norm", 1.0)
+        free = "W_dec" in self.specs and not self.specs["W_dec"].unit_rows
+        self.W_dec.copy_(directions * (norm if free else 1.0))
+        self.W_enc.copy_(directions * norm)
         for name, spec in self.specs.items():
             if name not in ("W_enc", "W_dec"):
                 getattr(self, name).fill_(spec.fill)
