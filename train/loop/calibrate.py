@@ -33,23 +33,44 @@ def set_thresholds(stacks: Sequence[SAEStack], upcoming: Upcoming, n_rows: int, 
     upcoming: gives n_rows rows.
     """
     targets = [(stack, i) for stack in stacks for i, sae in enumerate(stack.singles) if sae.inference_l0 is not None]
-    largest = {target: torch.empty(0) for target in targets}
+    # The threshold lies above the largest entry that is not active.
+    largest = {(stack, i): Largest(active_entries(stack.singles[i], n_rows) + 1) for stack, i in targets}
     for batch in upcoming():
         for stack, i in targets:
             if stop.is_set():
                 return False
             sae = stack.singles[i]
-            before = largest[stack, i]
-            most = active_entries(sae, n_rows) + 1  # the threshold lies above the first that is not active
-            floor = float(before.min()) if len(before) == most else 0.0
             pre = sae.pre_activations(sae.normalise(batch.x[stack.entries[i].layer]))  # type: ignore[operator]
-            pre = sae.contributions(pre)  # type: ignore[operator]
-            values = torch.cat([before.to(pre), pre[pre > floor]])
-            largest[stack, i] = torch.topk(values, min(most, len(values)), sorted=False).values
+            largest[stack, i].add(sae.contributions(pre))  # type: ignore[operator]
     for stack, i in targets:
         sae = stack.singles[i]
-        sae.get_buffer("threshold").fill_(threshold_of(largest[stack, i], active_entries(sae, n_rows)))
+        sae.get_buffer("threshold").fill_(threshold_of(largest[stack, i].values(), active_entries(sae, n_rows)))
     return True
+
+
+class Largest:
+    """Keeps the n largest positive ones of the values added to it.
+
+    It selects them once twice as many are at hand, because a selection takes as long for one new value as for n.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n, self._floor = n, 0.0
+        self._parts: list[Tensor] = []
+        self._size = 0  # of all parts
+
+    def add(self, values: Tensor) -> None:
+        """Add values of any shape."""
+        self._parts.append(values[values > self._floor])
+        self._size += len(self._parts[-1])
+        if self._size > 2 * self._n:
+            self._parts, self._size = [self.values()], self._n
+            self._floor = float(self._parts[0].min())
+
+    def values(self) -> Tensor:
+        """Return the n largest, or all if there are fewer, in no order."""
+        values = torch.cat(self._parts)
+        return torch.topk(values, min(self._n, len(values)), sorted=False).values
 
 
 def active_entries(sae: SAE, n_rows: int) -> int:
