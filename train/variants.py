@@ -257,23 +257,36 @@ class PAnnealSettings(ArchitectureSettings):
     anneal_after: Annotated[
         int | None, Count(zero=True), "Rows after which p begins to fall; 4% of --activations by default."
     ] = None
-    p_updates: Annotated[int, Count(), "Number of values that p takes."] = 10
+    p_updates: Annotated[int | None, Count(), "Number of values that p takes; 10 by default, at most one per step."] = (
+        None
+    )
     start_norm: StartNorm = 1.0
 
     def completed(self, sizes: Sizes) -> Self:
         """Let p begin to fall after 4% of the training: 10 000 steps of 2048 rows in SAEBench's 500M."""
-        if self.anneal_after is not None or sizes.activations is None:
+        if sizes.activations is None or sizes.batch_size is None:
             return self
-        return replace(self, anneal_after=sizes.activations // 25)
+        after, updates = self.anneal_after, self.p_updates
+        if after is None:
+            after = sizes.activations // 25
+            after = after if after >= sizes.batch_size else 0  # a short run anneals from its first step on
+        if updates is None:
+            updates = max(min(10, self._steps_left(sizes.activations, sizes.batch_size, after) + 1), 2)
+        return replace(self, anneal_after=after, p_updates=updates)
+
+    @staticmethod
+    def _steps_left(activations: int, batch_size: int, after: int) -> int:
+        """Return the number of steps that begin at `after` rows or later."""
+        return activations // batch_size - -(-after // batch_size)
 
     def check(self, sizes: Sizes) -> None:
         if self.penalty == "norm" and self.p_end == 0:
             raise InputError("--penalty norm: has no root of order 0; give a --p-end above 0, or --penalty sum")
-        if self.p_updates < 2:
+        if self.p_updates is not None and self.p_updates < 2:
             raise InputError(f"--p-updates {self.p_updates}: p would stay 1; give 2 or more")
-        if sizes.activations is None or sizes.batch_size is None or self.anneal_after is None:
+        if sizes.activations is None or sizes.batch_size is None or self.anneal_after is None or self.p_updates is None:
             return
-        steps = sizes.activations // sizes.batch_size - -(-self.anneal_after // sizes.batch_size)
+        steps = self._steps_left(sizes.activations, sizes.batch_size, self.anneal_after)
         if steps < 1:
             raise InputError(
                 f"--anneal-after {self.anneal_after:,}: p would stay 1 until the end of --activations "

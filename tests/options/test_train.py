@@ -102,7 +102,7 @@ OF_P_ANNEAL = {
             CONTRADICTION: ("1", "--p-updates 1: p would stay 1; give 2 or more"),
             NO_RIGHTS: (
                 "1M",
-                "--p-updates 1,000,000: is more than the 15 steps from --anneal-after on; give at most that",
+                "--p-updates 1,000,000: is more than the 16 steps from --anneal-after on; give at most that",
             ),
         },
     ),

@@ -242,6 +242,11 @@ def test_command_line_overrides_a_file_per_variant_and_narrows_it(
         ("[topk]\nk = {nsae = 3}", [], "[topk] k: names a variant in the table of one; give the values alone"),
         ('[topk]\nk = "nsae=3"', [], "[topk] k: names a variant in the table of one; give the values alone"),
         ('[topk]\nk = "no"', [], "[topk] k: 'no' is not a positive whole number"),
+        (
+            'variant = ["topk", "jumprelu"]\n[jumprelu]\ndead-after = 9',
+            [],
+            "--dead-after jumprelu=…: has no effect with --pre-act-loss 0; leave it out",
+        ),
         ("topk = 3", [], "topk is no option; write a table [topk] of its settings"),
         ("[topkk]\nk = 3", [], "`train` has no option topkk; did you mean topk"),
         ("[k]\ntopkk = 3", ["--variant", "topk"], "--k topkk=…: no run has this variant; did you mean topk?"),

@@ -159,17 +159,26 @@ def test_annealing_begins_after_4_percent_of_the_training_by_default() -> None:
 
 
 @pytest.mark.parametrize(
+    ("batch_size", "expected"), [(10, (40, 10)), (40, (40, 10)), (200, (0, 6)), (250, (0, 5)), (1000, (0, 2))]
+)
+def test_annealing_happens_in_the_shortest_of_runs(batch_size: int, expected: tuple[int, int]) -> None:
+    (run,) = make_runs((), {"variant": ("p-anneal",)}, Sizes(None, 1000, batch_size))
+    values = run.to_json()
+    assert (values["anneal_after"], values["p_updates"]) == expected
+
+
+@pytest.mark.parametrize(
     ("given", "sentence"),
     [
         ({"anneal_after": 961}, "--anneal-after 961: p would stay 1 until the end of --activations 1,000; give less"),
-        ({"p_updates": 16}, "--p-updates 16: is more than the 15 steps from --anneal-after on"),
+        ({"p_updates": 17}, "--p-updates 17: is more than the 16 steps from --anneal-after on"),
         ({"p_updates": 1}, "--p-updates 1: p would stay 1"),
-        ({"p_updates": 15}, None),
+        ({"p_updates": 16}, None),
         ({"anneal_after": 895, "p_updates": 2}, None),
     ],
 )
 def test_annealing_that_cannot_happen_is_refused(given: dict[str, int], sentence: str | None) -> None:
-    """1000 rows are 15 steps of 64, and annealing begins after 40 rows, so after the first step."""
+    """1000 rows are 15 steps of 64."""
     options = {"variant": ("p-anneal",), **{name: (value,) for name, value in given.items()}}
     if sentence is None:
         make_runs((), options, Sizes(None, 1000, 64))

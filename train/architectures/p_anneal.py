@@ -25,6 +25,7 @@ from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
 from train.variants import PAnnealSettings
 
 RECENT = 10  # batches
+P_UPDATES = 10  # outside a training, which settles the number
 
 
 class PAnnealSAE(PairwiseSAE):
@@ -46,18 +47,23 @@ class PAnnealSAE(PairwiseSAE):
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         return relu(self.pre_activations(x))
 
+    @property
+    def p_updates(self) -> int:
+        """The number of values that p takes."""
+        return self.settings.p_updates or P_UPDATES
+
     def updates_before(self, step: LossInputs) -> int:
         """Return how many times p has been set before a step; it is 1 until then."""
-        return bisect_left(range(self.settings.p_updates), step.step, key=lambda i: self._update_step(i, step))
+        return bisect_left(range(self.p_updates), step.step, key=lambda i: self._update_step(i, step))
 
     def power(self, updates: int) -> float:
         """Return p after so many updates."""
-        last = self.settings.p_updates - 1
+        last = self.p_updates - 1
         return 1.0 if updates == 0 or not last else 1 + (self.settings.p_end - 1) * min(updates - 1, last) / last
 
     def _update_step(self, update: int, step: LossInputs) -> int:
         """Return after how many steps p is set for the time `update`, from 0; never if it begins after the end."""
-        begin, last = -(-(self.settings.anneal_after or 0) // step.rows), self.settings.p_updates - 1
+        begin, last = -(-(self.settings.anneal_after or 0) // step.rows), self.p_updates - 1
         return int(begin + max(step.n_steps - begin, 0) * update / max(last, 1))
 
     def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:

@@ -9,5 +9,6 @@ file_options.py      convert what it holds to values of options
 settle.py            which values hold where the command line and the file have some
 defaults.py          defaults that follow `--activations`
 grid.py              the runs that lists of values and presets make
+effects.py           which options have no effect
 checks.py            whether options fit together
 """

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from data.errors import InputError
 from data.store.reader import Store
-from train.architectures import ARCHITECTURES, architecture_of
-from train.command.defaults import FOLLOWING, RowCounts
+from train.command.defaults import RowCounts
+from train.command.effects import check_effects
 from train.command.options import Options
 from train.experiment import Run
 from train.measures import NO_VARIANCE
 from train.optim.schedule import LENGTHS
-from train.presets import table_a2
-from train.sae import ElementwiseSAE
 
 MOST_VALIDATIONS = 100_000
 
@@ -25,7 +22,7 @@ def check_options(options: Options, counts: RowCounts, runs: Sequence[Run], n_ro
     `n_rows`: the store's training rows, None if unknown.
     """
     _check_rows(counts.activations, counts, n_rows)
-    _check_effects(options, runs)
+    check_effects(options, runs)
     _check_lengths(options, counts, runs)
 
 
@@ -59,53 +56,6 @@ def _check_rows(total: int, counts: RowCounts, n_rows: int | None) -> None:
         raise InputError(
             f"--resample-rows {counts.resample_rows:,}: the store has {n_rows:,} training rows; give at most that"
         )
-
-
-def _check_effects(options: Options, runs: Sequence[Run]) -> None:
-    """Raise InputError if an option is given that has no effect on any run."""
-    for name, reason in options_without_effect(options, runs).items():
-        raise InputError(f"{_flag(name)}: has no effect {reason}; leave it out")
-    if options.init == "code":
-        without = [run.variant for run in runs if not architecture_of(run.variant).has_code_start()]
-        if without:
-            raise InputError(f"--init code: the author's code has no {without[0]}; leave it out, or train it by itself")
-
-
-def options_without_effect(options: Options, runs: Sequence[Run]) -> dict[str, str]:
-    """Return the options that are given, other than by their default, but have no effect on any run, and why."""
-    reasons: dict[str, str] = {}
-    if not any(architecture_of(run.variant).uses_noise for run in runs):
-        reasons["eval_noise"] = "without a run whose variant has noise (nsae)"
-    if not any(run.l1_power for run in runs):
-        reasons["norm"] = "without a run whose --l1-power is above 0 (baseline and nsae have this setting)"
-    if not any(_weights_squared_error(run.variant) for run in runs):
-        reasons["l2"] = "without a run whose variant is baseline or nsae, because the others' squared error is a sum"
-    if not any(run.l1 for run in runs):
-        reasons["l1_warmup"] = "without a run whose --l1 is above 0"
-    if options.resample_interval is None:
-        resampling = ("resample_window", "resample_threshold", "resample_at_most", "resample_rows")
-        reasons |= dict.fromkeys(resampling, "without --resample-interval")
-    given = {name: reason for name, reason in reasons.items() if _is_given(name, getattr(options, name))}
-    return given | {name: reason for name in options.settings if (reason := _setting_without_effect(name, runs))}
-
-
-def _weights_squared_error(variant: str) -> bool:
-    """Return whether the loss of a variant may use --l2."""
-    return variant not in ARCHITECTURES or issubclass(ARCHITECTURES[variant], ElementwiseSAE)
-
-
-def _setting_without_effect(name: str, runs: Sequence[Run]) -> str | None:
-    """Return why a setting has no effect on any run that has it; None if it has one."""
-    reasons = [run.settings.without_effect().get(name) for run in runs if hasattr(run.settings, name)]
-    return reasons[0] if reasons and all(reasons) else None
-
-
-def _is_given(name: str, value: Any) -> bool:
-    """Return whether the value of an option is not the one that it has if it is left out."""
-    if isinstance(value, dict):  # by variant; 0 is the default of all such options
-        return any(any(values) for values in value.values())
-    given = value is not None and value is not False  # 0 is given, too
-    return given and (name in FOLLOWING or value != table_a2().get(name))
 
 
 def _check_lengths(options: Options, counts: RowCounts, runs: Sequence[Run]) -> None:

@@ -61,6 +61,11 @@ def override(values: Values, by: Values) -> Values:
     return by if EVERY in by else {**values, **by}
 
 
+def applies(values: Values, key: str, variant: str) -> bool:
+    """Return whether the values under a key are those for a variant."""
+    return key == variant or (key == EVERY and variant not in values)
+
+
 def values_for(option: Values | None, variant: str) -> tuple[Any, ...] | None:
     """Return the values of an option for one variant; None if it has none."""
     return None if option is None else option.get(variant, option.get(EVERY))

@@ -7,7 +7,6 @@ other variants is left out.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -58,7 +57,7 @@ def _chosen_variants(ctx: click.Context, on_line: Collection[str]) -> list[str] 
 
 def _of_variants(name: str, values: Values, chosen: Collection[str]) -> Values:
     """Return an option's values without those for other variants. Names of no variant stay, to be refused."""
-    others = {name for name in values if name in known_variants() or ":" in name} - {*chosen}
+    others = {key for key in values if key in known_variants() or ":" in key} - {*chosen}
     if not any(has_meaning(name, variant, values.get(EVERY, ())) for variant in chosen):
         others.add(EVERY)
     return {variant: own for variant, own in values.items() if variant not in others}
@@ -66,9 +65,14 @@ def _of_variants(name: str, values: Values, chosen: Collection[str]) -> Values:
 
 def _without_idle(options: Options, defaults: Mapping[str, Any], in_file: Collection[str]) -> Options:
     """Return options without those of a file that have no effect on any run."""
-    from train.command.checks import options_without_effect
+    from train.command.effects import idle_options
     from train.command.grid import make_runs
 
-    idle = options_without_effect(options, make_runs(options.preset or (), options.per_run())).keys() & {*in_file}
-    settings = {name: values for name, values in options.settings.items() if name not in idle}
-    return replace(options, settings=settings, **{name: defaults[name] for name in idle - options.settings.keys()})
+    runs = make_runs(options.preset or (), options.per_run())
+    given = {**vars(options), **options.settings}
+    for idle in [idle for idle in idle_options(options, runs) if idle.name in in_file]:
+        if isinstance(given[idle.name], dict):
+            given[idle.name] = {key: own for key, own in given[idle.name].items() if key != idle.variant} or None
+        else:
+            given[idle.name] = defaults[idle.name]
+    return Options.of({name: value for name, value in given.items() if name != "settings"})
