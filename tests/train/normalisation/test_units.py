@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train.architectures import ARCHITECTURES
-from train.normalisation.scales import InputForm
+from train.normalisation.scales import SCALED_ONLY, InputForm
 from train.sae import SAE
 
 D, M, ROWS = 7, 20, 9
@@ -32,8 +35,9 @@ def by_hand(form: InputForm, scale: float, mean: Tensor, x: Tensor) -> tuple[NDA
     return (rows - offset) / (own * scale), own * scale, offset
 
 
-def make(variant: str, form: InputForm, *stack: int) -> SAE:
-    sae = ARCHITECTURES[variant](*stack, d_model=D, d_sae=M, dtype=torch.float64, input_form=form)
+def make(variant: str, form: InputForm, *stack: int, **settings: Any) -> SAE:
+    own = replace(ARCHITECTURES[variant].Settings(), **settings)
+    sae = ARCHITECTURES[variant](*stack, d_model=D, d_sae=M, settings=own, dtype=torch.float64, input_form=form)
     generator = torch.Generator().manual_seed(0)
     for tensor in sae.tensors().values():
         tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=torch.float64) - 0.4)
@@ -99,3 +103,23 @@ def test_normalisation_broadcasts_over_contexts() -> None:
     """As in patching, which encodes rows [contexts, positions, d_model]."""
     sae, x = make("baseline", InputForm(True, "norm")), rows().view(3, 3, D)
     torch.testing.assert_close(sae(x).view(ROWS, D), sae(x.view(ROWS, D)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit_decoder", [True, False])
+@pytest.mark.parametrize("variant", ARCHITECTURES)
+def test_scale_folds_into_the_parameters_as_documented(variant: str, unit_decoder: bool) -> None:
+    """docs/architectures.md, "Normalisations of inputs"."""
+    has_it = hasattr(ARCHITECTURES[variant].Settings(), "unit_decoder")
+    settings = {"unit_decoder": unit_decoder} if has_it else {}
+    sae, folded, x = make(variant, SCALED_ONLY, **settings), make(variant, SCALED_ONLY, **settings), rows()
+    for each in (sae, folded):
+        if "threshold" in each.tensors():
+            each.tensors()["threshold"].fill_(0.7)
+    folded.input_scale.fill_(1)
+    folded.W_enc.div_(2.5)
+    folded.W_dec.mul_(2.5)
+    folded.b_dec.mul_(2.5)
+    if variant in ("batchtopk", "matryoshka") and not unit_decoder:
+        folded.tensors()["threshold"].mul_(2.5)
+    assert (sae.encode(x) > 0).any()
+    torch.testing.assert_close(folded(x), sae(x), rtol=1e-12, atol=1e-12)
