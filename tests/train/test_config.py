@@ -247,6 +247,11 @@ def test_command_line_overrides_a_file_per_variant_and_narrows_it(
             [],
             "--dead-after jumprelu=…: has no effect with --pre-act-loss 0; leave it out",
         ),
+        (
+            "k = 3\n[topk]\nk = 4",
+            [],
+            "--k: has no effect on runs whose variants have values of their own; leave it out",
+        ),
         ("topk = 3", [], "topk is no option; write a table [topk] of its settings"),
         ("[topkk]\nk = 3", [], "`train` has no option topkk; did you mean topk"),
         ("[k]\ntopkk = 3", ["--variant", "topk"], "--k topkk=…: no run has this variant; did you mean topk?"),
@@ -268,6 +273,18 @@ def test_values_by_variant_that_contradict_or_mean_nothing_are_refused(
     done = show("--config", toml(tmp_path, named if "preset" not in text else text), *arguments)
     assert done.exit_code == 2, done.output
     assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_value_for_all_variants_in_a_file_gives_way_to_one_for_each_on_the_command_line(tmp_path: Path) -> None:
+    (run,) = shown("--config", toml(tmp_path, 'variant = "topk"\nk = 3'), "--k", "topk=4")["runs"]
+    assert run["k"] == 4
+
+
+def test_command_recorded_in_steps_is_repeated_in_rows(tmp_path: Path) -> None:
+    command = '"command": {"variant": ["batchtopk"], "threshold_start": {"": [3]}, "batch_size": 64}'
+    (tmp_path / "experiment.json").write_bytes(with_checksum('{"settings": {"batch_size": 64}, ' + command + "}"))
+    (run,) = shown("--resume", tmp_path)["runs"]
+    assert run["threshold_after"] == 192
 
 
 def test_table_of_a_variant_may_say_that_it_has_no_coefficient(tmp_path: Path) -> None:

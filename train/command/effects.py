@@ -15,6 +15,8 @@ from train.experiment import Run
 from train.presets import table_a2
 from train.sae import ElementwiseSAE
 
+OVERRIDDEN = "on runs whose variants have values of their own"
+
 
 @dataclass(frozen=True)
 class Idle:
@@ -77,6 +79,8 @@ def _is_given(name: str, value: Any) -> bool:
 
 def _idle_reason(name: str, values: tuple[Any, ...], runs: Sequence[Run]) -> str | None:
     """Return why values of an option per run have no effect on the runs that they are for; None if they have one."""
+    if not runs:
+        return OVERRIDDEN
     if name == "l1_warmup":
         return None if any(run.l1 for run in runs) or not any(values) else "without a run whose --l1 is above 0"
     reasons = [run.settings.without_effect().get(name) for run in runs if hasattr(run.settings, name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -23,8 +24,11 @@ class PluginCommand(StoppableCommand):
     """A command whose options are also the settings of other packages' architectures, if its arguments name one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        on_line, in_file = variants_on_line(args), variants_in_file(args)
         try:
-            plugins = load_plugins(named_variants(args))
+            plugins = load_plugins(on_line or in_file)
+            if on_line:
+                plugins += _loadable(in_file)  # whose settings the file may have
             ctx.meta[OPTIONS] = list(setting_options(plugins)) if plugins else []
         except InputError as error:
             raise click.UsageError(str(error), ctx) from error
@@ -40,11 +44,13 @@ class PluginCommand(StoppableCommand):
         ]
 
 
-def named_variants(args: Sequence[str]) -> list[str]:
-    """Return the variants that a command line names; if none, those of the file of its --config or --resume."""
-    named = [part.strip() for flag, value in _values(args) if flag == "--variant" for part in value.split(",")]
-    if named:
-        return named
+def variants_on_line(args: Sequence[str]) -> list[str]:
+    """Return the variants that a command line names."""
+    return [part.strip() for flag, value in _values(args) if flag == "--variant" for part in value.split(",")]
+
+
+def variants_in_file(args: Sequence[str]) -> list[str]:
+    """Return the variants that the file of a command line's --config or --resume names."""
     for flag, path in _values(args):
         if flag in ("--config", "--resume"):
             try:
@@ -52,6 +58,15 @@ def named_variants(args: Sequence[str]) -> list[str]:
             except click.BadParameter:
                 return []  # the option says what is wrong with it
     return []
+
+
+def _loadable(variants: Sequence[str]) -> list[str]:
+    """Return those of some variants that are other packages' and can be loaded, by identity."""
+    loaded: list[str] = []
+    for variant in variants:
+        with suppress(InputError):
+            loaded += load_plugins([variant])
+    return loaded
 
 
 def _values(args: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -46,8 +46,7 @@ def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str,
             settled[name] = (override(of_file, value) if name in on_line else of_file) or None
         else:
             settled[name] = value
-    options = Options.of(settled)
-    return options if chosen is None else _without_idle(options, defaults, in_file.keys() - on_line)
+    return _without_idle(Options.of(settled), defaults, in_file.keys(), on_line, narrowed=chosen is not None)
 
 
 def _chosen_variants(ctx: click.Context, on_line: Collection[str]) -> list[str] | None:
@@ -63,14 +62,24 @@ def _of_variants(name: str, values: Values, chosen: Collection[str]) -> Values:
     return {variant: own for variant, own in values.items() if variant not in others}
 
 
-def _without_idle(options: Options, defaults: Mapping[str, Any], in_file: Collection[str]) -> Options:
-    """Return options without those of a file that have no effect on any run."""
-    from train.command.effects import idle_options
+def _without_idle(
+    options: Options, defaults: Mapping[str, Any], in_file: Collection[str], on_line: Collection[str], *, narrowed: bool
+) -> Options:
+    """Return options without a file's values that have no effect because of the command line.
+
+    narrowed: the command line chooses the variants; otherwise its values for a variant may stand before the file's.
+    """
+    if not in_file:
+        return options
+    from train.command.effects import OVERRIDDEN, idle_options
     from train.command.grid import make_runs
 
     runs = make_runs(options.preset or (), options.per_run())
     given = {**vars(options), **options.settings}
-    for idle in [idle for idle in idle_options(options, runs) if idle.name in in_file]:
+    for idle in list(idle_options(options, runs)):
+        overridden = idle.reason == OVERRIDDEN and idle.name in on_line
+        if idle.name not in in_file or not (overridden or (narrowed and idle.name not in on_line)):
+            continue
         if isinstance(given[idle.name], dict):
             given[idle.name] = {key: own for key, own in given[idle.name].items() if key != idle.variant} or None
         else:

@@ -1,7 +1,6 @@
 """What the SAE architectures have in common. train/architectures has the architectures.
 
 base.py           SAE: what every architecture states, and its loss
-settings.py       the settings of each architecture, which are options of `train`
 tensors.py        the shapes of its tensors, and their gradients
 elementwise.py    the kind of baseline and nsae: an elementwise activation and L1, with gradients written by hand
 pairwise.py       the kind of the others: a loss on selected entries of the pre-activations

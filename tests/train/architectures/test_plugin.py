@@ -165,6 +165,16 @@ def test_misspelled_setting_of_another_package_has_a_suggestion(
         train("nowhere.zarr", variant="slope.py:SlopeSAE", slope_dekay=2)
 
 
+def test_file_with_settings_of_another_package_can_be_narrowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_example(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = 'variant = ["slope.py:SlopeSAE", "topk", "absent.py:X"]\nslope-decay = 2\n["./slope.py:SlopeSAE"]\nl1 = 2\n'
+    (tmp_path / "x.toml").write_text(text + '["absent.py:X"]\nl1 = 2\n[topk]\nk = 3\n')
+    (run,) = json.loads(show("--config", "x.toml", "--variant", "topk").stdout)["runs"]
+    assert (run["variant"], run["k"]) == ("topk", 3)
+    assert "absent.py:X: " in show("--config", "x.toml").stderr
+
+
 def test_whole_number_as_default_takes_fractions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_example(tmp_path)
     text = (tmp_path / "slope.py").read_text(encoding="utf-8").replace('from 1."] = 0.01', 'from 1."] = 0')
