@@ -24,7 +24,7 @@ Tables = dict[str, list[Row]]
 
 OF_EVERY_RUN = (
     "lr", "input_scale", "input_mean", "seed", "expansion", "batch_size", "trained", "planned", "l1_warmup",
-    "lr_warmup", "lr_decay", "precision", "finished",
+    "lr_warmup", "lr_decay", "clip", "adam_beta1", "adam_beta2", "adam_epsilon", "precision", "finished",
 )  # fmt: skip
 
 
@@ -57,13 +57,13 @@ def report_tables(measurements: Measurements) -> Tables:
 
 def run_lines(runs: Sequence[TrainedRun]) -> list[Row]:
     """Return each run's settings and progress as a line of the table `runs`; None where a run has no such setting."""
-    own = dict.fromkeys(name for run in runs for name in asdict(run.settings.run.settings))
+    own = dict.fromkeys(name for run in runs for name in asdict(run.settings.run.settings) if name not in OF_EVERY_RUN)
     names = ("variant", *own, *OF_EVERY_RUN)
     lines: list[Row] = []
     for run in runs:
-        settings = run.settings.to_json()
-        schedule = vars(run.settings.experiment.schedule_of(run.settings.run))
-        known = {**settings["run"], **settings["objective"], **settings, **schedule, **progress(run)}
+        settings, experiment, own_run = run.settings.to_json(), run.settings.experiment, run.settings.run
+        optimisation = {**vars(experiment.schedule_of(own_run)), "clip": experiment.clip_of(own_run)}
+        known = {**settings["run"], **settings["objective"], **settings, **optimisation, **progress(run)}
         lines.append({"run": run.name, **{name: known.get(name) for name in names}})
     return lines
 

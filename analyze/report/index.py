@@ -49,6 +49,7 @@ THEORY_COLUMNS = {"step": "quantity", "run": "run", "hook": "hook", "value": "va
 SETTING_TITLES = {"l1": "α", "sigma": "σ", "l1_power": "power of the norm in α", "trained": "rows trained",
                   "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up"}  # fmt: skip
 NOT_SHOWN = ("precision", "finished")  # in the report's table of settings; they are in its files
+IF_DIFFERENT = ("clip", "adam_beta1", "adam_beta2", "adam_epsilon")  # shown there only if runs differ in them
 SAMPLES = {pareto.HELD_OUT: "On the held-out split", pareto.PATCHED: "On the patched positions"}
 
 
@@ -145,7 +146,8 @@ def _subtitle(measurements: Measurements, scope: Scope) -> str:
 def _setting_columns(lines: Sequence[Row]) -> dict[str, str]:
     """Return the columns of the table of settings, with their titles."""
     names = [name for name in (lines[0] if lines else {}) if name not in NOT_SHOWN]
-    return {name: SETTING_TITLES.get(name, name.replace("_", " ")) for name in names}
+    shown = [name for name in names if name not in IF_DIFFERENT or len({line[name] for line in lines}) > 1]
+    return {name: SETTING_TITLES.get(name, name.replace("_", " ")) for name in shown}
 
 
 def _seeds_of(runs: Sequence[TrainedRun]) -> set[int]:

@@ -153,3 +153,23 @@ def test_all_presets_train_on_a_small_store_and_continue_by_the_same_command(
     assert all((tmp_path / "runs" / run["name"] / "final").exists() for run in record.settings["runs"])
     resumed = command("train", "--resume", tmp_path / "runs")
     assert "is finished; nothing to do" in resumed.stderr, resumed.stderr
+
+
+def test_a_file_overrides_its_preset_per_variant_and_a_preset_on_the_command_line_overrides_the_file(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(
+        'preset = ["saebench_topk", "saebench_relu"]\nactivations = "10M"\nlr = 1e-3\n'
+        '[topk]\nk = [5, 6]\nlr_warmup = "2M"\n[relu]\nl1 = 0.5\n'
+    )
+    shown = command("train", "--config", file, "--show")
+    assert shown.returncode == 0, shown.stderr
+    topk, _, relu = json.loads(shown.stdout)["runs"]
+    assert (topk["name"], topk["k"], topk["lr_warmup"]) == ("saebench_topk_k=5", 5, 2_000_000)
+    assert (relu["name"], relu["l1"], relu["lr_warmup"], relu["lr"]) == ("saebench_relu", 0.5, 40_960, 1e-3)
+    shown = command("train", "--config", file, "--preset", "saebench_topk", "--k", "9", "--show")
+    assert shown.returncode == 0, shown.stderr
+    content = json.loads(shown.stdout)
+    (run,) = content["runs"]
+    assert (run["k"], run["lr"], content["shared"]["lr_warmup"]) == (9, 3e-4, 40_960)

@@ -49,7 +49,10 @@ def make_runs(
         if not starts:
             raise InputError("--variant: give one or more of " + ", ".join(SETTINGS) + ", or a --preset")
     elif variants:
-        raise InputError("--variant: a --preset already has a variant; give only one of the two")
+        raise InputError(
+            "--variant: a --preset already has a variant; give only one of the two, or fewer presets, such as "
+            f"--preset {chosen_presets(named)[0].name}"
+        )
     same = next((variant for variant in variants if variants.count(variant) > 1), None)
     if same:
         raise InputError(f"--variant: names {same} twice, in different folders; rename one of the files")

@@ -92,8 +92,9 @@ def _owners(setting: Setting) -> str:
             return f"for {', '.join(setting.defaults)}"  # its help says what follows from the other options
         text = f"{default:.4g}" if isinstance(default, float) else str(default).lower()
         by_default.setdefault(text, []).append(variant)
-    everyone = len(setting.defaults) == len(SETTINGS)
+    everyone = len(setting.defaults) >= len(SETTINGS)
+    usual = max(by_default, key=lambda text: len(by_default[text])) if everyone else None
     return "; ".join(
-        f"default: {text}" if everyone else f"default for {', '.join(variants)}: {text}"
+        f"default: {text}" if text == usual else f"default for {', '.join(variants)}: {text}"
         for text, variants in by_default.items()
     )

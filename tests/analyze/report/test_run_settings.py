@@ -1,0 +1,32 @@
+"""The report's table of each run's settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from analyze.report.data import run_lines
+from analyze.report.index import _setting_columns
+from analyze.runs.trained_run import TrainedRun
+from tests.analyze.compare.claims.made_up import RUNS
+
+
+def with_own(run: TrainedRun, *, clip: float, lr_warmup: int) -> TrainedRun:
+    """Return the run with clipping and a warm-up of its own."""
+    settings = run.settings
+    own = replace(settings.run, clip=clip, lr_warmup=lr_warmup)
+    return replace(run, settings=replace(settings, experiment=replace(settings.experiment, runs=(own,))))
+
+
+def test_each_run_has_the_schedule_and_clipping_that_it_was_trained_with() -> None:
+    lines = run_lines([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)])
+    assert [(line["clip"], line["lr_warmup"], line["lr_decay"], line["adam_beta1"]) for line in lines] == [
+        (None, 0, 0, 0.9), (1.0, 50, 0, 0.9)
+    ]  # fmt: skip
+    assert all(line.keys() == lines[0].keys() for line in lines)
+
+
+def test_clipping_and_adams_constants_are_shown_only_if_runs_differ_in_them() -> None:
+    assert not {"clip", "adam_beta1", "adam_epsilon"} & _setting_columns(run_lines(RUNS)).keys()
+    shown = _setting_columns(run_lines([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)]))
+    assert "clip" in shown
+    assert "adam_beta2" not in shown
