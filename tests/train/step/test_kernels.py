@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.steps import D, M, stack, stepped
+from tests.helpers.steps import D, stack, stepped
 from train.optim.adam import StackAdam
 from train.sae import ElementwiseSAE, Gradients
 from train.step.encode import TorchEncoder, make_encoder
@@ -21,7 +21,7 @@ from train.step.workspace import StepWorkspace
 
 pytest.importorskip("triton", reason="Triton is not installed; PyTorch's builds for CUDA bring it along")
 
-from train.step.gpu import pair_kernels
+from train.step.gpu import dense_kernels, pair_kernels
 from train.step.gpu.fused import FusedEncoder
 
 COMPILED = """
@@ -65,6 +65,16 @@ for kernel, constants, products in (
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # What the fused kernels compute in: the interpreter multiplies no matrices of bfloat16.
 FUSED = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+# The interpreter takes milliseconds per program and per pair, so the steps are small. Rows have multiples of 16 bytes.
+ROWS, BLOCK, FEATURES = 20, 12, 24 if DEVICE.type == "cuda" else 28
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpret the fused kernels on tiles of which a small step fills several, the last of them in part."""
+    if DEVICE.type == "cpu":
+        for name, size in {"ROWS": 16, "FEATURES": 16, "HALF": 8, "INNER": 16}.items():
+            monkeypatch.setattr(dense_kernels, name, size)
 
 
 def segments(n: int, m: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,17 +113,22 @@ def test_pair_kernels_equal_sums_in_float64(d: int, dtype: torch.dtype) -> None:
     assert found.cpu().numpy() == pytest.approx(products, abs=1e-4)
 
 
-BIASES = pytest.mark.parametrize("bias", [[-0.5, -2.0], [1.0, -9.0], [-60.0, -60.0]], ids=["some", "mixed", "none"])
+# The encoder's bias of two SAEs: how many features are active in each.
+SOME, MIXED, NONE = [-0.5, -2.0], [1.0, -9.0], [-60.0, -60.0]
+# The density below which an SAE's step uses pairs: both SAEs do at 1; at 0.3 the second one of MIXED.
+SPARSE = [(SOME, 1.0), (MIXED, 1.0), (MIXED, 0.3), (NONE, 1.0)]
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
-@BIASES
-@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("bias", "below", "compute"),
+    [*((*case, torch.float32) for case in SPARSE), (MIXED, 1.0, torch.bfloat16), (MIXED, 0.3, torch.bfloat16)],
+)
 def test_kernel_step_has_the_dense_gradients(
-    variant: str, bias: list[float], compute: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    variant: str, bias: list[float], below: float, compute: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sae, x, epsilon = problem(variant, bias)
-    dense, seen = stepped(sae, x, epsilon, rows=32, below=0.0, compute=compute)
+    dense, seen = stepped(sae, x, epsilon, rows=BLOCK, below=0.0, compute=compute)
     used = []
     dots = pair_kernels.dots
 
@@ -122,18 +137,18 @@ def test_kernel_step_has_the_dense_gradients(
         return dots(*arguments)
 
     monkeypatch.setattr(pair_kernels, "dots", counted)
-    tolerance = 1e-5 if compute == torch.float32 else 0.02
-    for below in (1.0, 0.3):
-        used.clear()
-        out, found = stepped(sae, x, epsilon, rows=32, below=below, compute=compute, encoder=by_kernels)
-        assert used
-        assert torch.equal(found.fires, seen.fires)
-        assert_close(out, found, dense, seen, tolerance)
+    out, found = stepped(sae, x, epsilon, rows=BLOCK, below=below, compute=compute, encoder=by_kernels)
+    assert used
+    assert torch.equal(found.fires, seen.fires)
+    assert_close(out, found, dense, seen, 1e-5 if compute == torch.float32 else 0.02)
 
 
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
-@BIASES
-@pytest.mark.parametrize(("rows", "below"), [(70, 0.0), (32, 1.0), (32, 0.3)])  # of tiles that are not full
+@pytest.mark.parametrize(
+    ("bias", "rows", "below"),
+    [*((bias, ROWS, 0.0) for bias in (SOME, MIXED, NONE)), (SOME, BLOCK, 1.0), (MIXED, BLOCK, 0.3), (NONE, BLOCK, 1.0)],
+)
 def test_fused_step_has_the_float32_gradients(variant: str, bias: list[float], rows: int, below: float) -> None:
     sae, x, epsilon = problem(variant, bias)
     expected, seen = stepped(sae, x, epsilon, rows=rows, below=0.0)
@@ -145,7 +160,7 @@ def test_fused_step_has_the_float32_gradients(variant: str, bias: list[float], r
             assert torch.equal(ours, theirs)
         else:
             assert float((ours - theirs).abs().double().mean()) < 0.02 * len(x[0])
-    if variant == "nsae" and bias == [1.0, -9.0]:
+    if variant == "nsae" and bias == MIXED:
         assert not torch.equal(found.fires, found.fires_without_noise)
 
 
@@ -153,8 +168,10 @@ def test_fused_step_has_the_float32_gradients(variant: str, bias: list[float], r
 @pytest.mark.parametrize("projected", [False, True])
 def test_adam_kernel_takes_the_steps_of_pytorch_and_keeps_unit_rows(variant: str, projected: bool) -> None:
     generator = torch.Generator().manual_seed(3)
-    saes = [stack(variant, 3, bias=[0.1, 0.2, 0.3], dtype=torch.float32, device=DEVICE) for _ in range(2)]
-    out = Gradients.allocate(3, d_model=D, d_sae=M, device=DEVICE)
+    saes = [
+        stack(variant, 3, bias=[0.1, 0.2, 0.3], dtype=torch.float32, device=DEVICE, d_sae=FEATURES) for _ in range(2)
+    ]
+    out = Gradients.allocate(3, d_model=D, d_sae=FEATURES, device=DEVICE)
     adams = [StackAdam(saes[i], out, [1e-3, 1e-2, 1e-3], fused=bool(i)) for i in range(2)]
     start = saes[0].W_dec.clone()
     for number in range(3):
@@ -180,15 +197,15 @@ def test_adam_kernel_takes_the_steps_of_pytorch_and_keeps_unit_rows(variant: str
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
 def test_cuda_graph_step_has_the_gradients_of_a_launched_one(variant: str) -> None:
-    sae, x, epsilon = problem(variant, [-0.5, -2.0])
+    sae, x, epsilon = problem(variant, SOME)
     workspace = StepWorkspace.allocate(
-        2, 70, M, grad_chunk_features=M, noise_rows=70, max_sparse_density=0.0, compute=FUSED, device=DEVICE,
+        2, ROWS, FEATURES, grad_chunk_features=FEATURES, noise_rows=ROWS, max_sparse_density=0.0, compute=FUSED, device=DEVICE,
         keep_derivative=True, fused=True,
     )  # fmt: skip
-    out, expected = (Gradients.allocate(2, d_model=D, d_sae=M, device=DEVICE) for _ in range(2))
+    out, expected = (Gradients.allocate(2, d_model=D, d_sae=FEATURES, device=DEVICE) for _ in range(2))
     noise = epsilon.to(FUSED)
     encoder = make_encoder(sae, workspace)
-    step = make_step(encoder, batch_size=70, l2_weight=1 / D, out=out)
+    step = make_step(encoder, batch_size=ROWS, l2_weight=1 / D, out=out)
     assert isinstance(step, CudaGraphStep)
     for number in range(3):
         sae.b_enc.add_(0.1)  # parameters move between steps
@@ -212,9 +229,9 @@ def by_kernels(sae: ElementwiseSAE, workspace: StepWorkspace) -> FusedEncoder | 
 
 
 def problem(variant: str, bias: list[float]) -> tuple[Any, ...]:
-    sae = stack(variant, 2, bias=bias, dtype=torch.float32, device=DEVICE)
+    sae = stack(variant, 2, bias=bias, dtype=torch.float32, device=DEVICE, d_sae=FEATURES)
     generator = torch.Generator().manual_seed(1)
-    x, epsilon = torch.randn(2, 70, D, generator=generator), torch.randn(70, M, generator=generator)
+    x, epsilon = torch.randn(2, ROWS, D, generator=generator), torch.randn(ROWS, FEATURES, generator=generator)
     return sae, x.to(DEVICE), epsilon.to(DEVICE, torch.bfloat16).float()  # which bfloat16 holds exactly
 
 
