@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from data import open_store
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
@@ -70,5 +72,16 @@ def small_runs(
 
 @pytest.fixture
 def without_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw figures without fitting their panels to the text, which takes half of the time of a report."""
+    """Draw figures without fitting their panels to the text, which takes half of the time of a drawing."""
     monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda engine, figure: None)
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write all figures blank, for tests of a report's text and tables: drawing takes most of a report's time."""
+
+    def blank(figure: Figure) -> bytes:
+        pyplot.close(figure)
+        return b"blank"
+
+    monkeypatch.setattr("analyze.report.write.as_png", blank)

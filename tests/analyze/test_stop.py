@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ def test_report_stopped_by_a_signal_is_continued_by_the_same_command(
     arguments = ["report", "--store", path, "--model", "demo", run, "--out", tmp_path / "r", "--contexts", "3",
                  "--snapshot-contexts", "1", "--held-out", "4", "--features", "0", "--device", "cpu"]  # fmt: skip
     zygote.preload("analyze.report.write", "analyze.report.features.unembedding")
-    running = zygote.start("analyze", *arguments, folder=tmp_path)
+    without_figures: dict[str, Any] = {"analyze.report.figures.catalogue.FIGURES": []}  # they take most of a report's time
+    running = zygote.start("analyze", *arguments, folder=tmp_path, patches=without_figures)
     while "patching" not in running.printed():
         assert running.poll() is None, f"it ended first: {running.printed()}"
         time.sleep(0.01)
@@ -33,7 +35,7 @@ def test_report_stopped_by_a_signal_is_continued_by_the_same_command(
     assert "Traceback" not in stopped.stderr
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"measured"}  # what was measured so far
     if number == signal.SIGTERM:
-        done = zygote.run("analyze", *arguments, folder=tmp_path)
+        done = zygote.run("analyze", *arguments, folder=tmp_path, patches=without_figures)
         assert done.code == 0, done.stderr
         assert (tmp_path / "r" / "index.html").is_file()
         assert not (tmp_path / "r" / "measured").exists()

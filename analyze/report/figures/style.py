@@ -26,6 +26,7 @@ from analyze.tables import layers
 # Okabe and Ito 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
+DPI = 150
 WIDE = 300  # a logarithmic axis that spans more than this factor is labelled at powers of 10 only
 
 
@@ -120,7 +121,12 @@ def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:
 
 def as_png(figure: Figure) -> bytes:
     """Return the figure as PNG, without a date or version in it, and close it."""
+    figure.set_dpi(DPI)
+    layout = figure.get_layout_engine()
+    if layout is not None:  # savefig would draw the figure twice, only to lay it out first
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     pyplot.close(figure)
     return file.getvalue()

@@ -116,7 +116,7 @@ def trained(make_store: MakeStore, train_small: TrainSmall) -> tuple[Path, Path]
     return store.path, train_small(store, "--variant", "baseline,nsae", "--l1", "1e-4,1e-2", "--lr", "1e-3")
 
 
-@pytest.mark.usefixtures("without_layout")
+@pytest.mark.usefixtures("blank_figures")
 def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
     trained: tuple[Path, Path], command: Command, tmp_path: Path
 ) -> None:
@@ -133,7 +133,7 @@ def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
     assert len((out / "points.csv").read_text().splitlines()) == 1 + len(found["points"])
     assert len((out / "matched.csv").read_text().splitlines()) == 1 + len(found["matched"])
     for measure in ("l2", "explained_variance", "suppression", "gamma"):
-        assert (out / f"{measure}.png").read_bytes()[:4] == b"\x89PNG"
+        assert (out / f"{measure}.png").exists()
     assert "nsae − baseline" in command(*arguments).stdout
 
 

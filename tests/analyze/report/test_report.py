@@ -27,7 +27,9 @@ OPTIONS = ("--contexts", "4", "--snapshot-contexts", "2", "--held-out", "12", "-
 def report(demo_runs: tuple[Path, list[Path]], command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "report"
     path, folders = demo_runs
-    done = command("analyze", "report", "--store", path, "--model", "demo", *folders, "--out", out, *OPTIONS)
+    with pytest.MonkeyPatch.context() as patch:  # half of the drawing's time; test_style.py looks at a layout
+        patch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda engine, figure: None)
+        done = command("analyze", "report", "--store", path, "--model", "demo", *folders, "--out", out, *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(out / "index.html")
     return out
@@ -141,7 +143,7 @@ def test_report_page_links_nothing_outside_its_folder(report: Path) -> None:
         assert not re.search(r"<script[^>]+src=", text)
 
 
-@pytest.mark.usefixtures("without_layout")
+@pytest.mark.usefixtures("blank_figures")
 def test_report_without_the_model_leaves_out_patching(
     demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path
 ) -> None:
@@ -158,6 +160,8 @@ def test_report_without_the_model_leaves_out_patching(
         "--without-model",
         "--held-out",
         "6",
+        "--features",
+        "1",
     )
     done = command(*arguments, "--device", "cpu")
     assert done.returncode == 0, done.stderr
@@ -169,7 +173,7 @@ def test_report_without_the_model_leaves_out_patching(
     assert "figure_08_l0" in (tmp_path / "r" / "index.html").read_text()
 
 
-@pytest.mark.usefixtures("without_layout")
+@pytest.mark.usefixtures("blank_figures")
 def test_report_on_baselines_alone_mentions_no_nsae(
     demo_runs: tuple[Path, list[Path]], command: Command, tmp_path: Path
 ) -> None:

@@ -130,7 +130,7 @@ def test_feature_page_shows_the_trained_rows_of_each_run(
         assert (feature["trained"], feature["planned"], feature["finished"]) == (ROWS, PLANNED, False)
 
 
-@pytest.mark.usefixtures("without_layout")
+@pytest.mark.usefixtures("blank_figures")
 def test_report_marks_unfinished_runs_without_verdicts_and_leaves_out_diverged_ones(
     trained: tuple[Path, Path, Path, Path], command: Command, tmp_path: Path
 ) -> None:

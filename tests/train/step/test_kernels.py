@@ -199,8 +199,8 @@ def test_adam_kernel_takes_the_steps_of_pytorch_and_keeps_unit_rows(variant: str
 def test_cuda_graph_step_has_the_gradients_of_a_launched_one(variant: str) -> None:
     sae, x, epsilon = problem(variant, SOME)
     workspace = StepWorkspace.allocate(
-        2, ROWS, FEATURES, grad_chunk_features=FEATURES, noise_rows=ROWS, max_sparse_density=0.0, compute=FUSED, device=DEVICE,
-        keep_derivative=True, fused=True,
+        2, ROWS, FEATURES, grad_chunk_features=FEATURES, noise_rows=ROWS, max_sparse_density=0.0, compute=FUSED,
+        device=DEVICE, keep_derivative=True, fused=True,
     )  # fmt: skip
     out, expected = (Gradients.allocate(2, d_model=D, d_sae=FEATURES, device=DEVICE) for _ in range(2))
     noise = epsilon.to(FUSED)
