@@ -1,5 +1,6 @@
 # make demo   harvest the embedded model and text, train on it, report; in a virtual environment made for it
 # make test   lint, types and tests, on two cores
+# make ci     what .ci/run runs: tests, kernels, documentation and the lowest versions, two steps at a time
 # make docs   the documentation as a site, in build/site
 # Both need Python 3.11 or newer and a package registry, nothing else.
 # make container   build the image and run it, without a Docker engine (docs/batch.md)
@@ -20,9 +21,10 @@ DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIV
 
 # A file's tests run in one process, so that its fixtures are made once. The files marked `long` start first.
 JOBS ?= 2
-PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations=10
+TRITON = triton==3.9.0
 
-.PHONY: demo test test-kernels test-tl3 test-values test-lowest test-fast test-readme docs container clean
+.PHONY: ci demo lint suite test types test-kernels test-tl3 test-values test-lowest test-libraries test-readme docs container clean
 
 VIEW = python3 -m webbrowser report/index.html
 
@@ -40,16 +42,28 @@ demo: $(VENV)/.installed
 		--contexts 16 --snapshot-contexts 2
 	@echo "The report is report/index.html. View it: $(VIEW)"
 
-test: $(VENV)/.installed-dev
+test: lint
+	@$(MAKE) --no-print-directory -j2 suite types
+
+lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
+
+suite: $(VENV)/.installed-dev
 	$(PYTEST)
+
+# Each step prints its output when it has ended; after a failure none begins. The steps share one environment, installed
+# by one command. Triton is in it, so the suite tests the kernels.
+ci: $(VENV)/.installed-ci lint
+	@$(MAKE) --no-print-directory -j2 --output-sync=target suite types docs test-lowest
 
 # The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
 test-kernels: $(VENV)/.installed-dev
-	$(PIP) install -q 'triton==3.9.0'
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 tests/train/step/test_kernels.py
+	$(PIP) install -q $(TRITON)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/train/step/test_kernels.py
 
 # The values also with TransformerLens 3.9, in an environment of its own.
 test-tl3:
@@ -58,14 +72,21 @@ test-tl3:
 test-values: $(VENV)/.installed-dev
 	$(VENV)/bin/pytest tests/harvest/model/test_values.py
 
-# The fast part with the lowest versions that pyproject.toml allows, in an environment of its own.
+# What the lowest versions that pyproject.toml allows may break, in an environment of its own: the tests of each library's
+# use, not those of arithmetic, locks or the shuffle. One process, because importing the libraries takes long.
 test-lowest:
-	$(MAKE) test-fast CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest SHARE=$(VENV)
+	@$(MAKE) --no-print-directory test-libraries CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest SHARE=$(VENV) JOBS=0
 
-test-fast: $(VENV)/.installed-dev
-	$(PYTEST) tests/data tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/text/test_documents_refused.py tests/harvest/model/test_values.py \
+# zarr, numcodecs, fsspec, universal_pathlib, crc32c; click, tqdm, psutil; transformers, transformer_lens, datasets,
+# pyarrow, tokenizers; safetensors; scipy, matplotlib, jinja2.
+test-libraries: $(VENV)/.installed-dev
+	$(PYTEST) tests/data/store tests/data/command tests/data/system/test_limits.py tests/data/shuffle/test_stream.py \
+		tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/text/test_documents_refused.py \
+		tests/harvest/model/test_values.py \
 		tests/train/loop/test_training.py tests/train/output/test_trained.py tests/train/test_command.py \
-		tests/train/test_experiment.py tests/analyze/measure/test_cache.py tests/analyze/report/test_report.py
+		tests/train/test_experiment.py \
+		tests/analyze/measure/test_cache.py tests/analyze/compare/test_pareto.py \
+		tests/analyze/report/test_style.py tests/analyze/report/test_report.py -m "not slow and not browser"
 
 # The documentation's commands, in an environment made by `pip install '.[all]'` alone.
 test-readme: $(VENV)/.installed-dev
@@ -99,6 +120,10 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	$(INSTALL) -c $(CONSTRAINTS) $(EDITABLE) -e '.[dev]'
 	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-ci: $(VENV)/.torch pyproject.toml
+	$(INSTALL) -c $(CONSTRAINTS) $(EDITABLE) -e '.[dev,docs]' $(TRITON)
+	touch $(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-docs $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) -c $(CONSTRAINTS) $(EDITABLE) -e '.[docs]'

@@ -227,6 +227,7 @@ def opened(browser: Any, report: Path) -> Iterator[Any]:
     assert wrong == []
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("name", ["index.html", "features.html"])
 def test_report_page_opens_offline_with_every_image_and_without_horizontal_scrolling(
@@ -239,6 +240,7 @@ def test_report_page_opens_offline_with_every_image_and_without_horizontal_scrol
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.browser
 def test_report_tables_sort_by_number_and_text_both_ways(opened: Any) -> None:
     page = opened("index.html")
     table = page.locator("#measures ~ .scroll table").first
@@ -259,6 +261,7 @@ def test_report_tables_sort_by_number_and_text_both_ways(opened: Any) -> None:
     assert runs[-1].startswith("nsae")
 
 
+@pytest.mark.browser
 def test_feature_search_shows_the_features_with_all_words(opened: Any) -> None:
     page = opened("features.html")
     total = page.locator(".feature").count()
@@ -280,6 +283,7 @@ def test_feature_search_shows_the_features_with_all_words(opened: Any) -> None:
     assert page.evaluate("document.getElementById(decodeURIComponent(location.hash.slice(1))) !== null")
 
 
+@pytest.mark.browser
 def test_report_prints_to_pdf_with_all_details_open(opened: Any, tmp_path: Path) -> None:
     page = opened("index.html")
     page.pdf(path=tmp_path / "report.pdf")
@@ -287,6 +291,7 @@ def test_report_prints_to_pdf_with_all_details_open(opened: Any, tmp_path: Path)
     assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("name", ["index.html", "features.html"])
 def test_report_printed_on_a4_keeps_columns_and_shades(opened: Any, name: str) -> None:
     page = opened(name, 718)  # A4 less Chromium's margins, in CSS pixels
