@@ -152,7 +152,7 @@ TABLE = Table(
         }),
         "variant": list_rows(text("--variant", "there is no such variant; give baseline, nsae"), "--variant", "nsae"),
         "preset": {
-            **text("--preset", "there is no such preset; give baseline_1"),
+            **text("--preset", "there is no such preset; give post, saebench"),
             EMPTY: refused("--preset", "", sentence="'' has an empty part"),
             CONTRADICTION: refused("--preset", "post", sentence="a --preset already has a variant"),
         },
