@@ -125,6 +125,7 @@ def train(
 
     Raises:
         InputError: An argument cannot be used; the message names it as an option and says what to do.
+        TypeError: There is no such argument or setting.
     """
     arguments: dict[str, Any] = dict(locals())
     del arguments["quiet"], arguments["settings"]

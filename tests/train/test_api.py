@@ -20,6 +20,7 @@ from train import load_sae, train
 from train.architectures import BaselineSAE
 from train.cli import main
 from train.command.options import TYPES, Options
+from train.command.setting_options import setting_options
 from train.command.settings import all_settings
 
 
@@ -136,6 +137,17 @@ def test_options_of_the_function_the_command_and_the_checks_are_the_same() -> No
     assert arguments == own == options - all_settings().keys()
     assert set(TYPES) <= own | all_settings().keys()
     assert signature(train).parameters["store"].default is Parameter.empty
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("adam_beta1", "[default: 0.9; default for gated, jumprelu: 0]"), ("adam_beta2", "[default: 0.999]"),
+        ("l1_power", "[default for baseline: 0; default for nsae: 2]"), ("p_updates", "[for p-anneal]"),
+    ],
+)  # fmt: skip
+def test_help_of_a_setting_has_its_defaults_by_variant(name: str, defaults: str) -> None:
+    assert next(str(option.help) for option in setting_options() if option.name == name).endswith(defaults)
 
 
 def test_loaded_sae_knows_where_it_comes_from(store: LocalStore, trained: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from train.command.config import options_in, variants_in
 from train.command.options import setting_type, settings_with
 from train.command.settings import Setting
 from train.plugins import load_plugins
-from train.variants import SETTINGS
+from train.variants import SETTINGS, ArchitectureSettings
 
 GROUP = "Settings of the architectures (as above: several values, also as VARIANT=VALUES)"
 OPTIONS = "train.settings"  # in a context's `meta`: the options of all settings, also those of other packages' variants
@@ -76,16 +77,19 @@ def _values(args: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield flag, value if equals else args[i + 1] if i + 1 < len(args) else ""
 
 
-def setting_options(plugins: Iterable[str] = ()) -> Iterator[click.Parameter]:
+def setting_options(plugins: Iterable[str] = ()) -> Iterator[GroupedOption]:
     """Yield an option for each setting, also those of some other packages' variants, with its defaults in the help."""
-    for name, setting in settings_with(plugins).items():
+    of_all = [field.name for field in fields(ArchitectureSettings)]
+    settings = settings_with(plugins)
+    for name in sorted(settings, key=of_all.__contains__):  # those of all architectures come last
+        setting = settings[name]
         kind, flag = setting_type(setting), f"--{name.replace('_', '-')}"
         text = f"{setting.help}  [{_owners(setting)}]"
         yield GroupedOption([flag], group=GROUP, type=kind, help=text, **kind.option_arguments)
 
 
 def _owners(setting: Setting) -> str:
-    """Return the variants that have a setting, with their defaults."""
+    """Return the variants that have a setting, with their defaults; the usual one without names if all have it."""
     by_default: dict[str, list[str]] = {}
     for variant, default in setting.defaults.items():
         if default is None:
