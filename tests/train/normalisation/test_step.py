@@ -23,6 +23,7 @@ from train.normalisation.scales import InputScale
 from train.normalisation.statistics import InputStatistics
 from train.optim.schedule import Resampling, Schedule
 from train.sae import LossInputs
+from train.step import method
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
 
@@ -66,8 +67,9 @@ def statistics_of(x: NDArray[np.float32]) -> InputStatistics:
 
 
 def stacks_of(
-    runs: tuple[Run, ...], statistics: InputStatistics, density: float, norm: Any = "batch", at_most: int = 0
-) -> list[SAEStack]:
+    runs: tuple[Run, ...], statistics: InputStatistics, density: float, norm: Any = "batch", at_most: int = 0,
+    fused: bool = False,
+) -> list[SAEStack]:  # fmt: skip
     total = 10**6
     experiment = Experiment(
         store="s", hooks=("blocks.0.hook_mlp_out",), runs=runs, expansion=M / D, batch_size=ROWS, decoder_bias=True,
@@ -76,6 +78,7 @@ def stacks_of(
         reports=Reports(log_every=total, validate_every=total, validate_rows=ROWS, window=total, snapshots=0),
     )  # fmt: skip
     plan = replace(make_plan(experiment, D, CPU), max_sparse_density=density, block_rows=16)
+    plan = replace(plan, fused=fused, keep_derivative=fused)
     return make_stacks(plan, experiment, [statistics], CPU)
 
 
@@ -95,20 +98,12 @@ def definition(stack: SAEStack, i: int, seen: Tensor, beta: Tensor) -> tuple[dic
     return gradients, loss.detach(), result.x_hat.detach()
 
 
-@pytest.mark.parametrize(
-    ("variant", "density", "norm"),
-    [
-        *((variant, density, "batch") for variant in VARIANTS for density in (1.0, 0.0)),
-        ("baseline", 0.0, "store"), ("baseline", 0.0, "sample"), ("nsae", 0.0, "store"), ("nsae", 0.0, "sample"),
-    ],
-)  # fmt: skip
-def test_step_has_the_gradients_and_raw_sums_of_its_definition(variant: str, density: float, norm: str) -> None:
-    options = {"input_scale": get_args(InputScale), "input_mean": ("none", "store"), **VARIANTS[variant]}
-    runs = make_runs((), {"variant": (variant,), **options})
+def check_step(runs: tuple[Run, ...], density: float, norm: str = "batch", *, fused: bool = False) -> None:
+    """Compare a step of the runs with their definition: loss, gradients, and sums of x̂ in raw units."""
     x = rows()
     statistics, wide = statistics_of(x), x.astype(np.float64)
     checked = 0
-    for stack in stacks_of(runs, statistics, density, norm):
+    for stack in stacks_of(runs, statistics, density, norm, fused=fused):
         for single in stack.singles:
             single.b_dec.data.add_(torch.linspace(-0.2, 0.3, D))
             single.b_enc.data.add_(0.1)
@@ -133,7 +128,32 @@ def test_step_has_the_gradients_and_raw_sums_of_its_definition(variant: str, den
                 found = stack._gradient[tensor][i].double()
                 torch.testing.assert_close(found, gradient, rtol=1e-3, atol=2e-5 * float(gradient.abs().max()))
             checked += 1
-    assert checked == len(runs) == 16
+    assert checked == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("variant", "density", "norm"),
+    [
+        *((variant, density, "batch") for variant in VARIANTS for density in (1.0, 0.0)),
+        ("baseline", 0.0, "store"), ("baseline", 0.0, "sample"), ("nsae", 0.0, "store"), ("nsae", 0.0, "sample"),
+    ],
+)  # fmt: skip
+def test_step_has_the_gradients_and_raw_sums_of_its_definition(variant: str, density: float, norm: str) -> None:
+    options = {"input_scale": get_args(InputScale), "input_mean": ("none", "store"), **VARIANTS[variant]}
+    runs = make_runs((), {"variant": (variant,), **options})
+    assert len(runs) == 16
+    check_step(runs, density, norm)
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae"])
+def test_step_by_the_gpus_kernels_has_them_too(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    from train.step.gpu import pair_kernels
+    from train.step.gpu.fused import FusedEncoder
+
+    monkeypatch.setattr(method, "make_encoder", lambda sae, workspace: FusedEncoder(sae, workspace, pair_kernels))
+    options = {"input_scale": ("row-norm",), "input_mean": ("store",), **VARIANTS[variant]}
+    check_step(make_runs((), {"variant": (variant,), **options}), 1.0, fused=True)
 
 
 @pytest.mark.parametrize("scale", ["mean-square", "row-norm", "layer-norm"])
