@@ -82,7 +82,7 @@ def test_python_values_are_refused_as_on_the_command_line(store: LocalStore, tmp
         ({"variant": "topk", "l2": "sum"}, "--l2: has no effect without a run whose variant is baseline or nsae"),
         (
             {"variant": "topk,nsae", "l1_warmup": {"topk": 9}},
-            "--l1-warmup topk=…: topk has no such setting; baseline",
+            "--l1-warmup topk=…: topk has no such setting; it belongs to baseline",
         ),
         (
             {"variant": "nsae", "l1": 0, "l1_warmup": 9},

@@ -252,6 +252,7 @@ def test_command_line_overrides_a_file_per_variant_and_narrows_it(
             [],
             "--k: has no effect on runs whose variants have values of their own; leave it out",
         ),
+        ("variant = {a = 1}", [], "variant: {'a': 1} is no value of this option; give a text, a number or a list"),
         ("topk = 3", [], "topk is no option; write a table [topk] of its settings"),
         ("[topkk]\nk = 3", [], "`train` has no option topkk; did you mean topk"),
         ("[k]\ntopkk = 3", ["--variant", "topk"], "--k topkk=…: no run has this variant; did you mean topk?"),

@@ -37,9 +37,10 @@ def options_in(option: str, path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def variants_in(settings: Mapping[str, Any]) -> list[str]:
-    """Return the variants that a file's options name."""
+    """Return the variants that a file's options name, as far as they are texts."""
     named = settings.get("variant", [])
-    return [part.strip() for value in (named if isinstance(named, list) else [named]) for part in str(value).split(",")]
+    texts = [value for value in (named if isinstance(named, list) else [named]) if isinstance(value, str)]
+    return [part.strip() for text in texts for part in text.split(",")]
 
 
 def content_of(file: Path) -> bytes:

@@ -99,7 +99,7 @@ def _check_meaning(given: Mapping[str, Values], variants: Sequence[str]) -> None
             known = dict.fromkeys([*SETTINGS, *variants])
             owners = ", ".join(owner for owner in known if has_meaning(name, owner, ())) or "another package's"
             if variant:
-                raise InputError(f"{flag} {variant}=…: {variant} has no such setting; {owners} have it")
+                raise InputError(f"{flag} {variant}=…: {variant} has no such setting; it belongs to {owners}")
             raise InputError(f"{flag}: has no effect without a run whose variant has it ({owners}); leave it out")
 
 
