@@ -36,13 +36,11 @@ class Preset:
         """Return the values for a training on some rows, with counts of rows in proportion; None: unchanged."""
         if activations is None:
             return dict(self.values)
-
-        def of_length(value: Any) -> Any:
-            return max(value * activations // self.activations, 1)
-
-        return {
-            name: tuple(map(of_length, values)) if name in IN_ROWS else values for name, values in self.values.items()
+        counts = {
+            name: tuple(max(count * activations // self.activations, 1) for count in self.values[name])
+            for name in self.values.keys() & {*IN_ROWS}
         }
+        return {**self.values, **counts}
 
 
 def presets() -> dict[str, Preset]:
@@ -80,8 +78,8 @@ def chosen_presets(names: Sequence[str]) -> list[Preset]:
     for name in names:
         members = [preset for preset in known.values() if name in (preset.name, preset.suite)]
         if not members:
-            names_known = [*suites(), *known]
-            hint = suggestion(name, names_known, f"give {', '.join(names_known)}")
+            all_names = [*suites(), *known]
+            hint = suggestion(name, all_names, f"give {', '.join(all_names)}")
             raise InputError(f"--preset {name[:80]}: there is no such preset; {hint}")
         for preset in members:
             if preset.name in chosen:

@@ -137,18 +137,18 @@ def test_all_presets_train_on_a_small_store_and_continue_by_the_same_command(
 ) -> None:
     given = [
         "--store", store.path, "--preset", ",".join(suites()), "--k", "4", "--target-l0", "4", "--l1", "relu=0.02,0.04",
-        "--l1", "gated=0.02", "--l1", "p-anneal=0.01", "--activations", "2k", "--batch-size", "64", "--layers", "0",
-        "--expansion", "2", "--device", "cpu", "--out", tmp_path / "runs",
+        "--l1", "gated=0.02", "--l1", "p-anneal=0.01", "--activations", "1k", "--batch-size", "64", "--layers", "0",
+        "--validate-every", "1k", "--snapshots", "0", "--expansion", "2", "--device", "cpu", "--out", tmp_path / "runs",
     ]  # fmt: skip
     done = command("train", *given)
     assert done.returncode == 0, done.stderr
     record = read_experiment(tmp_path / "runs")
     assert record is not None
-    assert record.settings["schedule"] == {"total": 2000, "lr_warmup": 0, "l1_warmup": 0, "lr_decay": 0}
+    assert record.settings["schedule"] == {"total": 1000, "lr_warmup": 0, "l1_warmup": 0, "lr_decay": 0}
     runs = {run["name"]: run for run in record.settings["runs"]}
     assert {name.split("_l1=")[0] for name in runs} == presets().keys()
-    assert (runs["saebench_topk"]["lr_warmup"], runs["saebench_topk"]["lr_decay"]) == (8, 400)
-    assert (runs["papers_jumprelu_tanh"]["l1_warmup"], runs["papers_topk"]["adam_epsilon"]) == (2000, 6.25e-10)
+    assert (runs["saebench_topk"]["lr_warmup"], runs["saebench_topk"]["lr_decay"]) == (4, 200)
+    assert (runs["papers_jumprelu_tanh"]["l1_warmup"], runs["papers_topk"]["adam_epsilon"]) == (1000, 6.25e-10)
     assert "lr_decay" not in runs["baseline_1"]
     assert all((tmp_path / "runs" / run["name"] / "final").exists() for run in record.settings["runs"])
     resumed = command("train", "--resume", tmp_path / "runs")
