@@ -23,6 +23,7 @@ from data.store.group_metadata import FORMAT
 from data.store.layout import Layout
 from data.store.schema import Schema
 from data.store.sealed import DIGEST, canonical, sealed
+from data.store.truth import Truth
 from data.store.verify import verify
 from data.store.writing.create import create
 from data.store.writing.lifecycle import finish, staging_path
@@ -64,14 +65,19 @@ def fuzz(n: int, seed: int = 0) -> int:
 
 
 def make_store(path: Path, *, whole: bool) -> None:
-    """Write a small int8 store; its last window is missing unless `whole`."""
+    """Write a small int8 store with a truth; its last window is missing unless `whole`."""
     layout = Layout(12, 3, 8, 16, 2, 0)
-    schema = Schema(layout, HOOKS, "int8", "none", 8, 0)
+    truth = Truth(
+        {hook: np.eye(5, d, dtype=np.float32) + 1 for hook, d in HOOKS.items()}, np.full(5, 0.2), np.arange(25),
+        np.arange(24, dtype=np.int32) % 5,
+    )  # fmt: skip
+    truth.check(HOOKS, 24)
+    schema = Schema(layout, HOOKS, "int8", "none", 8, 0, truth.sizes)
     ids = np.arange(12 * 8, dtype=np.int32).reshape(12, 8)
     values = torch.rand(layout.n_rows, 4, generator=torch.Generator().manual_seed(0))
     scale = channel_scales(values)
     about = {"model": {"name": "made-up"}, "tokens": {"dataset": "made-up"}, "settings": {"seed": 0}}
-    create(path, schema, [(ids, ids)], about, dict.fromkeys(HOOKS, scale.numpy()))
+    create(path, schema, [(ids, ids)], about, dict.fromkeys(HOOKS, scale.numpy()), truth)
     for window in range(layout.n_windows if whole else layout.n_windows - 1):
         writer = WindowWriter(path, staging_path(path), schema, window)
         for assignment in layout.assignments(window):
@@ -90,7 +96,8 @@ def everything(path: Path) -> str:
     store, digest = open_store(path), hashlib.sha256()
     facts = [store.schema.to_json(), store.provenance, store.complete, store.fingerprint]
     digest.update(canonical(facts))
-    for array in (store.commit.values, store.tokens(), store.documents()):
+    truth = store.truth.arrays().values() if store.truth else ()
+    for array in (store.commit.values, store.tokens(), store.documents(), *truth):
         digest.update(array.tobytes())
     for split in ("heldout", "train"):
         for hook in store.hooks:
