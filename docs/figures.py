@@ -124,24 +124,25 @@ def bars(panel: Axes, values: dict[str, float]) -> None:
 
 
 def ground_truth() -> None:
-    """Draw L0, the share of true features recovered and explained variance over the inputs' scale, a line per run."""
-    chosen = {
-        ("baseline power 0", 0.016): ("baseline", BLUE),
-        ("baseline power 1", 0.004): ("control: α × norm", GREEN),
-        ("nsae σ=1", 0.0003): ("NSAE", ORANGE),
-        ("nsae σ=0", 0.0003): ("NSAE without noise", GREY),
-    }
-    figure, panels = pyplot.subplots(1, 3, figsize=(10, 3), layout="constrained")
-    for (run, alpha), (label, colour) in chosen.items():
-        rows = [row for row in benchmark("ground_truth") if row["run"] == run and row["α"] == alpha]
-        for panel, measure in zip(panels, ("L0", "recovered", "explained variance"), strict=True):
-            panel.plot([row["scale"] for row in rows], [row[measure] for row in rows], marker="o", color=colour,
-                       label=label)  # fmt: skip
-            panel.set(xscale="log", xlabel="scale of the inputs", title=measure)
-    panels[0].set(yscale="log")
-    panels[0].axhline(4, color="black", linewidth=0.8, linestyle=":")
-    panels[1].legend(fontsize=7)
-    save(figure, "ground_truth.png")
+    """Draw the measures at the true L0: a panel per measure, a line per architecture, a mark per scale."""
+    rows = table("ground_truth/small.csv")
+    runs = list(dict.fromkeys(row["run"] for row in rows))[::-1]
+    measures = {"l0_over_true": "L0 / true L0", "explained_variance": "explained variance", "gamma": "γ",
+                "recovered": "recovered", "false_features": "false features", "f1_matched": "F1 of pairs"}  # fmt: skip
+    figure, panels = pyplot.subplots(1, len(measures), figsize=(12, 3.2), layout="constrained", sharey=True)
+    marks = zip(dict.fromkeys(row["scale"] for row in rows), "o^s", (BLUE, ORANGE, GREEN), strict=True)
+    for scale, marker, colour in marks:
+        of_scale = {row["run"]: row for row in rows if row["scale"] == scale}
+        for panel, (measure, title) in zip(panels, measures.items(), strict=True):
+            panel.scatter([float(of_scale[run][measure]) for run in runs], runs, marker=marker, color=colour, s=22,
+                          alpha=0.7, label=f"scale {float(scale):g}")  # fmt: skip
+            panel.set(title=title)
+            panel.grid(axis="y", linewidth=0.4)
+    panels[0].axvspan(0.95, 1.05, color=GREY, alpha=0.2)
+    for panel in (panels[0], panels[2]):
+        panel.axvline(1, color="black", linewidth=0.8, linestyle=":")
+    panels[-1].legend(fontsize=7)
+    save(figure, "ground_truth/small.png")
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ from sklearn.metrics import f1_score
 from analyze import evaluate
 from analyze.measure.heldout import Heldout
 from analyze.measure.truth import TruthCounts, TruthSums, match
+from analyze.report.index import columns
 from analyze.runs.trained_run import TrainedRun, find_runs
 from data import Store, SyntheticFeatures, open_store, synthetic_source, write_store
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.made_once import made_once
 from train import load_sae
 from train.architectures import architecture_of
-from train.measures import TRUTH
+from train.measures import TRUTH, Shown
 from train.sae import SAE
 
 FEATURES = SyntheticFeatures(n_features=40, d_model=16, n_roots=2, p_max=0.2)
@@ -155,7 +156,10 @@ def test_tables_show_truth_measures_only_where_a_store_has_a_truth(
     )
     assert all(f"| {title} |" in made.splitlines()[0] for title in titles)
     assert not any(f"| {title} |" in plain.splitlines()[0] for title in titles)
-    assert not {row.measure for row in evaluate(*small_runs, contexts=5).measures} & TRUTH.keys()
+    measured = evaluate(*small_runs, contexts=5).measures
+    assert not {row.measure for row in measured} & TRUTH.keys()
+    in_report = columns([{"measure": row.measure} for row in evaluate(*trained, contexts=5).measures], Shown.TABLES)
+    assert [title for title in in_report.values() if title in titles] == titles
 
 
 class KnownRun(TrainedRun):
