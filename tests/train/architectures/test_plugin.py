@@ -37,7 +37,7 @@ def test_documented_architecture_trains_from_its_file_and_loads(
     store, _, _ = make_store(n_contexts=80, widths={"blocks.0.hook_mlp_out": 16})
     out = train_small(
         store, "--variant", "slope.py:SlopeSAE,baseline", "--slope-decay", "0,50", "--validate-every", "4k",
-        "--lr", "1e-2", "--l1", "slope.py:SlopeSAE=0.1",
+        "--lr", "1e-2", "--l1", "slope.py:SlopeSAE=0.1", "--input-scale", "slope.py:SlopeSAE=row-norm",
     )  # fmt: skip
     slopes = []
     for name in ("SlopeSAE_slope_decay=0", "SlopeSAE_slope_decay=50"):
@@ -45,8 +45,10 @@ def test_documented_architecture_trains_from_its_file_and_loads(
         slopes.append(float((sae.get_parameter("slope") - 1).abs().mean()))
         run = json.loads((out / name / "run.json").read_text(encoding="utf-8"))["run"]
         assert (run["l1"], run["slope_decay"]) == (0.1, sae.settings.slope_decay)
-        f = sae.encode(torch.randn(9, 16))
+        x = torch.randn(9, 16)
+        f, norms = sae.encode(x), x.norm(dim=1, keepdim=True)
         assert f.shape == (9, sae.d_sae)
+        assert torch.allclose(sae(x), (f @ sae.W_dec + sae.b_dec) * norms, rtol=1e-4, atol=1e-5)
     assert slopes[0] > 2 * slopes[1] > 0
 
 
