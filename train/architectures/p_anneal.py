@@ -64,7 +64,7 @@ class PAnnealSAE(PairwiseSAE):
     def _update_step(self, update: int, step: LossInputs) -> int:
         """Return after how many steps p is set for the time `update`, from 0; never if it begins after the end."""
         begin, last = -(-(self.settings.anneal_after or 0) // step.rows), self.p_updates - 1
-        return int(begin + max(step.n_steps - begin, 0) * update / max(last, 1))
+        return begin + max(step.n_steps - begin, 0) * update // max(last, 1)
 
     def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(Above(0.0))
