@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.trainings import records
 from train import load_plugin, load_sae, train
 from train.cli import main
 
@@ -45,6 +46,9 @@ def test_documented_architecture_trains_from_its_file_and_loads(
         slopes.append(float((sae.get_parameter("slope") - 1).abs().mean()))
         run = json.loads((out / name / "run.json").read_text(encoding="utf-8"))["run"]
         assert (run["l1"], run["slope_decay"]) == (0.1, sae.settings.slope_decay)
+        last = records(out / name / "metrics.jsonl")[-1]
+        assert last["loss_slope"] > 0 or not run["slope_decay"]
+        assert last["loss_l2"] + last["loss_l1"] + last["loss_slope"] == pytest.approx(last["loss"])
         x = torch.randn(9, 16)
         f, norms = sae.encode(x), x.norm(dim=1, keepdim=True)
         assert f.shape == (9, sae.d_sae)
