@@ -42,8 +42,19 @@ class StreamSummary:
 
 
 @dataclass(frozen=True)
+class TruthSummary:
+    """The known features that activations are sums of: their number, and how many fire in a row, as expected (`l0`)."""
+
+    features: int
+    l0: float
+
+
+@dataclass(frozen=True)
 class StoreSummary:
-    """A store in numbers; `dataclasses.asdict` is its JSON form. `rows` and `shards` are per split."""
+    """A store in numbers; `dataclasses.asdict` is its JSON form. `rows` and `shards` are per split.
+
+    truth: None if the features are unknown.
+    """
 
     path: str
     complete: bool
@@ -62,6 +73,7 @@ class StoreSummary:
     bytes_on_disk: int
     stream: StreamSummary
     hooks: list[HookSummary]
+    truth: TruthSummary | None
 
 
 def summarize(store: Store) -> StoreSummary:
@@ -86,6 +98,7 @@ def summarize(store: Store) -> StoreSummary:
         bytes_on_disk=total_bytes(store.path),
         stream=StreamSummary(DEFAULT_POOL, held_bytes(store, store.hooks, DEFAULT_POOL), store_mixing(store)),
         hooks=[_hook(store, hook, model.get("relative_error", {}).get(hook)) for hook in store.hooks],
+        truth=None if store.truth is None else TruthSummary(store.truth.sizes.n_features, store.truth.l0),
     )
 
 

@@ -24,6 +24,8 @@ from data import (
 )
 from data.errors import DamagedError
 from data.store.verify import verify
+from data.summary import TruthSummary, summarize
+from data.summary_text import summary_text
 
 FEATURES = SyntheticFeatures(n_features=40, d_model=12, n_roots=2, n_children=2, depth=2)
 
@@ -67,6 +69,12 @@ def test_layers_are_the_same_rows_at_several_scales(store: Store) -> None:
     assert store.provenance["settings"]["scales"] == [1, 10]
 
 
+def test_the_summary_names_the_truth(store: Store) -> None:
+    summary = summarize(store)
+    assert summary.truth == TruthSummary(40, FEATURES.l0)
+    assert f"truth: 40 features, of which {FEATURES.l0:.3g} fire per row" in summary_text(summary)
+
+
 def test_documents_of_synthetic_rows_lie_in_one_split(store: Store) -> None:
     documents = store.documents()[:, 0]
     assert not set(documents[:300]) & set(documents[300:])
@@ -108,6 +116,8 @@ def test_a_store_without_a_truth_has_none_and_no_trace_of_it(tmp_path: Path) -> 
     rows = np.ones((100, 4), dtype=np.float32)
     store = write_store(tmp_path / "plain.zarr", ActivationSource({"layer": 4}, 100, [{"layer": rows}]))
     assert store.truth is None
+    assert summarize(store).truth is None
+    assert "truth:" not in summary_text(summarize(store))
     assert "truth" not in json.dumps(store.metadata.to_json())
     assert not (tmp_path / "plain.zarr" / "truth").exists()
 
