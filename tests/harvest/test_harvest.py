@@ -22,7 +22,7 @@ from tests.helpers.fixture_types import Command
 
 pytestmark = pytest.mark.long
 
-SIZES = ("--tokens", "20k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
+SIZES = ("--tokens", "8k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
 
 
 def harvest(command: Command, model: Path | str, dataset: Path | str, out: Path, *more: str) -> Store:
@@ -57,7 +57,7 @@ def test_stored_rows_equal_a_fresh_forward_pass_within_the_types_rounding(
 ) -> None:
     store = harvest(command, random_gpt2, token_file, tmp_path / "s.zarr", "--dtype", dtype, "--skip-positions", "1")
     assert all(problem is None for problem in verify(store.path))
-    assert store.n_rows("train") + store.n_rows("heldout") == (20_000 // 32) * 31
+    assert store.n_rows("train") + store.n_rows("heldout") == (8_000 // 32) * 31
     error = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 6e-3, "int8": 2e-2}[dtype]
     facts = find_model(str(random_gpt2), None)
     fresh = load(facts, ["mlp_out"], [0, 1, 2], processing="centred", device=torch.device("cpu"))
@@ -87,7 +87,7 @@ def test_harvested_contexts_hold_the_text_in_order_with_separators(command: Comm
     n_held = store.layout.n_heldout_contexts
     held, train = (set(documents[p].ravel().tolist()) for p in (slice(0, n_held), slice(n_held, None)))
     assert not held & train
-    assert n_held == heldout_target(store.layout.n_contexts, None) == 62
+    assert n_held == heldout_target(store.layout.n_contexts, None) == 25
 
 
 def test_harvested_store_streams_finite_training_rows(finished: Store) -> None:

@@ -22,20 +22,26 @@ from tests.helpers.zygote import Running, Zygote
 pytestmark = pytest.mark.long
 
 KILLS = int(os.environ.get("HARVEST_KILLS", 3))
-TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "50k")
+TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "15k")
 
 Start = Callable[..., Running]
 
 
 @pytest.fixture(scope="module")
 def start(zygote: Zygote) -> Start:
-    """Start the command. Small shards make several windows of a small store; all else is as users run it."""
+    """Start the command. Windows of some sixteen small batches; all else is as users run it."""
 
     zygote.preload("harvest.run")
 
     def run(out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None) -> Running:
-        patches = {"data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.pipeline.SYNC_SECONDS": sync}
-        arguments = ["--model", "demo", "--layers", "0,1", "--tokens", TOKENS, "--out", str(out), "--device", "cpu"]
+        patches = {
+            "data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.request.SHARDS_PER_WINDOW": 8,
+            "harvest.pipeline.SYNC_SECONDS": sync,
+        }  # fmt: skip
+        arguments = [
+            "--model", "demo", "--layers", "0,1", "--tokens", TOKENS, "--held-out", "15", "--batch-size", "1",
+            "--device", "cpu", "--out", str(out),
+        ]  # fmt: skip
         return zygote.start("harvest", *arguments, *more, folder=out.parent, patches=patches, environment=environment)
 
     return run
@@ -52,6 +58,10 @@ def uninterrupted(start: Start, tmp_path_factory: pytest.TempPathFactory) -> dic
     assert ended.code == 0, ended.stderr
     assert open_store(out).layout.n_windows >= 3
     return files_of(out)
+
+
+def window_number(folder: Path) -> int:
+    return int(folder.name.split("-")[1])
 
 
 def wait_for_rows(out: Path, process: Running, already: set[str]) -> None:
@@ -73,7 +83,7 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
         process = start(out)
         wait_for_rows(out, process, already)
         began = time.time()
-        time.sleep(rng.uniform(0, 0.6))
+        time.sleep(rng.uniform(0, 0.3))
         if process.poll() is not None:  # it finished first: begin again
             ended = process.wait()
             assert ended.code == 0, ended.stderr
@@ -81,7 +91,7 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
             process = start(out, "--overwrite")
             wait_for_rows(out, process, set())
             began = time.time()
-            time.sleep(rng.uniform(0, 0.6))
+            time.sleep(rng.uniform(0, 0.3))
         process.kill()
         process.wait()
         kills += 1
@@ -146,12 +156,13 @@ def test_bit_flipped_between_stop_and_restart_makes_its_window_be_harvested_agai
     wait_for_rows(out, process, set())
     process.kill(signal.SIGTERM)
     process.wait()
-    (folder,) = staging_path(out).glob("window-*")
+    folder = min(staging_path(out).glob("window-*"), key=window_number)
     file = max(folder.glob("*.hook_mlp_out.*"))
     data = bytearray(file.read_bytes())
     data[0] ^= 1
     file.write_bytes(data)
     ended = start(out).wait()
     assert ended.code == 0
-    assert f"{file} is damaged: its rows are not those that were written; window 0 is harvested again" in ended.stderr
+    damaged = f"window {window_number(folder)} is harvested again"
+    assert f"{file} is damaged: its rows are not those that were written; {damaged}" in ended.stderr
     assert files_of(out) == uninterrupted

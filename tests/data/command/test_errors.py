@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 
 from data.command.base import StoreCommand
 from data.errors import DamagedError, InputError
+from tests.helpers.script import printed
+from tests.helpers.zygote import Zygote
 
 
 def outcome(error: Exception, cause: Exception | None = None) -> Result:
@@ -67,7 +69,7 @@ def test_permission_errors_exit_with_2_and_other_errors_keep_their_traceback() -
         assert outcome(error).exception is error
 
 
-def test_disk_errors_raised_by_safetensors_are_recognised(tmp_path: Path) -> None:
+def test_disk_errors_raised_by_safetensors_are_recognised(zygote: Zygote, tmp_path: Path) -> None:
     """A limit on a file's size stands in for the disk's end: it is an error of the system too, and needs no rights."""
     program = f"""
 import resource, signal, torch
@@ -80,8 +82,7 @@ try:
 except Exception as error:
     print(cause_of(error).errno)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(done.stdout) == errno.EFBIG
+    assert int(printed(zygote, tmp_path, program)) == errno.EFBIG
 
 
 SWALLOWS = """

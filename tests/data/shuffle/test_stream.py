@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from data import InputError, ShuffledStream, Store, StoreError, open_store
 from data.errors import DamagedError
 from data.shuffle.stream import training_order
 from tests.helpers.fixture_types import LocalStore, MakeStore
+from tests.helpers.script import printed
+from tests.helpers.zygote import Zygote
 
 
 def labelled(make_store: MakeStore, **more: Any) -> tuple[LocalStore, dict[str, np.ndarray]]:
@@ -226,7 +227,9 @@ def test_shard_truncated_under_a_running_stream_raises_instead_of_killing_the_pr
             take([], stream, 10)
 
 
-def test_stream_reads_more_shards_than_the_limit_of_open_files(make_store: MakeStore) -> None:
+def test_stream_reads_more_shards_than_the_limit_of_open_files(
+    make_store: MakeStore, zygote: Zygote, tmp_path: Path
+) -> None:
     store, _, _ = make_store(widths={f"blocks.{i}.hook_mlp_out": 4 for i in range(8)}, dtype="int8")
     code = (
         "import resource, sys; from data import ShuffledStream, open_store; "
@@ -235,8 +238,7 @@ def test_stream_reads_more_shards_than_the_limit_of_open_files(make_store: MakeS
         "stream = ShuffledStream(store, batch_size=64); "
         "[next(stream) for _ in range(40)]; print(len(stream._shards.maps) * len(store.hooks))"
     )
-    done = subprocess.run([sys.executable, "-c", code, store.path], capture_output=True, text=True)
-    assert int(done.stdout) > 48, done.stderr
+    assert int(printed(zygote, tmp_path, code, store.path)) > 48
 
 
 def test_stream_refuses_unequal_widths_and_stores_smaller_than_a_batch(make_store: MakeStore) -> None:

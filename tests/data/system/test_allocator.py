@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
+
+from tests.helpers.script import printed
+from tests.helpers.zygote import Zygote
 
 # Prints how many bytes of the process's memory the system gets back when a tensor of 50 MB is freed: by the C library's
 # defaults, and after `keep_large_blocks`.
@@ -31,8 +33,7 @@ print(given_back())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is the GNU C library's")
-def test_keep_large_blocks_keeps_the_memory_of_freed_blocks() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
-    by_default, kept = map(int, done.stdout.split())
+def test_keep_large_blocks_keeps_the_memory_of_freed_blocks(zygote: Zygote, tmp_path: Path) -> None:
+    by_default, kept = map(int, printed(zygote, tmp_path, SCRIPT).split())
     assert by_default > 40e6
     assert kept < 4e6
