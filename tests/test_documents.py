@@ -56,6 +56,7 @@ RUN = {
     "analyze pareto --store data/gpt2.zarr runs/gpt2 --out pareto": "--contexts 8",
     "analyze dictionary --store data/gpt2.zarr runs/gpt2": "",
     "analyze stability --store data/gpt2.zarr runs/seeds": "",
+    "train --store data/demo.zarr --variant baseline,nsae,topk --target-l0 20,40 --out runs/same-l0": ONE_LAYER,
     "train --store data/demo.zarr --variant topk,nsae --k 20,40 --l1 nsae=5e-6,3e-5": f"{ONE_LAYER} --out runs/mixed",
     "analyze norms --store data/gpt2.zarr --out norms": "",
 }

@@ -33,6 +33,9 @@ SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]
 StartNorm = Annotated[
     float, Number(0, above=True), "Norm of encoder rows at the start, and of decoder rows that are not kept at norm 1."
 ]
+TargetL0 = Annotated[
+    float, Number(0), "Mean L0 to which training brings each layer by adjusting the coefficient; 0: --l1 is fixed."
+]
 DeadAfter = Annotated[int, Count(), "Rows without firing after which a feature counts as dead."]
 
 
@@ -59,6 +62,11 @@ class ArchitectureSettings:
     adam_beta2: Beta2 = field(default=0.999, kw_only=True)
     adam_epsilon: Epsilon = field(default=1e-8, kw_only=True)
 
+    @property
+    def adjusted_to(self) -> float:
+        """The mean L0 to which the coefficient is adjusted; 0: the coefficient is fixed, or there is none."""
+        return 0.0
+
     @classmethod
     def default_lr(cls, d_sae: int | None) -> float:
         """Return the learning rate of a run that names none; NaN if it depends on d_sae and that is None."""
@@ -70,6 +78,9 @@ class ArchitectureSettings:
 
     def check(self, sizes: Sizes) -> None:
         """Raise InputError if values are impossible, or do not fit the sizes, as far as these are known."""
+        if sizes.d_sae and self.adjusted_to >= sizes.d_sae:
+            target = f"--target-l0 {self.adjusted_to:g}"
+            raise InputError(f"{target}: is not less than the {sizes.d_sae} features; give less, or more --expansion")
 
     def without_effect(self) -> dict[str, str]:
         """Return the settings that have no effect, given the others, and why: "with …", "unless …"."""
@@ -77,7 +88,21 @@ class ArchitectureSettings:
 
 
 @dataclass(frozen=True)
-class BaselineSettings(ArchitectureSettings):
+class AdjustedSettings(ArchitectureSettings):
+    """The base class of settings with a coefficient that may be adjusted to a target (sae/l0_control.py)."""
+
+    target_l0: TargetL0 = field(default=0.0, kw_only=True)
+
+    @property
+    def adjusted_to(self) -> float:
+        return self.target_l0
+
+    def without_effect(self) -> dict[str, str]:
+        return {"l1": "with --target-l0, which adjusts the coefficient"} if self.target_l0 else {}
+
+
+@dataclass(frozen=True)
+class BaselineSettings(AdjustedSettings):
     """α, and the power p in β = α · normᵖ."""
 
     l1: Coefficient = _PRESETS["baseline_1"]["l1"]
@@ -89,7 +114,7 @@ class BaselineSettings(ArchitectureSettings):
 
 
 @dataclass(frozen=True)
-class NSAESettings(ArchitectureSettings):
+class NSAESettings(AdjustedSettings):
     """α, the power p in β = α · normᵖ, and the noise's standard deviation."""
 
     l1: Coefficient = _PRESETS["normalized_1"]["l1"]
@@ -102,7 +127,7 @@ class NSAESettings(ArchitectureSettings):
 
 
 @dataclass(frozen=True)
-class ReLUSettings(ArchitectureSettings):
+class ReLUSettings(AdjustedSettings):
     """The coefficient λ of Σ fᵢ‖dᵢ‖, and what the encoder sees."""
 
     l1: Coefficient = 5.0
@@ -111,7 +136,7 @@ class ReLUSettings(ArchitectureSettings):
 
 
 @dataclass(frozen=True)
-class GatedSettings(ArchitectureSettings):
+class GatedSettings(AdjustedSettings):
     """The coefficient λ of the gates' L1, what the auxiliary reconstruction trains, and constraints."""
 
     l1: Coefficient = 0.1
@@ -215,10 +240,10 @@ class JumpReLUSettings(ArchitectureSettings):
 
     l1: Coefficient = 1e-3
     sparsity: Annotated[
-        Literal["step", "quadratic", "quadratic-row", "tanh"],
-        "The sparsity term: L0, its distance from --target-l0, or tanh of activations.",
+        Literal["step", "quadratic", "quadratic-row", "target", "tanh"],
+        "The sparsity term: L0, its distance from --target-l0 (`target`: adjusted until they agree), or tanh of f.",
     ] = "step"
-    target_l0: Annotated[float, Number(0, above=True), "L0 that the quadratic sparsity term aims at."] = 20.0
+    target_l0: Annotated[float, Number(0, above=True), "Mean L0 that the sparsity term aims at."] = 20.0
     bandwidth: Annotated[
         float, Number(0, above=True), "Width ε of the kernel that estimates the thresholds' gradients."
     ] = 1e-3
@@ -236,10 +261,19 @@ class JumpReLUSettings(ArchitectureSettings):
     start_norm: StartNorm = 1.0
     adam_beta1: Beta1 = field(default=0.0, kw_only=True)
 
+    @property
+    def adjusted_to(self) -> float:
+        return self.target_l0 if self.sparsity == "target" else 0.0
+
+    def check(self, sizes: Sizes) -> None:
+        super().check(sizes)
+        if not self.target_l0 and self.sparsity not in ("step", "tanh"):
+            raise InputError(f"--target-l0 0: --sparsity {self.sparsity} divides by it; give more than 0")
+
     def without_effect(self) -> dict[str, str]:
         reasons: dict[str, str] = {}
-        if not self.sparsity.startswith("quadratic"):
-            reasons["target_l0"] = "unless --sparsity is quadratic or quadratic-row"
+        if self.sparsity in ("step", "tanh"):
+            reasons["target_l0"] = "unless --sparsity is target, quadratic or quadratic-row"
         if self.sparsity == "tanh":
             reasons["l0_of"] = "with --sparsity tanh"
         if not self.pre_act_loss:
@@ -248,7 +282,7 @@ class JumpReLUSettings(ArchitectureSettings):
 
 
 @dataclass(frozen=True)
-class PAnnealSettings(ArchitectureSettings):
+class PAnnealSettings(AdjustedSettings):
     """The coefficient of Σ|fᵢ|ᵖ, and how p falls."""
 
     l1: Coefficient = 0.1
@@ -280,6 +314,7 @@ class PAnnealSettings(ArchitectureSettings):
         return activations // batch_size - -(-after // batch_size)
 
     def check(self, sizes: Sizes) -> None:
+        super().check(sizes)
         if self.penalty == "norm" and self.p_end == 0:
             raise InputError("--penalty norm: has no root of order 0; give a --p-end above 0, or --penalty sum")
         if self.p_updates is not None and self.p_updates < 2:

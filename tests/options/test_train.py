@@ -67,8 +67,16 @@ OF_JUMPRELU = {
     "target_l0": number(
         "--target-l0",
         {
-            CONTRADICTION: ("20", "has no effect unless --sparsity is quadratic or quadratic-row; leave it out"),
-            NO_RIGHTS: works("--sparsity", "step,quadratic", "--target-l0", "20"),
+            CONTRADICTION: refused(
+                "--sparsity",
+                "tanh",
+                "--target-l0",
+                "2",
+                sentence="has no effect unless --sparsity is target, quadratic or quadratic-row; leave it out",
+            ),
+            NO_RIGHTS: works("--sparsity", "step,quadratic", "--target-l0", "2"),
+            ZERO: ("0", "has no effect unless --sparsity is target"),
+            HUGE: ("1e30", "--target-l0 1e+30: is not less than the 16 features; give less, or more --expansion"),
         },
     ),
     "bandwidth": number("--bandwidth"),

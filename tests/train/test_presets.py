@@ -95,7 +95,7 @@ def test_counts_of_rows_scale_with_the_length_of_the_training_and_nothing_else_d
 def test_options_override_a_preset_for_all_variants_or_for_one() -> None:
     runs = make_runs(
         ("saebench_topk", "saebench_jumprelu"),
-        {"k": (7,), "lr": {"jumprelu": (1e-5,)}, "clip": {"topk": (0.0,)}, "target_l0": (5.0, 9.0)},
+        {"k": (7,), "lr": {"jumprelu": (1e-5,)}, "clip": {"topk": (0.0,)}, "target_l0": {"jumprelu": (5.0, 9.0)}},
     )  # fmt: skip
     assert [(run.name, run.lr, run.clip) for run in runs] == [
         ("saebench_topk", 3e-4, 0.0),
@@ -136,9 +136,10 @@ def test_all_presets_train_on_a_small_store_and_continue_by_the_same_command(
     store: LocalStore, command: Command, tmp_path: Path
 ) -> None:
     given = [
-        "--store", store.path, "--preset", ",".join(suites()), "--k", "4", "--target-l0", "4", "--l1", "relu=0.02,0.04",
-        "--l1", "gated=0.02", "--l1", "p-anneal=0.01", "--activations", "1k", "--batch-size", "64", "--layers", "0",
-        "--validate-every", "1k", "--snapshots", "0", "--expansion", "2", "--device", "cpu", "--out", tmp_path / "runs",
+        "--store", store.path, "--preset", ",".join(suites()), "--k", "4", "--target-l0", "jumprelu=4",
+        "--l1", "relu=0.02,0.04", "--l1", "gated=0.02", "--l1", "p-anneal=0.01", "--activations", "1k",
+        "--batch-size", "64", "--layers", "0", "--validate-every", "1k",
+        "--snapshots", "0", "--expansion", "2", "--device", "cpu", "--out", tmp_path / "runs",
     ]  # fmt: skip
     done = command("train", *given)
     assert done.returncode == 0, done.stderr

@@ -42,6 +42,13 @@ class BatchTopKSAE(TopKSAE):
     def inference_l0(self) -> float:
         return self.settings.k
 
+    def compared(self, x: Tensor) -> Tensor:
+        compared = self.contributions(self.pre_activations(x))
+        return compared.masked_fill(compared <= 0, -torch.inf)
+
+    def set_threshold_(self, threshold: float) -> None:
+        self.threshold.fill_(threshold)
+
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         pre = relu(self.pre_activations(x))
         return pre * (self.contributions(pre) > self.threshold[..., None, None])

@@ -47,6 +47,12 @@ class GatedSAE(PairwiseSAE):
         magnitude = relu(self.r_mag[..., None, :].exp() * pre + self.b_mag[..., None, :])
         return magnitude * (pre + self.b_gate[..., None, :] > 0)
 
+    def compared(self, x: Tensor) -> Tensor:
+        return self.pre_activations(x) + self.b_gate[..., None, :]
+
+    def set_threshold_(self, threshold: float) -> None:
+        self.b_gate.sub_(threshold)
+
     def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
         gates, stopped = encoded.select(Above(-self.b_gate.detach())), self.settings.aux_decoder == "stopped"
         gate = relu(gates.pre + gates.spread(self.b_gate))

@@ -3,7 +3,9 @@
     f = π ⊙ H(π − θ),   loss = ‖x − x̂‖² + λ S
 
 S is Σᵢ H(πᵢ − θᵢ) ("step"), ((L0 / t) − 1)² of the batch's mean L0 ("quadratic"), or (2/t)(L0 − t)² of each row
-("quadratic-row", Gemma Scope 2), or Σᵢ tanh(4 fᵢ‖dᵢ‖) ("tanh", Anthropic, January 2025).
+("quadratic-row", Gemma Scope 2), or Σᵢ tanh(4 fᵢ‖dᵢ‖) ("tanh", Anthropic, January 2025). "target" is the quadratic
+one, linear from a distance of CLIP on; its t is adjusted until L0 is `--target-l0` (sae/l0_control.py), because its
+minimum lies above t.
 
 H has no gradient, so it is estimated by a kernel of width ε, K(z) = 1 for |z| < ½, else 0:
 
@@ -22,15 +24,19 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import huber_loss
 
 from train.sae.base import LossInputs, TrainingPass
 from train.sae.entries import EncodedRows
+from train.sae.l0_control import ControlLaw
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
 from train.variants import JumpReLUSettings
 
 TANH_SCALE = 4.0
+CLIP = 0.3  # of the relative distance of L0 from its setpoint: Adam's second moments would remember a larger gradient
+SMALLEST = 1e-30  # threshold that is divided by at least
 
 
 class JumpReLUSAE(PairwiseSAE):
@@ -38,6 +44,8 @@ class JumpReLUSAE(PairwiseSAE):
 
     variant = "jumprelu"
     Settings = JumpReLUSettings
+    l0_law = ControlLaw(integral=-0.003, within=0.1)
+    l0_control = "setpoint"
     trained: ClassVar[Mapping[str, TensorSpec]] = {
         **LINEAR_MAPS, "W_dec": UNIT_ROWS, "threshold": TensorSpec(("d_sae",)),
     }  # fmt: skip
@@ -50,7 +58,7 @@ class JumpReLUSAE(PairwiseSAE):
 
     @property
     def sees(self) -> str:  # type: ignore[override]
-        return "batch" if self.settings.sparsity == "quadratic" else "row"
+        return "batch" if self.settings.sparsity in ("quadratic", "target") else "row"
 
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         pre = self.pre_activations(x)
@@ -69,7 +77,7 @@ class JumpReLUSAE(PairwiseSAE):
         else:
             of = near.pre if settings.l0_of == "pre-activations" else f
             l0 = near.row_sums(heaviside(of, theta, settings.bandwidth, settings.ste_to_input))
-            sparsity = self._sparsity(l0)
+            sparsity = self._sparsity(l0, step)
         terms = {
             "l2": (x - x_hat).square().sum(dim=-1),
             "sparsity": (step.beta if sparsity.dim() else step.beta.mean()) * sparsity,
@@ -91,12 +99,24 @@ class JumpReLUSAE(PairwiseSAE):
         weights = entries.spread(torch.linalg.vector_norm(self.W_dec, dim=-1) * dead)
         return entries.row_sums((entries.spread(self.threshold) - entries.pre).relu() * weights)
 
-    def _sparsity(self, l0: Tensor) -> Tensor:
+    def _sparsity(self, l0: Tensor, step: LossInputs) -> Tensor:
         """Return S from the L0 of each row [rows]."""
         target = self.settings.target_l0
+        if self.settings.sparsity == "target":
+            setpoint = target if step.l0_setpoint is None else step.l0_setpoint
+            return 2 * huber_loss(l0.mean() / setpoint, l0.new_ones(()), delta=CLIP)
         if self.settings.sparsity == "quadratic":
             return (l0.mean() / target - 1).square()
         return 2 / target * (l0 - target).square() if self.settings.sparsity == "quadratic-row" else l0
+
+    def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
+        return self.settings.target_l0
+
+    def compared(self, x: Tensor) -> Tensor:
+        return self.pre_activations(x) / self.threshold.clamp(min=SMALLEST)[..., None, :]
+
+    def set_threshold_(self, threshold: float) -> None:
+        self.threshold.mul_(threshold)
 
     def constrain_(self) -> None:
         """Keep unit decoder rows, and thresholds at 0 or more: below, negative pre-activations would pass."""

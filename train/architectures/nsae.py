@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from train.sae.base import kaiming_uniform_, random_directions
 from train.sae.elementwise import ElementwiseSAE, relu_backward
+from train.sae.l0_control import ControlLaw
 from train.sae.tensors import TensorSpec
 from train.variants import NSAESettings
 
@@ -33,8 +34,13 @@ class NSAE(ElementwiseSAE):
     uses_noise = True
     needs_derivative = True
     fused_activation = "tanh"
+    l0_law = ControlLaw(integral=0.01, differential=2.0)
     settings: NSAESettings
     sigma: Tensor
+
+    def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
+        rms = mean_norm / self.d_model**0.5
+        return 0.003 * self.d_model * l2_weight * rms**2 / mean_norm**self.settings.l1_power
 
     def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
         """Add the noise σ · epsilon."""

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 from data.command.option_types import suggestion
 from data.errors import InputError
+from train.command import targets
 from train.command.options import PER_RUN, has_meaning, options_of_variant
 from train.command.per_variant import EVERY, Values, values_for
 from train.experiment import Run
@@ -56,11 +57,13 @@ def make_runs(
     same = next((variant for variant in variants if variants.count(variant) > 1), None)
     if same:
         raise InputError(f"--variant: names {same} twice, in different folders; rename one of the files")
+    given = targets.by_variant(given, [variant for _, variant, _ in starts])
     _check_meaning(given, [variant for _, variant, _ in starts])
     runs = []
     for label, variant, preset in starts:
         ordered = dict.fromkeys((*PER_RUN, *given))  # the last: settings of other packages
         own = {name: values for name in ordered if (values := _values_of(given, name, variant) or preset.get(name))}
+        own = targets.settled(own, preset, variant)
         varying = [name for name, values in own.items() if len(values) > 1]
         for values in product(*own.values()):
             chosen = dict(zip(own, values, strict=True))

@@ -1,7 +1,10 @@
-"""Set the thresholds of SAEs that select over a batch in training, so that the mean L0 at inference is what was asked.
+"""Set the thresholds at inference after the last step, so that the mean L0 is what was asked.
 
-θ lies between the k·N-th largest pre-activation of N training rows and the next one. It is measured once, after the
-last step, on the rows that training would see next.
+SAEs that select over a batch in training have none before. Those whose coefficient was adjusted to a target
+(sae/l0_control.py) are near it, and their biases are shifted by a common number.
+
+With a mean L0 of k, the threshold lies between the k·N-th largest value of N training rows and the next one. It is
+measured once, on the rows that training would see next.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from train.sae import SAE
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
 
-ROWS = 65_536  # on which a threshold is measured, rounded up to whole batches
+ROWS = 65_536  # on which a threshold is measured, rounded up to whole batches; fewer, if training had fewer
 
 Upcoming = Callable[[], Iterator[Inputs]]
 
@@ -40,22 +43,21 @@ def set_thresholds(stacks: Sequence[SAEStack], upcoming: Upcoming, n_rows: int, 
             if stop.is_set():
                 return False
             sae = stack.singles[i]
-            pre = sae.pre_activations(sae.normalise(batch.x[stack.entries[i].layer]))  # type: ignore[operator]
-            largest[stack, i].add(sae.contributions(pre))  # type: ignore[operator]
+            largest[stack, i].add(sae.compared(sae.normalise(batch.x[stack.entries[i].layer])))
     for stack, i in targets:
         sae = stack.singles[i]
-        sae.get_buffer("threshold").fill_(threshold_of(largest[stack, i].values(), active_entries(sae, n_rows)))
+        sae.set_threshold_(threshold_of(largest[stack, i].values(), active_entries(sae, n_rows)))
     return True
 
 
 class Largest:
-    """Keeps the n largest positive ones of the values added to it.
+    """Keeps the n largest ones of the values added to it that are above −∞.
 
     It selects them once twice as many are at hand, because a selection takes as long for one new value as for n.
     """
 
     def __init__(self, n: int) -> None:
-        self._n, self._floor = n, 0.0
+        self._n, self._floor = n, -torch.inf
         self._parts: list[Tensor] = []
         self._size = 0  # of all parts
 
@@ -80,7 +82,7 @@ def active_entries(sae: SAE, n_rows: int) -> int:
 
 
 def threshold_of(values: Tensor, n: int) -> float:
-    """Return a number that n of the positive values exceed, or 0 if there are not more than n."""
+    """Return a number that n of the values exceed, or 0 if there are not more than n."""
     if len(values) <= n:
         return 0.0
     last, following = torch.topk(values, n + 1).values[-2:].double().tolist()

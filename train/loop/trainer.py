@@ -194,7 +194,7 @@ class Trainer:
 
     def _set_thresholds(self, stop: threading.Event) -> bool:
         """Set the thresholds that training with batches leaves open; return False if stopped."""
-        n_batches = -(-calibrate.ROWS // self.experiment.batch_size)
+        n_batches = min(-(-calibrate.ROWS // self.experiment.batch_size), self.experiment.n_steps)
         n_rows = n_batches * self.experiment.batch_size
         return calibrate.set_thresholds(self.stacks, partial(self._upcoming, n_batches), n_rows, stop)
 

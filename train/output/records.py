@@ -28,6 +28,7 @@ def stack_records(
         "decoder_norm_median": norms.median(dim=1).values,
         "decoder_norm_max": norms.amax(dim=1),
     }
+    values |= stack.controlled()
     if gradient_norms is not None:
         values["gradient_norm"] = gradient_norms
     columns = {name: tensor.double().cpu().tolist() for name, tensor in values.items()}

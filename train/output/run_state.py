@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from train.experiment import Run
-from train.optim.fire_counts import FireCounts, SinceFired
+from train.optim.fire_counts import FireCounts
 from train.output.checked import DamagedRunError, Extent
 from train.output.run_folder import SAE_FILE, STATE_FILE, STATE_JSON, Checkpoint, CheckpointInfo
 from train.step.sae_stack import SAEStack
-
-SINCE_FIRED = "since_fired"  # a checkpoint's tensor
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,10 @@ class RunState:
 
     def save(self, step: int, *, metrics: Extent) -> Checkpoint:
         """Return everything that the next step depends on; `metrics` is the extent of metrics.jsonl."""
-        moments = {
-            name: _gather([stack.adam.moments[name][i] for stack, i in self.places])
-            for name in self.places[0][0].adam.moments
+        states = [stack.state() for stack, _ in self.places]
+        state = {
+            name: _gather([each[name][i] for each, (_, i) in zip(states, self.places, strict=True)])
+            for name in states[0]
         }
         counts, rows = {}, {}
         for label, counters in self._counters().items():
@@ -52,10 +51,7 @@ class RunState:
                 values = [getattr(counter, part)[i] for counter, (_, i) in zip(counters, self.places, strict=True)]
                 counts[f"{label}.{part}"] = _gather(values)
             rows[label] = (counters[0].rows, counters[0].last_rows)
-        since = self._since_fired()
-        if since:
-            counts[SINCE_FIRED] = _gather([each.rows[i] for each, (_, i) in zip(since, self.places, strict=True)])
-        return Checkpoint(self.sae_tensors(), {**moments, **counts}, CheckpointInfo(step, rows, metrics))
+        return Checkpoint(self.sae_tensors(), {**state, **counts}, CheckpointInfo(step, rows, metrics))
 
     def restore(self, checkpoint: Checkpoint, *, where: Path) -> None:
         """Put back what `save` returned. Raises DamagedRunError, naming the folder, if it is of other SAEs."""
@@ -63,11 +59,9 @@ class RunState:
         for layer, (stack, i) in enumerate(self.places):
             for name, tensor in stack.sae.tensors().items():
                 tensor[i].copy_(checkpoint.sae[name][layer])
-            for name, tensor in stack.adam.moments.items():
+            for name, tensor in stack.state().items():
                 tensor[i].copy_(checkpoint.state[name][layer])
             stack.adam.set_step(checkpoint.info.step)
-            if stack.since_fired is not None:
-                stack.since_fired.rows[i].copy_(checkpoint.state[SINCE_FIRED][layer])
         for label, counters in self._counters().items():
             for layer, (counter, (_, i)) in enumerate(zip(counters, self.places, strict=True)):
                 counter.rows, counter.last_rows = checkpoint.info.counted_rows[label]
@@ -77,9 +71,7 @@ class RunState:
     def _check(self, checkpoint: Checkpoint, where: Path) -> None:
         """Raise DamagedRunError if a tensor is missing, or has another shape or type."""
         stack = self.places[0][0]
-        state = dict(stack.adam.moments)
-        for since in self._since_fired()[:1]:
-            state[SINCE_FIRED] = since.rows
+        state = stack.state()
         for label, (counter, *_) in self._counters().items():
             state |= {f"{label}.current": counter.current, f"{label}.last": counter.last}
         for file, tensors, expected in (
@@ -93,10 +85,6 @@ class RunState:
                     raise DamagedRunError(f"{where / file} is damaged: {name} is not {tensor.dtype} {list(shape)}")
         if checkpoint.info.counted_rows.keys() != self._counters().keys():
             raise DamagedRunError(f"{where / STATE_JSON} is damaged: it lacks the rows over which firing was counted")
-
-    def _since_fired(self) -> list[SinceFired]:
-        """Return each layer's rows since features fired; none if the architecture does not need them."""
-        return [stack.since_fired for stack, _ in self.places if stack.since_fired is not None]
 
     def _counters(self) -> dict[str, list[FireCounts]]:
         """Return the firing counters of each layer's stack, by the label that checkpoints have for them."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from train.normalisation.scales import SCALED_ONLY, InputForm
 from train.normalisation.units import InputUnits
+from train.sae.l0_control import ControlLaw
 from train.sae.tensors import LINEAR_MAPS, Gradients, TensorSpec
 from train.variants import ArchitectureSettings
 
@@ -41,6 +42,7 @@ class LossInputs:
     dead: the features that count as dead, bool [d_sae].
     step: number of steps taken before this one; n_steps of the whole training.
     epsilon: standard normal noise [rows, d_sae], for architectures that use noise.
+    l0_setpoint: the L0 that the loss aims at, float32 [], where it is adjusted to a target.
     """
 
     beta: Tensor
@@ -50,6 +52,7 @@ class LossInputs:
     step: int = 0
     n_steps: int = 1
     epsilon: Tensor | None = None
+    l0_setpoint: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class SAE(nn.Module, ABC):
     sees: whether the loss of a row depends on that "row" alone, or on the whole "batch". Parts of a batch are trained
         on one after another if it depends on the row.
     uses_noise: noise is drawn for training.
+    l0_law: how the number that its L0 is controlled by follows L0 (sae/l0_control.py).
+    l0_control: that number: its "coefficient", or the "setpoint" at which its loss has its minimum.
     """
 
     variant: ClassVar[str]
@@ -100,6 +105,8 @@ class SAE(nn.Module, ABC):
     untrained: ClassVar[Mapping[str, TensorSpec]] = {"input_scale": TensorSpec((), fill=1.0)}
     sees: ClassVar[Literal["row", "batch"]] = "row"
     uses_noise: ClassVar[bool] = False
+    l0_law: ClassVar[ControlLaw] = ControlLaw(integral=0.01, differential=1.0)
+    l0_control: ClassVar[Literal["coefficient", "setpoint"]] = "coefficient"
 
     input_form: InputForm  # the steps of the normalisation of its inputs
     settings: Any  # of the type Settings; of a stack, the first SAE's
@@ -202,10 +209,28 @@ class SAE(nn.Module, ABC):
         """Rows without firing after which a feature counts as dead in the loss; None: dead features do not matter."""
         return None
 
+    def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
+        """Return where control to a target L0 starts: at a coefficient that is far too low, or at the target.
+
+        mean_norm: the mean ‖x‖₂ of the inputs, divided by `input_scale`. l2_weight: as in LossInputs.
+        """
+        return 0.06 * mean_norm / self.d_model**0.5
+
     @property
     def inference_l0(self) -> float | None:
-        """The mean L0 that its `threshold` has to give at inference (loop/calibrate.py); None: it has none to set."""
-        return None
+        """The mean L0 that a threshold gives it after the last step (loop/calibrate.py); None: it stays as trained."""
+        return self.settings.adjusted_to or None
+
+    def compared(self, x: Tensor) -> Tensor:
+        """Return what a threshold is compared with: [rows, d_sae], of normalised x [rows, d_model].
+
+        A single SAE with `inference_l0` has this and `set_threshold_`.
+        """
+        raise NotImplementedError
+
+    def set_threshold_(self, threshold: float) -> None:
+        """Make a feature active where `compared` exceeds the threshold."""
+        raise NotImplementedError
 
     @abstractmethod
     def initialise(self, *, seed: int, mean_norm: float) -> None:

@@ -29,14 +29,23 @@ class ElementwiseSAE(SAE):
     fused_activation: ClassVar[Literal["relu", "tanh"] | None] = None
 
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
-        inner = x - self.b_dec[..., None, :]
-        return self.activate(self.gate_(inner @ self.W_enc.mT + self.b_enc[..., None, :], epsilon))
+        return self.activate(self.gate_(self.compared(x), epsilon))
+
+    def compared(self, x: Tensor) -> Tensor:
+        return (x - self.b_dec[..., None, :]) @ self.W_enc.mT + self.b_enc[..., None, :]
+
+    def set_threshold_(self, threshold: float) -> None:
+        self.b_enc.sub_(threshold)
 
     def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:
         f = self.activations(x, step.epsilon)
         x_hat = self.reconstruct(f)
         terms = {"l2": step.l2_weight * (x - x_hat).square().sum(dim=-1), "l1": step.beta * f.sum(dim=-1)}
         return TrainingPass.of(f, x_hat, terms)
+
+    def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
+        rms = mean_norm / self.d_model**0.5
+        return 0.06 * l2_weight * rms / mean_norm**self.settings.l1_power
 
     def gate_(self, pre: Tensor, epsilon: Tensor | None) -> Tensor:
         """Change pre-activations [..., rows, d_sae] in place, and return them: those above 0 afterwards fire.

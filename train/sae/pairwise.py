@@ -57,6 +57,13 @@ class PairwiseSAE(SAE):
         product = self.encoder_inputs(x) @ self.W_enc.mT
         return product if self.encoder_bias is None else product + getattr(self, self.encoder_bias)[..., None, :]
 
+    def compared(self, x: Tensor) -> Tensor:
+        return self.pre_activations(x)
+
+    def set_threshold_(self, threshold: float) -> None:
+        assert self.encoder_bias is not None
+        getattr(self, self.encoder_bias).sub_(threshold)
+
     def contributions(self, pre: Tensor) -> Tensor:
         """Return what entries of pre [..., rows, d_sae] are compared by, where only the largest are active."""
         return pre

@@ -29,6 +29,7 @@ class StackInputs:
     noise: the batch's noise; None: off.
     dead bool [n, d_sae]: the features that count as dead; None: the loss needs none.
     step: steps taken before; n_steps: of the whole training.
+    l0_setpoints float32 [n]: the L0 that losses aim at, if these are adjusted to targets.
     """
 
     x: Tensor
@@ -37,13 +38,14 @@ class StackInputs:
     dead: Tensor | None
     step: int
     n_steps: int
+    l0_setpoints: Tensor | None = None
 
     def of_sae(self, index: int, l2_weight: float) -> LossInputs:
         """Return what the loss of one SAE depends on."""
         sae_dead = self.x.new_zeros(0, dtype=torch.bool) if self.dead is None else self.dead[index]
         return LossInputs(
             beta=self.beta[index], l2_weight=l2_weight, rows=self.x.shape[1], dead=sae_dead, step=self.step,
-            n_steps=self.n_steps,
+            n_steps=self.n_steps, l0_setpoint=None if self.l0_setpoints is None else self.l0_setpoints[index],
         )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from train.normalisation.statistics import InputStatistics
 from train.optim.adam import StackAdam, clip_, gradient_norms
 from train.optim.fire_counts import FireCounts, SinceFired
 from train.sae import Gradients
+from train.sae.l0_control import L0Control
 from train.step.gradients import Forward
 from train.step.inputs import Inputs
 from train.step.method import StackInputs, make_method
@@ -84,6 +85,7 @@ class SAEStack:
         self._alpha = per_entry([e.run.l1 for e in entries])
         self._power = per_entry([float(e.run.l1_power) for e in entries])
         self._store_norms = per_entry([each.seen_norm for each in normalisations])
+        self.l0_control = self._make_l0_control(device)
         self._gradient = gradient
         self._method = make_method(
             self.sae, self.singles, workspace, objective=experiment.objective, batch_size=experiment.batch_size,
@@ -131,6 +133,8 @@ class SAEStack:
         result, terms = self._method.gradients(own)
         # A feature of NaN weights is never active, so a loss on active pairs may not show it; b_dec's gradient does.
         losses = total(terms).masked_fill(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
+        if self.l0_control is not None:
+            self.l0_control.update(result.fires_without_noise.sum(dim=1) / experiment.batch_size)
         self.counts.add(result.fires_without_noise, experiment.batch_size)
         if self.since_fired is not None:
             self.since_fired.add(result.fires, experiment.batch_size)
@@ -148,6 +152,10 @@ class SAEStack:
         self.adam.step(self._schedule.lr(seen, experiment.batch_size), projected=norms is not None)
         return StepResult(losses.mean(dim=1), batch_sums, norms)
 
+    def controlled(self) -> dict[str, Tensor]:
+        """Return by name what is adjusted to a target L0, before the warm-up: float32 [n]; none without a target."""
+        return {} if self.l0_control is None else {self.sae.l0_control: self.l0_control.values}
+
     def own_inputs(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
         """Return each SAE's normalised inputs, and what its loss depends on."""
         x, norms = inputs.x.index_select(0, self.layers), inputs.norms[self.layers]
@@ -155,10 +163,12 @@ class SAEStack:
             units = self.sae.input_units(x, norms)
             norms = units.norms(x, norms)
             units.normalise_(x)
-        beta = self.experiment.objective.coefficient(self._alpha * l1_factor, self._power, norms, self._store_norms)
+        controlled = self.controlled()
+        alpha = controlled.get("coefficient", self._alpha) * l1_factor
+        beta = self.experiment.objective.coefficient(alpha, self._power, norms, self._store_norms)
         size = self.experiment.batch_size
         dead = None if self.since_fired is None else self.since_fired.dead(size)
-        return StackInputs(x, beta, noise, dead, seen // size, self.experiment.n_steps)
+        return StackInputs(x, beta, noise, dead, seen // size, self.experiment.n_steps, controlled.get("setpoint"))
 
     def measure(self, inputs: Inputs, noise: BatchNoise | None) -> Sums:
         """Return the sums over a batch, without a step, with the sparsity coefficient that follows all warm-up."""
@@ -169,11 +179,30 @@ class SAEStack:
         """Return the loss of each row, noise off: [n, batch]."""
         return total(self._evaluate(inputs, None)[1])
 
+    def state(self) -> dict[str, Tensor]:
+        """Return by name what a step depends on beside the SAEs and the counts: the tensors themselves, [n, …]."""
+        state = dict(self.adam.moments)
+        if self.since_fired is not None:
+            state["since_fired"] = self.since_fired.rows
+        if self.l0_control is not None:
+            state |= self.l0_control.state()
+        return state
+
     def restart_(self, index: int, features: Tensor) -> None:
         """Forget the optimizer's moments and the silence of restarted features, int64 [k], of one SAE."""
         self.adam.reset_features_(index, features)
         if self.since_fired is not None:
             self.since_fired.rows[index, features] = 0
+
+    def _make_l0_control(self, device: torch.device) -> L0Control | None:
+        """Return the control of L0; None if no SAE has a target."""
+        targets = [sae.settings.adjusted_to for sae in self.singles]
+        weight = self.experiment.objective.l2_weight(self.sae.d_model)
+        first = [
+            sae.first_control(mean_norm=float(norm), l2_weight=weight) if target else entry.run.l1
+            for sae, norm, entry, target in zip(self.singles, self._store_norms, self.entries, targets, strict=True)
+        ]
+        return L0Control(self.sae.l0_law, targets, first, device=device) if any(targets) else None
 
     def _evaluate(self, inputs: Inputs, noise: BatchNoise | None) -> tuple[Forward, Terms]:
         """Return the forward pass of a batch, and the terms of each row's loss."""

@@ -1,0 +1,99 @@
+"""`--target-l0`: the coefficient is adjusted in training, and the biases after it, until the mean L0 is the target."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.errors import InputError
+from data.store.reader import open_store
+from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.trainings import records, results
+from tests.helpers.zygote import Zygote
+from train import load_sae
+from train.command.grid import make_runs
+from train.variants import Sizes
+
+VARIANTS = ("baseline", "nsae", "relu", "gated", "p-anneal", "jumprelu")
+OPTIONS = [
+    "--variant", ",".join(VARIANTS), "--target-l0", "5", "--layers", "0,1", "--expansion", "4", "--batch-size", "64",
+    "--activations", "30k", "--lr", "1e-3", "--lr-decay", "6k", "--anneal-after", "15k", "--bandwidth", "0.1",
+    "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1", "--device", "cpu",
+    "--checkpoint-minutes", "0.01", "--snapshots", "0", "--validate-every", "15k",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train all architectures with a coefficient to one L0; returns the experiment's folder."""
+    out = tmp_path_factory.mktemp("runs") / "all"
+    done = command("train", "--store", store.path, "--out", out, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_mean_l0_is_the_target_in_each_layer(trained: Path, store: LocalStore, variant: str) -> None:
+    for layer, hook in enumerate(store.hooks[:2]):
+        rows = torch.cat(list(open_store(store.path).batches("train", [hook], batch_size=500)), dim=1)[0]
+        l0 = (load_sae(trained / variant, layer=layer).encode(rows.float()) != 0).sum(dim=1).double().mean()
+        assert float(l0) == pytest.approx(5, rel=0.02), hook
+
+
+def test_metrics_have_the_coefficient_of_each_layer(trained: Path) -> None:
+    lines = [line for line in records(trained / "baseline" / "metrics.jsonl") if line["split"] == "train"]
+    by_hook = {
+        hook: [line["coefficient"] for line in lines if line["hook"] == hook] for hook in {li["hook"] for li in lines}
+    }
+    assert all(path[-1] > 3 * path[0] > 0 for path in by_hook.values())
+    assert len({path[-1] for path in by_hook.values()}) == len(by_hook) == 2
+
+
+def test_killed_training_ends_with_the_same_files(
+    trained: Path, store: LocalStore, zygote: Zygote, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    process = zygote.start("train", "--store", store.path, "--out", out, *OPTIONS, folder=tmp_path)
+    while process.poll() is None and not list(out.glob("checkpoints/*.json")):
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait().code != 0
+    ended = zygote.start("train", "--store", store.path, "--out", out, *OPTIONS, folder=tmp_path).wait()
+    assert ended.code == 0, ended.stderr
+    assert results(out) == results(trained)
+
+
+def test_target_is_k_where_there_is_a_k() -> None:
+    runs = make_runs((), {"variant": ("topk", "gated"), "target_l0": (10.0, 20.0)})
+    assert [(run.name, run.settings.adjusted_to, getattr(run.settings, "k", None)) for run in runs] == [
+        ("topk_k=10", 0, 10), ("topk_k=20", 0, 20), ("gated_target_l0=10", 10, None), ("gated_target_l0=20", 20, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"variant": ("topk",), "target_l0": (10.0,), "k": (8,)}, "--target-l0 and --k"),
+        ({"variant": ("topk",), "target_l0": (10.5,)}, "--target-l0 10.5: topk needs a whole number"),
+        ({"variant": ("relu",), "target_l0": (64.0,)}, "--target-l0 64: is not less than the 64 features"),
+    ],
+)
+def test_target_is_refused_beside_what_it_replaces(options: dict[str, tuple[object, ...]], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        make_runs((), options, Sizes(d_sae=64))
+
+
+def test_target_replaces_the_coefficients_of_a_preset() -> None:
+    runs = make_runs(("saebench_relu", "saebench_topk"), {"target_l0": (10.0, 20.0)})
+    assert [run.name for run in runs] == [
+        "saebench_relu_target_l0=10", "saebench_relu_target_l0=20", "saebench_topk_k=10", "saebench_topk_k=20",
+    ]  # fmt: skip
+
+
+def test_target_is_recorded_with_the_run(trained: Path) -> None:
+    run = json.loads((trained / "relu" / "run.json").read_text(encoding="utf-8"))["run"]
+    assert run["target_l0"] == 5
