@@ -1,6 +1,5 @@
 # make demo   harvest the embedded model and text, train on it, report; in a virtual environment made for it
 # make test   lint, types and tests, on two cores
-# make ci     what .ci/run runs: tests, kernels, documentation and the lowest versions, two steps at a time
 # make docs   the documentation as a site, in build/site
 # Both need Python 3.11 or newer and a package registry, nothing else.
 # make container   build the image and run it, without a Docker engine (docs/batch.md)
@@ -24,7 +23,7 @@ JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations=10
 TRITON = triton==3.9.0
 
-.PHONY: ci demo lint suite test types test-kernels test-tl3 test-values test-lowest test-libraries test-readme docs container clean
+.PHONY: demo lint suite test types test-kernels test-tl3 test-values test-lowest test-libraries test-readme docs container clean
 
 VIEW = python3 -m webbrowser report/index.html
 
@@ -54,11 +53,6 @@ types: $(VENV)/.installed-dev
 
 suite: $(VENV)/.installed-dev
 	$(PYTEST)
-
-# Each step prints its output when it has ended; after a failure none begins. The steps share one environment, installed
-# by one command. Triton is in it, so the suite tests the kernels.
-ci: $(VENV)/.installed-ci lint
-	@$(MAKE) --no-print-directory -j2 --output-sync=target suite types docs test-lowest
 
 # The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
 test-kernels: $(VENV)/.installed-dev
