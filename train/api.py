@@ -82,7 +82,7 @@ def train(
         variant: Architectures: "baseline", "nsae", "topk" and others (train/architectures).
         preset: Runs with the values of a reference (train/presets.toml), such as "saebench_topk"; "post" or "saebench"
             for all of it.
-        lr: Learning rate of Adam. Default: that of the variant (train/variants.py).
+        lr: Learning rate of Adam. Default: that of the variant (train/variants/).
         seed: Seed of the initialisation, the noise and the resampling. Default: 0.
         input_scale: What inputs are divided by: "none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d",
             "row-norm", "row-sqrt-d" or "layer-norm" (train/normalisation/scales.py). Default: "none".

@@ -39,7 +39,7 @@ class Run:
     lr: learning rate of Adam.
     seed: seed of the initialisation, the noise and the resampling.
     input_scale: what inputs are divided by (train/normalisation/scales.py).
-    settings: the settings of its architecture (train/variants.py).
+    settings: the settings of its architecture (train/variants/).
     input_mean: what is subtracted from inputs before: "none", or the mean of the "store"'s training rows.
     lr_warmup, l1_warmup, lr_decay: its own schedule, in rows; None: the experiment's.
     clip: norm to which its gradients are clipped; 0: no clipping; None: the experiment's.

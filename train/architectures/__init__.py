@@ -1,6 +1,6 @@
 """The SAE architectures, one file each, and the table of them. train/sae has what they have in common.
 
-To add an architecture, add a file with a subclass of `SAE`, its settings (train/variants.py), and an entry in
+To add an architecture, add a file with a subclass of `SAE`, its settings (train/variants/), and an entry in
 ARCHITECTURES; docs/extending.md has an example.
 """
 

@@ -1,4 +1,4 @@
-"""The settings of architectures (train/variants.py) as options: the type, help and defaults of each."""
+"""The settings of architectures (train/variants/) as options: the type, help and defaults of each."""
 
 from __future__ import annotations
 

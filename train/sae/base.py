@@ -89,7 +89,7 @@ class SAE(nn.Module, ABC):
 
     A subclass sets these class attributes:
     variant: its name, as in `--variant`.
-    Settings: the dataclass of its settings (train/variants.py).
+    Settings: the dataclass of its settings (train/variants/).
     trained: its trained tensors by name.
     untrained: its other tensors by name, saved with the trained ones.
     sees: whether the loss of a row depends on that "row" alone, or on the whole "batch". Parts of a batch are trained
