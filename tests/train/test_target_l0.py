@@ -18,12 +18,12 @@ from train import load_sae
 from train.command.grid import make_runs
 from train.variants import Sizes
 
-VARIANTS = ("baseline", "nsae", "relu", "gated", "p-anneal", "jumprelu")
+VARIANTS = ("baseline", "nsae", "relu", "gated", "jumprelu")
 OPTIONS = [
     "--variant", ",".join(VARIANTS), "--target-l0", "5", "--layers", "0,1", "--expansion", "4", "--batch-size", "64",
-    "--activations", "30k", "--lr", "1e-3", "--lr-decay", "6k", "--anneal-after", "15k", "--bandwidth", "0.1",
+    "--activations", "25k", "--lr", "1e-3", "--lr-decay", "5k", "--bandwidth", "0.1",
     "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1", "--device", "cpu",
-    "--checkpoint-minutes", "0.01", "--snapshots", "0", "--validate-every", "15k",
+    "--snapshots", "0", "--validate-every", "15k",
 ]  # fmt: skip
 
 
@@ -54,17 +54,24 @@ def test_metrics_have_the_coefficient_of_each_layer(trained: Path) -> None:
 
 
 def test_killed_training_ends_with_the_same_files(
-    trained: Path, store: LocalStore, zygote: Zygote, tmp_path: Path
+    store: LocalStore, command: Command, zygote: Zygote, tmp_path: Path
 ) -> None:
-    out = tmp_path / "killed"
-    process = zygote.start("train", "--store", store.path, "--out", out, *OPTIONS, folder=tmp_path)
-    while process.poll() is None and not list(out.glob("checkpoints/*.json")):
+    short = [
+        "--store", store.path, "--variant", "baseline,jumprelu", "--target-l0", "5", "--layers", "0,1",
+        "--expansion", "4", "--batch-size", "64", "--activations", "4k", "--lr", "1e-3", "--bandwidth", "0.1",
+        "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1", "--device", "cpu",
+        "--snapshots", "0", "--checkpoint-minutes", "0.002",
+    ]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert command("train", *short, "--out", whole).returncode == 0
+    process = zygote.start("train", *short, "--out", killed, folder=tmp_path)
+    while process.poll() is None and not list(killed.glob("checkpoints/*.json")):
         time.sleep(0.005)
     process.kill()
     assert process.wait().code != 0
-    ended = zygote.start("train", "--store", store.path, "--out", out, *OPTIONS, folder=tmp_path).wait()
+    ended = zygote.start("train", *short, "--out", killed, folder=tmp_path).wait()
     assert ended.code == 0, ended.stderr
-    assert results(out) == results(trained)
+    assert results(killed) == results(whole)
 
 
 def test_target_is_k_where_there_is_a_k() -> None:
