@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.helpers.fixture_types import Command, LocalStore
 
 Start = Callable[..., tuple[int, str]]  # the fixture `start` of tests/train/output
 
@@ -15,6 +17,13 @@ SMALL = [
     "--window", "1k", "--device", "cpu",
 ]  # fmt: skip
 SHORT = [*SMALL, "--activations", "1k", "--validate-every", "512"]  # 15 steps
+
+
+def train_runs(command: Command, store: LocalStore, out: Path, options: Sequence[object]) -> Path:
+    """Train by the command, without a disturbance; return the experiment's folder."""
+    done = command("train", "--store", store.path, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    return out
 
 
 def results(out: Path) -> dict[str, bytes]:

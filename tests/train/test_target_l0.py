@@ -12,28 +12,27 @@ import torch
 from data.errors import InputError
 from data.store.reader import open_store
 from tests.helpers.fixture_types import Command, LocalStore
-from tests.helpers.trainings import records, results
+from tests.helpers.trainings import records, results, train_runs
 from tests.helpers.zygote import Zygote
 from train import load_sae
 from train.command.grid import make_runs
 from train.variants import Sizes
 
 VARIANTS = ("baseline", "nsae", "relu", "gated", "jumprelu")
+TARGETS = [
+    "--target-l0", "5", "--layers", "0,1", "--expansion", "4", "--batch-size", "64", "--lr", "1e-3",
+    "--bandwidth", "0.1", "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1",
+    "--device", "cpu", "--snapshots", "0",
+]  # fmt: skip
 OPTIONS = [
-    "--variant", ",".join(VARIANTS), "--target-l0", "5", "--layers", "0,1", "--expansion", "4", "--batch-size", "64",
-    "--activations", "25k", "--lr", "1e-3", "--lr-decay", "5k", "--bandwidth", "0.1",
-    "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1", "--device", "cpu",
-    "--snapshots", "0", "--validate-every", "15k",
+    *TARGETS, "--variant", ",".join(VARIANTS), "--activations", "25k", "--lr-decay", "5k", "--validate-every", "15k",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def trained(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train all architectures with a coefficient to one L0; returns the experiment's folder."""
-    out = tmp_path_factory.mktemp("runs") / "all"
-    done = command("train", "--store", store.path, "--out", out, *OPTIONS)
-    assert done.returncode == 0, done.stderr
-    return out
+    return train_runs(command, store, tmp_path_factory.mktemp("runs") / "all", OPTIONS)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -56,20 +55,15 @@ def test_metrics_have_the_coefficient_of_each_layer(trained: Path) -> None:
 def test_killed_training_ends_with_the_same_files(
     store: LocalStore, command: Command, zygote: Zygote, tmp_path: Path
 ) -> None:
-    short = [
-        "--store", store.path, "--variant", "baseline,jumprelu", "--target-l0", "5", "--layers", "0,1",
-        "--expansion", "4", "--batch-size", "64", "--activations", "4k", "--lr", "1e-3", "--bandwidth", "0.1",
-        "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1", "--device", "cpu",
-        "--snapshots", "0", "--checkpoint-minutes", "0.002",
-    ]  # fmt: skip
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert command("train", *short, "--out", whole).returncode == 0
-    process = zygote.start("train", *short, "--out", killed, folder=tmp_path)
+    short = [*TARGETS, "--variant", "baseline,jumprelu", "--activations", "4k", "--checkpoint-minutes", "0.002"]
+    whole, killed = train_runs(command, store, tmp_path / "whole", short), tmp_path / "killed"
+    again = ["--store", store.path, "--out", killed, *short]
+    process = zygote.start("train", *again, folder=tmp_path)
     while process.poll() is None and not list(killed.glob("checkpoints/*.json")):
         time.sleep(0.005)
     process.kill()
     assert process.wait().code != 0
-    ended = zygote.start("train", *short, "--out", killed, folder=tmp_path).wait()
+    ended = zygote.start("train", *again, folder=tmp_path).wait()
     assert ended.code == 0, ended.stderr
     assert results(killed) == results(whole)
 

@@ -11,7 +11,7 @@ import torch
 
 from data.store.reader import open_store
 from tests.helpers.fixture_types import Command, LocalStore
-from tests.helpers.trainings import records, results
+from tests.helpers.trainings import records, results, train_runs
 from tests.helpers.zygote import Zygote
 from train import load_sae
 from train.architectures import ARCHITECTURES
@@ -29,10 +29,7 @@ OPTIONS = [
 @pytest.fixture(scope="module")
 def trained(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train all architectures without a disturbance; returns the experiment's folder."""
-    out = tmp_path_factory.mktemp("runs") / "all"
-    done = command("train", "--store", store.path, "--out", out, *OPTIONS)
-    assert done.returncode == 0, done.stderr
-    return out
+    return train_runs(command, store, tmp_path_factory.mktemp("runs") / "all", OPTIONS)
 
 
 def test_killed_training_of_all_architectures_ends_with_the_same_files(

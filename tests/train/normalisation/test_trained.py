@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from data import ActivationSource, Store, write_store
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
-from tests.helpers.trainings import records, results
+from tests.helpers.trainings import records, results, train_runs
 from train import load_sae
 from train.cli import main
 from train.step.sae_stack import SAEStack
@@ -42,10 +42,7 @@ def store(make_store_in: MakeStore, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def trained(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train each scale with and without the mean; returns the experiment's folder."""
-    out = tmp_path_factory.mktemp("runs") / "trained"
-    done = command("train", "--store", store.path, "--out", out, *OPTIONS)
-    assert done.returncode == 0, done.stderr
-    return out
+    return train_runs(command, store, tmp_path_factory.mktemp("runs") / "trained", OPTIONS)
 
 
 def rows(store: Store, split: Any) -> Floats:
