@@ -6,6 +6,7 @@ architecture, coefficient, learning rate and seed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -186,8 +187,9 @@ class Experiment:
         return {steps[min(round(ratio**k), len(steps)) - 1] for k in range(n)} | {steps[-1]}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as experiment.json holds them."""
-        return {**asdict(self), "runs": [run.to_json() for run in self.runs]}
+        """Return the fields as experiment.json holds them, in JSON's types."""
+        fields_by_name: dict[str, Any] = {**asdict(self), "runs": [run.to_json() for run in self.runs]}
+        return json.loads(json.dumps(fields_by_name))
 
 
 def without_shared(runs: Sequence[Run]) -> tuple[tuple[Run, ...], dict[str, Any]]:

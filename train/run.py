@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import threading
@@ -146,7 +145,7 @@ def _continues(out: Path, experiment: Experiment) -> bool:
     if record is None or not record.overwrites:
         return False
     try:
-        same = as_written_now(record.settings) == json.loads(json.dumps(experiment.to_json()))
+        same = as_written_now(record.settings) == experiment.to_json()
     except ValueError:
         return False
     return same and not check_existing(out, experiment, overwrite=False)

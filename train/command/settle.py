@@ -32,7 +32,8 @@ def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str,
                 raise InputError(f"--resume and --{name} exclude each other; give one of them")
     in_file = {} if ctx.default_map is None else dict(ctx.default_map)
     presets = chosen_presets(ctx.params["preset"]) if "preset" in on_line else []
-    chosen = [preset.variant for preset in presets] or _chosen_variants(ctx, on_line)
+    named = map(identity, ctx.params["variant"]) if "variant" in on_line else ()
+    chosen = [preset.variant for preset in presets] or [*named] or None  # None: the file's
     of_presets = {"variant", *(name for preset in presets for name in preset.values)}
     overridden = of_presets if presets else {"preset"} if "variant" in on_line else set()
     settled: dict[str, Any] = {}
@@ -47,11 +48,6 @@ def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str,
         else:
             settled[name] = value
     return _without_idle(Options.of(settled), defaults, in_file.keys(), on_line, narrowed=chosen is not None)
-
-
-def _chosen_variants(ctx: click.Context, on_line: Collection[str]) -> list[str] | None:
-    """Return the variants that the command line chooses; None if it leaves that to a file. Raises InputError."""
-    return [identity(variant) for variant in ctx.params["variant"]] if "variant" in on_line else None
 
 
 def _of_variants(name: str, values: Values, chosen: Collection[str]) -> Values:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def check_existing(out: Path, experiment: Experiment, *, overwrite: bool) -> boo
         return False
     recorded = read_experiment(out)
     assert recorded is not None
-    asked = json.loads(json.dumps(experiment.to_json()))
+    asked = experiment.to_json()
     try:
         before = as_written_now(recorded.settings)
     except ValueError as error:

@@ -7,7 +7,6 @@ OUT/RUN/failed.json    Failure: the step and hook at which a run diverged
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -125,8 +124,7 @@ def experiment_of(value: Mapping[str, Any]) -> Experiment:
 
 def as_written_now(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the recorded settings of an experiment as this version writes them. Raises ValueError."""
-    written: dict[str, Any] = json.loads(json.dumps(experiment_of(settings).to_json()))
-    return written
+    return experiment_of(settings).to_json()
 
 
 def _run_of(value: Any, batch_size: int) -> Run:

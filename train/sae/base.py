@@ -212,7 +212,7 @@ class SAE(nn.Module, ABC):
     def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
         """Return where control to a target L0 starts: at a coefficient that is far too low, or at the target.
 
-        mean_norm: the mean ‖x‖₂ of the inputs, divided by `input_scale`. l2_weight: as in LossInputs.
+        mean_norm: the mean ‖x‖₂ of the normalised inputs. l2_weight: as in LossInputs.
         """
         return 0.06 * mean_norm / self.d_model**0.5
 
