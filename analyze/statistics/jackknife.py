@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 Float = NDArray[np.float64]
 
@@ -62,4 +62,4 @@ def effective_groups(shares: Float) -> float:
 
 def critical_value(degrees: float, level: float = LEVEL) -> float:
     """Return Student's t at a two-sided level; infinite without degrees of freedom."""
-    return float(student_t.ppf((1 + level) / 2, degrees)) if degrees > 0 else math.inf
+    return float(stdtrit(degrees, (1 + level) / 2)) if degrees > 0 else math.inf

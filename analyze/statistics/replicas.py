@@ -1,0 +1,162 @@
+"""Estimates over replicas: trainings that differ only in the seed, all measured on the same groups of rows.
+
+Seeds and groups are crossed. The variance of the mean over S seeds has three parts: the seeds' (V_s, the variance of
+the seeds' values over S), the groups' (V_d, the jackknife's variance of the mean over seeds), and their interaction
+(V_i), which is inside both. The half-width of the interval is Howe's (1974) for a sum of variances of few degrees of
+freedom each: √(t²_{S−1} V_s + t²_f max(V_d − V_i, 0)).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtri
+
+from analyze.statistics.jackknife import LEVEL, Float, critical_value, degrees_of_freedom
+
+POWER = 0.8
+MOST_SEEDS = 20  # most seeds that a plan proposes
+MOST_TIMES_THE_GROUPS = 1000  # most groups that a plan proposes, in multiples of those measured
+SMALLEST_P = 1e-12
+
+
+@dataclass(frozen=True)
+class Variances:
+    """The variance of a mean over seeds, in its parts.
+
+    seeds: variance of the seeds' values, over the number of seeds; 0 with one seed.
+    groups: the jackknife's variance of the mean over seeds; 0 for an exact value.
+    interaction: the interaction's part of both.
+    seed_degrees, group_degrees: degrees of freedom of the first two.
+    """
+
+    seeds: float
+    groups: float
+    interaction: float
+    seed_degrees: float
+    group_degrees: float
+
+    def half_width(self, level: float = LEVEL) -> float:
+        """Return Howe's half-width of the interval; without `seeds`, the jackknife's."""
+        groups = max(self.groups - self.interaction, 0.0)
+        return math.sqrt(
+            _squared(self.seeds, self.seed_degrees, level) + _squared(groups, self.group_degrees, level)
+        )  # fmt: skip
+
+    def smallest_detectable_difference(self, level: float = LEVEL, power: float = POWER) -> float:
+        """Return the difference that intervals of this width exclude 0 for in a share `power` of repetitions."""
+        width = math.sqrt(
+            _squared(self.seeds, self.seed_degrees, level) + _squared(self.groups, self.group_degrees, level)
+        )
+        return width + float(ndtri(power)) * math.sqrt(self.seeds + self.groups)
+
+    def p_value(self, distance: float) -> float:
+        """Return the two-sided p-value of a distance ≥ 0 from the null: 1 − the level whose half-width equals it."""
+        if math.isnan(distance) or math.isnan(self.half_width()):
+            return math.nan
+        if distance <= 0 or self.half_width(SMALLEST_P) >= distance:
+            return 1.0
+        if self.half_width(1 - SMALLEST_P) <= distance:
+            return SMALLEST_P
+        return float(brentq(lambda p: self.half_width(1 - p) - distance, SMALLEST_P, 1 - SMALLEST_P))
+
+    def p_above(self, value: float, margin: float) -> float:
+        """Return the one-sided p-value of a mean's lying above a margin, which may be negative."""
+        tail = self.p_value(abs(value - margin)) / 2
+        return tail if value > margin else 1 - tail
+
+    def p_beyond(self, value: float, margin: float) -> float:
+        """Return the p-value of a mean's lying outside ±margin. The null hypothesis is a mean at the margin."""
+        return min(1.0, self.p_above(abs(value), margin) + self.p_above(abs(value), -margin))
+
+
+def _squared(variance: float, degrees: float, level: float) -> float:
+    """Return (t √variance)²; 0 for a variance of 0, whatever its degrees of freedom."""
+    return critical_value(degrees, level) ** 2 * variance if variance != 0 else 0.0
+
+
+def variances(values: Float, replicates: Float, shares: Float) -> Variances:
+    """Return the variances of the mean over seeds.
+
+    values: each seed's value, [seeds]. replicates: the values without each group, [seeds, groups]; no groups for exact
+    values. shares: each group's share of the rows, [groups].
+    """
+    n_seeds = len(values)
+    groups, interaction = _group_variances(replicates)
+    seeds = float(np.var(values, ddof=1)) / n_seeds if n_seeds > 1 else 0.0
+    return Variances(seeds, groups, interaction, n_seeds - 1, degrees_of_freedom(shares))
+
+
+def variances_over_layers(values: Float, replicates: Float, shares: Float) -> Variances:
+    """Return the variances of the mean over layers and seeds, with the seeds' variance pooled over the layers.
+
+    Each layer's SAEs vary with the seed independently of the other layers', so the layers × (seeds − 1) degrees of
+    freedom are enough even with two seeds.
+
+    values: [layers, seeds]. replicates: the values without each group, [layers, seeds, groups]. shares: [groups].
+    """
+    n_layers, n_seeds = values.shape
+    groups, interaction = _group_variances(replicates.mean(axis=0))
+    pooled = float(np.var(values, axis=1, ddof=1).mean()) / (n_layers * n_seeds) if n_seeds > 1 else 0.0
+    return Variances(pooled, groups, interaction, n_layers * (n_seeds - 1), degrees_of_freedom(shares))
+
+
+def _group_variances(replicates: Float) -> tuple[float, float]:
+    """Return the jackknife's variance of the mean over seeds, and the interaction's part of it."""
+    n_seeds, n_groups = replicates.shape
+    if not n_groups:
+        return 0.0, 0.0
+    if n_groups == 1:
+        return math.nan, math.nan
+    deviations = replicates - replicates.mean(axis=1, keepdims=True)
+    covariance = (n_groups - 1) / n_groups * deviations @ deviations.T
+    groups = float(covariance.mean())
+    if n_seeds == 1:
+        return groups, 0.0
+    own = float(np.trace(covariance)) / n_seeds
+    shared = (float(covariance.sum()) - own * n_seeds) / (n_seeds * (n_seeds - 1))
+    return groups, (own - shared) / n_seeds
+
+
+def overturning_seed_spread(value: float, margin: float, groups: float, group_degrees: float) -> float:
+    """Return the standard deviation over seeds from which one seed's |value| > margin would no longer be decided.
+
+    It is 0 if the groups alone leave that undecided. groups: the jackknife's variance of the value.
+    """
+    t = critical_value(group_degrees)
+    return math.sqrt(max(((abs(value) - margin) / t) ** 2 - groups, 0.0)) if abs(value) > margin else 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many seeds, and effective groups (1 over the sum of the squared shares), would decide."""
+
+    seeds: int
+    groups: int
+
+
+def plan(measured: Variances, seeds: int, groups: float, distance: float) -> Plan | None:
+    """Return the cheapest plan, in seeds × groups, whose smallest detectable difference is at most `distance`.
+
+    A plan has no fewer seeds and groups than were measured. With one seed their spread is unknown, so the plan has one
+    too. None if no plan with up to MOST_SEEDS seeds is enough.
+
+    seeds, groups: how many seeds and effective groups were measured. distance: from the value to the margin, > 0.
+    """
+    seed_variance, group_variance = measured.seeds * seeds, measured.groups * groups
+    group_counts = np.unique(np.ceil(groups * np.geomspace(1, MOST_TIMES_THE_GROUPS, 500)))
+
+    def decides(n_seeds: int, n_groups: int) -> bool:
+        variances = Variances(seed_variance / n_seeds, group_variance / n_groups, 0.0, n_seeds - 1, n_groups - 1)
+        return variances.smallest_detectable_difference() <= distance
+
+    plans = []
+    for n_seeds in range(seeds, MOST_SEEDS + 1) if measured.seeds else [seeds]:
+        fewest = bisect_left(group_counts, True, key=lambda n_groups: decides(n_seeds, int(n_groups)))
+        if fewest < len(group_counts):
+            plans.append(Plan(n_seeds, int(group_counts[fewest])))
+    return min(plans, key=lambda plan: (plan.seeds * plan.groups, plan.seeds), default=None)
