@@ -21,6 +21,7 @@ from analyze.measure.patching.over_training import OverTraining, over_training
 from analyze.measure.patching.patch import patch
 from analyze.measure.stability import pairs_differing_in_seed, stability
 from analyze.runs.families import FamilyPair, families, family_pairs, kind_of
+from analyze.runs.settled import Drift, drifts
 from analyze.runs.trained_run import TrainedRun, all_hooks
 from analyze.runs.training_curves import TrainingCurve, training_curves
 from analyze.statistics.estimates import Estimate, Estimates, Key
@@ -61,6 +62,7 @@ class Measurements:
     held_out, patched: estimates without and with the language model.
     over_training: estimates with the language model at each snapshot.
     training: the measures that training recorded, as curves.
+    drifts: how much these still changed at the end of training (see `runs/settled.py`).
     dictionaries, fires: one entry per SAE; dictionaries with noise off only.
     stability: one line per pair of runs that differ only in the seed, and hook.
     left_out: one line per run that could not be measured, with `run` and `why`.
@@ -72,6 +74,7 @@ class Measurements:
     patched: Estimates = field(default_factory=dict)
     over_training: OverTraining = field(default_factory=dict)
     training: Sequence[TrainingCurve] = ()
+    drifts: Sequence[Drift] = ()
     dictionaries: Sequence[DictionarySummary] = ()
     fires: Sequence[FeatureActivity] = ()
     stability: Sequence[Row] = ()
@@ -118,9 +121,9 @@ def gather(
         patched = patch(model, scope.patched, runs, **options)
         if scope.snapshots is not None:
             snapshots = over_training(model, scope.snapshots, runs, **options)
+    curves = training_curves(runs)
     return Measurements(
-        runs, Norms.of(store), held_out, patched, snapshots,
-        training_curves(runs), [summarize_dictionary(sae, store, scope.thresholds) for sae in fires if not sae.noise],
-        fires,
+        runs, Norms.of(store), held_out, patched, snapshots, curves, drifts(curves, runs),
+        [summarize_dictionary(sae, store, scope.thresholds) for sae in fires if not sae.noise], fires,
         stability(fires, pairs_differing_in_seed(runs)), left_out,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from analyze.measure.norms import norm_lines
 from analyze.measure.patching.over_training import over_training_lines
 from analyze.measure.patching.patch import clean_positions
 from analyze.runs.progress import progress
+from analyze.runs.settled import Drift, has_settled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import estimate_rows
 from analyze.tables import Row, as_csv
@@ -24,7 +25,7 @@ Tables = dict[str, list[Row]]
 
 OF_EVERY_RUN = (
     "lr", "input_scale", "input_mean", "seed", "expansion", "batch_size", "trained", "planned", "l1_warmup",
-    "lr_warmup", "lr_decay", "clip", "adam_beta1", "adam_beta2", "adam_epsilon", "precision", "finished",
+    "lr_warmup", "lr_decay", "clip", "adam_beta1", "adam_beta2", "adam_epsilon", "precision", "finished", "settled",
 )  # fmt: skip
 
 
@@ -51,11 +52,12 @@ def report_tables(measurements: Measurements) -> Tables:
         "norms": norm_lines(measurements.norms),
         "stability": list(measurements.stability),
         "theory": theory_lines(measurements),
-        "runs": run_lines(runs),
+        "settledness": [drift.line() for drift in measurements.drifts],
+        "runs": run_lines(runs, measurements.drifts),
     }
 
 
-def run_lines(runs: Sequence[TrainedRun]) -> list[Row]:
+def run_lines(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> list[Row]:
     """Return each run's settings and progress as a line of the table `runs`; None where a run has no such setting."""
     own = dict.fromkeys(name for run in runs for name in asdict(run.settings.run.settings) if name not in OF_EVERY_RUN)
     names = ("variant", *own, *OF_EVERY_RUN)
@@ -64,6 +66,7 @@ def run_lines(runs: Sequence[TrainedRun]) -> list[Row]:
         settings, experiment, own_run = run.settings.to_json(), run.settings.experiment, run.settings.run
         optimisation = {**vars(experiment.schedule_of(own_run)), "clip": experiment.clip_of(own_run)}
         known = {**settings["run"], **settings["objective"], **settings, **optimisation, **progress(run)}
+        known["settled"] = has_settled(measured, run.name)
         lines.append({"run": run.name, **{name: known.get(name) for name in names}})
     return lines
 

@@ -16,6 +16,7 @@ from analyze.report import html
 from analyze.report.data import Tables, n_clean_positions
 from analyze.runs.progress import notes, unfinished
 from analyze.runs.repeat import commands
+from analyze.runs.settled import DECISIVE, LIMIT, SETTLED, Drift, has_settled, why_unsettled
 from analyze.runs.trained_run import TrainedRun, all_hooks
 from analyze.tables import Row, how_far, layer_list, short
 from data.command.json_text import json_text
@@ -34,7 +35,9 @@ LAYER_CLAIM_COLUMNS = {"number": "number", "claim": "claim", "hook": "hook", "ve
                        "margin": "criterion", "of": "compared", "note": "note"}  # fmt: skip
 RUN_COLUMNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α", "lr": "lr", "layers": "layers",
                "l0": "L0, range over layers",
-               "explained_variance": "explained variance, range over layers"}  # fmt: skip
+               "explained_variance": "explained variance, range over layers", "settled": "settled"}  # fmt: skip
+DRIFT_COLUMNS = {"hook": "hook", "run": "run", "measure": "measure", "value": "change in the last tenth",
+                 "settled": "settled"}  # fmt: skip
 MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0"}
 BETTER_COLUMNS = {"pair": "compared", "measure": "measure", "higher": "higher in", "lower": "lower in",
                   "undecided": "undecided in", "no_overlap": "no overlap in L0"}  # fmt: skip
@@ -48,7 +51,7 @@ STABILITY_COLUMNS = {"hook": "hook", "first": "first run", "second": "second run
 THEORY_COLUMNS = {"step": "quantity", "run": "run", "hook": "hook", "value": "value"}
 SETTING_TITLES = {"l1": "α", "sigma": "σ", "l1_power": "power of the norm in α", "trained": "rows trained",
                   "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up"}  # fmt: skip
-NOT_SHOWN = ("precision", "finished")  # in the report's table of settings; they are in its files
+NOT_SHOWN = ("precision", "finished", "settled")  # in the report's table of settings; they are in its files
 IF_DIFFERENT = ("clip", "adam_beta1", "adam_beta2", "adam_epsilon")  # shown there only if runs differ in them
 SAMPLES = {pareto.HELD_OUT: "On the held-out split", pareto.PATCHED: "On the patched positions"}
 
@@ -104,6 +107,8 @@ def render_index(
         claims=html.table(overall, CLAIM_COLUMNS),
         claims_by_layer=html.table(by_layer, LAYER_CLAIM_COLUMNS),
         runs=html.table(_run_lines(measurements), RUN_COLUMNS),
+        drifts=html.table([_drift_line(drift) for drift in measurements.drifts], DRIFT_COLUMNS),
+        settled_limit=f"{100 * LIMIT:g} %",
         better=html.table(_better_lines(tables["matched"] if matched else []), BETTER_COLUMNS),
         best_values=best_values(),
         matched=[
@@ -194,10 +199,22 @@ def _run_lines(measurements: Measurements) -> list[Row]:
     return [
         {"run": run.name, "family": family, "rows": how_far(run.trained, run.planned), "l1": run.l1,
          "lr": run.settings.run.lr, "layers": len(run.hooks), "l0": layer_range(run, "l0"),
-         "explained_variance": layer_range(run, "explained_variance")}
+         "explained_variance": layer_range(run, "explained_variance"),
+         "settled": _settled(measurements.drifts, run.name)}
         for family, runs in measurements.families.items()
         for run in sorted(runs, key=lambda run: run.sparsity)
     ]  # fmt: skip
+
+
+def _settled(drifts: Sequence[Drift], run: str) -> str:
+    why = why_unsettled(drifts, run)
+    return f"no: {why}" if why else SETTLED[has_settled(drifts, run)]
+
+
+def _drift_line(drift: Drift) -> Row:
+    line = drift.line()
+    settled = SETTLED[drift.settled] if drift.measure in DECISIVE else "–"
+    return {**line, "value": line["change"], "measure": title_of(drift.measure), "settled": settled}
 
 
 def _better_lines(matched: Sequence[Row]) -> list[Row]:

@@ -7,7 +7,9 @@ from itertools import groupby
 from operator import itemgetter
 
 from analyze.runs.progress import Usable
+from analyze.runs.settled import SETTLED, drifts, has_settled
 from analyze.runs.trained_run import TrainedRun
+from analyze.runs.training_curves import training_curves
 from analyze.tables import Row, how_far, markdown, short
 from data.errors import InputError
 from train.measures import TRAINING, Sample, Shown, measures_on
@@ -20,7 +22,9 @@ def last_measures(run: TrainedRun) -> list[Row]:
     """Return the last held-out record of each hook, with noise off, and on if the architecture has noise.
 
     `rows` counts the rows that the run was trained on when it was measured. Empty before the first validation.
+    `settled` says whether the SAE has settled; None if the log does not tell.
     """
+    changes = drifts(training_curves([run]), [run])
     last: dict[str, dict[bool, Row]] = {}
     for record in read_records(run.folder):
         if record["split"] == "heldout":
@@ -28,6 +32,7 @@ def last_measures(run: TrainedRun) -> list[Row]:
     return [
         {"run": run.name, "hook": record["hook"], "noise": record["noise"], "rows": record["rows"],
          "planned": run.planned, "finished": record["rows"] >= run.planned,
+         "settled": has_settled(changes, run.name, record["hook"]),
          **{name: record[name] for name in COMPARABLE}}
         for by_noise in last.values()
         for _, record in sorted(by_noise.items())
@@ -54,5 +59,5 @@ def as_table(rows: Sequence[Row]) -> str:
         by_noise = list(off_on)
         cells = [" / ".join(dict.fromkeys(short(row[name]) for row in by_noise)) for name in shown]
         trained = dict.fromkeys(how_far(row["rows"], row["planned"]) for row in by_noise)
-        lines.append([hook, run, " / ".join(trained), *cells])
-    return markdown(["hook", "run", "trained on", *(m.title for m in shown.values())], lines)
+        lines.append([hook, run, " / ".join(trained), SETTLED[by_noise[0]["settled"]], *cells])
+    return markdown(["hook", "run", "trained on", "settled", *(m.title for m in shown.values())], lines)

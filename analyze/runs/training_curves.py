@@ -32,9 +32,11 @@ def training_curves(runs: Sequence[TrainedRun]) -> list[TrainingCurve]:
     for run in runs:
         for record in read_records(run.folder):
             for measure in TRAINING:
-                value = record.get(measure)
-                if value is not None and record["noise"] in run.noises:
-                    key = (run.name, record["hook"], record["split"], record["noise"], measure)
+                value, noise = record.get(measure), record["noise"]
+                if noise not in run.noises and record["split"] == "train":
+                    noise = False  # batches of an NSAE with σ = 0
+                if value is not None and noise in run.noises:
+                    key = (run.name, record["hook"], record["split"], noise, measure)
                     curve = by_key.setdefault(key, TrainingCurve(*key, [], []))
                     curve.rows.append(record["rows"])
                     curve.values.append(float(value))
