@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.bootstrap import RESAMPLES, Float, interval
 from analyze.tables import Row
+
+if TYPE_CHECKING:
+    from analyze.runs.trained_run import TrainedRun
 
 
 class Key(NamedTuple):
