@@ -43,6 +43,10 @@ RUN = {
     "train --store data/gpt2.zarr --variant nsae --l1 2e-5,4e-5,8e-5 --out runs/l1/nsae": ONE_LAYER,
     "analyze pareto --store data/gpt2.zarr runs/l1 --out pareto": "--contexts 8",
     "train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 2e-5,4e-5,8e-5 --out runs/l1/control": ONE_LAYER,
+    "train --store data/gpt2.zarr --variant topk,nsae --target-l0 20 --seeds 5 --out runs/replicas": ONE_LAYER,
+    "train --store data/gpt2.zarr --variant topk,nsae --target-l0 20 --seeds 3 --data-seeds 0,1 --out runs/orders": (
+        ONE_LAYER
+    ),
     'store = "data/gpt2.zarr"': "",
     "train --config sweep.toml": f"{SMALL} --l1-warmup 2k --layers 5 --out runs/sweep",
     "from train import load_sae": "",
@@ -65,6 +69,7 @@ RUN = {
 NOT_RUN = {
     r"analyze store --json|harvest --compile yes": "names an option",
     r"analyze (report|verify) --store STORE .*|(train --resume|analyze verify) runs/NAME": "names stand for others",
+    r"train --resume OUT/.*": "names stand for others",
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py runs two workers",

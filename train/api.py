@@ -28,6 +28,7 @@ def train(
     preset: str | Sequence[str] | None = None,
     lr: float | Sequence[float] | Mapping[str, float | Sequence[float]] | None = None,
     seed: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None = None,
+    seeds: int | str | None = None,
     input_scale: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     input_mean: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     layers: str | int | Sequence[int] = "all",
@@ -59,6 +60,7 @@ def train(
     checkpoint_minutes: float = 10,
     log: str | Sequence[str] | None = None,
     data_seed: int = 0,
+    data_seeds: int | Sequence[int] | None = None,
     device: str = "auto",
     overwrite: bool = False,
     skip_damaged: bool = False,
@@ -84,6 +86,7 @@ def train(
             for all of it.
         lr: Learning rate of Adam. Default: that of the variant (train/variants/).
         seed: Seed of the initialisation, the noise and the resampling. Default: 0.
+        seeds: Number of replicas of each run: the same run with the seeds 0, 1, 2 …, instead of `seed`.
         input_scale: What inputs are divided by: "none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d",
             "row-norm", "row-sqrt-d" or "layer-norm" (train/normalisation/scales.py). Default: "none".
         input_mean: What is subtracted from inputs before: "none", or "store" for the mean of the training rows.
@@ -117,6 +120,8 @@ def train(
         checkpoint_minutes: Minutes between two checkpoints.
         log: Also log to "tensorboard", "wandb" or both.
         data_seed: Seed of the order of rows, which all runs share.
+        data_seeds: Seeds of several orders of rows. The experiment is trained once per order, one after another, each
+            in a folder of its own: OUT/data_seed=0 and so on.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
         overwrite: Replace an existing experiment.
         skip_damaged: Check all shards of the store first, and train without the damaged ones.
@@ -139,6 +144,7 @@ def train(
     arguments |= settings
     arguments["store"] = getattr(store, "path", store)
 
-    from train.prepare import prepare  # imports PyTorch
+    from train.orders import prepare_orders, train_orders  # imports PyTorch
 
-    return prepare(Options.of(check_values(train, types, arguments)), quiet=quiet).run(threading.Event())
+    trainings = prepare_orders(Options.of(check_values(train, types, arguments)), quiet=quiet)
+    return train_orders(trainings, threading.Event())

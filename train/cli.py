@@ -48,6 +48,7 @@ HELP = {
         "--preset": PRESET_HELP,
         "--lr": "Learning rate of Adam.  [default: the variant's own]",
         "--seed": "Seed of the initialisation, the noise and the resampling.  [default: 0]",
+        "--seeds": "Number of replicas of each run, with the seeds 0, 1, 2 …; instead of --seed.",
         "--input-scale": "What inputs are divided by, so that over the training split E‖x‖ = 1 (mean-norm) or √d "
         "(sqrt-d), E‖x‖² = 1 (mean-square) or d (mean-square-d), or each row's ‖x‖ = 1 (row-norm) or √d (row-sqrt-d); "
         "layer-norm also subtracts each row's mean, and divides by its standard deviation.  [default: none]",
@@ -62,6 +63,8 @@ HELP = {
         "100M]",
         "--batch-size": "Rows per step.  [default: the preset's, else 4096; all rows if there are fewer]",
         "--data-seed": "Seed of the order of rows, which all runs share.",
+        "--data-seeds": "Seeds of several orders of rows, separated by commas. All runs are trained once per order, "
+        "one order after another, in OUT/data_seed=0 and so on.",
         "--skip-damaged": "Check all shards of the store first, and train without the damaged ones.",
     },
     "Model and loss": {
@@ -134,7 +137,8 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
 
     A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
-    from train.prepare import prepare
+    from train.orders import prepare_orders, train_orders
+    from train.prepare import out_of
 
     stopping: StopRequest = ctx.obj
     defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
@@ -142,16 +146,18 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
     if show and options.store is None:
         show_without_store(options)
         return
-    training = prepare(options, out_option="--resume" if resume else "--out")
+    trainings = prepare_orders(options, out_option="--resume" if resume else "--out")
     if show:
+        training = trainings[0]
         n_rows, experiment = training.store.n_rows("train"), training.experiment
         show_runs(
-            experiment.runs, {**vars(experiment.schedule), "clip": experiment.clip}, options, n_rows, training.out
+            experiment.runs, {**vars(experiment.schedule), "clip": experiment.clip}, options, n_rows, out_of(options)
         )
         return
-    if training.finished:
-        click.echo(f"{training.out} is finished; nothing to do", err=True)
-    results = training.run(stopping.event)
+    for training in trainings:
+        if training.finished:
+            click.echo(f"{training.out} is finished; nothing to do", err=True)
+    results = train_orders(trainings, stopping.event)
     print_results(results, as_json=as_json, noise=options.eval_noise)
     sentences = [sentence for result in results if (sentence := result.describe_failure())]
     if sentences:
@@ -186,8 +192,9 @@ def print_results(results: Sequence[RunResult], *, as_json: bool, noise: bool) -
 
     `noise`: the table has the measures with noise, of the runs that are measured with noise.
     """
+    from train.output.results import distinct_runs
     from train.tables import heldout_table, with_noise
 
-    records = {result.run.name: result.heldout for result in results}
-    runs = [result.run for result in results]
+    runs = distinct_runs(results)
+    records = {run.name: result.heldout for run, result in zip(runs, results, strict=True)}
     click.echo(json_text(records) if as_json else heldout_table(with_noise(runs, records, noise=noise)))

@@ -43,7 +43,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     store = open_store(options.store)
     if not store.complete or store.fingerprint is None:
         raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
-    out = options.out or Path("runs") / options.store.name.removesuffix(".zarr")
+    out = out_of(options)
     if options.skip_damaged:
         store = _without_damaged(store, options, out)
     n_rows = store.n_rows("train")
@@ -62,6 +62,14 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
         if not store.n_rows("heldout") and not quiet:
             print(f"--store {store.path}: has no held-out rows, so no run is validated", file=sys.stderr)
     return Training(options, experiment, store, out, finished, plan, device, quiet)
+
+
+def out_of(options: Options) -> Path:
+    """Return the folder of the experiment: --out, or else one with the name of the store, which is given."""
+    if options.out is not None:
+        return options.out
+    assert options.store is not None
+    return Path("runs") / options.store.name.removesuffix(".zarr")
 
 
 def runs_of(options: Options, counts: RowCounts, d_sae: int | None = None) -> tuple[Run, ...]:

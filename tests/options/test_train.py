@@ -174,6 +174,10 @@ TABLE = Table(
         },
         **SETTINGS,
         "seed": list_rows(count("--seed", SEED), "--seed", "5"),
+        "seeds": count("--seeds", {
+            HUGE: ("1001", "'1001' is too much; give at most 1,000"),
+            CONTRADICTION: refused("--seeds", "2", "--seed", "3", sentence="--seeds and --seed exclude each other"),
+        }),
         "l1_power": list_rows(
             count("--l1-power", {ZERO: ("0", None), HUGE: ("5", "is too much; give at most 4")}), "--l1-power", "1"
         ),
@@ -267,6 +271,15 @@ TABLE = Table(
         "checkpoint_minutes": number("--checkpoint-minutes", {ZERO: ("0", None)}),
         "log": list_rows(choice("--log"), "--log", "tensorboard"),
         "data_seed": count("--data-seed", SEED),
+        "data_seeds": {
+            **list_rows(count("--data-seeds", SEED), "--data-seeds", "5"),
+            NO_RIGHTS: refused(
+                "--data-seeds", "0,1", "--data-seed", "3", sentence="--data-seeds and --data-seed exclude each other"
+            ),
+            WRONG_KIND: refused(
+                "--data-seeds", "0,1", "--overwrite", sentence="--overwrite: replaces a single experiment, not those of"
+            ),
+        },
         "device": choice("--device"),
         "overwrite": flag("--overwrite", refused("--resume", "{runs}", "--overwrite", alone=True,
             sentence="--resume and --overwrite exclude each other")),

@@ -24,7 +24,7 @@ from data.command.option_types import (
 )
 from data.errors import InputError
 from data.system.location import Location
-from train.command.per_variant import PerVariant, Values
+from train.command.per_variant import EVERY, PerVariant, Values
 from train.command.settings import Setting, all_settings
 from train.normalisation.scales import InputMean, InputScale
 from train.optim.schedule import SHARED
@@ -58,6 +58,7 @@ PER_RUN = (*_FIRST, *(name for name in SETTINGS_TYPES if name not in _FIRST))
 # Options per run that are no settings of architectures.
 OF_EVERY_RUN = ("lr", "seed", "input_scale", "input_mean", *SHARED)
 RESERVED = ("name", "config", "resume", "show", "json", "as_json", "quiet", "help", "version")  # no setting's names
+MOST_SEEDS = 1000
 NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
 
 
@@ -70,6 +71,7 @@ class Options:
     preset: Names
     lr: Annotated[Values | None, PerVariant(ListOf(Number(0, above=True), "number"))]
     seed: Annotated[Values | None, PerVariant(ListOf(SEED, "whole number"))]
+    seeds: Annotated[int | None, Count(most=MOST_SEEDS)]
     input_scale: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputScale)), "name"))]
     input_mean: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputMean)), "name"))]
     layers: Annotated[Layers, LayerChoice()]
@@ -101,6 +103,7 @@ class Options:
     checkpoint_minutes: Annotated[float, Number(0, 1e6)]
     log: Annotated[tuple[str, ...] | None, ListOf(click.Choice(["tensorboard", "wandb"]), "name")]
     data_seed: Annotated[int, SEED]
+    data_seeds: Annotated[tuple[int, ...] | None, ListOf(SEED, "whole number")]
     device: Literal["auto", "cpu", "cuda"]
     overwrite: bool
     skip_damaged: bool
@@ -114,8 +117,15 @@ class Options:
         return cls(**{name: value for name, value in values.items() if name in own}, settings=settings)
 
     def per_run(self) -> dict[str, Values | tuple[Any, ...]]:
-        """Return the options that a list of values makes runs of, as far as they are given."""
+        """Return the options that a list of values makes runs of, as far as they are given.
+
+        --seeds N gives `seed` the values 0 … N − 1. Raises InputError if --seed is given, too.
+        """
         own = {name: getattr(self, name) for name in ("variant", *OF_EVERY_RUN)}
+        if self.seeds is not None:
+            if self.seed is not None:
+                raise InputError("--seeds and --seed exclude each other; give the number of seeds, or the seeds")
+            own["seed"] = {EVERY: tuple(range(self.seeds))}
         return {name: values for name, values in (own | self.settings).items() if values is not None}
 
     def recorded(self) -> dict[str, Any]:

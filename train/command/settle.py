@@ -19,6 +19,9 @@ from train.plugins import identity
 from train.presets import chosen_presets
 from train.variants import known_variants
 
+# Options that stand for each other: one on the command line overrides the other in the file.
+EITHER = {"seed": "seeds", "seeds": "seed", "data_seed": "data_seeds", "data_seeds": "data_seed"}
+
 
 def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Options:
     """Return the options from the command's values and defaults by name.
@@ -36,10 +39,11 @@ def settle(ctx: click.Context, values: Mapping[str, Any], defaults: Mapping[str,
     chosen = [preset.variant for preset in presets] or [*named] or None  # None: the file's
     of_presets = {"variant", *(name for preset in presets for name in preset.values)}
     overridden = of_presets if presets else {"preset"} if "variant" in on_line else set()
+    overridden |= {other for name, other in EITHER.items() if name in on_line}
     settled: dict[str, Any] = {}
     for name, value in values.items():
         if name in overridden:
-            settled[name] = value if name in on_line else None
+            settled[name] = value if name in on_line else defaults.get(name)
         elif isinstance(value, dict) and name in in_file:
             (of_file,) = in_file[name]
             if chosen is not None:

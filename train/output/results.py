@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from train.experiment import Run
@@ -43,6 +43,13 @@ class RunResult:
 def run_results(out: Path, runs: Sequence[Run]) -> list[RunResult]:
     """Read the result of each run of the experiment in `out`. Raises DamagedRunError."""
     return [_read(RunFolder(out / run.name), run) for run in runs]
+
+
+def distinct_runs(results: Sequence[RunResult]) -> list[Run]:
+    """Return the run of each result; a run of one of several experiments has its experiment's folder in its name."""
+    if len({result.folder.parent for result in results}) == 1:
+        return [result.run for result in results]
+    return [replace(result.run, name=f"{result.folder.parent.name}/{result.run.name}") for result in results]
 
 
 def _read(folder: RunFolder, run: Run) -> RunResult:
