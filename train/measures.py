@@ -36,6 +36,7 @@ class Shown(Flag):
     TABLES = auto()  # printed tables, and the report's
     AT_EQUAL_L0 = auto()  # the Pareto curves, and the comparison of families at equal L0
     SNAPSHOTS = auto()  # over training, from the snapshots
+    SUPPRESSION = auto()  # the tables that take suppression apart
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Measure:
     compute: Callable[[Any], Any] | None
     on: Sample
     unit: str = ""
-    better: Literal["higher", "lower", "near 1"] | None = None
+    better: Literal["higher", "lower", "near 0", "near 1"] | None = None
     log_axis: bool = False
     shown: Shown = Shown.NOWHERE
 
@@ -67,6 +68,7 @@ class Measure:
 ROWS = Sample.TRAINING | Sample.HELD_OUT
 CURVES = Shown.TABLES | Shown.AT_EQUAL_L0
 ALL_OVER = CURVES | Shown.SNAPSHOTS
+APART = Shown.SUPPRESSION
 
 MEASURES = (
     Measure(
@@ -88,11 +90,24 @@ MEASURES = (
     Measure(
         "explained_variance", "explained variance",
         "1 − Σ‖x − x̂‖² / Σ‖x − μ‖²; undefined where the rows do not vary",
-        lambda s: 1 - s.squared_error / s.variance, ROWS, better="higher", shown=CURVES,
+        lambda s: 1 - s.squared_error / s.variance, ROWS, better="higher", shown=CURVES | APART,
     ),
     Measure(
         "suppression", "suppression", "Σ‖x̂‖ / Σ‖x‖, a ratio of sums, as in the author's code",
-        lambda s: s.norm_out / s.norm, ROWS, better="near 1", shown=CURVES,
+        lambda s: s.norm_out / s.norm, ROWS, better="near 1", shown=CURVES | APART,
+    ),
+    Measure(
+        "suppression_floor", "floor of suppression",
+        "√(1 − Σ‖x − x̂‖² / Σ‖x‖²): the ratio √(Σ‖x̂‖² / Σ‖x‖²) of a reconstruction with this error and γ = 1; undefined "
+        "where the error is larger than x",
+        lambda s: (1 - s.squared_error / s.square) ** 0.5, Sample.HELD_OUT, better="higher", shown=APART,
+    ),
+    Measure(
+        "suppression_excess", "excess of suppression",
+        "Σ(‖x̂‖ − ⟨x̂, x⟩ / ‖x̂‖) / Σ‖x‖: suppression less its value if each x̂ had γ = 1 in its direction; below 0, x̂ is "
+        "shrunk",
+        lambda s: (s.norm_out - s.norm_unshrunk) / s.norm, Sample.HELD_OUT, better="near 0",
+        shown=Shown.AT_EQUAL_L0 | APART,
     ),
     Measure(
         "suppression_mean", "mean suppression", "mean of ‖x̂‖ / ‖x‖, as in the post's Fig. 6",
@@ -100,7 +115,25 @@ MEASURES = (
     ),
     Measure(
         "gamma", "γ", "Σ‖x̂‖² / Σ⟨x̂, x⟩, SAEBench's relative reconstruction bias: below 1, x̂ is shrunk",
-        lambda s: s.square_out / s.dot, ROWS, better="near 1", shown=CURVES,
+        lambda s: s.square_out / s.dot, ROWS, better="near 1", shown=CURVES | APART,
+    ),
+    Measure(
+        "gamma_centred", "centred γ", "γ of x − μ and x̂ − μ̂, where μ̂ is the mean of the rows' x̂: a constant added to x "
+        "and x̂ does not change it",
+        lambda s: s.variance_out / s.covariance, Sample.HELD_OUT, better="near 1", shown=Shown.AT_EQUAL_L0 | APART,
+    ),
+    Measure(
+        "shrinkage_cost", "cost of shrinkage",
+        "C²(1 − centred γ)², where C is the pooled cosine of x − μ and x̂ − μ̂: the explained variance that the best "
+        "common factor on x̂ − μ̂ would gain",
+        lambda s: (s.covariance - s.variance_out) ** 2 / (s.variance_out * s.variance), Sample.HELD_OUT, better="lower",
+        shown=APART,
+    ),
+    Measure(
+        "offset_cost", "cost of the offset",
+        "‖μ̂ − μ‖² / mean ‖x − μ‖²: the explained variance that the right mean of x̂ would gain; 1 − explained variance "
+        "is the sum of this, the cost of shrinkage and 1 − C²",
+        lambda s: s.offset / s.variance, Sample.HELD_OUT, better="lower", shown=APART,
     ),
     Measure(
         "l1_over_norm", "‖c‖₁ / ‖x̂‖₂", "Σ‖c‖₁ / Σ‖x̂‖₂, x̂ in the scale that the SAE sees",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -114,14 +114,13 @@ def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]], weights: bo
     """Return the measures of one SAE on each subset of positions that has rows; those of a truth only on all."""
     activity, l2_weight = summed.activity, summed.activity.run.l2_weight(summed.x.shape[-1])
     estimates: Estimates = {}
-    x_of = subsets(summed.x, bins, axis=1)
+    x_of, x_hat_of = (subsets(rows, bins, axis=1) for rows in (summed.x, summed.x_hat))
     for subset, sums in subsets(summed.sums, bins, axis=1).items():
         if sums[:, 0].sum():
-            x = x_of[subset]
-            whole = RowSums.of_columns(sums.sum(axis=0), x.sum(axis=0), l2_weight)
-            resamples = RowSums.of_columns(
-                bootstrap.resampled(sums, weights), bootstrap.resampled(x, weights), l2_weight
-            )
+            x, x_hat = x_of[subset], x_hat_of[subset]
+            whole = RowSums.of_columns(sums.sum(axis=0), x.sum(axis=0), x_hat.sum(axis=0), l2_weight)
+            columns, x_drawn, x_hat_drawn = (bootstrap.resampled(each, weights) for each in (sums, x, x_hat))
+            resamples = RowSums.of_columns(columns, x_drawn, x_hat_drawn, l2_weight)
             sae = (activity.run.name, activity.hook, activity.noise, subset)
             estimates |= estimates_of_sae(whole.measures(), resamples.measures(), sae, len(sums))
     if summed.truth is not None:
@@ -133,26 +132,36 @@ def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]], weights: bo
 
 
 def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
-    """Return a Markdown table with a row per SAE, noise off and on: measures over all positions, and its dead share.
+    """Return Markdown tables with a row per SAE, noise off and on, over all positions.
 
-    The measures that compare with a truth are columns if they were taken.
+    The first has the main measures and the dead share; the measures that compare with a truth are columns if they were
+    taken. The second takes suppression apart.
     """
-    line_of = {
-        (line["hook"], line["run"], line["noise"], line["measure"]): line
-        for line in lines
-        if line["subset"] == Subset.ALL
-    }
-    known, rows = {line["measure"] for line in lines}, []
-    shown = {
-        name: measure
-        for sample in (Sample.HELD_OUT, Sample.TRUTH)
-        for name, measure in measures_on(sample, Shown.TABLES).items()
-        if name in known
-    }
-    for activity in (line for line in features if line["subset"] == Subset.ALL):
-        sae = (activity["hook"], activity["run"], activity["noise"])
-        measured = [line_of[*sae, name] for name in shown]
-        cells = [trained_on(measured[0]), *map(with_interval, measured)]
-        rows.append([*sae[:2], "on" if sae[2] else "off", *cells, short(activity["dead"])])
-    titles = [*(measure.title for measure in shown.values()), TRAINING["dead"].title]
-    return markdown(["hook", "run", "noise", "trained on", *titles], rows)
+    whole = [line for line in features if line["subset"] == Subset.ALL]
+    dead = {_sae(line): short(line["dead"]) for line in whole}
+    main = _table(lines, Sample.HELD_OUT | Sample.TRUTH, Shown.TABLES, {TRAINING["dead"].title: dead})
+    return f"{main}\n\nSuppression, taken apart\n\n{_table(lines, Sample.HELD_OUT, Shown.SUPPRESSION)}"
+
+
+def _table(
+    lines: Sequence[Row], samples: Sample, shown: Shown, more: Mapping[str, Mapping[tuple[str, str, bool], str]] = {}
+) -> str:
+    """Return a table of the measures of the samples that are shown there, and more columns: title to cell by SAE."""
+    measured = {line["measure"] for line in lines}
+    columns = [
+        measure for sample in samples for name, measure in measures_on(sample, shown).items() if name in measured
+    ]  # fmt: skip
+    by_sae: dict[tuple[str, str, bool], dict[str, Row]] = {}
+    for line in lines:
+        if line["subset"] == Subset.ALL:
+            by_sae.setdefault(_sae(line), {})[line["measure"]] = line
+    rows = []
+    for sae, of_sae in by_sae.items():
+        cells = [with_interval(of_sae[measure.name]) for measure in columns]
+        progress = trained_on(next(iter(of_sae.values())))
+        rows.append([*sae[:2], "on" if sae[2] else "off", progress, *cells, *(column[sae] for column in more.values())])
+    return markdown(["hook", "run", "noise", "trained on", *(measure.title for measure in columns), *more], rows)
+
+
+def _sae(line: Row) -> tuple[str, str, bool]:
+    return line["hook"], line["run"], line["noise"]

@@ -33,6 +33,7 @@ class SummedRows(NamedTuple):
     activity: FeatureActivity
     sums: Float  # [groups, bins, COLUMNS]
     x: Float  # sums of the rows x: [groups, bins, d_model]
+    x_hat: Float  # sums of their reconstructions: [groups, bins, d_model]
     truth: TruthSums | None  # over all rows, if the pass compares with a truth
 
 
@@ -52,7 +53,7 @@ def sum_rows(
             bar.set_postfix_str(hook)
             with_hook = [run for run in runs if hook in run.hooks]
             passes = [(i, noise) for i, run in enumerate(with_hook) for noise in noises if noise in run.noises]
-            key = ["rows by position", device_identity(device), heldout.identity(), hook, seed,
+            key = ["rows by position, and reconstructions", device_identity(device), heldout.identity(), hook, seed,
                    [run.identity() for run in with_hook], passes, *(["truth"] if truth else [])]  # fmt: skip
             arrays = cache.load(key)
             if arrays is None:
@@ -66,7 +67,8 @@ def sum_rows(
                 rows = sums[..., 0].sum(axis=0)
                 counts = fire_counts(rows, arrays[f"fires {n}"], arrays[f"silent {n}"], heldout.bins)
                 compared = TruthSums.of_array(arrays[f"truth {n}"]) if truth else None
-                yield SummedRows(FeatureActivity(with_hook[i], hook, noise, counts), sums, arrays["x"], compared)
+                activity = FeatureActivity(with_hook[i], hook, noise, counts)
+                yield SummedRows(activity, sums, arrays["x"], arrays[f"x_hat {n}"], compared)
 
 
 def feature_activity(
@@ -81,15 +83,18 @@ class SaeSums:
     """Accumulates the sums of one SAE, noise off or on."""
 
     sums: torch.Tensor  # float64 [groups, bins, COLUMNS]
+    x_hat: torch.Tensor  # float64 [groups, bins, d_model]
     fires: torch.Tensor  # int64 [bins, d_sae]
     bins: list[tuple[str, int, int]]
     silent: list[list[int]]  # per batch: its rows, and its count of silent features in each subset of positions
     truth: TruthCounts | None
 
     @classmethod
-    def empty(cls, n_groups: int, bins: list[tuple[str, int, int]], d_sae: int, truth: TruthCounts | None) -> SaeSums:
-        sums = torch.zeros(n_groups, len(bins), len(COLUMNS), dtype=torch.float64)
-        return cls(sums, torch.zeros(len(bins), d_sae, dtype=torch.int64), bins, [], truth)
+    def empty(cls, n_groups: int, bins: list[tuple[str, int, int]], sae: SAE, truth: TruthCounts | None) -> SaeSums:
+        sums, x_hat = (
+            torch.zeros(n_groups, len(bins), n, dtype=torch.float64) for n in (len(COLUMNS), sae.d_model)
+        )  # fmt: skip
+        return cls(sums, x_hat, torch.zeros(len(bins), sae.d_sae, dtype=torch.int64), bins, [], truth)
 
     def add(
         self, sae: SAE, x: torch.Tensor, epsilon: torch.Tensor | None, cell: torch.Tensor, true_fires: torch.Tensor
@@ -100,8 +105,10 @@ class SaeSums:
         fire, bool [n, n_features].
         """
         c = sae.encode(x, epsilon)
-        columns = row_columns(x, c, sae.decode(c, x), sae.input_units(x))
+        x_hat = sae.decode(c, x)
+        columns = row_columns(x, c, x_hat, sae.input_units(x))
         self.sums.view(-1, len(COLUMNS)).index_add_(0, cell, columns.cpu())
+        self.x_hat.view(-1, sae.d_model).index_add_(0, cell, x_hat.double().cpu())
         in_bin = one_hot(cell % len(self.bins), len(self.bins)).to(c)  # float32 is exact for such small counts
         fires = (in_bin.T @ (c != 0).to(c)).to(torch.int64).cpu()
         self.fires += fires
@@ -117,7 +124,8 @@ def _sum_hook(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Read a hook's rows once. `passes` are (index of the SAE, noise on); arrays carry the pass's number.
 
-    Returns `sums N`, `fires N` and `silent N` as in SaeSums, `truth N` as in TruthSums, and `x`, the sums of the rows.
+    Returns `sums N`, `x_hat N`, `fires N` and `silent N` as in SaeSums, `truth N` as in TruthSums, and `x`, the sums of
+    the rows.
     """
     bins = heldout.bins
     bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
@@ -125,7 +133,7 @@ def _sum_hook(
     matchings = [None if directions is None else match(sae.W_dec.detach().cpu(), directions) for sae in saes]
     counts = [None if matching is None else TruthCounts(matching) for i, _ in passes for matching in [matchings[i]]]
     totals = [
-        SaeSums.empty(heldout.n_groups, bins, saes[i].d_sae, together)
+        SaeSums.empty(heldout.n_groups, bins, saes[i], together)
         for (i, _), together in zip(passes, counts, strict=True)
     ]
     true_counts = torch.zeros(0 if truth is None else truth.sizes.n_features, dtype=torch.int64)
@@ -148,7 +156,8 @@ def _sum_hook(
         bar.update(len(x))
     arrays = {"x": x_sum.view(heldout.n_groups, len(bins), -1).numpy()}
     for n, total in enumerate(totals):
-        arrays |= {f"sums {n}": total.sums.numpy(), f"fires {n}": total.fires.numpy(),
+        arrays |= {f"sums {n}": total.sums.numpy(), f"x_hat {n}": total.x_hat.numpy(),
+                   f"fires {n}": total.fires.numpy(),
                    f"silent {n}": np.array(total.silent, dtype=np.int64)}  # fmt: skip
         if total.truth is not None and directions is not None:
             W_dec = saes[passes[n][0]].W_dec.detach().cpu()

@@ -120,6 +120,7 @@ def render_index(
         scope=f"Held-out split, {scope.heldout.n_contexts:,} contexts.",
         l2=" or ".join(sorted({run.settings.experiment.objective.l2 for run in runs})),
         measures=html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.TABLES)),
+        suppression=html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.SUPPRESSION)),
         scope_patched=_scope_patched(measurements, scope),
         patching=html.wide(tables["patching"], PATCHING_COLUMNS, columns(tables["patching"], Shown.TABLES)),
         thresholds=scope.thresholds,
@@ -252,7 +253,12 @@ def best_values() -> str:
     """Say which values of the measures compared at equal L0 are better, in one sentence."""
     by_direction = {
         direction: [m.title for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.better == direction]
-        for direction in ("higher", "lower", "near 1")
+        for direction in ("higher", "lower", "near 1", "near 0")
     }
-    higher, lower, near = (f"{', '.join(titles[:-1])} and {titles[-1]}" for titles in by_direction.values())
-    return f"Higher is better for {higher}; lower for {lower}; {near} are best at 1."
+    higher, lower, near_1, near_0 = map(_enumerate, by_direction.values())
+    return f"Higher is better for {higher}; lower for {lower}. The best value of {near_1} is 1; of {near_0}, 0."
+
+
+def _enumerate(titles: Sequence[str]) -> str:
+    """Return titles as "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]]))

@@ -74,12 +74,21 @@ def test_analyze_measures_equal_their_recomputation_in_float64(trained: tuple[St
         c, x_hat = passed(w, run, x)
         norm, norm_hat = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1)
         error, dot = np.square(x - x_hat).sum(axis=1), (x * x_hat).sum(axis=1)
+        mean, mean_hat = x.mean(axis=0), x_hat.mean(axis=0)
+        variance, variance_hat, covariance = (
+            (a * b).sum() for a, b in ((x - mean, x - mean), (x_hat - mean_hat, x_hat), (x_hat - mean_hat, x - mean))
+        )
         expected = {
             "l0": (c > 0).sum(axis=1).mean(),
             "l1": c.sum(axis=1).mean(),
             "l2": error.mean() / 12,
             "explained_variance": 1 - error.sum() / np.square(x - x.mean(axis=0)).sum(),
             "suppression": norm_hat.sum() / norm.sum(),
+            "suppression_floor": np.sqrt(1 - error.sum() / np.square(x).sum()),
+            "suppression_excess": (norm_hat - dot / norm_hat).sum() / norm.sum(),
+            "gamma_centred": variance_hat / covariance,
+            "shrinkage_cost": covariance**2 / variance_hat / variance * (1 - variance_hat / covariance) ** 2,
+            "offset_cost": len(x) * np.square(mean - mean_hat).sum() / variance,
             "suppression_mean": (norm_hat / norm).mean(),
             "gamma": np.square(norm_hat).sum() / dot.sum(),
             "l1_over_norm": c.sum() * float(w["input_scale"]) / norm_hat.sum(),
