@@ -101,11 +101,18 @@ def compare(case: Case, store: Store, contestant: Contestant, work: Path, device
     )  # fmt: skip
     measured = evaluate(store, out, device="cpu" if device == "auto" else device)
     run = measured.runs[0].name
-    dead = {activity.hook: activity.all.dead for activity in measured.activity if not activity.noise}
+    fires = {activity.hook: activity.all for activity in measured.activity if not activity.noise}
     for scale, hook in zip(SCALES, store.hooks, strict=True):
         values = {measure: measured.value(measure, run, hook).value for measure in MEASURES}
         within = abs(values["l0_over_true"] - 1) <= WITHIN
-        yield {"run": contestant.label, "scale": scale, **values, "dead": dead[hook], "within": within}
+        yield {
+            "run": contestant.label,
+            "scale": scale,
+            **values,
+            "dead": fires[hook].dead,
+            "dead_rows": fires[hook].rows,
+            "within": within,
+        }
 
 
 def make_store(case: Case, path: Path) -> Store:

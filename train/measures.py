@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, Literal
 
+DEAD_ROWS = "dead_rows"  # the column of the rows that `dead` was counted on
 NO_VARIANCE = 1e-12  # Σ‖x − μ‖² up to this share of Σ‖x‖² is rounding: the rows are all the same, or one
 
 
@@ -144,8 +145,8 @@ MEASURES = (
     ),
     Measure(
         "dead", "dead",
-        "share of features that fired in no row of the last complete `--window` of training, noise off; in the table "
-        "`features`, in no held-out row",
+        "share of features that fired in none of the rows counted: the last complete `--window` of training, noise off "
+        "(`dead_rows`); in the table `features`, the held-out rows (`rows`)",
         None, Sample.TRAINING, unit="share of features", better="lower", shown=Shown.TABLES,
     ),
     Measure(
@@ -258,6 +259,11 @@ def measure_of(name: str) -> Measure:
 def term_measure(term: str) -> str:
     """Return the name in metrics.jsonl of the mean of a term of the loss: `loss_l2` for the term l2."""
     return f"loss_{term}"
+
+
+def dead_title(rows: int) -> str:
+    """Return the title of the dead share, which falls as more rows are counted, with the count of these rows."""
+    return f"{title_of('dead')} in {rows:,} rows"
 
 
 def title_of(name: str) -> str:

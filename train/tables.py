@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from train.architectures import architecture_of
 from train.experiment import Run
-from train.measures import TRAINING
+from train.measures import DEAD_ROWS, TRAINING, dead_title
 from train.output.metrics_file import Record
 
 COLUMNS = ("loss", "l0", "explained_variance", "suppression", "dead")
@@ -17,9 +17,10 @@ def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
 
     The dead share is unknown before the first complete `--window`; until then it has no column.
     """
-    counted = any(record["dead"] is not None for own in records.values() for record in own)
+    counted = max((record[DEAD_ROWS] or 0 for own in records.values() for record in own), default=0)
     columns = [TRAINING[name] for name in COLUMNS if name != "dead" or counted]
-    table = [["held-out", "rows", *(measure.title for measure in columns)]]
+    titles = [dead_title(counted) if measure.name == "dead" else measure.title for measure in columns]
+    table = [["held-out", "rows", *titles]]
     for run, own in records.items():
         means = [_mean(own, measure.name) for measure in columns]
         rows = f"{own[0]['rows']:,}" if own else "–"

@@ -47,7 +47,7 @@ def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thres
     about: Row = {"run": fires.run.name, "variant": fires.run.variant, "hook": fires.hook}
     n_pairs = max(int(cosines.sum()), 1)
     line = about | {
-        "live": int(live.sum()), "dead": int((~live).sum()),
+        "rows": fires.all.rows, "live": int(live.sum()), "dead": int((~live).sum()),
         "norm_median": _median(norms[live]), "norm_median_dead": _median(norms[~live]),
         "norm_max": float(norms[live].max()) if live.any() else None,
         "norm_over_input_norm_median": _median(norms[live] * scale),
@@ -94,7 +94,7 @@ def _median(values: torch.Tensor) -> float | None:
 
 
 TITLES = {
-    "live": "live", "dead": "dead", "norm_median": "median norm", "norm_max": "largest norm",
+    "rows": "rows counted", "live": "live", "dead": "dead", "norm_median": "median norm", "norm_max": "largest norm",
     "small_norm_share": "norm < 0.5",
     "pairs_within_0.2": "cosines within ±0.2", "nearest_cosine_median": "nearest cosine", "corrections": "corrections",
     "directions": "directions", "pillars and directions": "pillars and directions",

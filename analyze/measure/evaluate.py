@@ -23,7 +23,7 @@ from analyze.tables import Row, markdown, short, trained_on, with_interval
 from data.errors import InputError
 from data.store.reader import Store, open_store
 from data.store.stats import Subset
-from train.measures import TRAINING, Sample, Shown, measures_on
+from train.measures import Sample, Shown, dead_title, measures_on
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
     """
     whole = [line for line in features if line["subset"] == Subset.ALL]
     dead = {_sae(line): short(line["dead"]) for line in whole}
-    main = _table(lines, Sample.HELD_OUT | Sample.TRUTH, Shown.TABLES, {TRAINING["dead"].title: dead})
+    main = _table(lines, Sample.HELD_OUT | Sample.TRUTH, Shown.TABLES, {dead_title(whole[0]["rows"]): dead})
     return f"{main}\n\nSuppression, taken apart\n\n{_table(lines, Sample.HELD_OUT, Shown.SUPPRESSION)}"
 
 

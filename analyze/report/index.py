@@ -41,7 +41,8 @@ DRIFT_COLUMNS = {"hook": "hook", "run": "run", "measure": "measure", "value": "c
 MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0"}
 BETTER_COLUMNS = {"pair": "compared", "measure": "measure", "higher": "higher in", "lower": "lower in",
                   "undecided": "undecided in", "no_overlap": "no overlap in L0"}  # fmt: skip
-MEASURE_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions"}
+MEASURE_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions", "rows": "rows"}
+DEAD_TITLE = "dead in these rows"
 PATCHING_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise"}
 DICTIONARY_COLUMNS = {"hook": "hook", "run": "run", **dictionary_summary.TITLES}
 STABILITY_COLUMNS = {"hook": "hook", "first": "first run", "second": "second run", "live_first": "live, first run",
@@ -84,7 +85,7 @@ def render_index(
     overall = [line for line in tables["claims"] if line["hook"] == ALL_LAYERS]
     by_layer = [line for line in tables["claims"] if line["hook"] != ALL_LAYERS]
     measured = [
-        line for line in (*tables["measures"], *_dead_lines(tables["features"]))
+        line for line in _measured_lines(tables["measures"], tables["features"])
         if line["subset"] in (Subset.ALL, Subset.WITHOUT_FIRST)
     ]  # fmt: skip
     matched = [
@@ -119,7 +120,7 @@ def render_index(
         figures=figures,
         scope=f"Held-out split, {scope.heldout.n_contexts:,} contexts.",
         l2=" or ".join(sorted({run.settings.experiment.objective.l2 for run in runs})),
-        measures=html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.TABLES)),
+        measures=html.wide(measured, MEASURE_COLUMNS, {**columns(measured, Shown.TABLES), "dead": DEAD_TITLE}),
         suppression=html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.SUPPRESSION)),
         scope_patched=_scope_patched(measurements, scope),
         patching=html.wide(tables["patching"], PATCHING_COLUMNS, columns(tables["patching"], Shown.TABLES)),
@@ -234,13 +235,15 @@ def _better_lines(matched: Sequence[Row]) -> list[Row]:
     return list(lines.values())
 
 
-def _dead_lines(features: Sequence[Row]) -> list[Row]:
-    """Return the dead shares of the table `features` as lines of the table `measures`."""
+def _measured_lines(measures: Sequence[Row], features: Sequence[Row]) -> list[Row]:
+    """Return the lines of `measures` and, as such lines, the dead shares of `features`, each with its count of rows."""
     about = ("run", "hook", "noise", "subset")
-    return [
+    rows = {tuple(line[key] for key in about): line["rows"] for line in features}
+    dead = [
         {**{key: line[key] for key in about}, "measure": "dead", "value": line["dead"], "low": None, "high": None}
         for line in features
     ]
+    return [{**line, "rows": rows[tuple(line[key] for key in about)]} for line in (*measures, *dead)]
 
 
 def columns(lines: Sequence[Row], shown: Shown) -> dict[str, str]:

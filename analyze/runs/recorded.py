@@ -12,7 +12,7 @@ from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import training_curves
 from analyze.tables import Row, how_far, markdown, short
 from data.errors import InputError
-from train.measures import TRAINING, Sample, Shown, measures_on
+from train.measures import DEAD_ROWS, TRAINING, Sample, Shown, measures_on
 from train.output.metrics_file import read_records
 
 COMPARABLE = [name for name in TRAINING if name != "loss"]  # the loss contains each run's own β
@@ -21,7 +21,8 @@ COMPARABLE = [name for name in TRAINING if name != "loss"]  # the loss contains 
 def last_measures(run: TrainedRun) -> list[Row]:
     """Return the last held-out record of each hook, with noise off, and on if the architecture has noise.
 
-    `rows` counts the rows that the run was trained on when it was measured. Empty before the first validation.
+    Empty before the first validation. `rows` counts the rows that the run was trained on when it was measured,
+    `dead_rows` those in which dead features were counted; None if the log does not tell.
     `settled` says whether the SAE has settled; None if the log does not tell.
     """
     changes = drifts(training_curves([run]), [run])
@@ -33,7 +34,7 @@ def last_measures(run: TrainedRun) -> list[Row]:
         {"run": run.name, "hook": record["hook"], "noise": record["noise"], "rows": record["rows"],
          "planned": run.planned, "finished": record["rows"] >= run.planned,
          "settled": has_settled(changes, run.name, record["hook"]),
-         **{name: record[name] for name in COMPARABLE}}
+         **{name: record[name] for name in COMPARABLE}, DEAD_ROWS: record.get(DEAD_ROWS)}
         for by_noise in last.values()
         for _, record in sorted(by_noise.items())
     ]  # fmt: skip
@@ -59,5 +60,8 @@ def as_table(rows: Sequence[Row]) -> str:
         by_noise = list(off_on)
         cells = [" / ".join(dict.fromkeys(short(row[name]) for row in by_noise)) for name in shown]
         trained = dict.fromkeys(how_far(row["rows"], row["planned"]) for row in by_noise)
-        lines.append([hook, run, " / ".join(trained), SETTLED[by_noise[0]["settled"]], *cells])
-    return markdown(["hook", "run", "trained on", "settled", *(m.title for m in shown.values())], lines)
+        dead_rows = by_noise[0][DEAD_ROWS]
+        counted = "–" if dead_rows is None else f"{dead_rows:,} rows"
+        lines.append([hook, run, " / ".join(trained), SETTLED[by_noise[0]["settled"]], *cells, counted])
+    titles = [measure.title for measure in shown.values()]
+    return markdown(["hook", "run", "trained on", "settled", *titles, "dead counted in"], lines)

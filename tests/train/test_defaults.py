@@ -67,4 +67,8 @@ def test_short_run_records_validations_dead_fractions_and_a_curve(
     heldout = [line for line in lines if line["split"] == "heldout"]
     assert len(heldout) >= 20
     assert sum(line["dead"] is not None for line in heldout) >= 15
+    assert {(line["dead"] is None, line["dead_rows"]) for line in lines} == {
+        (True, None),
+        (False, 832),
+    }  # a fifth, in whole batches
     assert len([line for line in lines if line["split"] == "train"]) >= 60

@@ -9,6 +9,7 @@ from train.tables import heldout_table
 
 def record(rows: int, **measures: float | None) -> dict[str, Any]:
     defaults = {"loss": 1.5, "l0": 12.0, "explained_variance": 0.5, "suppression": 0.25, "dead": None}
+    defaults["dead_rows"] = None if measures.get("dead") is None else 2048
     return {"rows": rows, **defaults, **measures}
 
 
@@ -18,7 +19,19 @@ def test_table_has_the_rows_of_each_run_and_means_over_its_layers() -> None:
         "diverged": [record(1024, dead=0.0), record(1024, explained_variance=None, dead=0.0)],
     }
     head, *lines = (line.split() for line in heldout_table(records).splitlines())
-    assert head == ["held-out", "rows", "loss", "L0", "explained", "variance", "suppression", "dead"]
+    assert head == [
+        "held-out",
+        "rows",
+        "loss",
+        "L0",
+        "explained",
+        "variance",
+        "suppression",
+        "dead",
+        "in",
+        "2,048",
+        "rows",
+    ]
     assert lines == [
         ["baseline", "4,096", "1", "12", "0.5", "0.25", "0.5"],
         ["diverged", "1,024", "1.5", "12", "0.5", "0.25", "0"],

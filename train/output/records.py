@@ -1,8 +1,9 @@
 """Turn the sums of a stack of SAEs into records, the lines of metrics.jsonl.
 
 A record has `step` and `rows` (trained so far, this step included), `split` ("train": the step's own batch, measured
-before the step; "heldout"), `hook`, `noise` (whether noise was drawn), and the measures of measures.py. Clock times go
-to timing.jsonl instead, so metrics.jsonl can be compared byte by byte.
+before the step; "heldout"), `hook`, `noise` (whether noise was drawn), the measures of measures.py, and `dead_rows`,
+the count of rows that `dead` is taken over. Clock times go to timing.jsonl instead, so metrics.jsonl can be compared
+byte by byte.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from train.measures import DEAD_ROWS
 from train.output.metrics_file import Record
 from train.step.sae_stack import SAEStack
 from train.sums import Sums
@@ -34,12 +36,14 @@ def stack_records(
     columns = {name: tensor.double().cpu().tolist() for name, tensor in values.items()}
     dead = stack.counts.dead_fraction()
     dead_column = [None] * len(stack.entries) if dead is None else dead.cpu().tolist()
+    dead_rows = None if dead is None else stack.counts.last_rows
     return [
         (
             entry.run.name,
             {
                 "step": step, "rows": rows, "split": split, "hook": experiment.hooks[entry.layer], "noise": noise,
                 **{name: _finite(column[i]) for name, column in columns.items()}, "dead": dead_column[i],
+                DEAD_ROWS: dead_rows,
             },
         )
         for i, entry in enumerate(stack.entries)

@@ -38,7 +38,7 @@ def layer_figures(measurements: Measurements) -> Iterator[ReportFigure]:
             l1_beside_l0(off, families), off,
         )  # fmt: skip
     batch, rows = measurements.fires[0].all.batch, measurements.fires[0].all.rows
-    silent, dead = f"features silent in a batch of {batch}", "dead fraction"
+    silent, dead = f"features silent in a batch of {batch}", f"dead fraction in {rows:,} rows"
     activity = [
         {"run": sae.run.name, "hook": sae.hook, "noise": sae.noise, "rows": rows, "measure": name, "value": value}
         for sae in measurements.fires

@@ -230,6 +230,7 @@ def test_measures_tables_have_a_line_per_sae_and_noise(
 ) -> None:
     path, runs, _ = measured
     table = command("analyze", "measures", "--store", path, runs, "--device", "cpu").stdout.splitlines()
+    assert "| dead in 640 rows |" in table[0]
     apart = table.index("Suppression, taken apart")
     assert apart == 2 + 2 * 3 + 1
     assert len(table) - apart == 2 + 2 + 2 * 3

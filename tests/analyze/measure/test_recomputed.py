@@ -158,7 +158,7 @@ def test_dictionary_measures_equal_their_recomputation_in_float64(
         median = lower_median(norms[alive])
         assert median is not None
         expected = {
-            "live": len(W), "dead": len(alive) - len(W),
+            "rows": len(heldout(store, hook)), "live": len(W), "dead": len(alive) - len(W),
             "norm_median": median, "norm_median_dead": lower_median(norms[~alive]),
             "norm_max": norms[alive].max(),
             "norm_over_input_norm_median": median * float(w["input_scale"]) / mean_norm,
