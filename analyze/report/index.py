@@ -47,8 +47,9 @@ PATCHING_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise"}
 DICTIONARY_COLUMNS = {"hook": "hook", "run": "run", **dictionary_summary.TITLES}
 STABILITY_COLUMNS = {"hook": "hook", "first": "first run", "second": "second run", "live_first": "live, first run",
                      "live_second": "live, second run", "matched": "matched pairs", "cosine_mean": "mean cosine",
-                     "cosine_median": "median cosine", "share_0.7": "share at cosine ≥ 0.7",
-                     "share_0.9": "share at cosine ≥ 0.9"}  # fmt: skip
+                     "null_cosine_mean": "mean cosine, null", "excess": "excess",
+                     "share_0.7": "share at cosine ≥ 0.7", "null_share_0.7": "null", "share_0.9": "share at ≥ 0.9",
+                     "null_share_0.9": "null"}  # fmt: skip
 THEORY_COLUMNS = {"step": "quantity", "run": "run", "hook": "hook", "value": "value"}
 SETTING_TITLES = {"l1": "α", "sigma": "σ", "l1_power": "power of the norm in α", "trained": "rows trained",
                   "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up"}  # fmt: skip

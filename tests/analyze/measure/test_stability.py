@@ -11,7 +11,7 @@ import torch
 
 from analyze.measure.dictionary import matched_cosines
 from analyze.measure.firing import FeatureActivity, FireCounts
-from analyze.measure.stability import pairs_differing_in_seed, stability
+from analyze.measure.stability import excess, pairs_differing_in_seed, stability, unrelated
 from analyze.runs.trained_run import find_runs
 from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
@@ -82,3 +82,47 @@ def test_stability_of_a_layer_covers_all_its_hooks(
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "features" / "features.json").read_text())
     assert {feature["hook"] for feature in found} == set(hooks[2:])
+
+
+def dictionary(rng: np.random.Generator, kind: str, n: int = 240, d: int = 32) -> torch.Tensor:
+    """Draw a dictionary with a falling spectrum; all draws of a kind have the same covariance."""
+    scale = np.arange(1, d + 1) ** (0.0 if kind == "isotropic" else -0.7)
+    directions = rng.normal(size=(n, d)) * scale
+    if kind == "with a mean":
+        directions += 2 * scale[3] * np.eye(d)[3]
+    if kind == "clustered":  # eight features close to each of n / 8 centres
+        directions = np.repeat(directions[: n // 8], 8, axis=0) + 0.4 * rng.normal(size=(n, d)) * scale
+    return torch.from_numpy(directions * rng.uniform(0.1, 9, size=(n, 1))).float()
+
+
+@pytest.mark.parametrize("kind", ["isotropic", "falling spectrum", "with a mean", "clustered"])
+def test_unrelated_dictionaries_have_no_excess_over_the_null_and_equal_ones_an_excess_of_1(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    excesses = []
+    for seed in range(4):
+        first, second = dictionary(rng, kind), dictionary(rng, kind)
+        null = matched_cosines(first, unrelated(second, seed))
+        assert null.mean() > 0.4  # which is why the matched cosines alone say nothing
+        excesses.append(excess(matched_cosines(first, second), null))
+        assert excess(matched_cosines(first, first), null) == pytest.approx(1, abs=1e-6)
+    assert np.mean(np.array(excesses, dtype=float)) == pytest.approx(0, abs=0.02)
+
+
+def test_null_keeps_the_spectrum_and_the_cosines_inside_a_dictionary() -> None:
+    directions = torch.nn.functional.normalize(dictionary(np.random.default_rng(1), "clustered"), dim=1)
+    reflected = unrelated(directions)
+    assert reflected @ reflected.mT == pytest.approx(directions @ directions.mT, abs=1e-5)
+    spectra = [np.linalg.eigvalsh((W.mT @ W).numpy()) for W in (reflected, directions)]
+    assert spectra[0] == pytest.approx(spectra[1], abs=1e-4)
+
+
+def test_excess_grows_with_the_share_of_common_features() -> None:
+    rng = np.random.default_rng(2)
+    first, other = dictionary(rng, "falling spectrum"), dictionary(rng, "falling spectrum")
+    excesses = []
+    for n_common in (0, 80, 160, 240):
+        second = torch.cat([first[:n_common], other[n_common:]])
+        excesses.append(excess(matched_cosines(first, second), matched_cosines(first, unrelated(second))))
+    assert excesses == sorted(np.array(excesses, dtype=float))
+    assert excesses[1] == pytest.approx(1 / 3, abs=0.1)
+    assert excesses[3] == pytest.approx(1, abs=1e-6)
