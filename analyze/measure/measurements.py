@@ -19,7 +19,7 @@ from analyze.measure.norms import Norms
 from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.over_training import OverTraining, over_training
 from analyze.measure.patching.patch import patch
-from analyze.measure.stability import pairs_differing_in_seed, stability
+from analyze.measure.stability import pairs_of_replicas, stability
 from analyze.runs.families import FamilyPair, families, family_pairs, kind_of
 from analyze.runs.settled import Drift, drifts
 from analyze.runs.trained_run import TrainedRun, all_hooks
@@ -125,5 +125,5 @@ def gather(
     return Measurements(
         runs, Norms.of(store), held_out, patched, snapshots, curves, drifts(curves, runs),
         [summarize_dictionary(sae, store, scope.thresholds) for sae in fires if not sae.noise], fires,
-        stability(fires, pairs_differing_in_seed(runs)), left_out,
+        stability(fires, pairs_of_replicas(runs)), left_out,
     )  # fmt: skip

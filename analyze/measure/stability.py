@@ -9,7 +9,6 @@ from its place. docs/statistics.md compares it with other nulls.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -20,26 +19,21 @@ from torch.nn.functional import normalize
 
 from analyze.measure.dictionary import matched_cosines
 from analyze.measure.firing import FeatureActivity
+from analyze.runs.configurations import configurations
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row, markdown, short, trained_on
 from data.command.progress import Bar
-from train.output.settings import RunSettings
 
 ALIKE = (0.7, 0.9)  # cosines from which on two features count as the same, loosely and strictly
 
 
-def pairs_differing_in_seed(runs: Sequence[TrainedRun]) -> set[frozenset[str]]:
+def pairs_of_replicas(runs: Sequence[TrainedRun]) -> set[frozenset[str]]:
     """Return the pairs of runs, by name, that differ only in their seeds."""
     return {
         frozenset((first.name, second.name))
-        for first, second in combinations(runs, 2)
-        if _without_seeds(first) == _without_seeds(second)
+        for configuration in configurations(runs)
+        for first, second in combinations(configuration.replicas, 2)
     }
-
-
-def _without_seeds(run: TrainedRun) -> RunSettings:
-    experiment, own = run.settings.experiment, run.settings.run
-    return replace(run.settings, experiment=replace(experiment, data_seed=0, runs=(replace(own, name="", seed=0),)))
 
 
 def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None = None) -> list[Row]:

@@ -11,7 +11,7 @@ import torch
 
 from analyze.measure.dictionary import matched_cosines
 from analyze.measure.firing import FeatureActivity, FireCounts
-from analyze.measure.stability import excess, pairs_differing_in_seed, stability, unrelated
+from analyze.measure.stability import excess, pairs_of_replicas, stability, unrelated
 from analyze.runs.trained_run import find_runs
 from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
@@ -25,7 +25,7 @@ def test_a_shuffled_and_rescaled_dictionary_matches_itself() -> None:
 
 
 def test_runs_that_differ_only_in_the_seed_are_paired(demo_runs: tuple[Path, list[Path]]) -> None:
-    pairs = pairs_differing_in_seed(find_runs(demo_runs[1]))
+    pairs = pairs_of_replicas(find_runs(demo_runs[1]))
     assert pairs == {
         frozenset((f"nsae_l1={l1}_seed=0", f"nsae_l1={l1}_seed=1")) for l1 in ("1e-05", "0.0001")
     }  # fmt: skip

@@ -1,0 +1,112 @@
+"""Configurations: the settings that replicas share. Replicas are trainings that differ only in their seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from analyze.runs.trained_run import TrainedRun
+from train.output.settings import RunSettings
+
+SEED_PARTS = re.compile(r"_seed=\d+|data_seed=\d+/")  # of the name of a run or of its experiment's folder
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A setting of an SAE, with its replicas. It is one point of a curve, however many seeds were trained.
+
+    name: that of its run, without the seed if there are several replicas.
+    replicas: ordered by data seed, then by seed.
+    """
+
+    name: str
+    replicas: tuple[TrainedRun, ...]
+
+    @property
+    def settings(self) -> RunSettings:
+        """The settings of the first replica: those of the others except the seeds."""
+        return self.replicas[0].settings
+
+    @property
+    def hooks(self) -> list[str]:
+        return self.replicas[0].hooks
+
+    @property
+    def variant(self) -> str:
+        return self.replicas[0].variant
+
+    @property
+    def l1(self) -> float:
+        """The sparsity coefficient α."""
+        return self.replicas[0].l1
+
+    @property
+    def sparsity(self) -> tuple[float, float]:
+        """Orders configurations of one architecture by how sparse they are asked to be, as `TrainedRun.sparsity`."""
+        return self.replicas[0].sparsity
+
+    @property
+    def noises(self) -> tuple[bool, ...]:
+        """The noise settings to measure with, as `TrainedRun.noises`."""
+        return self.replicas[0].noises
+
+    @property
+    def trained(self) -> int:
+        """Rows that the least trained replica was trained on."""
+        return min(run.trained for run in self.replicas)
+
+    @property
+    def planned(self) -> int:
+        """Rows of the whole training of each replica."""
+        return self.replicas[0].planned
+
+    @property
+    def finished(self) -> bool:
+        """Whether all replicas are finished."""
+        return all(run.finished for run in self.replicas)
+
+
+def configurations(runs: Sequence[TrainedRun]) -> list[Configuration]:
+    """Return the configurations of runs, in the order of their first runs.
+
+    A run with the settings and seeds of another one is a copy of it, not a replica, and is left out.
+    """
+    members: dict[str, dict[tuple[int, int], TrainedRun]] = {}
+    for run in runs:
+        members.setdefault(_without_seeds(run), {}).setdefault(seeds_of(run), run)
+    replicas = [tuple(run for _, run in sorted(by_seeds.items())) for by_seeds in members.values()]
+    short = [_shared_name(own) for own in replicas]
+    count = Counter(short)
+    return [
+        Configuration(name if count[name] == 1 else own[0].name, own) for name, own in zip(short, replicas, strict=True)
+    ]
+
+
+def seeds_of(run: TrainedRun) -> tuple[int, int]:
+    """Return the seed of the order of the rows, and that of the initialisation, the noise and the resampling."""
+    return run.settings.experiment.data_seed, run.settings.run.seed
+
+
+def all_replicas(configurations: Iterable[Configuration]) -> list[TrainedRun]:
+    """Return the runs of configurations."""
+    return [run for configuration in configurations for run in configuration.replicas]
+
+
+def _without_seeds(run: TrainedRun) -> str:
+    """Return the settings on which a run's results depend, except its seeds, as text."""
+    experiment, own = run.settings.experiment, run.settings.run
+    alike = replace(experiment, data_seed=0, runs=(replace(own, name="", seed=0),))
+    settings = replace(run.settings, experiment=alike).to_json()
+    del settings["reports"]  # how often a training is measured changes no result
+    return json.dumps(settings, sort_keys=True)
+
+
+def _shared_name(replicas: Sequence[TrainedRun]) -> str:
+    """Return the name of a run, or that of several replicas without their seeds."""
+    if len(replicas) == 1:
+        return replicas[0].name
+    names = {SEED_PARTS.sub("", run.name) for run in replicas}
+    return names.pop() if len(names) == 1 else SEED_PARTS.sub("", replicas[0].folder.path.name)
