@@ -74,7 +74,7 @@ def patch_command(
         **describe_heldout(heldout), **describe_runs(usable), "clean_positions": n_clean, "measures": measures,
     }  # fmt: skip
     lines = with_progress(measures, runs)
-    show(answer, lines, patching.as_table(lines), as_json, as_csv_)
+    show(answer, lines, f"{patching.as_table(lines)}\n\n{heldout.groups_sentence()}", as_json, as_csv_)
 
 
 @command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")
@@ -129,4 +129,5 @@ def pareto_command(
         write_pareto(out, all_points, all_matched)
     answer |= {"points": list(chain(*points)), "matched": all_matched}
     tables = [*map(pareto.curve_table, points_with_progress), *map(pareto.difference_table, matched)]
-    show(answer, all_matched or all_points, "\n\n".join(tables), as_json, as_csv_)
+    table = "\n\n".join([*tables, heldout.groups_sentence()])
+    show(answer, all_matched or all_points, table, as_json, as_csv_)

@@ -40,7 +40,7 @@ layers_option = click.option(
     help="Layers to use: `all`, or numbers and ranges such as 0,5,8-11; 3- means layer 3 and all after it.",
 )  # fmt: skip
 seed_option = click.option(
-    "--seed", type=SEED, default=0, show_default=True, help="Seed of the bootstrap resampling and of NSAE's noise."
+    "--seed", type=SEED, default=0, show_default=True, help="Seed of NSAE's noise and of random samples."
 )
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,

@@ -85,7 +85,8 @@ def measures_command(
         **describe_heldout(result.heldout), **describe_runs(usable_runs), "measures": lines, "features": features,
     }  # fmt: skip
     rows = with_progress(lines, usable_runs.runs)
-    show(answer, rows, as_table(rows, features), as_json, as_csv_)
+    table = f"{as_table(rows, features)}\n\n{result.heldout.groups_sentence()}"
+    show(answer, rows, table, as_json, as_csv_)
 
 
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")

@@ -109,5 +109,5 @@ def describe_heldout(heldout: Heldout) -> dict[str, Any]:
     """Return a JSON answer's keys on the rows that were measured."""
     return {
         "store": heldout.store.fingerprint, "contexts": heldout.n_contexts, "rows": heldout.n_rows(),
-        "resampled": heldout.unit, "groups": heldout.n_groups,
+        **heldout.groups_line(),
     }  # fmt: skip

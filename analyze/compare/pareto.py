@@ -14,8 +14,8 @@ import numpy as np
 
 from analyze.runs.families import FamilyPair, families
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.bootstrap import Float
-from analyze.statistics.estimates import Estimate, Estimates, Key, difference, fewest_groups, mean_of
+from analyze.statistics.estimates import Estimate, Estimates, Key, combine, difference, mean_of
+from analyze.statistics.jackknife import Float
 from analyze.tables import Row, layer_list, markdown, short, trained_on, with_interval
 from data.store.stats import Subset
 from train.measures import MEASURES, Shown, title_of
@@ -44,17 +44,12 @@ class ParetoCurve:
 
     def interpolate(self, l0: float, points: Sequence[Estimate]) -> Estimate:
         """Return the measure at an L0 within the range; each replicate is interpolated between its own points."""
-        l0_values, values = (
-            np.array([estimate.value for estimate in estimates]) for estimates in (self.l0, points)
-        )  # fmt: skip
-        l0_replicates, replicates = (
-            np.stack([estimate.replicates for estimate in estimates], axis=1) for estimates in (self.l0, points)
-        )
-        return Estimate(
-            float(_interpolate_in_log(l0, l0_values, values)),
-            _interpolate_in_log(l0, l0_replicates, replicates),
-            fewest_groups([*self.l0, *points]),
-        )
+
+        def at_l0(*arrays: Float) -> Float:
+            l0_of_runs, values = (np.stack(half, axis=-1) for half in (arrays[: len(points)], arrays[len(points) :]))
+            return _interpolate_in_log(l0, l0_of_runs, values)
+
+        return combine(at_l0, [*self.l0, *points])
 
 
 def _interpolate_in_log(at: float, x: Float, y: Float) -> Float:

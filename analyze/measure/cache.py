@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from data.system.location import write_file
 
-FORMAT = 2  # raise it when the files, or the numbers in them, change for an unchanged key
+FORMAT = 3  # raise it when the files, or the numbers in them, change for an unchanged key
 
 Arrays = Mapping[str, NDArray[Any]]
 

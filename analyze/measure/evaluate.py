@@ -15,10 +15,10 @@ from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
 from analyze.measure.positions import subsets
 from analyze.measure.row_pass import SummedRows, sum_rows
-from analyze.measure.row_sums import RowSums
+from analyze.measure.row_sums import ROWS, RowSums
 from analyze.runs.trained_run import TrainedRun, check_store, find_runs
-from analyze.statistics import bootstrap
 from analyze.statistics.estimates import Estimates, MeasureRow, estimates_of_sae, measure_rows
+from analyze.statistics.jackknife import without_each
 from analyze.tables import Row, markdown, short, trained_on, with_interval
 from data.errors import InputError
 from data.store.reader import Store, open_store
@@ -75,7 +75,7 @@ def evaluate(
         runs: Folders of runs, or folders that contain runs; one or several.
         contexts: How many held-out contexts to use, evenly spaced. Default: all.
         hooks: Full names of the hooks to measure. Default: all.
-        seed: Seed of the resampling, and of the noise.
+        seed: Seed of the noise.
         device: Where the SAEs run.
 
     Raises:
@@ -102,32 +102,32 @@ def measure_heldout(
     """Return all measures of all SAEs, noise off and on, and which of their features fire; `hooks` empty means all."""
     estimates: Estimates = {}
     activity: list[FeatureActivity] = []
-    weights = bootstrap.weights(heldout.n_groups, seed=seed)
     truth = heldout.store.truth
     for summed in sum_rows(heldout, runs, hooks=hooks, seed=seed, truth=truth, device=device, cache=cache):
-        estimates |= _estimates(summed, heldout.bins, weights)
+        estimates |= _estimates(summed, heldout.bins)
         activity.append(summed.activity)
     return estimates, activity
 
 
-def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]], weights: bootstrap.Float) -> Estimates:
+def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]]) -> Estimates:
     """Return the measures of one SAE on each subset of positions that has rows; those of a truth only on all."""
     activity, l2_weight = summed.activity, summed.activity.run.l2_weight(summed.x.shape[-1])
     estimates: Estimates = {}
-    x_of, x_hat_of = (subsets(rows, bins, axis=1) for rows in (summed.x, summed.x_hat))
-    for subset, sums in subsets(summed.sums, bins, axis=1).items():
-        if sums[:, 0].sum():
-            x, x_hat = x_of[subset], x_hat_of[subset]
+    sums_of, x_of, x_hat_of = (subsets(by_bin, bins, axis=1) for by_bin in (summed.sums, summed.x, summed.x_hat))
+    for subset, rows in ((subset, sums[:, ROWS]) for subset, sums in sums_of.items()):
+        if rows.any():
+            sums, x, x_hat = (by_group[subset][rows > 0] for by_group in (sums_of, x_of, x_hat_of))
             whole = RowSums.of_columns(sums.sum(axis=0), x.sum(axis=0), x_hat.sum(axis=0), l2_weight)
-            columns, x_drawn, x_hat_drawn = (bootstrap.resampled(each, weights) for each in (sums, x, x_hat))
-            resamples = RowSums.of_columns(columns, x_drawn, x_hat_drawn, l2_weight)
+            replicates = RowSums.of_columns(without_each(sums), without_each(x), without_each(x_hat), l2_weight)
+            shares = rows[rows > 0] / rows.sum()
             sae = (activity.run.name, activity.hook, activity.noise, subset)
-            estimates |= estimates_of_sae(whole.measures(), resamples.measures(), sae, len(sums))
+            estimates |= estimates_of_sae(whole.measures(), replicates.measures(), shares, sae)
     if summed.truth is not None:
         values = summed.truth.measures()
-        unknown = dict.fromkeys(values, np.full(len(weights), np.nan))
+        rows = summed.sums[..., ROWS].sum(axis=1)
+        shares = rows[rows > 0] / rows.sum()
         sae = (activity.run.name, activity.hook, activity.noise, Subset.ALL)
-        estimates |= estimates_of_sae(values, unknown, sae, len(summed.sums))
+        estimates |= estimates_of_sae(values, dict.fromkeys(values, np.full(len(shares), np.nan)), shares, sae)
     return estimates
 
 

@@ -1,6 +1,6 @@
-"""Which features of an SAE fire: exact counts over held-out rows, without intervals.
+"""Which features of an SAE fire: exact counts over all held-out rows, without intervals.
 
-Resampling documents would inflate the share of dead features, because a resample lacks some of them.
+A share of dead features over fewer documents is larger, so leaving out documents says nothing of its error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analyze.measure.positions import subsets
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.bootstrap import Float
+from analyze.statistics.jackknife import Float
 from analyze.tables import Row
 from data.store.stats import Subset
 

@@ -10,10 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from analyze.measure.positions import position_bins
+from analyze.statistics.jackknife import effective_groups
+from analyze.tables import Row
 from data.errors import StoreError
 from data.store.reader import Store
 
 Ints = NDArray[np.int64]
+
+LONGEST_DOCUMENT = 512  # tokens
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Rows:
     """A batch of held-out rows.
 
     x: float32 [n, d_model].
-    group: int64 [n], 0 … n_groups − 1; rows of one group are resampled together.
+    group: int64 [n], the group of each row, or n_groups for a row that counts in no group.
     context: int64 [n], the index among the chosen contexts.
     position: int64 [n], the position in the context.
     """
@@ -37,9 +41,15 @@ class Heldout:
 
     They are evenly spaced, because the first few contexts often come from a single document.
 
+    Intervals are over groups: documents, or contexts if the store does not know of two documents. A document counts at
+    most its first LONGEST_DOCUMENT tokens in the chosen contexts, because otherwise a few long documents would decide
+    everything.
+
     contexts: int64 [n_contexts], their numbers in the store.
-    unit: what is resampled, "document"; or "context" if the store does not know of two documents.
-    group_of: int64 [n_contexts, context_size], the number of each token's document or context.
+    unit: "document" or "context".
+    n_groups, group_of: the count of groups, and each token's group, int64 [n_contexts, context_size]: 0 … n_groups − 1,
+        or n_groups for the tokens of a document beyond its first LONGEST_DOCUMENT.
+    shortened: whether there are such tokens.
 
     Raises StoreError if the store has no held-out rows.
     """
@@ -62,11 +72,39 @@ class Heldout:
             document = np.broadcast_to(self.contexts[:, None], document.shape)
         known, numbers = np.unique(document, return_inverse=True)
         self.group_of, self.n_groups = numbers.reshape(document.shape).astype(np.int64), len(known)
+        beyond = _count_before(self.group_of) >= LONGEST_DOCUMENT
+        self.shortened = self.unit == "document" and bool(beyond.any())
+        if self.shortened:
+            self.group_of[beyond] = self.n_groups
 
     def identity(self) -> list[str | int | None]:
         """Return what determines the rows, in JSON's types."""
         chosen = [self.store.fingerprint, self.n_contexts, int(self.contexts[-1])]
         return [*chosen, *sorted(self.store.left_out)]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Each group's share of the tokens that count, float64 [n_groups]."""
+        counts = np.bincount(self.group_of.ravel(), minlength=self.n_groups)[: self.n_groups]
+        return counts / counts.sum()
+
+    @property
+    def effective_groups(self) -> float:
+        """How many groups of equal size would weigh as much."""
+        return effective_groups(self.shares)
+
+    def groups_line(self) -> Row:
+        """Return the keys of JSON files that say what the intervals are over."""
+        return {
+            "unit": self.unit, "groups": self.n_groups, "effective_groups": self.effective_groups,
+            "longest_document": LONGEST_DOCUMENT if self.shortened else None,
+        }  # fmt: skip
+
+    def groups_sentence(self) -> str:
+        """Return what the intervals are over, for readers."""
+        sizes = f"{self.n_groups:,} {self.unit}s, which weigh as much as {self.effective_groups:.1f} of equal size"
+        shortened = f" A document counts at most its first {LONGEST_DOCUMENT} tokens." if self.shortened else ""
+        return f"Intervals are over {sizes}.{shortened}"
 
     @property
     def bins(self) -> list[tuple[str, int, int]]:
@@ -101,3 +139,13 @@ class Heldout:
             return self.n_contexts * self.store.layout.rows_per_context
         origins = (self.store.origin(shard)[0] for shard in self.store.shards("heldout"))
         return sum(int(np.isin(context, self.contexts).sum()) for context in origins)
+
+
+def _count_before(groups: Ints) -> Ints:
+    """Return how many earlier tokens have the same group: int64, of the shape of `groups`."""
+    flat = groups.ravel()
+    order = np.argsort(flat, kind="stable")
+    ranks = np.arange(len(flat)) - np.searchsorted(flat[order], flat[order])
+    before = np.empty_like(flat)
+    before[order] = ranks
+    return before.reshape(groups.shape)

@@ -37,7 +37,7 @@ class Scope:
     heldout: contexts for measures that do not run the language model.
     patched: contexts for measures that run it.
     snapshots: contexts for measures over training, which run it on every snapshot; None skips these measures.
-    seed: seed of the resampling and of NSAE's noise.
+    seed: seed of NSAE's noise.
     keep_first: whether patching leaves position 0 of each context unchanged.
     thresholds: norms and cosines that define pillars, corrections and directions.
     """

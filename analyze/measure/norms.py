@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from analyze.statistics.bootstrap import Float
+from analyze.statistics.jackknife import Float
 from analyze.tables import Row, markdown, short
 from data.store import stats
 from data.store.layout import Split

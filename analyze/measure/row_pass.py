@@ -15,10 +15,10 @@ from analyze.measure.cache import NO_CACHE, MeasurementCache, device_identity
 from analyze.measure.firing import FeatureActivity, fire_counts
 from analyze.measure.heldout import Heldout
 from analyze.measure.positions import subsets
-from analyze.measure.row_sums import COLUMNS, row_columns
+from analyze.measure.row_sums import COLUMNS, ROWS, row_columns
 from analyze.measure.truth import TruthCounts, TruthSums, match
 from analyze.runs.trained_run import TrainedRun, all_hooks
-from analyze.statistics.bootstrap import Float
+from analyze.statistics.jackknife import Float
 from data.command.progress import Bar
 from data.store.truth import Truth
 from train.sae import SAE
@@ -64,11 +64,12 @@ def sum_rows(
                 bar.update(heldout.n_rows())
             for n, (i, noise) in enumerate(passes):
                 sums = arrays[f"sums {n}"]
-                rows = sums[..., 0].sum(axis=0)
+                rows = sums[..., ROWS].sum(axis=0)
                 counts = fire_counts(rows, arrays[f"fires {n}"], arrays[f"silent {n}"], heldout.bins)
                 compared = TruthSums.of_array(arrays[f"truth {n}"]) if truth else None
                 activity = FeatureActivity(with_hook[i], hook, noise, counts)
-                yield SummedRows(activity, sums, arrays["x"], arrays[f"x_hat {n}"], compared)
+                in_groups = [total[: heldout.n_groups] for total in (sums, arrays["x"], arrays[f"x_hat {n}"])]
+                yield SummedRows(activity, in_groups[0], in_groups[1], in_groups[2], compared)
 
 
 def feature_activity(
@@ -80,10 +81,10 @@ def feature_activity(
 
 @dataclass
 class SaeSums:
-    """Accumulates the sums of one SAE, noise off or on."""
+    """Accumulates the sums of one SAE, noise off or on. The last entry of sums by group is of rows in no group."""
 
-    sums: torch.Tensor  # float64 [groups, bins, COLUMNS]
-    x_hat: torch.Tensor  # float64 [groups, bins, d_model]
+    sums: torch.Tensor  # float64 [groups + 1, bins, COLUMNS]
+    x_hat: torch.Tensor  # float64 [groups + 1, bins, d_model]
     fires: torch.Tensor  # int64 [bins, d_sae]
     bins: list[tuple[str, int, int]]
     silent: list[list[int]]  # per batch: its rows, and its count of silent features in each subset of positions
@@ -92,7 +93,7 @@ class SaeSums:
     @classmethod
     def empty(cls, n_groups: int, bins: list[tuple[str, int, int]], sae: SAE, truth: TruthCounts | None) -> SaeSums:
         sums, x_hat = (
-            torch.zeros(n_groups, len(bins), n, dtype=torch.float64) for n in (len(COLUMNS), sae.d_model)
+            torch.zeros(n_groups + 1, len(bins), n, dtype=torch.float64) for n in (len(COLUMNS), sae.d_model)
         )  # fmt: skip
         return cls(sums, x_hat, torch.zeros(len(bins), sae.d_sae, dtype=torch.int64), bins, [], truth)
 
@@ -137,7 +138,7 @@ def _sum_hook(
         for (i, _), together in zip(passes, counts, strict=True)
     ]
     true_counts = torch.zeros(0 if truth is None else truth.sizes.n_features, dtype=torch.int64)
-    x_sum = torch.zeros(heldout.n_groups * len(bins), saes[0].d_model, dtype=torch.float64)
+    x_sum = torch.zeros((heldout.n_groups + 1) * len(bins), saes[0].d_model, dtype=torch.float64)
     generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
     for rows in heldout.rows(hook, batch_size=BATCH):
         cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
@@ -154,7 +155,7 @@ def _sum_hook(
                 noise_of_width[sae.d_sae] = drawn
             total.add(sae, x, noise_of_width[sae.d_sae] if noise else None, cell, true_fires)
         bar.update(len(x))
-    arrays = {"x": x_sum.view(heldout.n_groups, len(bins), -1).numpy()}
+    arrays = {"x": x_sum.view(heldout.n_groups + 1, len(bins), -1).numpy()}
     for n, total in enumerate(totals):
         arrays |= {f"sums {n}": total.sums.numpy(), f"x_hat {n}": total.x_hat.numpy(),
                    f"fires {n}": total.fires.numpy(),

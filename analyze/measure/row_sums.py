@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analyze.statistics.bootstrap import Float
+from analyze.statistics.jackknife import Float
 from train.measures import HELD_OUT, NO_VARIANCE, compute
 from train.normalisation.units import InputUnits
 
@@ -68,6 +68,7 @@ class RowSums:
 
 
 COLUMNS = tuple(field.name for field in fields(RowSums) if field.name not in ("x", "x_hat", "l2_weight"))
+ROWS = COLUMNS.index("rows")
 
 
 def _centred(square: Float, total: Float, rows: Float) -> Float:

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from analyze.statistics.bootstrap import Float
+from analyze.statistics.jackknife import Float
 from train.measures import TRUTH, compute
 
 ALIKE = 0.9  # cosine from which on a feature counts as a true one

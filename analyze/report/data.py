@@ -79,7 +79,7 @@ def metrics_json(measurements: Measurements, scope: Scope, tables: Tables) -> Ro
         "scope": {
             "held_out": heldout.n_contexts, "patched": scope.patched.n_contexts,
             "snapshots": scope.snapshots.n_contexts if scope.snapshots else 0, "seed": scope.seed,
-            "keep_first": scope.keep_first, "resampled": heldout.unit, "groups": heldout.n_groups,
+            "keep_first": scope.keep_first, **heldout.groups_line(),
             "clean_positions": n_clean_positions(measurements, scope),
         },
         "left_out": list(measurements.left_out),

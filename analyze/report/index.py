@@ -104,7 +104,7 @@ def render_index(
         variants=variants,
         noisy=any(len(run.noises) > 1 for run in runs),
         summary=_summary(overall),
-        resampled=scope.heldout.unit,
+        groups=scope.heldout.groups_sentence(),
         seeds=_seeds(runs),
         claims=html.table(overall, CLAIM_COLUMNS),
         claims_by_layer=html.table(by_layer, LAYER_CLAIM_COLUMNS),
@@ -119,7 +119,7 @@ def render_index(
             if (lines := [line for line in matched if line["sample"] == sample])
         ],
         figures=figures,
-        scope=f"Held-out split, {scope.heldout.n_contexts:,} contexts.",
+        scope=f"Held-out split, {scope.heldout.n_contexts:,} contexts. {scope.heldout.groups_sentence()}",
         l2=" or ".join(sorted({run.settings.experiment.objective.l2 for run in runs})),
         measures=html.wide(measured, MEASURE_COLUMNS, {**columns(measured, Shown.TABLES), "dead": DEAD_TITLE}),
         suppression=html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.SUPPRESSION)),
@@ -187,7 +187,7 @@ def _scope_patched(measurements: Measurements, scope: Scope) -> str:
         f"{scope.patched.n_contexts:,} evenly spaced contexts of the held-out split"
         + (f"; {snapshots.n_contexts:,} for the measures over training" if snapshots else "")
         + (f"; the first {n_clean} positions of each context are left clean and not counted in L0" if n_clean else "")
-        + "."
+        + f". {scope.patched.groups_sentence()}"
     )
 
 

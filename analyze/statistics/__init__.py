@@ -1,1 +1,1 @@
-"""Estimates with bootstrap intervals, and regressions over layers."""
+"""Arithmetic on estimates: intervals, curves, slopes, and decisions over several cells."""

@@ -1,19 +1,27 @@
-"""Measured values with their bootstrap replicates, so differences and ratios of them have paired intervals."""
+"""Measured values with a replicate per group of rows, so functions of them have paired intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from analyze.statistics.bootstrap import RESAMPLES, Float, interval
+from analyze.statistics import jackknife
+from analyze.statistics.jackknife import LEVEL, Float
 from analyze.tables import Row
 
 if TYPE_CHECKING:
     from analyze.runs.trained_run import TrainedRun
+
+FEWEST_DEGREES = 7.0  # of freedom; an interval of fewer decides nothing. About 12 documents of uneven length have 7
+
+
+def _no_groups() -> Float:
+    return np.empty(0)
 
 
 class Key(NamedTuple):
@@ -28,79 +36,131 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its replicates, float64 [resamples].
+    """A statistic of groups of rows, such as documents. An exact value, such as a count of features, has no groups.
 
-    groups: count of the groups (documents, layers) that were resampled; infinite for an exact value.
-
-    Two estimates are paired if their replicates come from the same groups and seed.
+    value: the statistic of all groups.
+    replicates: the statistic without each group, float64 [groups].
+    shares: each group's share of the rows, float64 [groups]; they add up to 1.
+    bias: largest error of the value that more groups would not remove, such as an interpolation's.
     """
 
     value: float
-    replicates: Float
-    groups: float = math.inf
+    replicates: Float = field(default_factory=_no_groups)
+    shares: Float = field(default_factory=_no_groups)
+    bias: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        return len(self.shares) == 0
+
+    @property
+    def standard_error(self) -> float:
+        """The jackknife's standard error; 0 for an exact value, NaN where a replicate is not finite."""
+        return 0.0 if self.exact else float(jackknife.standard_error(self.replicates))
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Bell and McCaffrey's degrees of freedom; infinite for an exact value."""
+        return math.inf if self.exact else jackknife.degrees_of_freedom(self.shares)
+
+    @property
+    def effective_groups(self) -> float:
+        """1/Σh²: how many groups of equal size would weigh as much; infinite for an exact value."""
+        return math.inf if self.exact else jackknife.effective_groups(self.shares)
+
+    @property
+    def decisive(self) -> bool:
+        """Whether there are enough groups for an interval that decides anything."""
+        return self.degrees_of_freedom >= FEWEST_DEGREES
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval (low, high)."""
-        return interval(self.replicates)
+        return self.interval_at(LEVEL)
+
+    def interval_at(self, level: float) -> tuple[float, float]:
+        """Return the interval (low, high) at a level; NaN where it is unknown."""
+        half_width = self.bias
+        if not self.exact:
+            half_width += jackknife.critical_value(self.degrees_of_freedom, level) * self.standard_error
+        return self.value - half_width, self.value + half_width
 
 
 Estimates = dict[Key, Estimate]
 
 
 def estimates_of_sae(
-    values: Mapping[str, Float], replicates: Mapping[str, Float], sae: tuple[str, str, bool, str], n_groups: int
+    values: Mapping[str, Float], replicates: Mapping[str, Float], shares: Float, sae: tuple[str, str, bool, str]
 ) -> Estimates:
     """Return the estimates of one SAE's measures.
 
-    values: [] by measure. replicates: [resamples] by measure. sae: run, hook, noise and subset.
+    values: [] by measure. replicates: [groups] by measure. shares: [groups]. sae: run, hook, noise and subset.
     """
-    return {Key(*sae, name): Estimate(float(value), replicates[name], n_groups) for name, value in values.items()}
+    return {Key(*sae, name): Estimate(float(value), replicates[name], shares) for name, value in values.items()}
 
 
-def fewest_groups(estimates: Sequence[Estimate]) -> float:
-    """Return the smallest count of groups; infinity for an empty list."""
-    return min((estimate.groups for estimate in estimates), default=math.inf)
+def combine(function: Callable[..., NDArray[Any]], estimates: Sequence[Estimate]) -> Estimate:
+    """Return a function of paired estimates, applied to their values and to their replicates without each group.
+
+    An exact value is paired with any estimate. Biases are propagated by moving one value at a time.
+
+    function: elementwise, of one array per estimate.
+
+    Raises ValueError if the estimates come from different groups.
+    """
+    shares = next((estimate.shares for estimate in estimates if not estimate.exact), _no_groups())
+    if not all(estimate.exact or np.array_equal(estimate.shares, shares) for estimate in estimates):
+        raise ValueError("estimates from different groups are not paired")
+    values = [np.float64(estimate.value) for estimate in estimates]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(function(*values))
+        replicates = function(*(np.full(len(shares), e.value) if e.exact else e.replicates for e in estimates))
+        bias = sum(
+            abs(float(function(*values[:i], values[i] + estimate.bias, *values[i + 1 :])) - value)
+            for i, estimate in enumerate(estimates)
+            if estimate.bias
+        )
+    return Estimate(value, np.asarray(replicates), shares, bias)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate | None:
-    """Return the mean of paired estimates, replicate by replicate; None for an empty list."""
-    if not estimates:
-        return None
-    replicates = np.mean([e.replicates for e in estimates], axis=0)
-    return Estimate(float(np.mean([e.value for e in estimates])), replicates, fewest_groups(estimates))
+    """Return the mean of paired estimates; None for an empty list."""
+    return combine(lambda *values: np.mean(values, axis=0), estimates) if estimates else None
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """Return first − second, of paired estimates."""
-    return Estimate(first.value - second.value, first.replicates - second.replicates, fewest_groups([first, second]))
+    return combine(np.subtract, [first, second])
 
 
 def ratio(first: Estimate, second: Estimate) -> Estimate:
     """Return first / second, of paired estimates."""
-    return Estimate(first.value / second.value, first.replicates / second.replicates, fewest_groups([first, second]))
+    return combine(np.divide, [first, second])
 
 
 def log_ratio(first: Estimate, second: Estimate) -> Estimate:
     """Return log(first / second), of paired estimates. Ratios are averaged as logarithms, so 2 and ½ cancel."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quotient = ratio(first, second)
-        return Estimate(float(np.log(quotient.value)), np.log(quotient.replicates), quotient.groups)
+    return combine(lambda a, b: np.log(np.divide(a, b)), [first, second])
 
 
 def excess(logarithm: Estimate) -> Estimate:
     """Return a ratio minus 1, from the ratio's logarithm."""
-    return Estimate(float(np.expm1(logarithm.value)), np.expm1(logarithm.replicates), logarithm.groups)
+    return combine(np.expm1, [logarithm])
 
 
-def exact_estimate(value: float) -> Estimate:
-    """Return an estimate without sampling error, such as a count over a whole dictionary."""
-    return Estimate(value, np.full(RESAMPLES, value))
+def over_points(statistic: Callable[[NDArray[np.int64]], float], n_points: int) -> Estimate:
+    """Return a statistic of points of equal weight, such as layers. statistic: of the indices of points."""
+    points = np.arange(n_points)
+    replicates = np.array([statistic(np.delete(points, i)) for i in points])
+    return Estimate(statistic(points), replicates, np.full(n_points, 1 / n_points))
 
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """One value of a table of measures, with its 95 % interval from `low` to `high`."""
+    """One value of a table of measures, with its 95 % interval from `low` to `high`.
+
+    effective_groups: how many documents (or contexts) of equal size would weigh as much as those of the interval.
+    """
 
     run: str
     variant: str
@@ -111,6 +171,7 @@ class MeasureRow:
     value: float
     low: float
     high: float
+    effective_groups: float
 
 
 def measure_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[MeasureRow]:
@@ -119,7 +180,7 @@ def measure_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Measu
     return [
         MeasureRow(
             key.run, variants[key.run], key.hook, key.noise, key.subset, key.measure, estimate.value,
-            *estimate.interval,
+            *estimate.interval, estimate.effective_groups,
         )
         for key, estimate in estimates.items()
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above, decide_equivalent
 from analyze.measure.measurements import Measurements
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.estimates import Estimate, difference, exact_estimate, mean_of
+from analyze.statistics.estimates import Estimate, difference, mean_of
 from analyze.tables import short
 
 MAJORITY = 0.5
@@ -48,4 +48,4 @@ def of_dictionary(measurements: Measurements, run: TrainedRun, hook: str, name: 
 
 def _mean_share(measurements: Measurements, runs: Sequence[TrainedRun], name: str) -> Estimate | None:
     shares = [of_dictionary(measurements, run, hook, name) for run in runs for hook in run.hooks]
-    return mean_of([exact_estimate(share) for share in shares if share is not None])
+    return mean_of([Estimate(share) for share in shares if share is not None])

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above, decide_equivalent
 from analyze.measure.measurements import Measurements
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.bootstrap import Float
-from analyze.statistics.estimates import Estimate, difference, mean_of
-from analyze.statistics.regression import LogLogFit, fit_log_log, resampled_points
+from analyze.statistics.estimates import Estimate, difference, mean_of, over_points
+from analyze.statistics.jackknife import Float
+from analyze.statistics.regression import LogLogFit, fit_log_log
 from analyze.tables import short
 
 MARGIN = 0.15  # of a slope
@@ -36,7 +36,7 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
             yield decide_equivalent(header, SLOPE, _mean_slope(fits), MARGIN, each=slopes, note=_ranges(fits))
     for (baseline, baseline_runs), (nsae, nsae_runs) in product(baselines.items(), nsaes.items()):
         slopes_of = [_mean_slope(_fits(measurements, runs)) for runs in (baseline_runs, nsae_runs)]
-        gap = None if slopes_of[0] is None or slopes_of[1] is None else difference(slopes_of[0], slopes_of[1])
+        gap = _gap(*slopes_of)
         runs = [*baseline_runs, *nsae_runs]
         header = ClaimHeader(2, "the baseline's slope is above NSAE's", f"{baseline} − {nsae}", runs)
         yield decide_above(header, f"difference of the {SLOPE}", gap, MARGIN)
@@ -44,7 +44,7 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
         rises = [rise for rise in (_rise_in_the_middle(_l0(measurements, run)) for run in runs) if rise is not None]
         header = ClaimHeader(2, "NSAE's L0 rises over depth, then falls", family, runs)
         statistic = "height of the middle of a parabola through log L0, above its higher end"
-        yield decide_above(header, statistic, mean_of(rises), 0)
+        yield decide_above(header, statistic, _mean(rises), 0)
 
 
 def fit_l0_to_norm(measurements: Measurements, run: TrainedRun) -> LogLogFit | None:
@@ -58,7 +58,17 @@ def _fits(measurements: Measurements, runs: Sequence[TrainedRun]) -> list[LogLog
 
 
 def _mean_slope(fits: Sequence[LogLogFit]) -> Estimate | None:
-    return mean_of([fit.slope for fit in fits])
+    return _mean([fit.slope for fit in fits])
+
+
+def _mean(over_layers: Sequence[Estimate]) -> Estimate | None:
+    """Return the mean over runs; None if they have different numbers of layers."""
+    return mean_of(over_layers) if len({len(estimate.shares) for estimate in over_layers}) == 1 else None
+
+
+def _gap(first: Estimate | None, second: Estimate | None) -> Estimate | None:
+    same = first is not None and second is not None and len(first.shares) == len(second.shares)
+    return difference(first, second) if same and first is not None and second is not None else None
 
 
 def _ranges(fits: Sequence[LogLogFit]) -> str:
@@ -80,7 +90,7 @@ def _l0(measurements: Measurements, run: TrainedRun) -> Float:
 def _rise_in_the_middle(l0: Float) -> Estimate | None:
     """Fit a parabola to log L0 [layers] over depth; return how far its middle lies above its higher end.
 
-    Layers are resampled. Return None with fewer than 4 layers, or if an L0 is 0.
+    Return None with fewer than 4 layers, or if an L0 is 0.
     """
     if len(l0) < 4 or not (l0 > 0).all():
         return None
@@ -90,5 +100,4 @@ def _rise_in_the_middle(l0: Float) -> Estimate | None:
         first, middle, last = np.polyval(np.polyfit(depth[layers], log_l0[layers], 2), [0, 0.5, 1])
         return float(middle - max(first, last))
 
-    picks = resampled_points(depth, np.random.default_rng(0), min_distinct=3)
-    return Estimate(rise(np.arange(len(l0))), np.array([rise(layers) for layers in picks]), len(l0))
+    return over_points(rise, len(l0))

@@ -12,7 +12,7 @@ import numpy as np
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above
 from analyze.measure.measurements import Measurements
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.estimates import Estimate, difference, fewest_groups, mean_of, ratio
+from analyze.statistics.estimates import Estimate, combine, difference, mean_of, ratio
 from analyze.tables import short
 
 
@@ -42,6 +42,4 @@ def _l1_l0_variation(measurements: Measurements, run: TrainedRun) -> Estimate | 
     ratios = [r for hook in run.hooks if (r := mean_active(measurements, run, hook)) is not None]
     if len(ratios) < max(2, len(run.hooks)):
         return None
-    values, replicates = np.array([r.value for r in ratios]), np.stack([r.replicates for r in ratios])
-    variation = replicates.std(axis=0) / replicates.mean(axis=0)
-    return Estimate(float(values.std() / values.mean()), variation, fewest_groups(ratios))
+    return combine(lambda *values: np.std(values, axis=0) / np.mean(values, axis=0), ratios)

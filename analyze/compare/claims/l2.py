@@ -15,8 +15,8 @@ from analyze.measure.measurements import Measurements
 from analyze.runs.families import FamilyPair
 from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import rows_to_near_end
-from analyze.statistics.estimates import Estimate, excess, log_ratio, mean_of
-from analyze.statistics.regression import mean_over_points
+from analyze.statistics.estimates import Estimate, excess, log_ratio, mean_of, over_points
+from analyze.statistics.jackknife import Float
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
@@ -81,5 +81,9 @@ def _slower(measurements: Measurements, pair: FamilyPair) -> Claim:
     return decide_above(
         ClaimHeader(5, "NSAE's L2 converges more slowly", pair.name, pair.runs),
         "log of the rows until L2 stays within 10 % of its last value, over the baseline's; interval over layers",
-        mean_over_points(np.array(log_ratios)), 0,
+        _mean_over_layers(np.array(log_ratios)), 0,
     )  # fmt: skip
+
+
+def _mean_over_layers(values: Float) -> Estimate | None:
+    return over_points(lambda layers: float(np.mean(values[layers])), len(values)) if len(values) > 1 else None

@@ -15,7 +15,7 @@ from analyze.compare.claims.l1_and_l0 import mean_active
 from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above
 from analyze.measure.measurements import Measurements
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.estimates import Estimate, difference, exact_estimate, mean_of
+from analyze.statistics.estimates import Estimate, difference, mean_of
 
 RunPair = tuple[TrainedRun, TrainedRun]  # the one with the smaller σ first
 
@@ -86,5 +86,5 @@ def _log_ratios_of_norms(measurements: Measurements, pairs: Sequence[RunPair]) -
         for hook in measurements.hooks:
             less, more = (of_dictionary(measurements, run, hook, "norm_median") for run in pair)
             if less and more:
-                ratios.append(exact_estimate(float(np.log(less / more))))
+                ratios.append(Estimate(float(np.log(less / more))))
     return ratios

@@ -2,9 +2,8 @@
 
     holds             the whole interval lies beyond the margin (or, for a claim of equivalence, within ±margin)
     does not hold     the whole interval lies on the other side
-    not enough data   the interval includes the margin, the statistic could not be computed, or the interval comes from
-                      resampling too few documents or layers and is too narrow (with 4, a 95 % interval covers the
-                      truth in 79 of 100 cases, with 12 in 92)
+    not enough data   the interval includes the margin, the statistic could not be computed, or its interval has fewer
+                      than 7 degrees of freedom: too few documents or layers, or too uneven ones
 
 A claim of equivalence over several layers or runs holds if it holds in each, and does not hold if it does not hold in
 one, because opposite differences would cancel in the mean.
@@ -36,7 +35,6 @@ COUNTED_AS: dict[Verdict, str] = {
 }  # fmt: skip
 
 ALL_LAYERS = "all"
-FEWEST_GROUPS = 10  # fewest documents or layers with a usable interval
 
 
 @dataclass(frozen=True)
@@ -135,15 +133,17 @@ def _decide(
     """Decide a claim: it holds if each of its parts fulfils the criterion."""
     value = None if estimate is None else estimate.value
     low, high = None, None
-    if estimate is not None and np.isfinite(estimate.replicates).all():
+    if estimate is not None and np.isfinite(estimate.interval).all():
         low, high = estimate.interval
     verdict: Verdict = "not enough data"
     missing = unfinished(header.runs)
     if missing:
         verdict, note = UNFINISHED, join_notes(f"unfinished: {missing}", note)
     elif estimate is not None and low is not None:
-        if estimate.groups < FEWEST_GROUPS:
-            note = join_notes(note, f"too few documents or layers ({estimate.groups:g}) for a verdict")
+        if not estimate.decisive:
+            note = join_notes(
+                note, f"too few documents or layers for a verdict: effectively {estimate.effective_groups:.1f}"
+            )
         else:
             verdicts = [verdict_of(*part.interval) for part in parts]
             verdict = next((v for v in ("does not hold", "not enough data") if v in verdicts), "holds")

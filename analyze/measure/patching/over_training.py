@@ -15,7 +15,7 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.patch import patch
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.estimates import Estimate, Key, fewest_groups
+from analyze.statistics.estimates import Estimate, Key, combine
 from analyze.tables import Row
 from train.measures import Sample, Shown, measures_on
 
@@ -57,5 +57,4 @@ def over_training_lines(over: OverTraining) -> list[Row]:
 def std_over_snapshots(points: Sequence[tuple[int, Estimate]]) -> Estimate:
     """Return the standard deviation of a measure over the second half of the snapshots."""
     later = [estimate for _, estimate in points[len(points) // 2 :]]
-    replicates = np.stack([estimate.replicates for estimate in later]).std(axis=0)
-    return Estimate(float(np.std([estimate.value for estimate in later])), replicates, fewest_groups(later))
+    return combine(lambda *values: np.std(values, axis=0), later)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analyze.measure.heldout import Ints
-from analyze.statistics.bootstrap import Float
+from analyze.statistics.jackknife import Float
 from train.measures import PATCHED, compute
 
 DONE = "contexts done"
@@ -95,7 +95,10 @@ CLEAN = Pass("clean")
 
 
 class PatchSums:
-    """Accumulates the sums of each pass by group: `by_pass[p]` is float64 [groups, COLUMNS]."""
+    """Accumulates the sums of each pass by group.
+
+    by_pass: float64 [groups + 1, COLUMNS] by pass; the last entry is of the positions that count in no group.
+    """
 
     def __init__(self, n_groups: int) -> None:
         self._n_groups = n_groups
@@ -114,9 +117,13 @@ class PatchSums:
         """Return the sums by name, with the count of contexts in them."""
         return {DONE: np.array(done), **{json.dumps(key): sums for key, sums in self.by_pass.items()}}
 
+    def by_group(self, key: Pass) -> Float:
+        """Return the sums of a pass by group, float64 [groups, COLUMNS]."""
+        return self.by_pass[key][: self._n_groups]
+
     def add(self, key: Pass, terms: Tensor, group: Ints, l0: Tensor | None = None) -> None:
         """Add the terms [b, t, 4] of positions of the groups [b, t], and their counts of active features [b, t]."""
-        total = self.by_pass.setdefault(key, np.zeros((self._n_groups, len(COLUMNS))))
+        total = self.by_pass.setdefault(key, np.zeros((self._n_groups + 1, len(COLUMNS))))
         counts = torch.zeros_like(terms[..., 0]) if l0 is None else l0
         columns = torch.cat([terms, counts[..., None]], dim=-1)
         np.add.at(total, group.reshape(-1), columns.reshape(-1, len(COLUMNS)).cpu().numpy())

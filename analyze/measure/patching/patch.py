@@ -22,8 +22,8 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.passes import CLEAN, POSITIONS, Pass, PatchSums, Reference, patch_measures
 from analyze.runs.trained_run import TrainedRun, all_hooks
-from analyze.statistics import bootstrap
 from analyze.statistics.estimates import Estimates, estimates_of_sae
+from analyze.statistics.jackknife import without_each
 from analyze.tables import Row, markdown, trained_on, with_interval
 from data.command.progress import Bar
 from data.errors import InputError
@@ -127,22 +127,23 @@ def patch(
             if time.monotonic() - saved > SAVE_SECONDS or done == len(tokens):
                 cache.save(key, sums.to_arrays(done))
                 saved = time.monotonic()
-    weights = bootstrap.weights(heldout.n_groups, seed=seed)
     return {
         estimate_key: estimate
         for at in patched_hooks
         for pass_, _ in at.reconstructions()
-        for estimate_key, estimate in _estimates(sums, pass_, weights).items()
+        for estimate_key, estimate in _estimates(sums, pass_).items()
     }
 
 
-def _estimates(sums: PatchSums, patched: Pass, weights: bootstrap.Float) -> Estimates:
+def _estimates(sums: PatchSums, patched: Pass) -> Estimates:
     """Return the measures of one SAE, from its pass and the three that it is compared with."""
-    passes = [sums.by_pass[key] for key in (CLEAN, Pass("zero", patched.hook), Pass("mean", patched.hook), patched)]
+    keys = (CLEAN, Pass("zero", patched.hook), Pass("mean", patched.hook), patched)
+    positions = sums.by_group(CLEAN)[:, POSITIONS]
+    passes = [sums.by_group(key)[positions > 0] for key in keys]
     values = patch_measures(*(by_group.sum(axis=0) for by_group in passes))
-    replicates = patch_measures(*(bootstrap.resampled(by_group, weights) for by_group in passes))
+    replicates = patch_measures(*map(without_each, passes))
     sae = (patched.name, patched.hook, patched.noise, Subset.ALL)
-    return estimates_of_sae(values, replicates, sae, weights.shape[1])
+    return estimates_of_sae(values, replicates, positions[positions > 0] / positions.sum(), sae)
 
 
 def as_table(lines: Sequence[Row]) -> str:

@@ -46,13 +46,13 @@ def estimates_of(
 ) -> tuple[Estimates, list[TrainedRun]]:
     """Runs of each variant at (L0, L2); all replicates of L2 share one shock, as paired ones do."""
     rng = np.random.default_rng(0)
-    shock = noise * rng.normal(size=500)
+    shock, shares = noise * rng.normal(size=500), np.full(500, 1 / 500)
     runs, found = [], Estimates()
     for variant, several in points.items():
         for i, (l0, l2) in enumerate(several):
             name = f"{variant}{i}"
             runs.append(run(name, variant, 1 / l0))
-            values = {"l0": Estimate(l0, np.full(500, l0)), "l2": Estimate(l2, l2 + shock)}
+            values = {"l0": Estimate(l0, np.full(500, l0), shares), "l2": Estimate(l2, l2 + shock, shares)}
             found |= {Key(name, HOOK, False, "all", measure): estimate for measure, estimate in values.items()}
     return found, runs
 
@@ -92,7 +92,7 @@ def test_runs_that_do_not_overlap_are_never_extrapolated() -> None:
     assert "no overlap" in difference_table(found)
 
 
-def test_differences_of_runs_cancel_shared_resampling_noise() -> None:
+def test_differences_of_runs_cancel_deviations_that_they_share() -> None:
     points = {"baseline": [(1.0, 1.0), (9.0, 2.0)], "nsae": [(2.0, 1.0), (8.0, 2.0)]}
     estimates, runs = estimates_of(points, noise=10.0)
     line = next(line for line in difference_lines(estimates, runs, HELD_OUT) if line["measure"] == "l2")
@@ -104,7 +104,7 @@ def test_differences_of_runs_cancel_shared_resampling_noise() -> None:
 def test_pareto_curves_are_in_order_of_l0_without_runs_that_never_fire() -> None:
     estimates, runs = estimates_of({"baseline": [(5.0, 1.0), (2.0, 2.0)]})
     runs.append(run("silent", "baseline", 99.0))
-    estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0, np.zeros(500)) for m in ("l0", "l2")}
+    estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0) for m in ("l0", "l2")}
     (curve,) = pareto_curves(estimates, runs)
     assert curve.runs == ["baseline1", "baseline0"]
     assert [line["l0"] for line in curve_lines(estimates, runs, HELD_OUT)] == [2.0, 5.0]
@@ -138,7 +138,7 @@ def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
 
 
 @pytest.mark.filterwarnings("error")
-def test_run_that_never_fires_in_a_resample_is_not_on_the_curve_of_that_resample() -> None:
+def test_run_that_never_fires_without_a_document_is_not_on_the_curve_without_it() -> None:
     points = {"baseline": [(1.0, 5.0), (10.0, 3.0), (100.0, 1.0)]}
     found, runs = estimates_of(points)
     never = found[Key("baseline0", HOOK, False, "all", "l0")].replicates

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analyze import evaluate
+from data.command.json_text import json_text
 from data.errors import InputError
 from tests.helpers.fixture_types import Command, LocalStore
 
@@ -19,7 +20,7 @@ def test_evaluate_gives_the_rows_of_analyze_measures(small_runs: tuple[LocalStor
     done = command("analyze", "measures", "--store", store.path, runs, "--json", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     result = evaluate(str(store.path), runs)
-    assert [vars(row) for row in result.measures] == json.loads(done.stdout)["measures"]
+    assert json.loads(json_text([vars(row) for row in result.measures])) == json.loads(done.stdout)["measures"]
     row = result.value("l0", run="nsae", hook=HOOK, noise=True)
     assert (row.variant, row.subset) == ("nsae", "all")
     assert row.low <= row.value <= row.high

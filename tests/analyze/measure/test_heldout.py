@@ -52,3 +52,30 @@ def test_held_out_contexts_come_from_as_many_documents_as_possible(store: tuple[
 def test_held_out_identity_differs_for_every_number_of_contexts(store: tuple[Store, np.ndarray]) -> None:
     made, _ = store
     assert len({str(Heldout(made, n).identity()) for n in range(1, 24)}) == 23
+
+
+def test_tokens_beyond_the_first_of_a_document_count_in_no_group(
+    store: tuple[Store, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = store
+    whole = Heldout(made)
+    assert not whole.shortened
+    monkeypatch.setattr("analyze.measure.heldout.LONGEST_DOCUMENT", 40)
+    heldout = Heldout(made)
+    assert heldout.shortened
+    documents = made.documents(heldout.contexts)
+    for number in np.unique(documents):
+        tokens = heldout.group_of[documents == number]  # in the order of the text
+        assert len(set(tokens[:40])) == 1
+        assert (tokens[40:] == heldout.n_groups).all()
+    assert heldout.groups_line()["longest_document"] == 40
+    assert heldout.effective_groups == pytest.approx(11.9, abs=0.1)
+
+
+def test_contexts_of_an_unknown_document_are_groups_of_any_length(
+    store: tuple[Store, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = store
+    monkeypatch.setattr("analyze.measure.heldout.LONGEST_DOCUMENT", 4)
+    heldout = Heldout(made, 1)
+    assert (heldout.unit, heldout.n_groups, heldout.shortened) == ("context", 1, False)

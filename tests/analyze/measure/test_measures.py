@@ -20,7 +20,6 @@ from sklearn.metrics import r2_score
 
 from analyze.measure.positions import position_bins, subsets
 from analyze.measure.row_sums import RowSums, row_columns
-from analyze.statistics import bootstrap
 from data import open_store
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore, TrainSmall
 from train import load_sae
@@ -143,25 +142,6 @@ def test_position_bins_cover_each_position_once_and_subsets_add_up(n: int) -> No
     assert np.array_equal(found["without 0"] + found["0"], found["all"])
 
 
-def test_bootstrap_intervals_have_their_nominal_coverage() -> None:
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        documents = rng.normal(5, 2, size=(80, 1)) + rng.normal(0, 0.1, size=(80, 30))  # rows of one are alike
-        sums = np.stack([documents.sum(axis=1), np.full(80, 30.0)], axis=1)
-        several = bootstrap.resampled(sums, bootstrap.weights(80, seed=0))
-        low, high = bootstrap.interval(several[:, 0] / several[:, 1])
-        covered += low <= 5 <= high
-    assert 0.88 <= covered / 200 <= 0.99
-
-
-def test_bootstrap_weights_draw_all_groups_and_depend_only_on_the_seed() -> None:
-    drawn = bootstrap.weights(37, seed=3)
-    assert np.array_equal(drawn.sum(axis=1), np.full(len(drawn), 37.0))
-    assert np.array_equal(drawn, bootstrap.weights(37, seed=3))
-    assert not np.array_equal(drawn, bootstrap.weights(37, seed=4))
-
-
 @pytest.fixture(scope="module")
 def measured(small_runs: tuple[LocalStore, Path], command: Command) -> tuple[Path, Path, dict[str, Any]]:
     """(store, runs, output of `analyze measures` in JSON)."""
@@ -183,7 +163,8 @@ def test_analyze_measures_equals_a_computation_over_all_held_out_rows(
     x_hat = sae(torch.from_numpy(x)).detach().numpy()
     lines = {(li["run"], li["hook"], li["subset"], li["measure"]): li for li in found["measures"] if not li["noise"]}
     assert found["rows"] == len(x) == 640
-    assert (found["resampled"], found["groups"]) == ("document", 10)
+    assert (found["unit"], found["groups"], found["longest_document"]) == ("document", 10, None)
+    assert found["effective_groups"] == pytest.approx(10)
     of_hook = [f for f in found["features"] if (f["run"], f["hook"]) == ("baseline", hook)]
     for subset, kept in (("all", position >= 0), ("without 0", position > 0), ("0", position == 0)):
         line = lines["baseline", hook, subset, "explained_variance"]
@@ -233,8 +214,9 @@ def test_measures_tables_have_a_line_per_sae_and_noise(
     assert "| dead in 640 rows |" in table[0]
     apart = table.index("Suppression, taken apart")
     assert apart == 2 + 2 * 3 + 1
-    assert len(table) - apart == 2 + 2 + 2 * 3
+    assert len(table) - apart == 2 + 2 + 2 * 3 + 2
     assert all("[" in table[first] for first in (2, apart + 4))
+    assert table[-1] == "Intervals are over 10 documents, which weigh as much as 10.0 of equal size."
 
 
 def test_measures_refuse_runs_of_another_store(

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from scipy.optimize import linear_sum_assignment
+from scipy.special import stdtrit
 
 from data import Store, open_store
 from tests.helpers.fixture_types import Command, MakeStore
@@ -109,25 +110,32 @@ def test_analyze_measures_equal_their_recomputation_in_float64(trained: tuple[St
         assert features["density_features"] == np.histogram(np.log10(fires[fires > 0] / len(x)), edges)[0].tolist()
 
 
-def test_intervals_equal_a_resampling_of_documents(trained: tuple[Store, Path], command: Command) -> None:
+def test_intervals_equal_those_of_measures_without_each_document(trained: tuple[Store, Path], command: Command) -> None:
     found, store = measure(command, trained, "measures"), trained[0]
     context, position = (
         np.concatenate(parts).astype(int) for parts in zip(*map(store.origin, store.shards("heldout")), strict=True)
     )
     document = store.documents(np.arange(40))[context, position]
-    rng, hook, run = np.random.default_rng(7), HOOKS[1], "baseline_l1=0.0001_lr=0.001"
-    active = (passed(weights(trained, run, hook), run, heldout(store, hook))[0] > 0).sum(axis=1)
-    groups = [active[document == number] for number in np.unique(document)]
-    means = []
-    for _ in range(1000):
-        picked = rng.integers(len(groups), size=len(groups))
-        means.append(np.concatenate([groups[i] for i in picked]).mean())
+    hook, run = HOOKS[1], "baseline_l1=0.0001_lr=0.001"
+    x = heldout(store, hook)
+    x_hat = passed(weights(trained, run, hook), run, x)[1]
+
+    def explained_variance(kept: NDArray[np.bool_]) -> float:
+        rows = x[kept]
+        return float(1 - np.square(rows - x_hat[kept]).sum() / np.square(rows - rows.mean(axis=0)).sum())
+
+    numbers, sizes = np.unique(document, return_counts=True)
+    values = np.array([explained_variance(document != number) for number in numbers])
+    error = np.sqrt((len(numbers) - 1) * np.var(values))
+    assert len(set(sizes)) == 1  # so the degrees of freedom are documents − 1
+    half_width = stdtrit(len(numbers) - 1, 0.975) * error
     (line,) = (
         li for li in found["measures"]
-        if (li["run"], li["hook"], li["subset"], li["measure"]) == (run, hook, "all", "l0")
+        if (li["run"], li["hook"], li["subset"], li["measure"]) == (run, hook, "all", "explained_variance")
     )  # fmt: skip
-    width = np.ptp(np.quantile(means, [0.025, 0.975]))
-    assert (line["low"], line["high"]) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.15 * width)
+    value = explained_variance(document >= 0)
+    assert (line["low"], line["high"]) == pytest.approx((value - half_width, value + half_width), rel=1e-5)
+    assert line["effective_groups"] == pytest.approx(len(numbers))
 
 
 def live(trained: tuple[Store, Path], run: str, hook: str) -> NDArray[np.bool_]:

@@ -35,7 +35,9 @@ def stats_of(norm: float) -> NormStats:
 
 NORMS = Norms("made-up", {hook: stats_of(norm) for hook, norm in MEAN_NORMS.items()})
 RNG = np.random.default_rng(0)
-SHOCK = {"baseline": RNG.normal(size=400), "nsae": RNG.normal(size=400)}
+GROUPS = 40
+SHARES = np.full(GROUPS, 1 / GROUPS)
+SHOCK = {"baseline": RNG.normal(size=GROUPS) / GROUPS, "nsae": RNG.normal(size=GROUPS) / GROUPS}
 
 
 def run(name: str, variant: str, l1: float, *, l1_power: int = 0, sigma: float = 1.0) -> TrainedRun:
@@ -62,10 +64,10 @@ def measured(
 ) -> Estimates:
     """Return `value` of each run at layer i as an estimate of `measure`.
 
-    Its interval is about ±2 widths. The runs of a variant share their replicates' deviations, as paired runs do.
+    Its interval is about ±⅓ of the width. The runs of a variant share their replicates' deviations, as paired runs do.
     """
     return {
-        Key(r.name, hook, False, "all", measure): Estimate((v := value(r, i)), v + width * SHOCK[r.variant])
+        Key(r.name, hook, False, "all", measure): Estimate((v := value(r, i)), v + width * SHOCK[r.variant], SHARES)
         for r in runs for i, hook in enumerate(HOOKS)
     }  # fmt: skip
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 from scipy.stats import linregress
 
-from analyze.compare.claims.rule import FEWEST_GROUPS, ClaimHeader, above, decide_above, decide_equivalent, equivalent
+from analyze.compare.claims.rule import ClaimHeader, above, decide_above, decide_equivalent, equivalent
 from analyze.statistics.estimates import Estimate, difference, mean_of
 from analyze.statistics.regression import FEWEST_POINTS, fit_log_log
 
 HEADER = ClaimHeader(1, "a claim", "two families", [])
 
 
-def spread(value: float, width: float) -> Estimate:
-    return Estimate(value, value + width * np.linspace(-1, 1, 1001))
+GROUPS = 100
+
+
+def spread(value: float, half_width: float, groups: int = GROUPS) -> Estimate:
+    """Return an estimate over groups of equal size whose 95 % interval is value ± half_width."""
+    deviations = np.resize([1.0, -1.0], groups - groups % 2)
+    deviations = np.append(deviations, np.zeros(groups % 2))
+    shares = np.full(groups, 1 / groups)
+    size = half_width / (stdtrit(groups - 1, 0.975) * np.sqrt((groups - 1) / groups * np.square(deviations).sum()))
+    return Estimate(value, value + size * deviations, shares)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +52,10 @@ def test_a_claim_of_no_difference_needs_its_interval_inside_the_margin(
 
 def test_unmeasured_statistic_gives_not_enough_data() -> None:
     assert decide_above(HEADER, "s", None, 0.02).verdict == "not enough data"
-    assert decide_above(HEADER, "s", Estimate(1.0, np.array([1.0, np.nan])), 0.02).verdict == "not enough data"
+    assert (
+        decide_above(HEADER, "s", Estimate(1.0, np.array([1.0, np.nan]), np.full(2, 0.5)), 0.02).verdict
+        == "not enough data"
+    )
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0.001, 1))
@@ -60,10 +70,10 @@ def test_every_interval_has_one_verdict_and_the_two_rules_agree_on_their_sides(
 
 
 def test_means_and_differences_keep_the_pairing() -> None:
-    shock = np.random.default_rng(0).normal(size=500)
-    a, b = Estimate(3.0, 3 + shock), Estimate(1.0, 1 + shock)
+    shock, shares = np.random.default_rng(0).normal(size=500), np.full(500, 1 / 500)
+    a, b = Estimate(3.0, 3 + shock, shares), Estimate(1.0, 1 + shock, shares)
     assert difference(a, b).interval == pytest.approx((2, 2))
-    together = mean_of([a, Estimate(1.0, 1 - shock)])
+    together = mean_of([a, Estimate(1.0, 1 - shock, shares)])
     assert together is not None
     assert together.value == 2
     assert together.interval == pytest.approx((2, 2))
@@ -109,9 +119,15 @@ def test_claim_of_no_mean_difference_needs_every_part_without_difference() -> No
 
 
 def test_interval_over_few_groups_is_shown_without_a_verdict() -> None:
-    few = replace(spread(0.5, 0.1), groups=FEWEST_GROUPS - 1)
-    assert decide_above(HEADER, "s", replace(few, groups=FEWEST_GROUPS), 0.02).verdict == "holds"
-    found = decide_above(HEADER, "s", difference(few, spread(0.0, 0.0)), 0.02)
-    assert found.verdict == "not enough data"
-    assert found.note == "too few documents or layers (9) for a verdict"
-    assert (found.low, found.value, found.high) == pytest.approx((0.405, 0.5, 0.595))
+    few = spread(0.5, 0.1, groups=7)
+    assert decide_above(HEADER, "s", spread(0.5, 0.1, groups=8), 0.02).verdict == "holds"
+    claim = decide_above(HEADER, "s", difference(few, Estimate(0.0)), 0.02)
+    assert claim.verdict == "not enough data"
+    assert claim.note == "too few documents or layers for a verdict: effectively 7.0"
+    assert (claim.low, claim.value, claim.high) == pytest.approx((0.4, 0.5, 0.6))
+
+
+def test_interval_over_one_long_and_many_short_documents_decides_nothing() -> None:
+    shares = np.append(0.9, np.full(100, 0.001))
+    uneven = Estimate(0.5, np.linspace(0.499, 0.501, 101), shares)
+    assert decide_above(HEADER, "s", uneven, 0.02).verdict == "not enough data"

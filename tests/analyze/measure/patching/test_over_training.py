@@ -37,7 +37,7 @@ def test_last_snapshot_has_the_measures_of_the_run(demo_runs: tuple[Path, list[P
 
 def test_unsteadiness_is_the_deviation_over_the_second_half() -> None:
     values = [9.0, 7, 1, 3]
-    points = [(i, Estimate(v, np.array([v, 2 * v]))) for i, v in enumerate(values)]
+    points = [(i, Estimate(v, np.array([v, 2 * v]), np.full(2, 0.5))) for i, v in enumerate(values)]
     found = std_over_snapshots(points)
     assert found.value == pytest.approx(1.0)
     assert found.replicates == pytest.approx([1.0, 2.0])
