@@ -43,8 +43,9 @@ def filled_window(path: Path, schema: Schema, window: int) -> WindowWriter:
     values = np.random.default_rng(0).normal(size=(layout.rows_per_shard, D)).astype(schema.encoding.stored)
     writer = WindowWriter(path, staging_path(path), schema, window)
     for assignment in layout.assignments(window):
-        _, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
+        rows, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
         for row_range in ranges:
-            writer.write([row_range], dict.fromkeys(schema.widths, values[: row_range.count]))
+            of_shard, rows = rows[: row_range.count], rows[row_range.count :]
+            writer.write(of_shard, [row_range], dict.fromkeys(schema.widths, values[: row_range.count]))
     writer.sync(layout.window_contexts(window)[1])
     return writer

@@ -39,9 +39,9 @@ def make_store(path: Path, gigabytes: float) -> None:
     layout = schema.layout
     shard_bytes = layout.rows_per_shard * 2 * D
     checksum = crc32c(bytes(shard_bytes))
-    accumulator = stats.Accumulator(D)
-    accumulator.add(np.full((1, D), D**-0.5), np.zeros(1, dtype=bool))
-    row = accumulator.stats()
+    sums = stats.RunningSums.zeros(D)
+    sums.add(np.full((1, D), D**-0.5), np.zeros(1, dtype=bool))
+    row = sums.stats()
     per_chunk = min(layout.shards_per_window, layout.n_shards)
     for window in range(layout.n_windows):
         table = np.zeros((per_chunk, len(schema.commit_columns)), dtype=np.int64)

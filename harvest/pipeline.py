@@ -1,8 +1,9 @@
 """The overlapping stages of a harvest: forward pass, copy to the host, disk, sealing.
 
     calling thread  runs the model, encodes each hook's rows, and copies them in writing order into a free buffer
-    writer thread   waits for the copy, checks the values, writes the rows, syncs every few seconds
-    sealing thread  checksums, statistics and rename of the previous window
+    writer thread   waits for the copy, checks the values, writes the rows and adds them to the statistics, syncs every
+                    few seconds
+    sealing thread  renames the files of the previous window into the store
 
 The first two threads reuse N_BUFFERS buffers, so memory is bounded and no batch allocates any.
 """
@@ -190,7 +191,7 @@ class Pipeline:
                             event.synchronize()
                 self._check_values(job)
                 with self._clock.time("disk"):
-                    n_bytes = job.window.write(job.ranges, self._as_stored(job), self._write_threads)
+                    n_bytes = job.window.write(job.rows, job.ranges, self._as_stored(job), self._write_threads)
                     unsynced = job
                     if job.last or time.monotonic() - synced > SYNC_SECONDS:
                         job.window.sync(job.contexts_done)

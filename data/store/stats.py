@@ -15,11 +15,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
 _scratch = threading.local()
+
+BLOCK_ENTRIES = 96 << 10  # smaller: threads wait for the interpreter lock; larger: float64 leaves the CPU caches
+ONE_THREAD = 32 << 10  # entries that PyTorch converts without dividing them among threads
 
 COUNT, NORM_SUM, NORM_SQUARE_SUM, LARGEST = range(4)
 
@@ -101,96 +105,102 @@ def empty(d: int) -> NormStats:
     return NormStats(np.zeros((2, 2, d)), np.zeros((2, 4)), np.zeros((2, N_BINS), dtype=np.int64))
 
 
-class Accumulator:
-    """Sums up the statistics of rows [·, d] that come in parts.
+@dataclass(frozen=True)
+class RunningSums:
+    """The sums of one shard's rows, added part by part in the order of the shard.
 
-    Adding a part takes few NumPy calls, because concurrent threads wait for the interpreter lock between calls.
+    moments float64 [2, 2, d], norms float64 [2, 4], histogram int64 [2, N_BINS]: as in NormStats, but axis 0 has the
+    rows that are not at position 0, and those that are. They are updated in place, so that they may be parts of larger
+    arrays.
+
+    Every sum adds one row after the other, so it is the same bit for bit whatever the parts are.
     """
 
-    def __init__(self, d: int) -> None:
-        self._without_first, self._first = _Sums(d), _Sums(d)
+    moments: Float
+    norms: Float
+    histogram: NDArray[np.int64]
+
+    @classmethod
+    def zeros(cls, d: int) -> RunningSums:
+        """Return the sums of no rows."""
+        none = empty(d)
+        return cls(none.moments, none.norms, none.histogram)
 
     def add(self, x: NDArray[Any], first: NDArray[np.bool_]) -> None:
         """Add the rows x, finite float16 or float32 [n, d]; `first`, bool [n], marks those at position 0."""
-        wide = _wide(x)
-        first_rows = wide[first]
-        wide[first] = 0  # zeros add nothing to the sums over the other rows
-        self._without_first.add(wide, ~first)
-        if len(first_rows):
-            self._first.add(first_rows, np.ones(len(first_rows), dtype=bool))
+        self._add(0, x, ~first)
+        if first.any():
+            x = x[first]
+            self._add(1, x, np.ones(len(x), dtype=bool))
+
+    def _add(self, axis_index: int, x: NDArray[Any], counted: NDArray[np.bool_]) -> None:
+        """Add the rows of x that are `counted`, bool [n], to the sums at an index of axis 0."""
+        squares, (total, square_total), sums = np.empty(len(x)), self.moments[axis_index], self.norms[axis_index]
+        step = max(1, BLOCK_ENTRIES // x.shape[1])
+        for begin in range(0, len(x), step):
+            block = slice(begin, begin + step)
+            largest = _add_block(x[block], counted[block], total, square_total, squares[block])
+            sums[LARGEST] = max(sums[LARGEST], largest)
+        squares = squares[counted]
+        norms = np.sqrt(squares)
+        sums[COUNT] += len(norms)
+        for entry, values in ((NORM_SUM, norms), (NORM_SQUARE_SUM, squares)):
+            sums[entry] = np.add.accumulate(np.concatenate([sums[entry, None], values]))[-1]
+        bins = np.searchsorted(bin_edges(), norms, side="right")
+        self.histogram[axis_index] += np.bincount(bins, minlength=N_BINS)
 
     def stats(self) -> NormStats:
         """Return the statistics of all rows added so far."""
-        rest, first = self._without_first.total(), self._first.total()
-        whole = merge([_both(rest), _both(first)], rest[0].shape[-1])
+        rest, first = (
+            NormStats(*(np.stack([part[i], part[i]]) for part in (self.moments, self.norms, self.histogram)))
+            for i in range(2)
+        )
+        whole = merge([rest, first], self.moments.shape[-1])
         return NormStats(
-            np.stack([whole.moments[0], rest[0]]),
-            np.stack([whole.norms[0], rest[1]]),
-            np.stack([whole.histogram[0], rest[2]]),
+            np.stack([whole.moments[0], rest.moments[0]]),
+            np.stack([whole.norms[0], rest.norms[0]]),
+            np.stack([whole.histogram[0], rest.histogram[0]]),
         )
 
 
-Total = tuple[Float, Float, NDArray[np.int64]]
+def _add_block(x: NDArray[Any], counted: NDArray[np.bool_], total: Float, square_total: Float, squares: Float) -> float:
+    """Add the counted rows of x [n, d] to Σx and Σx² [d], and write ‖x‖₂² of all into `squares` [n].
 
-
-def _both(total: Total) -> NormStats:
-    """Return statistics with the same sums for both subsets."""
-    moments, norms, histogram = total
-    return NormStats(np.stack([moments, moments]), np.stack([norms, norms]), np.stack([histogram, histogram]))
-
-
-class _Sums:
-    """The sums of one subset, kept per part and summed at the end."""
-
-    def __init__(self, d: int) -> None:
-        self._moments: tuple[list[Float], list[Float]] = ([np.zeros(d)], [np.zeros(d)])
-        self._squares: list[Float] = []  # ‖x‖₂² of each row
-        self._largest = 0.0
-
-    def add(self, wide: Float, counted: NDArray[np.bool_]) -> None:
-        """Add the rows of wide [n, d] that are `counted`, bool [n]; the others must be 0. Overwrites `wide`."""
-        self._moments[0].append(wide.sum(axis=0))
-        self._squares.append(np.vecdot(wide, wide)[counted])
-        np.square(wide, out=wide)
-        self._moments[1].append(wide.sum(axis=0))
-        self._largest = max(
-            self._largest, math.sqrt(wide.max(initial=0.0))
-        )  # exact, because float64 holds the squares of float32
-
-    def total(self) -> Total:
-        """Return moments [2, d], norms [4] and histogram [N_BINS]."""
-        squares = np.concatenate([np.zeros(0), *self._squares])
-        norms = np.sqrt(squares)
-        histogram = np.bincount(np.searchsorted(bin_edges(), norms, side="right"), minlength=N_BINS)
-        moments = np.stack([np.sum(parts, axis=0) for parts in self._moments])
-        return moments, np.array([len(norms), norms.sum(), squares.sum(), self._largest]), histogram
-
-
-def _wide(x: NDArray[Any]) -> Float:
-    """Return x in float64, in memory that the thread reuses; concurrent allocation would serialise threads."""
-    if x.dtype == np.float16:
-        x = _float32(x, _memory("narrow", x.shape, np.float32))
-    wide = _memory("wide", x.shape, np.float64)
-    np.copyto(wide, x)
-    return wide
-
-
-def _float32(x: NDArray[np.float16], out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convert finite float16 to float32 exactly, by its bits; NumPy converts one by one, four times as slowly.
-
-    Exponent and mantissa are shifted by the 13 additional bits of float32's mantissa. The result is 2⁻¹¹² times the
-    value, because the biases of the exponents are 127 and 15. The mask clears the copies of the sign bit.
+    Returns the largest |entry| of the counted rows.
     """
-    bits = out.view(np.int32)
-    np.copyto(bits, x.view(np.int16))
-    bits <<= 13
-    bits &= ~(0b111 << 28)
-    out *= np.float32(2.0**112)
-    return out
+    d = x.shape[1]
+    # The row before the others holds the sum so far. A second column keeps NumPy from summing pairwise if d is 1.
+    whole = _memory("wide", (len(x) + 1, max(d, 2)), np.float64)
+    whole[:, d:] = 0
+    wide, rows = whole[:, :d], whole[1:, :d]
+    _widen(x, rows)
+    if not counted.all():
+        rows[~counted] = 0  # zeros add nothing to the sums over the other rows
+    wide[0] = total
+    total[...] = whole.sum(axis=0)[:d]
+    np.vecdot(rows, rows, out=squares)
+    np.square(rows, out=rows)
+    wide[0] = square_total
+    square_total[...] = whole.sum(axis=0)[:d]
+    return math.sqrt(rows.max(initial=0.0))  # exact, because float64 holds the squares of float32
+
+
+def _widen(x: NDArray[Any], out: Float) -> None:
+    """Copy x into float64 memory of its shape."""
+    if x.dtype == np.float16:  # NumPy converts one by one, ten times as slowly as PyTorch
+        narrow = _memory("narrow", x.shape, np.float32)
+        source, target = torch.from_numpy(np.ascontiguousarray(x)).view(-1), torch.from_numpy(narrow).view(-1)
+        for begin in range(0, x.size, ONE_THREAD):
+            target[begin : begin + ONE_THREAD] = source[begin : begin + ONE_THREAD]
+        x = narrow
+    np.copyto(out, x)
 
 
 def _memory(name: str, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """Return an uninitialised array that the calling thread reuses for this name."""
+    """Return an uninitialised array that the calling thread reuses for this name.
+
+    Concurrent allocation would serialise threads.
+    """
     size = math.prod(shape)
     memory: NDArray[Any] | None = getattr(_scratch, name, None)
     if memory is None or memory.size < size:

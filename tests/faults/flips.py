@@ -118,6 +118,6 @@ def _make_original(bench: Bench, zygote: Zygote, where: str, folder: Path) -> No
 def _stop_half_way(bench: Bench, zygote: Zygote, case: Case, space: Path) -> None:
     """Kill the command after half of its progress records or checkpoints."""
     calls = bench.calls(zygote, case)
-    last = "progress.json" if case.module == "harvest" else "checkpoints"
+    last = "progress.npz" if case.module == "harvest" else "checkpoints"
     places = [i for i, (what, path) in enumerate(calls) if what == "rename" and last in path]
     bench.run(zygote, case, space, Fault("after", at=places[len(places) // 2] + 1))

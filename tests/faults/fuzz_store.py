@@ -83,8 +83,8 @@ def make_store(path: Path, *, whole: bool) -> None:
         for assignment in layout.assignments(window):
             rows, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
             encoded = ENCODINGS["int8"].encode(values[rows], scale)
-            for hook in HOOKS:
-                writer.write(ranges, {hook + suffix: part.numpy() for suffix, part in encoded.items()})
+            arrays = {hook + suffix: part.numpy() for hook in HOOKS for suffix, part in encoded.items()}
+            writer.write(rows, ranges, arrays)
         writer.sync(layout.window_contexts(window)[1])
         writer.seal()
     if whole:

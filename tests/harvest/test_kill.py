@@ -95,7 +95,7 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
         process.kill()
         process.wait()
         kills += 1
-        records = [p.stat().st_mtime for p in staging_path(out).glob("window-*/progress.json")]
+        records = [p.stat().st_mtime for p in staging_path(out).glob("window-*/progress.npz")]
         lost.append(time.time() - max([began, *records]))
         if out.exists():
             assert [problem for problem in verify(out) if problem] == []
@@ -119,7 +119,7 @@ def test_harvest_stopped_by_a_signal_is_continued_to_the_same_store(
     assert stopped.code == code
     assert "the same command continues" in stopped.stderr
     assert "Traceback" not in stopped.stderr
-    assert list(staging_path(out).glob("window-*/progress.json"))  # nothing that was done is lost
+    assert list(staging_path(out).glob("window-*/progress.npz"))  # nothing that was done is lost
     ended = start(out).wait()
     assert ended.code == 0, ended.stderr
     assert files_of(out) == uninterrupted

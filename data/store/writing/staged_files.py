@@ -1,11 +1,11 @@
 """The unfinished files of one window: its rows, a file per array and shard, before they are committed.
 
-    write   pwrite rows to ARRAY.SHARD, each file from front to back; nobody else reads these files
-    sync    every few seconds: sync the files, then record in progress.json how many contexts they hold, and the number
-            of rows and the checksum of each file
+    write   pwrite rows to ARRAY.SHARD, each file from front to back, and add them to its checksum and its shard's
+            statistics; nobody else reads these files
+    sync    every few seconds: sync the files, then record how many contexts they hold (progress.py)
 
-Checksums are computed while rows are written, so rows that change on the disk between a kill and the next start are
-noticed. A kill loses the work since the last record.
+A kill loses the work since the last record. Rows that change on the disk between a kill and the next start are noticed
+by their checksums then.
 """
 
 from __future__ import annotations
@@ -14,39 +14,49 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import DamagedError, WindowDamagedError
-from data.store.chunks import crc32c, write_json
+from data.errors import DamagedError
+from data.permutation import Int
+from data.store.chunks import crc32c
+from data.store.encodings import EncodedRows
 from data.store.layout import RowRange
 from data.store.schema import Schema
-from data.store.sealed import read_sealed, sealed
+from data.store.writing.progress import WindowProgress
+from data.system.limits import disk_threads
 from data.system.location import file_size, sync_data, sync_directory
 
 SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
-
-
-class Written(NamedTuple):
-    """How many rows a file has, from its front, and their CRC-32C."""
-
-    n_rows: int
-    checksum: int
+PROGRESS = "progress.npz"
 
 
 class StagedFiles:
-    """The files in `folder`. is_sealed: whether a file of this name has already been moved into the store."""
+    """The files in `folder`, of a window's `shards`.
 
-    def __init__(self, folder: Path, schema: Schema, is_sealed: Callable[[str], bool]) -> None:
-        self.folder, self.schema, self._is_sealed = folder, schema, is_sealed
+    channel_scales: hook → the type's scales per channel. is_sealed: whether an array's shard has already been moved
+    into the store.
+    """
+
+    def __init__(
+        self, folder: Path, schema: Schema, shards: range,
+        channel_scales: Mapping[str, tuple[NDArray[np.float32], ...]], is_sealed: Callable[[str, int], bool],
+    ) -> None:  # fmt: skip
+        self.folder, self.schema = folder, schema
+        self.progress = WindowProgress(schema, shards)
+        self._channel_scales, self._is_sealed = channel_scales, is_sealed
         self._unsynced: set[Path] = set()
-        self._written: dict[str, Written] = {}  # by file name
 
     def path(self, name: str, shard: int) -> Path:
         """Return the file of an array's shard."""
         return self.folder / f"{name}.{shard}"
+
+    def written(self, name: str, shard: int) -> tuple[int, int]:
+        """Return how many rows a file has, and their CRC-32C."""
+        index, written = shard - self.progress.shards.start, self.progress.written
+        return int(written.count[name][index]), int(written.checksum[name][index])
 
     def resume(self) -> int:
         """Continue with the files as recorded; return the number of the first context to write.
@@ -54,32 +64,75 @@ class StagedFiles:
         Raises DamagedError if they are not as recorded.
         """
         try:
-            progress = read_sealed(self.folder / "progress.json")
+            contexts_done = self.progress.load(self.folder / PROGRESS)
         except FileNotFoundError:
             return 0
-        written = {name: Written(*pair) for name, pair in progress["written"].items()}
-        for name, recorded in written.items():
-            self.check_size(self.folder / name, recorded.n_rows)
-        self._written = written
-        return int(progress["contexts"])
+        files = [(name, shard) for name in self.schema.activation_arrays for shard in self.progress.shards]
+        with ThreadPoolExecutor(disk_threads()) as pool:
+            list(pool.map(lambda file: self.check(*file), files))
+        return contexts_done
 
-    def write(self, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
+    def check(self, name: str, shard: int) -> None:
+        """Raise DamagedError if a file does not begin with the rows that were written, and is not sealed either."""
+        path, (n_rows, checksum) = self.path(name, shard), self.written(name, shard)
+        if os.path.lexists(path) or not self._is_sealed(name, shard):
+            self.check_size(name, shard, n_rows)
+            if n_rows and crc32c(self.rows(name, shard, n_rows)) != checksum:
+                raise DamagedError(f"{path} is damaged: its rows are not those that were written")
+
+    def check_size(self, name: str, shard: int, n_rows: int) -> None:
+        """Raise DamagedError if a file is not an ordinary one with at least `n_rows` rows."""
+        path = self.path(name, shard)
+        dtype, d = self.schema.activation_arrays[name]
+        try:
+            size = -1 if path.is_symlink() else file_size(path) if n_rows else 0
+        except FileNotFoundError as error:
+            raise DamagedError(f"{path} is missing") from error
+        except OSError as error:
+            raise DamagedError(f"{path} cannot be read ({error.strerror or error})") from error
+        if size < n_rows * d * dtype.itemsize:
+            raise DamagedError(f"{path} is damaged: it does not have the rows that were written to it")
+
+    def rows(self, name: str, shard: int, n_rows: int) -> NDArray[Any]:
+        """Map the first rows of a file: [n_rows, d]."""
+        dtype, d = self.schema.activation_arrays[name]
+        return np.memmap(self.path(name, shard), dtype=dtype, mode="r", shape=(n_rows, d))
+
+    def write(
+        self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
+    ) -> int:
         """Append rows to the files, on `threads` if given; return the number of bytes. See `WindowWriter.write`."""
+        layout = self.schema.layout
+        first = rows % layout.rows_per_context + self.schema.skip_positions == 0
         run = threads.map if threads else map
-        return sum(run(lambda name: self._write_array(ranges, name, arrays[name]), arrays))
+        return sum(run(lambda hook: self._write_hook(hook, ranges, first, arrays), self.schema.hooks))
+
+    def _write_hook(
+        self, hook: str, ranges: list[RowRange], first: NDArray[np.bool_], arrays: Mapping[str, NDArray[Any]]
+    ) -> int:
+        """Append rows to a hook's files, and add them to the statistics; return the number of bytes."""
+        encoding = self.schema.encoding
+        scales = tuple(arrays[hook + suffix][:, 0] for suffix in encoding.row_scales)
+        encoded, begin = EncodedRows(arrays[hook], scales, self._channel_scales[hook]), 0
+        for row_range in ranges:
+            part = slice(begin, begin + row_range.count)
+            self.progress.sums(hook, row_range.shard).add(encoding.decode(encoded[part]), first[part])
+            begin += row_range.count
+        return sum(self._write_array(ranges, name, arrays[name]) for name in self.schema.row_arrays(hook))
 
     def _write_array(self, ranges: list[RowRange], name: str, rows: NDArray[Any]) -> int:
         size = rows.nbytes // len(rows)
-        data = as_bytes(rows)
+        data, written = as_bytes(rows), self.progress.written
         begin = 0
         for row_range in ranges:
-            path = self.path(name, row_range.shard)
-            n_rows, checksum = self._written.get(path.name, Written(0, 0))
+            path, index = self.path(name, row_range.shard), row_range.shard - self.progress.shards.start
+            n_rows, checksum = self.written(name, row_range.shard)
             if row_range.offset != n_rows:
                 raise AssertionError(f"row {row_range.offset} of {path.name} is written, after {n_rows}")
             part = data[begin : begin + row_range.count * size]
             pwrite(path, part, row_range.offset * size)
-            self._written[path.name] = Written(n_rows + row_range.count, crc32c(part, checksum))
+            written.count[name][index] = n_rows + row_range.count
+            written.checksum[name][index] = crc32c(part, checksum)
             self._unsynced.add(path)
             begin += row_range.count * size
         return begin
@@ -90,27 +143,7 @@ class StagedFiles:
             list(pool.map(_fdatasync, self._unsynced))
         self._unsynced.clear()
         sync_directory(self.folder)
-        write_json(self.folder / "progress.json", sealed({"contexts": contexts_done, "written": self._written}))
-
-    def check_size(self, path: Path, n_rows: int) -> None:
-        """Raise DamagedError if a file is not an ordinary one with at least `n_rows` rows, and is not sealed either."""
-        dtype, d = self.schema.activation_arrays[path.name.rpartition(".")[0]]
-        try:
-            size = -1 if path.is_symlink() else file_size(path)
-        except FileNotFoundError as error:
-            if self._is_sealed(path.name):
-                return
-            raise DamagedError(f"{path} is missing") from error
-        except OSError as error:
-            raise DamagedError(f"{path} cannot be read ({error.strerror or error})") from error
-        if size < n_rows * d * dtype.itemsize:
-            raise DamagedError(f"{path} is damaged: it does not have the rows that were written to it")
-
-    def check_rows(self, name: str, shard: int, n_rows: int, checksum: int) -> None:
-        """Raise WindowDamagedError if a file's rows do not have the checksum with which they were written."""
-        path = self.path(name, shard)
-        if self._written.get(path.name) != Written(n_rows, checksum):
-            raise WindowDamagedError(f"{path} is damaged: its rows are not those that were written")
+        self.progress.save(self.folder / PROGRESS, contexts_done)
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:

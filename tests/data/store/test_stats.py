@@ -45,13 +45,26 @@ def test_merged_statistics_of_any_split_equal_those_of_the_whole(cuts: list[int]
     check_same(merged, whole)
 
 
-@given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
-def test_tally_over_any_split_equals_the_statistics_of_the_whole(cuts: list[int], seed: int) -> None:
-    x, first = rows(300, seed)
-    whole, accumulator = norm_stats(x, first), stats.Accumulator(6)
+@given(cuts=st.lists(st.integers(0, 300), max_size=5), d=st.sampled_from([1, 2, 3, 8, 100, 1000]))
+def test_sums_are_the_same_bit_for_bit_whatever_the_parts_are(cuts: list[int], d: int) -> None:
+    rng = np.random.default_rng(d)
+    x = (rng.normal(size=(300, d)) * rng.lognormal(size=(300, 1))).astype(np.float32)
+    first = rng.random(300) < 0.2
+    whole, running = norm_stats(x, first), stats.RunningSums.zeros(d)
     for p in np.split(np.arange(300), sorted(cuts)):
-        accumulator.add(x[p], first[p])
-    check_same(accumulator.stats(), whole)
+        running.add(x[p], first[p])
+    for field in ("moments", "norms", "histogram"):
+        assert np.array_equal(getattr(running.stats(), field), getattr(whole, field))
+
+
+@pytest.mark.parametrize("d", [1, 5])
+def test_sums_add_one_row_after_the_other_in_float64(d: int) -> None:
+    x = np.random.default_rng(0).normal(size=(500, d)).astype(np.float16)
+    total, squares = np.zeros(d), np.zeros(d)
+    for row in x.astype(np.float64):
+        total, squares = total + row, squares + row * row
+    running = norm_stats(x, np.zeros(500, dtype=bool))
+    assert np.array_equal(running.moments[0], np.stack([total, squares]))
 
 
 def test_every_finite_float16_counts_with_its_value() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from data import Store, open_store
 from data.errors import WindowDamagedError
 from data.store.layout import RowRange
 from data.store.writing.lifecycle import committed_windows, staging_path
+from data.store.writing.progress import WindowProgress
 from data.store.writing.window_writer import WindowWriter
 from tests.helpers.fixture_types import MakeStore
 
@@ -26,11 +26,12 @@ def filled(store: Store, window: int, *, synced: bool = True) -> WindowWriter:
         for shard, n_rows in enumerate(assignment.shard_rows().tolist(), start=assignment.first_shard):
             for begin in range(0, n_rows, 50):
                 n = min(50, n_rows - begin)
-                rows = {
+                numbers = assignment.rows_of_rounds(begin, begin + n)[:, shard - assignment.first_shard]
+                arrays = {
                     name: np.repeat(np.arange(begin, begin + n)[:, None], d, axis=1).astype(dtype)
                     for name, (dtype, d) in store.schema.activation_arrays.items()
                 }
-                writer.write([RowRange(shard, begin, n)], rows)
+                writer.write(numbers, [RowRange(shard, begin, n)], arrays)
     if synced:
         writer.sync(store.layout.window_contexts(window)[1])
     return writer
@@ -48,17 +49,15 @@ def flip(path: Path, place: int) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_bit_flipped_before_sealing_discards_the_window_and_names_the_file(
+def test_bit_flipped_before_a_resume_discards_the_window_and_names_the_file(
     make_store: MakeStore, dtype: str, compression: str
 ) -> None:
     store, _, _ = make_store(windows=0, dtype=dtype, compression=compression)
     for name in store.schema.activation_arrays:
         writer = filled(store, 1)
         flip(writer.folder / f"{name}.5", 41)
-        resumed = again(store, 1)
-        assert resumed.resume() == store.layout.window_contexts(1)[1]
         with pytest.raises(WindowDamagedError, match=f"{name}.5 is damaged.*window 1 is harvested again"):
-            resumed.seal()
+            again(store, 1).resume()
         assert committed_windows(store.path, store.schema) == set()
         assert again(store, 1).resume() == 0
     filled(store, 1).seal()
@@ -85,21 +84,59 @@ def test_short_or_missing_staging_file_discards_the_window_on_resume(
     assert again(store, 1).resume() == 0
 
 
-def test_changed_byte_of_progress_json_discards_the_window(make_store: MakeStore) -> None:
+def test_changed_byte_of_the_recorded_progress_discards_the_window(make_store: MakeStore) -> None:
     store, _, _ = make_store(windows=0)
-    size = len((filled(store, 1).folder / "progress.json").read_bytes())
-    for place in range(0, size, 97):
+    size = len((filled(store, 1).folder / "progress.npz").read_bytes())
+    for place in np.linspace(0, size - 1, 20).astype(int):
         writer = filled(store, 1)
-        flip(writer.folder / "progress.json", place)
-        with pytest.raises(WindowDamagedError, match=r"progress\.json"):
+        flip(writer.folder / "progress.npz", place)
+        with pytest.raises(WindowDamagedError, match=r"progress\.npz"):
             again(store, 1).resume()
+
+
+def test_rows_to_be_compressed_that_changed_discard_the_window(make_store: MakeStore) -> None:
+    store, _, _ = make_store(windows=0, compression="zstd")
+    writer = filled(store, 1)
+    flip(writer.folder / f"{HOOK}.5", 41)
+    with pytest.raises(WindowDamagedError, match=f"{HOOK}.5 is damaged.*window 1 is harvested again"):
+        writer.seal()
+    assert again(store, 1).resume() == 0
+
+
+def test_statistics_of_a_resumed_window_are_the_same_bit_for_bit(make_store: MakeStore, tmp_path: Path) -> None:
+    found = []
+    for stops in ((), (3, 11)):  # contexts after which the writer is stopped
+        store, _, _ = make_store(root=tmp_path / str(len(stops)), windows=0)
+        layout, per_context = store.layout, store.layout.rows_per_context
+        first, last = layout.window_contexts(1)
+        values = np.random.default_rng(0).normal(size=((last - first) * per_context, 12))
+        done = first
+        for stop in (*(first + stop for stop in stops), last):
+            writer = again(store, 1)
+            assert writer.resume() in (0, done)
+            rows, ranges = layout.writing_order(1, done * per_context, stop * per_context)
+            arrays = {
+                name: values[rows - first * per_context, :d].astype(dtype)
+                for name, (dtype, d) in store.schema.activation_arrays.items()
+            }
+            writer.write(rows, ranges, arrays)
+            writer.sync(stop)
+            done = stop
+        writer.seal()
+        opened = open_store(store.path)
+        found.append([*opened.shard_statistics(HOOK, opened.shards("train"))])
+    for uninterrupted, resumed in zip(*found, strict=True):
+        for field in ("moments", "norms", "histogram"):
+            assert np.array_equal(getattr(uninterrupted, field), getattr(resumed, field))
 
 
 def test_unrecorded_rows_are_written_again(make_store: MakeStore) -> None:
     store, _, _ = make_store(windows=0)
     for synced in (False, True):
         writer = filled(store, 1, synced=synced)
-    assert json.loads((writer.folder / "progress.json").read_text(encoding="utf-8"))["written"][f"{HOOK}.5"][0] == 128
+    progress = WindowProgress(store.schema, range(4, 8))
+    progress.load(writer.folder / "progress.npz")
+    assert progress.written.count[HOOK].tolist() == [128] * 4
     writer.seal()
     assert np.array_equal(open_store(store.path).rows(HOOK, 5)[:, 0], np.arange(128))
 
