@@ -1,4 +1,4 @@
-"""What a harvest would write and how long it would take, from the speed of a few batches."""
+"""What a harvest would write and how long it would take, from the speed of a few batches and of the disk."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from data.command.sizes import human_bytes
 from harvest.output.disk_space import free_bytes, needed_bytes
+from harvest.output.write_speed import write_speed
 from harvest.request import expected_schema, widths_are_known
 from harvest.run import Harvest
 
@@ -19,7 +20,11 @@ TIMED_BATCHES = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """The size of a store, in rows, files and bytes, and the time of its harvest, without tokenising."""
+    """The size of a store, in rows, files and bytes, and the time of its harvest, without tokenising.
+
+    tokens_per_second: the speed of the slower of the forward pass and the disk. The disk's speed is None for a small
+    store, for which it is not measured.
+    """
 
     out: str
     rows: int
@@ -31,6 +36,9 @@ class Estimate:
     files: int
     tokens_per_second: float
     seconds: float
+    forward_tokens_per_second: float
+    disk_bytes_per_second: float | None
+    disk_tokens_per_second: float | None
     widths_known: bool  # otherwise hooks are counted as d_model wide
 
     def to_json(self) -> dict[str, Any]:
@@ -43,8 +51,14 @@ class Estimate:
             f"{self.out}: {self.rows:,} rows × {self.hooks} hooks in {self.dtype}, {human_bytes(self.bytes)} in about "
             f"{self.files:,} files ({human_bytes(self.bytes_needed)} needed on the local disk, "
             f"{human_bytes(self.bytes_free)} free)",
-            f"about {self.seconds / 3600:.2f} hours at {self.tokens_per_second:,.0f} tokens/s, without tokenising",
+            f"about {_duration(self.seconds)} at {self.tokens_per_second:,.0f} tokens/s, without tokenising",
         ]
+        if self.disk_bytes_per_second is not None and self.disk_tokens_per_second is not None:
+            lines[1] += (
+                f"; the disk takes {human_bytes(self.disk_bytes_per_second)}/s, which is "
+                f"{self.disk_tokens_per_second:,.0f} tokens/s, and the forward pass makes "
+                f"{self.forward_tokens_per_second:,.0f} tokens/s"
+            )
         if not self.widths_known:
             lines.append("hooks other than the standard ones are counted as d_model wide")
         return "\n".join(lines)
@@ -53,13 +67,21 @@ class Estimate:
 def estimate(harvest: Harvest) -> Estimate:
     """Load the harvest's model, time it, and return the estimate. Raises InputError if the model cannot be loaded."""
     schema = expected_schema(harvest.request, harvest.inputs.facts)
-    rate = measure_rate(harvest)
+    forward, disk = measure_rate(harvest), write_speed(harvest.out, schema)
+    token_bytes = schema.total_bytes() / harvest.request.n_tokens
+    disk_tokens = None if disk is None else disk / token_bytes
+    rate = forward if disk_tokens is None else min(forward, disk_tokens)
     return Estimate(
         out=str(harvest.out), rows=schema.layout.n_rows, hooks=len(schema.hooks), dtype=schema.dtype,
         bytes=schema.total_bytes(), bytes_needed=needed_bytes(harvest.out, schema), bytes_free=free_bytes(harvest.out),
         files=schema.n_files(), tokens_per_second=rate, seconds=harvest.request.n_tokens / rate,
+        forward_tokens_per_second=forward, disk_bytes_per_second=disk, disk_tokens_per_second=disk_tokens,
         widths_known=widths_are_known(harvest.request),
     )  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def measure_rate(harvest: Harvest) -> float:

@@ -27,7 +27,7 @@ class FillProgress:
         )  # fmt: skip
         self._n_bytes = 0
         self._first_batch_end: float | None = None
-        self._rows_after_first = 0
+        self._rows_after_first = self._bytes_after_first = 0
 
     def __enter__(self) -> FillProgress:
         self._bar.__enter__()
@@ -39,14 +39,18 @@ class FillProgress:
         self._bar.__exit__(kind, error, trace)
 
     def wrote(self, rows: int, n_bytes: int, bottleneck: str) -> None:
-        """Count a batch of rows that was written, and show the pipeline's slowest stage."""
+        """Count a batch of rows that was written, and show the bytes per second and the pipeline's slowest stage."""
         self._n_bytes += n_bytes
         self._bar.update(round(rows * self._tokens_per_row))
-        self._bar.set_postfix_str(f"{human_bytes(self._n_bytes)} written, bottleneck {bottleneck}", refresh=False)
+        shown = [f"{human_bytes(self._n_bytes)} written", f"bottleneck {bottleneck}"]
         if self._first_batch_end is None:
             self._first_batch_end = time.perf_counter()
         else:
             self._rows_after_first += rows
+            self._bytes_after_first += n_bytes
+            elapsed = time.perf_counter() - self._first_batch_end
+            shown.insert(0, f"{human_bytes(self._bytes_after_first / elapsed)}/s")
+        self._bar.set_postfix_str(", ".join(shown), refresh=False)
 
     def skip(self, n_contexts: int) -> None:
         """Count contexts that an earlier run has written."""

@@ -20,10 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from data.command.progress import Bar
+from data.command.sizes import human_bytes
 from data.errors import InputError, Stopped, StoreError, WindowDamagedError
 from data.store.chunks import write_json
 from data.store.encodings import ENCODINGS
 from data.store.reader import Store, open_store
+from data.store.schema import Schema
 from data.store.sealed import sealed
 from data.store.writing.create import begin, create
 from data.store.writing.lifecycle import committed_windows, finish, staging_path
@@ -41,6 +43,7 @@ from harvest.output.overwrite import discard, place_for, remove_old, replace, re
 from harvest.output.provenance import provenance_of
 from harvest.output.resume import check_settings
 from harvest.output.worker import Worker, wait_for, worker_lock
+from harvest.output.write_speed import write_speed
 from harvest.packed_dataset import PackedDataset, pack_dataset
 from harvest.pipeline import Pipeline
 from harvest.progress import FillProgress
@@ -121,6 +124,7 @@ class Harvest:
             model = self._continue(place)
         store = open_store(place)
         check_same_path(store, model)
+        self._note_write_speed(store.schema)
         if place != self.out:
             self.fill(store, model, most=1)
             replace(place, self.out)
@@ -245,6 +249,13 @@ class Harvest:
             return {rank for rank in range(n) if set(store.layout.worker_windows(rank, n)) - committed}
 
         wait_for(unfinished_ranks, "the windows of other workers", self.out, self.worker, self.stop)
+
+    def _note_write_speed(self, schema: Schema) -> None:
+        """Print the disk's speed, if the store is large enough for it to matter."""
+        speed = None if self.quiet else write_speed(self.out, schema)
+        if speed is not None:
+            token_bytes = schema.total_bytes() / (schema.layout.n_contexts * schema.context_size)
+            self._note(f"the disk takes {human_bytes(speed)}/s, which is {speed / token_bytes:,.0f} tokens/s")
 
     def _note(self, text: str) -> None:
         if not self.quiet:

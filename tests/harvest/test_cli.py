@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,19 @@ def test_dry_run_prints_sizes_and_time_and_writes_nothing(tmp_path: Path) -> Non
     assert found.exit_code == 0, found.output
     assert "9,984 rows × 6 hooks in float16" in found.output
     assert "tokens/s" in found.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_of_a_large_store_measures_the_disk_and_names_the_limit(tmp_path: Path) -> None:
+    options = [*BASE, "--out", str(tmp_path / "s.zarr"), "--tokens", "3M", "--dry-run", "--json"]
+    found = CliRunner().invoke(main, options)
+    assert found.exit_code == 0, found.output
+    estimate = json.loads(found.stdout)
+    slower = min(estimate["forward_tokens_per_second"], estimate["disk_tokens_per_second"])
+    assert estimate["tokens_per_second"] == slower > 0
+    assert estimate["seconds"] == pytest.approx(3e6 / slower, rel=1e-9)
+    bytes_per_token = estimate["disk_bytes_per_second"] / estimate["disk_tokens_per_second"]
+    assert bytes_per_token == pytest.approx(estimate["bytes"] / 3e6, rel=1e-9)
     assert not list(tmp_path.iterdir())
 
 
