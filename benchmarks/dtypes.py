@@ -1,8 +1,9 @@
 """What does each storage type cost in accuracy?  python benchmarks/dtypes.py --model DIR --dataset FILE
 
-Relative error ‖x − x̂‖ / ‖x‖ of real `hook_mlp_out` rows, all layers, position 0 and its outliers included. int8's
-channel scales come from the first contexts, as in a harvest, and the errors from later ones. "ordinary channels" leaves
-out the 1 % of channels with the largest root mean square, which dominate the norm where there are outliers.
+Relative error ‖x − x̂‖ / ‖x‖ of real `hook_mlp_out` rows, all layers, position 0 and its outliers included. The
+channel scales of codes come from the first contexts, as in a harvest, and the errors from later ones. "ordinary
+channels" leaves out the 1 % of channels with the largest root mean square, which dominate the norm where there are
+outliers.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--dataset", default="demo")
-    parser.add_argument("--contexts", type=int, default=32, help="to measure on, after those that calibrate int8")
+    parser.add_argument("--contexts", type=int, default=32, help="to measure on, after those for the channel scales")
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     args = parser.parse_args()
     tokens = torch.from_numpy(contexts(args.model, args.dataset, CALIBRATION_CONTEXTS + args.contexts))

@@ -74,7 +74,7 @@ def harvest(
         held_out: Contexts held out for validation: a share (0.01 or "1%") or a number (200). Default: 1 %, at least
             200 contexts, at most a tenth.
         out: Folder of the store, or an address such as "s3://bucket/gpt2.zarr". Default: data/MODEL.zarr.
-        dtype: Type of the stored activations: "float32", "float16", "bfloat16" or "int8".
+        dtype: Type of the stored activations: "float32", "float16", "bfloat16", "int8" or "int4".
         compress: Compression of the stored activations: "none", "zstd" or "blosc".
         seed: Seed of the shuffle of rows over shards.
         overwrite: Replace an existing store.

@@ -22,7 +22,7 @@ def check_batch(request: Request, facts: ModelFacts, device: torch.device) -> No
     """
     contexts = min(request.batch_size, request.n_contexts)
     n_hooks = len(request.hooks) * len(request.layers)
-    per_row = n_hooks * facts.d_model * ENCODINGS[request.dtype].stored.itemsize
+    per_row = n_hooks * ENCODINGS[request.dtype].row_bytes(facts.d_model)
     need = N_BUFFERS * request.batch_size * (request.context_size - request.skip_positions) * per_row
     if device.type == "cpu":
         need += PASS_VALUES * 4 * contexts * request.context_size * facts.d_model

@@ -73,7 +73,7 @@ def make_schema(request: Request, widths: dict[str, int], n_contexts: int, n_hel
     `widths`: full hook name → width of its activations.
     """
     rows_per_context = request.context_size - request.skip_positions
-    widest = max(widths.values()) * ENCODINGS[request.dtype].stored.itemsize
+    widest = ENCODINGS[request.dtype].row_bytes(max(widths.values()))
     layout = Layout(
         n_contexts=n_contexts, n_heldout_contexts=n_heldout, rows_per_context=rows_per_context,
         rows_per_shard=choose_rows_per_shard(n_contexts * rows_per_context, widest),

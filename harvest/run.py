@@ -174,7 +174,7 @@ class Harvest:
         return model if compute.precision == "float32" else ReducedPrecisionModel(model, compute.precision, self.device)
 
     def create_store(self, place: Location, packed: PackedDataset, model: LanguageModel) -> None:
-        """Create the store at `place` with tokens, provenance and int8's channel scales, without rows."""
+        """Create the store at `place` with tokens, provenance and the channel scales of codes, without rows."""
         schema = make_schema(self.request, model.widths, packed.n_contexts, packed.n_heldout)
         check_free_space(place, schema)
         first_contexts = torch.from_numpy(next(packed.contexts())[0].astype(np.int64))

@@ -62,9 +62,9 @@ class ShuffledStream:
             for batch in stream:                       # [4096, 1, d]
                 train(batch.to(device))
 
-    Each item is a tensor [batch, layers, d] of the stored type (float32 for int8) on the CPU. It is a view of a buffer
-    that the next item overwrites: move or copy it first. Batch `step` is a pure function of (store, seed, step,
-    batch_size, pool), so `start` resumes a stream exactly.
+    Each item is a tensor [batch, layers, d] of the stored type (codes decoded to float32) on the CPU. It is a view of
+    a buffer that the next item overwrites: move or copy it first. Batch `step` is a pure function of (store, seed,
+    step, batch_size, pool), so `start` resumes a stream exactly.
 
     store, hooks: one hook, or several of one width; None means all of the store.
     batch_size: rows per batch.
@@ -281,7 +281,7 @@ def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[i
 
 def shard_bytes(store: Store, hooks: Sequence[str]) -> int:
     """Return the bytes of one shard of the hooks."""
-    return sum(store.width(hook) for hook in hooks) * store.encoding.stored.itemsize * store.layout.rows_per_shard
+    return sum(store.encoding.row_bytes(store.width(hook)) for hook in hooks) * store.layout.rows_per_shard
 
 
 def held_shards(store: Store, hooks: Sequence[str], pool: int) -> int:

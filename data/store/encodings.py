@@ -49,6 +49,14 @@ class Encoding:
     checked: str = VALUES  # name suffix of the array that gets NaN or infinity if the type cannot represent a row
     wider: str | None = None  # types to use instead for values beyond the largest of this one
 
+    def stored_width(self, d: int) -> int:
+        """Return how many numbers of the type `stored` a row of width d has."""
+        return d
+
+    def row_bytes(self, d: int) -> int:
+        """Return the bytes of a row of width d, without scales."""
+        return self.stored_width(d) * self.stored.itemsize
+
     @property
     def batch(self) -> np.dtype[Any]:
         """Type of the rows in a training batch, as NumPy has it."""
@@ -62,14 +70,14 @@ class Encoding:
     def empty(self, n: int, d: int, *, pin: bool = False) -> dict[str, torch.Tensor]:
         """Return uninitialised memory for n encoded rows, in the form that `encode` returns; pinned for a GPU."""
         scales = {suffix: torch.empty((n, 1), dtype=torch.float32, pin_memory=pin) for suffix in self.row_scales}
-        return {VALUES: torch.empty((n, d), dtype=self.tensor, pin_memory=pin)} | scales
+        return {VALUES: torch.empty((n, self.stored_width(d)), dtype=self.tensor, pin_memory=pin)} | scales
 
     def encode(self, x: torch.Tensor, channel_scale: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """Convert rows x, float32 [n, d] on any device, to the stored type.
 
-        Returns array-name suffix → tensor: the values [n, d] under "", and each row scale, float32 [n, 1], under its
-        suffix. `channel_scale`, float32 [d], is needed by a type with channel scales. A row that the type cannot
-        represent becomes NaN or infinite; `first_unstorable` finds it.
+        Returns array-name suffix → tensor: the values [n, stored_width(d)] under "", and each row scale, float32
+        [n, 1], under its suffix. `channel_scale`, float32 [d], is needed by a type with channel scales. A row that the
+        type cannot represent becomes NaN or infinite; `first_unstorable` finds it.
         """
         return {VALUES: x.to(self.tensor)}
 
@@ -137,12 +145,12 @@ class Int8(Encoding):
     """Codes with two scales: x ≈ code × row_scale × channel_scale.
 
     channel_scale [d] is the channel's typical magnitude in the first contexts of a harvest. row_scale [n] gives the
-    row's largest |x / channel_scale| the code 127. An outlier channel therefore costs the other channels no precision
-    (FORMAT.md has the measured errors).
+    row's largest |x / channel_scale| the largest code. An outlier channel therefore costs the other channels no
+    precision (FORMAT.md has the measured errors).
     """
 
     name: DType = "int8"
-    stored = np.dtype("|i1")
+    stored: np.dtype[Any] = np.dtype("|i1")
     fill = 0  # the row scale is NaN
     tensor = torch.int8
     row_scales = (".row_scale",)
@@ -150,30 +158,61 @@ class Int8(Encoding):
     checked = ".row_scale"
     batch = np.dtype("<f4")
     largest = float(torch.finfo(torch.float32).max)
+    largest_code = 127
 
     def encode(self, x: torch.Tensor, channel_scale: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         if channel_scale is None:
-            raise ValueError("int8 needs the scales of the channels (channel_scales)")
+            raise ValueError(f"{self.name} needs the scales of the channels (channel_scales)")
         relative = x / channel_scale
         peak = relative.abs().amax(dim=1)
-        row_scale = torch.where(peak == 0, torch.ones_like(peak), peak / 127)
-        codes = (relative / row_scale[:, None]).round_().clamp_(-127, 127).to(torch.int8)
-        return {VALUES: codes, ".row_scale": row_scale[:, None]}
+        row_scale = torch.where(peak == 0, torch.ones_like(peak), peak / self.largest_code)
+        codes = (relative / row_scale[:, None]).round_().clamp_(-self.largest_code, self.largest_code)
+        return {VALUES: self.pack(codes.to(torch.int8)), ".row_scale": row_scale[:, None]}
+
+    def pack(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return codes, int8 [n, d], as stored: [n, stored_width(d)]."""
+        return codes
+
+    def unpack(self, values: NDArray[Any], d: int) -> NDArray[np.int8]:
+        """Return the codes [n, d] of stored values [n, stored_width(d)]."""
+        return values
 
     def decode(self, rows: EncodedRows) -> NDArray[np.float32]:
         (row_scale,), (channel_scale,) = rows.row_scales, rows.channel_scales
-        return rows.values.astype(np.float32) * row_scale[:, None] * channel_scale
+        return self.unpack(rows.values, len(channel_scale)).astype(np.float32) * row_scale[:, None] * channel_scale
 
     def to_tensor(self, rows: EncodedRows) -> torch.Tensor:
         return torch.from_numpy(self.decode(rows))
 
     def gather(self, rows: EncodedRows, index: NDArray[np.int64], out: NDArray[Any]) -> None:
         (row_scale,), (channel_scale,) = rows.row_scales, rows.channel_scales
-        np.multiply(rows.values[index], row_scale[index, None], out=out)
+        np.multiply(self.unpack(rows.values[index], len(channel_scale)), row_scale[index, None], out=out)
         np.multiply(out, channel_scale, out=out)
 
 
-ENCODINGS: dict[DType, Encoding] = {encoding.name: encoding for encoding in (Float32(), Float16(), BFloat16(), Int8())}
+class Int4(Int8):
+    """The same with codes of 4 bits, two in a byte: code + 8 of an even channel in the lower half."""
+
+    name: DType = "int4"
+    stored = np.dtype("|u1")
+    tensor = torch.uint8
+    largest_code = 7
+
+    def stored_width(self, d: int) -> int:
+        return (d + 1) // 2
+
+    def pack(self, codes: torch.Tensor) -> torch.Tensor:
+        halves = (torch.nn.functional.pad(codes, (0, codes.shape[1] % 2)) + 8).to(torch.uint8)
+        return halves[:, 0::2] | halves[:, 1::2] << 4
+
+    def unpack(self, values: NDArray[Any], d: int) -> NDArray[np.int8]:
+        halves = np.stack([values & 15, values >> 4], axis=-1).reshape(len(values), -1)
+        return halves[:, :d].view(np.int8) - np.int8(8)
+
+
+ENCODINGS: dict[DType, Encoding] = {
+    encoding.name: encoding for encoding in (Float32(), Float16(), BFloat16(), Int8(), Int4())
+}
 assert tuple(ENCODINGS) == DTYPES
 
 

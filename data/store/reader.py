@@ -70,7 +70,7 @@ class Store:
 
     @property
     def dtype(self) -> DType:
-        """Name of the stored type: "float32", "float16", "bfloat16" or "int8"."""
+        """Name of the stored type: "float32", "float16", "bfloat16", "int8" or "int4"."""
         return self.schema.dtype
 
     @property
@@ -131,7 +131,8 @@ class Store:
         return int(self.commit.rows[shard])
 
     def stored(self, hook: str, shard: int) -> NDArray[Any]:
-        """Return a shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes.
+        """Return a shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes;
+        for int4 uint8 [rows, ⌈d/2⌉], two codes in a byte.
 
         They are a private memory map if the store is `mapped`. Raises StoreError if the shard is not committed.
         """
@@ -152,7 +153,9 @@ class Store:
         return self.encoding.decode(self.encoded(hook, shard)[index])
 
     def tensor(self, hook: str, shard: int) -> torch.Tensor:
-        """Return a shard's rows as a tensor [rows, d] of the stored type (float32 for int8), without a copy if mapped.
+        """Return a shard's rows as a tensor [rows, d] of the stored type, without a copy if mapped.
+
+        Codes are decoded to float32.
 
         The map is private: writing to the tensor changes no file. Raises as `stored`.
         """
@@ -161,7 +164,9 @@ class Store:
     def batches(
         self, split: Split, hooks: Sequence[str], *, batch_size: int, n_rows: int | None = None
     ) -> Iterator[torch.Tensor]:
-        """Yield a split's rows once, in stored order: tensors [layers, batch, d] of the stored type (float32 for int8).
+        """Yield a split's rows once, in stored order: tensors [layers, batch, d] of the stored type.
+
+        Codes are decoded to float32.
 
         Stops after `n_rows` rows, if given. A batch never crosses a shard, so some are smaller than `batch_size`.
         """

@@ -102,8 +102,9 @@ class Schema:
     @property
     def activation_arrays(self) -> dict[str, tuple[np.dtype[Any], int]]:
         """The arrays of all hooks' rows, one chunk per shard: name → (type on disk, numbers per row)."""
-        values = {hook: (self.encoding.stored, d) for hook, d in self.widths.items()}
-        return values | {hook + suffix: (SCALE, 1) for suffix in self.encoding.row_scales for hook in self.widths}
+        encoding = self.encoding
+        values = {hook: (encoding.stored, encoding.stored_width(d)) for hook, d in self.widths.items()}
+        return values | {hook + suffix: (SCALE, 1) for suffix in encoding.row_scales for hook in self.widths}
 
     @property
     def per_shard_arrays(self) -> list[str]:
@@ -148,14 +149,17 @@ class Schema:
         encoding, nan = self.encoding, float("nan")
         for hook, d in self.widths.items():
             about = {"activation_dtype": self.dtype, "hook": hook}
-            values, channel = ("row", f"channel_{d}"), (f"channel_{d}",)
+            width, channel = encoding.stored_width(d), f"channel_{d}"
+            axes = ("row", channel if width == d else f"channel_pair_{width}")
             specs.append(
-                ArraySpec(hook, (n_rows, d), by_shard, encoding.stored, encoding.fill, values, self.compression, about)
+                ArraySpec(
+                    hook, (n_rows, width), by_shard, encoding.stored, encoding.fill, axes, self.compression, about
+                )
             )
             for suffix in encoding.row_scales:
                 specs.append(ArraySpec(hook + suffix, (n_rows,), by_shard, SCALE, nan, ("row",)))
             for suffix in encoding.channel_scales:
-                specs.append(ArraySpec(hook + suffix, (d,), d, SCALE, nan, channel))
+                specs.append(ArraySpec(hook + suffix, (d,), d, SCALE, nan, (channel,)))
         specs.append(ArraySpec(CONTEXT, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
         specs.append(ArraySpec(POSITION, (n_rows,), by_shard, np.dtype("<i4"), -1, ("row",)))
         return specs

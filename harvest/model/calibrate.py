@@ -1,4 +1,4 @@
-"""The channel scales of an int8 store, measured on its first contexts."""
+"""The channel scales of an int8 or int4 store, measured on its first contexts."""
 
 from __future__ import annotations
 

@@ -105,8 +105,8 @@ def write_store(
     seed: seed of the shuffle of rows over shards.
     rows_per_shard: by default chosen as FORMAT.md says; a power of two.
 
-    Rows are written as they come, so memory holds one batch (and, for int8, the first 64 contexts). If the source fails
-    the unfinished store is removed.
+    Rows are written as they come, so memory holds one batch (for int8 and int4 also the first 64 contexts). If the
+    source fails the unfinished store is removed.
 
     Raises InputError if `path` exists, if a batch has other hooks or shapes than the source says, if the rows are too
     few or too many, if a value is not finite in the stored type, or if the truth does not fit the source; StoreError
@@ -144,7 +144,7 @@ def make_schema(
     if not source.widths or rows_per_context < 1:
         raise StoreError("a store needs at least one hook, and at least one row per context")
     if rows_per_shard is None:
-        widest = max(source.widths.values()) * ENCODINGS[dtype].stored.itemsize
+        widest = ENCODINGS[dtype].row_bytes(max(source.widths.values()))
         rows_per_shard = choose_rows_per_shard(source.n_contexts * rows_per_context, widest)
     layout = Layout(source.n_contexts, source.n_heldout, rows_per_context, rows_per_shard, shards_per_window, seed)
     if source.truth is not None:

@@ -80,7 +80,9 @@ def test_subset_of_layers_streams_the_same_rows(make_store: MakeStore) -> None:
             assert torch.equal(next(both)[:, 1], next(one)[:, 0])
 
 
-@pytest.mark.parametrize(("dtype", "compression"), [("bfloat16", "none"), ("float16", "zstd"), ("int8", "none")])
+@pytest.mark.parametrize(
+    ("dtype", "compression"), [("bfloat16", "none"), ("float16", "zstd"), ("int8", "none"), ("int4", "none")]
+)
 def test_stream_gives_the_values_of_the_reader_for_every_stored_type(
     make_store: MakeStore, dtype: str, compression: str
 ) -> None:

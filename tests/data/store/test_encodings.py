@@ -54,6 +54,33 @@ def test_int8_of_a_zero_row_and_a_zero_channel_is_zero() -> None:
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("d", [6, 7])
+def test_int4_keeps_all_codes_of_two_channels_in_a_byte(d: int) -> None:
+    codes = torch.arange(-7, 8).repeat(d, 1).T.roll(3, dims=0).clone()
+    codes[:, 1::2] *= -1
+    codes[:, 0] = 7  # the largest |code| of each row, so the row's scale is that of x
+    x = 0.25 * codes.float()
+    values, row_scale = ENCODINGS["int4"].encode(x, torch.ones(d)).values()
+    assert values.shape == (15, (d + 1) // 2)
+    byte = (codes[:, 2] + 8) + 16 * (codes[:, 3] + 8)
+    assert values[:, 1].tolist() == byte.tolist()
+    stored = EncodedRows(values.numpy(), (row_scale[:, 0].numpy(),), (np.ones(d, dtype=np.float32),))
+    assert np.array_equal(ENCODINGS["int4"].decode(stored), x.numpy())
+    index = np.array([14, 0, 3])
+    out = np.empty((3, d), dtype=np.float32)
+    ENCODINGS["int4"].gather(stored, index, out)
+    assert np.array_equal(out, x.numpy()[index])
+
+
+def test_int4_error_of_each_entry_is_at_most_half_a_code() -> None:
+    x = outlier_rows(64, 33)
+    scale = channel_scales(x)
+    values, row_scale = ENCODINGS["int4"].encode(x, scale).values()
+    stored = EncodedRows(values.numpy(), (row_scale[:, 0].numpy(),), (scale.numpy(),))
+    step = row_scale.numpy() * scale.numpy()
+    assert (np.abs(ENCODINGS["int4"].decode(stored) - x.numpy()) <= 0.5001 * step).all()
+
+
 def test_bfloat16_encoding_equals_torch_bit_for_bit() -> None:
     x = outlier_rows()
     bfloat16 = ENCODINGS["bfloat16"]

@@ -18,17 +18,17 @@ import zarr
 from data import Store, StoreError, open_store
 from data.store import stats
 from data.store.arrays import group_json
-from data.store.encodings import ENCODINGS, EncodedRows
+from data.store.encodings import EncodedRows
 from data.store.layout import Split
 from data.store.sealed import DIGEST, sealed
 from data.store.verify import verify
 from tests.helpers.fixture_types import MakeStore
 
 FORMATS = [
-    ("float32", "none"), ("float16", "none"), ("bfloat16", "none"), ("int8", "none"),
+    ("float32", "none"), ("float16", "none"), ("bfloat16", "none"), ("int8", "none"), ("int4", "none"),
     ("float16", "zstd"), ("float16", "blosc"), ("bfloat16", "blosc"), ("int8", "zstd"),
 ]  # fmt: skip
-ERROR = {"float32": 0, "float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 0.02}
+ERROR = {"float32": 0, "float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 0.02, "int4": 0.3}
 
 
 def read_zarr(store: Store, name: str) -> np.ndarray:
@@ -43,9 +43,9 @@ def read_tensorstore(store: Store, name: str) -> np.ndarray:
 def decoded(store: Store, hook: str, read: Callable[[Store, str], np.ndarray]) -> np.ndarray:
     """Rows [n_rows, d] as FORMAT.md says another reader gets them."""
     stored = read(store, hook)
-    if store.dtype == "int8":
+    if store.dtype in ("int8", "int4"):
         scales = (read(store, f"{hook}.row_scale"),), (read(store, f"{hook}.channel_scale"),)
-        return ENCODINGS["int8"].decode(EncodedRows(stored, *scales))
+        return store.encoding.decode(EncodedRows(stored, *scales))
     if store.dtype == "bfloat16":
         return torch.from_numpy(stored.copy()).view(torch.bfloat16).float().numpy()
     return stored
@@ -123,7 +123,7 @@ def test_rows_and_tensors_are_memory_mapped(make_store: MakeStore) -> None:
     assert mapped_file(tensor.data_ptr()) == file
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8", "int4"])
 def test_statistics_equal_those_of_the_stored_values_in_float64(make_store: MakeStore, dtype: str) -> None:
     store, _, _ = make_store(dtype=dtype)
     for hook in store.hooks:
