@@ -100,14 +100,15 @@ def pareto_command(
 ) -> None:  # fmt: skip
     """Compare families of runs at the same L0.
 
-    Runs that differ only in α and the seed form a family. Prints each family's curve over L0, and the differences
-    between families per layer, with 95 % intervals.
+    Runs that differ only in the seed form one point, and points that differ only in α a family. Prints each family's
+    curve over L0, and the differences between families per layer, with 95 % intervals.
     """
     from analyze.compare import pareto
     from analyze.measure.evaluate import measure_heldout
     from analyze.measure.patching import patch as patching
     from analyze.measure.patching.model import load_for_store
     from analyze.report.write import write_pareto
+    from analyze.runs.configurations import configurations, of_configurations
     from analyze.runs.trained_run import all_hooks
 
     store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
@@ -121,9 +122,11 @@ def pareto_command(
         estimates[pareto.PATCHED] = patching.patch(
             language_model, heldout, runs, seed=seed, keep_first=keep_first, device=torch_device
         )
-    points = [pareto.curve_lines(measured, runs, sample) for sample, measured in estimates.items()]
-    matched = [pareto.difference_lines(measured, runs, sample) for sample, measured in estimates.items()]
-    points_with_progress = [with_progress(lines, runs) for lines in points]
+    own = configurations(runs)
+    combined = {sample: of_configurations(measured, own) for sample, measured in estimates.items()}
+    points = [pareto.curve_lines(measured, own, sample) for sample, measured in combined.items()]
+    matched = [pareto.difference_lines(measured, own, sample) for sample, measured in combined.items()]
+    points_with_progress = [with_progress(lines, own) for lines in points]
     all_points, all_matched = list(chain(*points_with_progress)), list(chain(*matched))
     if out is not None:
         write_pareto(out, all_points, all_matched)

@@ -12,8 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
+from analyze.runs.configurations import Configuration, configurations, of_configurations
 from analyze.runs.families import FamilyPair, families
-from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key, combine, difference, mean_of
 from analyze.statistics.jackknife import Float
 from analyze.tables import Row, layer_list, markdown, short, trained_on, with_interval
@@ -26,12 +26,12 @@ HELD_OUT, PATCHED = "held_out", "patched"  # samples: stored rows, or patched po
 
 @dataclass(frozen=True)
 class ParetoCurve:
-    """A family's runs at one hook, with noise on or off, in ascending order of their L0."""
+    """A family at one hook, with noise on or off: the names of its configurations, in ascending order of their L0."""
 
     family: str
     hook: str
     noise: bool
-    runs: list[str]
+    configurations: list[str]
     l0: list[Estimate]
 
     @property
@@ -39,8 +39,8 @@ class ParetoCurve:
         return self.l0[0].value, self.l0[-1].value
 
     def points(self, estimates: Estimates, measure: str) -> list[Estimate]:
-        """Return the measure of each run."""
-        return [estimates[Key(run, self.hook, self.noise, Subset.ALL, measure)] for run in self.runs]
+        """Return the measure of each configuration."""
+        return [estimates[Key(own, self.hook, self.noise, Subset.ALL, measure)] for own in self.configurations]
 
     def interpolate(self, l0: float, points: Sequence[Estimate]) -> Estimate:
         """Return the measure at an L0 within the range; each replicate is interpolated between its own points."""
@@ -72,18 +72,21 @@ def _interpolate_in_log(at: float, x: Float, y: Float) -> Float:
     return np.where(first > last, np.nan, np.where(between, interpolated, y0))[..., 0]
 
 
-def pareto_curves(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[ParetoCurve]:
-    """Return the curves of all families. Runs that never fire (L0 = 0) are left out."""
+def pareto_curves(estimates: Estimates, configurations: Sequence[Configuration]) -> list[ParetoCurve]:
+    """Return the curves of all families. Configurations that never fire (L0 = 0) are left out.
+
+    estimates: of configurations (`of_configurations`).
+    """
     curves = []
     hooks = list(dict.fromkeys(key.hook for key in estimates))
-    for family, members in families(runs).items():
+    for family, members in families(configurations).items():
         for hook in hooks:
             for noise in (False, True):
-                keys = [Key(run.name, hook, noise, Subset.ALL, "l0") for run in members]
+                keys = [Key(own.name, hook, noise, Subset.ALL, "l0") for own in members]
                 l0 = {key.run: estimates[key] for key in keys if key in estimates and estimates[key].value > 0}
                 if l0:
-                    ordered = sorted(l0, key=lambda run: l0[run].value)
-                    curves.append(ParetoCurve(family, hook, noise, ordered, [l0[run] for run in ordered]))
+                    ordered = sorted(l0, key=lambda name: l0[name].value)
+                    curves.append(ParetoCurve(family, hook, noise, ordered, [l0[name] for name in ordered]))
     return curves
 
 
@@ -101,12 +104,14 @@ def compare_at_matched_l0(
 ) -> dict[str, Estimate]:  # fmt: skip
     """Return `compare` of NSAE's measure and the baseline's, noise off, per hook: the mean over the matched L0.
 
-    Hooks where the two families' ranges of L0 do not overlap are left out.
+    Hooks where the two families' ranges of L0 do not overlap are left out. estimates: of runs.
     """
+    sides = [configurations(runs) for runs in (pair.baseline, pair.nsae)]
+    estimates = of_configurations(estimates, [own for side in sides for own in side])
     compared = {}
     for hook in hooks:
         at_hook = {key: estimate for key, estimate in estimates.items() if key.hook == hook and not key.noise}
-        baseline, nsae = (next(iter(pareto_curves(at_hook, runs)), None) for runs in (pair.baseline, pair.nsae))
+        baseline, nsae = (next(iter(pareto_curves(at_hook, side)), None) for side in sides)
         matched = [] if baseline is None or nsae is None else list(matched_l0_values(baseline, nsae))
         if baseline is not None and nsae is not None and matched:
             curves = [(curve, curve.points(at_hook, measure)) for curve in (nsae, baseline)]
@@ -122,24 +127,25 @@ def note_without_overlap(hooks: Sequence[str], compared: Collection[str]) -> str
     return f"no overlap in L0: {layer_list(missing)}" if missing else ""
 
 
-def curve_lines(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -> list[Row]:
+def curve_lines(estimates: Estimates, configurations: Sequence[Configuration], sample: str) -> list[Row]:
     """Return one line per point of each curve and measure (the table `points`).
 
     sample: HELD_OUT or PATCHED, what the estimates, including L0, were measured on.
     """
     lines = []
-    for curve in pareto_curves(estimates, runs):
+    for curve in pareto_curves(estimates, configurations):
         for measure in _compared_measures(estimates):
-            for run, l0, point in zip(curve.runs, curve.l0, curve.points(estimates, measure), strict=True):
+            for name, l0, point in zip(curve.configurations, curve.l0, curve.points(estimates, measure), strict=True):
                 low, high = point.interval
                 lines.append({
-                    "sample": sample, "family": curve.family, "hook": curve.hook, "noise": curve.noise, "run": run,
-                    "l0": l0.value, "measure": measure, "value": point.value, "low": low, "high": high,
+                    "sample": sample, "family": curve.family, "hook": curve.hook, "noise": curve.noise, "run": name,
+                    "seeds": point.n_seeds, "l0": l0.value, "measure": measure, "value": point.value, "low": low,
+                    "high": high,
                 })  # fmt: skip
     return lines
 
 
-def difference_lines(estimates: Estimates, runs: Sequence[TrainedRun], sample: str) -> list[Row]:
+def difference_lines(estimates: Estimates, configurations: Sequence[Configuration], sample: str) -> list[Row]:
     """Return the differences between each two families at each hook, noise off (the table `matched`).
 
     There is one line per matched L0 and measure; the value is the second family's less the first's. If the families'
@@ -148,15 +154,16 @@ def difference_lines(estimates: Estimates, runs: Sequence[TrainedRun], sample: s
     sample: HELD_OUT or PATCHED, what the estimates, including L0, were measured on.
     """
     lines: list[Row] = []
-    unfinished = {run.name for run in runs if not run.finished}
-    noise_off = [curve for curve in pareto_curves(estimates, runs) if not curve.noise]
+    unfinished = {own.name: [run.name for run in own.replicas if not run.finished] for own in configurations}
+    noise_off = [curve for curve in pareto_curves(estimates, configurations) if not curve.noise]
     for hook in dict.fromkeys(curve.hook for curve in noise_off):
         for first, second in combinations([curve for curve in noise_off if curve.hook == hook], 2):
             l0_values: list[float | None] = [*matched_l0_values(first, second)]
             for l0 in l0_values or [None]:
                 for measure in _compared_measures(estimates):
                     line = _difference_line(estimates, first, second, measure, l0)
-                    names = [run for run in (*first.runs, *second.runs) if run in unfinished]
+                    used = (*first.configurations, *second.configurations)
+                    names = [run for name in used for run in unfinished[name]]
                     lines.append({"sample": sample, **line, "unfinished": names})
     return lines
 

@@ -20,6 +20,7 @@ from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.over_training import OverTraining, over_training
 from analyze.measure.patching.patch import patch
 from analyze.measure.stability import pairs_of_replicas, stability
+from analyze.runs.configurations import Configuration, configurations, of_configurations
 from analyze.runs.families import FamilyPair, families, family_pairs, kind_of
 from analyze.runs.settled import Drift, drifts
 from analyze.runs.trained_run import TrainedRun, all_hooks
@@ -79,6 +80,21 @@ class Measurements:
     fires: Sequence[FeatureActivity] = ()
     stability: Sequence[Row] = ()
     left_out: Sequence[Row] = ()
+
+    @cached_property
+    def configurations(self) -> list[Configuration]:
+        """The configurations of the runs: one for all runs that differ only in their seeds."""
+        return configurations(self.runs)
+
+    @cached_property
+    def held_out_of_configurations(self) -> Estimates:
+        """The estimates without the language model, over the replicas of each configuration."""
+        return of_configurations(self.held_out, self.configurations)
+
+    @cached_property
+    def patched_of_configurations(self) -> Estimates:
+        """The estimates with the language model, over the replicas of each configuration."""
+        return of_configurations(self.patched, self.configurations)
 
     @cached_property
     def families(self) -> dict[str, list[TrainedRun]]:

@@ -38,15 +38,21 @@ def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
 def report_tables(measurements: Measurements) -> Tables:
     """Return every table by name. The lines of a table all have the same keys."""
     runs = measurements.runs
-    samples = {pareto.HELD_OUT: measurements.held_out, pareto.PATCHED: measurements.patched}
+    samples = {
+        pareto.HELD_OUT: measurements.held_out_of_configurations,
+        pareto.PATCHED: measurements.patched_of_configurations,
+    }
     measured = {sample: estimates for sample, estimates in samples.items() if estimates}
+    configurations = measurements.configurations
     return {
         "claims": [claim.line() for claim in decide_claims(measurements)],
         "measures": estimate_rows(measurements.held_out, runs),
         "patching": estimate_rows(measurements.patched, runs),
         "over_training": over_training_lines(measurements.over_training),
-        "points": [line for sample, e in measured.items() for line in pareto.curve_lines(e, runs, sample)],
-        "matched": [line for sample, e in measured.items() for line in pareto.difference_lines(e, runs, sample)],
+        "points": [line for sample, e in measured.items() for line in pareto.curve_lines(e, configurations, sample)],
+        "matched": [
+            line for sample, e in measured.items() for line in pareto.difference_lines(e, configurations, sample)
+        ],
         "features": [line for fires in measurements.fires for line in fires.lines()],
         "dictionary": [dictionary.line for dictionary in measurements.dictionaries],
         "norms": norm_lines(measurements.norms),

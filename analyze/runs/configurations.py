@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from analyze.runs.trained_run import TrainedRun
+from analyze.statistics.estimates import Estimates, Key, over_replicas
 from train.output.settings import RunSettings
 
 SEED_PARTS = re.compile(r"_seed=\d+|data_seed=\d+/")  # of the name of a run or of its experiment's folder
@@ -20,10 +21,17 @@ class Configuration:
 
     name: that of its run, without the seed if there are several replicas.
     replicas: ordered by data seed, then by seed.
+    copies: runs with the seeds of a replica. They add nothing to its estimates.
     """
 
     name: str
     replicas: tuple[TrainedRun, ...]
+    copies: tuple[TrainedRun, ...] = ()
+
+    @property
+    def runs(self) -> list[TrainedRun]:
+        """The replicas and the copies."""
+        return [*self.replicas, *self.copies]
 
     @property
     def settings(self) -> RunSettings:
@@ -70,19 +78,19 @@ class Configuration:
 
 
 def configurations(runs: Sequence[TrainedRun]) -> list[Configuration]:
-    """Return the configurations of runs, in the order of their first runs.
-
-    A run with the settings and seeds of another one is a copy of it, not a replica, and is left out.
-    """
-    members: dict[str, dict[tuple[int, int], TrainedRun]] = {}
+    """Return the configurations of runs, in the order of their first runs."""
+    members: dict[str, list[TrainedRun]] = {}
     for run in runs:
-        members.setdefault(_without_seeds(run), {}).setdefault(seeds_of(run), run)
-    replicas = [tuple(run for _, run in sorted(by_seeds.items())) for by_seeds in members.values()]
-    short = [_shared_name(own) for own in replicas]
-    count = Counter(short)
-    return [
-        Configuration(name if count[name] == 1 else own[0].name, own) for name, own in zip(short, replicas, strict=True)
-    ]
+        members.setdefault(_without_seeds(run), []).append(run)
+    alike = [_configuration(own) for own in members.values()]
+    count = Counter(own.name for own in alike)
+    return [own if count[own.name] == 1 else replace(own, name=own.replicas[0].name) for own in alike]
+
+
+def _configuration(runs: Sequence[TrainedRun]) -> Configuration:
+    first = {seeds_of(run): run for run in reversed(runs)}
+    replicas = tuple(first[seeds] for seeds in sorted(first))
+    return Configuration(_shared_name(replicas), replicas, tuple(run for run in runs if run not in replicas))
 
 
 def seeds_of(run: TrainedRun) -> tuple[int, int]:
@@ -93,6 +101,23 @@ def seeds_of(run: TrainedRun) -> tuple[int, int]:
 def all_replicas(configurations: Iterable[Configuration]) -> list[TrainedRun]:
     """Return the runs of configurations."""
     return [run for configuration in configurations for run in configuration.replicas]
+
+
+def of_configurations(estimates: Estimates, configurations: Iterable[Configuration]) -> Estimates:
+    """Return the estimates of configurations, under their names, from those of their replicas.
+
+    A configuration has the estimates that all of its replicas have.
+    """
+    keys_of_run: dict[str, list[Key]] = {}
+    for key in estimates:
+        keys_of_run.setdefault(key.run, []).append(key)
+    combined: Estimates = {}
+    for configuration in configurations:
+        for key in keys_of_run.get(configuration.replicas[0].name, ()):
+            keys = [key._replace(run=run.name) for run in configuration.replicas]
+            if all(own in estimates for own in keys):
+                combined[key._replace(run=configuration.name)] = over_replicas([estimates[own] for own in keys])
+    return combined
 
 
 def _without_seeds(run: TrainedRun) -> str:

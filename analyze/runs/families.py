@@ -1,4 +1,4 @@
-"""Families: runs that differ only in how sparse they are asked to be, and the seed. A family is one curve over L0.
+"""Families: runs that differ only in how sparse they are asked to be, and the seeds. A family is one curve over L0.
 
 A family's kind is what the post's claims compare:
 
@@ -14,38 +14,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from analyze.runs.configurations import Configuration
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row
 
 Runs = Sequence[TrainedRun]
+Member = TypeVar("Member", Configuration, TrainedRun)
 
 OF_ONE_RUN = ("name", "variant", "l1", "k", "target_l0", "seed")  # in which runs of a family may differ
 
 
-def families(runs: Runs) -> dict[str, list[TrainedRun]]:
-    """Return the runs by family, in the order given.
+def families(members: Sequence[Member]) -> dict[str, list[Member]]:
+    """Return runs, or configurations, by family, in the order given.
 
     A family's name is its variant, followed by the settings in which it differs from other families of that variant.
     """
-    settings = {run.name: _shared_settings(run) for run in runs}
-    members: dict[str, list[TrainedRun]] = {}
-    for run in runs:
-        own = settings[run.name]
-        same_variant = [settings[other.name] for other in runs if other.variant == run.variant]
-        distinct = [
+    settings = [_shared_settings(member) for member in members]
+    by_family: dict[str, list[Member]] = {}
+    for member, own in zip(members, settings, strict=True):
+        same_variant = [other for each, other in zip(members, settings, strict=True) if each.variant == member.variant]
+        distinct: list[str] = [
             f"{key} {value}" for key, value in own.items() if any(other[key] != value for other in same_variant)
         ]
-        members.setdefault(", ".join([run.variant, *distinct]), []).append(run)
-    return members
+        by_family.setdefault(", ".join([member.variant, *distinct]), []).append(member)
+    return by_family
 
 
-def _shared_settings(run: TrainedRun) -> Row:
-    """Return the settings that all runs of a family share; families differ in at least one of them."""
-    experiment = run.settings.experiment
-    own = {key: value for key, value in run.settings.run.to_json().items() if key not in OF_ONE_RUN}
+def _shared_settings(member: Configuration | TrainedRun) -> Row:
+    """Return the settings that all members of a family share; families differ in at least one of them."""
+    experiment, run = member.settings.experiment, member.settings.run
+    own = {key: value for key, value in run.to_json().items() if key not in OF_ONE_RUN}
     shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size")}
-    optimisation = {"clip": experiment.clip_of(run.settings.run), **vars(experiment.schedule_of(run.settings.run))}
+    optimisation = {"clip": experiment.clip_of(run), **vars(experiment.schedule_of(run))}
     return own | shared | vars(experiment.objective) | optimisation
 
 

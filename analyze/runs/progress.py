@@ -9,6 +9,7 @@ from analyze.tables import Row, how_far
 from data.errors import InputError
 
 if TYPE_CHECKING:
+    from analyze.runs.configurations import Configuration
     from analyze.runs.trained_run import TrainedRun
 
 
@@ -56,7 +57,7 @@ def unfinished_notes(runs: Iterable[TrainedRun]) -> list[str]:
     return [f"run {run.name} was trained on {how_far(run.trained, run.planned)}" for run in runs if not run.finished]
 
 
-def progress(run: TrainedRun) -> Row:
+def progress(run: TrainedRun | Configuration) -> Row:
     """Return the rows (activations) `trained` and `planned`, and whether the training is `finished`."""
     return {"trained": run.trained, "planned": run.planned, "finished": run.finished}
 
@@ -71,8 +72,8 @@ def unfinished(runs: Iterable[TrainedRun]) -> str:
     return "; ".join(f"{run.name} at {run.trained:,} of {run.planned:,} rows" for run in runs if not run.finished)
 
 
-def with_progress(lines: Sequence[Row], runs: Sequence[TrainedRun]) -> list[Row]:
-    """Add to each line the progress of its run, or of its two runs (`trained_first`, `trained_second`, …)."""
+def with_progress(lines: Sequence[Row], runs: Sequence[TrainedRun | Configuration]) -> list[Row]:
+    """Add to each line the progress of its run or configuration, or of its two (`trained_first` …)."""
     known = {run.name: progress(run) for run in runs}
     return [
         {**line, **known[line["run"]]} if "run" in line

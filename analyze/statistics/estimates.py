@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analyze.statistics import jackknife
 from analyze.statistics.jackknife import LEVEL, Float
+from analyze.statistics.replicas import Variances, variances
 from analyze.tables import Row
 
 if TYPE_CHECKING:
@@ -38,20 +39,39 @@ class Key(NamedTuple):
 class Estimate:
     """A statistic of groups of rows, such as documents. An exact value, such as a count of features, has no groups.
 
+    The estimate of a configuration of several replicas (seeds) is the mean over them. Its interval covers the choice of
+    seeds and groups, crossed; that of a single run covers the choice of groups.
+
     value: the statistic of all groups.
     replicates: the statistic without each group, float64 [groups].
     shares: each group's share of the rows, float64 [groups]; they add up to 1.
     bias: largest error of the value that more groups would not remove, such as an interpolation's.
+    replicas: the estimates of the replicas, at least two; empty for a single run.
     """
 
     value: float
     replicates: Float = field(default_factory=_no_groups)
     shares: Float = field(default_factory=_no_groups)
     bias: float = 0.0
+    replicas: tuple[Estimate, ...] = ()
 
     @property
     def exact(self) -> bool:
         return len(self.shares) == 0
+
+    @property
+    def n_seeds(self) -> int:
+        """How many replicas it is the mean of."""
+        return len(self.replicas) or 1
+
+    @property
+    def variances(self) -> Variances:
+        """Its variance over seeds and groups; NaN where a replicate is not finite."""
+        own = self.replicas or (self,)
+        values, replicates = (
+            np.array([getattr(estimate, name) for estimate in own]) for name in ("value", "replicates")
+        )
+        return variances(values, replicates, self.shares)
 
     @property
     def standard_error(self) -> float:
@@ -80,9 +100,7 @@ class Estimate:
 
     def interval_at(self, level: float) -> tuple[float, float]:
         """Return the interval (low, high) at a level; NaN where it is unknown."""
-        half_width = self.bias
-        if not self.exact:
-            half_width += jackknife.critical_value(self.degrees_of_freedom, level) * self.standard_error
+        half_width = self.bias + self.variances.half_width(level)
         return self.value - half_width, self.value + half_width
 
 
@@ -102,7 +120,8 @@ def estimates_of_sae(
 def combine(function: Callable[..., NDArray[Any]], estimates: Sequence[Estimate]) -> Estimate:
     """Return a function of paired estimates, applied to their values and to their replicates without each group.
 
-    An exact value is paired with any estimate. Biases are propagated by moving one value at a time.
+    An exact value is paired with any estimate. Biases are propagated by moving one value at a time. Replicas are paired
+    in their order, as many as all estimates have; if one has a single run, the result is that of single runs.
 
     function: elementwise, of one array per estimate.
 
@@ -120,7 +139,17 @@ def combine(function: Callable[..., NDArray[Any]], estimates: Sequence[Estimate]
             for i, estimate in enumerate(estimates)
             if estimate.bias
         )
-    return Estimate(value, np.asarray(replicates), shares, bias)
+    n_seeds = min((estimate.n_seeds for estimate in estimates), default=1)
+    own = [combine(function, [estimate.replicas[i] for estimate in estimates]) for i in range(n_seeds) if n_seeds > 1]
+    return Estimate(value, np.asarray(replicates), shares, bias, tuple(own))
+
+
+def over_replicas(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the estimate of a configuration from those of its replicas, at least one, in their order."""
+    if len(estimates) == 1:
+        return estimates[0]
+    mean = combine(lambda *values: np.mean(values, axis=0), estimates)
+    return replace(mean, replicas=tuple(estimates))
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate | None:

@@ -17,16 +17,17 @@ from train.measures import Sample, Shown, measure_of, measures_on
 def pareto_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield a figure per measure that is compared at equal L0."""
     for name, estimates, sample in (
-        (HELD_OUT, measurements.held_out, Sample.HELD_OUT), (PATCHED, measurements.patched, Sample.PATCHED),
+        (HELD_OUT, measurements.held_out_of_configurations, Sample.HELD_OUT),
+        (PATCHED, measurements.patched_of_configurations, Sample.PATCHED),
     ):  # fmt: skip
-        lines = curve_lines(estimates, measurements.runs, name) if estimates else []
+        lines = curve_lines(estimates, measurements.configurations, name) if estimates else []
         for measure in measures_on(sample, Shown.AT_EQUAL_L0).values():
             shown = [line for line in lines if line["measure"] == measure.name]
             if shown:
                 yield ReportFigure(
                     f"pareto_{measure.name}", f"{measure.title[0].upper()}{measure.title[1:]} against L0",
-                    "One curve per family (runs that differ only in α and the seed), one panel per layer, with 95 % "
-                    "intervals over documents.",
+                    "One curve per family (points that differ only in α), one panel per layer, with 95 % intervals "
+                    "over documents and, where there are several, seeds.",
                     pareto(shown, measure.name), shown,
                 )  # fmt: skip
 

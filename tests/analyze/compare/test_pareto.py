@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from analyze.compare.pareto import (
     HELD_OUT,
@@ -21,6 +22,7 @@ from analyze.compare.pareto import (
     pareto_curves,
     which_is_better_by_layer,
 )
+from analyze.runs.configurations import Configuration, configurations, of_configurations
 from analyze.runs.families import families
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key
@@ -43,7 +45,7 @@ def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, 
 
 def estimates_of(
     points: dict[str, list[tuple[float, float]]], noise: float = 0.0
-) -> tuple[Estimates, list[TrainedRun]]:
+) -> tuple[Estimates, list[Configuration]]:
     """Runs of each variant at (L0, L2); all replicates of L2 share one shock, as paired ones do."""
     rng = np.random.default_rng(0)
     shock, shares = noise * rng.normal(size=500), np.full(500, 1 / 500)
@@ -54,7 +56,7 @@ def estimates_of(
             runs.append(run(name, variant, 1 / l0))
             values = {"l0": Estimate(l0, np.full(500, l0), shares), "l2": Estimate(l2, l2 + shock, shares)}
             found |= {Key(name, HOOK, False, "all", measure): estimate for measure, estimate in values.items()}
-    return found, runs
+    return found, configurations(runs)
 
 
 def test_runs_that_differ_only_in_alpha_and_seed_form_a_family() -> None:
@@ -103,11 +105,26 @@ def test_differences_of_runs_cancel_deviations_that_they_share() -> None:
 
 def test_pareto_curves_are_in_order_of_l0_without_runs_that_never_fire() -> None:
     estimates, runs = estimates_of({"baseline": [(5.0, 1.0), (2.0, 2.0)]})
-    runs.append(run("silent", "baseline", 99.0))
+    runs += configurations([run("silent", "baseline", 99.0)])
     estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0) for m in ("l0", "l2")}
     (curve,) = pareto_curves(estimates, runs)
-    assert curve.runs == ["baseline1", "baseline0"]
+    assert curve.configurations == ["baseline1", "baseline0"]
     assert [line["l0"] for line in curve_lines(estimates, runs, HELD_OUT)] == [2.0, 5.0]
+
+
+def test_replicas_are_one_point_of_a_curve_whose_interval_has_their_spread() -> None:
+    """With the seeds as points of their own, this curve would have three points at nearly the same L0."""
+    own = configurations([run(f"baseline_seed={seed}", "baseline", 0.1, seed=seed) for seed in range(3)])
+    shares, l2 = np.full(40, 1 / 40), (1.0, 1.1, 1.3)
+    values = {"l0": (9.9, 10.0, 10.1), "l2": l2}
+    estimates = {
+        Key(f"baseline_seed={seed}", HOOK, False, "all", measure): Estimate(value, np.full(40, value), shares)
+        for measure, by_seed in values.items() for seed, value in enumerate(by_seed)
+    }  # fmt: skip
+    (line,) = curve_lines(of_configurations(estimates, own), own, HELD_OUT)
+    half_width = stdtrit(2, 0.975) * np.std(l2, ddof=1) / np.sqrt(3)
+    assert (line["run"], line["seeds"], line["l0"]) == ("baseline", 3, pytest.approx(10))
+    assert (line["low"], line["high"]) == pytest.approx((np.mean(l2) - half_width, np.mean(l2) + half_width))
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ def test_configurations_of_the_same_short_name_have_the_names_of_their_first_run
 
 def test_a_second_training_with_the_same_seeds_is_no_replica() -> None:
     first, copy = run("first/baseline"), run("second/baseline")
-    assert named(first, copy) == {"first/baseline": ["first/baseline"]}
+    (own,) = configurations([first, copy])
+    assert (own.name, own.replicas, own.copies, own.runs) == ("first/baseline", (first,), (copy,), [first, copy])
 
 
 def test_replicas_in_experiments_of_their_own_are_named_by_their_folder() -> None:
