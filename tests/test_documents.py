@@ -53,6 +53,7 @@ RUN = {
     "import numpy as np": "",
     "import torch": "",
     "analyze runs runs/demo": "",
+    "train export runs/demo/nsae_l1=5e-06 --to saelens --out exported": "",
     "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
     "analyze measures --store data/gpt2.zarr runs/gpt2": "",

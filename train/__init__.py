@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from data.system.lazy import attributes
 
-__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "SAESource", "load_plugin", "load_sae", "train"]
+__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "SAESource", "export_sae", "load_plugin", "load_sae", "train"]
 
 if TYPE_CHECKING:
     from train.api import train
     from train.architectures import NSAE, BaselineSAE
+    from train.interchange.export import export_sae
     from train.output.load import SAESource, load_sae
     from train.output.results import RunResult
     from train.plugins import load_plugin
@@ -28,6 +29,7 @@ __getattr__ = attributes(
         "BaselineSAE": "train.architectures",
         "RunResult": "train.output.results",
         "SAESource": "train.output.load",
+        "export_sae": "train.interchange.export",
         "load_plugin": "train.plugins",
         "load_sae": "train.output.load",
         "train": "train.api",

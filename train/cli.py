@@ -1,4 +1,4 @@
-"""The command `train`: its options, and what it prints."""
+"""The command `train`: its options, and what it prints; and `train export`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ from train.command.defaults import row_counts
 from train.command.options import TYPES, Options
 from train.command.setting_options import PluginCommand, setting_options
 from train.command.settle import settle
+from train.interchange.command import export_command
 from train.presets import suites
 from train.variants import SETTINGS
+
+COMMANDS = {"export": export_command}
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ Examples:
   train --store data/gpt2.zarr --variant nsae --l1 1e-5,4e-5,1e-4 --layers 0,5,11
   train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 4e-5   the control: α times the mean norm
   train --config sweep.toml;  train --resume runs/gpt2;  train --preset post --show
+  train export --help              write trained SAEs as other libraries load them
 """
 
 PRESET_HELP = "Runs with the values of a reference. " + " ".join(
@@ -111,8 +115,19 @@ HELP = {
 }
 
 
+class TrainCommand(PluginCommand):
+    """The command `train`, whose first argument may be another command's name."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **more: Any) -> Any:
+        """Run the command that the first argument names, else this one."""
+        given = sys.argv[1:] if args is None else list(args)
+        if given and given[0] in COMMANDS:
+            return COMMANDS[given[0]].main(given[1:], f"{prog_name or 'train'} {given[0]}", *rest, **more)
+        return super().main(given, prog_name, *rest, **more)
+
+
 @click.command(
-    cls=PluginCommand,
+    cls=TrainCommand,
     epilog=EXAMPLES,
     params=[*options_of(train, TYPES, HELP, optional=("store",)), *setting_options()],
 )

@@ -103,6 +103,17 @@ def load_sae(
     return sae.eval()
 
 
+def hooks_of(path: Path) -> list[str]:
+    """Return the hooks of the SAEs in a folder of a run, checkpoint or snapshot. Raises InputError as `load_sae`."""
+    file = find_weights(path)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = parse_json(FileMetadata, (opened.metadata() or {}).get(METADATA, "").encode(), file)
+    except (SafetensorError, OSError) as error:
+        raise DamagedRunError(f"{file} is damaged ({error})") from error
+    return list(metadata.hooks)
+
+
 def _architecture(variant: str, file: Path) -> type[SAE]:
     """Return the architecture that a file names. Raises InputError, naming the file, if it cannot be loaded."""
     try:
