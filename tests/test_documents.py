@@ -58,6 +58,8 @@ RUN = {
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
     "analyze measures --store data/gpt2.zarr runs/gpt2": "",
     "analyze patch --store data/gpt2.zarr runs/gpt2 --contexts 200": "--contexts 8",
+    "analyze measures --store data/gpt2.zarr runs/gpt2 --as saelens,dictionary-learning,saebench": "",
+    "analyze patch --store data/gpt2.zarr runs/gpt2 --as saelens,dictionary-learning,saebench": "--contexts 8",
     "analyze pareto --store data/gpt2.zarr runs/gpt2 --out pareto": "--contexts 8",
     "analyze dictionary --store data/gpt2.zarr runs/gpt2": "",
     "analyze stability --store data/gpt2.zarr runs/seeds": "",

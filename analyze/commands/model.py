@@ -14,6 +14,7 @@ from analyze.commands.options import (
     device_option,
     json_option,
     keep_first_option,
+    libraries_option,
     model_option,
     out_option,
     runs_argument,
@@ -40,6 +41,7 @@ from data.system.location import Location
     help="Number of contexts per forward pass of the language model.",
 )  # fmt: skip
 @keep_first_option
+@libraries_option
 @seed_option
 @device_option
 @json_option
@@ -47,7 +49,7 @@ from data.system.location import Location
 def patch_command(
     path: Location, paths: tuple[Path, ...], skip_damaged: bool,
     model: str | None, contexts: int, batch_size: int, keep_first: bool,
-    seed: int, device: str, as_json: bool, as_csv_: bool,
+    libraries: tuple[str, ...], seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Measure what reconstructions cost the language model.
 
@@ -57,6 +59,8 @@ def patch_command(
     from analyze.measure.patching.model import load_for_store
     from analyze.runs.trained_run import all_hooks
     from analyze.statistics.estimates import estimate_rows
+    from analyze.translation.translate import as_table as translated_table
+    from analyze.translation.translate import translate_losses
 
     store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
     runs = usable.runs
@@ -69,12 +73,21 @@ def patch_command(
         device=torch_device,
     )  # fmt: skip
     measures = estimate_rows(estimates, runs)
+    translated = [
+        dict(vars(row))
+        for row in translate_losses(
+            language_model, heldout, runs, libraries, seed=seed, contexts_at_once=batch_size, device=torch_device
+        )
+    ]
     n_clean = patching.clean_positions(store, keep_first=keep_first)
     answer = {
-        **describe_heldout(heldout), **describe_runs(usable), "clean_positions": n_clean, "measures": measures,
+        **describe_heldout(heldout), **describe_runs(usable), "clean_positions": n_clean,
+        "measures": [*measures, *translated],
     }  # fmt: skip
     lines = with_progress(measures, runs)
-    show(answer, lines, f"{patching.as_table(lines)}\n\n{heldout.groups_sentence()}", as_json, as_csv_)
+    tables = [patching.as_table(lines), *([translated_table(translated, libraries)] if libraries else [])]
+    table = "\n\n".join([*tables, heldout.groups_sentence()])
+    show(answer, [*lines, *with_progress(translated, runs)], table, as_json, as_csv_)
 
 
 @command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")

@@ -14,6 +14,7 @@ from data.command.option_types import (
     SEED,
     Count,
     LayerChoice,
+    ListOf,
     LocalPath,
     Number,
     OutputFolder,
@@ -57,6 +58,13 @@ keep_first_option = click.option(
     help="In passes through the language model, leave position 0 of each context unpatched.",
 )  # fmt: skip
 
+OTHER_LIBRARIES = ("saelens", "dictionary-learning", "saebench")
+libraries_option = click.option(
+    "--as", "libraries", type=ListOf(click.Choice(OTHER_LIBRARIES), "library"), metavar="LIBRARY[,…]",
+    callback=lambda ctx, param, value: value or (),
+    help=f"Also compute measures as other libraries do: {', '.join(OTHER_LIBRARIES)}, or several with commas. Each "
+    "reads the data once more.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, callback=excludes("as_csv_"), help="Print JSON.")
 csv_option = click.option("--csv", "as_csv_", is_flag=True, callback=excludes("as_json"), help="Print CSV.")
 out_option = click.option("--out", type=OutputFolder(), help="Folder to write CSV files and figures into.")

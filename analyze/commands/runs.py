@@ -12,6 +12,7 @@ from analyze.commands.options import (
     device_option,
     json_option,
     layers_option,
+    libraries_option,
     out_option,
     runs_argument,
     seed_option,
@@ -62,31 +63,40 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 @runs_argument
 @skip_option
 @contexts_option("to measure on")
+@libraries_option
 @seed_option
 @device_option
 @json_option
 @csv_option
 def measures_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
-    contexts: int | None, seed: int, device: str, as_json: bool, as_csv_: bool,
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool, contexts: int | None,
+    libraries: tuple[str, ...], seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Measure runs on the store's held-out split.
 
     Prints measures per layer, with 95 % intervals over documents; --json and --csv have them per position, too.
     """
     from analyze.measure.evaluate import as_table, evaluate
+    from analyze.translation.translate import as_table as translated_table
+    from analyze.translation.translate import translate_rows
 
     store, usable_runs = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
     check_contexts(store, contexts, "contexts")
-    result = evaluate(store, usable_runs.runs, contexts=contexts, seed=seed, device=choose_device(device))
+    runs, torch_device = usable_runs.runs, choose_device(device)
+    result = evaluate(store, runs, contexts=contexts, seed=seed, device=torch_device)
     lines = [dict(vars(row)) for row in result.measures]
+    translated = [
+        dict(vars(row)) for row in translate_rows(result.heldout, runs, libraries, seed=seed, device=torch_device)
+    ]
     features = [line for sae in result.activity for line in sae.lines()]
     answer = {
-        **describe_heldout(result.heldout), **describe_runs(usable_runs), "measures": lines, "features": features,
+        **describe_heldout(result.heldout), **describe_runs(usable_runs), "measures": [*lines, *translated],
+        "features": features,
     }  # fmt: skip
-    rows = with_progress(lines, usable_runs.runs)
-    table = f"{as_table(rows, features)}\n\n{result.heldout.groups_sentence()}"
-    show(answer, rows, table, as_json, as_csv_)
+    rows = with_progress(lines, runs)
+    tables = [as_table(rows, features), *([translated_table(translated, libraries)] if libraries else [])]
+    table = "\n\n".join([*tables, result.heldout.groups_sentence()])
+    show(answer, [*rows, *with_progress(translated, runs)], table, as_json, as_csv_)
 
 
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -23,7 +23,7 @@ from analyze.tables import Row, markdown, short, trained_on, with_interval
 from data.errors import InputError
 from data.store.reader import Store, open_store
 from data.store.stats import Subset
-from train.measures import Sample, Shown, dead_title, measures_on
+from train.measures import HELD_OUT, Measure, Sample, Shown, dead_title, measures_on
 
 
 @dataclass(frozen=True)
@@ -96,20 +96,23 @@ def evaluate(
 
 
 def measure_heldout(
-    heldout: Heldout, runs: Sequence[TrainedRun], *, hooks: Sequence[str] = (), seed: int = 0,
-    device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
+    heldout: Heldout, runs: Sequence[TrainedRun], *, measures: Collection[Measure] = HELD_OUT.values(),
+    hooks: Sequence[str] = (), seed: int = 0, device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
 ) -> tuple[Estimates, list[FeatureActivity]]:  # fmt: skip
-    """Return all measures of all SAEs, noise off and on, and which of their features fire; `hooks` empty means all."""
+    """Return the measures of all SAEs, noise off and on, and which of their features fire; `hooks` empty means all.
+
+    If the store has a truth, the measures that compare with it are added.
+    """
     estimates: Estimates = {}
     activity: list[FeatureActivity] = []
     truth = heldout.store.truth
     for summed in sum_rows(heldout, runs, hooks=hooks, seed=seed, truth=truth, device=device, cache=cache):
-        estimates |= _estimates(summed, heldout.bins)
+        estimates |= _estimates(summed, heldout.bins, measures)
         activity.append(summed.activity)
     return estimates, activity
 
 
-def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]]) -> Estimates:
+def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]], measures: Collection[Measure]) -> Estimates:
     """Return the measures of one SAE on each subset of positions that has rows; those of a truth only on all."""
     activity, l2_weight = summed.activity, summed.activity.run.l2_weight(summed.x.shape[-1])
     estimates: Estimates = {}
@@ -121,7 +124,7 @@ def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]]) -> Estimate
             replicates = RowSums.of_columns(without_each(sums), without_each(x), without_each(x_hat), l2_weight)
             shares = rows[rows > 0] / rows.sum()
             sae = (activity.run.name, activity.hook, activity.noise, subset)
-            estimates |= estimates_of_sae(whole.measures(), replicates.measures(), shares, sae)
+            estimates |= estimates_of_sae(whole.measures(measures), replicates.measures(measures), shares, sae)
     if summed.truth is not None:
         values = summed.truth.measures()
         rows = summed.sums[..., ROWS].sum(axis=1)

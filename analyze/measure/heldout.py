@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,7 @@ class Heldout:
     everything.
 
     contexts: int64 [n_contexts], their numbers in the store.
+    excluded: ids of tokens whose rows are left out.
     unit: "document" or "context".
     n_groups, group_of: the count of groups, and each token's group, int64 [n_contexts, context_size]: 0 … n_groups − 1,
         or n_groups for the tokens of a document beyond its first LONGEST_DOCUMENT.
@@ -76,11 +77,18 @@ class Heldout:
         self.shortened = self.unit == "document" and bool(beyond.any())
         if self.shortened:
             self.group_of[beyond] = self.n_groups
+        self.excluded: tuple[int, ...] = ()
+
+    def without_tokens(self, tokens: Sequence[int]) -> Heldout:
+        """Return the same contexts without the rows of these tokens."""
+        rest = Heldout(self.store, self.n_contexts)
+        rest.excluded = (*self.excluded, *tokens)
+        return rest
 
     def identity(self) -> list[str | int | None]:
         """Return what determines the rows, in JSON's types."""
         chosen = [self.store.fingerprint, self.n_contexts, int(self.contexts[-1])]
-        return [*chosen, *sorted(self.store.left_out)]
+        return [*chosen, *sorted(self.store.left_out), *(f"without token {token}" for token in self.excluded)]
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -117,16 +125,27 @@ class Heldout:
 
     def rows(self, hook: str, *, batch_size: int) -> Iterator[Rows]:
         """Yield the rows of a hook in batches of at most `batch_size` rows; no batch crosses a shard."""
-        number = np.full(self.store.layout.n_heldout_contexts, -1)
-        number[self.contexts] = np.arange(self.n_contexts)
-        for shard in self.store.shards("heldout"):
-            in_store, position = (origin.astype(np.int64) for origin in self.store.origin(shard))
-            context = number[in_store]
-            chosen = np.flatnonzero(context >= 0)
+        for shard, chosen, context, position in self._chosen_rows():
             for begin in range(0, len(chosen), batch_size):
                 index = chosen[begin : begin + batch_size]
                 x = torch.from_numpy(self.store.rows(hook, shard, index).astype(np.float32))
                 yield Rows(x, self.group_of[context[index], position[index]], context[index], position[index])
+
+    def _chosen_rows(self) -> Iterator[tuple[int, Ints, Ints, Ints]]:
+        """Yield of each shard its number, the indices of its chosen rows, and each row's context and position.
+
+        The context of a row that is not chosen is −1.
+        """
+        number = np.full(self.store.layout.n_heldout_contexts, -1)
+        number[self.contexts] = np.arange(self.n_contexts)
+        counted = ~np.isin(self.tokens(), self.excluded) if self.excluded else None
+        for shard in self.store.shards("heldout"):
+            in_store, position = (origin.astype(np.int64) for origin in self.store.origin(shard))
+            context = number[in_store]
+            chosen = np.flatnonzero(context >= 0)
+            if counted is not None:
+                chosen = chosen[counted[context[chosen], position[chosen]]]
+            yield shard, chosen, context, position
 
     def row_numbers(self, rows: Rows) -> Ints:
         """Return the numbers that rows have among all held-out rows of the store: int64 [n]."""
@@ -135,10 +154,9 @@ class Heldout:
 
     def n_rows(self) -> int:
         """Return the count of rows of each hook."""
-        if not self.store.left_out:
+        if not self.store.left_out and not self.excluded:
             return self.n_contexts * self.store.layout.rows_per_context
-        origins = (self.store.origin(shard)[0] for shard in self.store.shards("heldout"))
-        return sum(int(np.isin(context, self.contexts).sum()) for context in origins)
+        return sum(len(chosen) for _, chosen, _, _ in self._chosen_rows())
 
 
 def _count_before(groups: Ints) -> Ints:

@@ -53,7 +53,7 @@ def sum_rows(
             bar.set_postfix_str(hook)
             with_hook = [run for run in runs if hook in run.hooks]
             passes = [(i, noise) for i, run in enumerate(with_hook) for noise in noises if noise in run.noises]
-            key = ["rows by position, and reconstructions", device_identity(device), heldout.identity(), hook, seed,
+            key = ["rows by position, with reconstructions", device_identity(device), heldout.identity(), hook, seed,
                    [run.identity() for run in with_hook], passes, *(["truth"] if truth else [])]  # fmt: skip
             arrays = cache.load(key)
             if arrays is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analyze.statistics.jackknife import Float
-from train.measures import HELD_OUT, NO_VARIANCE, compute
+from train.measures import HELD_OUT, NO_VARIANCE, Measure, compute
 from train.normalisation.units import InputUnits
 
 
@@ -21,6 +22,7 @@ class RowSums:
     l0: Float
     l1: Float
     squared_error: Float  # ‖x − x̂‖²
+    error_over_deviation: Float  # ‖x − x̂‖²/‖x − μ‖², where μ is the mean of the row's batch
     square: Float  # ‖x‖²
     norm: Float  # ‖x‖
     norm_out: Float  # ‖x̂‖
@@ -61,10 +63,14 @@ class RowSums:
         """Σ‖μ̂ − μ‖²."""
         return np.asarray(np.square(self.x_hat - self.x).sum(axis=-1) / self.rows)
 
-    def measures(self) -> dict[str, Float]:
+    @property
+    def d_model(self) -> int:
+        return self.x.shape[-1]
+
+    def measures(self, measures: Iterable[Measure] = HELD_OUT.values()) -> dict[str, Float]:
         """Return the measures by name, of the sums' shape; NaN where one is undefined, as all are without rows."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return compute(HELD_OUT.values(), self)
+            return compute(measures, self)
 
 
 COLUMNS = tuple(field.name for field in fields(RowSums) if field.name not in ("x", "x_hat", "l2_weight"))
@@ -80,18 +86,20 @@ def _centred(square: Float, total: Float, rows: Float) -> Float:
 def row_columns(x: Tensor, c: Tensor, reconstruction: Tensor, units: InputUnits | None = None) -> Tensor:
     """Return each row's terms of the sums, in the order of COLUMNS: float64 [n, columns].
 
-    x and x̂: float32 [n, d_model]. c: [n, d_sae]. units: those in which the SAE sees rows; None: as they are.
+    x and x̂: float32 [n, d_model], the rows of a batch. c: [n, d_sae]. units: those in which the SAE sees rows; None: as
+    they are.
     Where x or x̂ is zero, the ratio of their norms counts as 1, and ⟨x̂, x⟩/‖x̂‖ and their cosine as 0.
     """
     wide, out = x.double(), reconstruction.double()
     norm, norm_out = wide.norm(dim=1), out.norm(dim=1)
-    dot = (wide * out).sum(dim=1)
+    dot, squared_error = (wide * out).sum(dim=1), (wide - out).square().sum(dim=1)
     product = norm * norm_out
     columns = {
         "rows": torch.ones_like(norm),
         "l0": (c != 0).sum(dim=1).double(),
         "l1": c.abs().sum(dim=1, dtype=torch.float64),
-        "squared_error": (wide - out).square().sum(dim=1),
+        "squared_error": squared_error,
+        "error_over_deviation": squared_error / (wide - wide.mean(dim=0)).square().sum(dim=1),
         "square": norm.square(),
         "norm": norm,
         "norm_out": norm_out,

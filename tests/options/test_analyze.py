@@ -42,6 +42,7 @@ STORE_OF_RUNS = {
 }
 SEED = count("--seed", {ZERO: ("0", None)})
 DEVICE = choice("--device")
+LIBRARIES = list_rows(choice("--as"), "--as", "saelens")
 BOTH = "--json and --csv exclude each other; give one of them"
 JSON = flag("--json", refused("--csv", "--json", sentence="--csv and --json exclude each other; give one of them"))
 CSV = flag("--csv", refused("--json", "--csv", sentence=BOTH))
@@ -136,7 +137,7 @@ TABLES = {
     "runs": Table(main.commands["runs"], ["{runs}"], {"paths": runs(), "as_json": JSON, "as_csv_": CSV}),
     "measures": Table(main.commands["measures"], [*ON, "--device", "cpu"], {
         "path": STORE_OF_RUNS, "skip_damaged": SKIP,
-        "paths": runs("--store", "{store}"), "contexts": contexts(), "seed": SEED,
+        "paths": runs("--store", "{store}"), "contexts": contexts(), "libraries": LIBRARIES, "seed": SEED,
         "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "dictionary": Table(main.commands["dictionary"], [*ON, "--device", "cpu"], {
@@ -156,8 +157,8 @@ TABLES = {
         "path": STORE_OF_RUNS, "skip_damaged": SKIP,
         "paths": runs("--store", "{store}"), "model": MODEL, "contexts": contexts(),
         "batch_size": count("--batch-size", {CONTRADICTION: ("11", "--batch-size 11: is more than the 10 contexts")}),
-        "keep_first": flag("--keep-first"), "seed": {**SEED, ZERO: None}, "device": DEVICE, "as_json": JSON,
-        "as_csv_": CSV,
+        "keep_first": flag("--keep-first"), "libraries": LIBRARIES, "seed": {**SEED, ZERO: None}, "device": DEVICE,
+        "as_json": JSON, "as_csv_": CSV,
     }),
     "pareto": Table(main.commands["pareto"], [*ON, "--device", "cpu", "--without-model"], {
         "path": STORE_OF_RUNS, "skip_damaged": SKIP,
@@ -219,6 +220,7 @@ def test_bad_analyze_option_values_are_refused_in_one_sentence(
     ("command_name", "row"),
     [
         ("measures", works("--contexts", "10")),
+        ("measures", works("--as", "saelens,dictionary-learning,saebench")),
         ("stability", works("--layers", "1-")),
         ("dictionary", works("--pillars", "16", "--direction-cosine", "0")),
         ("norms", works("--split", "heldout", "--csv")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from analyze.measure.heldout import Ints
 from analyze.statistics.jackknife import Float
-from train.measures import PATCHED, compute
+from train.measures import Measure, compute
 
 DONE = "contexts done"
 
@@ -49,11 +49,13 @@ class ComparedPasses:
     patched: PassSums
 
 
-def patch_measures(clean: Float, zero: Float, mean: Float, patched: Float) -> dict[str, Float]:
-    """Return the measures by name, [...] each, from the four passes' sums [..., COLUMNS] over the same positions."""
+def patch_measures(
+    measures: Iterable[Measure], clean: Float, zero: Float, mean: Float, patched: Float
+) -> dict[str, Float]:
+    """Return measures by name, [...] each, from the four passes' sums [..., COLUMNS] over the same positions."""
     passes = ComparedPasses(*map(PassSums.of_columns, (clean, zero, mean, patched)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return compute(PATCHED.values(), passes)
+        return compute(measures, passes)
 
 
 class Reference:

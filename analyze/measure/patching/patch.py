@@ -9,7 +9,7 @@ Activations are the model's own, float32, in the form that the store's processin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -29,7 +29,7 @@ from data.command.progress import Bar
 from data.errors import InputError
 from data.store.reader import Store
 from data.store.stats import Subset
-from train.measures import Sample, Shown, measures_on
+from train.measures import PATCHED, Measure, Sample, Shown, measures_on
 from train.sae import SAE
 from train.step.noise import torch_seed
 
@@ -83,12 +83,15 @@ class PatchedHook:
 @torch.inference_mode()
 def patch(
     model: PatchableModel, heldout: Heldout, runs: Sequence[TrainedRun], *, hooks: Sequence[str] = (), seed: int = 0,
-    keep_first: bool = False, contexts_at_once: int = CONTEXTS_AT_ONCE, device: torch.device | str = "cpu",
+    keep_first: bool = False, measures: Collection[Measure] = PATCHED.values(), uncounted: Sequence[int] = (),
+    keep_uncounted: bool = False, contexts_at_once: int = CONTEXTS_AT_ONCE, device: torch.device | str = "cpu",
     cache: MeasurementCache = NO_CACHE,
 ) -> Estimates:  # fmt: skip
     """Measure each SAE in the language model, NSAE with noise off and on; `hooks` empty means all.
 
     keep_first: leave position 0 unchanged.
+    uncounted: ids of tokens whose positions do not count.
+    keep_uncounted: leave them unchanged in the passes with reconstructions (not in those with zeros and the mean).
 
     The clean pass runs once per context, the passes with zero and the mean once per context and hook, whatever the
     count of runs. Raises InputError if the store leaves no position to patch.
@@ -103,7 +106,9 @@ def patch(
     ]  # fmt: skip
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
     key = ["patched", device_identity(device), heldout.identity(), seed, first, contexts_at_once,
-           [[at.hook, *(run.identity() for run, _ in at.saes)] for at in patched_hooks]]  # fmt: skip
+           [[at.hook, *(run.identity() for run, _ in at.saes)] for at in patched_hooks],
+           *([[*uncounted], keep_uncounted] if uncounted else ())]  # fmt: skip
+    not_counted = torch.tensor(uncounted, dtype=torch.int64, device=device)
     sums, done = PatchSums.from_arrays(heldout.n_groups, cache.load(key))
     saved = time.monotonic()
     with Bar(total=len(tokens), initial=done, desc="patching", unit="context") as bar:
@@ -112,15 +117,20 @@ def patch(
             group = heldout.group_of[begin : begin + contexts_at_once, 1:]
             logits, activations = model.clean(batch)
             reference = Reference(logits, batch)
-            sums.add(CLEAN, reference.compare(logits), group)
+            special = torch.isin(batch, not_counted)
+            counted = (~special[:, :-1, None]).double()
+            sums.add(CLEAN, reference.compare(logits) * counted, group)
             for at in patched_hooks:
                 x = activations[at.hook]
                 for pass_, value, l0 in at.replacements(x, torch_seed(seed, crc32(at.hook.encode()), begin)):
                     value[:, :first] = x[:, :first]
-                    terms = reference.compare(model.patched(at.hook, value))
+                    if keep_uncounted and l0 is not None:
+                        value[special] = x[special]
+                    terms = reference.compare(model.patched(at.hook, value)) * counted
                     terms[:, :first, POSITIONS] = 0
                     if l0 is not None:
                         l0[:, :first] = 0
+                        l0[special] = 0
                     sums.add(pass_, terms, group, None if l0 is None else l0[:, :-1])
             bar.update(len(batch))
             done = begin + len(batch)
@@ -131,17 +141,17 @@ def patch(
         estimate_key: estimate
         for at in patched_hooks
         for pass_, _ in at.reconstructions()
-        for estimate_key, estimate in _estimates(sums, pass_).items()
+        for estimate_key, estimate in _estimates(sums, pass_, measures).items()
     }
 
 
-def _estimates(sums: PatchSums, patched: Pass) -> Estimates:
+def _estimates(sums: PatchSums, patched: Pass, measures: Collection[Measure]) -> Estimates:
     """Return the measures of one SAE, from its pass and the three that it is compared with."""
     keys = (CLEAN, Pass("zero", patched.hook), Pass("mean", patched.hook), patched)
     positions = sums.by_group(CLEAN)[:, POSITIONS]
     passes = [sums.by_group(key)[positions > 0] for key in keys]
-    values = patch_measures(*(by_group.sum(axis=0) for by_group in passes))
-    replicates = patch_measures(*map(without_each, passes))
+    values = patch_measures(measures, *(by_group.sum(axis=0) for by_group in passes))
+    replicates = patch_measures(measures, *map(without_each, passes))
     sae = (patched.name, patched.hook, patched.noise, Subset.ALL)
     return estimates_of_sae(values, replicates, positions[positions > 0] / positions.sum(), sae)
 

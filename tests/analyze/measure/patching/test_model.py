@@ -14,6 +14,7 @@ from analyze.measure.patching.passes import Reference, patch_measures
 from harvest.demo import MODEL as DEMO
 from harvest.model.base import ModelFacts, Processing
 from harvest.model.find import find_model
+from train.measures import PATCHED
 
 CPU = torch.device("cpu")
 
@@ -102,10 +103,10 @@ def test_patching_with_the_identity_scores_1_and_with_zero_scores_0(layer: int) 
         return np.append(reference.compare(logits).sum(dim=(0, 1)).numpy(), 0)
 
     zero = sums(model.patched(name, torch.zeros_like(x)))
-    same = patch_measures(sums(logits), zero, zero, sums(model.patched(name, x.clone())))
+    same = patch_measures(PATCHED.values(), sums(logits), zero, zero, sums(model.patched(name, x.clone())))
     assert same["score"] == pytest.approx(1, abs=1e-5)
     assert same["kl"] == pytest.approx(0, abs=1e-6)
     assert same["agreement"] == 1
-    none = patch_measures(sums(logits), zero, zero, zero)
+    none = patch_measures(PATCHED.values(), sums(logits), zero, zero, zero)
     assert none["score"] == 0
     assert none["kl"] == none["kl_zero"] > 1e-3

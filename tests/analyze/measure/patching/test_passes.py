@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from analyze.measure.patching.passes import CLEAN, PatchSums, Reference, patch_measures
 from analyze.statistics.jackknife import without_each
+from train.measures import PATCHED
 
 
 def test_loss_kl_and_agreement_equal_torch_in_float64() -> None:
@@ -49,7 +50,7 @@ def test_tallies_sum_positions_by_group() -> None:
 def test_score_without_each_document_is_that_of_the_other_documents() -> None:
     rng = np.random.default_rng(0)
     clean, zero, patched = (rng.random((30, 5)) + shift for shift in (0, 2, 1))
-    replicates = patch_measures(*(without_each(sums) for sums in (clean, zero, zero, patched)))
+    replicates = patch_measures(PATCHED.values(), *(without_each(sums) for sums in (clean, zero, zero, patched)))
     others = np.arange(30) != 17
     c, z, p = (sums[others, 1].sum() for sums in (clean, zero, patched))
     assert replicates["score"][17] == pytest.approx((z - p) / (z - c))

@@ -1,0 +1,1 @@
+"""Measures as other libraries compute them, for comparison with published figures."""
