@@ -70,7 +70,7 @@ RUN = {
 
 # of a command, or a block's first line → why it is not run here
 NOT_RUN = {
-    r"analyze store --json|harvest --compile yes": "names an option",
+    r"analyze store --json|harvest --compile yes|train --seeds 5": "names an option",
     r"analyze (report|verify) --store STORE .*|(train --resume|analyze verify) runs/NAME": "names stand for others",
     r"train --resume OUT/.*": "names stand for others",
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",

@@ -1,10 +1,13 @@
-"""Claim 7: which features NSAE learns. All statistics are exact counts of decoder directions."""
+"""Claim 7: which features NSAE learns. All statistics are exact counts of decoder directions.
+
+A note has the same count of the control whose decoder is random and not trained, if there is one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above, decide_equivalent
+from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above, decide_equivalent, join_notes
 from analyze.measure.measurements import Measurements
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, difference, mean_of
@@ -20,11 +23,13 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
             ClaimHeader(7, "most of NSAE's live features have norms in (0, 0.5)", family, runs),
             "their share, an exact count, mean over layers",
             _mean_share(measurements, runs, "small_norm_share"), MAJORITY,
+            note=_of_control(measurements, "small_norm_share"),
         )  # fmt: skip
         yield decide_equivalent(
             ClaimHeader(7, "pillars are hardly ever directions", family, runs),
             "share of pillars that are directions, mean over layers with directions",
             _mean_share(measurements, runs, "pillars_that_are_directions"), OVERLAP,
+            note=_of_control(measurements, "pillars_that_are_directions"),
         )  # fmt: skip
     statistic = "share of live features with another at cosine above 0.9, difference, exact"
     for pair in measurements.pairs():
@@ -36,7 +41,8 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
         if baseline is None or nsae is None:
             yield decide_above(header, statistic, None, 0)
         else:
-            note = f"NSAE {short(nsae.value)}, baseline {short(baseline.value)}"
+            values = f"NSAE {short(nsae.value)}, baseline {short(baseline.value)}"
+            note = join_notes(values, _of_control(measurements, "near_twin_share"))
             yield decide_above(header, statistic, difference(nsae, baseline), 0, note=note)
 
 
@@ -44,6 +50,13 @@ def of_dictionary(measurements: Measurements, run: TrainedRun, hook: str, name: 
     """Return a summary statistic of an SAE's dictionary; None if it is undefined or was not measured."""
     lines = (dictionary.line for dictionary in measurements.dictionaries)
     return next((line[name] for line in lines if (line["run"], line["hook"]) == (run.name, hook)), None)
+
+
+def _of_control(measurements: Measurements, name: str) -> str:
+    """Return a share in the control's dictionaries, for a note; "" without a control."""
+    runs = [run for of_family in measurements.of_kind("frozen").values() for run in of_family]
+    share = _mean_share(measurements, runs, name)
+    return "" if share is None else f"control with a random decoder {short(share.value)}"
 
 
 def _mean_share(measurements: Measurements, runs: Sequence[TrainedRun], name: str) -> Estimate | None:

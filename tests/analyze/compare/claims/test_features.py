@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from analyze.compare.claims.features import claims
 from analyze.measure.dictionary_summary import DictionarySummary
-from tests.analyze.compare.claims.made_up import HOOKS, RUNS, made_up, portrait, verdicts
+from tests.analyze.compare.claims.made_up import HOOKS, NSAES, RUNS, made_up, portrait, verdicts
+from train.variants import FrozenSettings
 
 
 def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
@@ -23,3 +25,17 @@ def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
     assert verdicts(claims, no, "hardly ever directions") == ["does not hold"]
     assert verdicts(claims, no, "nearly parallel") == ["does not hold"]  # neither has any
     assert verdicts(claims, made_up(dictionaries=dictionaries()), "hardly ever directions") == ["not enough data"]
+
+
+def test_claim_7_notes_the_counts_of_the_control_with_a_random_decoder() -> None:
+    settings = replace(NSAES[0].settings.experiment.runs[0], name="f", variant="frozen", settings=FrozenSettings(4))
+    experiment = replace(NSAES[0].settings.experiment, runs=(settings,))
+    control = replace(NSAES[0], name="f", settings=replace(NSAES[0].settings, experiment=experiment))
+    shares = {"small_norm_share": 0.25, "near_twin_share": 0.125, "pillars_that_are_directions": 0.5}
+    dictionaries = [portrait(r, hook, **(shares if r is control else {})) for r in [*RUNS, control] for hook in HOOKS]
+    with_control = made_up(runs=[*RUNS, control], dictionaries=dictionaries)
+    notes = [claim.note for claim in claims(with_control)]
+    assert [note.rpartition("; ")[2] for note in notes] == [
+        f"control with a random decoder {share:g}" for share in (0.25, 0.5, 0.125)
+    ]
+    assert not any("control" in claim.note for claim in claims(made_up(dictionaries=dictionaries)))
