@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analyze.compare import pareto
 from analyze.compare.claims import decide_claims
+from analyze.compare.seed_spread import spread_lines
 from analyze.compare.theory import theory_lines
 from analyze.measure.measurements import Measurements, Scope
 from analyze.measure.norms import norm_lines
@@ -53,6 +54,7 @@ def report_tables(measurements: Measurements) -> Tables:
         "matched": [
             line for sample, e in measured.items() for line in pareto.difference_lines(e, configurations, sample)
         ],
+        "seed_spread": [line for sample, e in measured.items() for line in spread_lines(e, configurations, sample)],
         "features": [line for fires in measurements.fires for line in fires.lines()],
         "dictionary": [dictionary.line for dictionary in measurements.dictionaries],
         "norms": norm_lines(measurements.norms),

@@ -24,8 +24,9 @@ from data.store.stats import Subset
 from train.measures import MEASURES, Shown, title_of
 
 SECTIONS = {
-    "claims": "Claims", "runs": "Runs", "matched": "At the same L0", "figures": "Figures", "measures": "Measures",
-    "dictionary": "Dictionaries", "theory": "Derivation", "settings": "Settings", "repeat": "Repeat",
+    "claims": "Claims", "runs": "Runs", "matched": "At the same L0", "seeds": "Seeds", "figures": "Figures",
+    "measures": "Measures", "dictionary": "Dictionaries", "theory": "Derivation", "settings": "Settings",
+    "repeat": "Repeat",
 }  # fmt: skip
 
 # Column heads by the key of the line.
@@ -39,6 +40,10 @@ RUN_COLUMNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α
 DRIFT_COLUMNS = {"hook": "hook", "run": "run", "measure": "measure", "value": "change in the last tenth",
                  "settled": "settled"}  # fmt: skip
 MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0"}
+SPREAD_COLUMNS = {"hook": "hook", "run": "run, over its seeds", "measure": "measure", "seeds": "seeds",
+                  "value": "mean over seeds", "std": "standard deviation", "mean": "mean difference",
+                  "largest": "largest difference", "detectable": "smallest detectable difference"}  # fmt: skip
+DETECTABLE_COLUMNS = {"hook": "hook", "run": "run, over its seeds", "seeds": "seeds"}
 BETTER_COLUMNS = {"pair": "compared", "measure": "measure", "higher": "higher in", "lower": "lower in",
                   "undecided": "undecided in", "no_overlap": "no overlap in L0"}  # fmt: skip
 MEASURE_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions", "rows": "rows"}
@@ -92,7 +97,7 @@ def render_index(
     matched = [
         {**line, "pair": f"{line['second']} − {line['first']}"} for line in tables["matched"] if line["l0"] is not None
     ]
-    empty_sections = {"matched": not matched, "claims": not overall}
+    empty_sections = {"matched": not matched, "claims": not overall, "seeds": not tables["seed_spread"]}
     return html.page(
         "report.html",
         title=f"{' and '.join(variants)} on {store.model_name}",
@@ -117,6 +122,15 @@ def render_index(
             (title, html.wide(lines, MATCHED_COLUMNS, columns(lines, Shown.AT_EQUAL_L0)))
             for sample, title in SAMPLES.items()
             if (lines := [line for line in matched if line["sample"] == sample])
+        ],
+        seed_spread=[
+            (
+                title,
+                html.wide(_detectable(lines), DETECTABLE_COLUMNS, columns(lines, Shown.AT_EQUAL_L0)),
+                html.table(lines, SPREAD_COLUMNS),
+            )
+            for sample, title in SAMPLES.items()
+            if (lines := [line for line in tables["seed_spread"] if line["sample"] == sample])
         ],
         figures=figures,
         scope=f"Held-out split, {scope.heldout.n_contexts:,} contexts. {scope.heldout.groups_sentence()}",
@@ -245,6 +259,11 @@ def _measured_lines(measures: Sequence[Row], features: Sequence[Row]) -> list[Ro
         for line in features
     ]
     return [{**line, "rows": rows[tuple(line[key] for key in about)]} for line in (*measures, *dead)]
+
+
+def _detectable(spreads: Sequence[Row]) -> list[Row]:
+    """Return lines of the table `seed_spread` whose value is the smallest detectable difference."""
+    return [{**line, "value": line["detectable"], "low": None, "high": None} for line in spreads]
 
 
 def columns(lines: Sequence[Row], shown: Shown) -> dict[str, str]:

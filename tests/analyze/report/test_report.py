@@ -21,6 +21,7 @@ pytestmark = pytest.mark.long
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = ("--contexts", "4", "--snapshot-contexts", "2", "--held-out", "12", "--features", "2", "--device", "cpu")
+SEEDLESS = {"nsae_l1=1e-05", "nsae_l1=0.0001"}  # the configurations of two replicas each
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,26 @@ def test_report_metrics_agree_with_the_commands(
         assert sorted(found, key=str) == sorted(metrics[key], key=str)  # a report has runs by growing α
     assert {claim["number"] for claim in metrics["claims"]} == set(range(1, 8))
     assert len(metrics["stability"]) == 4  # two α, two layers
+    assert {(line["run"], line["seeds"]) for line in metrics["seed_spread"]} == {(name, 2) for name in SEEDLESS}
     assert metrics["scope"]["held_out"] == 12
+
+
+def test_replicas_are_one_point_in_curves_and_runs_of_their_own_in_tables_of_measures(
+    metrics: dict[str, Any], report: Path
+) -> None:
+    of_nsae = {line["run"] for line in metrics["points"] if line["family"] == "nsae"}
+    assert of_nsae == SEEDLESS
+    for line in (own for own in metrics["points"] if own["run"] in SEEDLESS and own["sample"] == "held_out"):
+        replicas = [
+            own["value"] for own in metrics["measures"]
+            if own["run"] in {f"{line['run']}_seed={seed}" for seed in (0, 1)} and own["subset"] == "all"
+            and all(own[key] == line[key] for key in ("hook", "noise", "measure"))
+        ]  # fmt: skip
+        assert len(replicas) == 2
+        assert line["value"] == pytest.approx(sum(replicas) / 2)
+        half_width = 12.7062 * abs(replicas[0] - replicas[1]) / 2  # Student's t with one degree of freedom
+        assert line["high"] - line["value"] >= half_width * 0.9999
+    assert "How much the seed changes" in (report / "index.html").read_text()
 
 
 def test_report_tables_show_numbers_of_one_sample_each(metrics: dict[str, Any], report: Path) -> None:
@@ -93,7 +113,7 @@ def test_report_tables_show_numbers_of_one_sample_each(metrics: dict[str, Any], 
 
 def test_report_tables_are_also_csv(metrics: dict[str, Any], report: Path) -> None:
     tables = [key for key, value in metrics.items() if isinstance(value, list)]
-    assert len(tables) == 14
+    assert len(tables) == 15
     tables.remove("left_out")
     for name in tables:
         with open(report / "csv" / f"{name}.csv", encoding="utf-8") as file:

@@ -1,0 +1,57 @@
+"""How much training varies: the differences between replicas, which differ only in their seeds.
+
+A difference between architectures is to be judged against the difference between two copies of one architecture. The
+smallest detectable difference of such an untouched pair, with as many seeds on each side as were trained, says how
+large a difference must be to be found. Its variance over seeds is twice that of one side. Over documents only the
+interaction remains, because both sides are measured on the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from analyze.runs.configurations import Configuration
+from analyze.runs.families import families
+from analyze.statistics.estimates import Estimate, Estimates
+from analyze.statistics.replicas import Variances
+from analyze.tables import Row
+from data.store.stats import Subset
+from train.measures import MEASURES, Shown
+
+COMPARED = ("l0", *(measure.name for measure in MEASURES if Shown.AT_EQUAL_L0 in measure.shown))
+
+
+def spread_lines(estimates: Estimates, configurations: Sequence[Configuration], sample: str) -> list[Row]:
+    """Return one line per configuration of several replicas, hook and measure, noise off (the table `seed_spread`).
+
+    `largest` and `mean` are of |difference| over all pairs of replicas.
+
+    estimates: of configurations (`of_configurations`). sample: what they were measured on.
+    """
+    family_of = {own.name: family for family, members in families(configurations).items() for own in members}
+    return [
+        {"sample": sample, "family": family_of[key.run], "run": key.run, "hook": key.hook, "measure": key.measure,
+         "value": estimate.value, "seeds": estimate.n_seeds, **_differences(estimate),
+         "detectable": untouched_pair(estimate).smallest_detectable_difference()}
+        for key, estimate in estimates.items()
+        if estimate.n_seeds > 1 and not key.noise and key.subset == Subset.ALL and key.measure in COMPARED
+    ]  # fmt: skip
+
+
+def untouched_pair(estimate: Estimate) -> Variances:
+    """Return the variances of the difference between two configurations that differ only in their replicas' seeds.
+
+    estimate: of one of them, with several replicas.
+    """
+    own = estimate.variances
+    interaction = 2 * max(own.interaction, 0.0)
+    return Variances(2 * own.seeds, interaction, interaction, own.seed_degrees, own.group_degrees)
+
+
+def _differences(estimate: Estimate) -> Row:
+    values = np.array([replica.value for replica in estimate.replicas])
+    gaps = np.array([abs(first - second) for first, second in combinations(values, 2)])
+    return {"std": float(values.std(ddof=1)), "mean": float(gaps.mean()), "largest": float(gaps.max())}
