@@ -54,6 +54,8 @@ RUN = {
     "import torch": "",
     "analyze runs runs/demo": "",
     "train export runs/demo/nsae_l1=5e-06 --to saelens --out exported": "",
+    "train import exported --store data/demo.zarr --out runs/theirs": "",
+    "from train import import_run": "",
     "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
     "analyze measures --store data/gpt2.zarr runs/gpt2": "",

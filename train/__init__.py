@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING
 
 from data.system.lazy import attributes
 
-__all__ = ["NSAE", "SAE", "BaselineSAE", "RunResult", "SAESource", "export_sae", "load_plugin", "load_sae", "train"]
+__all__ = [
+    "NSAE",
+    "SAE",
+    "BaselineSAE",
+    "RunResult",
+    "SAESource",
+    "export_sae",
+    "import_run",
+    "load_plugin",
+    "load_sae",
+    "train",
+]
 
 if TYPE_CHECKING:
     from train.api import train
     from train.architectures import NSAE, BaselineSAE
     from train.interchange.export import export_sae
+    from train.interchange.import_run import import_run
     from train.output.load import SAESource, load_sae
     from train.output.results import RunResult
     from train.plugins import load_plugin
@@ -30,6 +42,7 @@ __getattr__ = attributes(
         "RunResult": "train.output.results",
         "SAESource": "train.output.load",
         "export_sae": "train.interchange.export",
+        "import_run": "train.interchange.import_run",
         "load_plugin": "train.plugins",
         "load_sae": "train.output.load",
         "train": "train.api",

@@ -1,4 +1,4 @@
-"""The command `train`: its options, and what it prints; and `train export`."""
+"""The command `train`: its options, and what it prints; `train export` and `train import`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from train.command.defaults import row_counts
 from train.command.options import TYPES, Options
 from train.command.setting_options import PluginCommand, setting_options
 from train.command.settle import settle
-from train.interchange.command import export_command
+from train.interchange.command import export_command, import_command
 from train.presets import suites
 from train.variants import SETTINGS
 
-COMMANDS = {"export": export_command}
+COMMANDS = {"export": export_command, "import": import_command}
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ Examples:
   train --store data/gpt2.zarr --variant nsae --l1 1e-5,4e-5,1e-4 --layers 0,5,11
   train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 4e-5   the control: α times the mean norm
   train --config sweep.toml;  train --resume runs/gpt2;  train --preset post --show
-  train export --help              write trained SAEs as other libraries load them
+  train export --help;  train import --help          SAEs for other libraries, and from them
 """
 
 PRESET_HELP = "Runs with the values of a reference. " + " ".join(

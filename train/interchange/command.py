@@ -1,14 +1,17 @@
-"""The command `train export`."""
+"""The commands `train export` and `train import`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from data.command.base import InterruptibleCommand
-from data.command.option_types import LayerChoice, Layers, LocalPath, OutputFolder
+from data.command.option_types import NAME, LayerChoice, Layers, LocalPath, OutputFolder, StoreLocation
+from data.system.location import Location
 
+ONE_NUMBER = ("none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d")  # of --input-scale: one per hook
 FORMATS = ("saelens", "dictionary-learning", "sparsify", "saebench", "safetensors")  # registry.py, without PyTorch
 
 
@@ -35,3 +38,35 @@ def export_command(run: Path, to: str, out: Path, layers: Layers | None) -> None
 
     for folder in export_run(run, to=to, out=out, layers=layers):
         click.echo(folder)
+
+
+@click.command(
+    "import", cls=InterruptibleCommand,
+    epilog="Example: train import theirs --store data/gpt2.zarr --out runs/theirs",
+)  # fmt: skip
+@click.argument("path", metavar="PATH", type=LocalPath())
+@click.option("--store", type=StoreLocation(), required=True, help="The store that the SAE is to be measured on.")
+@click.option("--out", type=OutputFolder(), required=True, help="The run's folder, which must not exist yet.")
+@click.option(
+    "--hook", type=NAME, default=None,
+    help="The store's hook that the SAE is for, such as mlp_out or blocks.5.hook_mlp_out.  [default: as its files say]",
+)  # fmt: skip
+@click.option(
+    "--input-scale", type=click.Choice(ONE_NUMBER), default=None,
+    help="What the SAE's inputs are divided by, as in `train --input-scale`.  [default: as its files say]",
+)  # fmt: skip
+def import_command(path: Path, store: Location, out: Path, hook: str | None, input_scale: Any) -> None:
+    """Write the SAE in PATH as the folder of a run, which `analyze` measures on the store.
+
+    PATH: a folder of SAELens, dictionary_learning, sparsify, Gemma Scope or Llama Scope, a folder of such folders, or a
+    checkpoint file of the post's author. No code in the files is run.
+    """
+    from train.interchange.import_run import import_run
+
+    run = import_run(path, store=store, out=out, hook=hook, input_scale=input_scale)
+    for fit in run.fits:
+        click.echo(fit.sentence())
+        if (warning := fit.warning()) is not None:
+            click.echo(f"Warning: {warning}", err=True)
+    for note in run.notes:
+        click.echo(f"Note: {note}", err=True)

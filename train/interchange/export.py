@@ -10,9 +10,9 @@ from data.errors import InputError
 from data.hooks import layer_of
 from data.system.location import publish_folder
 from train.interchange.files import Files
+from train.interchange.formats.registry import EXPORTS
 from train.interchange.origin import origin_of
 from train.interchange.portable import portable
-from train.interchange.registry import EXPORTS
 from train.output.load import hooks_of, load_sae
 from train.sae import SAE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,12 @@ from pathlib import Path
 from data.errors import InputError
 from data.system.replace import take_place
 from train.experiment import Experiment, Run
-from train.normalisation.scales import SCALED_ONLY
 from train.output.checked import write_checked
 from train.output.manifests import CHECKPOINTS, KEPT, Manifest, Manifests
 from train.output.metrics_file import JsonLines, Record
-from train.output.run_folder import METADATA, RunFolder, remove_folder
+from train.output.run_folder import RunFolder, remove_folder
 from train.output.run_state import RunState
-from train.output.settings import Failure
+from train.output.settings import Failure, sae_metadata
 from train.output.sinks import Sink, open_sinks
 
 FIRST_STEPS = 2  # the loss of the second step shows whether the first one broke the weights
@@ -88,7 +86,9 @@ class ExperimentWriter:
     def snapshot(self, step: int, runs: Sequence[RunState]) -> None:
         """Save the weights of all runs after `step` steps."""
         for state in runs:
-            self._folders[state.run.name].save_snapshot(step, state.sae_tensors(), self._metadata(state))
+            self._folders[state.run.name].save_snapshot(
+                step, state.sae_tensors(), sae_metadata(self.experiment, state.run)
+            )
 
     def checkpoint_is_due(self, step: int) -> bool:
         """Return whether it is time for a checkpoint; a replacing experiment has its first after FIRST_STEPS steps."""
@@ -107,7 +107,7 @@ class ExperimentWriter:
         for state in runs:
             folder = self._folders[state.run.name]
             checkpoint = state.save(step, metrics=self._metrics[state.run.name].sync())
-            folder.save_checkpoint(manifest.name, checkpoint, self._metadata(state))
+            folder.save_checkpoint(manifest.name, checkpoint, sae_metadata(self.experiment, state.run))
         self._manifests.write(manifest)
         kept = set(self._manifests.names()[-KEPT:])
         self._manifests.keep(kept)
@@ -137,16 +137,6 @@ class ExperimentWriter:
             lines.close()
         for sink in self._sinks:
             sink.close()
-
-    def _metadata(self, state: RunState) -> dict[str, str]:
-        """Return the metadata of sae.safetensors: one entry, because the library writes several in any order."""
-        about = {
-            "run": state.run.name, "variant": state.run.variant, "hooks": self.experiment.hooks,
-            "store": self.experiment.store, "settings": asdict(state.run.settings),
-        }  # fmt: skip
-        if state.run.input_form != SCALED_ONLY:
-            about["input_form"] = asdict(state.run.input_form)
-        return {METADATA: json.dumps(about)}
 
 
 class Timing:

@@ -7,6 +7,7 @@ OUT/RUN/failed.json    Failure: the step and hook at which a run diverged
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -15,8 +16,9 @@ from typing import Any, get_type_hints
 
 from data.errors import InputError
 from train.experiment import Experiment, Run
+from train.normalisation.scales import SCALED_ONLY
 from train.output.checked import DamagedRunError, read_checked, write_checked
-from train.output.run_folder import RunFolder
+from train.output.run_folder import METADATA, RunFolder
 from train.output.typed import typed
 from train.plugins import identity
 from train.variants import in_rows, settings_of
@@ -90,6 +92,17 @@ def read_experiment(out: Path) -> ExperimentRecord | None:
 def read_failure(folder: RunFolder) -> Failure | None:
     """Read a run's failed.json; None if the run did not diverge. Raises DamagedRunError."""
     return read_checked(Failure, folder.failure) if folder.failure.exists() else None
+
+
+def sae_metadata(experiment: Experiment, run: Run) -> dict[str, str]:
+    """Return the metadata of a run's sae.safetensors: one entry, because the library writes several in any order."""
+    about: dict[str, Any] = {
+        "run": run.name, "variant": run.variant, "hooks": experiment.hooks, "store": experiment.store,
+        "settings": asdict(run.settings),
+    }  # fmt: skip
+    if run.input_form != SCALED_ONLY:
+        about["input_form"] = asdict(run.input_form)
+    return {METADATA: json.dumps(about)}
 
 
 def write_run_settings(folder: RunFolder, experiment: Experiment, run: Run, provenance: Mapping[str, Any]) -> None:

@@ -103,7 +103,7 @@ def by_sparsify(folder: Path, x: Array) -> tuple[Array, Array]:
 
 
 def by_plain(folder: Path, x: Array) -> tuple[Array, Array]:
-    """Return f and x̂ by the formulas of train/interchange/plain.py."""
+    """Return f and x̂ by the formulas of train/interchange/formats/plain.py."""
     config = json.loads((folder / "sae.json").read_text(encoding="utf-8"))
     t = arrays(load_file(folder / "sae.safetensors"))
     offset, scale = 0.0, np.ones((len(x), 1))

@@ -1,0 +1,232 @@
+"""SAEs of other libraries, read from their files, compute what the files' formulas say, and become runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data import Store
+from data.errors import InputError
+from tests.helpers.fixture_types import Command
+from tests.helpers.made_saes import D_MODEL, D_SAE, MADE, make
+from train import export_sae, import_run, load_sae
+from train.interchange.formats.registry import read_foreign
+
+EXPORTED = [
+    (name, to)
+    for name, (variant, _, _, form) in MADE.items()
+    for to in ("saelens", "dictionary-learning", "sparsify")
+    if to == "saelens"
+    or (to == "dictionary-learning" and variant != "nsae" and form.rows == "none")
+    or (to == "sparsify" and variant in ("topk", "frozen"))
+]
+
+
+@pytest.mark.parametrize(("name", "to"), EXPORTED)
+def test_exports_read_back_compute_the_same(name: str, to: str, tmp_path: Path) -> None:
+    sae, x = make(name)
+    (foreign,) = read_foreign(export_sae(sae, to=to, out=tmp_path / "out"))
+    again = foreign.sae()
+    x_hat = sae(x)
+    assert float((again(x) - x_hat).abs().max() / x_hat.abs().max()) < 2e-6
+    f, directions = sae.encode(x) != 0, (sae.W_dec != 0).any(dim=1)
+    assert torch.equal((again.encode(x) != 0) & directions, f & directions)
+
+
+def weights(generator: torch.Generator, d_sae: int = D_SAE, d_model: int = D_MODEL) -> dict[str, Tensor]:
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator) * 0.3
+
+    return {
+        "W_enc": normal(d_model, d_sae), "W_dec": normal(d_sae, d_model), "b_enc": normal(d_sae),
+        "b_dec": normal(d_model), "threshold": normal(d_sae).abs(),
+    }  # fmt: skip
+
+
+def test_gemma_scope_subtracts_no_bias(tmp_path: Path) -> None:
+    t = weights(torch.Generator().manual_seed(0))
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in t.items()}
+    np.savez(tmp_path / "params.npz", **arrays)
+    x = torch.randn(20, D_MODEL)
+    pre = x @ t["W_enc"] + t["b_enc"]
+    expected = pre * (pre > t["threshold"]) @ t["W_dec"] + t["b_dec"]
+    assert torch.allclose(read_foreign(tmp_path)[0].sae()(x), expected, atol=1e-5)
+    (tmp_path / "params.npz").unlink()
+    save_file({name.lower(): value for name, value in t.items()}, tmp_path / "params.safetensors")
+    assert torch.allclose(read_foreign(tmp_path)[0].sae()(x), expected, atol=1e-5)
+
+
+def test_llama_scope_applies_the_scale_of_its_inputs(tmp_path: Path) -> None:
+    t, norm = weights(torch.Generator().manual_seed(1)), 7.0
+    config = {
+        "dataset_average_activation_norm": {"in": norm, "out": norm}, "jump_relu_threshold": 0.3, "d_model": D_MODEL,
+        "d_sae": D_SAE, "hook_point_in": "blocks.1.hook_mlp_out", "hook_point_out": "blocks.1.hook_mlp_out",
+    }  # fmt: skip
+    (tmp_path / "hyperparams.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "checkpoints").mkdir()
+    saved = {
+        "encoder.weight": t["W_enc"].T.contiguous(), "encoder.bias": t["b_enc"],
+        "decoder.weight": t["W_dec"].T.contiguous(), "decoder.bias": t["b_dec"],
+    }  # fmt: skip
+    save_file(saved, tmp_path / "checkpoints" / "final.safetensors")
+    (foreign,) = read_foreign(tmp_path)
+    x, scale = torch.randn(20, D_MODEL) * 3, D_MODEL**0.5 / norm
+    pre = scale * x @ t["W_enc"] + t["b_enc"]
+    f = pre * (pre > 0.3 * scale)  # as SAELens loads it
+    assert foreign.hook == "blocks.1.hook_mlp_out"
+    assert torch.allclose(foreign.sae()(x), (f @ t["W_dec"] + t["b_dec"]) / scale, atol=1e-5)
+
+
+class Checkpoint:
+    """Stands for the author's object; the file names its module, which nobody imports."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+@pytest.mark.parametrize("variant", ["nsae", "baseline"])
+def test_the_authors_checkpoints_become_a_run_with_a_hook_per_layer(variant: str, store: Store, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(2)
+    encoder = torch.randn(2, D_SAE, D_MODEL, generator=generator)
+    decoder = torch.randn(2, D_MODEL, D_SAE, generator=generator)
+    if variant == "baseline":
+        decoder /= decoder.norm(dim=1, keepdim=True)
+    state = {
+        "encoder.weight": torch.nn.Parameter(encoder), "encoder.bias": torch.randn(2, D_SAE, generator=generator),
+        "decoder.weight": decoder, "tied_bias": torch.randn(2, D_MODEL, generator=generator),
+    }  # fmt: skip
+    torch.save({"config": Checkpoint({"lr": 1e-3}), "saved": Checkpoint({"state_dict": state})}, tmp_path / "author.pt")
+    run = import_run(tmp_path / "author.pt", store=store, out=tmp_path / variant)
+    x = torch.randn(10, D_MODEL, generator=generator)
+    for layer in range(2):
+        sae = load_sae(run.folder, layer=layer)
+        pre = torch.relu((x - state["tied_bias"][layer]) @ encoder[layer].T + state["encoder.bias"][layer])
+        f = pre.tanh() if variant == "nsae" else pre
+        assert torch.allclose(sae(x), f @ decoder[layer].T + state["tied_bias"][layer], atol=1e-4)
+        assert sae.variant == variant
+
+
+def export(run: Path, tmp_path: Path, layer: int = 0, to: str = "saelens") -> Path:
+    return export_sae(load_sae(run, layer=layer), to=to, out=tmp_path / f"exported{layer}")
+
+
+def test_an_imported_run_is_measured_as_the_run_that_was_exported(
+    run: Path, store: Store, command: Command, tmp_path: Path
+) -> None:
+    done = command("train", "export", run, "--to", "saelens", "--out", tmp_path / "exported")
+    assert done.returncode == 0, done.stderr
+    done = command("train", "import", tmp_path / "exported", "--store", store.path, "--out", tmp_path / "theirs")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("explains 0.") == 2
+    assert done.stderr == ""
+    answers = []
+    for folder in (run, tmp_path / "theirs"):
+        measured = command("analyze", "measures", "--store", store.path, folder, "--json")
+        assert measured.returncode == 0, measured.stderr
+        lines = json.loads(measured.stdout)["measures"]
+        answers.append({(line["hook"], line["measure"], line["subset"]): line["value"] for line in lines})
+    assert answers[0].keys() == answers[1].keys()
+    same = [key for key in answers[0] if key[1] in ("l0", "explained_variance", "suppression")]
+    assert len(same) >= 6
+    assert all(answers[0][key] == pytest.approx(answers[1][key], rel=1e-4) for key in same)
+
+
+def transposed(folder: Path) -> None:
+    path = folder / "sae_weights.safetensors"
+    saved = load_file(path)
+    save_file({**saved, "W_dec": saved["W_dec"].T.reshape(saved["W_dec"].shape).contiguous()}, path)
+
+
+def scaled(folder: Path) -> None:
+    path = folder / "sae_weights.safetensors"
+    saved = load_file(path)
+    save_file({**saved, "W_dec": saved["W_dec"] * 12}, path)
+
+
+def mislabelled(folder: Path) -> None:
+    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    config["metadata"]["hook_name"] = "blocks.1.hook_mlp_out"
+    (folder / "cfg.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def random(folder: Path) -> None:
+    path = folder / "sae_weights.safetensors"
+    generator = torch.Generator().manual_seed(0)
+    save_file({name: torch.randn(t.shape, generator=generator) for name, t in load_file(path).items()}, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (transposed, "with W_dec transposed"),
+        (scaled, "with the decoder multiplied by 0.0"),
+        (mislabelled, "at blocks.0.hook_mlp_out: was it trained on that hook"),
+        (random, "no more than shuffled weights"),
+    ],
+)
+def test_wrong_weights_are_noticed(
+    damage: Callable[[Path], None], sentence: str, run: Path, store: Store, tmp_path: Path
+) -> None:
+    folder = export(run, tmp_path)
+    damage(folder)
+    (fit,) = import_run(folder, store=store, out=tmp_path / "theirs").fits
+    assert sentence in (fit.warning() or "")
+
+
+def test_right_weights_are_not_warned_of(run: Path, store: Store, tmp_path: Path) -> None:
+    imported = import_run(export(run, tmp_path, to="dictionary-learning"), store=store, out=tmp_path / "theirs")
+    assert [fit.warning() for fit in imported.fits] == [None]
+    assert imported.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "temporal"}, "the architecture 'temporal' has no counterpart here"),
+        ({"normalize_activations": "covariance_whitening"}, "whose statistics it does not hold"),
+        ({"reshape_activations": "hook_z"}, "reshapes its activations"),
+        ({"metadata": {"hook_name": "blocks.9.hook_resid_post"}}, "name one of the store's with --hook"),
+        ({"architecture": "topk", "k": 99}, "k is not from 1"),
+        ({"architecture": 3}, "architecture is no str"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(
+    change: dict[str, Any], message: str, run: Path, store: Store, tmp_path: Path
+) -> None:
+    folder = export(run, tmp_path)
+    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    (folder / "cfg.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        import_run(folder, store=store, out=tmp_path / "theirs")
+    assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "--store", "STORE", "--out", "OUT"], "holds no SAE of a known format"),
+        (["SAE", "--store", "STORE", "--out", "RUN"], "give another --out"),
+        (["SAE", "--store", "STORE", "--out", "OUT", "--hook", "resid_post"], "--hook"),
+        (["SAE", "--store", "STORE", "--out", "OUT", "--input-scale", "row-norm"], "--input-scale"),
+        (["SAE", "--store", "nowhere.zarr", "--out", "OUT"], "nowhere.zarr"),
+        (["SAE", "--out", "OUT"], "--store"),
+    ],
+)
+def test_bad_input_is_refused_at_once(
+    arguments: list[str], message: str, run: Path, store: Store, command: Command, tmp_path: Path
+) -> None:
+    places = {"RUN": str(run), "OUT": str(tmp_path / "out"), "STORE": str(store.path)}
+    if "SAE" in arguments:
+        places["SAE"] = str(export(run, tmp_path))
+    done = command("train", "import", *(places.get(argument, argument) for argument in arguments))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,144 @@
+"""SAELens v6: cfg.json and sae_weights.safetensors, as `SAE.load_from_disk` reads and writes them.
+
+BatchTopK and Matryoshka SAEs become jumprelu with their threshold in every feature, as SAELens itself saves them. NSAE
+comes with modules/nsae_for_saelens.py, which registers its class. With free decoder rows, TopK compares π‖d‖, so these
+norms are folded into the encoder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from data.errors import InputError
+from train.interchange.files import Files, float32, json_bytes, module_bytes, safetensors_bytes
+from train.interchange.foreign import ForeignSAE, linear_maps, tensor
+from train.interchange.origin import Origin
+from train.interchange.portable import PortableSAE
+from train.interchange.reading.array_files import entry, read_json, read_safetensors
+from train.normalisation.scales import InputScale
+
+ARCHITECTURE = {"relu": "standard", "tanh": "nsae", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
+NORMALISATION = {"none": "none", "norm": "constant_norm_rescale", "deviation": "layer_norm"}
+NSAE_MODULE = "nsae_for_saelens.py"
+VERSION = "6.0.0"  # of the layout of cfg.json
+
+
+def saelens_files(sae: PortableSAE, origin: Origin) -> Files:
+    """Return the folder of one SAE."""
+    sae = sae.with_thresholds().with_equal_contributions()
+    tensors: dict[str, Tensor] = {"W_enc": sae.W_enc.T, "W_dec": sae.W_dec, "b_dec": sae.b_dec}
+    if sae.gate is not None:
+        tensors |= vars(sae.gate)
+    else:
+        tensors["b_enc"] = sae.b_enc
+    if sae.threshold is not None:
+        tensors["threshold"] = sae.threshold
+    config: dict[str, Any] = {
+        "architecture": ARCHITECTURE[sae.activation],
+        "d_in": sae.d_model,
+        "d_sae": sae.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": sae.subtracts_bias,
+        "normalize_activations": NORMALISATION[sae.rows],
+        "reshape_activations": "none",
+        "metadata": metadata(origin),
+    }
+    if sae.activation == "topk":
+        config |= {"k": sae.k, "rescale_acts_by_decoder_norm": False}
+    files = {"cfg.json": json_bytes(config), "sae_weights.safetensors": safetensors_bytes(float32(tensors))}
+    return {**files, NSAE_MODULE: module_bytes(NSAE_MODULE)} if sae.activation == "tanh" else files
+
+
+def metadata(origin: Origin) -> dict[str, Any]:
+    """Return what SAELens keeps of an SAE's training.
+
+    `prepend_bos` is whether a token stands before each context; SAELens's is the tokenizer's BOS token.
+    """
+    return {
+        "sae_lens_version": VERSION,
+        "sae_lens_training_version": None,
+        "model_name": origin.model,
+        "model_class_name": "HookedTransformer",
+        "hook_name": origin.hook,
+        "hook_layer": origin.layer,
+        "hook_head_index": None,
+        "model_from_pretrained_kwargs": {"center_writing_weights": True} if origin.processing == "centred" else {},
+        "prepend_bos": origin.prefix_token is not None,
+        "prefix_token": origin.prefix_token,
+        "context_size": origin.context_size,
+        "seqpos_slice": [None],
+        "dataset_path": origin.dataset,
+        "exported_from": origin.to_json(),
+    }
+
+
+VARIANT = {"standard": "relu", "nsae": "nsae", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
+READ_NORMALISATION: dict[str, InputScale] = {
+    "none": "none", "constant_norm_rescale": "row-sqrt-d", "layer_norm": "layer-norm",
+    "expected_average_only_in": "sqrt-d",
+}  # fmt: skip
+
+
+def read_saelens(folder: Path) -> ForeignSAE:
+    """Return the SAE of a folder. Raises InputError."""
+    path = folder / "cfg.json"
+    config = read_json(path)
+    name = entry(config, "architecture", str, path, "standard")
+    if name not in VARIANT:
+        raise InputError(
+            f"{path}: the architecture {name[:80]!r} has no counterpart here; {', '.join(VARIANT)} have one"
+        )
+    if entry(config, "reshape_activations", str, path, "none") != "none":
+        raise InputError(f"{path}: reshapes its activations (hook_z), and a store has rows of one vector")
+    normalisation = entry(config, "normalize_activations", str, path, "none")
+    if normalisation not in READ_NORMALISATION:
+        raise InputError(
+            f"{path}: its inputs are normalised by {normalisation[:80]!r}, whose statistics it does not hold"
+        )
+    metadata = entry(config, "metadata", dict, path, {})
+    weights = folder / "sae_weights.safetensors"
+    saved = read_safetensors(weights)
+    bias = None if name == "gated" else "b_enc"
+    tensors = linear_maps(saved, weights, encoder="W_enc", decoder="W_dec", b_dec="b_dec", b_enc=bias)
+    d_sae, d_model = tensors["W_enc"].shape
+    extra = {"gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("threshold",)}.get(name, ())
+    tensors |= {key: tensor(saved, key, (d_sae,), weights) for key in extra}
+    subtracts = entry(config, "apply_b_dec_to_input", bool, path, True)
+    settings: dict[str, Any] = {}
+    if name in ("standard", "jumprelu"):
+        settings = {"subtract_bias": subtracts}
+    elif not subtracts:
+        raise InputError(f"{path}: apply_b_dec_to_input is false, which {name} has no counterpart of here")
+    if name == "nsae":
+        settings = {"sigma": 0.0}  # it is measured without noise, of which its files do not tell
+    if name == "topk":
+        by_norm = entry(config, "rescale_acts_by_decoder_norm", bool, path, False)
+        settings = {"k": _k(entry(config, "k", int, path), d_sae, path), "unit_decoder": not by_norm}
+    scale = {"row-sqrt-d": d_model**-0.5, "sqrt-d": None}.get(READ_NORMALISATION[normalisation], 1.0)
+    note = "its inputs are scaled to E‖x‖ = √d; the factor is not in its files, so it is taken from the store"
+    return ForeignSAE(
+        format="saelens",
+        path=folder,
+        variant=VARIANT[name],
+        tensors=tensors,
+        settings=settings,
+        input_scale=READ_NORMALISATION[normalisation],
+        scale=scale,
+        hook=_text(metadata.get("hook_name", config.get("hook_name"))),
+        model=_text(metadata.get("model_name", config.get("model_name"))),
+        notes=(note,) if scale is None else (),
+    )
+
+
+def _k(k: int, d_sae: int, path: Path) -> int:
+    if not 0 < k <= d_sae:
+        raise InputError(f"{path}: its k is not from 1 to its {d_sae} features")
+    return k
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

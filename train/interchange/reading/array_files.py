@@ -1,0 +1,81 @@
+"""Read tensors of .npz and .safetensors files, and JSON objects, that strangers wrote."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from data.errors import InputError
+
+T = TypeVar("T")
+MOST_JSON = 4 << 20  # bytes
+INFLATION = 100  # times its own size, what a compressed file may hold: weights hardly shrink
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn any fault of reading a file into an InputError that names it.
+
+    Libraries raise many types for damaged files: of zipfile, zlib, struct, NumPy and safetensors.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory") from error
+    except Exception as error:
+        reason = str(error).split("\n", maxsplit=1)[0][:200]
+        raise InputError(f"{path} cannot be read: {reason or type(error).__name__}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file. Raises InputError."""
+    with naming(path):
+        with open(path, "rb") as file:
+            content = file.read(MOST_JSON + 1)
+        if len(content) > MOST_JSON:
+            raise ValueError(f"it has more than {MOST_JSON:,} bytes")
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        return value
+
+
+def entry(config: dict[str, Any], name: str, kind: type[T], path: Path, default: T | None = None) -> T:
+    """Return an entry of a JSON object. Raises InputError if it is missing without a default, or of another type."""
+    value = config.get(name)
+    value = default if value is None else value
+    if kind is float and type(value) is int:
+        value = float(value) if abs(value) < 2**63 else None
+    if type(value) is not kind:
+        raise InputError(f"{path}: its entry {name} is no {kind.__name__}")
+    return value
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors file by name. Raises InputError."""
+    with naming(path), safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read_npz(path: Path) -> dict[str, Tensor]:
+    """Return the arrays of a .npz file by name; none is unpickled. Raises InputError."""
+    with naming(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > INFLATION * path.stat().st_size + (1 << 20):
+            raise ValueError("it unpacks to far more than weights do")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.array(arrays[name])) for name in arrays.files}
