@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from analyze.commands import model, pages, runs, store
+from analyze.commands import compare, model, pages, runs, store
 from data.command.base import HelpfulGroup
 from data.errors import InputError
 from train.plugins import load_plugin
@@ -26,7 +26,7 @@ def main(plugin: tuple[str, ...]) -> None:
 
 for command in (
     store.store_command, store.norms_command, store.verify_command, runs.runs_command, runs.measures_command,
-    runs.dictionary_command, runs.stability_command, model.patch_command, model.pareto_command,
+    runs.dictionary_command, runs.stability_command, model.patch_command, model.pareto_command, compare.compare_command,
     pages.report_command, pages.features_command,
 ):  # fmt: skip
     main.add_command(command)

@@ -63,6 +63,7 @@ RUN = {
     "analyze measures --store data/gpt2.zarr runs/gpt2 --as saelens,dictionary-learning,saebench": "",
     "analyze patch --store data/gpt2.zarr runs/gpt2 --as saelens,dictionary-learning,saebench": "--contexts 8",
     "analyze pareto --store data/gpt2.zarr runs/gpt2 --out pareto": "--contexts 8",
+    "analyze compare --store data/gpt2.zarr runs/gpt2 --at 20,40": "--contexts 8",
     "analyze dictionary --store data/gpt2.zarr runs/gpt2": "",
     "analyze stability --store data/gpt2.zarr runs/seeds": "",
     "train --store data/demo.zarr --variant baseline,nsae,topk --target-l0 20,40 --out runs/same-l0": ONE_LAYER,

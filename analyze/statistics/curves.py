@@ -51,10 +51,10 @@ def why_refused(l0: Float, at: float) -> str | None:
     if len(l0) < FEWEST_POINTS:
         return f"a curve needs {FEWEST_POINTS} runs of different L0, not {len(l0)}"
     if not l0[0] <= at <= l0[-1]:
-        return f"L0 of the runs ends at {l0[0]:.3g} and {l0[-1]:.3g}, and curves are not extrapolated"
+        return f"curves are not extrapolated beyond L0 {l0[0]:.3g} and {l0[-1]:.3g}"
     left = bracket(l0, at)
     if l0[left + 1] / l0[left] > WIDEST_BRACKET:
-        return f"the nearest runs have L0 {l0[left]:.3g} and {l0[left + 1]:.3g}, more than a factor of 2 apart"
+        return f"those around it, {l0[left]:.3g} and {l0[left + 1]:.3g}, are more than a factor of 2 apart"
     return None
 
 

@@ -102,6 +102,12 @@ MODEL = text("--model", NO_MODEL, {
 })  # fmt: skip
 
 
+def alone(rows: Rows, *base: str) -> Rows:
+    """Rows of an option that the command's base already has; `base` has the other arguments."""
+    own = {kind: Row((*base, *row.arguments), row.sentence, True) for kind, row in rows.items() if row is not None}
+    return {**rows, **own}
+
+
 def model(*others: str) -> Rows:
     """Rows of `--model` of a command that has `--without-model`, which the base has, and needs `others`."""
     rows = {kind: Row((*others, *row.arguments), row.sentence, True) for kind, row in MODEL.items() if row is not None}
@@ -164,6 +170,21 @@ TABLES = {
         "path": STORE_OF_RUNS, "skip_damaged": SKIP,
         "paths": runs("--store", "{store}"), "model": model(*ON), "contexts": contexts(),
         "without_model": WITHOUT, "keep_first": KEEP_FIRST, "out": out(), "seed": {**SEED, ZERO: None},
+        "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
+    }),
+    "compare": Table(main.commands["compare"], [*ON, "--device", "cpu", "--without-model", "--at", "4"], {
+        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "paths": {
+            **runs("--store", "{store}"),
+            CONTRADICTION: refused("--store", "{store}", "{run}", alone=True, sentence="of runs have one family"),
+        },
+        "l0_values": alone(list_rows(number("--at"), "--at", "4"), *ON), "layers": layers("the runs"),
+        "model": model(*ON, "--at", "4"),
+        "held_out": contexts("--held-out"),
+        "contexts": contexts(more={CONTRADICTION: (
+            "5", "--without-model and --contexts exclude each other; give one of them"
+        )}),
+        "without_model": WITHOUT, "keep_first": KEEP_FIRST, "seed": {**SEED, ZERO: None},
         "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "report": Table(main.commands["report"], [*PAGE, "--device", "cpu", "--without-model"], {

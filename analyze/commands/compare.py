@@ -1,0 +1,128 @@
+"""The command that compares families of runs at the same L0, in sentences."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from analyze.commands.options import (
+    command,
+    contexts_option,
+    csv_option,
+    device_option,
+    json_option,
+    keep_first_option,
+    layers_option,
+    model_option,
+    runs_argument,
+    seed_option,
+    skip_option,
+    store_option,
+)
+from analyze.commands.shared import (
+    check_contexts,
+    choose_hooks,
+    describe_heldout,
+    describe_runs,
+    open_store_and_runs,
+    show,
+)
+from data.command.base import choose_device
+from data.command.option_types import Count, Layers, ListOf, Number, excludes
+from data.errors import InputError
+from data.system.location import Location
+
+if TYPE_CHECKING:
+    from analyze.compare.equal_l0.comparison import Comparison
+    from analyze.statistics.estimates import Estimates
+
+
+@command("compare", "compare --store data/demo.zarr runs/topk runs/nsae --at 20,40")
+@store_option
+@runs_argument
+@click.option(
+    "--at", "l0_values", type=ListOf(Number(0, above=True), "number"),
+    help="Values of L0 to compare at, such as 20,40.  [default: those of --target-l0 that two families were trained "
+    "for]",
+)  # fmt: skip
+@skip_option
+@layers_option
+@model_option
+@contexts_option("for measures that do not run the language model", "--held-out")
+@click.option(
+    "--contexts", type=Count(), default="100", show_default=True, callback=excludes("without_model"),
+    help="Number of held-out contexts, evenly spaced, for measures that run the language model.",
+)  # fmt: skip
+@click.option(
+    "--without-model", is_flag=True, callback=excludes("model", "keep_first", "contexts"),
+    help="Leave out the measures that need the language model: nats lost and KL.",
+)  # fmt: skip
+@keep_first_option
+@seed_option
+@device_option
+@json_option
+@csv_option
+def compare_command(
+    path: Location, paths: tuple[Path, ...], l0_values: tuple[float, ...] | None, skip_damaged: bool,
+    layers: Layers, model: str | None, held_out: int | None, contexts: int, without_model: bool, keep_first: bool,
+    seed: int, device: str, as_json: bool, as_csv_: bool,
+) -> None:  # fmt: skip
+    """Compare each two families of runs at the same L0, and say which is better.
+
+    Runs that differ only in their sparsity and seed form a family; if all runs are of one family, each folder of RUNS
+    is compared with the others. For each pair, L0 and measure, prints a verdict in a sentence, and the differences by
+    layer with 95 % intervals over seeds and documents. A difference is the second family minus the first. --csv prints
+    the differences.
+    """
+    from analyze.compare.equal_l0.comparison import COMPARED, compare
+    from analyze.compare.equal_l0.sentence import verdict_line
+    from analyze.compare.equal_l0.sides import find_sides, targets
+    from analyze.compare.equal_l0.table import as_text
+    from analyze.measure.evaluate import measure_heldout
+    from analyze.measure.heldout import Heldout
+    from analyze.measure.patching import patch as patching
+    from analyze.measure.patching.model import load_for_store
+    from analyze.runs.settled import drifts
+    from analyze.runs.training_curves import training_curves
+    from train.measures import PATCHED
+
+    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    runs, hooks, torch_device = usable.runs, choose_hooks(usable.runs, layers), choose_device(device)
+    sides = find_sides(runs, paths)
+    if len(sides) < 2:
+        raise InputError(
+            f"the folders of runs have one family only, {sides[0].name}; give runs of two families, or two folders"
+        )
+    chosen = list(l0_values or targets(sides))
+    if not chosen:
+        raise InputError("--at: no two families have the same --target-l0; give the values of L0 to compare at")
+    for name, number in (("held_out", held_out), ("contexts", contexts)):
+        check_contexts(store, number, name)
+    heldout, patched = Heldout(store, held_out), Heldout(store, contexts)
+    language_model = None if without_model else load_for_store(store, hooks, model=model, device=torch_device)
+    estimates = measure_heldout(heldout, runs, hooks=hooks, seed=seed, device=torch_device)[0]
+    settledness = drifts(training_curves(runs), runs)
+
+    def compared(measured: Estimates, measures: list[str]) -> list[Comparison]:
+        return compare(measured, estimates, sides, hooks, measures, chosen, settledness, heldout.unit)
+
+    comparisons = compared(estimates, [name for name in COMPARED if name not in PATCHED])
+    answer = {**describe_heldout(heldout), **describe_runs(usable)}
+    if language_model is not None:
+        with_model = patching.patch(
+            language_model, patched, runs, hooks=hooks, seed=seed, keep_first=keep_first, device=torch_device
+        )
+        comparisons += compared(with_model, [name for name in COMPARED if name in PATCHED])
+        answer |= {"patched_contexts": patched.n_contexts, "patched_groups": patched.n_groups}
+    names = [side.name for side in sides]
+    comparisons.sort(
+        key=lambda c: (names.index(c.first), names.index(c.second), chosen.index(c.l0), COMPARED.index(c.measure))
+    )
+    verdicts = [verdict_line(comparison) for comparison in comparisons]
+    lines = list(chain.from_iterable(comparison.lines() for comparison in comparisons))
+    rows = [dict(vars(line)) for line in lines]
+    answer |= {"verdicts": [vars(verdict) for verdict in verdicts], "differences": rows}
+    show(answer, rows, as_text(verdicts, lines), as_json, as_csv_)

@@ -1,0 +1,216 @@
+"""Compare two sides in one measure at one L0, over layers.
+
+A layer's difference is decided if its p-value, corrected for the number of layers by Holm, is at most 5 %. Several
+measures and values of L0 are not corrected for. A layer with an unfinished or unsettled run decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from analyze.compare.equal_l0.difference import TWO_SEEDS, Difference, difference
+from analyze.compare.equal_l0.matched import NotComparedError, match
+from analyze.compare.equal_l0.sides import Side
+from analyze.runs.progress import unfinished
+from analyze.runs.settled import Drift, unsettled
+from analyze.runs.trained_run import TrainedRun
+from analyze.statistics.cells import holm, most, partial_conjunction, signs
+from analyze.statistics.estimates import Estimates
+from analyze.statistics.replicas import Variances, variances_over_layers
+
+COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")
+SIGNIFICANCE = 0.05
+SIDES = {1: "higher", -1: "lower", 0: "undecided"}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean difference over some layers."""
+
+    value: float
+    variances: Variances
+    interpolation_error: float
+
+    @property
+    def half_width(self) -> float:
+        return self.variances.half_width() + self.interpolation_error
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval excludes 0."""
+        return abs(self.value) > self.half_width
+
+
+@dataclass(frozen=True)
+class DifferenceLine:
+    """A row of the table of differences. The numbers of a hook that was not compared are None.
+
+    verdict: whether the second side is "higher" or "lower" than the first, "undecided", or "not compared".
+    note: why the hook is undecided whatever its p-value, or not compared.
+    value: at_second − at_first, with its 95 % interval from `low` to `high`.
+    detectable: the smallest detectable difference.
+    p_holm: p-value, corrected for the number of hooks; NaN where the difference decides nothing.
+    needed_seeds, needed_effective_groups: would decide a difference as large as `value`; None if none is known, and
+        where the difference is decided.
+    """
+
+    first: str
+    second: str
+    measure: str
+    l0: float
+    hook: str
+    verdict: str
+    note: str
+    at_first: float | None = None
+    at_second: float | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    detectable: float | None = None
+    p_holm: float | None = None
+    seeds: int | None = None
+    groups: int | None = None
+    effective_groups: float | None = None
+    degrees_of_freedom: float | None = None
+    interpolation_error: float | None = None
+    leave_one_out_error: float | None = None
+    overturning_seed_spread: float | None = None
+    needed_seeds: int | None = None
+    needed_effective_groups: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """second − first in one measure at one L0.
+
+    hooks: the hooks asked for.
+    differences: by hook.
+    undecidable: by hook, why the difference decides nothing although it could be computed.
+    not_compared: by hook, why there is no difference.
+    unit: what intervals are over, "document" or "context".
+    """
+
+    first: str
+    second: str
+    measure: str
+    l0: float
+    hooks: Sequence[str]
+    differences: Mapping[str, Difference]
+    undecidable: Mapping[str, str]
+    not_compared: Mapping[str, str]
+    unit: str
+
+    @cached_property
+    def adjusted_p(self) -> dict[str, float]:
+        """The p-value of each layer, corrected by Holm; NaN where the difference decides nothing."""
+        p = [np.nan if hook in self.undecidable else d.p_value for hook, d in self.differences.items()]
+        return dict(zip(self.differences, holm(np.array(p, dtype=np.float64)).tolist(), strict=True))
+
+    @cached_property
+    def verdicts(self) -> dict[str, str]:
+        """Whether the second side is "higher" or "lower" at each hook, or this is "undecided"."""
+        values = np.array([d.value for d in self.differences.values()])
+        decided = signs(values, np.array(list(self.adjusted_p.values())), SIGNIFICANCE)
+        return {hook: SIDES[int(sign)] for hook, sign in zip(self.differences, decided, strict=True)}
+
+    def with_verdict(self, verdict: str) -> list[str]:
+        """Return the hooks with a verdict."""
+        return [hook for hook, own in self.verdicts.items() if own == verdict]
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.hooks)
+
+    @property
+    def n_seeds(self) -> int:
+        """How many seeds the differences have; 0 without differences."""
+        return min((d.n_seeds for d in self.differences.values()), default=0)
+
+    @property
+    def any_difference(self) -> Difference:
+        """One of the differences, for what they share: the groups."""
+        return next(iter(self.differences.values()))
+
+    def in_most_layers(self) -> str | None:
+        """Return "higher" or "lower" if the second side is so in more than half of the layers, by one test of all."""
+        for name, sign in (("higher", 1), ("lower", -1)):
+            p = np.ones(self.n_layers)
+            for i, (hook, d) in enumerate(self.differences.items()):
+                if hook not in self.undecidable:
+                    p[i] = d.variances.p_above(sign * d.value, d.interpolation_error)
+            if partial_conjunction(p, most(self.n_layers)) <= SIGNIFICANCE / 2:
+                return name
+        return None
+
+    def mean(self, hooks: Sequence[str]) -> Mean:
+        """Return the mean difference over hooks, with the seeds' variance pooled over them."""
+        chosen = [self.differences[hook] for hook in hooks]
+        n_seeds = min(d.n_seeds for d in chosen)
+        values = np.array([d.values[:n_seeds] for d in chosen])
+        replicates = np.array([d.replicates[:n_seeds] for d in chosen])
+        spread = variances_over_layers(values, replicates, chosen[0].shares)
+        return Mean(float(values.mean()), spread, float(np.mean([d.interpolation_error for d in chosen])))
+
+    def decided_mean(self) -> Mean | None:
+        """Return the mean over all layers if two seeds decide it; None otherwise."""
+        if self.n_layers < 2 or any(self.undecidable.get(hook) != TWO_SEEDS for hook in self.hooks):
+            return None
+        mean = self.mean(self.hooks)
+        return mean if mean.decided else None
+
+    def lines(self) -> list[DifferenceLine]:
+        """Return a line per hook, also those that were not compared."""
+        return [self._line(hook) for hook in self.hooks]
+
+    def _line(self, hook: str) -> DifferenceLine:
+        about = self.first, self.second, self.measure, self.l0, hook
+        if hook in self.not_compared:
+            return DifferenceLine(*about, "not compared", self.not_compared[hook])
+        d, verdict = self.differences[hook], self.verdicts[hook]
+        plan = d.plan() if verdict == "undecided" else None
+        return DifferenceLine(
+            *about, verdict, self.undecidable.get(hook, ""), d.at_first, d.at_second, d.value,
+            d.value - d.half_width(), d.value + d.half_width(), d.detectable, self.adjusted_p[hook], d.n_seeds,
+            d.n_groups, d.effective_groups, d.variances.group_degrees, d.interpolation_error, d.leave_one_out_error,
+            d.overturning_spread, plan.seeds if plan else None, plan.groups if plan else None,
+        )  # fmt: skip
+
+
+def compare(
+    estimates: Estimates, l0_estimates: Estimates, sides: Sequence[Side], hooks: Sequence[str],
+    measures: Sequence[str], l0_values: Sequence[float], drifts: Sequence[Drift], unit: str,
+) -> list[Comparison]:  # fmt: skip
+    """Compare each two sides at each L0 in each measure.
+
+    estimates: of the measures, and of L0 on the same rows. l0_estimates: those that decide which runs have an L0.
+    drifts: how much the runs' measures still change. unit: what the estimates' groups are, "document" or "context".
+    """
+
+    def compare_pair(first: Side, second: Side, l0: float, measure: str) -> Comparison:
+        differences, undecidable, not_compared = dict[str, Difference](), dict[str, str](), dict[str, str]()
+        for hook in hooks:
+            try:
+                pair = [match(estimates, l0_estimates, side, hook, measure, l0) for side in (first, second)]
+            except NotComparedError as reason:
+                not_compared[hook] = str(reason)
+                continue
+            differences[hook] = difference(*pair)
+            why = _why_unfit([run for side in pair for run in side.runs], drifts, hook)
+            if why := why or differences[hook].why_undecidable():
+                undecidable[hook] = why
+        return Comparison(first.name, second.name, measure, l0, hooks, differences, undecidable, not_compared, unit)
+
+    return [
+        compare_pair(*pair, l0, measure) for pair in combinations(sides, 2) for l0 in l0_values for measure in measures
+    ]  # fmt: skip
+
+
+def _why_unfit(runs: Sequence[TrainedRun], drifts: Sequence[Drift], hook: str) -> str:
+    """Return which of the runs are unfinished or unsettled at a hook; empty if none is."""
+    missing, moving = unfinished(runs), unsettled(drifts, runs, hook)
+    return f"unfinished: {missing}" if missing else f"not settled: {moving}" if moving else ""

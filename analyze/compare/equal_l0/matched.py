@@ -1,0 +1,127 @@
+"""The measures of a side at a given L0: of runs that have it, or interpolated between runs that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyze.compare.equal_l0.sides import Side
+from analyze.runs.configurations import Configuration, seeds_of
+from analyze.runs.trained_run import TrainedRun
+from analyze.statistics import curves
+from analyze.statistics.curves import Scale
+from analyze.statistics.estimates import Estimate, Estimates, Key
+from analyze.statistics.jackknife import Float
+from data.store.stats import Subset
+from train.measures import title_of
+
+SCALES = {
+    "explained_variance": Scale.LOG_OF_REST, "score": Scale.LOG_OF_REST,
+    "l2": Scale.LOG, "kl": Scale.LOG, "nats_lost": Scale.LOG,
+}  # fmt: skip
+
+
+Seeds = tuple[int, int]  # of the order of the rows, and of the initialisation
+
+
+class NotComparedError(Exception):
+    """A side has no value at an L0. The message is the reason."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A measure of a side's replicas at an L0.
+
+    estimates: by the replica's seeds, all of the same groups.
+    runs: the runs that they come from.
+    interpolation_error: what the interpolation may be off by; 0 if the runs have this L0.
+    leave_one_out_error: see `curves.leave_one_out_error`; 0 if the runs have this L0.
+    """
+
+    estimates: Mapping[Seeds, Estimate]
+    runs: list[TrainedRun]
+    interpolation_error: float = 0.0
+    leave_one_out_error: float = 0.0
+
+
+def key_of(run: TrainedRun, hook: str, measure: str) -> Key:
+    """Return the key of a run's measure with noise off, over all positions."""
+    return Key(run.name, hook, False, Subset.ALL, measure)
+
+
+def match(estimates: Estimates, l0_estimates: Estimates, side: Side, hook: str, measure: str, l0: float) -> Matched:
+    """Return a measure of a side at an L0, per replica.
+
+    estimates: of the measure, and of L0 on the same rows. l0_estimates: those that decide which runs have the L0.
+
+    Raises NotComparedError if no configuration has this L0 and a curve through all of them has no value there.
+    """
+    by_l0: dict[float, Configuration] = {}
+    for configuration in side.configurations:
+        if hook in configuration.hooks:
+            known = [l0_estimates[key_of(run, hook, "l0")].value for run in configuration.replicas]
+            if min(known) > 0:
+                by_l0[float(np.exp(np.mean(np.log(known))))] = configuration
+    if not by_l0:
+        raise NotComparedError(f"no SAE of {side.name} fires")
+    nearest = min(by_l0, key=lambda value: abs(np.log(value / l0)))
+    if curves.same_l0(nearest, l0):
+        runs = by_l0[nearest].replicas
+        return Matched({seeds_of(run): estimates[key_of(run, hook, measure)] for run in runs}, list(runs))
+    try:
+        return _interpolate(estimates, [by_l0[value] for value in sorted(by_l0)], hook, measure, l0)
+    except NotComparedError as reason:
+        message = f"no run of {side.name} has this L0 (the nearest has {nearest:.3g}), and {reason}"
+        raise NotComparedError(message) from None
+
+
+def _interpolate(estimates: Estimates, points: list[Configuration], hook: str, measure: str, l0: float) -> Matched:
+    """Interpolate each replica between its own runs."""
+    by_seeds = [{seeds_of(run): run for run in configuration.replicas} for configuration in points]
+    common = [seeds for seeds in by_seeds[0] if all(seeds in known for known in by_seeds)]
+    if not common:
+        raise NotComparedError("its runs of different L0 have no seed in common")
+    values, errors, omitted, used = {}, [], [], list[TrainedRun]()
+    for seeds in common:
+        runs = [known[seeds] for known in by_seeds]
+        l0_of_runs, measured = ([estimates[key_of(run, hook, name)] for run in runs] for name in ("l0", measure))
+        curve = _Curve(l0_of_runs, measured, SCALES.get(measure, Scale.LINEAR))
+        reason = curves.why_refused(curve.l0, l0)
+        if reason is not None:
+            raise NotComparedError(reason)
+        values[seeds] = curve.at(l0)
+        if not np.isfinite(values[seeds].value):
+            raise NotComparedError(f"{title_of(measure)} of one has no logarithm to interpolate")
+        errors.append(curves.interpolation_error(curve.l0, curve.y, l0, curve.scale))
+        omitted.append(curves.leave_one_out_error(curve.l0, curve.y, curve.scale, l0))
+        used += runs
+    return Matched(values, used, float(np.mean(errors)), float(np.mean(omitted)))
+
+
+class _Curve:
+    """A replica's runs in ascending order of their L0."""
+
+    def __init__(self, l0: list[Estimate], points: list[Estimate], scale: Scale) -> None:
+        order = np.argsort([estimate.value for estimate in l0])
+        self._l0, self._points, self.scale = [l0[i] for i in order], [points[i] for i in order], scale
+
+    @property
+    def l0(self) -> Float:
+        return np.array([estimate.value for estimate in self._l0])
+
+    @property
+    def y(self) -> Float:
+        return np.array([estimate.value for estimate in self._points])
+
+    def at(self, l0: float) -> Estimate:
+        """Return the measure at an L0, each replicate interpolated between its own points."""
+        left = curves.bracket(self.l0, l0)
+        replicates = curves.interpolate(_replicates(self._l0), _replicates(self._points), l0, self.scale, left)
+        value = float(curves.interpolate(self.l0, self.y, l0, self.scale, left))
+        return Estimate(value, replicates, self._points[0].shares)
+
+
+def _replicates(points: list[Estimate]) -> Float:
+    return np.stack([point.replicates for point in points], axis=-1)

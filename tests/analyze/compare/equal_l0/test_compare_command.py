@@ -1,0 +1,140 @@
+"""`analyze compare` on a real store and trained runs: what it prints, in which forms, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from analyze.compare.equal_l0.comparison import COMPARED, compare
+from analyze.compare.equal_l0.matched import key_of
+from analyze.compare.equal_l0.sentence import ONE_SEED
+from analyze.compare.equal_l0.sides import Side
+from analyze.measure.evaluate import measure_heldout
+from analyze.measure.heldout import Heldout
+from analyze.runs.configurations import Configuration
+from analyze.runs.trained_run import TrainedRun, find_runs
+from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.made_once import made_once
+from train.sae import SAE
+
+HOOKS = ["blocks.1.hook_mlp_out", "blocks.4.hook_mlp_out"]
+K = 4
+
+
+@pytest.fixture(scope="session")
+def topk_runs(command: Command, demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(store, experiment's folder): TopK, whose L0 is exactly k, with two learning rates and three seeds."""
+
+    def train(folder: Path) -> None:
+        done = command(
+            "train", "--store", demo_store, "--variant", "topk", "--k", K, "--lr", "3e-4,3e-3", "--seeds", "3",
+            "--expansion", "1", "--batch-size", "64", "--activations", "4k", "--log-every", "1k",
+            "--validate-every", "4k", "--device", "cpu", "--out", folder / "runs",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    return demo_store, made_once(tmp_path_factory, "topk-runs", train) / "runs"
+
+
+def printed(command: Command, *options: object) -> str:
+    done = command("analyze", "compare", "--device", "cpu", *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_differences_are_those_of_measures_and_patch_averaged_over_seeds(
+    command: Command, topk_runs: tuple[Path, Path]
+) -> None:
+    store, runs = topk_runs
+    answer = json.loads(printed(command, "--store", store, runs, "--contexts", "8", "--layers", "4", "--json"))
+    for name, measure, options in (
+        ("measures", "explained_variance", ()), ("measures", "gamma", ()), ("patch", "kl", ("--contexts", "8"))
+    ):  # fmt: skip
+        done = command("analyze", name, "--store", store, runs, *options, "--json", "--device", "cpu")
+        of_run = {
+            line["run"]: line["value"] for line in json.loads(done.stdout)["measures"]
+            if (line["hook"], line["measure"], line["subset"]) == (HOOKS[1], measure, "all")
+        }  # fmt: skip
+        means = [sum(value for run, value in of_run.items() if f"lr={lr}" in run) / 3 for lr in ("0.0003", "0.003")]
+        (line,) = (line for line in answer["differences"] if line["measure"] == measure)
+        assert [line["at_first"], line["at_second"]] == pytest.approx(means)
+        assert line["value"] == pytest.approx(means[1] - means[0])
+        assert line["low"] < line["value"] < line["high"]
+        assert line["seeds"] == 3
+    assert [line["measure"] for line in answer["verdicts"]] == list(COMPARED)
+    assert answer["verdicts"][0]["text"].startswith(f"At L0 = {K} ")  # the default of --at
+
+
+def test_csv_has_a_row_per_measure_and_hook(command: Command, topk_runs: tuple[Path, Path]) -> None:
+    store, runs = topk_runs
+    rows = list(csv.DictReader(io.StringIO(printed(command, "--store", store, runs, "--without-model", "--csv"))))
+    measures = [name for name in COMPARED if name not in ("nats_lost", "kl")]
+    assert [(row["measure"], row["hook"]) for row in rows] == [(name, hook) for name in measures for hook in HOOKS]
+    assert {row["l0"] for row in rows} == {str(float(K))}
+
+
+def test_one_seed_is_named_first_and_runs_far_from_the_l0_are_not_compared(
+    command: Command, topk_runs: tuple[Path, Path]
+) -> None:
+    store, runs = topk_runs
+    one_each = [runs / name for name in ("topk_lr=0.0003_seed=0", "topk_lr=0.003_seed=0")]
+    text = printed(command, "--store", store, *one_each, "--without-model", "--layers", "4", "--at", f"{K},20")
+    lines = text.splitlines()
+    assert lines[0].startswith(f"- {ONE_SEED}At L0 = {K} ")
+    assert "no run of topk, lr 0.0003 has this L0 (the nearest has 4), and a curve needs 3 runs" in text
+    assert "| at L0 | measure | hook | difference |" in text
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "message"),
+    [
+        (["topk_lr=0.0003_seed=0"], [], "the folders of runs have one family only, topk; give runs of two"),
+        ([""], ["--at", "0"], "'0' is not a number; give one that is greater than 0"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    command: Command, topk_runs: tuple[Path, Path], folders: list[str], options: list[str], message: str
+) -> None:
+    store, runs = topk_runs
+    done = command("analyze", "compare", "--store", store, *(runs / name for name in folders), *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_runs_without_a_common_target_need_the_l0(command: Command, small_runs: tuple[LocalStore, Path]) -> None:
+    store, runs = small_runs
+    done = command("analyze", "compare", "--store", store.path, runs)
+    assert done.returncode == 2
+    assert "--at: no two families have the same --target-l0; give the values of L0 to compare at" in done.stderr
+
+
+@dataclass(frozen=True)
+class ShrunkRun(TrainedRun):
+    """A run whose decoder is 3 % smaller."""
+
+    def sae(self, hook: str, device: torch.device | str = "cpu") -> SAE:
+        sae = super().sae(hook, device)
+        with torch.no_grad():
+            for tensor in (sae.W_dec, sae.b_dec):
+                tensor.mul_(0.97)
+        return sae
+
+
+def test_a_decoder_shrunk_by_3_percent_is_found_at_that_size(small_runs: tuple[LocalStore, Path]) -> None:
+    store, folder = small_runs
+    run = next(run for run in find_runs([folder]) if run.variant == "baseline")
+    shrunk = ShrunkRun(**{**vars(run), "name": "shrunk"})
+    sides = [Side(r.name, [Configuration(r.name, (r,))]) for r in (run, shrunk)]
+    estimates, _ = measure_heldout(Heldout(store), [run, shrunk])
+    for hook in run.hooks:
+        l0 = estimates[key_of(run, hook, "l0")].value
+        (comparison,) = compare(estimates, estimates, sides, [hook], ["gamma"], [l0], [], "document")
+        difference = comparison.differences[hook]
+        assert comparison.with_verdict("lower") == [hook]
+        assert difference.value == pytest.approx(-0.03 * difference.at_first, rel=1e-3)

@@ -1,0 +1,204 @@
+"""Verdicts over layers at equal L0: on made-up measurements whose true differences are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analyze.compare.equal_l0.comparison import Comparison
+from analyze.compare.equal_l0.matched import NotComparedError, key_of, match
+from analyze.compare.equal_l0.sentence import ONE_SEED, verdict_line, verdict_text
+from analyze.compare.equal_l0.sides import Side, find_sides
+from analyze.runs.configurations import configurations
+from analyze.statistics.curves import Scale, bracket, interpolate
+from analyze.statistics.estimates import Estimates
+from tests.analyze.compare.equal_l0.made_up import (
+    DOCUMENTS,
+    HOOKS,
+    compared,
+    family,
+    mean_over_documents,
+    measured,
+    replaced_seed,
+    two_families,
+)
+
+BASELINE = [0.1] * 6
+
+
+def five_better_one_worse(n_seeds: int, **options: Any) -> Comparison:
+    sides = two_families(n_seeds)
+    true = {"baseline": BASELINE, "nsae": [0.08] * 5 + [0.13]}
+    return compared(sides, measured(sides, true, **options))
+
+
+def test_a_known_difference_is_found_in_each_layer_with_its_sign_and_size() -> None:
+    comparison = five_better_one_worse(3)
+    assert comparison.with_verdict("lower") == HOOKS[:5]
+    assert comparison.with_verdict("higher") == HOOKS[5:]
+    mean = comparison.mean(HOOKS[:5])
+    assert abs(mean.value + 0.02) < mean.half_width < 0.006
+    assert comparison.in_most_layers() == "lower"
+
+
+def test_the_verdict_is_one_sentence_with_seeds_and_documents() -> None:
+    text = verdict_text(five_better_one_worse(3))
+    assert text.startswith("At L0 = 40 nsae loses 0.0")
+    assert " nats per token less than baseline in 5 of 6 layers, more in layer 5; 3 seeds, 60 documents." in text
+    assert "Smallest detectable difference: 0.01" in text
+
+
+def test_one_seed_says_so_first_and_names_the_seed_spread_that_would_overturn_it() -> None:
+    comparison = five_better_one_worse(1)
+    text = verdict_text(comparison)
+    assert text.startswith(ONE_SEED)
+    spread = comparison.differences[HOOKS[0]].overturning_spread
+    assert spread is not None
+    assert 0.005 < spread < 0.02
+    assert "would overturn it. " in text
+    assert text.endswith("For a verdict on the architectures train three seeds or more (--seeds).")
+
+
+def test_two_seeds_decide_the_mean_over_layers_alone() -> None:
+    sides = two_families(2)
+    comparison = compared(sides, measured(sides, {"baseline": BASELINE, "nsae": [0.08] * 6}))
+    assert comparison.with_verdict("undecided") == HOOKS
+    text = verdict_text(comparison)
+    assert " less than baseline on average over 6 layers; 2 seeds, 60 documents." in text
+    assert "two seeds decide means over layers only" in text
+
+
+def test_a_layer_that_is_undecided_says_how_many_seeds_and_documents_would_decide() -> None:
+    sides = two_families(3)
+    true = {"baseline": BASELINE, "nsae": [0.05] * 5 + [0.095]}
+    comparison = compared(sides, measured(sides, true, seed=1))
+    text, line = verdict_text(comparison), vars(comparison.lines()[5])
+    assert comparison.with_verdict("undecided") == HOOKS[5:]
+    assert ", undecided in layer 5;" in text
+    assert line["needed_seeds"] >= 3
+    assert line["needed_effective_groups"] > line["effective_groups"]
+    assert f"would be decided by {line['needed_seeds']} seeds and {line['needed_effective_groups']:,} documents" in text
+
+
+def test_without_any_decided_layer_the_sentence_bounds_the_difference() -> None:
+    sides = two_families(5)
+    comparison = compared(sides, measured(sides, {"baseline": BASELINE, "nsae": BASELINE}))
+    assert "no difference in nats lost between nsae and baseline is decided in any of 6 layers" in verdict_text(
+        comparison
+    )
+    assert 0.005 < vars(verdict_line(comparison))["largest_plausible"] < 0.03
+
+
+def test_too_few_documents_decide_nothing_and_say_how_many_would() -> None:
+    comparison = five_better_one_worse(3, documents=8, document_spread=0.0005, seed_spread=0.0001)
+    assert comparison.with_verdict("undecided") == HOOKS
+    line = vars(comparison.lines()[0])
+    assert "too few documents" in line["note"]
+    assert line["needed_effective_groups"] > line["effective_groups"]
+
+
+def test_unfinished_runs_decide_nothing() -> None:
+    baseline, nsae = two_families(3)
+    sides = [baseline, Side(nsae.name, configurations([replace(run, trained=48) for run in nsae.runs]))]
+    comparison = compared(sides, measured(sides, {"baseline": BASELINE, "nsae": [0.05] * 6}))
+    assert comparison.with_verdict("undecided") == HOOKS
+    assert "unfinished: runs/nsae 1 0 at 48 of 96 rows" in verdict_text(comparison)
+
+
+def test_the_p_values_of_layers_are_corrected_together() -> None:
+    comparison = five_better_one_worse(3)
+    p = [comparison.differences[hook].p_value for hook in HOOKS]
+    assert comparison.adjusted_p[HOOKS[int(np.argmin(p))]] == pytest.approx(6 * min(p))
+    assert comparison.adjusted_p[HOOKS[int(np.argmax(p))]] == pytest.approx(max(max(p), sorted(p)[-2] * 2))
+
+
+def test_two_copies_of_one_architecture_get_no_more_verdicts_than_promised() -> None:
+    runs = [*family("nsae", 5, folder="first"), *family("nsae", 5, folder="second")]
+    sides = find_sides(runs, [Path("first"), Path("second")])
+    with_verdict = 0
+    for seed in range(20):
+        estimates = measured(sides, {"first": BASELINE, "second": BASELINE}, seed=seed, seed_spread=0.01)
+        with_verdict += len(compared(sides, estimates).with_verdict("undecided")) < 6
+    assert with_verdict <= 2  # of 20, at 5 % each
+
+
+def on_curves(l0_values: dict[str, list[float]], n_seeds: int = 3) -> tuple[list[Side], Estimates]:
+    """Return two families with runs of these L0; 1 − explained variance is a power of L0, nsae's a tenth less."""
+    runs = [run for name in ("baseline", "nsae") for run in family(name, n_seeds, l0_values[name])]
+    rng, estimates = np.random.default_rng(0), Estimates()
+    shares = np.full(DOCUMENTS, 1 / DOCUMENTS)
+    for run in runs:
+        rest = 0.8 * run.l1**-0.4 * (0.9 if run.variant == "nsae" else 1.0)
+        for hook in HOOKS:
+            noise = 1 + 0.01 * rng.normal(size=DOCUMENTS)
+            estimates[key_of(run, hook, "explained_variance")] = mean_over_documents(1 - rest * noise, shares)
+            estimates[key_of(run, hook, "l0")] = mean_over_documents(np.full(DOCUMENTS, run.l1), shares)
+    return find_sides(runs, [Path("runs")]), estimates
+
+
+def test_runs_of_other_l0_are_interpolated_on_their_own_curves() -> None:
+    sides, estimates = on_curves({"baseline": [20.0, 35.0, 60.0], "nsae": [25.0, 47.0, 90.0]})
+    comparison = compared(sides, estimates, measure="explained_variance")
+    difference = comparison.differences[HOOKS[0]]
+    assert difference.value == pytest.approx(0.08 * 40**-0.4, abs=difference.half_width())
+    assert comparison.with_verdict("higher") == HOOKS
+    assert "nsae explains 0.018" in verdict_text(comparison)
+    assert difference.interpolation_error > 0
+    assert difference.leave_one_out_error > 0
+
+
+def test_a_replicas_value_and_replicates_are_those_of_its_curve() -> None:
+    sides, estimates = on_curves({"baseline": [20.0, 35.0, 60.0], "nsae": [40.0, 41.0]})
+    matched = match(estimates, estimates, sides[0], HOOKS[2], "explained_variance", 40)
+    for (_, seed), estimate in matched.estimates.items():
+        runs = [configuration.replicas[seed] for configuration in sides[0].configurations]
+        l0, y = ([estimates[key_of(run, HOOKS[2], m)].value for run in runs] for m in ("l0", "explained_variance"))
+        left = bracket(np.array(l0), 40)
+        assert estimate.value == pytest.approx(
+            float(interpolate(np.array(l0), np.array(y), 40, Scale.LOG_OF_REST, left))
+        )
+        assert estimate.replicates.mean() == pytest.approx(estimate.value, abs=1e-4)
+
+
+def test_a_run_at_the_l0_is_taken_as_it_is_and_compared_with_a_curve() -> None:
+    sides, estimates = on_curves({"baseline": [20.0, 35.0, 60.0], "nsae": [40.7]})
+    matched = match(estimates, estimates, sides[1], HOOKS[0], "explained_variance", 40)
+    assert matched.interpolation_error == matched.leave_one_out_error == 0
+    comparison = compared(sides, estimates, measure="explained_variance")
+    assert comparison.with_verdict("higher") == HOOKS
+
+
+def test_a_wide_bracket_is_refused_with_the_reason() -> None:
+    sides, estimates = on_curves({"baseline": [10.0, 25.0, 60.0], "nsae": [40.0]})
+    with pytest.raises(NotComparedError, match="25 and 60, are more than a factor of 2 apart"):
+        match(estimates, estimates, sides[0], HOOKS[0], "explained_variance", 40)
+    comparison = compared(sides, estimates, measure="explained_variance")
+    assert (
+        "are not compared: layers 0, 1, 2, 3, 4, 5: no run of baseline has this L0 (the nearest has 60)"
+        in verdict_text(comparison)
+    )
+    assert {line.verdict for line in comparison.lines()} == {"not compared"}
+    assert verdict_line(comparison).value is None
+
+
+def test_a_difference_below_twice_the_leave_one_out_error_is_undecided() -> None:
+    sides, estimates = on_curves({"baseline": [20.0, 35.0, 60.0], "nsae": [25.0, 47.0, 90.0]})
+    for key, estimate in list(estimates.items()):
+        if key.measure == "explained_variance" and "35" in key.run:  # a kink
+            estimates[key] = replace(estimate, value=estimate.value - 0.05, replicates=estimate.replicates - 0.05)
+    comparison = compared(sides, estimates, measure="explained_variance")
+    assert "leave-one-out error" in comparison.undecidable[HOOKS[0]]
+    assert comparison.with_verdict("undecided") == HOOKS
+
+
+def test_sides_without_a_common_seed_are_paired_in_order() -> None:
+    sides = two_families(3)
+    moved = [replaced_seed(run, run.settings.run.seed + 7) for run in sides[1].runs]
+    others = [sides[0], Side("nsae", configurations(moved))]
+    true = {"baseline": BASELINE, "nsae": [0.08] * 6}
+    first, second = (compared(both, measured(both, true)).differences[HOOKS[0]] for both in (sides, others))
+    assert second.values.tolist() == first.values.tolist()
