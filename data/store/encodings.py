@@ -92,6 +92,12 @@ class Encoding:
         row = int((~torch.isfinite(values)).any(dim=1).int().argmax())
         return row, bool(values[row].isnan().any())
 
+    def decode_tensor(
+        self, encoded: Mapping[str, torch.Tensor], channel_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the values [n, d] of rows that `encode` returned, on their device; those that `decode` gives."""
+        return encoded[VALUES]
+
     def decode(self, rows: EncodedRows) -> NDArray[Any]:
         """Return the rows' values, [n, d]: float16 or float32, without a copy if they are stored so."""
         return rows.values
@@ -177,6 +183,18 @@ class Int8(Encoding):
         """Return the codes [n, d] of stored values [n, stored_width(d)]."""
         return values
 
+    def unpack_tensor(self, values: torch.Tensor, d: int) -> torch.Tensor:
+        """Do the same on tensors."""
+        return values
+
+    def decode_tensor(
+        self, encoded: Mapping[str, torch.Tensor], channel_scale: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if channel_scale is None:
+            raise ValueError(f"{self.name} needs the scales of the channels (channel_scales)")
+        codes = self.unpack_tensor(encoded[VALUES], len(channel_scale))
+        return codes.float() * encoded[".row_scale"] * channel_scale
+
     def decode(self, rows: EncodedRows) -> NDArray[np.float32]:
         (row_scale,), (channel_scale,) = rows.row_scales, rows.channel_scales
         return self.unpack(rows.values, len(channel_scale)).astype(np.float32) * row_scale[:, None] * channel_scale
@@ -208,6 +226,10 @@ class Int4(Int8):
     def unpack(self, values: NDArray[Any], d: int) -> NDArray[np.int8]:
         halves = np.stack([values & 15, values >> 4], axis=-1).reshape(len(values), -1)
         return halves[:, :d].view(np.int8) - np.int8(8)
+
+    def unpack_tensor(self, values: torch.Tensor, d: int) -> torch.Tensor:
+        halves = torch.stack([values & 15, values >> 4], dim=-1).flatten(1)
+        return halves[:, :d].to(torch.int8) - 8
 
 
 ENCODINGS: dict[DType, Encoding] = {

@@ -1,0 +1,92 @@
+"""Statistics summed on a GPU, by Triton's interpreter where there is none, against those summed on the host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.choices import DTYPES, DType
+from data.store.encodings import ENCODINGS, EncodedRows, as_stored, channel_scales
+from data.store.layout import Layout
+from data.store.schema import STATS_FIELDS, Schema
+from data.store.stats import RunningSums, empty
+
+pytest.importorskip("triton", reason="Triton is not installed; PyTorch's builds for CUDA bring it along")
+
+from harvest.gpu.window_sums import WindowSums
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+HOOK, D = "blocks.0.hook_mlp_out", 130  # more channels than a program has
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from harvest.gpu import sum_kernels
+
+KINDS = {"x": "*fp16", "first": "*i8", "histogram": "*i64", "begins": "*i64", "slots": "*i64", "row_slots": "*i64"}
+KINDS |= {"d": "i32", "n_bins": "i32"}
+for kernel, constants in (
+    (sum_kernels._add_moments, {"COLUMNS": sum_kernels.COLUMNS}),
+    (sum_kernels._measure_rows, {"BINS": 512, "COLUMNS": sum_kernels.ROW_COLUMNS}),
+    (sum_kernels._add_norms, {}),
+):
+    names = {name: "constexpr" if name in constants else KINDS.get(name, "*fp64") for name in kernel.arg_names}
+    found = triton.compile(ASTSource(kernel, names, constexprs=constants), target=GPUTarget("cuda", 90, 32))
+    assert ".entry" in found.asm["ptx"] and len(found.asm["cubin"]) > 1000
+"""
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_on_the_gpu_are_those_of_the_host(dtype: DType) -> None:
+    layout = Layout(12, 2, 8, 16, 4, seed=0)
+    schema = Schema(layout, {HOOK: D}, dtype, "none", 8, 0)
+    x = torch.randn(layout.window_rows(0), D, generator=torch.Generator().manual_seed(0))
+    x[::8] *= 30
+    encoding, scale = schema.encoding, channel_scales(x)
+    scales = (scale.numpy(),) if encoding.channel_scales else ()
+    n_shards = 4
+    none = {field: np.stack([getattr(empty(D), field)] * n_shards) for field in STATS_FIELDS}
+    on_device = WindowSums(schema, 0, {HOOK: none}, {HOOK: scale.to(DEVICE)} if scales else {}, DEVICE)
+    host = [RunningSums(**{field: values[shard].copy() for field, values in none.items()}) for shard in range(n_shards)]
+    for begin, end in ((0, 23), (23, layout.window_rows(0))):
+        rows, ranges = layout.writing_order(0, begin, end)
+        encoded = encoding.encode(x[rows], scale)
+        on_device.add({HOOK + suffix: part.to(DEVICE) for suffix, part in encoded.items()}, rows, ranges)
+        stored = EncodedRows(
+            as_stored(encoded[""], encoding.stored),
+            tuple(encoded[suffix][:, 0].numpy() for suffix in encoding.row_scales), scales,
+        )  # fmt: skip
+        done = 0
+        for row_range in ranges:
+            part = slice(done, done + row_range.count)
+            host[row_range.shard].add(encoding.decode(stored[part]), rows[part] % 8 == 0)
+            done += row_range.count
+    found = on_device.arrays()[HOOK]
+    for shard, sums in enumerate(host):
+        assert np.array_equal(found["moments"][shard], sums.moments)
+        assert np.array_equal(found["histogram"][shard], sums.histogram)
+        assert found["norms"][shard] == pytest.approx(sums.norms, rel=1e-12)
+
+
+def test_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
+    script = tmp_path / "compiled.py"
+    script.write_text(COMPILED, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_encoded_tensors_decode_to_the_values_of_the_reader() -> None:
+    x = torch.randn(20, 7, generator=torch.Generator().manual_seed(1))
+    scale = channel_scales(x)
+    for name in ("int8", "int4"):
+        encoding = ENCODINGS[name]
+        encoded = encoding.encode(x, scale)
+        stored = EncodedRows(encoded[""].numpy(), (encoded[".row_scale"][:, 0].numpy(),), (scale.numpy(),))
+        assert np.array_equal(encoding.decode_tensor(encoded, scale).numpy(), encoding.decode(stored))
