@@ -46,6 +46,8 @@ def filled_window(path: Path, schema: Schema, window: int) -> WindowWriter:
         rows, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
         for row_range in ranges:
             of_shard, rows = rows[: row_range.count], rows[row_range.count :]
-            writer.write(of_shard, [row_range], dict.fromkeys(schema.widths, values[: row_range.count]))
+            arrays = dict.fromkeys(schema.widths, values[: row_range.count])
+            writer.write([row_range], arrays)
+            writer.add_statistics(of_shard, [row_range], arrays)
     writer.sync(layout.window_contexts(window)[1])
     return writer

@@ -26,8 +26,8 @@ from data.choices import DType
 from data.store.schema import Schema
 from data.store.writing.lifecycle import staging_path
 from data.store.writing.window_writer import WindowWriter
-from harvest import pipeline
 from harvest.model.base import OnActivation
+from harvest.pipeline import pipeline
 
 LAYERS, BATCH = 12, 32
 PIECE = 4 << 20  # bytes of one plain write

@@ -21,7 +21,7 @@ import numpy as np
 from tests.helpers.zygote import Ended, Fault, Running, Zygote
 
 # Small shards give a small store several windows, and rows are synced often. All else is as in a user's command.
-PATCHES = {"data.store.layout.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.SYNC_SECONDS": 0.02}
+PATCHES = {"data.store.layout.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.pipeline.SYNC_SECONDS": 0.02}
 CLOCK_FILES = {"timing.jsonl"}
 LOCK = ".lock"  # a killed process leaves its lock file, which has no effect
 

@@ -84,7 +84,8 @@ def make_store(path: Path, *, whole: bool) -> None:
             rows, ranges = assignment.writing_order(assignment.first_row, assignment.first_row + assignment.n_rows)
             encoded = ENCODINGS["int8"].encode(values[rows], scale)
             arrays = {hook + suffix: part.numpy() for hook in HOOKS for suffix, part in encoded.items()}
-            writer.write(rows, ranges, arrays)
+            writer.write(ranges, arrays)
+            writer.add_statistics(rows, ranges, arrays)
         writer.sync(layout.window_contexts(window)[1])
         writer.seal()
     if whole:

@@ -32,7 +32,7 @@ SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--devic
 # Small windows make several of a small store; all else is the command as users run it.
 PATCHES = {
     "data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.request.SHARDS_PER_WINDOW": 4,
-    "harvest.pipeline.SYNC_SECONDS": 0.5,
+    "harvest.pipeline.pipeline.SYNC_SECONDS": 0.5,
 }  # fmt: skip
 DEMO = ("--model", "demo", "--tokens", "3k", "--context-size", "64", "--layers", "0,1", "--device", "cpu")
 

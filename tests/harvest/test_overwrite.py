@@ -19,7 +19,7 @@ from data.errors import InputError, Stopped
 from data.store.writing.lifecycle import staging_path
 from data.system.lock import locked
 from harvest.output.worker import Worker, wait_for, worker_lock
-from harvest.pipeline import Pipeline
+from harvest.pipeline import pipeline
 from harvest.run import Harvest
 from tests.helpers.fixture_types import Command
 from tests.helpers.killing import Killed, kill_at
@@ -88,7 +88,7 @@ def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_win
     def fail(*arguments: Any, **more: Any) -> None:
         raise InputError("a mistake")
 
-    for owner, name in ((Harvest, "load_model"), (Harvest, "create_store"), (Pipeline, "_check_values")):
+    for owner, name in ((Harvest, "load_model"), (Harvest, "create_store"), (pipeline, "check_finite")):
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, fail)
             code, said = start("--overwrite", "--seed", "1")

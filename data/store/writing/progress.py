@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class WindowProgress:
         self.written = WrittenRows(
             *({name: np.zeros(n, dtype=np.int64) for name in schema.activation_arrays} for _ in range(2))
         )
-        self._sums = {
+        self._sums: dict[str, dict[str, NDArray[Any]]] = {
             hook: {field: np.stack([getattr(empty(d), field)] * n) for field in STATS_FIELDS}
             for hook, d in schema.widths.items()
         }
@@ -48,6 +49,10 @@ class WindowProgress:
         """Return the sums over the rows that a shard has; adding rows to them changes this object."""
         return RunningSums(**{field: values[shard - self.shards.start] for field, values in self._sums[hook].items()})
 
+    def arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return the sums of all shards, in the order of `shards`: hook → field of RunningSums → [shards, …]."""
+        return self._sums
+
     def stats(self, hook: str, shard: int) -> NormStats:
         """Return the statistics of the rows that a shard has."""
         return self.sums(hook, shard).stats()
@@ -55,7 +60,7 @@ class WindowProgress:
     def save(self, path: Path, contexts_done: int) -> None:
         """Record the progress, and that all contexts before `contexts_done` are written; durable on return."""
         content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **{CONTEXTS: np.int64(contexts_done)}, **self._arrays())
+        np.savez(content, allow_pickle=False, **{CONTEXTS: np.int64(contexts_done)}, **self._members())
         data = content.getbuffer()
         write_file(path, data, trailer(crc32c(data)))
 
@@ -69,11 +74,11 @@ class WindowProgress:
         if trailer(crc32c(content)) != recorded:
             raise DamagedError(f"{path} is damaged: it does not have its checksum")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            for name, values in self._arrays().items():
+            for name, values in self._members().items():
                 values[...] = archive[name]
             return int(archive[CONTEXTS])
 
-    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+    def _members(self) -> dict[str, NDArray[np.generic]]:
         """Return all arrays of this object, by a name in the archive."""
         written = {
             f"{what} {name}": values

@@ -1,7 +1,7 @@
 """The unfinished files of one window: its rows, a file per array and shard, before they are committed.
 
-    write   pwrite rows to ARRAY.SHARD, each file from front to back, and add them to its checksum and its shard's
-            statistics; nobody else reads these files
+    write   pwrite rows to ARRAY.SHARD, each file from front to back, and add them to its checksum; nobody else reads
+            these files
     sync    every few seconds: sync the files, then record how many contexts they hold (progress.py)
 
 A kill loses the work since the last record. Rows that change on the disk between a kill and the next start are noticed
@@ -98,19 +98,22 @@ class StagedFiles:
         dtype, d = self.schema.activation_arrays[name]
         return np.memmap(self.path(name, shard), dtype=dtype, mode="r", shape=(n_rows, d))
 
-    def write(
-        self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
-    ) -> int:
+    def write(self, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
         """Append rows to the files, on `threads` if given; return the number of bytes. See `WindowWriter.write`."""
-        layout = self.schema.layout
-        first = rows % layout.rows_per_context + self.schema.skip_positions == 0
         run = threads.map if threads else map
-        return sum(run(lambda hook: self._write_hook(hook, ranges, first, arrays), self.schema.hooks))
+        return sum(run(lambda name: self._write_array(ranges, name, arrays[name]), arrays))
 
-    def _write_hook(
+    def add_statistics(
+        self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
+    ) -> None:
+        """Add rows to the statistics, on `threads` if given. See `WindowWriter.add_statistics`."""
+        first = rows % self.schema.layout.rows_per_context + self.schema.skip_positions == 0
+        run = threads.map if threads else map
+        list(run(lambda hook: self._add_hook(hook, ranges, first, arrays), self.schema.hooks))
+
+    def _add_hook(
         self, hook: str, ranges: list[RowRange], first: NDArray[np.bool_], arrays: Mapping[str, NDArray[Any]]
-    ) -> int:
-        """Append rows to a hook's files, and add them to the statistics; return the number of bytes."""
+    ) -> None:
         encoding = self.schema.encoding
         scales = tuple(arrays[hook + suffix][:, 0] for suffix in encoding.row_scales)
         encoded, begin = EncodedRows(arrays[hook], scales, self._channel_scales[hook]), 0
@@ -118,7 +121,6 @@ class StagedFiles:
             part = slice(begin, begin + row_range.count)
             self.progress.sums(hook, row_range.shard).add(encoding.decode(encoded[part]), first[part])
             begin += row_range.count
-        return sum(self._write_array(ranges, name, arrays[name]) for name in self.schema.row_arrays(hook))
 
     def _write_array(self, ranges: list[RowRange], name: str, rows: NDArray[Any]) -> int:
         size = rows.nbytes // len(rows)

@@ -73,15 +73,35 @@ class WindowWriter:
         except StoreError as error:
             raise self._discarded(error) from error
 
-    def write(
-        self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
-    ) -> int:
+    @property
+    def first_shard(self) -> int:
+        """Number of the window's first shard."""
+        return self._files.progress.shards.start
+
+    @property
+    def sums(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """The sums of the rows added so far: hook → field of RunningSums → array [shards, …]."""
+        return self._files.progress.arrays()
+
+    def write(self, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None) -> int:
         """Write rows to the staged files, on `threads` if given; return the number of bytes.
 
-        `rows`, int64 [n], are the rows' numbers; they and `ranges` come from `Layout.writing_order`. arrays: name →
-        rows [n, d] in the type on disk, in the same order, for each of `Schema.activation_arrays`.
+        `ranges` and the order of the rows are those of `Layout.writing_order`. arrays: name → rows [n, d] in the type
+        on disk, for each of `Schema.activation_arrays`. The same rows must be added to the statistics.
         """
-        return self._files.write(rows, ranges, arrays, threads)
+        return self._files.write(ranges, arrays, threads)
+
+    def add_statistics(
+        self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
+    ) -> None:
+        """Add rows that are written to the statistics, on `threads` if given; rows: int64 [n], their numbers."""
+        self._files.add_statistics(rows, ranges, arrays, threads)
+
+    def set_sums(self, sums: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+        """Set the sums of all rows written so far, which were taken elsewhere; shaped as `sums`."""
+        for hook, fields in sums.items():
+            for field, values in fields.items():
+                self.sums[hook][field][...] = values
 
     def sync(self, contexts_done: int) -> None:
         """Make all written rows durable, then record that all contexts before `contexts_done` are."""
@@ -142,6 +162,8 @@ class WindowWriter:
             checksums[name] = write_chunk(self._array(name).chunk_path(shard), whole, scratch=self.folder)
         for hook in schema.hooks:
             shard_stats = self._files.progress.stats(hook, shard)
+            if shard_stats.count() != len(rows):
+                raise AssertionError(f"the statistics of {hook} cover {shard_stats.count()} of {len(rows)} rows")
             checksums[stats_name(hook)] = checksum_of(*(getattr(shard_stats, field) for field in STATS_FIELDS))
         split = SPLITS.index(assignment.split)
         return commit_line(schema, rows=len(rows), split=split, window=self.window, checksums=checksums)

@@ -191,7 +191,9 @@ def fill(store: Location, schema: Schema, batches: Iterator[Rows], scales: Rows,
                     raise InputError(f"the source has {row:,} rows where {layout.n_rows:,} were announced")
             last = min(end, first + _length(batch))
             rows, ranges = layout.writing_order(window, row, last)
-            writer.write(rows, ranges, _encoded(schema, batch, rows, first, scales))
+            arrays = _encoded(schema, batch, rows, first, scales)
+            writer.write(ranges, arrays)
+            writer.add_statistics(rows, ranges, arrays)
             row = last
         writer.seal()
     if row == layout.n_rows and (row < first + _length(batch or {}) or next(batches, None) is not None):

@@ -31,7 +31,8 @@ def filled(store: Store, window: int, *, synced: bool = True) -> WindowWriter:
                     name: np.repeat(np.arange(begin, begin + n)[:, None], d, axis=1).astype(dtype)
                     for name, (dtype, d) in store.schema.activation_arrays.items()
                 }
-                writer.write(numbers, [RowRange(shard, begin, n)], arrays)
+                writer.write([RowRange(shard, begin, n)], arrays)
+                writer.add_statistics(numbers, [RowRange(shard, begin, n)], arrays)
     if synced:
         writer.sync(store.layout.window_contexts(window)[1])
     return writer
@@ -119,7 +120,8 @@ def test_statistics_of_a_resumed_window_are_the_same_bit_for_bit(make_store: Mak
                 name: values[rows - first * per_context, :d].astype(dtype)
                 for name, (dtype, d) in store.schema.activation_arrays.items()
             }
-            writer.write(rows, ranges, arrays)
+            writer.write(ranges, arrays)
+            writer.add_statistics(rows, ranges, arrays)
             writer.sync(stop)
             done = stop
         writer.seal()

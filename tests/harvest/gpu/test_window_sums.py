@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,8 +15,14 @@ import torch
 from data.choices import DTYPES, DType
 from data.store.encodings import ENCODINGS, EncodedRows, as_stored, channel_scales
 from data.store.layout import Layout
+from data.store.reader import open_store
 from data.store.schema import STATS_FIELDS, Schema
 from data.store.stats import RunningSums, empty
+from data.store.writing.create import create
+from data.store.writing.lifecycle import finish, staging_path
+from data.store.writing.window_writer import WindowWriter
+from harvest.model.base import OnActivation
+from harvest.pipeline import Pipeline
 
 pytest.importorskip("triton", reason="Triton is not installed; PyTorch's builds for CUDA bring it along")
 
@@ -90,3 +97,44 @@ def test_encoded_tensors_decode_to_the_values_of_the_reader() -> None:
         encoded = encoding.encode(x, scale)
         stored = EncodedRows(encoded[""].numpy(), (encoded[".row_scale"][:, 0].numpy(),), (scale.numpy(),))
         assert np.array_equal(encoding.decode_tensor(encoded, scale).numpy(), encoding.decode(stored))
+
+
+class MadeUpModel:
+    """A model with made-up activations."""
+
+    path: Literal["transformers", "transformer_lens"] = "transformers"
+    compiled, compile_seconds, widths = False, None, {HOOK: 5}
+
+    def capture(self, tokens: torch.Tensor, on_activation: OnActivation) -> None:
+        values = torch.sin(torch.arange(tokens.numel() * 5, device=tokens.device) + tokens[0, 0]).view(*tokens.shape, 5)
+        on_activation(HOOK, values)
+
+
+def test_pipeline_that_sums_on_the_gpu_writes_the_statistics_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = Schema(Layout(12, 2, 8, 16, 4, seed=0), {HOOK: 5}, "float16", "none", 8, 0)
+    layout, ids = schema.layout, np.arange(96, dtype=np.int32).reshape(12, 8)
+    statistics = []
+    for on_gpu in (False, True):
+        path = tmp_path / f"{on_gpu}.zarr"
+        create(path, schema, [(ids, ids)], {"settings": {}, "model": {}, "tokens": {}}, {})
+        pipeline = Pipeline(
+            MadeUpModel(), schema, batch_size=3, device=torch.device("cpu"), channel_scales={}, wrote=lambda *_: None
+        )
+        monkeypatch.setattr(pipeline, "_sums_on_gpu", on_gpu)
+        with pipeline:
+            for window in range(layout.n_windows):
+                writer, end = WindowWriter(path, staging_path(path), schema, window), layout.window_contexts(window)[1]
+                for first, last in layout.window_batches(window, 3, 0):
+                    rows, ranges = layout.writing_order(window, 8 * first, 8 * last)
+                    pipeline.submit(
+                        ids[first:last], 8 * first, rows, ranges, writer, contexts_done=min(last, end), last=last >= end
+                    )
+        finish(path)
+        store = open_store(path)
+        statistics.append([*store.shard_statistics(HOOK, range(layout.n_shards))])
+    for host, gpu in zip(*statistics, strict=True):
+        assert np.array_equal(gpu.moments, host.moments)
+        assert np.array_equal(gpu.histogram, host.histogram)
+        assert gpu.norms == pytest.approx(host.norms, rel=1e-12)

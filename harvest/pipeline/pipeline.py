@@ -1,8 +1,9 @@
 """The overlapping stages of a harvest: forward pass, copy to the host, disk, sealing.
 
-    calling thread  runs the model, encodes each hook's rows, and copies them in writing order into a free buffer
-    writer thread   waits for the copy, checks the values, writes the rows and adds them to the statistics, syncs every
-                    few seconds
+    calling thread  runs the model, encodes each hook's rows, and copies them in writing order into a free buffer; on a
+                    GPU it sums their statistics there
+    writer thread   waits for the copy, checks the values, writes the rows, adds them to the statistics unless a GPU
+                    does, and syncs every few seconds
     sealing thread  renames the files of the previous window into the store
 
 The first two threads reuse N_BUFFERS buffers, so memory is bounded and no batch allocates any.
@@ -13,65 +14,30 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.errors import InputError, WindowDamagedError
-from data.store.encodings import VALUES, as_stored
+from data.errors import Stopped, WindowDamagedError
+from data.store.encodings import as_stored
 from data.store.layout import RowRange
 from data.store.schema import Schema
 from data.store.writing.window_writer import WindowWriter
-from data.system.limits import disk_threads
+from data.system.compiler import has_triton
+from data.system.limits import cpus, disk_threads
 from harvest.model.base import LanguageModel
+from harvest.pipeline.finite import check_finite
+from harvest.pipeline.jobs import Clock, HostBuffer, Job, Sync
+
+if TYPE_CHECKING:
+    from harvest.gpu.window_sums import WindowSums
 
 SYNC_SECONDS = 5.0
 N_BUFFERS = 3
-
-
-@dataclass
-class Clock:
-    """Seconds of work per stage; the stage with the most is the bottleneck."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("forward", "copy", "disk", "seal"), 0.0))
-
-    @contextmanager
-    def time(self, stage: str) -> Iterator[None]:
-        """Add the time spent in the context to a stage."""
-        begin = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - begin
-
-    @property
-    def bottleneck(self) -> str:
-        return max(self.seconds, key=lambda stage: self.seconds[stage])
-
-
-@dataclass(frozen=True)
-class HostBuffer:
-    """Host memory for the encoded rows of one batch: array name → [rows of a full batch, d], pinned for a GPU."""
-
-    arrays: dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Job:
-    """Encoded rows of one batch in a buffer, and where they are written."""
-
-    buffer: HostBuffer
-    rows: NDArray[np.int64]  # row numbers, in writing order
-    ranges: list[RowRange]  # the shards' rows that they become
-    window: WindowWriter
-    contexts_done: int  # once written, all contexts before this one are
-    last: bool  # of its window
-    computed: torch.cuda.Event | None  # on a GPU: the forward pass has ended
-    copied: torch.cuda.Event | None  # on a GPU: the rows are in the buffer
 
 
 class Pipeline:
@@ -93,12 +59,17 @@ class Pipeline:
         self._free: queue.Queue[HostBuffer] = queue.Queue()
         for _ in range(N_BUFFERS):
             self._free.put(HostBuffer(self._allocate(n_rows)))
-        self._jobs: queue.Queue[Job | None] = queue.Queue()  # None ends the writer
+        self._jobs: queue.Queue[Job | Sync | None] = queue.Queue()  # None ends the writer
+        self._sums_on_gpu = device.type == "cuda" and has_triton()
+        self._window: tuple[WindowWriter, WindowSums | None] | None = None  # that of the last batch
+        self._unsynced: int | None = None  # the contexts that are done with the last batch, if no sync has followed
+        self._synced = time.monotonic()
         self._failure: BaseException | None = None
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
         self._seals: list[Future[None]] = []
         self.damaged: dict[int, str] = {}  # window → why it could not be sealed
-        self._write_threads = ThreadPoolExecutor(disk_threads(), thread_name_prefix="write")
+        threads = disk_threads() if device.type == "cpu" else cpus()  # a model on a GPU leaves the cores idle
+        self._write_threads = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._writer = threading.Thread(target=self._write_jobs, name="writer")
         self._writer.start()
 
@@ -118,24 +89,54 @@ class Pipeline:
             index = torch.from_numpy(rows - first_row).to(self._device)
             ids = torch.from_numpy(tokens.astype(np.int64)).to(self._device)
             skip, n = self._schema.skip_positions, len(rows)
+            sums = self._sums_of(window)
+            kept: dict[str, torch.Tensor] = {}  # the rows on the GPU, for their statistics
 
             def on_activation(name: str, value: torch.Tensor) -> None:
                 flat = (value[:, skip:] if skip else value).reshape(-1, value.shape[-1])
                 encoded = self._schema.encoding.encode(flat, self._channel_scales.get(name))
                 for suffix, part in encoded.items():
-                    self._copy(part, index, buffer.arrays[name + suffix][:n])
+                    ordered = self._copy(part, index, buffer.arrays[name + suffix][:n])
+                    if sums is not None:
+                        kept[name + suffix] = ordered
 
             self._model.capture(ids, on_activation)
+            if sums is not None:  # only now, so that a failure in the pass leaves the sums as they were
+                sums.add(kept, rows, ranges)
             if self._copies is not None:
                 computed, copied = torch.cuda.Event(), torch.cuda.Event()
                 computed.record()
                 copied.record(self._copies)
-        self._jobs.put(Job(buffer, rows, ranges, window, contexts_done, last, computed, copied))
+        self._jobs.put(Job(buffer, rows, ranges, window, computed, copied))
+        self._unsynced = contexts_done
+        if last or time.monotonic() - self._synced > SYNC_SECONDS:
+            self._sync(last=last)
+
+    def _sums_of(self, window: WindowWriter) -> WindowSums | None:
+        """Return the sums on the GPU of a window that is being filled; None if the host takes them."""
+        if self._window is None or self._window[0] is not window:
+            sums = None
+            if self._sums_on_gpu:
+                from harvest.gpu.window_sums import WindowSums
+
+                sums = WindowSums(self._schema, window.first_shard, window.sums, self._channel_scales, self._device)
+            self._window = window, sums
+        return self._window[1]
+
+    def _sync(self, *, last: bool) -> None:
+        """Queue a request to make the batches so far durable."""
+        assert self._window is not None
+        assert self._unsynced is not None
+        window, sums = self._window
+        self._jobs.put(Sync(window, self._unsynced, last, None if sums is None else sums.arrays()))
+        self._unsynced, self._synced = None, time.monotonic()
 
     def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if self._unsynced is not None and (kind is None or issubclass(kind, Stopped)):
+            self._sync(last=False)
         self._jobs.put(None)
         self._writer.join()
         self._write_threads.shutdown(wait=True)
@@ -143,16 +144,19 @@ class Pipeline:
         if kind is None:
             self._check()
 
-    def _copy(self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor) -> None:
-        """Copy the rows `index` of `values` to the host, on a GPU while it continues computing."""
+    def _copy(self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Copy the rows `index` of `values` to the host, on a GPU while it continues computing.
+
+        Returns the rows where the model runs.
+        """
         if self._copies is None:
-            torch.index_select(values, 0, index, out=out)
-            return
+            return torch.index_select(values, 0, index, out=out)
         rows = values.index_select(0, index)
         self._copies.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._copies):
             out.copy_(rows, non_blocking=True)
         rows.record_stream(self._copies)
+        return rows
 
     def _free_buffer(self) -> HostBuffer:
         """Wait for a free buffer. Raises the error of a later stage, if there was one."""
@@ -180,30 +184,37 @@ class Pipeline:
         }
 
     def _write_jobs(self) -> None:
-        """Write the queued jobs until there is a None; run by the writer thread."""
-        unsynced: Job | None = None
-        synced = time.monotonic()
+        """Carry out the queued jobs until there is a None; run by the writer thread."""
         try:
             while (job := self._jobs.get()) is not None:
-                for stage, event in (("forward", job.computed), ("copy", job.copied)):
-                    if event is not None:
-                        with self._clock.time(stage):
-                            event.synchronize()
-                self._check_values(job)
-                with self._clock.time("disk"):
-                    n_bytes = job.window.write(job.rows, job.ranges, self._as_stored(job), self._write_threads)
-                    unsynced = job
-                    if job.last or time.monotonic() - synced > SYNC_SECONDS:
-                        job.window.sync(job.contexts_done)
-                        synced, unsynced = time.monotonic(), None
-                if job.last:
-                    self._seal_behind(job.window)
-                self._wrote(len(job.rows), n_bytes, self._clock.bottleneck)
-                self._free.put(job.buffer)
-            if unsynced is not None:
-                unsynced.window.sync(unsynced.contexts_done)
+                self._write(job) if isinstance(job, Job) else self._make_durable(job)
         except BaseException as error:  # the next `submit` raises it, or the end of the context
             self._failure = error
+
+    def _write(self, job: Job) -> None:
+        """Write the rows of a batch, and free its buffer."""
+        for stage, event in (("forward", job.computed), ("copy", job.copied)):
+            if event is not None:
+                with self._clock.time(stage):
+                    event.synchronize()
+        check_finite(self._schema, job.buffer.arrays, job.rows)
+        stored = self._as_stored(job)
+        if not self._sums_on_gpu:
+            with self._clock.time("statistics"):
+                job.window.add_statistics(job.rows, job.ranges, stored, self._write_threads)
+        with self._clock.time("disk"):
+            n_bytes = job.window.write(job.ranges, stored, self._write_threads)
+        self._wrote(len(job.rows), n_bytes, self._clock.bottleneck)
+        self._free.put(job.buffer)
+
+    def _make_durable(self, sync: Sync) -> None:
+        """Sync the rows written so far, and have a full window sealed."""
+        if sync.sums is not None:
+            sync.window.set_sums(sync.sums)
+        with self._clock.time("disk"):
+            sync.window.sync(sync.contexts_done)
+        if sync.last:
+            self._seal_behind(sync.window)
 
     def seal(self, window: WindowWriter) -> None:
         """Seal a window in this thread; if its rows are not those written, add it to `damaged`."""
@@ -226,30 +237,3 @@ class Pipeline:
             name: as_stored(values[:n], self._schema.activation_arrays[name][0])
             for name, values in job.buffer.arrays.items()
         }
-
-    def _check_values(self, job: Job) -> None:
-        """Raise InputError for the first row with a value that is not finite in its stored form."""
-        n, encoding = len(job.rows), self._schema.encoding
-        for hook in self._schema.hooks:
-            encoded = {suffix: job.buffer.arrays[hook + suffix][:n] for suffix in (VALUES, *encoding.row_scales)}
-            unstorable = encoding.first_unstorable(encoded)
-            if unstorable is not None:
-                index, is_nan = unstorable
-                self._refuse(hook, int(job.rows[index]), is_nan)
-
-    def _refuse(self, hook: str, row: int, is_nan: bool) -> NoReturn:
-        context, position = divmod(row, self._schema.layout.rows_per_context)
-        position += self._schema.skip_positions
-        where = (
-            f"{hook} at token {context * self._schema.context_size + position} (context {context}, position {position})"
-        )
-        encoding = self._schema.encoding
-        if not is_nan and encoding.wider is not None:
-            raise InputError(
-                f"--dtype {encoding.name}: a value of {where} is beyond its largest, {encoding.largest:.0f}; "
-                f"run again with --dtype {encoding.wider} and --overwrite"
-            )
-        raise InputError(
-            f"the model computes {'NaN' if is_nan else 'an infinite value'} in {where}, which no store keeps; "
-            "check its weights, or leave that layer out with --layers (and --overwrite)"
-        )
