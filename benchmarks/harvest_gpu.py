@@ -1,44 +1,58 @@
-"""`harvest` on a GPU beside the bare forward pass, in each precision.  python benchmarks/harvest_gpu.py
+"""`harvest` on a GPU against the limits of the card and of the disk, and whether its store is right.
 
-The bare pass is that of `transformers` with SDPA: all blocks, no LM head, no hooks, nothing written; in bfloat16 its
-weights are, too. Against it `harvest`, all layers' `mlp_out` to disk in float16, uncompiled and compiled, of a
-GPT-2-small-shaped model with random weights, in batches of the same shape. In turn, each in a process of its own; first
-batches are left out, and with them what is compiled. Harvest's time ends when the last shard is sealed. Set TMPDIR to
-/dev/shm where the disk is slower than the card.
+    python benchmarks/harvest_gpu.py --sink memory=/dev/shm --sink disk=/scratch --out harvest_gpu.json
+    python benchmarks/harvest_gpu.py --device cpu --layers 2 --batches 4 --batch-size 4    # a rehearsal
+
+All layers' `mlp_out` of a model of GPT-2 small's shape with random weights, in float16. In each round, one after the
+other, each in a process of its own:
+
+    bare      the forward pass of `transformers` with SDPA: all blocks, no head, no hooks, nothing written
+    plain     writing as many bytes as the store has, by as many threads as cores, to the same folder, with a sync
+    harvest   the whole command; its first batch is left out, and its time ends when the last shard is sealed
+
+Then, on the last store: rows that are missing or differ from an uncompiled float32 pass; the statistics against sums in
+float64 on the host; and a harvest killed at random moments and continued, against the same files. Each part is skipped
+once `--seconds` have passed, and the JSON is written after each.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
+import random
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from _lm import CONTEXT, child, harvested, make_model, make_tokens
-from _measure import report
+import numpy as np
+import torch
+from _lm import CONTEXT, child, make_model, make_tokens
+from _measure import machine, seconds, table
+from write_path import write_plainly
 
-N_LAYERS, D_MODEL, THREADS = 12, 768, 16
-# harvest, and the bare pass beside it
-OURS = {"float32": "float32", "tf32": "tf32", "tf32, compiled": "tf32", "bfloat16": "bfloat16",
-        "bfloat16, compiled": "bfloat16, compiled"}  # fmt: skip
+from data import Store, open_store
+from harvest.model.find import find_model
+from harvest.model.load import load
+
+D_MODEL, FILES = 768, 96
+KILLS = 10
 
 
-def bare(model: str, what: str, batch_size: int, batches: int, device: str) -> None:
-    """Child process: print tokens a second of the forward pass alone."""
-    import torch
+def bare(model: str, precision: str, batch_size: int, batches: int, device: str) -> None:
+    """Child process: print tokens per second of the forward pass alone."""
     from transformers import AutoModel
 
-    precision, _, compiled = what.partition(", ")
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     lm: Any = AutoModel.from_pretrained(model, dtype=kind, attn_implementation="sdpa").eval().to(device)
-    if compiled:
-        lm = torch.compile(lm)
     tokens = torch.randint(0, 50257, (batches, batch_size, CONTEXT), device=device)
 
     def settle() -> None:
@@ -46,7 +60,7 @@ def bare(model: str, what: str, batch_size: int, batches: int, device: str) -> N
             torch.cuda.synchronize()
 
     with torch.inference_mode():
-        for batch in tokens[:3]:  # what is compiled, and what is chosen at first use
+        for batch in tokens[:3]:  # what is chosen at first use
             lm(input_ids=batch, use_cache=False)
         settle()
         begin = time.perf_counter()
@@ -56,50 +70,160 @@ def bare(model: str, what: str, batch_size: int, batches: int, device: str) -> N
     print(json.dumps({"tokens_per_second": tokens.numel() / (time.perf_counter() - begin)}))
 
 
+def command(options: argparse.Namespace, folder: Path, out: Path) -> list[str]:
+    """Return the harvest that is measured."""
+    return [
+        sys.executable, "-m", "harvest", "--model", str(folder / "model"), "--dataset", str(folder / "tokens.jsonl"),
+        "--layers", "all", "--tokens", str(options.batches * options.batch_size * CONTEXT), "--dtype", "float16",
+        "--batch-size", str(options.batch_size), "--device", options.device, "--precision", options.precision,
+        "--compile", options.compile, "--out", str(out), "--json",
+    ]  # fmt: skip
+
+
+def one_round(options: argparse.Namespace, folder: Path, sink: Path, threads: int) -> dict[str, float]:
+    """Return tokens per second of the bare pass, of plain writing and of the harvest into `sink`."""
+    token_bytes = options.layers * D_MODEL * 2
+    n_tokens = options.batches * options.batch_size * CONTEXT
+    script = [
+        sys.executable, str(Path(__file__).resolve()), "--device", options.device, "--batch-size",
+        str(options.batch_size), "--batches", str(options.batches), "--child", str(folder / "model"), options.precision,
+    ]  # fmt: skip
+    speed = {"bare": child(script, threads)["tokens_per_second"]}
+    with tempfile.TemporaryDirectory(dir=sink) as place:
+        file_bytes = n_tokens * token_bytes // FILES
+        speed["plain"] = n_tokens / seconds(lambda: write_plainly(Path(place), FILES, file_bytes, threads))
+    out = sink / "measured.zarr"
+    shutil.rmtree(out, ignore_errors=True)
+    speed["harvest"] = child(command(options, folder, out), threads)["tokens_per_second"]
+    return speed
+
+
+def compare(rounds: list[dict[str, float]], sink: str) -> dict[str, Any]:
+    """Return medians, and the harvest over the slower of the pass and plain writing, round by round."""
+    over = [speed["harvest"] / min(speed["bare"], speed["plain"]) for speed in rounds]
+    medians = {name: statistics.median(speed[name] for speed in rounds) for name in rounds[0]}
+    return {"sink": sink, **medians, "over the slower": statistics.median(over), "rounds": len(rounds)}
+
+
+def check_rows(store: Store, model: Path, contexts: int) -> dict[str, Any]:
+    """Compare the rows of some contexts with an uncompiled float32 pass on the CPU."""
+    facts = find_model(str(model), None)
+    lm = load(facts, ["mlp_out"], range(facts.n_layers), processing="centred", device=torch.device("cpu"))
+    tokens = torch.from_numpy(store.tokens(np.arange(contexts)).astype(np.int64))
+    expected: dict[str, torch.Tensor] = {}
+    lm.capture_uncompiled(tokens, lambda name, value: expected.update({name: value.clone()}))
+    worst, found = 0.0, 0
+    for shard in [*store.shards("heldout"), *store.shards("train")]:
+        context, position = store.origin(shard)
+        wanted = np.flatnonzero((context >= 0) & (context < contexts))
+        for hook in store.hooks if len(wanted) else ():
+            x = expected[hook].numpy()[context[wanted], position[wanted]]
+            error = np.linalg.norm(store.rows(hook, shard, wanted) - x, axis=1) / np.linalg.norm(x, axis=1)
+            worst = max(worst, float(error.max()))
+        found += len(wanted)
+    n_rows = sum(int(store.shard_rows(shard)) for shard in range(store.layout.n_shards))
+    return {
+        "rows missing": store.layout.n_rows - n_rows + contexts * CONTEXT - found,
+        "largest relative error of a row": worst, "rows compared": found * len(store.hooks),
+    }  # fmt: skip
+
+
+def check_statistics(store: Store, shards: int) -> dict[str, Any]:
+    """Compare the statistics of some shards with sums in float64 on the host, in NumPy's own order."""
+    worst = 0.0
+    for hook in store.hooks:
+        numbers = store.shards("train")[:shards]
+        for shard, found in zip(numbers, store.shard_statistics(hook, numbers), strict=True):
+            x = np.asarray(store.rows(hook, shard), dtype=np.float64)
+            norms = np.linalg.norm(x, axis=1)
+            for value, expected in (
+                (found.moments[0, 0], x.sum(axis=0)), (found.moments[0, 1], np.square(x).sum(axis=0)),
+                (found.norms[0, :3], np.array([len(x), norms.sum(), np.square(norms).sum()])),
+            ):  # fmt: skip
+                scale = np.abs(x).sum(axis=0) if value is found.moments[0, 0] else np.abs(expected)
+                worst = max(worst, float((np.abs(value - expected) / scale).max()))
+    return {"largest relative difference of a sum": worst}
+
+
+def digest(store: Path) -> str:
+    """Return a digest of the names and bytes of all files."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in store.rglob("*") if path.is_file()):
+        whole.update(str(path.relative_to(store)).encode() + path.read_bytes())
+    return whole.hexdigest()
+
+
+def killed(options: argparse.Namespace, folder: Path, sink: Path, whole: Path, took: float) -> dict[str, Any]:
+    """Kill a harvest at random moments and continue it; compare its files with those of `whole`."""
+    out, rng, kills = sink / "killed.zarr", random.Random(0), 0
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        for _ in range(KILLS):
+            process = subprocess.Popen(
+                command(options, folder, out), cwd=elsewhere, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            try:
+                process.wait(timeout=rng.uniform(0.2, 1.0) * took)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        subprocess.run(command(options, folder, out), cwd=elsewhere, check=True, stdout=subprocess.DEVNULL)
+    return {"kills": kills, "same bytes": digest(out) == digest(whole)}
+
+
+def check(part: str, options: argparse.Namespace, folder: Path, store: Store, sink: Path) -> dict[str, Any]:
+    """Return what one check of the store in `sink` found."""
+    if part == "rows":
+        return check_rows(store, folder / "model", contexts=4)
+    if part == "statistics":
+        return check_statistics(store, shards=2)
+    return killed(options, folder, sink, sink / "measured.zarr", took=20.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch-size", type=int, default=64, help="contexts of 256 tokens")
-    parser.add_argument("--batches", type=int, default=40, help="of so many")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sink", action="append", default=[], help="NAME=FOLDER; several may be given")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--only", help="of harvest's rows, separated by |")
-    parser.add_argument("--keep", type=Path, help="a folder for the model, the tokens and the last store")
-    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--precision", default="tf32")
+    parser.add_argument("--compile", default="auto")
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=64, help="contexts of 256 tokens")
+    parser.add_argument("--batches", type=int, default=80)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=440, help="no part begins after so many")
+    parser.add_argument("--out", type=Path, default=Path("harvest_gpu.json"))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        model, what = args.child
-        bare(model, what, args.batch_size, args.batches, args.device)
+    options = parser.parse_args()
+    if options.child:
+        bare(options.child[0], options.child[1], options.batch_size, options.batches, options.device)
         return
-    ours = args.only.split("|") if args.only else list(OURS)
-    python = [sys.executable, str(Path(__file__).resolve()), "--batch-size", str(args.batch_size), "--batches",
-              str(args.batches), "--device", args.device]  # fmt: skip
-    speed: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = args.keep or Path(name)
-        make_model(folder / "model", N_LAYERS)
-        n_tokens = args.batches * args.batch_size * CONTEXT
-        make_tokens(folder / "tokens.jsonl", n_tokens)
-        for _ in range(args.repeats):
-            for what in dict.fromkeys(OURS[one] for one in ours):
-                command = [*python, "--child", str(folder / "model"), what]
-                speed.setdefault(("bare", what), []).append(child(command, THREADS)["tokens_per_second"])
-            for what in ours:
-                precision, _, compiled = what.partition(", ")
-                record = harvested(
-                    folder, n_tokens, THREADS, compiling="yes" if compiled else "no", device=args.device,
-                    precision=precision, batch_size=args.batch_size,
-                )  # fmt: skip
-                speed.setdefault(("harvest", what), []).append(record["tokens_per_second"])
-    rows: list[dict[str, Any]] = []
-    for (who, what), speeds in speed.items():
-        tokens = statistics.median(speeds)
-        beside = statistics.median(speed["bare", what if who == "bare" else OURS[what]])
-        rows.append({
-            "what": who, "products in": what, "tokens/s": tokens, "over the bare pass": tokens / beside,
-            "GB/s written": tokens * N_LAYERS * D_MODEL * 2 / 1e9 if who == "harvest" else 0.0,
-        })  # fmt: skip
-    report({"benchmark": "harvest_gpu", "batch_size": args.batch_size, "batches": args.batches}, rows, args.out)
+    if options.device == "cpu":
+        options.precision, options.compile = "float32", "no"
+    begun, threads = time.monotonic(), os.cpu_count() or 1
+    sinks = dict(sink.split("=", 1) for sink in options.sink) or {"temporary": tempfile.gettempdir()}
+    result: dict[str, Any] = {"benchmark": "harvest_gpu", "machine": machine(), "settings": str(vars(options))}
+    speeds: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=next(iter(sinks.values()))) as name:
+        folder = Path(name)
+        make_model(folder / "model", options.layers)
+        make_tokens(folder / "tokens.jsonl", options.batches * options.batch_size * CONTEXT)
+        for sink, place in sinks.items():
+            with tempfile.TemporaryDirectory(dir=place) as store_name:
+                at = Path(store_name)
+                rounds: list[dict[str, float]] = []
+                while len(rounds) < options.rounds and (not rounds or time.monotonic() - begun < options.seconds):
+                    rounds.append(one_round(options, folder, at, threads))
+                speeds.append(compare(rounds, sink))
+                result["tokens per second"] = speeds
+                store = open_store(at / "measured.zarr")
+                if sink == next(iter(sinks)):
+                    for part in ("rows", "statistics", "kills"):
+                        if time.monotonic() - begun < options.seconds:
+                            result[part] = check(part, options, folder, store, at)
+                options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(table(speeds))
+    print(json.dumps({name: value for name, value in result.items() if name in ("rows", "statistics", "kills")}))
 
 
 if __name__ == "__main__":
