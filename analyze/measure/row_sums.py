@@ -88,18 +88,19 @@ def row_columns(x: Tensor, c: Tensor, reconstruction: Tensor, units: InputUnits 
 
     x and x̂: float32 [n, d_model], the rows of a batch. c: [n, d_sae]. units: those in which the SAE sees rows; None: as
     they are.
-    Where x or x̂ is zero, the ratio of their norms counts as 1, and ⟨x̂, x⟩/‖x̂‖ and their cosine as 0.
+    Where x or x̂ is zero, the ratio of their norms counts as 1, and ⟨x̂, x⟩/‖x̂‖ and their cosine as 0. Where x is the
+    batch's mean, the error over the deviation is NaN.
     """
     wide, out = x.double(), reconstruction.double()
     norm, norm_out = wide.norm(dim=1), out.norm(dim=1)
     dot, squared_error = (wide * out).sum(dim=1), (wide - out).square().sum(dim=1)
-    product = norm * norm_out
+    product, deviation = norm * norm_out, (wide - wide.mean(dim=0)).square().sum(dim=1)
     columns = {
         "rows": torch.ones_like(norm),
         "l0": (c != 0).sum(dim=1).double(),
         "l1": c.abs().sum(dim=1, dtype=torch.float64),
         "squared_error": squared_error,
-        "error_over_deviation": squared_error / (wide - wide.mean(dim=0)).square().sum(dim=1),
+        "error_over_deviation": torch.where(deviation > 0, squared_error / deviation, torch.nan),
         "square": norm.square(),
         "norm": norm,
         "norm_out": norm_out,
