@@ -1,8 +1,10 @@
-"""Exported SAEs in the other libraries' own loaders, compared with ours: the table of docs/interchange.md.
+"""Exported SAEs in the other libraries' own loaders, and SAEs that these save in ours: docs/interchange.md's tables.
 
     python benchmarks/peers/interchange.py write FOLDER [--store STORE]    (ours: exports, rows, and what ours compute)
     ENVIRONMENT/bin/python benchmarks/peers/interchange.py read FOLDER     (the libraries' environment; see README.md)
-    python benchmarks/peers/interchange.py table FOLDER                    (ours: the table)
+    python benchmarks/peers/interchange.py table FOLDER                    (ours: the tables)
+
+`read` also saves SAEs by the libraries themselves, theirs.py, and `table` reads these.
 
 The SAEs have random tensors, so folding matters; half of the rows are random and half are a store's. Compared are f, up
 to the norms that an export folds into the encoder, and x̂, both in float32, relative to the largest entry.
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
 Function = Callable[[Tensor], tuple[Tensor, Tensor]]
 LIBRARIES = ("saelens", "dictionary-learning", "sparsify", "saebench")
 VERSIONS = {
@@ -140,6 +143,9 @@ def read(folder: Path) -> None:
             pair = [relative(f, expected * scale), relative(x_hat, ours["x_hat"]), float(folded)]
             differences.setdefault(path.parent.name, {})[to] = pair
             print(f"{path.parent.name:20} {to:20} f {pair[0]:.1e}  x_hat {pair[1]:.1e}  folded {folded}")
+    from peers.theirs import save_theirs
+
+    save_theirs(folder / "theirs")
     versions = {to: version(name) for to, name in VERSIONS.items()}
     result = {"versions": versions, "differences": differences}
     (folder / "differences.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
@@ -157,6 +163,16 @@ def table(folder: Path) -> None:
         pairs = [result["differences"].get(name, {}).get(to) for to in LIBRARIES]
         cells = ["refused" if p is None else f"{p[0]:.1e}, {p[1]:.1e}{' ×' if p[2] else ''}" for p in pairs]
         print(f"| `{name}` | {' | '.join(cells)} |")
+    from train.interchange.formats.registry import read_foreign
+
+    print("\n| saved by | as | read as | f, x̂ |\n|---|---|---|---|")
+    for path in sorted((folder / "theirs").glob("*/*/rows.npz")):
+        theirs, (foreign,) = np.load(path), read_foreign(path.parent)
+        sae, x = foreign.sae(), torch.from_numpy(theirs["x"])
+        f, x_hat = sae.encode(x).numpy() * theirs["scale"], sae(x).numpy()
+        pair = relative(f, theirs["f"]), relative(x_hat, theirs["x_hat"])
+        library, kind = path.parent.parent.name, path.parent.name
+        print(f"| {library} | {kind} | `{foreign.variant}` | {pair[0]:.1e}, {pair[1]:.1e} |")
 
 
 if __name__ == "__main__":

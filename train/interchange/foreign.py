@@ -95,3 +95,10 @@ def linear_maps(
         "b_dec": tensor(tensors, b_dec, (d_model,), path),
     }
     return maps if b_enc is None else {**maps, "b_enc": tensor(tensors, b_enc, (d_sae,), path)}
+
+
+def exported_rows(about: dict[str, Any]) -> int | None:
+    """Return the rows that an SAE was trained on, if our export recorded them in the format's metadata."""
+    origin = about.get("exported_from")
+    rows = origin.get("trained_rows") if isinstance(origin, dict) else None
+    return rows if type(rows) is int and 0 < rows < 2**62 else None

@@ -17,7 +17,8 @@ class Origin:
     hook: in TransformerLens's notation. model: name of the language model. model_revision: its commit.
     processing: how the model's weights were processed, such as "centred" (data/FORMAT.md).
     context_size: tokens per context. prefix_token: id of the token before each context; None: none.
-    dataset: name of the text. variant, run: the architecture and the run here. trained_rows: rows of the training.
+    dataset: name of the text. variant, run: the architecture and the run here.
+    trained_rows: rows that the weights were trained on.
     """
 
     hook: str
@@ -60,7 +61,7 @@ def origin_of(sae: SAE) -> Origin:
         store=source.store,
         variant=sae.variant,
         run=source.run,
-        trained_rows=source.settings.experiment.schedule.total,
+        trained_rows=source.rows,
     )
 
 

@@ -44,6 +44,7 @@ class SAESource:
     store: fingerprint of the store.
     model: name of the language model; None if run.json is missing.
     settings: the run's settings and the store's provenance; None if run.json is missing.
+    rows: the rows that these weights were trained on; None if run.json is missing.
     """
 
     run: str
@@ -52,6 +53,7 @@ class SAESource:
     store: str
     model: str | None
     settings: RunSettings | None
+    rows: int | None = None
 
 
 def load_sae(
@@ -144,6 +146,7 @@ def _source(file: Path, metadata: FileMetadata, hook: str) -> SAESource:
     return SAESource(
         run=metadata.run, hook=hook, layer=layer_of(hook), store=metadata.store,
         model=None if settings is None else settings.model, settings=settings,
+        rows=None if settings is None else read_info(file.parent).step * settings.experiment.batch_size,
     )  # fmt: skip
 
 

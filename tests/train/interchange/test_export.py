@@ -183,6 +183,7 @@ def test_metadata_name_the_hook_layer_model_and_text(run: Path, tmp_path: Path) 
     config = json.loads((export_sae(sae, to="saelens", out=tmp_path / "a") / "cfg.json").read_text(encoding="utf-8"))
     assert config["metadata"].items() >= origin.items()
     assert config["metadata"]["prepend_bos"] is True
+    assert config["metadata"]["exported_from"]["trained_rows"] == 2000
     assert config["metadata"]["model_from_pretrained_kwargs"] == {"center_writing_weights": True}
     folder = export_sae(sae, to="dictionary-learning", out=tmp_path / "b")
     trainer: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["trainer"]

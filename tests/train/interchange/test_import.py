@@ -41,6 +41,22 @@ def test_exports_read_back_compute_the_same(name: str, to: str, tmp_path: Path) 
     assert torch.equal((again.encode(x) != 0) & directions, f & directions)
 
 
+REFERENCES = Path(__file__).with_name("references")
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in REFERENCES.glob("*/*/rows.npz")), ids=lambda f: f.name
+)
+def test_files_of_the_libraries_compute_what_the_libraries_do(folder: Path) -> None:
+    """The files were saved, and the values computed, by the libraries themselves (benchmarks/peers/theirs.py)."""
+    (foreign,), theirs = read_foreign(folder), np.load(folder / "rows.npz")
+    sae, x = foreign.sae(), torch.from_numpy(theirs["x"])
+    f, x_hat = sae.encode(x).numpy() * theirs["scale"], sae(x).numpy()
+    assert np.abs(f - theirs["f"]).max() < 1e-6 * np.abs(theirs["f"]).max()
+    tolerance = 1e-5 if "layer_norm" in folder.name else 1e-6  # SAELens leaves its 1e-5 out on the way back
+    assert np.abs(x_hat - theirs["x_hat"]).max() < tolerance * np.abs(theirs["x_hat"]).max()
+
+
 def weights(generator: torch.Generator, d_sae: int = D_SAE, d_model: int = D_MODEL) -> dict[str, Tensor]:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator) * 0.3
@@ -126,6 +142,9 @@ def test_an_imported_run_is_measured_as_the_run_that_was_exported(
     done = command("train", "import", tmp_path / "exported", "--store", store.path, "--out", tmp_path / "theirs")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("explains 0.") == 2
+    source = load_sae(tmp_path / "theirs", layer=1).source
+    assert source is not None
+    assert source.rows == 2000
     assert done.stderr == ""
     answers = []
     for folder in (run, tmp_path / "theirs"):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data.errors import InputError
 from train.interchange.files import Files, float32, json_bytes, torch_bytes
-from train.interchange.foreign import ForeignSAE, linear_maps, tensor
+from train.interchange.foreign import ForeignSAE, exported_rows, linear_maps, tensor
 from train.interchange.origin import Origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry, read_json
@@ -138,7 +138,7 @@ def read_dictionary_learning(folder: Path) -> ForeignSAE:
         settings=settings,
         hook=_hook(trainer),
         model=trainer["lm_name"] if isinstance(trainer.get("lm_name"), str) else None,
-        rows=_rows(trainer),
+        rows=exported_rows(trainer),
     )
 
 
@@ -152,9 +152,3 @@ def _hook(trainer: dict[str, Any]) -> str | None:
     kinds = {"resid_post": "hook_resid_post", "mlp_out": "hook_mlp_out", "attn_out": "hook_attn_out"}
     kind = next((hook for end, hook in kinds.items() if name.startswith(end)), None)
     return f"blocks.{layer}.{kind}" if kind and type(layer) is int else None
-
-
-def _rows(trainer: dict[str, Any]) -> int | None:
-    origin = trainer.get("exported_from")
-    rows = origin.get("trained_rows") if isinstance(origin, dict) else None
-    return rows if type(rows) is int and 0 < rows < 2**62 else None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from data.errors import InputError
 from train.interchange.files import Files, float32, json_bytes, module_bytes, safetensors_bytes
-from train.interchange.foreign import ForeignSAE, linear_maps, tensor
+from train.interchange.foreign import ForeignSAE, exported_rows, linear_maps, tensor
 from train.interchange.origin import Origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry, read_json, read_safetensors
@@ -130,6 +130,7 @@ def read_saelens(folder: Path) -> ForeignSAE:
         scale=scale,
         hook=_text(metadata.get("hook_name", config.get("hook_name"))),
         model=_text(metadata.get("model_name", config.get("model_name"))),
+        rows=exported_rows(metadata),
         notes=(note,) if scale is None else (),
     )
 

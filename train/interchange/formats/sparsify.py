@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from train.interchange.files import Files, float32, json_bytes, safetensors_bytes
-from train.interchange.foreign import ForeignSAE, tensor
+from train.interchange.foreign import ForeignSAE, exported_rows, tensor
 from train.interchange.origin import Origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry, read_json, read_safetensors
@@ -68,4 +68,5 @@ def read_sparsify(folder: Path) -> ForeignSAE:
         tensors=tensors,
         settings={"k": k},
         hook=hook if isinstance(hook, str) and hook else None,
+        rows=exported_rows(config),
     )
