@@ -76,6 +76,7 @@ def measures_command(
 
     Prints measures per layer, with 95 % intervals over documents; --json and --csv have them per position, too.
     """
+    from analyze.compare import targets
     from analyze.measure.evaluate import as_table, evaluate
     from analyze.translation.translate import as_table as translated_table
     from analyze.translation.translate import translate_rows
@@ -89,13 +90,17 @@ def measures_command(
         dict(vars(row)) for row in translate_rows(result.heldout, runs, libraries, seed=seed, device=torch_device)
     ]
     features = [line for sae in result.activity for line in sae.lines()]
+    target_lines = targets.target_lines(lines, runs)
     answer = {
         **describe_heldout(result.heldout), **describe_runs(usable_runs), "measures": [*lines, *translated],
-        "features": features,
+        "features": features, "targets": target_lines,
     }  # fmt: skip
     rows = with_progress(lines, runs)
-    tables = [as_table(rows, features), *([translated_table(translated, libraries)] if libraries else [])]
-    table = "\n\n".join([*tables, result.heldout.groups_sentence()])
+    tables = [
+        as_table(rows, features), translated_table(translated, libraries) if libraries else "",
+        targets.as_table(target_lines), result.heldout.groups_sentence(),
+    ]  # fmt: skip
+    table = "\n\n".join(filter(None, tables))
     show(answer, [*rows, *with_progress(translated, runs)], table, as_json, as_csv_)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from analyze.compare import pareto
 from analyze.compare.claims import decide_claims
 from analyze.compare.seed_spread import spread_lines
+from analyze.compare.targets import target_lines
 from analyze.compare.theory import theory_lines
 from analyze.measure.measurements import Measurements, Scope
 from analyze.measure.norms import norm_lines
@@ -60,6 +61,7 @@ def report_tables(measurements: Measurements) -> Tables:
         "norms": norm_lines(measurements.norms),
         "stability": list(measurements.stability),
         "theory": theory_lines(measurements),
+        "targets": target_lines(estimate_rows(measurements.held_out, runs), runs),
         "settledness": [drift.line() for drift in measurements.drifts],
         "runs": run_lines(runs, measurements.drifts),
     }

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analyze.compare import pareto
+from analyze.compare import pareto, targets
 from analyze.compare.claims.rule import ALL_LAYERS, UNFINISHED
 from analyze.measure import dictionary_summary
 from analyze.measure.measurements import Measurements, Scope
@@ -39,6 +39,7 @@ RUN_COLUMNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α
                "explained_variance": "explained variance, range over layers", "settled": "settled"}  # fmt: skip
 DRIFT_COLUMNS = {"hook": "hook", "run": "run", "measure": "measure", "value": "change in the last tenth",
                  "settled": "settled"}  # fmt: skip
+TARGET_COLUMNS = {"value" if key == "l0" else key: title for key, title in targets.TITLES.items()}
 MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0"}
 SPREAD_COLUMNS = {"hook": "hook", "run": "run, over its seeds", "measure": "measure", "seeds": "seeds",
                   "value": "mean over seeds", "std": "standard deviation", "mean": "mean difference",
@@ -115,6 +116,8 @@ def render_index(
         claims_by_layer=html.table(by_layer, LAYER_CLAIM_COLUMNS),
         runs=html.table(_run_lines(measurements), RUN_COLUMNS),
         drifts=html.table([_drift_line(drift) for drift in measurements.drifts], DRIFT_COLUMNS),
+        targets=html.table(_target_lines(tables["targets"]), TARGET_COLUMNS),
+        target_summary=targets.summary(tables["targets"]),
         settled_limit=f"{100 * LIMIT:g} %",
         better=html.table(_better_lines(tables["matched"] if matched else []), BETTER_COLUMNS),
         best_values=best_values(),
@@ -226,6 +229,10 @@ def _run_lines(measurements: Measurements) -> list[Row]:
 def _settled(drifts: Sequence[Drift], run: str) -> str:
     why = why_unsettled(drifts, run)
     return f"no: {why}" if why else SETTLED[has_settled(drifts, run)]
+
+
+def _target_lines(lines: Sequence[Row]) -> list[Row]:
+    return [{**line, "value": line["l0"], "within": "yes" if line["within"] else "no"} for line in lines]
 
 
 def _drift_line(drift: Drift) -> Row:

@@ -17,6 +17,7 @@ from train.output.load import load_sae
 from train.output.run_folder import SAE_FILE, RunFolder, read_info
 from train.output.settings import Failure, RunSettings, read_failure, read_run_settings
 from train.sae import SAE
+from train.sae.l0_control import L0Correction
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class TrainedRun:
         return self.l1, -float(getattr(self.settings.run.settings, "k", 0))
 
     @property
+    def target_l0(self) -> float:
+        """The mean L0 that the run was to have: its `--target-l0`, else its k; 0: it has neither."""
+        settings = self.settings.run.settings
+        return settings.adjusted_to or float(getattr(settings, "k", 0))
+
+    @property
     def noises(self) -> tuple[bool, ...]:
         """The noise settings to measure with: off; also on, if the run was trained with noise."""
         noisy = architecture_of(self.variant).uses_noise and self.settings.run.sigma
@@ -87,6 +94,10 @@ class TrainedRun:
                 "give the same command again, or wait for the end of the training"
             )
         return self.weights
+
+    def corrections(self) -> dict[str, L0Correction]:
+        """Return the last correction of the L0 at each hook that had one. Raises InputError, DamagedRunError."""
+        return read_info(self._weights_file().parent).corrections
 
     def identity(self) -> list[Any]:
         """Return what the run's measures depend on, in JSON's types: settings, and checksum and time of its weights."""

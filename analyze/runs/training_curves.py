@@ -10,6 +10,7 @@ from analyze.tables import Row
 from train.measures import TRAINING
 from train.output.metrics_file import read_records
 
+CONTROL = ("coefficient", "setpoint", "mean_l0")  # what the control of L0 adjusts, and the mean that it follows
 NEAR = 0.1  # a value within 10 % of the last value is near it
 
 
@@ -31,7 +32,7 @@ def training_curves(runs: Sequence[TrainedRun]) -> list[TrainingCurve]:
     by_key: dict[tuple[str, str, str, bool, str], TrainingCurve] = {}
     for run in runs:
         for record in read_records(run.folder):
-            for measure in TRAINING:
+            for measure in (*TRAINING, *CONTROL):
                 value, noise = record.get(measure), record["noise"]
                 if noise not in run.noises and record["split"] == "train":
                     noise = False  # batches of an NSAE with σ = 0

@@ -16,6 +16,7 @@ from tests.helpers.trainings import records, results, train_runs
 from tests.helpers.zygote import Zygote
 from train import load_sae
 from train.command.grid import make_runs
+from train.output.run_folder import read_info
 from train.variants import Sizes
 
 VARIANTS = ("baseline", "nsae", "relu", "gated", "jumprelu")
@@ -50,6 +51,29 @@ def test_metrics_have_the_coefficient_of_each_layer(trained: Path) -> None:
     }
     assert all(path[-1] > 3 * path[0] > 0 for path in by_hook.values())
     assert len({path[-1] for path in by_hook.values()}) == len(by_hook) == 2
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_last_correction_is_recorded_with_the_weights(trained: Path, store: LocalStore, variant: str) -> None:
+    """Undone on all training rows, of which it was fitted on a part, it gives about the recorded L0."""
+    corrections = read_info(trained / variant / "final").corrections
+    assert list(corrections) == list(store.hooks[:2])
+    for layer, (hook, correction) in enumerate(corrections.items()):
+        assert correction.rows == 24_960
+        assert correction.l0 == pytest.approx(5, rel=1e-3)  # rows of a second epoch are ties
+        sae = load_sae(trained / variant, layer=layer)
+        x = torch.cat(list(open_store(store.path).batches("train", [hook], batch_size=500)), dim=1)[0]
+        compared = sae.compared(sae.normalise(x.float()))
+        was = correction.threshold_before
+        was = was / correction.threshold if variant == "jumprelu" else was - correction.threshold
+        before = (compared > was).sum(dim=1).double().mean()
+        assert float(before) == pytest.approx(correction.l0_before, rel=0.02)
+
+
+def test_metrics_have_the_mean_l0_that_the_control_follows(trained: Path) -> None:
+    lines = [line for line in records(trained / "baseline" / "metrics.jsonl") if line["split"] == "train"]
+    recent = [line["l0"] for line in lines if line["hook"] == lines[-1]["hook"]][-20:]
+    assert lines[-1]["mean_l0"] == pytest.approx(sum(recent) / len(recent), rel=0.1)
 
 
 def test_killed_training_ends_with_the_same_files(

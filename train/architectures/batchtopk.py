@@ -46,6 +46,10 @@ class BatchTopKSAE(TopKSAE):
         compared = self.contributions(self.pre_activations(x))
         return compared.masked_fill(compared <= 0, -torch.inf)
 
+    @property
+    def threshold_in_use(self) -> float:
+        return float(self.threshold)
+
     def set_threshold_(self, threshold: float) -> None:
         self.threshold.fill_(threshold)
 

@@ -48,7 +48,9 @@ class GatedSAE(PairwiseSAE):
         return magnitude * (pre + self.b_gate[..., None, :] > 0)
 
     def compared(self, x: Tensor) -> Tensor:
-        return self.pre_activations(x) + self.b_gate[..., None, :]
+        pre = self.pre_activations(x)
+        magnitude = self.r_mag[..., None, :].exp() * pre + self.b_mag[..., None, :]
+        return (pre + self.b_gate[..., None, :]).masked_fill(magnitude <= 0, -torch.inf)
 
     def set_threshold_(self, threshold: float) -> None:
         self.b_gate.sub_(threshold)

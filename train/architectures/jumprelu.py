@@ -115,6 +115,10 @@ class JumpReLUSAE(PairwiseSAE):
     def compared(self, x: Tensor) -> Tensor:
         return self.pre_activations(x) / self.threshold.clamp(min=SMALLEST)[..., None, :]
 
+    @property
+    def threshold_in_use(self) -> float:
+        return 1.0
+
     def set_threshold_(self, threshold: float) -> None:
         self.threshold.mul_(threshold)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from train.sae import SAE
+from train.sae.l0_control import L0Correction
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
 
@@ -31,22 +32,32 @@ def needs_threshold(stacks: Sequence[SAEStack]) -> bool:
 
 @torch.no_grad()
 def set_thresholds(stacks: Sequence[SAEStack], upcoming: Upcoming, n_rows: int, stop: Event) -> bool:
-    """Set the threshold of each SAE that has one. Return False, with nothing changed, if `stop` is set meanwhile.
+    """Set the threshold of each SAE that has one, and record the correction in its stack.
+
+    Return False, with nothing changed, if `stop` is set meanwhile.
 
     upcoming: gives n_rows rows.
     """
     targets = [(stack, i) for stack in stacks for i, sae in enumerate(stack.singles) if sae.inference_l0 is not None]
     # The threshold lies above the largest entry that is not active.
     largest = {(stack, i): Largest(active_entries(stack.singles[i], n_rows) + 1) for stack, i in targets}
+    active = {(stack, i): torch.zeros((), dtype=torch.int64, device=stack.layers.device) for stack, i in targets}
     for batch in upcoming():
         for stack, i in targets:
             if stop.is_set():
                 return False
             sae = stack.singles[i]
-            largest[stack, i].add(sae.compared(sae.normalise(batch.x[stack.entries[i].layer])))
+            compared = sae.compared(sae.normalise(batch.x[stack.entries[i].layer]))
+            largest[stack, i].add(compared)
+            active[stack, i] += (compared > sae.threshold_in_use).sum()
     for stack, i in targets:
-        sae = stack.singles[i]
-        sae.set_threshold_(threshold_of(largest[stack, i].values(), active_entries(sae, n_rows)))
+        sae, values = stack.singles[i], largest[stack, i].values()
+        before, threshold = sae.threshold_in_use, threshold_of(values, active_entries(sae, n_rows))
+        n_active = int((values > threshold).sum())
+        stack.corrections[i] = L0Correction(
+            n_rows, int(active[stack, i]) / n_rows, n_active / n_rows, before, threshold
+        )
+        sae.set_threshold_(threshold)
     return True
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from data.system.location import sync_directory
 from train.output.checked import DamagedRunError, Extent, check_extent, extent, read_checked, write_checked
 from train.output.manifests import training_order
+from train.sae.l0_control import L0Correction
 
 SAE_FILE, STATE_FILE, STATE_JSON = "sae.safetensors", "state.safetensors", "state.json"
 METADATA = "sae"  # the entry of sae.safetensors' metadata, JSON: run, variant, hooks, store
@@ -40,12 +41,14 @@ class CheckpointInfo:
     counted_rows: rows over which firing was counted, per counter: in the current window, in the last complete one.
     metrics: the length and checksum of metrics.jsonl after that step.
     files: the length and checksum of each file beside state.json.
+    corrections: the last correction of the L0 of the SAE at each hook, after the last step.
     """
 
     step: int
     counted_rows: dict[str, tuple[int, int]] = field(default_factory=dict)
     metrics: Extent | None = None
     files: dict[str, Extent] = field(default_factory=dict)
+    corrections: dict[str, L0Correction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,13 @@ class RunState:
                 values = [getattr(counter, part)[i] for counter, (_, i) in zip(counters, self.places, strict=True)]
                 counts[f"{label}.{part}"] = _gather(values)
             rows[label] = (counters[0].rows, counters[0].last_rows)
-        return Checkpoint(self.sae_tensors(), {**state, **counts}, CheckpointInfo(step, rows, metrics))
+        corrections = {
+            stack.experiment.hooks[layer]: correction
+            for layer, (stack, i) in enumerate(self.places)
+            if (correction := stack.corrections[i]) is not None
+        }
+        info = CheckpointInfo(step, rows, metrics, corrections=corrections)
+        return Checkpoint(self.sae_tensors(), {**state, **counts}, info)
 
     def restore(self, checkpoint: Checkpoint, *, where: Path) -> None:
         """Put back what `save` returned. Raises DamagedRunError, naming the folder, if it is of other SAEs."""
@@ -62,6 +68,7 @@ class RunState:
             for name, tensor in stack.state().items():
                 tensor[i].copy_(checkpoint.state[name][layer])
             stack.adam.set_step(checkpoint.info.step)
+            stack.corrections[i] = checkpoint.info.corrections.get(stack.experiment.hooks[layer])
         for label, counters in self._counters().items():
             for layer, (counter, (_, i)) in enumerate(zip(counters, self.places, strict=True)):
                 counter.rows, counter.last_rows = checkpoint.info.counted_rows[label]

@@ -228,6 +228,11 @@ class SAE(nn.Module, ABC):
         """
         raise NotImplementedError
 
+    @property
+    def threshold_in_use(self) -> float:
+        """What `compared` exceeds where a feature is active."""
+        return 0.0
+
     def set_threshold_(self, threshold: float) -> None:
         """Make a feature active where `compared` exceeds the threshold."""
         raise NotImplementedError

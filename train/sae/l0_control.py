@@ -24,6 +24,22 @@ LOWEST = 1e-3  # L0 whose logarithm is taken at least
 
 
 @dataclass(frozen=True)
+class L0Correction:
+    """The last correction of an SAE's L0, on training rows after the last step (loop/calibrate.py).
+
+    rows: number of the training rows.
+    l0_before, l0: mean L0 on these rows, before and after.
+    threshold_before, threshold: what `SAE.compared` must exceed for a feature to be active, before and after.
+    """
+
+    rows: int
+    l0_before: float
+    l0: float
+    threshold_before: float
+    threshold: float
+
+
+@dataclass(frozen=True)
 class ControlLaw:
     """How u follows the error: i, d and w of the formula."""
 

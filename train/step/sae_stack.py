@@ -24,7 +24,7 @@ from train.normalisation.statistics import InputStatistics
 from train.optim.adam import StackAdam, clip_, gradient_norms
 from train.optim.fire_counts import FireCounts, SinceFired
 from train.sae import Gradients
-from train.sae.l0_control import L0Control
+from train.sae.l0_control import L0Control, L0Correction
 from train.step.gradients import Forward
 from train.step.inputs import Inputs
 from train.step.method import StackInputs, make_method
@@ -54,6 +54,7 @@ class SAEStack:
     """The stacked SAEs of `entries`: their parameters, optimizer, and firing counts.
 
     statistics [layers]: of each layer's training rows. workspace, gradient: memory that all stacks use in turn.
+    corrections: the last correction of each SAE's L0, after the last step.
     The runs of `entries` have the same `Run.input_form`.
     """
 
@@ -86,6 +87,7 @@ class SAEStack:
         self._power = per_entry([float(e.run.l1_power) for e in entries])
         self._store_norms = per_entry([each.seen_norm for each in normalisations])
         self.l0_control = self._make_l0_control(device)
+        self.corrections: list[L0Correction | None] = [None] * n
         self._gradient = gradient
         self._method = make_method(
             self.sae, self.singles, workspace, objective=experiment.objective, batch_size=experiment.batch_size,

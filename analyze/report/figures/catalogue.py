@@ -11,11 +11,12 @@ from analyze.report.figures.dictionary import density_figures, dictionary_figure
 from analyze.report.figures.layers import layer_figures
 from analyze.report.figures.norms import norm_figures
 from analyze.report.figures.pareto import pareto_figures
+from analyze.report.figures.targets import target_figures
 from analyze.report.figures.training import snapshot_figures, training_figures
 
 FIGURES = (
-    norm_figures, activation_figures, training_figures, layer_figures, snapshot_figures, dictionary_figures,
-    density_figures, pareto_figures,
+    norm_figures, activation_figures, training_figures, target_figures, layer_figures, snapshot_figures,
+    dictionary_figures, density_figures, pareto_figures,
 )  # fmt: skip
 
 

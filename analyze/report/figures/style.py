@@ -19,7 +19,7 @@ matplotlib.use("Agg")  # no display is needed
 from matplotlib import colors, pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from analyze.tables import layers
 
@@ -117,6 +117,11 @@ def log_axis(panel: Axes, which: Literal["x", "y"]) -> None:
 def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:
     panel.set_xticks(range(len(hooks)), layers(hooks), fontsize=8 if len(hooks) < 20 else 6)
     panel.set_xlabel("layer")
+
+
+def rows_axis(panel: Axes) -> None:
+    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    panel.set_xlabel("activations seen", fontsize=8)
 
 
 def as_png(figure: Figure) -> bytes:

@@ -8,12 +8,11 @@ from itertools import product
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from analyze.measure.measurements import Measurements
 from analyze.measure.patching.over_training import over_training_lines
 from analyze.report.figures.base import Families, ReportFigure, has_noise, runs_by_family
-from analyze.report.figures.style import Style, layer_colour, legend, log_axis, panels, run_styles, unique
+from analyze.report.figures.style import Style, layer_colour, legend, log_axis, panels, rows_axis, run_styles, unique
 from analyze.runs.training_curves import curve_lines
 from analyze.tables import Row, layers
 from train.measures import measure_of, title_of
@@ -106,7 +105,7 @@ def by_layer(lines: Sequence[Row], measure: str) -> Figure:
             panel.plot(rows, values, color=layer_colour(i, len(hooks)), linewidth=1, label=names[i])
         if measure_of(measure).log_axis:
             log_axis(panel, "y")
-        _rows_axis(panel)
+        rows_axis(panel)
     figure.supylabel(measure_of(measure).axis_label)
     legend(figure, axes, title="layer", columns=12)
     return figure
@@ -127,7 +126,7 @@ def means(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> 
             _draw(panel, rows, values, run, styles[run], noise)
         if measure_of(measure).log_axis:
             log_axis(panel, "y")
-        _rows_axis(panel)
+        rows_axis(panel)
     legend(figure, axes)
     return figure
 
@@ -144,7 +143,7 @@ def one_layer(lines: Sequence[Row], families: Families, measures: Sequence[str])
             panel.fill_between(
                 rows, [li["low"] for li in of_run], [li["high"] for li in of_run], color=styles[run].colour, alpha=0.15
             )
-        _rows_axis(panel)
+        rows_axis(panel)
     legend(figure, axes)
     return figure
 
@@ -156,8 +155,3 @@ def _points(lines: Sequence[Row], run: str, hook: str) -> tuple[list[int], list[
 
 def _draw(panel: Axes, rows: Sequence[int], values: Sequence[float], run: str, style: Style, noise: bool) -> None:
     panel.plot(rows, values, label=f"{run}, noise on" if noise else run, **style.line(hollow=noise))
-
-
-def _rows_axis(panel: Axes) -> None:
-    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    panel.set_xlabel("activations seen", fontsize=8)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from train.architectures import ARCHITECTURES
+from train.loop.calibrate import threshold_of
 from train.loss import total
 from train.sae import SAE, ElementwiseSAE, Gradients, LossInputs
 from train.step import pair_products
@@ -98,6 +99,21 @@ def by_fast_step(sae: SAE, x: Tensor, step: LossInputs, *, rows: int, density: f
         _, terms = AutogradStep([single], workspace, pair_products, out).gradients(x[None].clone(), [step])
         losses = total(terms)
     return out, losses.mean(), single
+
+
+@pytest.mark.parametrize("variant", ["baseline", "nsae", "relu", "p-anneal", "gated", "batchtopk", "jumprelu"])
+def test_threshold_sets_the_number_of_active_features(variant: str) -> None:
+    options = {"threshold": 0.4} if variant == "jumprelu" else {}
+    sae = make_sae(variant, options, 4.3 if variant == "nsae" else 0.3).single(0)  # its biases start at −4
+    if variant == "gated":
+        sae.get_parameter("b_mag").sub_(0.5)  # some magnitudes are 0 where the gate is open
+    if variant == "batchtopk":
+        sae.get_buffer("threshold").fill_(0.6)
+    x = torch.randn(ROWS, D, generator=torch.Generator().manual_seed(3), dtype=F64)
+    compared = sae.compared(x)
+    assert (compared > sae.threshold_in_use).sum() == (sae.activations(x) != 0).sum() > 200
+    sae.set_threshold_(threshold_of(compared.flatten(), 150))
+    assert (sae.activations(x) != 0).sum() == 150
 
 
 @pytest.mark.parametrize(("variant", "options"), CASES, ids=NAMES)
