@@ -36,7 +36,6 @@ from data.errors import InputError
 from data.system.location import Location
 
 if TYPE_CHECKING:
-    from analyze.compare.equal_l0.comparison import Comparison
     from analyze.statistics.estimates import Estimates
 
 
@@ -77,7 +76,7 @@ def compare_command(
     layer with 95 % intervals over seeds and documents. A difference is the second family minus the first. --csv prints
     the differences.
     """
-    from analyze.compare.equal_l0.comparison import COMPARED, compare
+    from analyze.compare.equal_l0.comparison import compare_all
     from analyze.compare.equal_l0.sentence import verdict_line
     from analyze.compare.equal_l0.sides import find_sides, targets
     from analyze.compare.equal_l0.table import as_text
@@ -87,7 +86,6 @@ def compare_command(
     from analyze.measure.patching.model import load_for_store
     from analyze.runs.settled import drifts
     from analyze.runs.training_curves import training_curves
-    from train.measures import PATCHED
 
     store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
     runs, hooks, torch_device = usable.runs, choose_hooks(usable.runs, layers), choose_device(device)
@@ -104,23 +102,15 @@ def compare_command(
     heldout, patched = Heldout(store, held_out), Heldout(store, contexts)
     language_model = None if without_model else load_for_store(store, hooks, model=model, device=torch_device)
     estimates = measure_heldout(heldout, runs, hooks=hooks, seed=seed, device=torch_device)[0]
-    settledness = drifts(training_curves(runs), runs)
-
-    def compared(measured: Estimates, measures: list[str]) -> list[Comparison]:
-        return compare(measured, estimates, sides, hooks, measures, chosen, settledness, heldout.unit)
-
-    comparisons = compared(estimates, [name for name in COMPARED if name not in PATCHED])
+    with_model: Estimates = {}
     answer = {**describe_heldout(heldout), **describe_runs(usable)}
     if language_model is not None:
         with_model = patching.patch(
             language_model, patched, runs, hooks=hooks, seed=seed, keep_first=keep_first, device=torch_device
         )
-        comparisons += compared(with_model, [name for name in COMPARED if name in PATCHED])
         answer |= {"patched_contexts": patched.n_contexts, "patched_groups": patched.n_groups}
-    names = [side.name for side in sides]
-    comparisons.sort(
-        key=lambda c: (names.index(c.first), names.index(c.second), chosen.index(c.l0), COMPARED.index(c.measure))
-    )
+    settledness = drifts(training_curves(runs), runs)
+    comparisons = compare_all(estimates, with_model, sides, hooks, chosen, settledness, heldout.unit)
     verdicts = [verdict_line(comparison) for comparison in comparisons]
     lines = list(chain.from_iterable(comparison.lines() for comparison in comparisons))
     rows = [dict(vars(line)) for line in lines]

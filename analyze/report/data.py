@@ -8,6 +8,9 @@ from pathlib import Path
 
 from analyze.compare import pareto
 from analyze.compare.claims import decide_claims
+from analyze.compare.equal_l0.comparison import compare_all
+from analyze.compare.equal_l0.sentence import verdict_line
+from analyze.compare.equal_l0.sides import find_sides, targets
 from analyze.compare.seed_spread import spread_lines
 from analyze.compare.targets import target_lines
 from analyze.compare.theory import theory_lines
@@ -37,8 +40,11 @@ def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
         write_file(out / f"{name}.csv", as_csv(lines).encode())
 
 
-def report_tables(measurements: Measurements) -> Tables:
-    """Return every table by name. The lines of a table all have the same keys."""
+def report_tables(measurements: Measurements, unit: str) -> Tables:
+    """Return every table by name. The lines of a table all have the same keys.
+
+    unit: what intervals are over, "document" or "context".
+    """
     runs = measurements.runs
     samples = {
         pareto.HELD_OUT: measurements.held_out_of_configurations,
@@ -46,8 +52,20 @@ def report_tables(measurements: Measurements) -> Tables:
     }
     measured = {sample: estimates for sample, estimates in samples.items() if estimates}
     configurations = measurements.configurations
+    sides = find_sides(runs, ())
+    comparisons = compare_all(
+        measurements.held_out,
+        measurements.patched,
+        sides,
+        measurements.hooks,
+        targets(sides),
+        measurements.drifts,
+        unit,
+    )
     return {
         "claims": [claim.line() for claim in decide_claims(measurements)],
+        "verdicts": [dict(vars(verdict_line(comparison))) for comparison in comparisons],
+        "differences": [dict(vars(line)) for comparison in comparisons for line in comparison.lines()],
         "measures": estimate_rows(measurements.held_out, runs),
         "patching": estimate_rows(measurements.patched, runs),
         "over_training": over_training_lines(measurements.over_training),

@@ -40,6 +40,9 @@ RUN_COLUMNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α
 DRIFT_COLUMNS = {"hook": "hook", "run": "run", "measure": "measure", "value": "change in the last tenth",
                  "settled": "settled"}  # fmt: skip
 TARGET_COLUMNS = {"value" if key == "l0" else key: title for key, title in targets.TITLES.items()}
+DIFFERENCE_COLUMNS = {"l0": "at L0", "pair": "difference", "measure": "measure", "hook": "hook", "value": "value",
+                      "detectable": "smallest detectable", "p_holm": "p, corrected for layers", "verdict": "verdict",
+                      "note": "note"}  # fmt: skip
 MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0"}
 SPREAD_COLUMNS = {"hook": "hook", "run": "run, over its seeds", "measure": "measure", "seeds": "seeds",
                   "value": "mean over seeds", "std": "standard deviation", "mean": "mean difference",
@@ -98,7 +101,11 @@ def render_index(
     matched = [
         {**line, "pair": f"{line['second']} − {line['first']}"} for line in tables["matched"] if line["l0"] is not None
     ]
-    empty_sections = {"matched": not matched, "claims": not overall, "seeds": not tables["seed_spread"]}
+    empty_sections = {
+        "matched": not (matched or tables["verdicts"]),
+        "claims": not overall,
+        "seeds": not tables["seed_spread"],
+    }
     return html.page(
         "report.html",
         title=f"{' and '.join(variants)} on {store.model_name}",
@@ -119,6 +126,11 @@ def render_index(
         targets=html.table(_target_lines(tables["targets"]), TARGET_COLUMNS),
         target_summary=targets.summary(tables["targets"]),
         settled_limit=f"{100 * LIMIT:g} %",
+        verdicts=[line["text"] for line in tables["verdicts"]],
+        differences=html.table(
+            [{**line, "pair": f"{line['second']} − {line['first']}"} for line in tables["differences"]],
+            DIFFERENCE_COLUMNS,
+        ),
         better=html.table(_better_lines(tables["matched"] if matched else []), BETTER_COLUMNS),
         best_values=best_values(),
         matched=[

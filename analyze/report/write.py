@@ -64,7 +64,7 @@ def write_measurements(
 
     link_features: whether it links to a page of features, features.html, in the same folder.
     """
-    tables = report_tables(measurements)
+    tables = report_tables(measurements, scope.heldout.unit)
     write_csv(out / "csv", tables)
     figures = []
     for drawn in Bar(draw(measurements), desc="drawing", unit="figure"):

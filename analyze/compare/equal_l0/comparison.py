@@ -22,6 +22,7 @@ from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.cells import holm, most, partial_conjunction, signs
 from analyze.statistics.estimates import Estimates
 from analyze.statistics.replicas import Variances, variances_over_layers
+from train.measures import PATCHED
 
 COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")
 SIGNIFICANCE = 0.05
@@ -179,6 +180,25 @@ class Comparison:
             d.n_groups, d.effective_groups, d.variances.group_degrees, d.interpolation_error, d.leave_one_out_error,
             d.overturning_spread, plan.seeds if plan else None, plan.groups if plan else None,
         )  # fmt: skip
+
+
+def compare_all(
+    held_out: Estimates, patched: Estimates, sides: Sequence[Side], hooks: Sequence[str],
+    l0_values: Sequence[float], drifts: Sequence[Drift], unit: str,
+) -> list[Comparison]:  # fmt: skip
+    """Compare each two sides at each L0 in the measures COMPARED, ordered by pair, L0 and measure.
+
+    Which runs have an L0 is decided on the held-out rows. patched: estimates with the language model; may be empty.
+    """
+    samples = {name: patched if name in PATCHED else held_out for name in COMPARED}
+    measured = [name for name, estimates in samples.items() if any(key.measure == name for key in estimates)]
+    return [
+        comparison
+        for pair in combinations(sides, 2)
+        for l0 in l0_values
+        for name in measured
+        for comparison in compare(samples[name], held_out, pair, hooks, [name], [l0], drifts, unit)
+    ]
 
 
 def compare(

@@ -26,10 +26,10 @@ class Side:
 def find_sides(runs: Sequence[TrainedRun], paths: Sequence[Path]) -> list[Side]:
     """Return a side per family or, if all runs are of one family, a side per folder of `paths`.
 
-    paths: the folders that contain the runs.
+    paths: the folders that contain the runs; with fewer than two of them, families alone are sides.
     """
     by_family = families(runs)
-    if len(by_family) > 1 or len(paths) == 1:
+    if len(by_family) > 1 or len(paths) < 2:
         return [Side(name, configurations(members)) for name, members in by_family.items()]
     rest, sides = list(runs), []
     for path, name in short_names([path.resolve() for path in paths]).items():

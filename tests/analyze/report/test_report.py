@@ -113,7 +113,7 @@ def test_report_tables_show_numbers_of_one_sample_each(metrics: dict[str, Any], 
 
 def test_report_tables_are_also_csv(metrics: dict[str, Any], report: Path) -> None:
     tables = [key for key, value in metrics.items() if isinstance(value, list)]
-    assert len(tables) == 16
+    assert len(tables) == 18
     tables.remove("left_out")
     for name in tables:
         with open(report / "csv" / f"{name}.csv", encoding="utf-8") as file:
