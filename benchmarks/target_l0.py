@@ -4,8 +4,9 @@
 
 Per architecture and target, one run has its coefficient adjusted. Runs of the same length and batches then keep
 coefficients around the one that it ended at, after a warm-up over an eighth of the training. Their explained variance
-is interpolated at the adjusted run's L0; the difference has a 95 % interval over documents. For jumprelu, the L0 at
-which its loss has its minimum is fixed instead. `--figure` draws the paths of the adjusted runs.
+is interpolated at the adjusted run's L0, or is that of a run within 2 % of it. The difference has a 95 % interval over
+documents. For jumprelu, the L0 at which its loss has its minimum is fixed instead. `--figure` draws the paths of the
+adjusted runs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from analyze.report.figures.style import as_png
 from analyze.report.figures.targets import control_lines, control_paths
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.runs.training_curves import training_curves
-from analyze.statistics.curves import Scale, bracket, interpolate, interpolation_error, why_refused
+from analyze.statistics.curves import Scale, bracket, interpolate, interpolation_error, same_l0, why_refused
 from analyze.statistics.estimates import Estimate, Estimates, Key, combine, estimate_rows
 from analyze.statistics.jackknife import Float
 from data import Store, open_store
@@ -82,8 +83,14 @@ def at_equal_l0(measured: Estimates, adjusted: TrainedRun, fixed: Sequence[Train
     l0, explained = ([value(run, measure) for run in ordered] for measure in ("l0", "explained_variance"))
     at, own = value(adjusted, "l0"), value(adjusted, "explained_variance")
     points, heights = (np.array([estimate.value for estimate in curve]) for curve in (l0, explained))
-    why = why_refused(points, at.value)
     row = {"explained variance": own.value, "fixed L0": [round(float(x), 2) for x in points]}
+    nearest = min(ordered, key=lambda run: abs(value(run, "l0").value / at.value - 1))
+    if same_l0(value(nearest, "l0").value, at.value):
+        beside = value(nearest, "explained_variance")
+        difference = combine(np.subtract, [own, beside])
+        low, high = difference.interval
+        return {**row, "fixed": beside.value, "difference": difference.value, "low": low, "high": high}
+    why = why_refused(points, at.value)
     if why is not None:
         return {**row, "fixed": None, "difference": None, "low": None, "high": None, "refused": why}
     left, n = bracket(points, at.value), len(ordered)
