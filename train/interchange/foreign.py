@@ -25,6 +25,7 @@ class ForeignSAE:
     input_scale: how it normalises its inputs (train/normalisation/scales.py).
     scale: what its inputs are divided by, beside each row's own norm; None: what `input_scale` says of the store.
     hook, model: what it was trained on, as its file says; None if that does not.
+    prefixed: whether a token stood before each context, as its file says; None if that does not.
     rows: the rows that it was trained on, if its file says so.
     notes: sentences for the user.
     """
@@ -38,6 +39,7 @@ class ForeignSAE:
     scale: float | None = 1.0
     hook: str | None = None
     model: str | None = None
+    prefixed: bool | None = None
     rows: int | None = None
     notes: tuple[str, ...] = ()
 

@@ -83,6 +83,11 @@ def import_run(
     notes = [note for one in foreign for note in one.notes]
     if first.model is not None and first.model != opened.model_name:
         notes.append(f"it was trained on the model {first.model[:80]!r}; the store's is {opened.model_name!r}")
+    tokens = opened.provenance["tokens"]
+    stored = tokens["prefix_token"] is not None if "prefix_token" in tokens else None
+    if None not in (first.prefixed, stored) and first.prefixed != stored:
+        have = ("a token", "none") if first.prefixed else ("no token", "one")
+        notes.append(f"it was trained with {have[0]} before each context, and the store has {have[1]}")
     _write(folder, saes, foreign, opened, hooks)
     return Imported(folder, fits, tuple(dict.fromkeys(notes)))
 

@@ -206,6 +206,18 @@ def test_right_weights_are_not_warned_of(run: Path, store: Store, tmp_path: Path
     assert imported.notes == ()
 
 
+def test_another_model_or_prefix_is_noted(run: Path, store: Store, tmp_path: Path) -> None:
+    folder = export(run, tmp_path)
+    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    config["metadata"] |= {"model_name": "gpt2", "prepend_bos": False}
+    (folder / "cfg.json").write_text(json.dumps(config), encoding="utf-8")
+    notes = import_run(folder, store=store, out=tmp_path / "theirs").notes
+    assert notes == (
+        "it was trained on the model 'gpt2'; the store's is 'tiny'",
+        "it was trained with no token before each context, and the store has one",
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -130,6 +130,7 @@ def read_saelens(folder: Path) -> ForeignSAE:
         scale=scale,
         hook=_text(metadata.get("hook_name", config.get("hook_name"))),
         model=_text(metadata.get("model_name", config.get("model_name"))),
+        prefixed=prefixed if isinstance(prefixed := metadata.get("prepend_bos"), bool) else None,
         rows=exported_rows(metadata),
         notes=(note,) if scale is None else (),
     )
