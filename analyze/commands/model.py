@@ -116,34 +116,36 @@ def pareto_command(
     Runs that differ only in the seed form one point, and points that differ only in α a family. Prints each family's
     curve over L0, and the differences between families per layer, with 95 % intervals.
     """
-    from analyze.compare import pareto
+    from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines, curve_table
+    from analyze.compare.differences import difference_lines, difference_table
     from analyze.measure.evaluate import measure_heldout
     from analyze.measure.patching import patch as patching
     from analyze.measure.patching.model import load_for_store
     from analyze.report.write import write_pareto
     from analyze.runs.configurations import configurations, of_configurations
+    from analyze.runs.settled import drifts
     from analyze.runs.trained_run import all_hooks
+    from analyze.runs.training_curves import training_curves
 
     store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
     runs = usable.runs
     heldout, torch_device = heldout_contexts(store, contexts), choose_device(device)
     language_model = None if without_model else load_for_store(store, all_hooks(runs), model=model, device=torch_device)
-    estimates = {pareto.HELD_OUT: measure_heldout(heldout, runs, seed=seed, device=torch_device)[0]}
+    estimates = {HELD_OUT: measure_heldout(heldout, runs, seed=seed, device=torch_device)[0]}
     answer = {**describe_heldout(heldout), **describe_runs(usable)}
     if language_model is not None:
         answer["clean_positions"] = patching.clean_positions(store, keep_first=keep_first)
-        estimates[pareto.PATCHED] = patching.patch(
+        estimates[PATCHED] = patching.patch(
             language_model, heldout, runs, seed=seed, keep_first=keep_first, device=torch_device
         )
-    own = configurations(runs)
-    combined = {sample: of_configurations(measured, own) for sample, measured in estimates.items()}
-    points = [pareto.curve_lines(measured, own, sample) for sample, measured in combined.items()]
-    matched = [pareto.difference_lines(measured, own, sample) for sample, measured in combined.items()]
+    own, settledness = configurations(runs), drifts(training_curves(runs), runs)
+    points = [curve_lines(of_configurations(measured, own), own, sample) for sample, measured in estimates.items()]
+    matched = [difference_lines(measured, runs, sample, settledness) for sample, measured in estimates.items()]
     points_with_progress = [with_progress(lines, own) for lines in points]
     all_points, all_matched = list(chain(*points_with_progress)), list(chain(*matched))
     if out is not None:
         write_pareto(out, all_points, all_matched)
     answer |= {"points": list(chain(*points)), "matched": all_matched}
-    tables = [*map(pareto.curve_table, points_with_progress), *map(pareto.difference_table, matched)]
+    tables = [*map(curve_table, points_with_progress), *map(difference_table, matched)]
     table = "\n\n".join([*tables, heldout.groups_sentence()])
     show(answer, all_matched or all_points, table, as_json, as_csv_)

@@ -1,1 +1,1 @@
-"""Comparisons of runs: Pareto curves, checks of the derivation, and the claims of the post."""
+"""Comparisons of runs: curves against L0, differences at equal L0, checks of the derivation, and the post's claims."""

@@ -112,9 +112,15 @@ class Measurements:
         """Return each baseline family with each NSAE family."""
         return list(family_pairs(self.families))
 
-    def mean_norm(self, hook: str) -> float:
-        """Return the mean ‖x‖₂ of the training split."""
-        return self.norms.by_hook[hook].mean_norm()
+    def mean_norm(self, hook: str, positions: str = Subset.ALL) -> float:
+        """Return the mean ‖x‖₂ of the training split. positions: all, all but 0, or "0"."""
+        norms = self.norms.by_hook[hook]
+        if positions in set(Subset):
+            return norms.mean_norm(Subset(positions))
+        (rows, norm), (others, norm_of_others) = (
+            (norms.count(subset), norms.count(subset) * norms.mean_norm(subset)) for subset in Subset
+        )
+        return (norm - norm_of_others) / (rows - others)
 
     def value(self, run: TrainedRun, hook: str, measure: str) -> Estimate | None:
         """Return a measure of the held-out split with noise off, over all positions; None if it was not measured."""

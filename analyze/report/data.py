@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from analyze.compare import pareto
 from analyze.compare.claims import decide_claims
+from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines
+from analyze.compare.differences import difference_lines
 from analyze.compare.equal_l0.comparison import compare_all
 from analyze.compare.equal_l0.sentence import verdict_line
 from analyze.compare.equal_l0.sides import find_sides, targets
@@ -46,22 +47,13 @@ def report_tables(measurements: Measurements, unit: str) -> Tables:
     unit: what intervals are over, "document" or "context".
     """
     runs = measurements.runs
-    samples = {
-        pareto.HELD_OUT: measurements.held_out_of_configurations,
-        pareto.PATCHED: measurements.patched_of_configurations,
-    }
-    measured = {sample: estimates for sample, estimates in samples.items() if estimates}
-    configurations = measurements.configurations
+    points = {HELD_OUT: measurements.held_out_of_configurations, PATCHED: measurements.patched_of_configurations}
+    measured = {HELD_OUT: measurements.held_out, PATCHED: measurements.patched}
     sides = find_sides(runs, ())
     comparisons = compare_all(
-        measurements.held_out,
-        measurements.patched,
-        sides,
-        measurements.hooks,
-        targets(sides),
-        measurements.drifts,
+        measurements.held_out, measurements.patched, sides, measurements.hooks, targets(sides), measurements.drifts,
         unit,
-    )
+    )  # fmt: skip
     return {
         "claims": [claim.line() for claim in decide_claims(measurements)],
         "verdicts": [dict(vars(verdict_line(comparison))) for comparison in comparisons],
@@ -69,11 +61,22 @@ def report_tables(measurements: Measurements, unit: str) -> Tables:
         "measures": estimate_rows(measurements.held_out, runs),
         "patching": estimate_rows(measurements.patched, runs),
         "over_training": over_training_lines(measurements.over_training),
-        "points": [line for sample, e in measured.items() for line in pareto.curve_lines(e, configurations, sample)],
-        "matched": [
-            line for sample, e in measured.items() for line in pareto.difference_lines(e, configurations, sample)
+        "points": [
+            line
+            for sample, estimates in points.items()
+            for line in curve_lines(estimates, measurements.configurations, sample)
         ],
-        "seed_spread": [line for sample, e in measured.items() for line in spread_lines(e, configurations, sample)],
+        "matched": [
+            line
+            for sample, estimates in measured.items()
+            if estimates
+            for line in difference_lines(estimates, runs, sample, measurements.drifts)
+        ],
+        "seed_spread": [
+            line
+            for sample, estimates in points.items()
+            for line in spread_lines(estimates, measurements.configurations, sample)
+        ],
         "features": [line for fires in measurements.fires for line in fires.lines()],
         "dictionary": [dictionary.line for dictionary in measurements.dictionaries],
         "norms": norm_lines(measurements.norms),

@@ -7,9 +7,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from analyze.compare import pareto, targets
-from analyze.compare.claims.rule import ALL_LAYERS, UNFINISHED
+from analyze.compare import targets
+from analyze.compare.claims.claim import ALL_LAYERS, UNFINISHED, UNSETTLED
+from analyze.compare.curves import HELD_OUT, PATCHED
+from analyze.compare.differences import which_is_better_by_layer
 from analyze.measure import dictionary_summary
 from analyze.measure.measurements import Measurements, Scope
 from analyze.report import html
@@ -31,9 +34,11 @@ SECTIONS = {
 
 # Column heads by the key of the line.
 CLAIM_COLUMNS = {"number": "number", "claim": "claim", "verdict": "verdict", "value": "value", "margin": "criterion",
-                 "of": "compared", "statistic": "statistic", "note": "note"}  # fmt: skip
+                 "p": "p", "seeds": "seeds", "positions": "positions", "of": "compared", "statistic": "statistic",
+                 "note": "note"}  # fmt: skip
 LAYER_CLAIM_COLUMNS = {"number": "number", "claim": "claim", "hook": "hook", "verdict": "verdict", "value": "value",
-                       "margin": "criterion", "of": "compared", "note": "note"}  # fmt: skip
+                       "margin": "criterion", "p": "p (Holm over layers)", "detectable": "smallest detectable",
+                       "seeds": "seeds", "positions": "positions", "of": "compared", "note": "note"}  # fmt: skip
 RUN_COLUMNS = {"run": "run", "family": "family", "rows": "trained on", "l1": "α", "lr": "lr", "layers": "layers",
                "l0": "L0, range over layers",
                "explained_variance": "explained variance, range over layers", "settled": "settled"}  # fmt: skip
@@ -43,13 +48,15 @@ TARGET_COLUMNS = {"value" if key == "l0" else key: title for key, title in targe
 DIFFERENCE_COLUMNS = {"l0": "at L0", "pair": "difference", "measure": "measure", "hook": "hook", "value": "value",
                       "detectable": "smallest detectable", "p_holm": "p, corrected for layers", "verdict": "verdict",
                       "note": "note"}  # fmt: skip
-MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0"}
+MATCHED_COLUMNS = {"hook": "hook", "pair": "difference", "l0": "at L0", "measure": "measure", "value": "value",
+                   "detectable": "smallest detectable", "leave_one_out_error": "leave-one-out error",
+                   "note": "note"}  # fmt: skip
 SPREAD_COLUMNS = {"hook": "hook", "run": "run, over its seeds", "measure": "measure", "seeds": "seeds",
                   "value": "mean over seeds", "std": "standard deviation", "mean": "mean difference",
                   "largest": "largest difference", "detectable": "smallest detectable difference"}  # fmt: skip
 DETECTABLE_COLUMNS = {"hook": "hook", "run": "run, over its seeds", "seeds": "seeds"}
 BETTER_COLUMNS = {"pair": "compared", "measure": "measure", "higher": "higher in", "lower": "lower in",
-                  "undecided": "undecided in", "no_overlap": "no overlap in L0"}  # fmt: skip
+                  "undecided": "undecided in", "not_compared": "not compared in"}  # fmt: skip
 MEASURE_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise", "subset": "positions", "rows": "rows"}
 DEAD_TITLE = "dead in these rows"
 PATCHING_COLUMNS = {"hook": "hook", "run": "run", "noise": "noise"}
@@ -64,7 +71,7 @@ SETTING_TITLES = {"l1": "α", "sigma": "σ", "l1_power": "power of the norm in �
                   "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up"}  # fmt: skip
 NOT_SHOWN = ("precision", "finished", "settled")  # in the report's table of settings; they are in its files
 IF_DIFFERENT = ("clip", "adam_beta1", "adam_beta2", "adam_epsilon")  # shown there only if runs differ in them
-SAMPLES = {pareto.HELD_OUT: "On the held-out split", pareto.PATCHED: "On the patched positions"}
+SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "On the patched positions"}
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,7 @@ def render_index(
         line for line in _measured_lines(tables["measures"], tables["features"])
         if line["subset"] in (Subset.ALL, Subset.WITHOUT_FIRST)
     ]  # fmt: skip
-    matched = [
-        {**line, "pair": f"{line['second']} − {line['first']}"} for line in tables["matched"] if line["l0"] is not None
-    ]
+    matched = _matched_lines(tables["matched"])
     empty_sections = {
         "matched": not (matched or tables["verdicts"]),
         "claims": not overall,
@@ -134,7 +139,7 @@ def render_index(
         better=html.table(_better_lines(tables["matched"] if matched else []), BETTER_COLUMNS),
         best_values=best_values(),
         matched=[
-            (title, html.wide(lines, MATCHED_COLUMNS, columns(lines, Shown.AT_EQUAL_L0)))
+            (title, html.table(lines, MATCHED_COLUMNS))
             for sample, title in SAMPLES.items()
             if (lines := [line for line in matched if line["sample"] == sample])
         ],
@@ -203,8 +208,9 @@ def _summary(overall: Sequence[Row]) -> str:
         f"{count['holds']} {'holds' if count['holds'] == 1 else 'hold'}",
         f"{count['does not hold']} {'does' if count['does not hold'] == 1 else 'do'} not hold",
     ]
-    if count[UNFINISHED]:
-        parts.append(f"{count[UNFINISHED]} have no verdict, because runs are unfinished")
+    for verdict, reason in ((UNFINISHED, "unfinished"), (UNSETTLED, "not settled")):
+        if count[verdict]:
+            parts.append(f"{count[verdict]} have no verdict, because runs are {reason}")
     undecided = f"for {count['not enough data']} there is not enough data"
     return f"Of {len(overall)} claims, {', '.join(parts)}, and {undecided}."
 
@@ -253,6 +259,17 @@ def _drift_line(drift: Drift) -> Row:
     return {**line, "value": line["change"], "measure": title_of(drift.measure), "settled": settled}
 
 
+def _matched_lines(lines: Sequence[Row]) -> list[Row]:
+    """Return the differences with titles; a reason for which no measure could be compared is one line."""
+    shown: dict[tuple[Any, ...], Row] = {}
+    for line in lines:
+        measure = "any" if line["value"] is None else title_of(line["measure"])
+        pair = f"{line['second']} − {line['first']}"
+        key = (line["sample"], line["hook"], pair, line["l0"], measure, line["note"])
+        shown.setdefault(key, {**line, "pair": pair, "measure": measure})
+    return list(shown.values())
+
+
 def _better_lines(matched: Sequence[Row]) -> list[Row]:
     """Return in how many layers, and in which, each measure is higher; one line per pair that overlaps in none."""
 
@@ -260,10 +277,10 @@ def _better_lines(matched: Sequence[Row]) -> list[Row]:
         return f"{len(hooks)}: {layer_list(hooks)}" if hooks else "–"
 
     lines: dict[tuple[str, str], Row] = {}
-    for line in pareto.which_is_better_by_layer(matched):
+    for line in which_is_better_by_layer(matched):
         compared = line["higher"] or line["lower"] or line["undecided"]
         measure = title_of(line["measure"]) if compared else f"any {SAMPLES[line['sample']].lower()}"
-        sides = {side: number_and_layers(line[side]) for side in ("higher", "lower", "undecided", "no_overlap")}
+        sides = {side: number_and_layers(line[side]) for side in ("higher", "lower", "undecided", "not_compared")}
         pair = f"{line['second']} against {line['first']}"
         lines[pair, measure] = {"pair": pair, "measure": measure, **sides}
     return list(lines.values())

@@ -81,7 +81,7 @@ def write_measurements(
 def write_pareto(out: Path, points: Sequence[Row], matched: Sequence[Row]) -> None:
     """Write points.csv, matched.csv and a figure per measure into the folder `out`.
 
-    points, matched: lines of the tables of these names (see `compare/pareto.py`).
+    points, matched: lines of the tables of these names (see `compare/curves.py` and `compare/differences.py`).
     """
     write_csv(out, {"points": points, "matched": matched})
     for measure in dict.fromkeys(line["measure"] for line in points):

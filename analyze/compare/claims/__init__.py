@@ -18,7 +18,7 @@ To add a claim, write a file with a function `claims(measurements)` and add it t
 from __future__ import annotations
 
 from analyze.compare.claims import features, l0_and_norm, l1_and_l0, l2, noise, score, suppression
-from analyze.compare.claims.rule import Claim
+from analyze.compare.claims.claim import Claim
 from analyze.measure.measurements import Measurements
 
 CLAIMS = (

@@ -6,44 +6,45 @@ A note has the same count of the control whose decoder is random and not trained
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
-from analyze.compare.claims.rule import Claim, ClaimHeader, decide_above, decide_equivalent, join_notes
+import numpy as np
+
+from analyze.compare.claims.claim import Cells, Claim, ClaimHeader
+from analyze.compare.claims.numbers import exact_numbers, joined
+from analyze.compare.claims.rule import decide_above, decide_equivalent
+from analyze.compare.equal_l0.matched import Seeds
 from analyze.measure.measurements import Measurements
+from analyze.runs.configurations import Configuration, configurations, seeds_of
+from analyze.runs.families import FamilyPair
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.estimates import Estimate, difference, mean_of
 from analyze.tables import short
 
 MAJORITY = 0.5
 OVERLAP = 0.05  # largest share of pillars that counts as "hardly any"
+TWINS = 0.01  # smallest difference of the share of features with a near twin that counts
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
     for family, runs in measurements.of_kind("nsae").items():
-        yield decide_above(
+        yield from decide_above(
             ClaimHeader(7, "most of NSAE's live features have norms in (0, 0.5)", family, runs),
-            "their share, an exact count, mean over layers",
-            _mean_share(measurements, runs, "small_norm_share"), MAJORITY,
+            "their share, an exact count", _shares(measurements, runs, "small_norm_share"), MAJORITY,
             note=_of_control(measurements, "small_norm_share"),
         )  # fmt: skip
-        yield decide_equivalent(
+        yield from decide_equivalent(
             ClaimHeader(7, "pillars are hardly ever directions", family, runs),
-            "share of pillars that are directions, mean over layers with directions",
-            _mean_share(measurements, runs, "pillars_that_are_directions"), OVERLAP,
+            "share of pillars that are directions, in layers with directions, an exact count",
+            _shares(measurements, runs, "pillars_that_are_directions"), OVERLAP,
             note=_of_control(measurements, "pillars_that_are_directions"),
         )  # fmt: skip
-    statistic = "share of live features with another at cosine above 0.9, difference, exact"
     for pair in measurements.pairs():
         claim = "NSAE has features nearly parallel to another, which the baseline lacks"
-        header = ClaimHeader(7, claim, pair.name, pair.runs)
-        baseline, nsae = (
-            _mean_share(measurements, runs, "near_twin_share") for runs in (pair.baseline, pair.nsae)
+        yield from decide_above(
+            ClaimHeader(7, claim, pair.name, pair.runs),
+            "share of live features with another at cosine above 0.9, difference of exact counts",
+            _gaps(measurements, pair, "near_twin_share"), TWINS, note=_of_control(measurements, "near_twin_share"),
         )  # fmt: skip
-        if baseline is None or nsae is None:
-            yield decide_above(header, statistic, None, 0)
-        else:
-            values = f"NSAE {short(nsae.value)}, baseline {short(baseline.value)}"
-            note = join_notes(values, _of_control(measurements, "near_twin_share"))
-            yield decide_above(header, statistic, difference(nsae, baseline), 0, note=note)
 
 
 def of_dictionary(measurements: Measurements, run: TrainedRun, hook: str, name: str) -> float | None:
@@ -53,12 +54,46 @@ def of_dictionary(measurements: Measurements, run: TrainedRun, hook: str, name: 
 
 
 def _of_control(measurements: Measurements, name: str) -> str:
-    """Return a share in the control's dictionaries, for a note; "" without a control."""
+    """Return the mean share in the control's dictionaries, for a note; empty without a control."""
     runs = [run for of_family in measurements.of_kind("frozen").values() for run in of_family]
-    share = _mean_share(measurements, runs, name)
-    return "" if share is None else f"control with a random decoder {short(share.value)}"
-
-
-def _mean_share(measurements: Measurements, runs: Sequence[TrainedRun], name: str) -> Estimate | None:
     shares = [of_dictionary(measurements, run, hook, name) for run in runs for hook in run.hooks]
-    return mean_of([Estimate(share) for share in shares if share is not None])
+    known = [share for share in shares if share is not None]
+    return f"control with a random decoder {short(float(np.mean(known)))}" if known else ""
+
+
+def _by_hook(measurements: Measurements, configuration: Configuration, name: str) -> dict[str, dict[Seeds, float]]:
+    """Return a statistic of the replicas that have it, by hook."""
+    return {
+        hook: {
+            seeds_of(run): value for run in configuration.replicas
+            if hook in run.hooks and (value := of_dictionary(measurements, run, hook, name)) is not None
+        }
+        for hook in measurements.hooks
+    }  # fmt: skip
+
+
+def _shares(measurements: Measurements, runs: Sequence[TrainedRun], name: str) -> Cells:
+    numbers = [
+        exact_numbers(
+            measurements, configuration.name, _by_hook(measurements, configuration, name), configuration.replicas,
+        )
+        for configuration in configurations(runs)
+    ]  # fmt: skip
+    return joined(numbers)
+
+
+def _gaps(measurements: Measurements, pair: FamilyPair, name: str) -> Cells:
+    """Return NSAE's share less the baseline's, for each two configurations."""
+    numbers = []
+    for baseline, nsae in product(configurations(pair.baseline), configurations(pair.nsae)):
+        of_baseline, of_nsae = (_by_hook(measurements, configuration, name) for configuration in (baseline, nsae))
+        gaps = {
+            hook: {
+                seeds: of_nsae[hook][seeds] - share
+                for seeds, share in of_baseline[hook].items() if seeds in of_nsae[hook]
+            }
+            for hook in measurements.hooks
+        }  # fmt: skip
+        place, runs = f"{nsae.name} against {baseline.name}", [*baseline.replicas, *nsae.replicas]
+        numbers.append(exact_numbers(measurements, place, gaps, runs))
+    return joined(numbers)

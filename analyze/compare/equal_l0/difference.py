@@ -85,12 +85,13 @@ class Difference:
             self.value, self.interpolation_error, self.variances.groups, self.variances.group_degrees
         )
 
-    def why_undecidable(self) -> str:
-        """Return why the difference decides nothing, whatever its p-value; empty if it may."""
-        if self.variances.group_degrees < FEWEST_DEGREES:
+    def why_undecidable(self, margin: float = 0.0) -> str:
+        """Return why the difference decides nothing against a margin, whatever its p-value; empty if it may."""
+        if self.n_groups and self.variances.group_degrees < FEWEST_DEGREES:
             return f"too few documents: {self.variances.group_degrees:.1f} degrees of freedom, not {FEWEST_DEGREES:g}"
-        if self.leave_one_out_error > abs(self.value) / 2:
-            return f"leave-one-out error {self.leave_one_out_error:.2g} is more than half of the difference"
+        if self.leave_one_out_error > abs(margin or self.value) / 2:
+            whole = "margin" if margin else "difference"
+            return f"leave-one-out error {self.leave_one_out_error:.2g} is more than half of the {whole}"
         return TWO_SEEDS if 1 < self.n_seeds < FEWEST_SEEDS else ""
 
     def plan(self) -> Plan | None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from analyze.compare.claims.l0_and_norm import fit_l0_to_norm
 from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import Families, ReportFigure, has_noise, has_variant, runs_by_family
 from analyze.report.figures.style import layer_axis, legend, log_axis, panels, run_styles, unique
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Key
+from analyze.statistics.slopes import slope
 from analyze.tables import Row
 from data.store.stats import Subset
 from train.measures import measure_of
@@ -63,13 +63,12 @@ def _norm_figure(measurements: Measurements, families: Families) -> Iterator[Rep
                 points.append({**layer, "mean_norm": measurements.mean_norm(hook), "l0": l0.value})
         fits += _fit(measurements, run)
     fit_of = {fit["run"]: fit for fit in fits}
-    no_fit = dict.fromkeys(("slope", "low", "high", "p", "rho", "intercept"))
+    no_fit = dict.fromkeys(("slope", "low", "high", "intercept"))
     if points:
         yield ReportFigure(
             "figure_07_l0_against_norm", "Figure 7. L0 against the mean input norm",
             "One point per layer, held-out split, noise off. Lines are least-squares fits of log L0 to log ‖x‖₂, with "
-            "95 % intervals over layers and the p-value of a permutation test. Layers are few, and the norm grows with "
-            "depth.",
+            "95 % intervals that allow for any correlation of neighbouring layers. The norm grows with depth.",
             l0_against_norm(points, fits, families),
             [{**point, **(fit_of.get(point["run"]) or no_fit)} for point in points],
         )  # fmt: skip
@@ -77,12 +76,14 @@ def _norm_figure(measurements: Measurements, families: Families) -> Iterator[Rep
 
 def _fit(measurements: Measurements, run: TrainedRun) -> list[Row]:
     """Return the line of a run's fit; none if the run has too few layers."""
-    fit = fit_l0_to_norm(measurements, run)
-    if fit is None:
+    l0 = {hook: l0.value for hook in run.hooks if (l0 := measurements.value(run, hook, "l0")) and l0.value > 0}
+    log_norms, log_l0 = np.log([measurements.mean_norm(hook) for hook in l0]), np.log(list(l0.values()))
+    fit = slope(log_norms, log_l0)
+    if np.isnan(fit.value):
         return []
-    low, high = fit.slope.interval
-    return [{"run": run.name, "slope": fit.slope.value, "low": low, "high": high, "p": fit.p, "rho": fit.rho,
-             "intercept": fit.intercept}]  # fmt: skip
+    low, high = fit.interval()
+    intercept = float(log_l0.mean() - fit.value * log_norms.mean())
+    return [{"run": run.name, "slope": fit.value, "low": low, "high": high, "intercept": intercept}]
 
 
 def _sparsity_lines(measurements: Measurements) -> list[Row]:
@@ -99,7 +100,7 @@ def _sparsity_lines(measurements: Measurements) -> list[Row]:
 def l0_against_norm(points: Sequence[Row], fits: Sequence[Row], families: Families) -> Figure:
     """Draw a panel per family, a point per layer and a fitted line per run; both axes are logarithmic.
 
-    points: run, family, hook, mean_norm, l0. fits: run, slope, low, high, p, intercept.
+    points: run, family, hook, mean_norm, l0. fits: run, slope, low, high, intercept.
     """
     styles, names = run_styles(families), [name for name in families if any(p["family"] == name for p in points)]
     figure, axes = panels(names, columns=2, share_y=True)
@@ -114,7 +115,7 @@ def l0_against_norm(points: Sequence[Row], fits: Sequence[Row], families: Famili
             fit = next((f for f in fits if f["run"] == run), None)
             if fit is not None:
                 x = np.array(sorted(p["mean_norm"] for p in of_run))[[0, -1]]
-                label = f"{run}: slope {fit['slope']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}], p {fit['p']:.2g}"
+                label = f"{run}: slope {fit['slope']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}]"
                 y = np.exp(fit["intercept"]) * x ** fit["slope"]
                 panel.plot(x, y, color=styles[run].colour, linewidth=1.2, label=label)
         log_axis(panel, "x")

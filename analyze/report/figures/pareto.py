@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 
-from analyze.compare.pareto import HELD_OUT, PATCHED, curve_lines
+from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines
 from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import family_style, legend, log_axis, panels, unique

@@ -207,39 +207,35 @@ def test_stability_measures_equal_their_recomputation_in_float64(trained: tuple[
         assert {name: line[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-def test_matched_l0_measures_equal_their_recomputation_in_float64(
+def test_families_of_two_runs_are_compared_only_where_two_runs_have_the_same_l0(
     trained: tuple[Store, Path], command: Command
 ) -> None:
-    """Linear in log L0 between two runs of a family, at a quarter, half and three quarters of the overlap."""
     found = measure(command, trained, "pareto", "--without-model")
-    of = {(p["family"], p["hook"], p["measure"], p["run"]): p for p in found["points"] if not p["noise"]}
-    families = list(dict.fromkeys(key[0] for key in of))
-    compared = {(li["hook"], li["first"], li["second"], li["measure"], li["l0"]) for li in found["matched"]}
+    points = {(p["hook"], p["family"], p["l0"]): p for p in found["points"] if not p["noise"] and p["measure"] == "l2"}
+    families = list(dict.fromkeys(family for _, family, _ in points))
     assert len(families) == 3
-    overlapping = 0
     for hook in HOOKS:
         for first, second in combinations(families, 2):
-            curves = [
-                {m: sorted((p["l0"], p["value"]) for key, p in of.items() if key[:3] == (family, hook, m))
-                 for m in ("l2", "explained_variance", "suppression", "gamma")}
-                for family in (first, second)
+            of_first, of_second = (
+                sorted(l0 for at, family, l0 in points if (at, family) == (hook, side)) for side in (first, second)
+            )
+            shared = [
+                *(l0 for l0 in of_first if of_second[0] / 1.02 <= l0 <= of_second[-1] * 1.02),
+                *(l0 for l0 in of_second if of_first[0] / 1.02 <= l0 <= of_first[-1] * 1.02),
+            ]
+            lines = [
+                li for li in found["matched"]
+                if (li["hook"], li["first"], li["second"], li["measure"]) == (hook, first, second, "l2")
             ]  # fmt: skip
-            ends = [[l0 for l0, _ in curve["l2"]] for curve in curves]
-            low, high = max(min(end) for end in ends), min(max(end) for end in ends)
-            if low >= high:
-                assert (hook, first, second, "l2", None) in compared
+            if not shared:
+                assert [(line["l0"], line["note"]) for line in lines] == [(None, "their ranges of L0 do not overlap")]
                 continue
-            overlapping += 1
-            pair = [li for li in found["matched"] if (li["hook"], li["first"], li["second"]) == (hook, first, second)]
-            for line in pair:
-                if line["measure"] in curves[0]:
-                    at = []
-                    for curve in curves:
-                        (x0, y0), (x1, y1) = curve[line["measure"]]
-                        share = (np.log(line["l0"]) - np.log(x0)) / (np.log(x1) - np.log(x0))
-                        at.append(y0 + share * (y1 - y0))
-                    assert (line["at_first"], line["at_second"]) == pytest.approx(at, rel=1e-9)
-                    assert line["value"] == pytest.approx(at[1] - at[0], abs=1e-9)
-            places = sorted({line["l0"] for line in pair})
-            assert places == pytest.approx([low ** (1 - share) * high**share for share in (0.25, 0.5, 0.75)])
-    assert overlapping == 2
+            for line in lines:
+                assert min(abs(line["l0"] / l0 - 1) for l0 in shared) <= 0.02
+                at = [[l0 for l0 in side if abs(l0 / line["l0"] - 1) <= 0.02] for side in (of_first, of_second)]
+                if at[0] and at[1]:
+                    value = points[hook, second, at[1][0]]["value"] - points[hook, first, at[0][0]]["value"]
+                    assert line["value"] == pytest.approx(value)
+                else:
+                    assert line["value"] is None
+                    assert "a curve needs 3 runs of different L0" in line["note"]

@@ -29,21 +29,21 @@ def test_with_a_correlation_the_fit_is_least_squares_of_whitened_points(index: i
     design = np.stack([whitened(np.ones(8)), whitened(X)], axis=1)
     (_, expected), residual, *_ = np.linalg.lstsq(design, whitened(Y))
     error = np.sqrt(residual[0] / 6 * np.linalg.inv(design.T @ design)[1, 1])
-    assert fit.slopes[index] == pytest.approx(expected)
+    assert fit.values[index] == pytest.approx(expected)
     assert fit.standard_errors[index] == pytest.approx(error)
 
 
 def test_layers_between_points_weaken_the_correlation() -> None:
     far = slope(X, Y, np.arange(0.0, 8000.0, 1000.0))
-    assert far.slopes == pytest.approx(far.value)
+    assert far.values == pytest.approx(far.value)
 
 
 def test_the_interval_covers_every_correlations_interval() -> None:
     fit = slope(X, Y)
     low, high = fit.interval()
     half = stats.t.ppf(0.975, 6) * fit.standard_errors
-    assert low == pytest.approx((fit.slopes - half).min())
-    assert high == pytest.approx((fit.slopes + half).max())
+    assert low == pytest.approx((fit.values - half).min())
+    assert high == pytest.approx((fit.values + half).max())
 
 
 def test_two_points_or_one_x_have_no_interval() -> None:

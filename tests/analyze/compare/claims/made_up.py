@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analyze.compare.claims.rule import Claim
+from analyze.compare.claims.claim import Claim
 from analyze.measure.dictionary_summary import DictionarySummary
 from analyze.measure.measurements import Measurements
 from analyze.measure.norms import Norms
@@ -54,8 +54,9 @@ def with_hooks(r: TrainedRun, hooks: list[str]) -> TrainedRun:
     return replace(r, settings=replace(r.settings, experiment=changed))
 
 
-BASELINES = [run("b0", "baseline", 1.0), run("b1", "baseline", 0.1)]
-NSAES = [run("n0", "nsae", 1.0), run("n1", "nsae", 0.1)]
+L0_AT = {1.0: 10.0, 0.3: 18.0, 0.1: 32.0}  # by α
+BASELINES = [run(f"b{i}", "baseline", l1) for i, l1 in enumerate(L0_AT)]
+NSAES = [run(f"n{i}", "nsae", l1) for i, l1 in enumerate(L0_AT)]
 RUNS = [*BASELINES, *NSAES]
 
 
@@ -73,10 +74,9 @@ def measured(
 
 
 def l0_of(r: TrainedRun, i: int, *, slope: float) -> float:
-    """Return an L0 of about 10 (large α) or 40; the baseline's grows with the layer's norm to the power `slope`."""
-    base = 40.0 if r.l1 < 1 else 10.0
+    """Return an L0 of about 10 (large α) to 32; the baseline's grows with the layer's norm to the power `slope`."""
     wobble = 1 + 0.02 * (-1) ** i
-    return base * wobble * (MEAN_NORMS[HOOKS[i]] ** slope if r.variant == "baseline" else 1.0)
+    return L0_AT[r.l1] * wobble * (MEAN_NORMS[HOOKS[i]] ** slope if r.variant == "baseline" else 1.0)
 
 
 def held_out(slope: float = 0.6, suppression: float = 0.05, l2: float = 1.1) -> Estimates:
@@ -88,7 +88,7 @@ def held_out(slope: float = 0.6, suppression: float = 0.05, l2: float = 1.1) -> 
     return {
         **measured(RUNS, "l0", lambda r, i: l0_of(r, i, slope=slope), 0.0),
         **measured(RUNS, "l1", lambda r, i: l0_of(r, i, slope=slope) * nsae(r, 0.6, 0.1 * (1 + i)), 0.0),
-        **measured(RUNS, "explained_variance", lambda r, i: 0.8 if r.l1 < 1 else 0.5, 1e-4),
+        **measured(RUNS, "explained_variance", lambda r, i: {1.0: 0.5, 0.3: 0.65, 0.1: 0.8}[r.l1], 1e-4),
         **measured(RUNS, "suppression", lambda r, i: 0.9 + nsae(r, suppression, 0.0), 1e-3),
         **measured(RUNS, "gamma", lambda r, i: 0.95 + nsae(r, suppression, 0.0), 1e-3),
         **measured(RUNS, "l2", lambda r, i: nsae(r, l2, 1.0), 1e-3),

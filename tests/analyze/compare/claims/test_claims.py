@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyze.compare.claims import decide_claims
-from analyze.compare.claims.rule import Claim
+from analyze.compare.claims.claim import Claim
 from analyze.measure.measurements import Measurements
 from analyze.runs.families import kind_of
 from tests.analyze.compare.claims.made_up import BASELINES, NORMS, RUNS, held_out, run

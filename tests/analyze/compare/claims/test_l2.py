@@ -24,14 +24,13 @@ def test_claim_5_compares_the_last_l2_without_a_shared_l0(l2: float, verdict: st
     assert verdicts(claims, made_up(held_out=apart), "NSAE's L2 is higher") == ["not enough data"]
 
 
-def test_claim_5_takes_the_geometric_mean_over_layers() -> None:
+def test_claim_5_is_not_decided_by_one_large_layer() -> None:
     common = measured(BASELINES, "l2", lambda r, i: 1.0, 0.0)
     one_large = common | measured(NSAES, "l2", lambda r, i: 100.0 if i == 3 else 0.5, 0.0)
-    found = [c for c in claims(made_up(held_out=held_out(slope=0.0) | one_large)) if "L2" in c.claim and c.number == 5]
-    for claim in (c for c in found if c.hook == "all" and "converges" not in c.claim):
-        assert claim.value == pytest.approx((100 * 0.5**11) ** (1 / 12) - 1)
+    rows = [c for c in claims(made_up(held_out=held_out(slope=0.0) | one_large)) if c.hook == "all"]
+    for claim in (row for row in rows if "converges" not in row.claim):
         assert claim.verdict == "does not hold"
-        assert claim.note.startswith("by layer: holds in 1, does not in 11")
+        assert "layers -0.5 to 99; by layer: holds in 1, does not in 11" in claim.note
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(80, "holds"), (5, "does not hold")])

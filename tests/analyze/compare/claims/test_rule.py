@@ -1,133 +1,157 @@
-"""The rules that decide the post's claims, on made-up data for which the verdict is known."""
+"""The rule that decides claims, on made-up numbers for which the verdict is known."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.special import stdtrit
-from scipy.stats import linregress
 
-from analyze.compare.claims.rule import ClaimHeader, above, decide_above, decide_equivalent, equivalent
-from analyze.statistics.estimates import Estimate, difference, mean_of
-from analyze.statistics.regression import FEWEST_POINTS, fit_log_log
+from analyze.compare.claims.claim import ALL_LAYERS, Cell, Cells, ClaimHeader
+from analyze.compare.claims.evidence import OverDocuments, OverLayers
+from analyze.compare.claims.rule import decide_above, decide_equivalent
+from analyze.compare.equal_l0.difference import Difference
+from analyze.statistics import slopes
 
 HEADER = ClaimHeader(1, "a claim", "two families", [])
+GROUPS = 40
 
 
-GROUPS = 100
-
-
-def spread(value: float, half_width: float, groups: int = GROUPS) -> Estimate:
-    """Return an estimate over groups of equal size whose 95 % interval is value ± half_width."""
-    deviations = np.resize([1.0, -1.0], groups - groups % 2)
-    deviations = np.append(deviations, np.zeros(groups % 2))
-    shares = np.full(groups, 1 / groups)
+def number(
+    value: float, half_width: float, *, groups: int = GROUPS, error: float = 0.0, seeds: int = 1
+) -> OverDocuments:
+    """Return a difference over documents of equal size whose 95 % interval is value ± half_width, without `error`."""
+    deviations = np.resize([1.0, -1.0], groups)
+    deviations[-1] *= groups % 2 == 0
     size = half_width / (stdtrit(groups - 1, 0.975) * np.sqrt((groups - 1) / groups * np.square(deviations).sum()))
-    return Estimate(value, value + size * deviations, shares)
+    replicates = np.tile(value + size * deviations, (seeds, 1))
+    values, shares = np.full(seeds, value), np.full(groups, 1 / groups)
+    return OverDocuments(Difference(0.0, value, values, replicates, shares, leave_one_out_error=error))
+
+
+def layers(numbers: Sequence[OverDocuments], n_layers: int | None = None, unsettled: str = "") -> Cells:
+    """Return a number per layer, out of `n_layers` layers."""
+    hooks = [f"blocks.{i}.hook_mlp_out" for i in range(n_layers or len(numbers))]
+    return Cells([Cell(hook, "L0 20", n, unsettled) for hook, n in zip(hooks, numbers, strict=False)], hooks)
 
 
 @pytest.mark.parametrize(
-    ("value", "width", "verdict"),
-    [(0.10, 0.05, "holds"), (0.10, 0.09, "not enough data"), (-0.1, 0.05, "does not hold"),
+    ("value", "half_width", "verdict"),
+    [(0.10, 0.05, "holds"), (0.10, 0.12, "not enough data"), (-0.1, 0.05, "does not hold"),
      (0.02, 0.1, "not enough data")],
 )  # fmt: skip
-def test_claim_of_more_holds_only_if_its_whole_interval_is_above_the_margin(
-    value: float, width: float, verdict: str
+def test_claim_of_more_holds_in_a_layer_that_is_significantly_above_the_margin(
+    value: float, half_width: float, verdict: str
 ) -> None:
-    assert decide_above(HEADER, "s", spread(value, width), 0.02).verdict == verdict
+    _, layer = decide_above(HEADER, "s", layers([number(value, half_width)]), 0.02)
+    assert layer.verdict == verdict
+    assert (layer.low, layer.high) == pytest.approx((value - half_width, value + half_width))
+
+
+def test_layers_are_corrected_for_their_number() -> None:
+    alone = number(0.105, 0.08)  # p = 0.02, one-sided
+    assert next(decide_above(HEADER, "s", layers([alone]), 0.02)).verdict == "holds"
+    _, *rows = decide_above(HEADER, "s", layers([alone, *[number(0.0, 1.0)] * 5]), 0.02)
+    assert {row.verdict for row in rows} == {"not enough data"}
+    assert rows[0].p == pytest.approx(6 * alone.p_above(0.02))
+
+
+@pytest.mark.parametrize(("above", "verdict"), [(4, "holds"), (3, "does not hold"), (1, "does not hold")])
+def test_claim_about_all_layers_needs_most_of_them(above: int, verdict: str) -> None:
+    numbers = [number(0.1, 0.01)] * above + [number(-0.1, 0.01)] * (6 - above)
+    overall, *rows = decide_above(HEADER, "s", layers(numbers), 0.0)
+    assert overall.verdict == verdict
+    assert (overall.hook, overall.low, overall.high) == (ALL_LAYERS, None, None)
+    assert sum(row.verdict == "holds" for row in rows) == above
+
+
+def test_layers_that_cannot_be_compared_count_as_undecided() -> None:
+    overall = next(decide_above(HEADER, "s", layers([number(0.1, 0.01)] * 3, n_layers=6), 0.0))
+    assert overall.verdict == "not enough data"
+
+
+def test_large_difference_in_one_layer_does_not_decide_the_others() -> None:
+    numbers = [number(5.0, 0.01), *[number(-0.02, 0.1)] * 5]
+    overall = next(decide_above(HEADER, "s", layers(numbers), 0.0))
+    assert overall.value is not None
+    assert overall.value > 0.5
+    assert overall.verdict == "not enough data"
+
+
+def test_layer_holds_only_at_all_of_its_places() -> None:
+    cells = [Cell("h", "L0 10", number(0.1, 0.01)), Cell("h", "L0 20", number(-0.1, 0.01))]
+    _, layer = decide_above(HEADER, "s", Cells(cells, ["h"]), 0.0)
+    assert layer.verdict == "does not hold"
+    assert (layer.low, layer.high) == pytest.approx((-0.11, 0.11))
 
 
 @pytest.mark.parametrize(
-    ("value", "width", "verdict"),
-    [(0.0, 0.005, "holds"), (0.0, 0.05, "not enough data"), (0.03, 0.005, "does not hold"),
-     (-0.03, 0.005, "does not hold"), (0.009, 0.005, "not enough data")],
+    ("values", "verdict"),
+    [((0.0, 0.0, 0.0), "holds"), ((0.02, 0.0, -0.02), "does not hold"), ((0.0, 0.0, 0.009), "not enough data")],
 )  # fmt: skip
-def test_a_claim_of_no_difference_needs_its_interval_inside_the_margin(
-    value: float, width: float, verdict: str
-) -> None:
-    assert decide_equivalent(HEADER, "s", spread(value, width), 0.01).verdict == verdict
+def test_claim_of_no_difference_needs_every_layer_within_the_margin(values: tuple[float, ...], verdict: str) -> None:
+    numbers = layers([number(value, 0.004) for value in values])
+    assert next(decide_equivalent(HEADER, "s", numbers, 0.01)).verdict == verdict
+
+
+def test_claim_of_no_difference_holds_at_the_ninety_percent_interval() -> None:
+    assert next(decide_equivalent(HEADER, "s", layers([number(0.0, 0.0101)]), 0.01)).verdict == "holds"
+    wide = 0.0101 * stdtrit(GROUPS - 1, 0.975) / stdtrit(GROUPS - 1, 0.95)
+    assert next(decide_equivalent(HEADER, "s", layers([number(0.0, wide)]), 0.01)).verdict == "not enough data"
+
+
+def test_few_effective_documents_decide_nothing() -> None:
+    assert next(decide_above(HEADER, "s", layers([number(0.5, 0.1, groups=8)]), 0.02)).verdict == "holds"
+    _, layer = decide_above(HEADER, "s", layers([number(0.5, 0.1, groups=7)]), 0.02)
+    assert layer.verdict == "not enough data"
+    assert layer.note.startswith("too few documents: 6.0 degrees of freedom")
+
+
+def test_leave_one_out_error_above_half_the_margin_decides_nothing() -> None:
+    for error, verdict in ((0.009, "holds"), (0.011, "not enough data")):
+        assert next(decide_above(HEADER, "s", layers([number(0.5, 0.1, error=error)]), 0.02)).verdict == verdict
+
+
+def test_unsettled_runs_leave_a_layer_without_a_verdict() -> None:
+    overall, layer = decide_above(HEADER, "s", layers([number(0.5, 0.1)], unsettled="a: L0 +9 %"), 0.02)
+    assert overall.verdict == layer.verdict == "no verdict: unsettled runs"
+    assert layer.note.startswith("not settled: a: L0 +9 %")
+
+
+def test_one_seed_decides_about_trained_saes_and_names_the_spread_that_would_overturn_it() -> None:
+    overall, layer = decide_above(HEADER, "s", layers([number(0.5, 0.1)]), 0.02)
+    assert overall.note.startswith("about these trained SAEs, not their architectures (one seed)")
+    spread = np.sqrt((0.48 / stdtrit(GROUPS - 1, 0.975)) ** 2 - (0.1 / stdtrit(GROUPS - 1, 0.975)) ** 2)
+    assert f"a spread over seeds above {spread:.3g} would overturn this" in layer.note
+    _, with_seeds = decide_above(HEADER, "s", layers([number(0.5, 0.1, seeds=3)]), 0.02)
+    assert with_seeds.seeds == 3
+    assert "one seed" not in with_seeds.note
+
+
+def test_two_seeds_decide_no_single_layer() -> None:
+    _, layer = decide_above(HEADER, "s", layers([number(0.5, 0.1, seeds=2)]), 0.02)
+    assert layer.verdict == "not enough data"
 
 
 def test_unmeasured_statistic_gives_not_enough_data() -> None:
-    assert decide_above(HEADER, "s", None, 0.02).verdict == "not enough data"
-    assert (
-        decide_above(HEADER, "s", Estimate(1.0, np.array([1.0, np.nan]), np.full(2, 0.5)), 0.02).verdict
-        == "not enough data"
-    )
+    (overall,) = decide_above(HEADER, "s", Cells([]), 0.02)
+    assert (overall.verdict, overall.value) == ("not enough data", None)
+    unknown = number(1.0, 0.1)
+    unknown.difference.replicates[0, 3] = np.nan
+    _, layer = decide_above(HEADER, "s", layers([unknown]), 0.02)
+    assert (layer.verdict, layer.low) == ("not enough data", None)
 
 
-@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0.001, 1))
-def test_every_interval_has_one_verdict_and_the_two_rules_agree_on_their_sides(
-    low: float, width: float, margin: float
-) -> None:
-    more, none = above(low, low + width, margin), equivalent(low, low + width, margin)
-    if more == "holds":
-        assert none == "does not hold"
-    if none == "holds":
-        assert more == "does not hold"
-
-
-def test_means_and_differences_keep_the_pairing() -> None:
-    shock, shares = np.random.default_rng(0).normal(size=500), np.full(500, 1 / 500)
-    a, b = Estimate(3.0, 3 + shock, shares), Estimate(1.0, 1 + shock, shares)
-    assert difference(a, b).interval == pytest.approx((2, 2))
-    together = mean_of([a, Estimate(1.0, 1 - shock, shares)])
-    assert together is not None
-    assert together.value == 2
-    assert together.interval == pytest.approx((2, 2))
-    assert mean_of([]) is None
-
-
-def test_slope_over_layers_is_least_squares_and_its_interval_covers_the_truth() -> None:
-    rng = np.random.default_rng(1)
-    norms = np.exp(np.linspace(0, 3, 12))
-    l0 = np.exp(2 + 0.8 * np.log(norms) + 0.1 * rng.normal(size=12))
-    found = fit_log_log(norms, l0)
-    assert found is not None
-    assert found.slope.value == pytest.approx(linregress(np.log(norms), np.log(l0)).slope)
-    low, high = found.slope.interval
-    assert low < 0.8 < high
-    assert high - low < 0.3
-    assert found.p < 0.01
-    assert found.rho > 0.9
-
-
-def test_layers_without_a_relation_have_no_slope() -> None:
-    rng = np.random.default_rng(2)
-    norms = np.exp(np.linspace(0, 3, 12))
-    found = fit_log_log(norms, np.exp(2 + 0.05 * rng.normal(size=12)))
-    assert found is not None
-    assert found.p > 0.05
-    assert decide_equivalent(HEADER, "s", found.slope, 0.15).verdict == "holds"
-
-
-def test_too_few_layers_or_layers_that_never_fire_have_no_slope() -> None:
-    assert fit_log_log(np.arange(1.0, FEWEST_POINTS), np.arange(1.0, FEWEST_POINTS)) is None
-    assert fit_log_log(np.arange(1.0, 13), np.append(np.arange(1.0, 12), 0)) is None
-
-
-def test_claim_of_no_mean_difference_needs_every_part_without_difference() -> None:
-    up, down, none, wide = spread(0.05, 1e-3), spread(-0.05, 1e-3), spread(0.0, 1e-3), spread(0.0, 0.1)
-    for parts, verdict in (
-        ([up, down], "does not hold"), ([none, none], "holds"), ([none, wide], "not enough data"),
-        ([wide, up], "does not hold"),
-    ):  # fmt: skip
-        found = decide_equivalent(HEADER, "s", mean_of(parts), 0.01, each=parts)
-        assert (found.verdict, found.criterion) == (verdict, "each within ±0.01")
-
-
-def test_interval_over_few_groups_is_shown_without_a_verdict() -> None:
-    few = spread(0.5, 0.1, groups=7)
-    assert decide_above(HEADER, "s", spread(0.5, 0.1, groups=8), 0.02).verdict == "holds"
-    claim = decide_above(HEADER, "s", difference(few, Estimate(0.0)), 0.02)
+def test_number_of_all_layers_is_decided_at_every_place() -> None:
+    y = np.linspace(1, 2, 12) + 0.01 * (-1.0) ** np.arange(12)
+    up, down = (OverLayers([slopes.slope(np.linspace(0, 1, 12), sign * y)], 12) for sign in (1, -1))
+    for numbers, verdict in (([up, up], "holds"), ([up, down], "does not hold"), ([down], "does not hold")):
+        cells = Cells([Cell(ALL_LAYERS, f"run {i}", n) for i, n in enumerate(numbers)])
+        (claim,) = decide_above(HEADER, "s", cells, 0.15)
+        assert claim.verdict == verdict
+    few = OverLayers([slopes.slope(np.arange(6.0), np.arange(6.0))], 6)
+    (claim,) = decide_above(HEADER, "s", Cells([Cell(ALL_LAYERS, "", few)]), 0.15)
     assert claim.verdict == "not enough data"
-    assert claim.note == "too few documents or layers for a verdict: effectively 7.0"
-    assert (claim.low, claim.value, claim.high) == pytest.approx((0.4, 0.5, 0.6))
-
-
-def test_interval_over_one_long_and_many_short_documents_decides_nothing() -> None:
-    shares = np.append(0.9, np.full(100, 0.001))
-    uneven = Estimate(0.5, np.linspace(0.499, 0.501, 101), shares)
-    assert decide_above(HEADER, "s", uneven, 0.02).verdict == "not enough data"
+    assert claim.value == pytest.approx(1.0)
+    assert "6 layers, fewer than 8" in claim.note

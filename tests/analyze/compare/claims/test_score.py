@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from analyze.compare.claims.score import claims
@@ -29,7 +30,7 @@ def test_claim_4_has_no_verdict_without_overlap_and_flags_unneeded_layers() -> N
     apart = {**patched(0.0), **measured(NSAES, "l0", lambda r, i: 1000.0 / r.l1, 0.0)}
     whole = next(c for c in claims(made_up(patched=apart)) if "score is no different" in c.claim)
     assert whole.verdict == "not enough data"
-    assert whole.note == "no overlap in L0: layers 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+    assert whole.note == "layers 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11: no overlap in L0"
     idle = [c for c in claims(made_up(patched=patched(0.0, zero=0.0))) if "score is no" in c.claim and c.hook != "all"]
     assert all("a score says little" in c.note for c in idle)
     assert len(idle) == N
@@ -40,12 +41,24 @@ def test_claim_4_without_patching_gives_not_enough_data() -> None:
     assert (found.verdict, found.note) == ("not enough data", "not measured: it needs the language model")
 
 
+def test_claim_4_does_not_hold_where_differences_cancel_over_layers() -> None:
+    gaps = (0.02, 0.0, -0.02)
+    cancelling = {
+        **patched(0.0), **measured(NSAES, "score", lambda r, i: 0.9 + gaps[i % 3], 1e-4),
+    }  # fmt: skip
+    overall = next(claim for claim in claims(made_up(patched=cancelling)) if "score is no different" in claim.claim)
+    assert overall.value == pytest.approx(0.0, abs=1e-9)
+    assert overall.verdict == "does not hold"
+
+
 def test_claim_4_compares_how_steady_the_scores_are() -> None:
+    shares = np.full(40, 1 / 40)
+
     def over(size: dict[str, float]) -> dict[Key, list[tuple[int, Estimate]]]:
         return {
-            Key(r.name, HOOKS[0], False, "all", "score"): [
-                (i, Estimate(0.9 + size[r.variant] * (-1) ** i)) for i in range(8)
-            ] for r in RUNS
+            Key(r.name, hook, False, "all", "score"): [
+                (i, Estimate(v := 0.9 + size[r.variant] * (-1) ** i, np.full(40, v), shares)) for i in range(8)
+            ] for r in RUNS for hook in HOOKS
         }  # fmt: skip
 
     steadier = made_up(over_training=over({"baseline": 0.1, "nsae": 0.01}))

@@ -5,32 +5,37 @@ from __future__ import annotations
 import pytest
 
 from analyze.compare.claims.suppression import claims
-from tests.analyze.compare.claims.made_up import HOOKS, RUNS, held_out, made_up, measured, verdicts
+from analyze.statistics.estimates import Estimates
+from tests.analyze.compare.claims.made_up import HOOKS, NSAES, held_out, made_up, measured, verdicts
 
 
 @pytest.mark.parametrize(
     ("gain", "verdict"), [(0.05, "holds"), (-0.05, "does not hold"), (0.02, "not enough data")]
 )  # fmt: skip
-def test_claim_1_is_decided_at_the_closest_explained_variance(gain: float, verdict: str) -> None:
-    found = made_up(held_out=held_out(suppression=gain))
+def test_claim_1_is_decided_at_equal_l0(gain: float, verdict: str) -> None:
+    measurements = made_up(held_out=held_out(slope=0.0, suppression=gain))
     for hook in ("all", HOOKS[3]):
-        assert verdicts(claims, found, "Σ‖x̂‖/Σ‖x‖ of NSAE", hook) == [verdict]
-        assert verdicts(claims, found, "γ of NSAE", hook) == [verdict]
-    one = next(c for c in claims(found) if c.hook == HOOKS[0])
-    assert "of n" in one.note
-    assert "which explain 0.500 and 0.500 at L0" in one.note
-    whole = next(c for c in claims(found) if c.hook == "all" and c.number == 1)
-    assert whole.note.startswith(
-        {"holds": "by layer: holds in 12", "does not hold": "by layer: does not in 12"}.get(
-            verdict, "by layer: undecided in 12"
-        )
-    )
+        assert verdicts(claims, measurements, "Σ‖x̂‖/Σ‖x‖ of NSAE", hook) == [verdict]
+        assert verdicts(claims, measurements, "γ of NSAE", hook) == [verdict]
+    layer = next(claim for claim in claims(measurements) if claim.hook == HOOKS[0])
+    assert layer.note.endswith("at L0 10.2, L0 18.4, L0 32.6")
+    assert layer.value == pytest.approx(gain)
 
 
-def test_claim_1_leaves_out_layers_without_runs_of_similar_explained_variance() -> None:
-    apart = measured(RUNS, "explained_variance", lambda r, i: 0.9 if i and r.variant == "nsae" else 0.5, 1e-4)
-    found = list(claims(made_up(held_out=held_out() | apart)))
-    assert {c.hook for c in found if c.number == 1} == {"all", HOOKS[0]}
-    assert {c.note for c in found if c.number == 1 and c.hook == "all"} == {
-        "by layer: holds in 1; no runs within 0.05 of explained variance: layers 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
-    }
+def test_claim_1_leaves_out_layers_without_a_shared_l0() -> None:
+    apart = measured(NSAES, "l0", lambda r, i: 1000.0 if i else 10.2, 0.0)
+    rows = list(claims(made_up(held_out=held_out(slope=0.0) | apart)))
+    assert {row.hook for row in rows} == {"all", HOOKS[0]}
+    overall = next(row for row in rows if row.hook == "all")
+    assert overall.verdict == "not enough data"
+    assert overall.note.endswith("layers 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11: no overlap in L0")
+
+
+def test_position_0_decides_separately() -> None:
+    estimates: Estimates = {}
+    for positions, gain in (("without 0", 0.05), ("0", -0.05)):
+        estimates |= {
+            key._replace(subset=positions): value for key, value in held_out(slope=0.0, suppression=gain).items()
+        }
+    rows = [claim for claim in claims(made_up(held_out=estimates)) if claim.hook == "all" and "γ" in claim.claim]
+    assert {row.positions: row.verdict for row in rows} == {"without 0": "holds", "0": "does not hold"}
