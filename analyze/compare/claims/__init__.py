@@ -10,7 +10,8 @@
     7  features.py         most NSAE features have small norms; some are nearly parallel; those are not the ones with
                            the largest norm
 
-All measures are taken with the noise off. If a family has several runs, a statistic is the mean over them.
+All measures are taken with the noise off. `claim.py` is what a claim is, `evidence.py` a number with its p-values,
+`numbers.py` takes such numbers from runs, and `rule.py` decides.
 
 To add a claim, write a file with a function `claims(measurements)` and add it to CLAIMS.
 """
@@ -27,5 +28,5 @@ CLAIMS = (
 
 
 def decide_claims(measurements: Measurements) -> list[Claim]:
-    """Decide all claims, by number. A claim about the mean over layers is followed by the same claim per layer."""
+    """Decide all claims, by number. A claim about all layers is followed by the same claim per layer."""
     return [claim for claims in CLAIMS for claim in claims(measurements)]

@@ -4,7 +4,7 @@ A place is an L0 at which two families are compared, or a run. A claim is decide
 and then over all layers; never on a mean, in which opposite differences cancel.
 
     a layer         holds if the number lies beyond the margin at every place; does not hold if it lies on the other
-                    side at one. p-values are corrected for the number of layers (Holm)
+                    side at one: one-sided tests at 5 %, corrected for the number of layers (Holm)
     all layers      holds if it holds in most layers, does not hold if it cannot (partial conjunction test, at 5 %)
     no difference   needs the 90 % interval within ±margin at every place of every layer (two one-sided tests at 5 %,
                     which need no correction), and does not hold if a layer's number lies outside ±margin (Holm)
