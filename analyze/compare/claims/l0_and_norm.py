@@ -1,7 +1,7 @@
 """Claim 2: how L0 varies over the layers, with the mean input norm and with depth.
 
 Scaling the inputs x by k is for the baseline the same as α/k, so a part of its slope is scale alone. At equal α/‖x‖ the
-rest is left.
+rest is left. Runs trained for a target L0 are left out, because they have the same L0 in all layers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Relations:
         self._measurements, self._estimates, self._positions = measurements, estimates, positions
 
     def claims(self) -> Iterator[Claim]:
-        baselines, nsaes, controls = (self._measurements.of_kind(kind) for kind in ("baseline", "nsae", "control"))
+        baselines, nsaes, controls = (self._families(kind) for kind in ("baseline", "nsae", "control"))
         for family, runs in baselines.items():
             header = self._header("the baseline's L0 grows with the mean input norm", family, runs)
             yield from decide_above(header, SLOPE, self._slopes(runs), MARGIN)
@@ -67,6 +67,15 @@ class _Relations:
             header = self._header("NSAE's L0 rises over depth, then falls", family, runs)
             statistic = "height of the middle of a parabola through log L0, above its higher end"
             yield from decide_above(header, statistic, self._rises(runs), 0)
+
+    def _families(self, kind: str) -> dict[str, list[TrainedRun]]:
+        """Return the families of a kind, without runs that were trained for a target L0."""
+        families = self._measurements.of_kind(kind)
+        free = {
+            name: [run for run in runs if not run.settings.run.to_json().get("target_l0")]
+            for name, runs in families.items()
+        }  # fmt: skip
+        return {name: runs for name, runs in free.items() if runs}
 
     def _header(self, claim: str, compared: str, runs: Sequence[TrainedRun]) -> ClaimHeader:
         return ClaimHeader(2, claim, compared, runs, self._positions)

@@ -145,7 +145,7 @@ def _layer(hook: str, cells: Sequence[Cell], rule: _Rule) -> _Layer:
 def _decide(header: ClaimHeader, statistic: str, numbers: Cells, rule: _Rule, note: str) -> Iterator[Claim]:
     layers = [_layer(hook, cells, rule) for hook, cells in numbers.by_hook().items()]
     missing = unfinished(header.runs)
-    note = join_notes(f"unfinished: {missing}" if missing else "", note)
+    stopped = f"unfinished: {missing}" if missing else ""
     fails = holm(np.array([layer.fails for layer in layers]))
     holds = np.array([layer.holds for layer in layers])
     holds = holds if rule.somewhere else holm(holds)
@@ -170,7 +170,7 @@ def _decide(header: ClaimHeader, statistic: str, numbers: Cells, rule: _Rule, no
     for layer, p_holds, p_fails in zip(layers, holds.tolist(), fails.tolist(), strict=True):
         verdict = verdict_of(p_holds, p_fails, unsettled=layer.unsettled)
         about = layer.overturned_by(rule) if verdict in DECIDED else ""
-        own_note = join_notes(about, layer.reason, _places(layer.cells))
+        own_note = join_notes(stopped, about, layer.reason, _places(layer.cells))
         numbers_of = (layer.value, layer.interval(), p_holds, layer.detectable(), layer.n_seeds)
         rows.append(claim(layer.hook, *numbers_of, verdict, own_note))
     if tuple(numbers.hooks) == (ALL_LAYERS,) and rows:
@@ -181,7 +181,7 @@ def _decide(header: ClaimHeader, statistic: str, numbers: Cells, rule: _Rule, no
     values, seeds = [layer.value for layer in layers], min((layer.n_seeds for layer in layers), default=0)
     spread = f"layers {short(min(values))} to {short(max(values))}" if len(values) > 1 else ""
     about = ONE_SEED if seeds == 1 and verdict in DECIDED else ""
-    own_note = join_notes(about, spread, count_by_layer(rows), _reasons(numbers.missing), note)
+    own_note = join_notes(stopped, about, spread, count_by_layer(rows), _reasons(numbers.missing), note)
     mean = float(np.mean(values)) if values else None
     yield claim(ALL_LAYERS, mean, (None, None), p_holds if layers else None, None, seeds, verdict, own_note)
     yield from rows

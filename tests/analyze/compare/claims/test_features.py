@@ -34,7 +34,7 @@ def test_claim_7_notes_the_counts_of_the_control_with_a_random_decoder() -> None
     shares = {"small_norm_share": 0.25, "near_twin_share": 0.125, "pillars_that_are_directions": 0.5}
     dictionaries = [portrait(r, hook, **(shares if r is control else {})) for r in [*RUNS, control] for hook in HOOKS]
     with_control = made_up(runs=[*RUNS, control], dictionaries=dictionaries)
-    notes = [claim.note for claim in claims(with_control)]
+    notes = [claim.note for claim in claims(with_control) if claim.hook == "all"]
     assert [note.rpartition("; ")[2] for note in notes] == [
         f"control with a random decoder {share:g}" for share in (0.25, 0.5, 0.125)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,12 @@ def test_claim_2_finds_that_a_slope_is_scale_alone() -> None:
 def test_slope_at_equal_scale_needs_a_range_of_alpha_as_wide_as_the_norms() -> None:
     rest = next(claim for claim in claims(made_up()) if "beyond its scale" in claim.claim)
     assert (rest.value, rest.verdict) == (None, "not enough data")
+
+
+def test_claim_2_leaves_out_runs_trained_for_a_target_l0() -> None:
+    def with_target(r: TrainedRun) -> TrainedRun:
+        own = r.settings.run
+        aimed = replace(own, settings=replace(own.settings, **{"target_l0": 20.0}))
+        return replace(r, settings=replace(r.settings, experiment=replace(r.settings.experiment, runs=(aimed,))))
+
+    assert list(claims(made_up(runs=[with_target(r) for r in RUNS]))) == []
