@@ -58,14 +58,14 @@ def match(estimates: Estimates, l0_estimates: Estimates, side: Side, hook: str, 
 
     Raises NotComparedError if no configuration has this L0 and a curve through all of them has no value there.
     """
+    at_hook = [configuration for configuration in side.configurations if hook in configuration.hooks]
     by_l0: dict[float, Configuration] = {}
-    for configuration in side.configurations:
-        if hook in configuration.hooks:
-            known = [l0_estimates[key_of(run, hook, "l0")].value for run in configuration.replicas]
-            if min(known) > 0:
-                by_l0[float(np.exp(np.mean(np.log(known))))] = configuration
+    for configuration in at_hook:
+        known = [l0_estimates[key_of(run, hook, "l0")].value for run in configuration.replicas]
+        if min(known) > 0:
+            by_l0[float(np.exp(np.mean(np.log(known))))] = configuration
     if not by_l0:
-        raise NotComparedError(f"no SAE of {side.name} fires")
+        raise NotComparedError(f"{side.name} has no SAE {'that fires ' * bool(at_hook)}at this hook")
     nearest = min(by_l0, key=lambda value: abs(np.log(value / l0)))
     if curves.same_l0(nearest, l0):
         runs = by_l0[nearest].replicas

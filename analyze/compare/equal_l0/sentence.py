@@ -97,8 +97,13 @@ def _finding(comparison: Comparison) -> str:
     if winner is None:
         mean = comparison.decided_mean()
         if mean is not None:
-            side = "higher" if mean.value > 0 else "lower"
-            return f"{_amount(comparison, mean.value, mean.half_width, side)} on average over {n} layers"
+            sign = "higher" if mean.value > 0 else "lower"
+            return f"{_amount(comparison, mean.value, mean.half_width, sign)} on average over {n} layers"
+        side_of_most = comparison.in_most_layers()
+        if side_of_most is not None:
+            mean = comparison.mean(list(comparison.differences))
+            text = _amount(comparison, abs(mean.value), mean.half_width, side_of_most)
+            return f"{text} in at least {most(n)} of {n} layers, none of which can be named"
         between = f"difference in {title_of(comparison.measure)} between {comparison.second} and {comparison.first}"
         decidable = [d for hook, d in comparison.differences.items() if hook not in comparison.undecidable]
         if not decidable:

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyze.compare.equal_l0.comparison import Comparison
+from analyze.compare.equal_l0.comparison import Comparison, compare
 from analyze.compare.equal_l0.matched import NotComparedError, key_of, match
 from analyze.compare.equal_l0.sentence import ONE_SEED, verdict_line, verdict_text
 from analyze.compare.equal_l0.sides import Side, find_sides
 from analyze.runs.configurations import configurations
+from analyze.runs.settled import Drift
 from analyze.statistics.curves import Scale, bracket, interpolate
 from analyze.statistics.estimates import Estimates
+from analyze.statistics.trend import Trend
+from tests.analyze.compare.claims.made_up import with_hooks
 from tests.analyze.compare.equal_l0.made_up import (
     DOCUMENTS,
     HOOKS,
@@ -84,6 +87,15 @@ def test_a_layer_that_is_undecided_says_how_many_seeds_and_documents_would_decid
     assert f"would be decided by {line['needed_seeds']} seeds and {line['needed_effective_groups']:,} documents" in text
 
 
+def test_many_small_differences_are_decided_in_most_layers_although_none_can_be_named() -> None:
+    sides = two_families(3)
+    estimates = measured(sides, {"baseline": BASELINE, "nsae": [0.087] * 6})
+    comparison = compared(sides, estimates)
+    assert comparison.with_verdict("undecided") == HOOKS
+    text = verdict_text(comparison)
+    assert " less than baseline in at least 4 of 6 layers, none of which can be named; 3 seeds" in text
+
+
 def test_without_any_decided_layer_the_sentence_bounds_the_difference() -> None:
     sides = two_families(5)
     comparison = compared(sides, measured(sides, {"baseline": BASELINE, "nsae": BASELINE}))
@@ -107,6 +119,23 @@ def test_unfinished_runs_decide_nothing() -> None:
     comparison = compared(sides, measured(sides, {"baseline": BASELINE, "nsae": [0.05] * 6}))
     assert comparison.with_verdict("undecided") == HOOKS
     assert "unfinished: runs/nsae 1 0 at 48 of 96 rows" in verdict_text(comparison)
+
+
+def test_unsettled_saes_decide_nothing_in_their_layer() -> None:
+    sides = two_families(3)
+    estimates = measured(sides, {"baseline": BASELINE, "nsae": [0.05] * 6})
+    moving = Drift(sides[1].runs[0].name, HOOKS[2], "l0", Trend(0.5, 0.01, 1.0, 100))
+    (comparison,) = compare(estimates, estimates, sides, HOOKS, ["nats_lost"], [40], [moving], "document")
+    assert comparison.with_verdict("undecided") == [HOOKS[2]]
+    assert "not settled" in comparison.undecidable[HOOKS[2]]
+
+
+def test_hooks_that_a_side_lacks_are_not_compared() -> None:
+    baseline, nsae = two_families(3)
+    sides = [baseline, Side("nsae", configurations([with_hooks(run, HOOKS[1:]) for run in nsae.runs]))]
+    comparison = compared(sides, measured(sides, {"baseline": BASELINE, "nsae": [0.05] * 6}))
+    assert comparison.not_compared == {HOOKS[0]: "nsae has no SAE at this hook"}
+    assert comparison.with_verdict("lower") == HOOKS[1:]
 
 
 def test_the_p_values_of_layers_are_corrected_together() -> None:
