@@ -4,7 +4,8 @@ A curve is a monotone cubic (PCHIP, Fritsch and Carlson, 1980) in log L0. A meas
 its logarithm, one that tends to 1 as the logarithm of its distance from 1: these are closest to straight lines. A curve
 is neither extrapolated nor clamped.
 
-SciPy's PCHIP takes one set of abscissae, but the L0 of every replicate differs. Therefore it is here, for arrays.
+SciPy's PCHIP takes one set of abscissae for all curves, but each replicate has its own L0, so this file computes the
+cubic itself.
 """
 
 from __future__ import annotations

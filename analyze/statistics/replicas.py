@@ -48,7 +48,7 @@ class Variances:
         )  # fmt: skip
 
     def smallest_detectable_difference(self, level: float = LEVEL, power: float = POWER) -> float:
-        """Return the difference that intervals of this width exclude 0 for in a share `power` of repetitions."""
+        """Return the true difference whose interval excludes 0 in a share `power` of repetitions."""
         width = math.sqrt(
             _squared(self.seeds, self.seed_degrees, level) + _squared(self.groups, self.group_degrees, level)
         )
@@ -65,12 +65,12 @@ class Variances:
         return float(brentq(lambda p: self.half_width(1 - p) - distance, SMALLEST_P, 1 - SMALLEST_P))
 
     def p_above(self, value: float, margin: float) -> float:
-        """Return the one-sided p-value of a mean's lying above a margin, which may be negative."""
+        """Return the one-sided p-value of the claim that the mean is above a margin, which may be negative."""
         tail = self.p_value(abs(value - margin)) / 2
         return tail if value > margin else 1 - tail
 
     def p_beyond(self, value: float, margin: float) -> float:
-        """Return the p-value of a mean's lying outside ±margin. The null hypothesis is a mean at the margin."""
+        """Return the p-value of the claim that the mean is outside ±margin. The null hypothesis is a mean at it."""
         return min(1.0, self.p_above(abs(value), margin) + self.p_above(abs(value), -margin))
 
 
