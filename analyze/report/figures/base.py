@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from analyze.measure.measurements import Measurements
+from analyze.runs.families import families
 from analyze.tables import Row
 
-Families = Mapping[str, Sequence[str]]  # names of the runs by family, in the order of α
+Families = Mapping[str, Sequence[str]]  # names of runs or configurations by family, in the order of α
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,14 @@ class ReportFigure:
 
 def runs_by_family(measurements: Measurements) -> Families:
     """Return the names of the runs by family, in the order of α."""
-    families = measurements.families.items()
-    return {name: [run.name for run in sorted(runs, key=lambda run: run.sparsity)] for name, runs in families}
+    by_family = measurements.families.items()
+    return {name: [run.name for run in sorted(runs, key=lambda run: run.sparsity)] for name, runs in by_family}
+
+
+def configurations_by_family(measurements: Measurements) -> Families:
+    """Return the names of the configurations by family, in the order of α."""
+    by_family = families(measurements.configurations).items()
+    return {name: [own.name for own in sorted(members, key=lambda own: own.sparsity)] for name, members in by_family}
 
 
 def has_noise(measurements: Measurements) -> bool:

@@ -8,7 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analyze.measure.measurements import Measurements
-from analyze.report.figures.base import Families, ReportFigure, has_noise, has_variant, runs_by_family
+from analyze.report.figures.base import (
+    Families,
+    ReportFigure,
+    configurations_by_family,
+    has_noise,
+    has_variant,
+    runs_by_family,
+)
 from analyze.report.figures.style import layer_axis, legend, log_axis, panels, run_styles, unique
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Key
@@ -22,20 +29,20 @@ def layer_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Figs. 7, 8, 9 and 16, from the held-out split."""
     families = runs_by_family(measurements)
     yield from _norm_figure(measurements, families)
-    lines = _sparsity_lines(measurements)
+    lines, of_configurations = _sparsity_lines(measurements), configurations_by_family(measurements)
     only_l0 = [line for line in lines if line["measure"] == "l0"]
     if only_l0:
         yield ReportFigure(
             "figure_08_l0", "Figure 8. L0 over the layers",
             f"Held-out split{'; NSAE with noise off (solid) and on (dotted)' * has_noise(measurements)}.",
-            over_layers(only_l0, families, {"l0": measure_of("l0").axis_label}, log=True), only_l0,
+            over_layers(only_l0, of_configurations, {"l0": measure_of("l0").axis_label}, log=True), only_l0,
         )  # fmt: skip
         off = [line for line in lines if not line["noise"]]
         yield ReportFigure(
             "figure_09_l1_beside_l0", "Figure 9. L1 beside L0",
             "L1 solid, L0 dashed." + " The baseline's L1 has the activations' units, so compare how much L1/L0 varies "
             "over the layers rather than how close L1 and L0 are." * has_variant(measurements, "baseline"),
-            l1_beside_l0(off, families), off,
+            l1_beside_l0(off, of_configurations), off,
         )  # fmt: skip
     batch, rows = measurements.fires[0].all.batch, measurements.fires[0].all.rows
     silent, dead = f"features silent in a batch of {batch}", f"dead fraction in {rows:,} rows"
@@ -87,13 +94,14 @@ def _fit(measurements: Measurements, run: TrainedRun) -> list[Row]:
 
 
 def _sparsity_lines(measurements: Measurements) -> list[Row]:
-    """Return L0 and L1 of each SAE that fires, noise off and on."""
+    """Return L0 and L1 of each configuration that fires, by hook, noise off and on."""
+    estimates = measurements.held_out_of_configurations
     return [
-        {"run": run.name, "hook": hook, "noise": noise, "measure": measure, "value": estimate.value,
+        {"run": own.name, "hook": hook, "noise": noise, "measure": measure, "value": estimate.value,
          "low": estimate.interval[0], "high": estimate.interval[1]}
-        for measure in ("l0", "l1") for run in measurements.runs for noise in (False, True) for hook in run.hooks
-        if (estimate := measurements.held_out.get(Key(run.name, hook, noise, Subset.ALL, measure)))
-        and estimate.value > 0
+        for measure in ("l0", "l1") for own in measurements.configurations for noise in (False, True)
+        for hook in own.hooks
+        if (estimate := estimates.get(Key(own.name, hook, noise, Subset.ALL, measure))) and estimate.value > 0
     ]  # fmt: skip
 
 
