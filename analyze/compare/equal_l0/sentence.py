@@ -162,11 +162,11 @@ def _overturning(comparison: Comparison) -> str:
 
 def _plan(comparison: Comparison) -> str:
     """Return how many seeds and documents would decide the layers that are undecided for want of them."""
+    more_seeds = "For a verdict on the architectures train three seeds or more (--seeds)."
+    one_seed = comparison.n_seeds == 1
     undecided = comparison.with_verdict("undecided")
-    if comparison.n_seeds == 1:
-        return "For a verdict on the architectures train three seeds or more (--seeds)."
     if not undecided:
-        return ""
+        return more_seeds if one_seed else ""
     plans = {hook: comparison.differences[hook].plan() for hook in undecided}
     known = [plan for plan in plans.values() if plan is not None]
     if not known:
@@ -175,8 +175,9 @@ def _plan(comparison: Comparison) -> str:
         _between(min(numbers), max(numbers)) for numbers in ([p.seeds for p in known], [p.groups for p in known])
     )
     which = layer_list([hook for hook, plan in plans.items() if plan is not None])
-    sample = f"{seeds} seeds and {groups} {comparison.unit}s of equal length"
-    return f"Differences as large as those seen in {which} would be decided by {sample}."
+    sample = f"{'' if one_seed else f'{seeds} seeds and '}{groups} {comparison.unit}s of equal length"
+    text = f"Differences as large as those seen in {which} would be decided by {sample}."
+    return f"{text} {more_seeds}" if one_seed else text
 
 
 def _between(low: int, high: int) -> str:

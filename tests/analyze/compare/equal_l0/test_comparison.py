@@ -66,6 +66,16 @@ def test_one_seed_says_so_first_and_names_the_seed_spread_that_would_overturn_it
     assert text.endswith("For a verdict on the architectures train three seeds or more (--seeds).")
 
 
+def test_one_seed_with_too_few_documents_says_how_many_would_decide_about_these_saes() -> None:
+    comparison = five_better_one_worse(1, documents=8)
+    needed = vars(comparison.lines()[0])["needed_effective_groups"]
+    text = verdict_text(comparison)
+    assert needed > 8
+    assert " would be decided by " in text
+    assert " documents of equal length. For a verdict on the architectures train three seeds" in text
+    assert "seeds and" not in text
+
+
 def test_two_seeds_decide_the_mean_over_layers_alone() -> None:
     sides = two_families(2)
     comparison = compared(sides, measured(sides, {"baseline": BASELINE, "nsae": [0.08] * 6}))
