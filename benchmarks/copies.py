@@ -1,6 +1,6 @@
 """Comparisons of trained SAEs whose true difference is known: two copies of one architecture, and small changes.
 
-    python benchmarks/copies.py          # minutes on one core
+    python benchmarks/copies.py          # three minutes of one core
 
 `topk` and a plug-in copy of it are trained with other seeds, on the same batches. Twenty comparisons of five seeds each
 should find no difference except at the rate promised. In the second half of the table the copies are changed: their
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="Seeds of each side of a comparison.")
     parser.add_argument("--comparisons", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=80)
     args = parser.parse_args()
     n = args.seeds * args.comparisons
     with tempfile.TemporaryDirectory() as folder:
