@@ -114,7 +114,7 @@ def differences_of_means(
 def exact_numbers(
     measurements: Measurements, place: str, by_hook: Mapping[str, Mapping[Seeds, float]], runs: Sequence[TrainedRun]
 ) -> Cells:
-    """Return exact numbers, such as shares of features, with intervals over seeds.
+    """Return exact numbers, such as shares of features, with intervals over seeds, in the layers that have one.
 
     With one seed a number has no interval: it is exactly that of the trained SAE.
 
@@ -126,7 +126,7 @@ def exact_numbers(
         if own:
             number = OverDocuments(difference(_exact(dict.fromkeys(own, 0.0)), _exact(own)))
             cells.append(Cell(hook, place, number, unsettled(measurements.drifts, runs, hook)))
-    return Cells(cells, measurements.hooks)
+    return Cells(cells, [cell.hook for cell in cells] or (ALL_LAYERS,))
 
 
 def _exact(values: Mapping[Seeds, float]) -> Matched:
@@ -135,4 +135,5 @@ def _exact(values: Mapping[Seeds, float]) -> Matched:
 
 def joined(numbers: Sequence[Cells]) -> Cells:
     """Return the cells of several places together."""
-    return Cells([cell for own in numbers for cell in own.cells], numbers[0].hooks if numbers else (ALL_LAYERS,))
+    cells = [cell for own in numbers for cell in own.cells]
+    return Cells(cells, list(dict.fromkeys(cell.hook for cell in cells)) or (ALL_LAYERS,))

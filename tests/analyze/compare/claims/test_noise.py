@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from analyze.compare.claims.noise import claims
-from tests.analyze.compare.claims.made_up import HOOKS, RUNS, held_out, made_up, measured, portrait, run, verdicts
+from tests.analyze.compare.claims.made_up import (
+    HOOKS,
+    RUNS,
+    held_out,
+    made_up,
+    measured,
+    portrait,
+    run,
+    verdicts,
+    with_hooks,
+)
 
 
 def test_claim_6_needs_runs_with_and_without_noise() -> None:
@@ -32,3 +42,13 @@ def test_claim_6_compares_l1_with_l0_at_two_sizes_of_noise() -> None:
     found = made_up(runs=[*RUNS, loud], held_out=more)
     assert verdicts(claims, found, "larger σ") == ["holds"]
     assert next(c for c in claims(found) if "larger σ" in c.claim).value == pytest.approx(0.3)
+
+
+def test_claim_6_is_about_the_layers_of_the_runs_without_noise() -> None:
+    silent = with_hooks(run("s0", "nsae", 1.0, sigma=0.0), HOOKS[:4])
+    noisy = with_hooks(run("n", "nsae", 1.0), HOOKS[:4])
+    dictionaries = [portrait(noisy, hook) for hook in HOOKS[:4]]
+    dictionaries += [portrait(silent, hook, norm_median=500.0) for hook in HOOKS[:4]]
+    measurements = made_up(runs=[noisy, silent, RUNS[0]], dictionaries=dictionaries)
+    norms = [c for c in claims(measurements) if "norm" in c.statistic and c.hook == "all"]
+    assert [claim.verdict for claim in norms] == ["holds"]
