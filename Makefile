@@ -79,7 +79,7 @@ test-libraries: $(VENV)/.installed-dev
 		tests/harvest/model/test_values.py \
 		tests/train/loop/test_training.py tests/train/output/test_trained.py tests/train/test_command.py \
 		tests/train/test_experiment.py \
-		tests/analyze/measure/test_cache.py tests/analyze/compare/test_pareto.py \
+		tests/analyze/measure/test_cache.py tests/analyze/compare/test_differences.py \
 		tests/analyze/report/test_style.py tests/analyze/report/test_report.py -m "not slow and not browser"
 
 # The documentation's commands, in an environment made by `pip install '.[all]'` alone.
