@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.choices import COMPRESSIONS, DTYPES, Compression, DType
 from data.errors import StoreError
@@ -90,6 +91,10 @@ class Schema:
     def encoding(self) -> Encoding:
         """The class of the stored type."""
         return ENCODINGS[self.dtype]
+
+    def at_first_position(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows, of numbers int64 [n], are at position 0 of their context."""
+        return rows % self.layout.rows_per_context + self.skip_positions == 0
 
     def row_arrays(self, hook: str) -> list[str]:
         """Return the names of the arrays that hold a hook's rows: the values, and the type's scales per row."""

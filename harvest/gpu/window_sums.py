@@ -41,14 +41,14 @@ class WindowSums:
 
         rows: int64 [n], their numbers.
         """
-        schema, layout = self._schema, self._schema.layout
+        schema = self._schema
         counts = np.array([row_range.count for row_range in ranges])
         slots = np.array([row_range.shard - self._first_shard for row_range in ranges])
-        is_first = rows % layout.rows_per_context + schema.skip_positions == 0
+        first_rows = schema.at_first_position(rows).astype(np.int8)
         begins, of_range, row_slots, first = (
             torch.from_numpy(values).to(self._device)
             for values in (
-                np.concatenate([[0], counts.cumsum()]), slots, np.repeat(slots, counts), is_first.astype(np.int8),
+                np.concatenate([[0], counts.cumsum()]), slots, np.repeat(slots, counts), first_rows,
             )
         )  # fmt: skip
         squares, largest = (torch.empty(len(rows), dtype=torch.float64, device=self._device) for _ in range(2))

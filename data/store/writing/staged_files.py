@@ -107,7 +107,7 @@ class StagedFiles:
         self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
     ) -> None:
         """Add rows to the statistics, on `threads` if given. See `WindowWriter.add_statistics`."""
-        first = rows % self.schema.layout.rows_per_context + self.schema.skip_positions == 0
+        first = self.schema.at_first_position(rows)
         run = threads.map if threads else map
         list(run(lambda hook: self._add_hook(hook, ranges, first, arrays), self.schema.hooks))
 
