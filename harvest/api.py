@@ -39,6 +39,7 @@ def harvest(
     compress: Compression = "none",
     seed: int = 0,
     overwrite: bool = False,
+    worker: str | None = None,
     batch_size: int = 16,
     precision: Precision = "float32",
     compile: Compiling = "auto",
@@ -78,6 +79,8 @@ def harvest(
         compress: Compression of the stored activations: "none", "zstd" or "blosc".
         seed: Seed of the shuffle of rows over shards.
         overwrite: Replace an existing store.
+        worker: Index of this worker and number of workers, such as "0/8"; the store returned is not complete while
+            others have windows to fill. Default: by torchrun or a batch system's array of jobs; else "0/1".
         batch_size: Contexts per forward pass.
         precision: Precision of the model's matrix products: "float32", "tf32" or "bfloat16".
         compile: Whether the forward pass is compiled; "auto" compiles on a GPU for 20M tokens or more.

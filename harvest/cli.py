@@ -57,6 +57,8 @@ HELP = {
         "--compress": "Compression of the stored activations.",
         "--seed": "Seed of the shuffle of rows over shards.",
         "--overwrite": "Replace an existing store.",
+        "--worker": "Fill only the share of one of several workers, such as 0/8 to 7/8.  [default: that of torchrun or "
+        "of a batch system's array of jobs, else 0/1]",
     },
     "Computation": {
         "--batch-size": "Contexts per forward pass.",
@@ -97,7 +99,7 @@ def main(stopping: StopRequest, /, dry_run: bool, as_json: bool, **options: Any)
         click.echo(json_text(estimated.to_json()) if as_json else estimated.describe())
         return
     outcome = prepared.run()
-    if prepared.worker.rank == 0:
+    if outcome.store.complete and prepared.worker.reports:
         summary, speed = summarize(outcome.store), dict[str, float | None]()
         if prepared.finished is None:
             speed = {"tokens_per_second": outcome.tokens_per_second, "compile_seconds": outcome.compile_seconds}

@@ -48,6 +48,18 @@ class HeldOutContexts(click.ParamType[float | int]):
         return Count(zero=True).convert(value, param, ctx)
 
 
+class WorkerOfCount(click.ParamType[tuple[int, int]]):
+    """The index of a worker, from 0, and the number of workers."""
+
+    name = "index/count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", str(value))
+        if match is None or not int(match[1]) < int(match[2]):
+            self.fail(f"{shown(value)} is no worker; give its index, from 0, and their number, such as 0/8", param, ctx)
+        return int(match[1]), int(match[2])
+
+
 # By the options' names in snake_case. Options without a value, such as --overwrite, have no type.
 TYPES: dict[str, click.ParamType[Any]] = {
     "model": NAME,
@@ -70,6 +82,7 @@ TYPES: dict[str, click.ParamType[Any]] = {
     "dtype": click.Choice(DTYPES),
     "compress": click.Choice(COMPRESSIONS),
     "seed": SEED,
+    "worker": WorkerOfCount(),
     "batch_size": Count(),
     "precision": click.Choice(["float32", "tf32", "bfloat16"]),
     "compile": click.Choice(["auto", "yes", "no"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,10 @@ from harvest.memory import check_batch
 from harvest.model.base import ModelFacts
 from harvest.model.find import find_model
 from harvest.model.precision import Compute
+from harvest.output.array_job import choose_worker
 from harvest.output.disk_space import check_free_space
 from harvest.output.provenance import settings_of
 from harvest.output.resume import check_existing, check_out
-from harvest.output.worker import Worker
 from harvest.request import Request, check_request, expected_schema
 from harvest.run import Harvest
 from harvest.text.sources import THE_PILE, DatasetChoice
@@ -43,7 +44,7 @@ def prepare(options: Mapping[str, Any], *, stop: threading.Event | None = None, 
     inputs = open_inputs(request, facts)
     settings = settings_of(request, inputs)
     finished = check_existing(out, settings, overwrite=overwrite)
-    worker = Worker.from_environment()
+    worker = choose_worker(options["worker"], os.environ)
     if overwrite and worker.world_size > 1:
         raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
     return Harvest(

@@ -32,7 +32,7 @@ from data.store.writing.lifecycle import committed_windows, finish, staging_path
 from data.store.writing.window_writer import WindowWriter
 from data.system.allocator import keep_large_blocks
 from data.system.location import Location, exists
-from data.system.lock import locked
+from data.system.lock import LockHeldError, locked
 from harvest.inputs import Inputs
 from harvest.model.base import LanguageModel
 from harvest.model.calibrate import CALIBRATION_CONTEXTS, calibrate
@@ -42,7 +42,7 @@ from harvest.output.disk_space import check_free_space, check_space_beside
 from harvest.output.overwrite import discard, place_for, remove_old, replace, replaces_at_creation, tidy
 from harvest.output.provenance import provenance_of
 from harvest.output.resume import check_settings
-from harvest.output.worker import Worker, wait_for, worker_lock
+from harvest.output.worker import Worker, finishing_lock, locked_as, wait_for
 from harvest.output.write_speed import write_speed
 from harvest.packed_dataset import PackedDataset, pack_dataset
 from harvest.pipeline import Pipeline
@@ -55,7 +55,8 @@ from harvest.text.rows import ReadingStopped
 class Outcome:
     """The store of a harvest, and the harvest's speed in tokens per second and compile time in seconds.
 
-    The speed excludes loading and the first batch; it is None if at most one batch was run.
+    The store is not complete while other workers have windows to fill. The speed excludes loading and the first batch;
+    it is None if at most one batch was run.
     """
 
     store: Store
@@ -86,7 +87,9 @@ class Harvest:
             return Outcome(self.finished)
         if self.device.type == "cpu":
             keep_large_blocks()
-        with locked(worker_lock(self.out, self.worker.rank), f"--out {self.out}"):
+        if self.worker.source:
+            self._note(f"{self.worker}, by {self.worker.source}; --worker 0/1 is a harvest by one process")
+        with locked_as(self.out, self.worker):
             place = place_for(self.out, self.settings, overwrite=self.overwrite)
             if isinstance(self.out, Path) and place != self.out:
                 check_space_beside(self.out, expected_schema(self.request, self.inputs.facts))
@@ -130,13 +133,33 @@ class Harvest:
             replace(place, self.out)
             store = open_store(self.out)
         speed = self.fill(store, model)
-        if self.worker.rank == 0:
-            self._wait_for_workers(store)
-            finish(self.out)
+        self._finish(store)
         n_tokens = store.layout.n_contexts * self.request.context_size
         if store.layout.n_contexts < self.request.n_contexts:
             self._note(f"the text ended early: {n_tokens:,} tokens stored of the {self.request.n_tokens:,} asked for")
         return Outcome(open_store(self.out), speed, model.compile_seconds)
+
+    def _finish(self, store: Store) -> None:
+        """Finish the store if all its windows are committed, or wait for them; see output/worker.py."""
+        if self.worker.end_together:
+            if self.worker.rank:
+                return
+            self._wait_for_workers(store)
+        missing = store.layout.n_windows - len(committed_windows(self.out, store.schema))
+        if missing:
+            self._note(
+                f"{self.worker} has filled its windows; {missing} windows of other workers are missing, and the worker "
+                "that fills the last of them finishes the store"
+            )
+            return
+        try:
+            with locked(finishing_lock(self.out), f"--out {self.out}"):
+                if open_store(self.out).complete:
+                    shutil.rmtree(staging_path(self.out), ignore_errors=True)
+                else:
+                    finish(self.out)
+        except LockHeldError:
+            self._note("another worker finishes the store")
 
     def _begin(self, place: Location, *, removes_old: bool) -> LanguageModel:
         """Load the model, tokenise the text, and create the store without rows; return the model."""

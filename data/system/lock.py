@@ -23,19 +23,25 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 TRIES, TRY_SECONDS = 10, 0.1  # `is_held` takes a lock for a moment
 
 
+class LockHeldError(InputError):
+    """Another process holds a lock."""
+
+
 def lock_path(out: Path) -> Path:
     """Return the path of an output's lock."""
     return out.with_name(out.name + ".lock")
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
+def locked(path: Path, what: str, *, says: str = "") -> Iterator[None]:
     """Hold a lock inside the context; `what` names the option and the output, such as `--out runs/demo`.
 
-    Prints a warning if the file system has no locks. Raises InputError if another process holds the lock.
+    says: what the lock's file has after the process and its host.
+
+    Prints a warning if the file system has no locks. Raises LockHeldError if another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = _take(path, what)
+    fd = _take(path, what, says)
     try:
         yield
     finally:
@@ -45,21 +51,30 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Return whether a process on this machine, or on one that shares the file system's locks, holds a lock."""
+    return holder_of(path) is not None
+
+
+def holder_of(path: Path) -> str | None:
+    """Return what the file of a held lock says of its process; None if no process holds the lock."""
     try:
         fd = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return False
+        return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno in HELD
+        return _text(fd) if error.errno in HELD else None
     finally:
         os.close(fd)
-    return False
+    return None
 
 
-def _take(path: Path, what: str) -> int:
-    """Take a lock and return its file descriptor. Raises InputError if another process holds it."""
+def _text(fd: int) -> str:
+    return os.pread(fd, 200, 0).decode(errors="replace").strip()
+
+
+def _take(path: Path, what: str, says: str) -> int:
+    """Take a lock and return its file descriptor. Raises LockHeldError if another process holds it."""
     for attempt in range(TRIES):
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -72,24 +87,24 @@ def _take(path: Path, what: str) -> int:
                     file=sys.stderr,
                 )
                 return fd
-            holder = os.pread(fd, 200, 0).decode(errors="replace").strip()
+            holder = _text(fd)
             os.close(fd)
             if error.errno not in HELD:
                 raise
             if attempt == TRIES - 1:
-                raise InputError(
+                raise LockHeldError(
                     f"{what}: another process is writing there ({holder or 'it has not said which'}); wait for it, or "
                     "give another --out"
                 ) from error
         else:
             if _is_at(path, fd):
                 os.ftruncate(fd, 0)
-                os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}{says}\n".encode(), 0)
                 return fd
             os.close(fd)  # the previous holder has removed the file meanwhile
             continue
         time.sleep(TRY_SECONDS)
-    raise InputError(f"{what}: other processes keep taking its lock, {path}; wait for them, or give another --out")
+    raise LockHeldError(f"{what}: other processes keep taking its lock, {path}; wait for them, or give another --out")
 
 
 def _is_at(path: Path, fd: int) -> bool:

@@ -1,24 +1,25 @@
 """The processes that fill one store together: their ranks, their locks, and how they wait for each other.
 
-Workers share only the disk. Each fills its own windows; rank 0 also tokenises the text, creates the store and finishes
-it.
+Workers share only the disk. Each fills its own windows. Rank 0 also tokenises the text and creates the store. Under
+torchrun it waits for the others and finishes the store; in an array of jobs, which may run one after the other, the
+worker that commits the last window finishes it.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from data.errors import Stopped
+from data.errors import InputError, Stopped
 from data.store.writing.lifecycle import staging_path
 from data.system.location import Location
-from data.system.lock import is_held
+from data.system.lock import holder_of, is_held, locked
 
 WAIT_SECONDS = 2.0
 START_SECONDS = 120.0  # the longest expected delay between the starts of workers on one machine
@@ -31,18 +32,46 @@ class Worker:
     rank: int = 0
     world_size: int = 1
     one_machine: bool = False  # all workers run on this machine, so their locks are visible
+    end_together: bool = False  # all workers are started and awaited as one, as by torchrun
+    source: str = ""  # the variable that describes the worker, if a batch system set it
 
-    @classmethod
-    def from_environment(cls) -> Worker:
-        """Return the worker that torchrun's RANK, WORLD_SIZE and LOCAL_WORLD_SIZE describe; else a single one."""
-        rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        return cls(rank, world_size, int(os.environ.get("LOCAL_WORLD_SIZE", 0)) == world_size)
+    @property
+    def reports(self) -> bool:
+        """Whether this worker prints the summary of a store that it finds complete."""
+        return self.rank == 0 or not self.end_together
+
+    def __str__(self) -> str:
+        return f"worker {self.rank} of {self.world_size}"
 
 
 def worker_lock(out: Location, rank: int) -> Path:
     """Return the path of a worker's lock, beside the store's unfinished parts."""
     first = staging_path(out).with_suffix(".lock")
     return first.with_name(f"{first.name}-{rank}") if rank else first
+
+
+def finishing_lock(out: Location) -> Path:
+    """Return the path of the lock of the worker that finishes a store."""
+    return worker_lock(out, 0).with_suffix(".finishing")
+
+
+@contextmanager
+def locked_as(out: Location, worker: Worker) -> Iterator[None]:
+    """Hold the lock of a worker inside the context.
+
+    Raises InputError if another process is this worker, or is one of another number of workers, whose windows would
+    overlap with those of this one.
+    """
+    first = worker_lock(out, 0)
+    with locked(worker_lock(out, worker.rank), f"--out {out}", says=f", {worker}"):
+        for path in sorted(first.parent.glob(f"{first.name}*")):
+            holder = holder_of(path)
+            if holder and path != worker_lock(out, worker.rank) and not holder.endswith(f" of {worker.world_size}"):
+                raise InputError(
+                    f"--worker: {out} is being filled by {holder}, and this is {worker}; wait for the other workers, "
+                    "or give their number"
+                )
+        yield
 
 
 def wait_for(

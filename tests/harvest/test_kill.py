@@ -136,6 +136,48 @@ def test_two_workers_fill_one_store_to_the_same_bytes(
     assert files_of(out) == uninterrupted
 
 
+def test_workers_of_an_array_that_run_one_after_the_other_fill_the_store_and_the_last_finishes_it(
+    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes]
+) -> None:
+    out = tmp_path / "demo.zarr"
+    slurm = {"SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "1"}
+    kubernetes = {"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "3"}
+    for environment, said in (
+        ({**slurm, "SLURM_ARRAY_TASK_ID": "1"}, "worker 0 of 3, by SLURM_ARRAY_TASK_ID of Slurm"),
+        (kubernetes, "worker 2 of 3 has filled its windows; "),
+    ):
+        ended = start(out, environment=environment).wait()
+        assert ended.code == 0, ended.stderr
+        assert said in ended.stderr
+        assert ended.stdout == ""
+        assert not open_store(out).complete
+    last = start(out, "--worker", "1/3").wait()
+    assert last.code == 0, last.stderr
+    assert "3 windows" not in last.stderr
+    assert files_of(out) == uninterrupted
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["demo.zarr"]
+    late = start(out, "--worker", "2/3").wait()
+    assert (late.code, "is complete; nothing to do" in late.stderr) == (0, True)
+
+
+def test_windows_of_a_killed_worker_are_filled_by_a_later_run_with_another_number_of_workers(
+    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes]
+) -> None:
+    out = tmp_path / "demo.zarr"
+    first = start(out, "--worker", "0/2")
+    wait_for_rows(out, first, set())
+    first.kill(signal.SIGSTOP)
+    refused = start(out, "--worker", "1/3").wait()
+    assert refused.code == 2
+    assert "worker 0 of 2, and this is worker 1 of 3; wait for the other workers" in refused.stderr
+    first.kill()
+    first.wait()
+    for worker in ("1/3", "2/3", "0/3"):
+        ended = start(out, "--worker", worker).wait()
+        assert ended.code == 0, ended.stderr
+    assert files_of(out) == uninterrupted
+
+
 def test_second_harvest_into_a_store_in_use_is_refused(start: Start, tmp_path: Path) -> None:
     out = tmp_path / "demo.zarr"
     first = start(out)

@@ -102,7 +102,10 @@ def compact(store: Location, spec: ArraySpec, scratch: Path) -> None:
     """
     old, whole = array_in_either_form(store, spec), spec.in_one_chunk()
     if old.spec != whole:
+        values = old.read()
+        if array_in_either_form(store, spec).spec == whole:
+            return  # another worker has rewritten it, and may have removed chunks that were read
         new = ArrayFile(store / spec.name, whole)
-        write_chunk(new.chunk_path(0), old.read(), scratch=scratch)
+        write_chunk(new.chunk_path(0), values, scratch=scratch)
         write_json(new.path / "zarr.json", whole.metadata(), scratch=scratch)
     remove(old.path / "c")

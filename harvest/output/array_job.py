@@ -1,0 +1,78 @@
+"""Which of several workers a process is: by --worker, by torchrun, or by a batch system's index in an array of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data.errors import InputError
+from harvest.output.worker import Worker
+
+
+@dataclass(frozen=True)
+class ArrayVariables:
+    """The variables in which a batch system gives a job its index in an array, and the number of its jobs.
+
+    first, step: variables of the lowest index and the distance between indices; 0 and 1 if the system has none.
+    """
+
+    system: str
+    index: str
+    count: str
+    first: str | None = None
+    step: str | None = None
+
+    def worker(self, environment: Mapping[str, str]) -> Worker | None:
+        """Return the worker that the variables describe; None if this is no job of an array of this system.
+
+        Raises InputError if the index or the count cannot be used.
+        """
+        if self.index not in environment:
+            return None
+        try:
+            first = int(environment.get(self.first or "", 0))
+            step = int(environment.get(self.step or "", 1))
+            index, rest = divmod(int(environment[self.index]) - first, step)
+            count = int(environment[self.count])
+        except (KeyError, ValueError, ZeroDivisionError) as error:
+            raise InputError(
+                f"--worker: {self.system} sets {self.index}, but {self.count} is missing or no number; give "
+                "--worker INDEX/COUNT, or --worker 0/1 for a harvest by one process"
+            ) from error
+        if rest or not 0 <= index < count:
+            raise InputError(
+                f"--worker: {self.index}={environment[self.index]} is not one of {count} equally spaced indices; give "
+                "--worker INDEX/COUNT"
+            )
+        return Worker(index, count, source=f"{self.index} of {self.system}")
+
+
+# Kubernetes has no variable of the count: the manifest sets JOB_COMPLETIONS (deploy/kubernetes/harvest.yaml).
+ARRAYS = (
+    ArrayVariables(
+        "Slurm", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP"
+    ),
+    ArrayVariables("Kubernetes", "JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
+    ArrayVariables("AWS Batch", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
+    ArrayVariables("Google Batch", "BATCH_TASK_INDEX", "BATCH_TASK_COUNT"),
+)  # fmt: skip
+
+
+def choose_worker(given: tuple[int, int] | None, environment: Mapping[str, str]) -> Worker:
+    """Return the worker of --worker; else of torchrun; else of an array job; else a single one.
+
+    given: index and count.
+
+    Raises InputError if the variables of an array job cannot be used.
+    """
+    if given is not None:
+        return Worker(*given)
+    if "WORLD_SIZE" in environment:
+        world_size = int(environment["WORLD_SIZE"])
+        one_machine = int(environment.get("LOCAL_WORLD_SIZE", 0)) == world_size
+        return Worker(int(environment.get("RANK", 0)), world_size, one_machine=one_machine, end_together=True)
+    for variables in ARRAYS:
+        worker = variables.worker(environment)
+        if worker is not None:
+            return worker
+    return Worker()

@@ -1,0 +1,47 @@
+"""The worker that a process is: by --worker, torchrun, or the variables of a batch system."""
+
+from __future__ import annotations
+
+import pytest
+
+from data.errors import InputError
+from harvest.output.array_job import choose_worker
+from harvest.output.worker import Worker
+
+SLURM = {"SLURM_ARRAY_TASK_ID": "14", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "10"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "world_size"),
+    [
+        ({}, 0, 1),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "2"}, 2, 4),
+        ({"JOB_COMPLETION_INDEX": "7", "JOB_COMPLETIONS": "8"}, 7, 8),
+        ({"AWS_BATCH_JOB_ARRAY_INDEX": "1", "AWS_BATCH_JOB_ARRAY_SIZE": "5"}, 1, 5),
+        ({"BATCH_TASK_INDEX": "0", "BATCH_TASK_COUNT": "2"}, 0, 2),
+        ({"RANK": "1", "WORLD_SIZE": "2", **SLURM}, 1, 2),
+    ],
+)
+def test_worker_is_that_of_torchrun_or_the_array_job(environment: dict[str, str], rank: int, world_size: int) -> None:
+    worker = choose_worker(None, environment)
+    assert (worker.rank, worker.world_size) == (rank, world_size)
+    assert worker.end_together == ("RANK" in environment)
+
+
+def test_option_overrides_the_environment() -> None:
+    assert choose_worker((1, 3), {**SLURM, "RANK": "0", "WORLD_SIZE": "9"}) == Worker(1, 3)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"JOB_COMPLETION_INDEX": "0"},
+        {"BATCH_TASK_INDEX": "0", "BATCH_TASK_COUNT": "many"},
+        {**SLURM, "SLURM_ARRAY_TASK_STEP": "1"},
+        {**SLURM, "SLURM_ARRAY_TASK_STEP": "3"},
+        {**SLURM, "SLURM_ARRAY_TASK_STEP": "0"},
+    ],
+)
+def test_variables_that_name_no_worker_are_refused_with_the_option_to_give(environment: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"--worker: .*; give --worker INDEX/COUNT"):
+        choose_worker(None, environment)
