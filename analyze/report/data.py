@@ -13,6 +13,8 @@ from analyze.compare.equal_l0.comparison import compare_all
 from analyze.compare.equal_l0.sentence import verdict_line
 from analyze.compare.equal_l0.sides import find_sides, targets
 from analyze.compare.seed_spread import spread_lines
+from analyze.compare.summary.summarize import summarize as summarize_comparison
+from analyze.compare.summary.summary import Summary
 from analyze.compare.targets import target_lines
 from analyze.compare.theory import theory_lines
 from analyze.measure.measurements import Measurements, Scope
@@ -24,7 +26,7 @@ from analyze.runs.settled import Drift, has_settled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import estimate_rows
 from analyze.tables import Row, as_csv
-from data.summary import summarize
+from data.summary import summarize as summarize_store
 from data.system.location import write_file
 
 Tables = dict[str, list[Row]]
@@ -41,10 +43,19 @@ def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
         write_file(out / f"{name}.csv", as_csv(lines).encode())
 
 
-def report_tables(measurements: Measurements, unit: str) -> Tables:
+def report_summary(measurements: Measurements, unit: str) -> Summary:
+    """Return the answer of the report. unit: what intervals are over, "document" or "context"."""
+    sides = find_sides(measurements.runs, ())
+    return summarize_comparison(
+        measurements.held_out, measurements.patched, measurements.fires, sides, measurements.hooks, targets(sides),
+        measurements.drifts, unit,
+    )  # fmt: skip
+
+
+def report_tables(measurements: Measurements, unit: str, summary: Summary) -> Tables:
     """Return every table by name. The lines of a table all have the same keys.
 
-    unit: what intervals are over, "document" or "context".
+    unit: what intervals are over, "document" or "context". summary: see `report_summary`.
     """
     runs = measurements.runs
     points = {HELD_OUT: measurements.held_out_of_configurations, PATCHED: measurements.patched_of_configurations}
@@ -55,6 +66,7 @@ def report_tables(measurements: Measurements, unit: str) -> Tables:
         unit,
     )  # fmt: skip
     return {
+        "summary": summary.rows(),
         "claims": [claim.line() for claim in decide_claims(measurements)],
         "verdicts": [dict(vars(verdict_line(comparison))) for comparison in comparisons],
         "differences": [dict(vars(line)) for comparison in comparisons for line in comparison.lines()],
@@ -102,18 +114,18 @@ def run_lines(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> lis
     return lines
 
 
-def metrics_json(measurements: Measurements, scope: Scope, tables: Tables) -> Row:
-    """Return the content of metrics.json: the store, the scope and every table."""
+def metrics_json(measurements: Measurements, scope: Scope, tables: Tables, summary: Summary) -> Row:
+    """Return the content of metrics.json: the store, the scope, the summary's sentences and every table."""
     heldout, store = scope.heldout, scope.store
     return {
-        "schema": 1, "store": asdict(summarize(store)), "provenance": store.provenance,
+        "schema": 1, "store": asdict(summarize_store(store)), "provenance": store.provenance,
         "scope": {
             "held_out": heldout.n_contexts, "patched": scope.patched.n_contexts,
             "snapshots": scope.snapshots.n_contexts if scope.snapshots else 0, "seed": scope.seed,
             "keep_first": scope.keep_first, **heldout.groups_line(),
             "clean_positions": n_clean_positions(measurements, scope),
         },
-        "left_out": list(measurements.left_out),
+        "left_out": list(measurements.left_out), "answer": summary.sentences,
         **tables,
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ import torch
 from analyze.measure.cache import MeasurementCache
 from analyze.measure.measurements import Measurements, Scope, gather
 from analyze.measure.patching.model import PatchableModel
-from analyze.report.data import metrics_json, report_tables, write_csv
+from analyze.report.data import metrics_json, report_summary, report_tables, write_csv
 from analyze.report.features.page import PageSettings, representatives, write_features_page
 from analyze.report.features.unembedding import Unembedding
 from analyze.report.figures.catalogue import draw
@@ -64,7 +64,8 @@ def write_measurements(
 
     link_features: whether it links to a page of features, features.html, in the same folder.
     """
-    tables = report_tables(measurements, scope.heldout.unit)
+    summary = report_summary(measurements, scope.heldout.unit)
+    tables = report_tables(measurements, scope.heldout.unit, summary)
     write_csv(out / "csv", tables)
     figures = []
     for drawn in Bar(draw(measurements), desc="drawing", unit="figure"):
@@ -72,7 +73,7 @@ def write_measurements(
         write_file(out / "figures" / f"{drawn.name}.png", png)
         write_csv(out / "csv", {drawn.name: drawn.lines})
         figures.append(FigureFile(drawn.name, drawn.title, drawn.caption, png))
-    write_file(out / "metrics.json", json_text(metrics_json(measurements, scope, tables)).encode())
+    write_file(out / "metrics.json", json_text(metrics_json(measurements, scope, tables, summary)).encode())
     index = render_index(measurements, scope, tables, figures, command, link_features=link_features)
     write_file(out / "index.html", index.encode())
     return out / "index.html"

@@ -60,6 +60,9 @@ class Drift:
         }  # fmt: skip
 
 
+DriftsBySae = dict[tuple[str, str], list[Drift]]  # by run and hook
+
+
 def drifts(curves: Iterable[TrainingCurve], runs: Sequence[TrainedRun]) -> list[Drift]:
     """Return the drift of each run, hook and measure that was logged on training batches."""
     planned = {run.name: run.planned for run in runs}
@@ -68,6 +71,14 @@ def drifts(curves: Iterable[TrainingCurve], runs: Sequence[TrainedRun]) -> list[
         for curve in curves
         if curve.split == "train" and curve.measure in MEASURES
     ]
+
+
+def drifts_by_sae(measured: Iterable[Drift]) -> DriftsBySae:
+    """Return the drifts of each SAE, by its run and hook."""
+    by_sae: DriftsBySae = {}
+    for drift in measured:
+        by_sae.setdefault((drift.run, drift.hook), []).append(drift)
+    return by_sae
 
 
 def relative_change(curve: TrainingCurve, stretch: float) -> Trend | None:

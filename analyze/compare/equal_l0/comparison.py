@@ -14,37 +14,19 @@ from itertools import combinations
 import numpy as np
 
 from analyze.compare.equal_l0.difference import TWO_SEEDS, Difference, difference
-from analyze.compare.equal_l0.matched import NotComparedError, match
+from analyze.compare.equal_l0.matched import MatchedSide, match_hooks
+from analyze.compare.equal_l0.mean import Mean, mean_of_differences
 from analyze.compare.equal_l0.sides import Side
 from analyze.runs.progress import unfinished
-from analyze.runs.settled import Drift, unsettled
+from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae, unsettled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.cells import holm, most, partial_conjunction, signs
 from analyze.statistics.estimates import Estimates
-from analyze.statistics.replicas import Variances, variances_over_layers
 from train.measures import PATCHED
 
 COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")
 SIGNIFICANCE = 0.05
 SIDES = {1: "higher", -1: "lower", 0: "undecided"}
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean difference over some layers."""
-
-    value: float
-    variances: Variances
-    interpolation_error: float
-
-    @property
-    def half_width(self) -> float:
-        return self.variances.half_width() + self.interpolation_error
-
-    @property
-    def decided(self) -> bool:
-        """Whether the interval excludes 0."""
-        return abs(self.value) > self.half_width
 
 
 @dataclass(frozen=True)
@@ -150,12 +132,7 @@ class Comparison:
 
     def mean(self, hooks: Sequence[str]) -> Mean:
         """Return the mean difference over hooks, with the seeds' variance pooled over them."""
-        chosen = [self.differences[hook] for hook in hooks]
-        n_seeds = min(d.n_seeds for d in chosen)
-        values = np.array([d.values[:n_seeds] for d in chosen])
-        replicates = np.array([d.replicates[:n_seeds] for d in chosen])
-        spread = variances_over_layers(values, replicates, chosen[0].shares)
-        return Mean(float(values.mean()), spread, float(np.mean([d.interpolation_error for d in chosen])))
+        return mean_of_differences([self.differences[hook] for hook in hooks])
 
     def decided_mean(self) -> Mean | None:
         """Return the mean over all layers if two seeds decide it; None otherwise."""
@@ -182,6 +159,22 @@ class Comparison:
         )  # fmt: skip
 
 
+def match_all(
+    held_out: Estimates, patched: Estimates, sides: Sequence[Side], hooks: Sequence[str], l0_values: Sequence[float]
+) -> list[list[MatchedSide]]:
+    """Return the measures COMPARED of each side, one list of sides per L0 and measure, in this order.
+
+    Which runs have an L0 is decided on the held-out rows. patched: estimates with the language model; may be empty.
+    """
+    samples = {name: patched if name in PATCHED else held_out for name in COMPARED}
+    measured = [name for name, estimates in samples.items() if any(key.measure == name for key in estimates)]
+    return [
+        [match_hooks(samples[name], held_out, side, hooks, name, l0) for side in sides]
+        for l0 in l0_values
+        for name in measured
+    ]
+
+
 def compare_all(
     held_out: Estimates, patched: Estimates, sides: Sequence[Side], hooks: Sequence[str],
     l0_values: Sequence[float], drifts: Sequence[Drift], unit: str,
@@ -190,14 +183,11 @@ def compare_all(
 
     Which runs have an L0 is decided on the held-out rows. patched: estimates with the language model; may be empty.
     """
-    samples = {name: patched if name in PATCHED else held_out for name in COMPARED}
-    measured = [name for name, estimates in samples.items() if any(key.measure == name for key in estimates)]
+    matched, by_sae = match_all(held_out, patched, sides, hooks, l0_values), drifts_by_sae(drifts)
     return [
-        comparison
-        for pair in combinations(sides, 2)
-        for l0 in l0_values
-        for name in measured
-        for comparison in compare(samples[name], held_out, pair, hooks, [name], [l0], drifts, unit)
+        compare_matched(places[i], places[j], hooks, by_sae, unit)
+        for i, j in combinations(range(len(sides)), 2)
+        for places in matched
     ]
 
 
@@ -210,27 +200,41 @@ def compare(
     estimates: of the measures, and of L0 on the same rows. l0_estimates: those that decide which runs have an L0.
     drifts: how much the runs' measures still change. unit: what the estimates' groups are, "document" or "context".
     """
+    by_sae = drifts_by_sae(drifts)
 
-    def compare_pair(first: Side, second: Side, l0: float, measure: str) -> Comparison:
-        differences, undecidable, not_compared = dict[str, Difference](), dict[str, str](), dict[str, str]()
-        for hook in hooks:
-            try:
-                pair = [match(estimates, l0_estimates, side, hook, measure, l0) for side in (first, second)]
-            except NotComparedError as reason:
-                not_compared[hook] = str(reason)
-                continue
-            differences[hook] = difference(*pair)
-            why = _why_unfit([run for side in pair for run in side.runs], drifts, hook)
-            if why := why or differences[hook].why_undecidable():
-                undecidable[hook] = why
-        return Comparison(first.name, second.name, measure, l0, hooks, differences, undecidable, not_compared, unit)
+    def matched(side: Side, l0: float, measure: str) -> MatchedSide:
+        return match_hooks(estimates, l0_estimates, side, hooks, measure, l0)
 
     return [
-        compare_pair(*pair, l0, measure) for pair in combinations(sides, 2) for l0 in l0_values for measure in measures
-    ]  # fmt: skip
+        compare_matched(matched(first, l0, measure), matched(second, l0, measure), hooks, by_sae, unit)
+        for first, second in combinations(sides, 2)
+        for l0 in l0_values
+        for measure in measures
+    ]
 
 
-def _why_unfit(runs: Sequence[TrainedRun], drifts: Sequence[Drift], hook: str) -> str:
+def compare_matched(
+    first: MatchedSide, second: MatchedSide, hooks: Sequence[str], drifts: DriftsBySae, unit: str
+) -> Comparison:
+    """Compare two sides in one measure at one L0."""
+    differences, undecidable, not_compared = dict[str, Difference](), dict[str, str](), dict[str, str]()
+    for hook in hooks:
+        reason = first.not_matched.get(hook) or second.not_matched.get(hook)
+        if reason is not None:
+            not_compared[hook] = reason
+            continue
+        pair = first.by_hook[hook], second.by_hook[hook]
+        differences[hook] = difference(*pair)
+        why = why_unfit([run for matched in pair for run in matched.runs], drifts, hook)
+        if why := why or differences[hook].why_undecidable():
+            undecidable[hook] = why
+    return Comparison(
+        first.name, second.name, first.measure, first.l0, hooks, differences, undecidable, not_compared, unit
+    )
+
+
+def why_unfit(runs: Sequence[TrainedRun], drifts: DriftsBySae, hook: str) -> str:
     """Return which of the runs are unfinished or unsettled at a hook; empty if none is."""
-    missing, moving = unfinished(runs), unsettled(drifts, runs, hook)
+    missing = unfinished(runs)
+    moving = unsettled([drift for run in runs for drift in drifts.get((run.name, hook), ())], runs, hook)
     return f"unfinished: {missing}" if missing else f"not settled: {moving}" if moving else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from train.measures import title_of
 
 SCALES = {
     "explained_variance": Scale.LOG_OF_REST, "score": Scale.LOG_OF_REST,
-    "l2": Scale.LOG, "kl": Scale.LOG, "nats_lost": Scale.LOG,
+    "l0": Scale.LOG, "l2": Scale.LOG, "kl": Scale.LOG, "nats_lost": Scale.LOG,
 }  # fmt: skip
 
 
@@ -38,17 +38,43 @@ class Matched:
     runs: the runs that they come from.
     interpolation_error: what the interpolation may be off by; 0 if the runs have this L0.
     leave_one_out_error: see `curves.leave_one_out_error`; 0 if the runs have this L0.
+    interpolated: whether the runs do not have this L0.
     """
 
     estimates: Mapping[Seeds, Estimate]
     runs: list[TrainedRun]
     interpolation_error: float = 0.0
     leave_one_out_error: float = 0.0
+    interpolated: bool = False
+
+
+@dataclass(frozen=True)
+class MatchedSide:
+    """A side's measure at an L0, by hook. not_matched: by hook, why there is no value."""
+
+    name: str
+    measure: str
+    l0: float
+    by_hook: Mapping[str, Matched]
+    not_matched: Mapping[str, str]
 
 
 def key_of(run: TrainedRun, hook: str, measure: str) -> Key:
     """Return the key of a run's measure with noise off, over all positions."""
     return Key(run.name, hook, False, Subset.ALL, measure)
+
+
+def match_hooks(
+    estimates: Estimates, l0_estimates: Estimates, side: Side, hooks: Sequence[str], measure: str, l0: float
+) -> MatchedSide:
+    """Return a measure of a side at an L0, at each hook where it has a value. The arguments are those of `match`."""
+    by_hook, not_matched = dict[str, Matched](), dict[str, str]()
+    for hook in hooks:
+        try:
+            by_hook[hook] = match(estimates, l0_estimates, side, hook, measure, l0)
+        except NotComparedError as reason:
+            not_matched[hook] = str(reason)
+    return MatchedSide(side.name, measure, l0, by_hook, not_matched)
 
 
 def match(estimates: Estimates, l0_estimates: Estimates, side: Side, hook: str, measure: str, l0: float) -> Matched:
@@ -97,7 +123,7 @@ def _interpolate(estimates: Estimates, points: list[Configuration], hook: str, m
         errors.append(curves.interpolation_error(curve.l0, curve.y, l0, curve.scale))
         omitted.append(curves.leave_one_out_error(curve.l0, curve.y, curve.scale, l0))
         used += runs
-    return Matched(values, used, float(np.mean(errors)), float(np.mean(omitted)))
+    return Matched(values, used, float(np.mean(errors)), float(np.mean(omitted)), interpolated=True)
 
 
 class _Curve:

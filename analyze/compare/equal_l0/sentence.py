@@ -54,7 +54,7 @@ class VerdictLine:
 
 def verdict_line(comparison: Comparison) -> VerdictLine:
     """Return the verdict over all layers."""
-    winner, known = _winner(comparison), list(comparison.differences.values())
+    winner, known = winner_of(comparison), list(comparison.differences.values())
     mean = (
         comparison.mean(comparison.with_verdict(winner) if winner else list(comparison.differences)) if known else None
     )
@@ -76,7 +76,7 @@ def verdict_text(comparison: Comparison) -> str:
             f"{lead}{comparison.second} and {comparison.first} are not compared: {_reasons(comparison.not_compared)}."
         )
     caveat = ONE_SEED if comparison.n_seeds == 1 else ""
-    parts = [f"{caveat}{lead}{_finding(comparison)}; {_sample(comparison)}.", _overturning(comparison)]
+    parts = [f"{caveat}{lead}{finding(comparison)}; {_sample(comparison)}.", _overturning(comparison)]
     parts.append(f"Smallest detectable difference: {_range([d.detectable for d in comparison.differences.values()])}.")
     if comparison.undecidable:
         parts.append(f"Undecidable: {_reasons(comparison.undecidable)}.")
@@ -86,14 +86,15 @@ def verdict_text(comparison: Comparison) -> str:
     return " ".join(filter(None, parts))
 
 
-def _winner(comparison: Comparison) -> str | None:
+def winner_of(comparison: Comparison) -> str | None:
     """Return the verdict that most of the decided layers have; None without decided layers."""
     counts = {name: len(comparison.with_verdict(name)) for name in ("higher", "lower")}
     return max(counts, key=lambda name: counts[name]) if any(counts.values()) else None
 
 
-def _finding(comparison: Comparison) -> str:
-    winner, n = _winner(comparison), comparison.n_layers
+def finding(comparison: Comparison) -> str:
+    """Return which side is better, by how much and in which layers, without the L0. It needs a difference."""
+    winner, n = winner_of(comparison), comparison.n_layers
     if winner is None:
         mean = comparison.decided_mean()
         if mean is not None:
@@ -120,7 +121,10 @@ def _finding(comparison: Comparison) -> str:
         text += f" in at least {most(n)} of {n} layers, of which {layer_list(hooks)} can be named"
     else:
         text += f" in all {n} layers" if len(hooks) == n else f" in {len(hooks)} of {n} layers"
-    for verdict, word in ((OPPOSITE[winner], _word(comparison.measure, OPPOSITE[winner])), ("undecided", "undecided")):
+    for verdict, word in (
+        (OPPOSITE[winner], word_for(comparison.measure, OPPOSITE[winner])),
+        ("undecided", "undecided"),
+    ):
         if comparison.with_verdict(verdict):
             text += f", {word} in {layer_list(comparison.with_verdict(verdict))}"
     return text
@@ -130,13 +134,14 @@ def _amount(comparison: Comparison, value: float, half_width: float, verdict: st
     """Return "nsae loses 0.012 ± 0.003 nats per token less than baseline"."""
     name = comparison.measure
     number = f"{plus_minus(abs(value), half_width)}{OBJECTS.get(name, _unit(name))}"
-    word = _word(name, verdict)
+    word = word_for(name, verdict)
     if name in VERBS:
         return f"{comparison.second} {VERBS[name]} {number} {word} than {comparison.first}"
     return f"{title_of(name)} of {comparison.second} is {number} {word} than that of {comparison.first}"
 
 
-def _word(measure: str, verdict: str) -> str:
+def word_for(measure: str, verdict: str) -> str:
+    """Return "more" or "less" for a measure that has a verb, else "higher" or "lower"."""
     return {"higher": "more", "lower": "less"}[verdict] if measure in VERBS else verdict
 
 

@@ -19,7 +19,7 @@ from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.measure.measurements import Measurements
 from analyze.measure.norms import Norms
-from analyze.report.data import report_tables
+from analyze.report.data import report_summary, report_tables
 from analyze.runs.configurations import Configuration
 from analyze.runs.trained_run import TrainedRun, find_runs
 from data import open_store
@@ -122,7 +122,8 @@ def test_runs_without_a_common_target_need_the_l0(command: Command, small_runs: 
 def test_the_reports_tables_have_the_verdicts_at_the_l0_that_families_share(topk_runs: tuple[Path, Path]) -> None:
     store, runs = open_store(topk_runs[0]), find_runs([topk_runs[1]])
     held_out, _ = measure_heldout(Heldout(store, 8), runs, hooks=HOOKS)
-    tables = report_tables(Measurements(runs, Norms.of(store), held_out), "document")
+    measured = Measurements(runs, Norms.of(store), held_out)
+    tables = report_tables(measured, "document", report_summary(measured, "document"))
     assert [line["measure"] for line in tables["verdicts"]] == [m for m in COMPARED if m not in PATCHED]
     assert {line["l0"] for line in tables["differences"]} == {K}
     assert len(tables["differences"]) == len(HOOKS) * len(tables["verdicts"])

@@ -1,0 +1,93 @@
+"""The lines of the summary's table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from analyze.compare.equal_l0.matched import Matched, key_of
+from analyze.compare.equal_l0.mean import mean_of_matched
+from analyze.compare.equal_l0.sides import Side
+from analyze.compare.summary.place import Place, has_value
+from analyze.compare.summary.ranking import Ranking
+from analyze.compare.summary.summary import NO_MARK, SummaryCell, SummaryLine
+from analyze.runs.configurations import Configuration, seeds_of
+from analyze.statistics.estimates import Estimates
+
+UNKNOWN = SummaryCell(None, None, None)
+
+
+def lines_at(place: Place, rankings: Mapping[str, Ranking | None], rows: int | None) -> list[SummaryLine]:
+    """Return a line per side that is compared at an L0, in the order of the sides.
+
+    rankings: by measure. rows: rows in which dead features were counted.
+    """
+    lines = []
+    for name, side in place.measured["l0"].items():
+        hooks = place.hooks_of(name)
+        if not hooks:
+            continue
+        cells = {}
+        for measure, ranking in rankings.items():
+            own = place.measured[measure][name]
+            ranked_hooks = place.sides_at(measure)[1] if name in place.ranked else hooks
+            layers = [own.by_hook[hook] for hook in ranked_hooks or hooks if has_value(own, hook)]
+            cells[measure] = cell(layers, ranking.mark(name) if ranking else NO_MARK)
+        at = [side.by_hook[hook] for hook in hooks]
+        lines.append(
+            SummaryLine(
+                name, place.l0, _mean_l0(at), min(len(matched.estimates) for matched in at), len(hooks), cells, rows,
+                place.notes.get(name, ""),
+            )
+        )  # fmt: skip
+    return lines
+
+
+def lines_of_configurations(
+    samples: Mapping[str, Estimates], sides: Iterable[Side], hooks: Sequence[str], measures: Sequence[str],
+    rows: int | None, note: str,
+) -> list[SummaryLine]:  # fmt: skip
+    """Return a line per configuration of sides that are compared at no L0, at the L0 that their runs have."""
+    lines = []
+    for side in sides:
+        for configuration in side.configurations:
+            own = [hook for hook in hooks if hook in configuration.hooks]
+            if not own:
+                continue
+            cells = {name: cell(_measured(samples[name], configuration, own, name), NO_MARK) for name in measures}
+            at = _measured(samples["l0"], configuration, own, "l0")
+            lines.append(
+                SummaryLine(
+                    side.name, None, _mean_l0(at), len(configuration.replicas), len(own), cells, rows, note
+                )
+            )  # fmt: skip
+    return lines
+
+
+def _measured(estimates: Estimates, configuration: Configuration, hooks: Sequence[str], measure: str) -> list[Matched]:
+    """Return a measure of a configuration's runs at the hooks where all of them have a finite value."""
+    layers = []
+    for hook in hooks:
+        known = {seeds_of(run): estimates.get(key_of(run, hook, measure)) for run in configuration.replicas}
+        finite = {seeds: own for seeds, own in known.items() if own is not None and math.isfinite(own.value)}
+        if len(finite) == len(known):
+            layers.append(Matched(finite, list(configuration.replicas)))
+    return layers
+
+
+def cell(layers: Sequence[Matched], mark: str) -> SummaryCell:
+    """Return the mean over layers. A half-width that is unknown, or that of one exact count, is left out."""
+    if not layers:
+        return UNKNOWN
+    mean = mean_of_matched(layers)
+    exact = mean.variances.seed_degrees == mean.variances.groups == 0
+    if exact or not math.isfinite(mean.half_width):
+        return SummaryCell(mean.value, None, None, mark)
+    return SummaryCell(mean.value, mean.value - mean.half_width, mean.value + mean.half_width, mark)
+
+
+def _mean_l0(layers: Sequence[Matched]) -> float:
+    values = [np.mean([estimate.value for estimate in matched.estimates.values()]) for matched in layers]
+    return float(np.mean(values)) if values else math.nan

@@ -1,0 +1,107 @@
+"""What is compared at one L0: the architectures' measures at each hook, and which of these count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyze.compare.equal_l0.comparison import why_unfit
+from analyze.compare.equal_l0.matched import MatchedSide, match_hooks
+from analyze.compare.equal_l0.sides import Side
+from analyze.runs.families import kind_of
+from analyze.runs.settled import DriftsBySae
+from analyze.statistics.cells import most
+from analyze.statistics.estimates import Estimates
+
+CONTROL = "frozen"  # the kind of the control: its decoder stays random
+
+
+@dataclass(frozen=True)
+class Place:
+    """Sides at one L0.
+
+    l0: the L0 that is asked for.
+    measured: the sides' measures, by measure and side; "l0" is the measured L0.
+    hooks: the hooks that all ranked sides are compared in.
+    ranked: the sides that are ranked.
+    notes: by side, why it is not ranked, or which of its layers decide nothing.
+    """
+
+    l0: float
+    measured: Mapping[str, Mapping[str, MatchedSide]]
+    hooks: Sequence[str]
+    ranked: Sequence[str]
+    notes: Mapping[str, str]
+
+    def hooks_of(self, side: str) -> list[str]:
+        """Return the hooks that a side's means are over: those of the ranking, or its own if it has none of them."""
+        own = self.measured["l0"][side].by_hook
+        return [hook for hook in self.hooks if hook in own] or list(own)
+
+    def sides_at(self, measure: str) -> tuple[list[MatchedSide], list[str]]:
+        """Return the ranked sides in a measure, and the hooks in which all of them have a value."""
+        sides = [self.measured[measure][name] for name in self.ranked]
+        return sides, [hook for hook in self.hooks if all(has_value(side, hook) for side in sides)]
+
+
+def has_value(side: MatchedSide, hook: str) -> bool:
+    """Return whether a side has a finite value at a hook."""
+    return hook in side.by_hook and all(np.isfinite(own.value) for own in side.by_hook[hook].estimates.values())
+
+
+def place_at(
+    samples: Mapping[str, Estimates], sides: Sequence[Side], hooks: Sequence[str], l0: float, drifts: DriftsBySae
+) -> Place:
+    """Match sides at an L0, and choose those that are ranked.
+
+    samples: by measure, its estimates and those of L0 on the same rows; "l0" has those that decide which runs have an
+    L0.
+    """
+    measured = {
+        measure: {side.name: match_hooks(estimates, samples["l0"], side, hooks, measure, l0) for side in sides}
+        for measure, estimates in samples.items()
+    }
+    matched = {name: side for name, side in measured["l0"].items() if side.by_hook}
+    unfit = {name: _unfit(side, drifts) for name, side in matched.items()}
+    notes = {name: _note(own, len(matched[name].by_hook)) for name, own in unfit.items()}
+    controls = {side.name for side in sides if kind_of(side.runs[0]) == CONTROL}
+    candidates = []
+    for name, side in matched.items():
+        if name in controls:
+            notes[name] = "control, not ranked"
+        elif len(unfit[name]) > len(side.by_hook) / 2:
+            notes[name] += ", not ranked"
+        else:
+            candidates.append(name)
+    ranked, common = _compared(candidates, matched, hooks)
+    for name in set(candidates) - set(ranked):
+        notes[name] = f"compared in {len(matched[name].by_hook)} of {len(hooks)} layers, not ranked"
+    return Place(l0, measured, common, ranked if len(ranked) > 1 else [], notes)
+
+
+def _compared(
+    names: Sequence[str], matched: Mapping[str, MatchedSide], hooks: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the sides that are compared in most of the layers that two have, and the layers that these sides share."""
+    ranked = list(names)
+    of_two = [hook for hook in hooks if sum(hook in matched[name].by_hook for name in names) > 1]
+    while True:
+        common = [hook for hook in hooks if all(hook in matched[name].by_hook for name in ranked)]
+        if len(ranked) <= 2 or len(common) >= most(len(of_two)):
+            return ranked, common if ranked else []
+        ranked.remove(min(ranked, key=lambda name: len(matched[name].by_hook)))
+
+
+def _unfit(side: MatchedSide, drifts: DriftsBySae) -> dict[str, str]:
+    """Return by hook why it decides nothing: a run is unfinished or not settled."""
+    reasons = {hook: why_unfit(matched.runs, drifts, hook) for hook, matched in side.by_hook.items()}
+    return {hook: reason.partition(":")[0] for hook, reason in reasons.items() if reason}
+
+
+def _note(unfit: Mapping[str, str], n_layers: int) -> str:
+    return "; ".join(
+        f"{reason} in {sum(own == reason for own in unfit.values())} of {n_layers} layers"
+        for reason in dict.fromkeys(unfit.values())
+    )

@@ -1,0 +1,150 @@
+"""Which architectures are best in a measure at one L0, and which are tied with the best.
+
+The best is the one with the best mean over the layers. Another is tied with it unless it is decided to be worse in most
+of these layers. A pair's p-value is the larger of two, each doubled because the claim has two directions:
+
+- Seeds and documents: the layers' p-values, combined by the partial conjunction test with Fisher's combination. Layers
+  are independent because each SAE starts from its own seed.
+- Documents alone: the same with Simes' combination, because all layers are measured on the same documents.
+
+All pairs of architectures are corrected together by Holm, rather than those with the best alone: the best was chosen
+by its value. So among architectures that do not differ, one is called worse in at most 5 % of the experiments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from analyze.compare.equal_l0.comparison import SIGNIFICANCE, why_unfit
+from analyze.compare.equal_l0.difference import TWO_SEEDS, Difference, difference
+from analyze.compare.equal_l0.matched import Matched, MatchedSide
+from analyze.compare.summary.summary import BEST, NO_MARK, TIED
+from analyze.runs.settled import DriftsBySae
+from analyze.statistics.cells import holm, most, partial_conjunction, partial_conjunction_of_independent
+from analyze.statistics.estimates import Estimate
+from analyze.statistics.jackknife import Float
+from train.measures import measure_of
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The order of architectures in one measure at one L0.
+
+    costs: by architecture, its mean over the layers as a cost: lower is better.
+    best: the architecture with the lowest cost.
+    p_of_best: by each other architecture, the corrected p-value of its difference to the best.
+    gaps: by each other architecture, its differences to the best, in either direction, in the layers that may be
+        decided.
+    hooks: the layers.
+    """
+
+    costs: Mapping[str, float]
+    best: str
+    p_of_best: Mapping[str, float]
+    gaps: Mapping[str, Sequence[Difference]]
+    hooks: Sequence[str]
+
+    @property
+    def tied(self) -> list[str]:
+        """The architectures that are tied with the best, in the order of their means."""
+        return sorted((name for name, p in self.p_of_best.items() if p > SIGNIFICANCE), key=lambda n: self.costs[n])
+
+    @property
+    def n_pairs(self) -> int:
+        """The number of pairs of architectures that are corrected for."""
+        return len(self.costs) * (len(self.costs) - 1) // 2
+
+    def mark(self, name: str) -> str:
+        """Return the mark of an architecture; none if it is not ranked."""
+        return BEST if name == self.best else TIED if name in self.tied else NO_MARK
+
+
+def rank(sides: Sequence[MatchedSide], hooks: Sequence[str], drifts: DriftsBySae) -> Ranking | None:
+    """Rank sides by a measure over hooks; None with fewer than two sides, without hooks, or if no value is better.
+
+    sides: of one measure and L0, each with a finite value at all hooks.
+    """
+    cost = _cost_function(sides[0].measure) if sides else None
+    if cost is None or len(sides) < 2 or not hooks:
+        return None
+    costs = {side.name: {hook: cost(side.by_hook[hook]) for hook in hooks} for side in sides}
+    means = {name: float(np.mean([_mean(own[hook]) for hook in hooks])) for name, own in costs.items()}
+    pairs = list(combinations(costs, 2))
+    gaps = {pair: decidable(costs[pair[0]], costs[pair[1]], hooks, drifts) for pair in pairs}
+    adjusted = holm(np.array([p_value(own, len(hooks)) for own in gaps.values()]))
+    best = min(means, key=lambda name: means[name])
+    to_best = {next(name for name in pair if name != best): pair for pair in pairs if best in pair}
+    p_of_pair = dict(zip(pairs, adjusted.tolist(), strict=True))
+    return Ranking(
+        means, best, {name: p_of_pair[pair] for name, pair in to_best.items()},
+        {name: gaps[pair] for name, pair in to_best.items()}, list(hooks),
+    )  # fmt: skip
+
+
+def decidable(
+    first: Mapping[str, Matched], second: Mapping[str, Matched], hooks: Sequence[str], drifts: DriftsBySae
+) -> list[Difference]:
+    """Return the differences of two sides in the layers that may be decided."""
+    gaps = []
+    for hook in hooks:
+        gap, runs = difference(first[hook], second[hook]), [*first[hook].runs, *second[hook].runs]
+        if gap.why_undecidable() in ("", TWO_SEEDS) and not why_unfit(runs, drifts, hook):
+            gaps.append(gap)
+    return gaps
+
+
+def p_value(gaps: Sequence[Difference], n_layers: int) -> float:
+    """Return the two-sided p-value of the claim that one side is better in most layers; 1 if nothing can be decided.
+
+    gaps: the differences of the layers that may be decided. n_layers: how many layers there are.
+    """
+    p = np.ones((2, 2, n_layers))  # directions, with seeds or documents alone, layers
+    for i, gap in enumerate(gaps):
+        variances = gap.variances
+        for j, own in enumerate((variances, replace(variances, seeds=0.0, interaction=0.0))):
+            for k, sign in enumerate((1, -1)):
+                p[k, j, i] = own.p_above(sign * gap.value, gap.interpolation_error)
+    return min(1.0, 2 * min(combined_p(*direction) for direction in p))
+
+
+def combined_p(p: Float, p_of_documents: Float) -> float:
+    """Return the one-sided p-value of the claim that a side is better in most layers.
+
+    p: each layer's p-value over seeds and documents, [layers]. p_of_documents: the same over documents alone.
+    """
+    at_least = most(len(p))
+    return max(partial_conjunction_of_independent(p, at_least), partial_conjunction(p_of_documents, at_least))
+
+
+def _cost_function(measure: str) -> Callable[[Matched], Matched] | None:
+    """Return the function from a measure to a cost, which is lower if the measure is better; None if none is better."""
+    better = measure_of(measure).better
+    if better == "lower":
+        return lambda matched: matched
+    if better == "higher":
+        return lambda matched: _linear(matched, -1.0, 0.0)
+    if better is None:
+        return None
+    ideal = 1.0 if better == "near 1" else 0.0
+    return lambda matched: _linear(matched, 1.0 if _mean(matched) >= ideal else -1.0, ideal)
+
+
+def _mean(matched: Matched) -> float:
+    return float(np.mean([estimate.value for estimate in matched.estimates.values()]))
+
+
+def _linear(matched: Matched, factor: float, ideal: float) -> Matched:
+    """Return factor · (measure − ideal)."""
+    return replace(
+        matched, estimates={seeds: _moved(own, factor, ideal) for seeds, own in matched.estimates.items()}
+    )  # fmt: skip
+
+
+def _moved(estimate: Estimate, factor: float, ideal: float) -> Estimate:
+    return replace(
+        estimate, value=factor * (estimate.value - ideal), replicates=factor * (estimate.replicates - ideal)
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Build the summary of a comparison from the measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analyze.compare.equal_l0.matched import key_of
+from analyze.compare.equal_l0.places import l0_values as l0_of_configurations
+from analyze.compare.equal_l0.sides import Side
+from analyze.compare.summary.lines import lines_at, lines_of_configurations
+from analyze.compare.summary.place import Place, place_at
+from analyze.compare.summary.ranking import Ranking, rank
+from analyze.compare.summary.sentences import sentences
+from analyze.compare.summary.summary import Summary
+from analyze.measure.firing import FeatureActivity
+from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae
+from analyze.statistics.estimates import Estimate, Estimates
+from train.measures import PATCHED
+
+MEASURES = ("explained_variance", "nats_lost", "kl", "gamma", "dead")
+Ranked = tuple[Place, dict[str, Ranking | None]]
+
+
+def summarize(
+    held_out: Estimates, patched: Estimates, fires: Sequence[FeatureActivity], sides: Sequence[Side],
+    hooks: Sequence[str], l0_values: Sequence[float], drifts: Sequence[Drift], unit: str,
+) -> Summary:  # fmt: skip
+    """Return the ranking of sides at each L0, as a table and in sentences.
+
+    Without values of L0, sides are compared at the L0 that most SAEs of two sides share, if there is one.
+
+    held_out, patched: estimates without and with the language model; `patched` may be empty. fires: the dead features.
+    unit: what the estimates' groups are, "document" or "context".
+    """
+    samples, by_sae = _samples(held_out, patched, fires), drifts_by_sae(drifts)
+    measures = [name for name in MEASURES if name in samples]
+    rows = next((own.all.rows for own in fires), None) if "dead" in samples else None
+    chosen = sorted(l0_values) or _shared_l0(held_out, sides, hooks)
+    places = [_ranked(place_at(samples, sides, hooks, l0, by_sae), measures, by_sae) for l0 in chosen]
+    places = [own for own in places if any(side.by_hook for side in own[0].measured["l0"].values())]
+    lines = [line for place, rankings in places for line in lines_at(place, rankings, rows)]
+    compared = {line.family for line in lines}
+    rest = [side for side in sides if side.name not in compared]
+    lines += lines_of_configurations(samples, rest, hooks, measures, rows, "not compared")
+    text = sentences(places, sides, hooks, by_sae, unit, lines)
+    return Summary(text, [place.l0 for place, _ in places], measures, lines)
+
+
+def _samples(held_out: Estimates, patched: Estimates, fires: Sequence[FeatureActivity]) -> dict[str, Estimates]:
+    """Return by measure the estimates that have it, with L0 on the same rows; "l0" is that on held-out rows."""
+    known = {name: {key.measure for key in own} for name, own in (("held_out", held_out), ("patched", patched))}
+    samples = {"l0": held_out}
+    for name in MEASURES:
+        if name == "dead":
+            continue
+        sample = "patched" if name in PATCHED else "held_out"
+        if name in known[sample]:
+            samples[name] = patched if sample == "patched" else held_out
+    if dead := _dead(held_out, fires):
+        samples["dead"] = dead
+    return samples
+
+
+def _dead(held_out: Estimates, fires: Sequence[FeatureActivity]) -> Estimates:
+    """Return the share of dead features of each SAE, noise off, as an exact estimate, and L0."""
+    estimates = Estimates()
+    for own in fires:
+        l0 = held_out.get(key_of(own.run, own.hook, "l0"))
+        if own.noise or l0 is None:
+            continue
+        dead = own.all.dead
+        estimates[key_of(own.run, own.hook, "l0")] = l0
+        estimates[key_of(own.run, own.hook, "dead")] = Estimate(dead, np.full(len(l0.shares), dead), l0.shares)
+    return estimates
+
+
+def _ranked(place: Place, measures: Sequence[str], drifts: DriftsBySae) -> Ranked:
+    """Return a place with its rankings by measure. Exact counts of one seed have no error, so they rank nothing."""
+    rankings: dict[str, Ranking | None] = {}
+    for measure in measures:
+        sides, hooks = place.sides_at(measure)
+        one_seed = any(len(side.by_hook[hook].estimates) == 1 for side in sides for hook in hooks)
+        rankings[measure] = None if measure == "dead" and one_seed else rank(sides, hooks, drifts)
+    return place, rankings
+
+
+def _shared_l0(estimates: Estimates, sides: Sequence[Side], hooks: Sequence[str]) -> list[float]:
+    """Return the L0, to two digits, at which most SAEs can be compared with another side's; none if none can."""
+    known = {l0 for side in sides for hook in hooks for l0 in l0_of_configurations(estimates, side, hook)}
+    candidates = sorted({float(f"{l0:.2g}") for l0 in known})
+    counts = {l0: _n_compared({"l0": estimates}, sides, hooks, l0) for l0 in candidates}
+    most = max(counts.values(), default=0)
+    best = [l0 for l0 in candidates if counts[l0] == most]
+    return [best[len(best) // 2]] if most else []
+
+
+def _n_compared(samples: Mapping[str, Estimates], sides: Sequence[Side], hooks: Sequence[str], l0: float) -> int:
+    """Return how many SAEs have an L0 at hooks where another side has it too."""
+    measured = place_at(samples, sides, hooks, l0, {}).measured["l0"].values()
+    by_hook = [sum(hook in side.by_hook for side in measured) for hook in hooks]
+    return sum(count for count in by_hook if count > 1)
