@@ -56,15 +56,16 @@ def short(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3g}"
 
 
-def how_far(trained: int, planned: int) -> str:
-    """Return "500,000 of 500,000 rows", or "200,704 of 500,000 rows, unfinished"."""
+def how_far(trained: int | None, planned: int | None) -> str:
+    """Return "500,000 of 500,000 rows", or "200,704 of 500,000 rows, unfinished"; "–" if a number is unknown."""
+    if trained is None or planned is None:
+        return "–"
     return f"{trained:,} of {planned:,} rows{', unfinished' * (trained < planned)}"
 
 
 def trained_on(line: Mapping[str, Any], suffix: str = "") -> str:
     """Return how far the run of a line was trained, from its columns `trained` and `planned`; "–" without them."""
-    trained, planned = (line.get(f"{name}{suffix}") for name in ("trained", "planned"))
-    return "–" if trained is None or planned is None else how_far(trained, planned)
+    return how_far(line.get(f"trained{suffix}"), line.get(f"planned{suffix}"))
 
 
 def with_interval(line: Mapping[str, Any]) -> str:

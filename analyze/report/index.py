@@ -17,11 +17,11 @@ from analyze.measure import dictionary_summary
 from analyze.measure.measurements import Measurements, Scope
 from analyze.report import html
 from analyze.report.data import Tables, n_clean_positions
-from analyze.runs.progress import notes, unfinished
+from analyze.runs.progress import notes, progress, unfinished
 from analyze.runs.repeat import commands
 from analyze.runs.settled import DECISIVE, LIMIT, SETTLED, Drift, has_settled, why_unsettled
 from analyze.runs.trained_run import TrainedRun, all_hooks
-from analyze.tables import Row, how_far, layer_list, short
+from analyze.tables import Row, layer_list, short, trained_on
 from data.command.json_text import json_text
 from data.store.stats import Subset
 from train.measures import MEASURES, Shown, title_of
@@ -173,8 +173,8 @@ def render_index(
 def _subtitle(measurements: Measurements, scope: Scope) -> str:
     heldout, runs, store = scope.heldout, measurements.runs, scope.store
     rows, n_seeds = store.n_rows("train"), len(_seeds_of(runs))
-    totals = sorted({run.trained for run in runs})
-    trained = " or ".join(f"{total:,} activations ({total / rows:.1f} epochs)" for total in totals)
+    totals = sorted({run.trained for run in runs if run.settings.training_known})
+    trained = " or ".join(f"{total:,} activations ({total / rows:.1f} epochs)" for total in totals) or "unknown length"
     n_unfinished = sum(not run.finished for run in runs)
     unfinished_runs = f", {n_unfinished} unfinished" if n_unfinished else ""
     model = "" if measurements.patched else "; without the language model, so no loss, KL or score"
@@ -235,7 +235,7 @@ def _run_lines(measurements: Measurements) -> list[Row]:
         return f"{short(min(values))} to {short(max(values))}" if values else "–"
 
     return [
-        {"run": run.name, "family": family, "rows": how_far(run.trained, run.planned), "l1": run.l1,
+        {"run": run.name, "family": family, "rows": trained_on(progress(run)), "l1": run.l1,
          "lr": run.settings.run.lr, "layers": len(run.hooks), "l0": layer_range(run, "l0"),
          "explained_variance": layer_range(run, "explained_variance"),
          "settled": _settled(measurements.drifts, run.name)}

@@ -58,7 +58,9 @@ def unfinished_notes(runs: Iterable[TrainedRun]) -> list[str]:
 
 
 def progress(run: TrainedRun | Configuration) -> Row:
-    """Return the rows (activations) `trained` and `planned`, and whether the training is `finished`."""
+    """Return the rows (activations) `trained` and `planned`, None if unknown, and whether training is `finished`."""
+    if not run.settings.training_known:
+        return {"trained": None, "planned": None, "finished": True}
     return {"trained": run.trained, "planned": run.planned, "finished": run.finished}
 
 

@@ -23,16 +23,18 @@ def last_measures(run: TrainedRun) -> list[Row]:
 
     Empty before the first validation. `rows` counts the rows that the run was trained on when it was measured,
     `dead_rows` those in which dead features were counted; None if the log does not tell.
-    `settled` says whether the SAE has settled; None if the log does not tell.
+    `settled` says whether the SAE has settled; None if the log does not tell. Imported runs were measured when they
+    were imported; `rows` and `planned` are None if their files do not record them.
     """
+    known = run.settings.training_known
     changes = drifts(training_curves([run]), [run])
     last: dict[str, dict[bool, Row]] = {}
     for record in read_records(run.folder):
         if record["split"] == "heldout":
             last.setdefault(record["hook"], {})[record["noise"]] = record
     return [
-        {"run": run.name, "hook": record["hook"], "noise": record["noise"], "rows": record["rows"],
-         "planned": run.planned, "finished": record["rows"] >= run.planned,
+        {"run": run.name, "hook": record["hook"], "noise": record["noise"], "rows": record["rows"] if known else None,
+         "planned": run.planned if known else None, "finished": record["rows"] >= run.planned,
          "settled": has_settled(changes, run.name, record["hook"]),
          **{name: record[name] for name in COMPARABLE}, DEAD_ROWS: record.get(DEAD_ROWS)}
         for by_noise in last.values()

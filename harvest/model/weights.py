@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
+from data.command.hub import is_pointer
 from data.errors import InputError
-from harvest.hub import is_pointer
 from harvest.model.base import HUB_ERRORS, ModelFacts, first_line
 
 transformers_logging.disable_progress_bar()  # the commands show progress of their own

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.command.hub import is_pointer
 from data.errors import InputError
 from data.system.limits import disk_threads
-from harvest.hub import is_pointer
 
 # By file extension, before the extension of a compression.
 FORMATS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text", ".md": "text"}

@@ -22,6 +22,8 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories: dict[tuple[str, str], dict[str, tuple[str, Path]]] = defaultdict(dict)
         self.requests: list[str] = []
+        self.tokens: dict[str, str] = {}  # private repository → the token that reads it
+        self.gated: set[str] = set()
         self.breaks_at: str | None = None  # the path whose request gets no answer: the connection ends
 
     def add(self, kind: str, name: str, folder: Path, branch: str = "main") -> str:
@@ -55,8 +57,11 @@ class Handler(BaseHTTPRequestHandler):
     def answer_from(
         self, kind: str, name: str, revision: str, question: str, below: str, *, deep: bool = False
     ) -> None:
-        if (kind, name) not in self.server.repositories:
-            return self.answer(404, error="RepoNotFound")
+        token = self.server.tokens.get(name)
+        if (kind, name) not in self.server.repositories or token not in (None, self.token()):
+            return self.answer(404 if self.token() else 401, error="RepoNotFound")  # a private one looks like none
+        if name in self.server.gated:
+            return self.answer(403, error="GatedRepo")
         if revision not in self.server.repositories[kind, name]:
             return self.answer(404, error="RevisionNotFound")
         commit, folder = self.server.repositories[kind, name][revision]
@@ -68,6 +73,10 @@ class Handler(BaseHTTPRequestHandler):
             names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
             return self.answer_json({"id": name, "sha": commit, "siblings": [{"rfilename": n} for n in names]})
         self.answer_json([describe(p, folder) for p in sorted((folder / below).glob("**/*" if deep else "*"))])
+
+    def token(self) -> str | None:
+        """Return the token that the request brings."""
+        return self.headers.get("Authorization", "").removeprefix("Bearer ") or None
 
     def answer_file(self, content: bytes, commit: str) -> None:
         headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "Accept-Ranges": "bytes"}

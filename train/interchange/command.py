@@ -44,7 +44,8 @@ def export_command(run: Path, to: str, out: Path, layers: Layers | None) -> None
     "import", cls=InterruptibleCommand,
     epilog="Example: train import theirs --store data/gpt2.zarr --out runs/theirs",
 )  # fmt: skip
-@click.argument("path", metavar="PATH", type=LocalPath())
+@click.argument("path", metavar="PATH", type=NAME)
+@click.option("--revision", type=NAME, default=None, help="Branch, tag or commit of a repository on the hub.")
 @click.option("--store", type=StoreLocation(), required=True, help="The store that the SAE is to be measured on.")
 @click.option("--out", type=OutputFolder(), required=True, help="The run's folder, which must not exist yet.")
 @click.option(
@@ -55,15 +56,18 @@ def export_command(run: Path, to: str, out: Path, layers: Layers | None) -> None
     "--input-scale", type=click.Choice(ONE_NUMBER), default=None,
     help="What the SAE's inputs are divided by, as in `train --input-scale`.  [default: as its files say]",
 )  # fmt: skip
-def import_command(path: Path, store: Location, out: Path, hook: str | None, input_scale: Any) -> None:
+def import_command(
+    path: str, revision: str | None, store: Location, out: Path, hook: str | None, input_scale: Any
+) -> None:
     """Write the SAE in PATH as the folder of a run, which `analyze` measures on the store.
 
     PATH: a folder of SAELens, dictionary_learning, sparsify, Gemma Scope or Llama Scope, a folder of such folders, or a
-    checkpoint file of the post's author. No code in the files is run.
+    checkpoint file of the post's author; or its name on the Hugging Face hub, as user/repo/folder. No code in the files
+    is run.
     """
     from train.interchange.import_run import import_run
 
-    run = import_run(path, store=store, out=out, hook=hook, input_scale=input_scale)
+    run = import_run(path, store=store, out=out, hook=hook, input_scale=input_scale, revision=revision)
     for fit in run.fits:
         click.echo(fit.sentence())
         if (warning := fit.warning()) is not None:

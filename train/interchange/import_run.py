@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -18,15 +20,19 @@ from train.experiment import Experiment, Reports, Run
 from train.interchange.explained import Fit, check_fit
 from train.interchange.foreign import ForeignSAE
 from train.interchange.formats.registry import read_foreign
+from train.interchange.heldout import heldout_records
 from train.loss import Objective
 from train.normalisation.scales import InputScale, normalisation
 from train.normalisation.statistics import InputStatistics
 from train.optim.schedule import Resampling, Schedule
 from train.output.manifests import Manifest
+from train.output.metrics_file import JsonLines
 from train.output.run_folder import Checkpoint, CheckpointInfo, RunFolder, remove_folder
 from train.output.settings import PLAIN, sae_metadata, write_run_settings
 from train.prepare import choose_hooks
 from train.sae import SAE
+
+HUB_NAME = re.compile(r"(hf://)?(\w[\w.-]*/\w[\w.-]*(/[^/]+)*)/?")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Imported:
 
 def import_run(
     path: str | PathLike[str], *, store: Store | str | Location, out: str | PathLike[str],
-    hook: str | None = None, input_scale: InputScale | None = None,
+    hook: str | None = None, input_scale: InputScale | None = None, revision: str | None = None,
 ) -> Imported:  # fmt: skip
     """Write the SAEs of another library as the folder of a run on a store.
 
@@ -50,12 +56,14 @@ def import_run(
 
     Args:
         path: A folder of SAELens, dictionary_learning, sparsify, Gemma Scope or Llama Scope, a folder of such folders,
-            or a checkpoint file of the post's author.
+            or a checkpoint file of the post's author. If there is no such path, a name on the Hugging Face hub:
+            "user/repo" or "user/repo/folder".
         store: The store whose activations the SAE is for: opened, its path, or an address.
         out: The run's folder, which must not exist yet. Its name is the run's.
         hook: The store's hook, if the files name none, or another. For the author's file, which hook of each layer.
         input_scale: What the inputs are divided by, if the files do not say it: a value of `--input-scale` that is one
             number per hook.
+        revision: Branch, tag or commit of a repository on the hub.
 
     Raises:
         InputError: The files cannot be read or converted, or do not fit the store.
@@ -68,7 +76,8 @@ def import_run(
         raise InputError(f"--out: {folder} exists; remove it, or give another --out")
     if not PLAIN.fullmatch(folder.name):
         raise InputError(f"--out {folder.name[:80]}: is no name of a run; use letters, digits and . , + - = _")
-    foreign = read_foreign(Path(path))
+    files = find_files(path, revision)
+    foreign = read_foreign(files.path)
     if input_scale is not None:
         foreign = [rescaled(one, input_scale) for one in foreign]
     first = foreign[0]
@@ -88,8 +97,30 @@ def import_run(
     if None not in (first.prefixed, stored) and first.prefixed != stored:
         have = ("a token", "none") if first.prefixed else ("no token", "one")
         notes.append(f"it was trained with {have[0]} before each context, and the store has {have[1]}")
-    _write(folder, saes, foreign, opened, hooks)
+    _write(folder, saes, foreign, opened, hooks, files)
     return Imported(folder, fits, tuple(dict.fromkeys(notes)))
+
+
+@dataclass(frozen=True)
+class Files:
+    """The file or folder to read, its name, and its commit on the hub; None: it is local."""
+
+    path: Path
+    name: str
+    revision: str | None = None
+
+
+def find_files(path: str | PathLike[str], revision: str | None) -> Files:
+    """Return a local path, or that of the files fetched from the hub. Raises InputError."""
+    local, on_hub = Path(path), HUB_NAME.fullmatch(str(path))
+    if on_hub is None or (on_hub[1] is None and local.exists()):
+        if revision is not None:
+            raise InputError(f"--revision {revision}: does not apply to {path}, which is not on the hub; leave it out")
+        return Files(local, local.name)
+    from train.interchange.hub import fetch  # needs huggingface_hub, which training does not
+
+    fetched = fetch(on_hub[2], revision)
+    return Files(fetched.path, on_hub[2], fetched.revision)
 
 
 def rescaled(foreign: ForeignSAE, input_scale: InputScale) -> ForeignSAE:
@@ -141,8 +172,9 @@ def made(foreign: ForeignSAE, store: Store, hook: str) -> SAE:
 
 
 def _write(
-    folder: Path, saes: Sequence[SAE], foreign: Sequence[ForeignSAE], store: Store, hooks: tuple[str, ...]
-) -> None:
+    folder: Path, saes: Sequence[SAE], foreign: Sequence[ForeignSAE], store: Store, hooks: tuple[str, ...],
+    files: Files,
+) -> None:  # fmt: skip
     """Write the folder of the run; run.json, which makes it one, comes last."""
     first = foreign[0]
     (d_sae, d_model), total = first.shape, first.rows or 1
@@ -156,11 +188,14 @@ def _write(
     )  # fmt: skip
     tensors = {name: torch.stack([sae.tensors()[name] for sae in saes]) for name in saes[0].tensors()}
     imported: dict[str, Any] = {
-        "format": first.format, "name": first.path.name, "model": first.model, "trained_rows": first.rows,
-        "hooks": [one.hook for one in foreign],
+        "format": first.format, "name": files.name, "revision": files.revision, "model": first.model,
+        "trained_rows": first.rows, "hooks": [one.hook for one in foreign],
     }  # fmt: skip
     run_folder, name = RunFolder(folder), Manifest(total, (), ()).name
-    run_folder.save_checkpoint(name, Checkpoint(tensors, {}, CheckpointInfo(total)), sae_metadata(experiment, run))
+    with closing(JsonLines(run_folder.metrics)) as metrics:
+        metrics.write(heldout_records(saes, store, hooks, step=total))
+        info = CheckpointInfo(total, metrics=metrics.sync())
+    run_folder.save_checkpoint(name, Checkpoint(tensors, {}, info), sae_metadata(experiment, run))
     run_folder.finish(name)
     remove_folder(folder / "checkpoints")
     write_run_settings(run_folder, experiment, run, {**store.provenance, "imported": imported})

@@ -68,6 +68,12 @@ class RunSettings:
         name = model.get("name") if isinstance(model, dict) else None
         return name if isinstance(name, str) else None
 
+    @property
+    def training_known(self) -> bool:
+        """Whether `experiment` describes the training; false for an SAE of another library that does not record it."""
+        imported = self.provenance.get("imported")
+        return not isinstance(imported, dict) or imported.get("trained_rows") is not None
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as run.json holds them: the experiment's, with `run` instead of `runs`."""
         shared = self.experiment.to_json()

@@ -158,6 +158,30 @@ def test_an_imported_run_is_measured_as_the_run_that_was_exported(
     assert all(answers[0][key] == pytest.approx(answers[1][key], rel=1e-4) for key in same)
 
 
+def test_analyze_runs_shows_the_held_out_measures_of_an_imported_run(
+    run: Path, store: Store, command: Command, tmp_path: Path
+) -> None:
+    folder = export(run, tmp_path)
+    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    del config["metadata"]["exported_from"]
+    (folder / "cfg.json").write_text(json.dumps(config), encoding="utf-8")
+    theirs = import_run(folder, store=store, out=tmp_path / "theirs").folder
+    done = command("analyze", "runs", run, theirs, "--json")
+    assert done.returncode == 0, done.stderr
+    ours, other = (
+        line for line in json.loads(done.stdout) if line["hook"] == "blocks.0.hook_mlp_out" and not line["noise"]
+    )
+    assert (other["rows"], other["planned"], other["finished"]) == (None, None, True)
+    assert (other["dead"], other["settled"]) == (None, None)
+    for measure in ("l0", "l1", "l2", "explained_variance", "suppression", "suppression_mean", "gamma"):
+        assert other[measure] == pytest.approx(ours[measure], rel=1e-4)
+    (line,) = [line for line in command("analyze", "runs", theirs).stdout.splitlines() if "| theirs |" in line]
+    assert line.startswith("| blocks.0.hook_mlp_out | theirs | – | unknown | ")
+    done = command("analyze", "measures", "--store", store.path, run, theirs)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1" not in done.stdout
+
+
 def transposed(folder: Path) -> None:
     path = folder / "sae_weights.safetensors"
     saved = load_file(path)

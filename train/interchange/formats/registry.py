@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data.errors import InputError
@@ -25,7 +25,7 @@ EXPORTS: dict[str, Callable[[PortableSAE, Origin], Files]] = {
     "saebench": saebench_files,
     "safetensors": plain_files,
 }
-# a file that only this format has in its folder → what reads the folder
+# A file that only this format has in its folder → what reads the folder.
 READERS: dict[str, Callable[[Path], ForeignSAE]] = {
     "sae_weights.safetensors": read_saelens,
     "ae.pt": read_dictionary_learning,
@@ -33,6 +33,15 @@ READERS: dict[str, Callable[[Path], ForeignSAE]] = {
     "params.npz": read_gemma_scope,
     "params.safetensors": read_gemma_scope,
     "hyperparams.json": read_llama_scope,
+}
+# The same file → the other file that the reader reads.
+BESIDE = {
+    "sae_weights.safetensors": "cfg.json",
+    "ae.pt": "config.json",
+    "sae.safetensors": "cfg.json",
+    "params.npz": "config.json",
+    "params.safetensors": "config.json",
+    "hyperparams.json": "checkpoints/final.safetensors",
 }
 
 
@@ -58,3 +67,31 @@ def read_foreign(path: Path) -> list[ForeignSAE]:
 def _mark(folder: Path) -> str:
     """Return the file that tells the format of a folder; "" if there is none."""
     return next((name for name in READERS if (folder / name).is_file()), "")
+
+
+def files_to_read(names: Iterable[str], path: str) -> list[str]:
+    """Return those of a repository's files that `read_foreign` reads at a path in it ("": its top).
+
+    names: of all files, with `/` between folders. Empty if there is no SAE of a known format.
+    """
+    known = set(names)
+    folder, _, name = path.rpartition("/")
+    if path in known:
+        folders = [folder] if name in READERS else None
+    else:
+        marked = folders_with_saes(known)
+        folders = [path] if path in marked else [each for each in marked if each.rpartition("/")[0] == path != each]
+    if folders is None:
+        return [path]
+    read = []
+    for each in folders:
+        prefix = f"{each}/" if each else ""
+        mark = next(mark for mark in READERS if prefix + mark in known)
+        read += [prefix + file for file in (mark, BESIDE[mark]) if prefix + file in known]
+    return read
+
+
+def folders_with_saes(names: Iterable[str]) -> list[str]:
+    """Return the folders that have a file of a known format, sorted; names: as `files_to_read`."""
+    split = [name.rpartition("/") for name in names]
+    return sorted({folder for folder, _, name in split if name in READERS})
