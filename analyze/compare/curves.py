@@ -1,4 +1,4 @@
-"""Each family's measures against L0 (the table `points`)."""
+"""Each family's measures against L0 in each layer (the table `points`)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def curve_lines(estimates: Estimates, configurations: Sequence[Configuration], s
     sample: HELD_OUT or PATCHED, what the estimates, including L0, were measured on.
     """
     lines: list[Row] = []
+    targets = {own.name: own.target_l0 for own in configurations}
     hooks = list(dict.fromkeys(key.hook for key in estimates))
     for family, members in families(configurations).items():
         for hook, noise in product(hooks, (False, True)):
@@ -31,13 +32,13 @@ def curve_lines(estimates: Estimates, configurations: Sequence[Configuration], s
                 own.name: estimate.value for own in members
                 if (estimate := estimates.get(Key(own.name, hook, noise, Subset.ALL, "l0"))) and estimate.value > 0
             }  # fmt: skip
-            for measure, name in product(compared_measures(estimates), sorted(l0, key=lambda name: l0[name])):
+            for measure, name in product(measures_of_curves(estimates), sorted(l0, key=lambda name: l0[name])):
                 point = estimates[Key(name, hook, noise, Subset.ALL, measure)]
                 low, high = point.interval
                 lines.append({
                     "sample": sample, "family": family, "hook": hook, "noise": noise, "run": name,
-                    "seeds": point.n_seeds, "l0": l0[name], "measure": measure, "value": point.value, "low": low,
-                    "high": high,
+                    "seeds": point.n_seeds, "target": targets[name], "l0": l0[name], "measure": measure,
+                    "value": point.value, "low": low, "high": high,
                 })  # fmt: skip
     return lines
 
@@ -46,6 +47,12 @@ def compared_measures(estimates: Estimates) -> list[str]:
     """Return the measures that are compared at equal L0 and were taken."""
     measured = {key.measure for key in estimates}
     return [m.name for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.name in measured]
+
+
+def measures_of_curves(estimates: Estimates) -> list[str]:
+    """Return the measures that are compared at equal L0 and, if it was counted, the share of dead features."""
+    dead = any(key.measure == "dead" for key in estimates)
+    return [*compared_measures(estimates), *(["dead"] if dead else [])]
 
 
 def curve_table(lines: Sequence[Row]) -> str:

@@ -5,7 +5,7 @@ A share of dead features over fewer documents is larger, so leaving out document
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analyze.measure.positions import subsets
 from analyze.runs.trained_run import TrainedRun
+from analyze.statistics.estimates import Estimate, Estimates, Key
 from analyze.statistics.jackknife import Float
 from analyze.tables import Row
 from data.store.stats import Subset
@@ -72,6 +73,15 @@ class FeatureActivity:
              "density_features": counts.density_histogram().tolist()}
             for subset, counts in self.by_subset.items()
         ]  # fmt: skip
+
+
+def dead_shares(fires: Iterable[FeatureActivity]) -> Estimates:
+    """Return the share of dead features of each SAE, noise setting and subset as exact estimates."""
+    return {
+        Key(sae.run.name, sae.hook, sae.noise, subset, "dead"): Estimate(counts.dead)
+        for sae in fires
+        for subset, counts in sae.by_subset.items()
+    }
 
 
 def fire_counts(

@@ -13,7 +13,7 @@ from analyze.measure.cache import NO_CACHE, MeasurementCache
 from analyze.measure.dictionary import DEFAULTS, Thresholds
 from analyze.measure.dictionary_summary import DictionarySummary, summarize_dictionary
 from analyze.measure.evaluate import measure_heldout
-from analyze.measure.firing import FeatureActivity
+from analyze.measure.firing import FeatureActivity, dead_shares
 from analyze.measure.heldout import Heldout
 from analyze.measure.norms import Norms
 from analyze.measure.patching.model import PatchableModel
@@ -88,8 +88,8 @@ class Measurements:
 
     @cached_property
     def held_out_of_configurations(self) -> Estimates:
-        """The estimates without the language model, over the replicas of each configuration."""
-        return of_configurations(self.held_out, self.configurations)
+        """The estimates without the language model, and the dead shares, over each configuration's replicas."""
+        return of_configurations(self.held_out | dead_shares(self.fires), self.configurations)
 
     @cached_property
     def patched_of_configurations(self) -> Estimates:

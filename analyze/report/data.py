@@ -12,6 +12,7 @@ from analyze.compare.differences import difference_lines
 from analyze.compare.equal_l0.comparison import compare_all
 from analyze.compare.equal_l0.sentence import verdict_line
 from analyze.compare.equal_l0.sides import find_sides, targets
+from analyze.compare.layer_means import layer_mean_lines
 from analyze.compare.seed_spread import spread_lines
 from analyze.compare.summary.summarize import summarize as summarize_comparison
 from analyze.compare.summary.summary import Summary
@@ -77,6 +78,11 @@ def report_tables(measurements: Measurements, unit: str, summary: Summary) -> Ta
             line
             for sample, estimates in points.items()
             for line in curve_lines(estimates, measurements.configurations, sample)
+        ],
+        "layer_means": [
+            line
+            for sample, estimates in points.items()
+            for line in layer_mean_lines(estimates, measurements.configurations, sample)
         ],
         "matched": [
             line

@@ -57,6 +57,11 @@ class Configuration:
         return self.replicas[0].sparsity
 
     @property
+    def target_l0(self) -> float | None:
+        """The mean L0 that the runs were to have: their `--target-l0`, else their k; None if they have neither."""
+        return self.replicas[0].target_l0 or None
+
+    @property
     def noises(self) -> tuple[bool, ...]:
         """The noise settings to measure with, as `TrainedRun.noises`."""
         return self.replicas[0].noises

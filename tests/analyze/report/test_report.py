@@ -66,9 +66,10 @@ def test_replicas_are_one_point_in_curves_and_runs_of_their_own_in_tables_of_mea
 ) -> None:
     of_nsae = {line["run"] for line in metrics["points"] if line["family"] == "nsae"}
     assert of_nsae == SEEDLESS
+    of_runs = [*metrics["measures"], *({**own, "measure": "dead", "value": own["dead"]} for own in metrics["features"])]
     for line in (own for own in metrics["points"] if own["run"] in SEEDLESS and own["sample"] == "held_out"):
         replicas = [
-            own["value"] for own in metrics["measures"]
+            own["value"] for own in of_runs
             if own["run"] in {f"{line['run']}_seed={seed}" for seed in (0, 1)} and own["subset"] == "all"
             and all(own[key] == line[key] for key in ("hook", "noise", "measure"))
         ]  # fmt: skip
@@ -113,7 +114,7 @@ def test_report_tables_show_numbers_of_one_sample_each(metrics: dict[str, Any], 
 
 def test_report_tables_are_also_csv(metrics: dict[str, Any], report: Path) -> None:
     tables = [key for key, value in metrics.items() if isinstance(value, list)]
-    assert len(tables) == 18
+    assert len(tables) == 19
     tables.remove("left_out")
     for name in tables:
         with open(report / "csv" / f"{name}.csv", encoding="utf-8") as file:

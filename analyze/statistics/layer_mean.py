@@ -1,0 +1,51 @@
+"""The mean of a measure over layers, with its interval over seeds and groups.
+
+The layers are all that were measured, so their differences are no part of the interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyze.statistics.estimates import Estimate
+from analyze.statistics.jackknife import LEVEL
+from analyze.statistics.replicas import Variances, variances_over_layers
+
+
+@dataclass(frozen=True)
+class LayerMean:
+    """The mean of a configuration's measure over layers.
+
+    variances: over seeds and groups, crossed, with the seeds' variance pooled over the layers.
+    bias: the mean of the estimates' biases.
+    """
+
+    value: float
+    variances: Variances
+    n_layers: int
+    n_seeds: int
+    bias: float = 0.0
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return the interval (low, high); NaN where it is unknown."""
+        half_width = self.bias + self.variances.half_width(level)
+        return self.value - half_width, self.value + half_width
+
+
+def mean_over_layers(estimates: Sequence[Estimate]) -> LayerMean:
+    """Return the mean of a configuration's estimates of one measure, one per layer, at least one.
+
+    All layers have the same replicas in the same order, and the same groups. Raises ValueError otherwise.
+    """
+    shares, n_seeds = estimates[0].shares, estimates[0].n_seeds
+    if not all(np.array_equal(each.shares, shares) and each.n_seeds == n_seeds for each in estimates):
+        raise ValueError("the layers have different groups or replicas")
+    replicas = [each.replicas or (each,) for each in estimates]
+    values = np.array([[replica.value for replica in own] for own in replicas])
+    replicates = np.array([[replica.replicates for replica in own] for own in replicas])
+    spread = variances_over_layers(values, replicates, shares)
+    bias = float(np.mean([each.bias for each in estimates]))
+    return LayerMean(float(values.mean()), spread, len(estimates), n_seeds, bias)
