@@ -72,7 +72,7 @@ test-lowest:
 	@$(MAKE) --no-print-directory test-libraries CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest SHARE=$(VENV) JOBS=0
 
 # zarr, numcodecs, fsspec, universal_pathlib, crc32c; click, tqdm, psutil; transformers, transformer_lens, datasets,
-# pyarrow, tokenizers; safetensors; scipy, matplotlib, jinja2.
+# pyarrow, tokenizers; safetensors; scipy, matplotlib, jinja2, vl_convert.
 test-libraries: $(VENV)/.installed-dev
 	$(PYTEST) tests/data/store tests/data/command tests/data/system/test_limits.py tests/data/shuffle/test_stream.py \
 		tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/text/test_documents_refused.py \
@@ -80,7 +80,7 @@ test-libraries: $(VENV)/.installed-dev
 		tests/train/loop/test_training.py tests/train/output/test_trained.py tests/train/test_command.py \
 		tests/train/test_experiment.py \
 		tests/analyze/measure/test_cache.py tests/analyze/compare/test_differences.py \
-		tests/analyze/report/test_style.py tests/analyze/report/test_report.py -m "not slow and not browser"
+		tests/analyze/report/test_style.py tests/analyze/report/charts tests/analyze/report/test_report.py -m "not slow and not browser"
 
 # The documentation's commands, in an environment made by `pip install '.[all]'` alone.
 test-readme: $(VENV)/.installed-dev

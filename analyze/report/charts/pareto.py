@@ -1,0 +1,128 @@
+"""Measures against L0: the means over layers and single layers in one chart, and a grid with a panel per layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analyze.report.charts.chart import Chart, Menu, Spec
+from analyze.report.charts.points import MEAN, TOOLTIP, Points, axes, choose, data
+from analyze.report.charts.theme import (
+    HEIGHT,
+    OPACITY,
+    PANEL_HEIGHT,
+    POINT_SIZE,
+    family_channels,
+    specification,
+)
+from analyze.report.palette import FamilyStyle
+from analyze.tables import Row
+from train.measures import measure_of
+
+INTERVALS = "Bars are 95 % intervals over documents and, with several seeds, over these."
+
+
+def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
+    """Return the chart of a measure against L0, with menus of the layer, the measure and the noise."""
+    measures = points.measure_menu()
+    shown_layers = [layer for layer in (MEAN, *points.layers) if any(row["layer"] == layer for row in points.rows)]
+    names = {layer: heading(layer) for layer in shown_layers}
+    if MEAN in names:
+        names[MEAN] = f"mean over {points.n_mean_layers} layers"
+    menus = [measures, Menu("layer", "layer", names, shown_layers[0]), *points.noise_menus()]
+    of_layer = {layer: [row for row in points.rows if row["layer"] == layer] for layer in shown_layers}
+    parameters = [
+        *parameters_of(menus),
+        {"name": "axes", "value": {
+            measure: {layer: axes(rows, measure) for layer, rows in of_layer.items()} for measure in points.measures
+        }},
+        {"name": "names", "value": names},
+        {"name": "axis", "expr": "axes[measure][layer]"},
+    ]  # fmt: skip
+    spec = specification(parameters, {
+        "title": {"text": {"expr": "[names[layer], axis.title]"}},
+        "height": HEIGHT, "data": data(points.rows), "transform": choose("datum.layer === layer"),
+        **curves(styles),
+    })  # fmt: skip
+    better = {"higher": "upper left", "lower": "lower left"}.get(str(measure_of(measures.selected).better), "")
+    caption = f"One curve per architecture. {INTERVALS}" + f" The best are at the {better}." * bool(better)
+    return Chart("pareto", "How well each architecture reconstructs at each sparsity", caption, [spec], points.rows,
+                 menus, styles)  # fmt: skip
+
+
+def layer_grid(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
+    """Return a chart with a panel per layer, all with the same axes, and menus of the measure and the noise."""
+    rows = [row for row in points.rows if row["layer"] != MEAN]
+    menus = [points.measure_menu(), *points.noise_menus()]
+    parameters = [
+        *parameters_of(menus),
+        {"name": "axes", "value": {measure: axes(rows, measure) for measure in points.measures}},
+        {"name": "axis", "expr": "axes[measure]"},
+    ]
+    specs = [
+        specification(parameters, {
+            "title": {"text": {"expr": f"['{heading(layer)}', axis.title]"}},
+            "height": PANEL_HEIGHT, "data": data([row for row in rows if row["layer"] == layer]),
+            "transform": choose(), **curves(styles),
+        })
+        for layer in points.layers
+    ]  # fmt: skip
+    caption = f"One panel per layer, all with the same axes. {INTERVALS}"
+    return Chart("layers", "The same in each layer", caption, specs, rows, menus, styles)
+
+
+def heading(layer: str) -> str:
+    """Return the heading of a layer's panel, from its number or the name of its hook."""
+    return f"layer {layer}" if layer.isdecimal() else layer
+
+
+def parameters_of(menus: Sequence[Menu]) -> list[Spec]:
+    """Return the parameters of menus, with a noise setting also if there is no menu of it."""
+    known = [menu.to_spec() for menu in menus]
+    return known if any(menu.parameter == "noise" for menu in menus) else [*known, {"name": "noise", "value": "off"}]
+
+
+def curves(styles: Mapping[str, FamilyStyle]) -> Row:
+    """Return the marks of curves over L0: intervals, lines, and points with a text on hover."""
+    y = {
+        "field": "value", "type": "quantitative", "scale": value_scale(),
+        "axis": {"values": {"expr": "axis.y.ticks"}, "title": None, "format": ".6~g"},
+    }  # fmt: skip
+    x = {
+        "field": "l0", "type": "quantitative",
+        "scale": {"type": "log", "domain": {"expr": "axis.x.domain"}, "nice": False},
+        "axis": {"values": {"expr": "axis.x.ticks"}, "title": measure_of("l0").axis_label, "format": ".6~g",
+                 "labelOverlap": True},
+    }  # fmt: skip
+    return {"encoding": {"x": x}, "layer": marks(y, styles)}
+
+
+def value_scale() -> Spec:
+    """Return the scale of the chosen measure's axis, linear or logarithmic as the axis asks for."""
+    return {
+        "type": "symlog", "constant": {"expr": "axis.y.constant"}, "domain": {"expr": "axis.y.domain"}, "nice": False,
+        "zero": False,
+    }  # fmt: skip
+
+
+def marks(y: Spec, styles: Mapping[str, FamilyStyle]) -> list[Spec]:
+    """Return layers of marks: intervals from `low` to `high`, a line per family, and points with a text on hover."""
+    return [
+        {
+            "mark": {"type": "rule", "clip": True, "strokeWidth": 1.2},
+            "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
+            "encoding": {
+                "y": {**y, "field": "low"}, "y2": {"field": "high"},
+                "opacity": OPACITY, **family_channels(styles),
+            },
+        },
+        {
+            "mark": {"type": "line", "strokeWidth": 1.8},
+            "encoding": {"y": y, "opacity": OPACITY, **family_channels(styles, lines=True)},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": POINT_SIZE},
+            "encoding": {
+                "y": y, "opacity": OPACITY, "tooltip": TOOLTIP, **family_channels(styles, points=True),
+            },
+        },
+    ]  # fmt: skip

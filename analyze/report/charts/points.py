@@ -1,0 +1,130 @@
+"""The rows of charts that show measures of configurations: made from the report's tables, and as a chart's data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analyze.report.charts.axis import Axis, fit_axis
+from analyze.report.charts.chart import Menu, Spec
+from analyze.tables import Row, layers
+from train.measures import MEASURES, measure_of
+
+MEAN = "mean"  # the layer of means over layers
+FIRST = ("kl", "nats_lost", "score", "explained_variance", "gamma", "dead")  # the menu's first measures
+DIGITS = 5
+BETTER = {"higher": "higher is better", "lower": "lower is better", "near 0": "best near 0", "near 1": "best near 1"}
+NOISE = {"off": "off", "on": "on, as trained"}
+
+
+@dataclass(frozen=True)
+class Points:
+    """Measures of configurations by layer.
+
+    rows: one line per point and measure, with `family`, `run` (the configuration), `layer`, `noise` ("off", "on", or
+        "" of a configuration without noise), `seeds`, `target`, `l0`, `measure`, `value`, `low` and `high`.
+    layers: names of layers, in their order; without MEAN.
+    """
+
+    rows: Sequence[Row]
+    layers: Sequence[str]
+
+    @property
+    def measures(self) -> list[str]:
+        """The measures, those first that the menu lists first."""
+        measured = {row["measure"] for row in self.rows}
+        order = dict.fromkeys([*FIRST, *(measure.name for measure in MEASURES)])
+        return [name for name in order if name in measured]
+
+    @property
+    def n_mean_layers(self) -> int:
+        """How many layers the means of the first measure are over; 0 without means."""
+        of_means = (row["layers"] for row in self.rows if row["layer"] == MEAN and row["measure"] == self.measures[0])
+        return next(of_means, 0)
+
+    def measure_menu(self) -> Menu:
+        options = {name: measure_of(name).title for name in self.measures}
+        return Menu("measure", "measure", options, self.measures[0])
+
+    def noise_menus(self) -> list[Menu]:
+        """Return a menu of the noise setting, if a configuration was trained with noise."""
+        return [Menu("noise", "noise", NOISE, "off")] if any(row["noise"] for row in self.rows) else []
+
+
+def points(tables: Mapping[str, Sequence[Row]]) -> Points:
+    """Return the points of the tables `points` and `layer_means`."""
+    of_layers = tables["points"]
+    hooks = list(dict.fromkeys(line["hook"] for line in of_layers))
+    layer_of = dict(zip(hooks, layers(hooks), strict=True))
+    noisy = {line["run"] for line in of_layers if line["noise"]}
+    lines = [(layer_of[line["hook"]], 1, line) for line in of_layers]
+    lines += [(MEAN, line["layers"], line) for line in tables["layer_means"]]
+    rows = [
+        {"family": line["family"], "run": line["run"], "layer": layer, "layers": n_layers,
+         "noise": ("on" if line["noise"] else "off") if line["run"] in noisy else "",
+         **{key: line[key] for key in ("seeds", "target", "l0", "measure", "value", "low", "high")}}
+        for layer, n_layers, line in lines if math.isfinite(line["value"])
+    ]  # fmt: skip
+    return Points(rows, list(layer_of.values()))
+
+
+def data(rows: Sequence[Row]) -> Spec:
+    """Return rows as a specification's data: one row per point, with [L0, value, low, high] of each measure in `v`."""
+    by_point: dict[tuple[str, ...], Row] = {}
+    about = ("family", "run", "layer", "noise", "seeds", "target")
+    for row in rows:
+        point = by_point.setdefault(
+            tuple(str(row[key]) for key in about), {**{key: row[key] for key in about}, "v": {}}
+        )
+        point["v"][row["measure"]] = [rounded(row[name]) for name in ("l0", "value", "low", "high")]
+    return {"values": list(by_point.values())}
+
+
+def choose(*conditions: str) -> list[Spec]:
+    """Return the transforms that read the chosen measure of `data` into l0, value, low, high and their texts.
+
+    conditions: expressions that a point must fulfil, besides that it has the measure and the chosen noise.
+    """
+    chosen = ["isDefined(datum.v[measure])", "(datum.noise === '' || datum.noise === noise)", *conditions]
+    interval = "isValid(datum.low) ? format(datum.low, '.3~g') + ' to ' + format(datum.high, '.3~g') : 'unknown'"
+    return [
+        {"filter": " && ".join(chosen)},
+        *({"calculate": f"datum.v[measure][{i}]", "as": name} for i, name in enumerate(("l0", "value", "low", "high"))),
+        {"calculate": interval, "as": "interval"},
+    ]
+
+
+TOOLTIP = [
+    {"field": "family", "title": "architecture"},
+    {"field": "run", "title": "run"},
+    {"field": "layer", "title": "layer"},
+    {"field": "l0", "title": "L0", "format": ".4~g"},
+    {"field": "value", "title": "value", "format": ".4~g"},
+    {"field": "interval", "title": "95 % interval"},
+    {"field": "seeds", "title": "seeds"},
+]
+
+
+def axes(rows: Sequence[Row], measure: str) -> Row:
+    """Return the axes of one measure's rows for a specification: x (L0), y, and the title of y."""
+    of_measure = [row for row in rows if row["measure"] == measure]
+    x = fit_axis((row["l0"] for row in of_measure), log=True)
+    return {"x": x.to_json(), "y": value_axis(of_measure).to_json(), "title": title(measure)}
+
+
+def value_axis(rows: Sequence[Row]) -> Axis:
+    """Return the axis of the rows' values, with their intervals."""
+    bars = (row[end] for row in rows for end in ("low", "high") if row[end] is not None)
+    return fit_axis((row["value"] for row in rows), bars)
+
+
+def title(measure: str) -> str:
+    """Return the title of a measure's axis: its name, unit and which values are better."""
+    known = measure_of(measure)
+    return ", ".join(filter(None, [known.axis_label, BETTER[known.better] if known.better else ""]))
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a value with as many digits as a chart needs; None if it is not finite."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")

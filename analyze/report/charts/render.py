@@ -1,0 +1,49 @@
+"""Charts outside Python: the JavaScript that draws them in a page, and PNG files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import vl_convert
+
+from analyze.report.charts.chart import Chart, Spec
+from analyze.report.charts.theme import config
+
+VEGA_LITE = "6.4"
+WIDTH, PANEL_WIDTH, COLUMNS = 760, 240, 3  # pixels of a chart alone and of a panel, panels in a row
+SCALE = 2  # pixels of the PNG per pixel of the chart
+PAPER = config(font="DejaVu Sans", ink="#1a1a1a", soft="#5a5a5a", line="#d8d8d8", legend=True)
+
+
+def javascript_bundle() -> str:
+    """Return the script that defines `vegaEmbed`, with everything that it needs. It takes some seconds to make."""
+    return str(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+
+
+def png(chart: Chart) -> bytes:
+    """Return the chart as PNG, on white, with the menus' first choices and a legend.
+
+    The font is one that comes with Matplotlib, so the bytes do not depend on the machine's fonts.
+    """
+    vl_convert.register_font_directory(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf"))
+    spec = on_paper(chart)
+    return bytes(vl_convert.vegalite_to_png(json.dumps(spec), vl_version=VEGA_LITE, scale=SCALE))
+
+
+def on_paper(chart: Chart) -> Spec:
+    """Return one specification for print, with a fixed width and the chart's panels in rows."""
+    first = chart.specs[0]
+    shared = {"$schema": first["$schema"], "background": "white", "params": first["params"], "config": PAPER}
+    if len(chart.specs) == 1:
+        return {**first, **shared, "width": WIDTH}
+    panels = [{**_content(spec), "width": PANEL_WIDTH} for spec in chart.specs]
+    one_legend = {"scale": dict.fromkeys(("color", "shape", "strokeDash"), "shared")}
+    return {**shared, "concat": panels, "columns": COLUMNS, "resolve": one_legend}
+
+
+def _content(spec: Spec) -> dict[str, Any]:
+    """Return what differs between the panels of a chart: everything but the parameters, which are the same."""
+    return {key: value for key, value in spec.items() if key not in ("$schema", "params", "config")}

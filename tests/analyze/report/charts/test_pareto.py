@@ -1,0 +1,95 @@
+"""Charts of measures against L0: valid Vega-Lite, with the tables' numbers, and axes that panels share."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import altair
+import pytest
+
+from analyze.report.charts import Chart, charts
+from tests.analyze.report.charts.made_up import ARCHITECTURES, tables
+
+
+@pytest.fixture(scope="module")
+def by_name() -> dict[str, Chart]:
+    return {chart.name: chart for chart in charts(tables(), ARCHITECTURES)}
+
+
+def parameters(spec: dict[str, Any]) -> dict[str, Any]:
+    return {parameter["name"]: parameter.get("value") for parameter in spec["params"]}
+
+
+def test_specs_follow_the_schema_of_vega_lite(by_name: dict[str, Chart]) -> None:
+    for chart in by_name.values():
+        altair.Chart.from_dict(chart.specs[0])
+
+
+def test_charts_of_the_same_tables_are_the_same_bytes_and_small() -> None:
+    first, second = ([chart.to_json() for chart in charts(tables(), ARCHITECTURES)] for _ in range(2))
+    assert first == second
+    assert sum(map(len, first)) < 2_000_000
+    assert not any("<" in text for text in first)  # so no "</script>"
+
+
+def test_points_have_the_values_and_intervals_of_the_tables(by_name: dict[str, Chart]) -> None:
+    made = tables()
+    (spec,) = by_name["pareto"].specs
+    of_layer = {
+        (point["run"], point["layer"], point["noise"] == "on"): point["v"] for point in spec["data"]["values"]
+    }  # fmt: skip
+    lines = [(line["hook"].split(".")[1], line) for line in made["points"]]
+    lines += [("mean", line) for line in made["layer_means"]]
+    assert len(lines) == sum(len(v) for v in of_layer.values())
+    for layer, line in lines:
+        shown = of_layer[line["run"], layer, line["noise"]][line["measure"]]
+        assert shown == pytest.approx([line[key] for key in ("l0", "value", "low", "high")], rel=1e-4)
+
+
+def test_first_choice_is_the_mean_over_layers_with_noise_off_in_kl_if_the_model_ran(by_name: dict[str, Chart]) -> None:
+    first = {menu.parameter: menu.selected for menu in by_name["pareto"].menus}
+    assert first == {"measure": "kl", "layer": "mean", "noise": "off"}
+    without_model = next(charts(tables(model=False), ARCHITECTURES))
+    assert {menu.parameter: menu.selected for menu in without_model.menus}["measure"] == "explained_variance"
+
+
+def test_noise_is_a_choice_only_if_an_architecture_has_noise() -> None:
+    for chart in charts(tables(2, ("baseline", "topk")), ("baseline", "topk")):
+        assert "noise" not in {menu.parameter for menu in chart.menus}
+        assert parameters(chart.specs[0])["noise"] == "off"
+
+
+def test_grid_has_a_panel_per_layer_with_the_same_axes_and_each_number_once(by_name: dict[str, Chart]) -> None:
+    grid = by_name["layers"]
+    assert [spec["title"]["text"]["expr"] for spec in grid.specs] == [f"['layer {i}', axis.title]" for i in range(6)]
+    assert all(parameters(spec) == parameters(grid.specs[0]) for spec in grid.specs)
+    for spec in grid.specs:
+        assert len({point["layer"] for point in spec["data"]["values"]}) == 1
+    low, high = parameters(grid.specs[0])["axes"]["kl"]["y"]["domain"]
+    values = [point["v"]["kl"][1] for spec in grid.specs for point in spec["data"]["values"]]
+    assert low <= min(values)
+    assert max(values) <= high
+
+
+def test_axis_of_a_measure_with_an_outlier_is_logarithmic_in_every_panel() -> None:
+    for worst, log in ((1.0, False), (200.0, True)):
+        grid = next(chart for chart in charts(tables(worst=worst), ARCHITECTURES) if chart.name == "layers")
+        axis = parameters(grid.specs[0])["axes"]["kl"]["y"]
+        assert (axis["constant"] < axis["domain"][1]) == log
+
+
+def test_families_have_one_colour_and_shape_in_all_panels_in_the_reports_order(by_name: dict[str, Chart]) -> None:
+    scales = [
+        json.dumps({name: channel["scale"] for name, channel in layer["encoding"].items() if name == key})
+        for key in ("color", "shape", "strokeDash")
+        for chart in by_name.values() for spec in chart.specs for layer in spec["layer"] if key in layer["encoding"]
+    ]  # fmt: skip
+    assert len(set(scales)) == 3
+    assert all(json.loads(text).popitem()[1]["domain"] == list(ARCHITECTURES) for text in scales)
+    looks = [(style.colour, style.dash, style.point) for style in by_name["pareto"].legend.values()]
+    assert len(set(looks)) == len({style.point for style in by_name["pareto"].legend.values()}) == len(ARCHITECTURES)
+
+
+def test_tables_without_points_have_no_charts() -> None:
+    assert list(charts({"points": [], "layer_means": []}, [])) == []
