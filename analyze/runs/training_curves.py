@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from analyze.runs.configurations import Configuration
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row
 from train.measures import TRAINING
@@ -42,6 +45,40 @@ def training_curves(runs: Sequence[TrainedRun]) -> list[TrainingCurve]:
                     curve.rows.append(record["rows"])
                     curve.values.append(float(value))
     return list(by_key.values())
+
+
+def as_trained(curves: Sequence[TrainingCurve]) -> list[TrainingCurve]:
+    """Return the curves of training batches, or of the held-out split if it was recorded more often.
+
+    An architecture with noise is taken with noise on, as it was trained.
+    """
+    noisy = {curve.run for curve in curves if curve.noise}
+    by_split = [
+        [curve for curve in curves if curve.split == split and curve.noise == (curve.run in noisy)]
+        for split in ("train", "heldout")
+    ]
+    return max(by_split, key=lambda own: sum(len(curve.rows) for curve in own))
+
+
+def mean_curves(curves: Sequence[TrainingCurve], configurations: Sequence[Configuration]) -> list[TrainingCurve]:
+    """Return the curves of configurations, under their names: means over replicas at the rows that all recorded.
+
+    A configuration has the curves that all of its replicas have.
+    """
+    by_key = {(c.run, c.hook, c.split, c.noise, c.measure): c for c in curves}
+    means = []
+    for configuration in configurations:
+        names = [run.name for run in configuration.replicas]
+        for key, curve in by_key.items():
+            if key[0] != names[0]:
+                continue
+            of_replicas = [by_key.get((name, *key[1:])) for name in names]
+            known = [dict(zip(own.rows, own.values, strict=True)) for own in of_replicas if own is not None]
+            rows = [n for n in curve.rows if all(n in values for values in known)]
+            if len(known) == len(names) and rows:
+                mean = [float(np.mean([values[n] for values in known])) for n in rows]
+                means.append(replace(curve, run=configuration.name, rows=rows, values=mean))
+    return means
 
 
 def curve_lines(curves: Sequence[TrainingCurve]) -> list[Row]:

@@ -83,25 +83,23 @@ def parameters_of(menus: Sequence[Menu]) -> list[Spec]:
 
 def curves(styles: Mapping[str, FamilyStyle]) -> Row:
     """Return the marks of curves over L0: intervals, lines, and points with a text on hover."""
-    y = {
-        "field": "value", "type": "quantitative", "scale": value_scale(),
-        "axis": {"values": {"expr": "axis.y.ticks"}, "title": None, "format": ".6~g"},
-    }  # fmt: skip
     x = {
         "field": "l0", "type": "quantitative",
         "scale": {"type": "log", "domain": {"expr": "axis.x.domain"}, "nice": False},
         "axis": {"values": {"expr": "axis.x.ticks"}, "title": measure_of("l0").axis_label, "format": ".6~g",
                  "labelOverlap": True},
     }  # fmt: skip
-    return {"encoding": {"x": x}, "layer": marks(y, styles)}
+    return {"encoding": {"x": x}, "layer": marks(value_axis_channel(), styles)}
 
 
-def value_scale() -> Spec:
-    """Return the scale of the chosen measure's axis, linear or logarithmic as the axis asks for."""
-    return {
+def value_axis_channel() -> Spec:
+    """Return the channel of `value`, on a linear or logarithmic scale as the parameter `axis` says."""
+    scale = {
         "type": "symlog", "constant": {"expr": "axis.y.constant"}, "domain": {"expr": "axis.y.domain"}, "nice": False,
         "zero": False,
     }  # fmt: skip
+    axis = {"values": {"expr": "axis.y.ticks"}, "title": None, "format": ".6~g"}
+    return {"field": "value", "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def marks(y: Spec, styles: Mapping[str, FamilyStyle]) -> list[Spec]:

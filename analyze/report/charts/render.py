@@ -20,7 +20,7 @@ PAPER = config(font="DejaVu Sans", ink="#1a1a1a", soft="#5a5a5a", line="#d8d8d8"
 
 def javascript_bundle() -> str:
     """Return the script that defines `vegaEmbed`, with everything that it needs. It takes some seconds to make."""
-    return str(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
 
 
 def png(chart: Chart) -> bytes:
@@ -30,7 +30,7 @@ def png(chart: Chart) -> bytes:
     """
     vl_convert.register_font_directory(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf"))
     spec = on_paper(chart)
-    return bytes(vl_convert.vegalite_to_png(json.dumps(spec), vl_version=VEGA_LITE, scale=SCALE))
+    return vl_convert.vegalite_to_png(json.dumps(spec), vl_version=VEGA_LITE, scale=SCALE)
 
 
 def on_paper(chart: Chart) -> Spec:

@@ -13,17 +13,17 @@ from analyze.measure.measurements import Measurements
 from analyze.measure.patching.over_training import over_training_lines
 from analyze.report.figures.base import Families, ReportFigure, has_noise, runs_by_family
 from analyze.report.figures.style import Style, layer_colour, legend, log_axis, panels, rows_axis, run_styles, unique
-from analyze.runs.training_curves import curve_lines
+from analyze.runs.training_curves import as_trained, curve_lines
 from analyze.tables import Row, layers
 from train.measures import measure_of, title_of
 
 
 def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Figs. 1, 2, 6 and 15, from the measures that training recorded."""
-    lines = curve_lines(measurements.training)
+    lines, recorded = (curve_lines(curves) for curves in (measurements.training, as_trained(measurements.training)))
     noisy = has_noise(measurements)
     for number, measure in ((1, "l1"), (2, "l0")):
-        shown = [line for line in as_trained(lines) if line["measure"] == measure and line["value"] > 0]
+        shown = [line for line in recorded if line["measure"] == measure and line["value"] > 0]
         if shown:
             sample = "Training batches" if shown[0]["split"] == "train" else "Held-out split"
             yield ReportFigure(
@@ -43,19 +43,6 @@ def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
                 "not rank architectures.",
                 means(shown, runs_by_family(measurements), measures), shown,
             )  # fmt: skip
-
-
-def as_trained(lines: Sequence[Row]) -> list[Row]:
-    """Return the lines of training batches, or of the held-out split if it was recorded more often.
-
-    An architecture with noise is taken with noise on, as it was trained.
-    """
-    noisy = {line["run"] for line in lines if line["noise"]}
-    by_split = [
-        [line for line in lines if line["split"] == split and line["noise"] == (line["run"] in noisy)]
-        for split in ("train", "heldout")
-    ]
-    return max(by_split, key=len)
 
 
 def snapshot_figures(measurements: Measurements) -> Iterator[ReportFigure]:

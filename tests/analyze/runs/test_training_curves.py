@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyze.runs.configurations import configurations
 from analyze.runs.trained_run import find_runs
-from analyze.runs.training_curves import TrainingCurve, curve_lines, rows_to_near_end, training_curves
+from analyze.runs.training_curves import (
+    TrainingCurve,
+    as_trained,
+    curve_lines,
+    mean_curves,
+    rows_to_near_end,
+    training_curves,
+)
+from tests.analyze.compare.equal_l0.made_up import family
 
 
 def curve(values: list[float]) -> TrainingCurve:
@@ -50,3 +59,29 @@ def test_training_curves_hold_the_values_of_metrics_jsonl(demo_runs: tuple[Path,
     assert list(zip(one.rows, one.values, strict=True)) == expected
     assert len(expected) == 8
     assert len(curve_lines([one])) == 8
+
+
+def test_curve_of_a_configuration_is_the_mean_of_its_replicas_at_the_rows_that_all_recorded() -> None:
+    runs = [*family("baseline", 2), *family("nsae", 2)]
+    curves = [
+        TrainingCurve(runs[0].name, "h", "train", False, "l0", [10, 20, 30], [1.0, 2.0, 3.0]),
+        TrainingCurve(runs[1].name, "h", "train", False, "l0", [10, 30], [3.0, 9.0]),
+        TrainingCurve(runs[0].name, "h", "train", False, "loss", [10], [1.0]),  # the other seed has none
+        TrainingCurve(runs[2].name, "h", "train", True, "l0", [10], [5.0]),
+        TrainingCurve(runs[3].name, "h", "train", True, "l0", [20], [5.0]),
+    ]
+    (mean,) = mean_curves(curves, configurations(runs))
+    assert (mean.run, mean.measure, mean.rows, mean.values) == (
+        configurations(runs)[0].name, "l0", [10, 30], [2.0, 6.0]
+    )  # fmt: skip
+
+
+def test_as_trained_takes_noise_on_of_runs_with_noise_and_the_split_recorded_more_often() -> None:
+    def recorded(run: str, split: str, noise: bool, n: int) -> TrainingCurve:
+        return TrainingCurve(run, "h", split, noise, "l0", list(range(n)), [1.0] * n)
+
+    batches = [recorded("plain", "train", False, 3), recorded("noisy", "train", True, 3)]
+    validations = [recorded(run, "heldout", noise, 2) for run, noise in (("plain", False), ("noisy", True))]
+    off = recorded("noisy", "heldout", False, 2)
+    assert as_trained([*batches, *validations, off]) == batches
+    assert as_trained([*validations, off]) == validations

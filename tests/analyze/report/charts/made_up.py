@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analyze.runs.training_curves import TrainingCurve
 from analyze.tables import Row
 
 ARCHITECTURES = (
@@ -58,3 +59,26 @@ def _means(lines: Sequence[Row], n_layers: int) -> list[Row]:
          **{key: math.fsum(line[key] for line in group) / n_layers for key in averaged}}
         for group in groups.values()
     ]  # fmt: skip
+
+
+def training(n_layers: int = 6, architectures: Sequence[str] = ARCHITECTURES, n: int = 200) -> list[TrainingCurve]:
+    """Return curves of L0, explained variance and loss of each configuration."""
+    curves = []
+    for i, family in enumerate(architectures):
+        for layer in range(n_layers):
+            for target in TARGETS:
+                rows = [1000 * (step + 1) for step in range(n)]
+                decay = [math.exp(-step / (10 + 5 * i)) for step in range(n)]
+                values = {
+                    "l0": [target * (1 + 5 * rest) for rest in decay],
+                    "explained_variance": [0.9 - 0.5 * rest - 2 / target for rest in decay],
+                    "loss": [0.1 * (i + 1) + 3 * rest for rest in decay],
+                }
+                curves += [
+                    TrainingCurve(
+                        f"{family}_target_l0={target:g}", f"blocks.{layer}.hook_mlp_out", "train", False, measure, rows,
+                        own,
+                    )
+                    for measure, own in values.items()
+                ]  # fmt: skip
+    return curves

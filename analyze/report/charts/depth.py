@@ -1,0 +1,61 @@
+"""Measures over the layers at each target L0, one line per architecture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from analyze.report.charts.chart import Chart, Menu
+from analyze.report.charts.pareto import INTERVALS, marks, parameters_of, value_axis_channel
+from analyze.report.charts.points import MEAN, Points, choose, data, title, value_axis
+from analyze.report.charts.theme import HEIGHT, specification
+from analyze.report.palette import FamilyStyle
+from analyze.tables import Row
+
+
+def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | None:
+    """Return the chart of a measure over the layers, with menus of the target L0, the measure and the noise.
+
+    None without runs that have a target L0, or with a single layer.
+    """
+    rows = [row for row in points.rows if row["layer"] != MEAN and row["target"] is not None]
+    if not rows or len(points.layers) < 2:
+        return None
+    shown = replace(points, rows=rows)
+    targets = target_menu(rows)
+    menus = [shown.measure_menu(), targets, *shown.noise_menus()]
+    of_target = {name: [row for row in rows if f"{row['target']:g}" == name] for name in targets.options}
+    parameters = [
+        *parameters_of(menus),
+        {"name": "axes", "value": {
+            measure: {name: _axis(own, measure) for name, own in of_target.items()} for measure in shown.measures
+        }},
+        {"name": "axis", "expr": "axes[measure][target]"},
+    ]  # fmt: skip
+    x = {
+        "field": "layer", "type": "ordinal", "sort": list(points.layers), "scale": {"type": "point", "padding": 0.4},
+        "axis": {"title": "layer", "labelAngle": 0, "labelOverlap": True, "grid": False},
+    }  # fmt: skip
+    spec = specification(parameters, {
+        "title": {"text": {"expr": "['at a target L0 of ' + target, axis.title]"}},
+        "height": HEIGHT, "data": data(rows), "transform": [
+            *choose("toString(datum.target) === target"),
+            {"calculate": f"indexof({json.dumps(list(points.layers))}, datum.layer)", "as": "depth"},
+        ],
+        "encoding": {"x": x, "order": {"field": "depth", "type": "quantitative"}, "detail": {"field": "run"}},
+        "layer": marks(value_axis_channel(), styles),
+    })  # fmt: skip
+    caption = f"One line per architecture, at the L0 that it was trained for. {INTERVALS}"
+    return Chart("depth", "Each measure over the layers", caption, [spec], rows, menus, styles)
+
+
+def target_menu(rows: list[Row]) -> Menu:
+    """Return a menu of the rows' target L0, at first the middle one."""
+    names = [f"{target:g}" for target in sorted({row["target"] for row in rows})]
+    return Menu("target", "target L0", {name: name for name in names}, names[(len(names) - 1) // 2])
+
+
+def _axis(rows: list[Row], measure: str) -> Row:
+    of_measure = [row for row in rows if row["measure"] == measure]
+    return {"y": value_axis(of_measure).to_json(), "title": title(measure)}
