@@ -148,8 +148,8 @@ class Harvest:
         missing = store.layout.n_windows - len(committed_windows(self.out, store.schema))
         if missing:
             self._note(
-                f"{self.worker} has filled its windows; {missing} windows of other workers are missing, and the worker "
-                "that fills the last of them finishes the store"
+                f"{self.worker} has filled its windows; other workers have {missing} of {store.layout.n_windows} to "
+                "fill, and the one that fills the last finishes the store"
             )
             return
         try:

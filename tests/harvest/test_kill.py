@@ -144,7 +144,7 @@ def test_workers_of_an_array_that_run_one_after_the_other_fill_the_store_and_the
     kubernetes = {"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "3"}
     for environment, said in (
         ({**slurm, "SLURM_ARRAY_TASK_ID": "1"}, "worker 0 of 3, by SLURM_ARRAY_TASK_ID of Slurm"),
-        (kubernetes, "worker 2 of 3 has filled its windows; "),
+        (kubernetes, "worker 2 of 3 has filled its windows; other workers have "),
     ):
         ended = start(out, environment=environment).wait()
         assert ended.code == 0, ended.stderr

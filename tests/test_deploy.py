@@ -1,0 +1,78 @@
+"""The files of deploy/: the manifests fit the schemas of Kubernetes, and the scripts of Slurm's jobs run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from data import open_store
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_manifests_fit_the_schemas_of_kubernetes(path: Path) -> None:
+    validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate").validate
+    for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        validate(manifest, "1.30", strict=True)
+
+
+def test_manifest_of_the_harvest_says_the_number_of_workers_once() -> None:
+    spec = yaml.safe_load((DEPLOY / "kubernetes" / "harvest.yaml").read_text(encoding="utf-8"))["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert {str(spec["completions"]), str(spec["parallelism"])} == {environment["JOB_COMPLETIONS"]}
+
+
+def test_manifests_mount_the_volumes_that_are_claimed() -> None:
+    claimed = {claim["metadata"]["name"] for claim in yaml.safe_load_all((MANIFESTS[-1]).read_text(encoding="utf-8"))}
+    assert MANIFESTS[-1].name == "volumes.yaml"
+    for path in MANIFESTS[:-1]:
+        pod = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["template"]["spec"]
+        assert {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "emptyDir" not in v} == claimed
+
+
+def test_slurm_jobs_of_an_array_harvest_one_store(tmp_path: Path) -> None:
+    environment = {
+        **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LAUNCH": "env", "MODEL": "demo",
+        "TOKENS": "10k", "NAME": "small", "HARVEST_OPTIONS": "--layers 0 --device cpu", "SLURM_ARRAY_TASK_COUNT": "2",
+        "SLURM_ARRAY_TASK_MIN": "0",
+    }  # fmt: skip
+    (tmp_path / "data").mkdir()
+    for index in "01":
+        script = ["bash", str(DEPLOY / "slurm" / "harvest.sbatch")]
+        done = subprocess.run(
+            script, env={**environment, "SLURM_ARRAY_TASK_ID": index}, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        said = "worker 0 of 2, by SLURM_ARRAY_TASK_ID of Slurm" if index == "0" else "complete; nothing to do"
+        assert said in done.stderr  # worker 0 fills the only window
+    assert open_store(tmp_path / "data" / "small.zarr").complete
+
+
+@pytest.mark.parametrize("name", ["harvest", "train", "report"])
+def test_slurm_job_that_was_stopped_is_requeued_with_its_exit_code(name: str, tmp_path: Path) -> None:
+    for tool, code in (("stopped", "exit 75"), ("scontrol", 'echo "$@" > requeued')):
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{code}\n")
+        (tmp_path / tool).chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(DEPLOY / "slurm" / f"{name}.sbatch")], cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "LAUNCH": "stopped", "SLURM_JOB_ID": "7"},
+    )  # fmt: skip
+    assert done.returncode == 75
+    assert (tmp_path / "requeued").read_text(encoding="utf-8") == "requeue 7\n"
+
+
+def test_documentation_of_the_variables_names_those_of_the_files() -> None:
+    files = [*(DEPLOY / "slurm").glob("*.sbatch"), DEPLOY.parent / "compose.yaml"]
+    names = [
+        set(re.findall(r"\b(MODEL|TOKENS|NAME|[A-Z]+_OPTIONS)\b", path.read_text(encoding="utf-8"))) for path in files
+    ]
+    assert set.union(*names[:-1]) == names[-1]
