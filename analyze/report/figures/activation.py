@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import ReportFigure
-from analyze.report.figures.style import COLOURS, legend, panels
+from analyze.report.figures.style import legend, panels
+from analyze.report.palette import COLOURS
 from analyze.tables import Row
 
 SPREADS = (0.5, 2.0)  # pre-activations for which x ± σ is shown

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from analyze.measure.measurements import Measurements
 from analyze.measure.norms import histogram_lines, norm_lines
 from analyze.report.figures.base import ReportFigure
-from analyze.report.figures.style import COLOURS, MARKERS, layer_axis, layer_colour, log_axis, unique
+from analyze.report.figures.style import layer_axis, layer_colour, log_axis, unique
+from analyze.report.palette import COLOURS, POINTS
 from analyze.tables import Row, layers
 from data.store.stats import Subset
 
@@ -61,7 +62,7 @@ def norms(lines: Sequence[Row], histogram: Sequence[Row]) -> Figure:
             yerr=[
                 [max(line["mean"] - line["q05"], 0) for line in in_subset],
                 [max(line["q95"] - line["mean"], 0) for line in in_subset],
-            ], color=COLOURS[i], marker=MARKERS[i], linestyle="-",
+            ], color=COLOURS[i], marker=POINTS[i].marker, linestyle="-",
             capsize=2, linewidth=1.2, label="all positions" if subset == Subset.ALL else "without position 0",
         )  # fmt: skip
     layer_axis(right, hooks)

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines
 from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import ReportFigure
-from analyze.report.figures.style import family_style, legend, log_axis, panels, unique
+from analyze.report.figures.style import Style, legend, log_axis, panels, unique
+from analyze.report.palette import family_styles
 from analyze.tables import Row
 from train.measures import Sample, Shown, measure_of, measures_on
 
@@ -36,7 +37,10 @@ def pareto(lines: Sequence[Row], measure: str) -> Figure:
     """Draw a panel per hook and a curve per family, noise off and on. lines: from curve_lines."""
     of_measure = [line for line in lines if line["measure"] == measure]
     hooks, kinds = unique(li["hook"] for li in of_measure), unique((li["family"], li["noise"]) for li in of_measure)
-    family_names = unique(family for family, _ in kinds)
+    styles = {
+        family: Style(own.colour, own.point.marker, own.dash)
+        for family, own in family_styles(unique(family for family, _ in kinds)).items()
+    }
     figure, axes = panels(hooks)
     for panel, hook in zip(axes, hooks, strict=True):
         for family, noise in kinds:
@@ -46,7 +50,7 @@ def pareto(lines: Sequence[Row], measure: str) -> Figure:
                 [p["l0"] for p in points], [p["value"] for p in points],
                 yerr=[[max(b, 0) for b in side] for side in bars], elinewidth=0.8,
                 label=f"{family}, noise on" if noise else family,
-                **family_style(family_names.index(family)).line(hollow=noise),
+                **styles[family].line(hollow=noise),
             )  # fmt: skip
         log_axis(panel, "x")
     figure.supxlabel(measure_of("l0").axis_label)

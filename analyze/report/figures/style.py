@@ -1,7 +1,7 @@
-"""Style of all figures: colours that colour-blind readers can tell apart, panels, axes, saving.
+"""Style of all figures: panels, axes, legends, how families and layers are drawn, saving.
 
-The runs of a family have shades of one colour, darker for a larger α. Noise off is solid and filled, noise on is dotted
-and hollow. Layers go from dark to light.
+A family has its colour, point and dashes from analyze/report/palette.py, and its runs have shades of the colour, darker
+for a larger α. Noise on is dotted and hollow. Layers go from dark to light.
 """
 
 from __future__ import annotations
@@ -21,42 +21,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+from analyze.report.palette import family_style
 from analyze.tables import layers
 
-# Okabe and Ito 2008
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vP*"
 DPI = 150
 WIDE = 300  # a logarithmic axis that spans more than this factor is labelled at powers of 10 only
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a run is drawn."""
+    """How a run is drawn. dash: lengths of dash and gap, in units of the line's width."""
 
     colour: Any
     marker: str
+    dash: tuple[int, int] = (1, 0)
 
     def line(self, *, hollow: bool = False) -> dict[str, Any]:
         """Return the arguments for `plot` and `errorbar`."""
+        dashes = ":" if hollow else (0, self.dash) if self.dash[1] else "-"
         return {
             "color": self.colour, "marker": self.marker, "markersize": 4, "linewidth": 1.2,
-            "linestyle": ":" if hollow else "-", "markerfacecolor": "white" if hollow else self.colour,
+            "linestyle": dashes, "markerfacecolor": "white" if hollow else self.colour,
         }  # fmt: skip
-
-
-def family_style(i: int) -> Style:
-    return Style(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
 
 
 def run_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
     """Return the style of each run. families: the runs of each family, by growing α."""
     styles = {}
     for i, members in enumerate(families.values()):
-        base = colors.to_rgb(COLOURS[i % len(COLOURS)])
+        own = family_style(i)
+        base = colors.to_rgb(own.colour)
         for j, run in enumerate(members):
             light = 0.6 * (len(members) - 1 - j) / max(len(members) - 1, 1)
-            styles[run] = Style(tuple(1 - (1 - part) * (1 - light) for part in base), MARKERS[i % len(MARKERS)])
+            shade = tuple(1 - (1 - part) * (1 - light) for part in base)
+            styles[run] = Style(shade, own.point.marker, own.dash)
     return styles
 
 
