@@ -1,10 +1,10 @@
-"""HTML pages that need no other file, and the tables on them, which sort by a click on a column's head."""
+"""HTML pages that need no other file, and the tables on them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +14,8 @@ from markupsafe import Markup
 from analyze.tables import Row, short
 
 INTERVAL = ("low", "high")
+NO_VALUE = "–"
+LONG = 100  # characters of a cell; the rest of a longer text is folded
 
 
 @dataclass(frozen=True)
@@ -21,22 +23,39 @@ class Cell:
     """A table's cell.
 
     value: the number that the column sorts by; None sorts by the text.
-    interval: shown below the text.
-    verdict: whether the text is a claim's verdict, which has a colour.
+    below: shown in small type below the text, such as an interval.
+    mark: a class of the cell in the style sheet, such as that of a verdict.
     """
 
     text: str
     value: float | None = None
-    interval: str = ""
-    verdict: bool = False
+    below: str = ""
+    mark: str = ""
+
+    @property
+    def beginning(self) -> str:
+        """The part of the text that is always shown: whole words."""
+        return self.text if len(self.text) <= LONG else self.text[:LONG].rsplit(" ", 1)[0]
+
+    @property
+    def rest(self) -> str:
+        """The part of a long text that is folded."""
+        return self.text[len(self.beginning) :]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads, and rows of as many cells."""
+    """Column heads, and rows of as many cells, by the title of the group that they are shown in.
+
+    A table without groups has one, whose title is empty. Sorting keeps rows in their group.
+    """
 
     header: list[str]
-    rows: list[list[Cell]]
+    groups: dict[str, list[list[Cell]]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[list[Cell]]:
+        return [row for rows in self.groups.values() for row in rows]
 
 
 def page(template: str, **content: Any) -> str:
@@ -63,8 +82,7 @@ def table(lines: Iterable[Row], columns: Mapping[str, str]) -> Table:
 
     The column `value` also shows the line's interval, `low` to `high`.
     """
-    rows = [[_cell(line, key) for key in columns] for line in lines]
-    return Table(list(columns.values()), rows)
+    return Table(list(columns.values()), {"": [[_cell(line, key) for key in columns] for line in lines]})
 
 
 def wide(lines: Sequence[Row], by: Mapping[str, str], measures: Mapping[str, str]) -> Table:
@@ -83,16 +101,18 @@ def wide(lines: Sequence[Row], by: Mapping[str, str], measures: Mapping[str, str
                 raise ValueError(f"two values of {measure} in one cell: {row[measure]} and {line}")
             row[measure] = line
     rows = [
-        [*(plain(part) for part in key), *(_value(row[name]) if name in row else Cell("–") for name in measures)]
+        [*(plain(part) for part in key), *(_value(row[name]) if name in row else Cell(NO_VALUE) for name in measures)]
         for key, row in by_key.items()
     ]
-    return Table([*by.values(), *measures.values()], rows)
+    return Table([*by.values(), *measures.values()], {"": rows})
 
 
 def _cell(line: Row, key: str) -> Cell:
     if key == "value" and all(end in line for end in INTERVAL):
         return _value(line)
-    return Cell(str(line[key]), verdict=True) if key == "verdict" else plain(line[key])
+    if key == "verdict":
+        return Cell(line[key], mark=f"verdict {line[key].replace(' ', '-')}")
+    return plain(line[key])
 
 
 def plain(value: Any) -> Cell:
@@ -103,15 +123,18 @@ def plain(value: Any) -> Cell:
         return Cell(f"{value:,}", value)
     if value is None or isinstance(value, float):
         known = value is not None and math.isfinite(value)
-        return Cell(short(value), value) if known else Cell("–")
+        return Cell(short(value), value) if known else Cell(NO_VALUE)
     return Cell(str(value))
 
 
 def _value(line: Row) -> Cell:
+    return with_interval(line["value"], line["low"], line["high"])
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, mark: str = "") -> Cell:
     """Return a value with its interval, to the digits in which the interval's ends differ."""
-    cell = plain(line["value"])
-    low, high = (line[end] for end in INTERVAL)
+    cell = plain(value)
     if cell.value is None or low is None or high is None or low == high or not math.isfinite(low + high):
-        return cell
+        return Cell(cell.text, cell.value, mark=mark)
     digits = max(0, 1 - math.floor(math.log10(high - low)))
-    return Cell(f"{line['value']:.{digits}f}", line["value"], f"{low:.{digits}f} to {high:.{digits}f}")
+    return Cell(f"{value:.{digits}f}", value, f"{low:.{digits}f} to {high:.{digits}f}", mark)

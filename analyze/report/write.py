@@ -1,6 +1,7 @@
-"""Write a report: one HTML file that opens offline, and its data beside it.
+"""Write a report: HTML pages that open offline, and their data beside them.
 
-OUT/index.html      the report
+OUT/index.html      what was compared, and which is better
+OUT/post.html       the post's claims and figures
 OUT/features.html   features to look at, and features.json with the same as data
 OUT/metrics.json    every table, with the store and the scope
 OUT/csv/*.csv       each table, and each figure's data
@@ -23,7 +24,10 @@ from analyze.report.features.unembedding import Unembedding
 from analyze.report.figures.catalogue import draw
 from analyze.report.figures.pareto import pareto as draw_pareto
 from analyze.report.figures.style import as_png
-from analyze.report.index import FigureFile, render_index
+from analyze.report.pages.content import Content, FigureFile
+from analyze.report.pages.front import render_front
+from analyze.report.pages.navigation import FEATURES, POST, REPORT, page_links
+from analyze.report.pages.post import render_post
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row
 from data.command.json_text import json_text
@@ -51,32 +55,33 @@ def write_report(
     if features_each:
         saes = representatives(measurements.fires, measurements.families)
         settings = PageSettings(features_each, thresholds=scope.thresholds, seed=scope.seed)
-        write_features_page(out, scope.heldout, saes, unembedding, settings, link_report=True)
-    path = write_measurements(out, measurements, scope, command, link_features=features_each > 0)
+        write_features_page(out, scope.heldout, saes, unembedding, settings, page_links(FEATURES))
+    path = write_measurements(out, measurements, scope, command, features=features_each > 0)
     cache.clear()
     return path
 
 
 def write_measurements(
-    out: Path, measurements: Measurements, scope: Scope, command: str = "", *, link_features: bool = False
+    out: Path, measurements: Measurements, scope: Scope, command: str = "", *, features: bool = False
 ) -> Path:
     """Write the report on measurements that were made; return the path of its index.html.
 
-    link_features: whether it links to a page of features, features.html, in the same folder.
+    features: whether its pages link to a page of features in the same folder.
     """
     summary = report_summary(measurements, scope.heldout.unit)
     tables = report_tables(measurements, scope.heldout.unit, summary)
     write_csv(out / "csv", tables)
     figures = []
-    for drawn in Bar(draw(measurements), desc="drawing", unit="figure"):
+    for section, drawn in Bar(draw(measurements), desc="drawing", unit="figure"):
         png = as_png(drawn.figure)
         write_file(out / "figures" / f"{drawn.name}.png", png)
         write_csv(out / "csv", {drawn.name: drawn.lines})
-        figures.append(FigureFile(drawn.name, drawn.title, drawn.caption, png))
+        figures.append(FigureFile(drawn.name, section, drawn.title, drawn.caption, png))
     write_file(out / "metrics.json", json_text(metrics_json(measurements, scope, tables, summary)).encode())
-    index = render_index(measurements, scope, tables, figures, command, link_features=link_features)
-    write_file(out / "index.html", index.encode())
-    return out / "index.html"
+    content = Content(measurements, scope, summary, tables, figures, command, features)
+    write_file(out / POST, render_post(content).encode())
+    write_file(out / REPORT, render_front(content).encode())
+    return out / REPORT
 
 
 def write_pareto(out: Path, points: Sequence[Row], matched: Sequence[Row]) -> None:

@@ -24,6 +24,7 @@ from analyze.report.features.activations import (
 from analyze.report.features.choose import choose_features, kinds_by_feature
 from analyze.report.features.token_text import ContextText
 from analyze.report.features.unembedding import Unembedding
+from analyze.report.pages.navigation import Link
 from analyze.runs.progress import progress
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row, how_far, short
@@ -56,13 +57,13 @@ class PageSettings:
 
 def write_features_page(
     out: Path, heldout: Heldout, saes: Sequence[FeatureActivity], unembedding: Unembedding | None,
-    settings: PageSettings, *, link_report: bool = False,
+    settings: PageSettings, pages: Sequence[Link] = (),
 ) -> Path:  # fmt: skip
     """Write features.html and features.json into the folder `out`; return the page's path.
 
     saes: the SAEs whose features are shown, with the rows in which each feature fired.
     unembedding: None shows tokens as numbers, and no raised and lowered tokens.
-    link_report: whether the page links to a report, index.html, in the same folder.
+    pages: links to the pages of the report that it is part of.
     """
     features = [
         feature
@@ -73,7 +74,7 @@ def write_features_page(
     path = out / "features.html"
     page = html.page(
         "features.html", title=f"Features of SAEs on {heldout.store.model_name}", features=features,
-        index=_index(features), report=link_report,
+        index=_index(features), pages=pages, sections=(),
         subtitle=f"{len(features)} features on {heldout.n_contexts:,} held-out contexts, noise off. The shade of a "
         "token is the feature's activation, relative to its largest. Raised and lowered tokens are computed with the "
         "unembedding alone.",

@@ -1,8 +1,9 @@
-"""The figures of a report, in their order: those of the post under their numbers, then the Pareto curves."""
+"""The figures of a report by the section that shows them, in their order there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from analyze.measure.measurements import Measurements
 from analyze.report.figures.activation import activation_figures
@@ -14,13 +15,20 @@ from analyze.report.figures.pareto import pareto_figures
 from analyze.report.figures.targets import target_figures
 from analyze.report.figures.training import snapshot_figures, training_figures
 
-FIGURES = (
-    norm_figures, activation_figures, training_figures, target_figures, layer_figures, snapshot_figures,
-    dictionary_figures, density_figures, pareto_figures,
-)  # fmt: skip
+Section = Literal["layers", "dictionaries", "training", "post"]
+
+# The post's figures are on a page of their own: measurements first, then what illustrates its method.
+FIGURES: dict[Section, tuple[Callable[[Measurements], Iterator[ReportFigure]], ...]] = {
+    "layers": (pareto_figures,),
+    "dictionaries": (density_figures,),
+    "training": (target_figures,),
+    "post": (training_figures, layer_figures, snapshot_figures, dictionary_figures, norm_figures, activation_figures),
+}
 
 
-def draw(measurements: Measurements) -> Iterator[ReportFigure]:
+def draw(measurements: Measurements) -> Iterator[tuple[Section, ReportFigure]]:
     """Draw the figures one after the other, except those without data; the caller saves and closes each."""
-    for figures in FIGURES:
-        yield from figures(measurements)
+    for section, makers in FIGURES.items():
+        for figures in makers:
+            for figure in figures(measurements):
+                yield section, figure

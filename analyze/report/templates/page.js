@@ -1,42 +1,70 @@
 "use strict";
-// A click on a column's head sorts the table: numbers by value, everything else as text.
-for (const table of document.querySelectorAll("table.sortable")) {
-  for (const head of table.tHead.rows[0].cells) {
-    head.firstElementChild.addEventListener("click", () => {
-      const descending = head.getAttribute("aria-sort") === "ascending";
-      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      const key = (row) => {
-        const cell = row.cells[head.cellIndex];
-        return "value" in cell.dataset ? cell.dataset.value : cell.textContent.trim();
-      };
-      const number = (text) => (text === "" ? NaN : Number(text));
-      const compare = (a, b) => {
-        const [x, y] = [number(key(a)), number(key(b))];
-        if (Number.isNaN(x) && Number.isNaN(y)) return key(a).localeCompare(key(b), undefined, { numeric: true });
-        return Number.isNaN(x) ? 1 : Number.isNaN(y) ? -1 : x - y;
-      };
-      const rows = [...table.tBodies[0].rows].sort(compare);
-      table.tBodies[0].append(...(descending ? rows.reverse() : rows));
+
+// Tables: a click on a column's head sorts the rows of each group, numbers by value, everything else as text.
+const keyOf = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+const number = (text) => (text === "" ? NaN : Number(text));
+const compare = (first, second) => {
+  const [x, y] = [number(first), number(second)];
+  if (Number.isNaN(x) && Number.isNaN(y)) return first.localeCompare(second, undefined, { numeric: true });
+  return Number.isNaN(x) ? 1 : Number.isNaN(y) ? -1 : x - y;
+};
+const rowsOf = (body) => [...body.rows].filter((row) => !row.classList.contains("group"));
+
+const sortTable = (table, head) => {
+  const descending = head.getAttribute("aria-sort") === "ascending";
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  const direction = descending ? -1 : 1;
+  for (const body of table.tBodies) {
+    const order = (a, b) => direction * compare(keyOf(a, head.cellIndex), keyOf(b, head.cellIndex));
+    body.append(...rowsOf(body).sort(order));
+  }
+};
+
+// A filter shows the items whose text has every word of the input, and how many these are.
+const addFilter = (input, output, items, textOf, noun) => {
+  const texts = items.map((item) => textOf(item).toLowerCase());
+  const show = () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    items.forEach((item, i) => {
+      item.hidden = !words.every((word) => texts[i].includes(word));
+      count += item.hidden ? 0 : 1;
     });
+    output.textContent = `${count} of ${items.length} ${noun}`;
+  };
+  input.addEventListener("input", show);
+  show();
+};
+
+const LONG = 12; // a table with more rows than this has a filter
+for (const frame of document.querySelectorAll(".table")) {
+  const table = frame.querySelector("table");
+  for (const head of table.tHead.rows[0].cells) {
+    head.firstElementChild.addEventListener("click", () => sortTable(table, head));
+  }
+  const rows = [...table.tBodies].flatMap(rowsOf);
+  if (rows.length > LONG) {
+    const bar = Object.assign(document.createElement("p"), { className: "filter" });
+    bar.innerHTML = '<label>Filter rows <input type="search" autocomplete="off"></label> <output></output>';
+    frame.prepend(bar);
+    // Numbers measured are left out, so "3" finds layer 3 rather than every value with this digit.
+    const words = (row) => [...row.cells].filter((c) => !c.classList.contains("number")).map((c) => c.textContent);
+    addFilter(bar.querySelector("input"), bar.querySelector("output"), rows, (row) => words(row).join(" "), "rows");
   }
 }
-// The search shows the features whose text has every word of the query.
-const search = document.querySelector("input[type=search]");
+
+const search = document.querySelector("#search");
 if (search) {
-  const features = [...document.querySelectorAll(".feature")].map((node) => [node, node.textContent.toLowerCase()]);
-  const matches = document.querySelector("#found");
-  const show = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const [node, text] of features) {
-      node.hidden = !words.every((word) => text.includes(word));
-      count += node.hidden ? 0 : 1;
-    }
-    matches.textContent = `${count} of ${features.length} features`;
-  };
-  search.addEventListener("input", show);
-  show();
+  const features = [...document.querySelectorAll(".feature")];
+  const output = search.closest(".filter").querySelector("output");
+  addFilter(search, output, features, (feature) => feature.textContent, "features");
 }
-// Print collapsed sections too.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((node) => (node.open = true)));
+
+// Print collapsed sections too, and collapse them afterwards.
+addEventListener("beforeprint", () => {
+  for (const node of document.querySelectorAll("details:not([open])")) {
+    node.open = true;
+    addEventListener("afterprint", () => (node.open = false), { once: true });
+  }
+});

@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score
 from analyze import evaluate
 from analyze.measure.heldout import Heldout
 from analyze.measure.truth import TruthCounts, TruthSums, match
-from analyze.report.index import columns
+from analyze.report.pages.measures import columns
 from analyze.runs.trained_run import TrainedRun, find_runs
 from data import Store, SyntheticFeatures, open_store, synthetic_source, write_store
 from tests.helpers.fixture_types import Command, LocalStore

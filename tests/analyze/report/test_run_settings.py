@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analyze.report.data import run_lines
-from analyze.report.index import _setting_columns
+from analyze.report.pages.settings import setting_columns
 from analyze.runs.trained_run import TrainedRun
 from tests.analyze.compare.claims.made_up import RUNS
 
@@ -26,7 +26,7 @@ def test_each_run_has_the_schedule_and_clipping_that_it_was_trained_with() -> No
 
 
 def test_clipping_and_adams_constants_are_shown_only_if_runs_differ_in_them() -> None:
-    assert not {"clip", "adam_beta1", "adam_epsilon"} & _setting_columns(run_lines(RUNS)).keys()
-    shown = _setting_columns(run_lines([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)]))
+    assert not {"clip", "adam_beta1", "adam_epsilon"} & setting_columns(run_lines(RUNS)).keys()
+    shown = setting_columns(run_lines([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)]))
     assert "clip" in shown
     assert "adam_beta2" not in shown

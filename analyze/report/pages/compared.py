@@ -1,0 +1,88 @@
+"""The head of the report: what was compared, on what, how far it was trained, and what limits the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analyze.report.pages.content import Content
+from analyze.runs.progress import notes, unfinished
+from analyze.runs.settled import LIMIT, has_settled
+from analyze.tables import layers
+from data.hooks import layer_of
+
+MOST_NAMES = 4  # named in a sentence; more are counted
+
+
+def title(content: Content) -> str:
+    """Return "baseline and nsae on stories15M"."""
+    variants = content.variants
+    compared = enumerate_names(variants) if len(variants) <= MOST_NAMES else f"{len(variants)} architectures"
+    return f"{compared} on {content.scope.store.model_name}"
+
+
+def facts(content: Content) -> list[str]:
+    """Return sentences that say what was compared, how far it was trained, and on what it was measured."""
+    measurements, store, heldout = content.measurements, content.scope.store, content.scope.heldout
+    runs, rows = measurements.runs, store.n_rows("train")
+    totals = sorted({run.trained for run in runs if run.settings.training_known})
+    trained = " or ".join(f"{total:,} rows ({total / rows:.1f} epochs)" for total in totals) or "unknown rows"
+    many = len(content.variants) > MOST_NAMES
+    architectures = f" of {enumerate_names(content.variants)}" if many else ""
+    patched = f"; with the language model on {content.scope.patched.n_contexts:,} contexts"
+    return [
+        f"{where(measurements.hooks)} of {store.model_name}; text: {store.dataset}. "
+        f"{_count(len(runs), 'run')}{architectures}, {_count(content.n_seeds, 'seed')}.",
+        f"Trained on {trained}. Measured on {heldout.n_rows():,} held-out rows: {heldout.n_contexts:,} contexts of "
+        f"{_count(heldout.n_groups, heldout.unit)}{patched if measurements.patched else ''}.",
+    ]
+
+
+def warnings(content: Content) -> list[tuple[str, str]]:
+    """Return what limits the comparison: a heading and a sentence each."""
+    measurements = content.measurements
+    found = []
+    if names := unfinished(measurements.runs):
+        found.append(("Unfinished", f"{names}. They are measured at their last checkpoint and get no verdict."))
+    found += _unsettled(content)
+    found += [("Left out", f"{note}.") for note in notes(measurements.left_out)]
+    if content.n_seeds == 1:
+        found.append((
+            "One seed", "intervals cover the choice of text only, so verdicts are about these trained SAEs, not about "
+            "their architectures.",
+        ))  # fmt: skip
+    if not measurements.patched:
+        found.append(("Without the language model", "loss, KL and reconstruction score were not measured."))
+    return found
+
+
+def where(hooks: Sequence[str]) -> str:
+    """Return "blocks.*.hook_mlp_out, layers 0 to 5", or the hooks if they are of different kinds."""
+    numbers = [layer_of(hook) for hook in hooks]
+    known = [number for number in numbers if number is not None]
+    kinds = {hook.replace(str(number), "*", 1) for hook, number in zip(hooks, numbers, strict=True)}
+    if len(known) < len(hooks) or len(kinds) > 1:
+        return enumerate_names(list(hooks))
+    if len(hooks) == 1:
+        return hooks[0]
+    consecutive = len(known) > 2 and known == list(range(known[0], known[-1] + 1))
+    named = f"{known[0]} to {known[-1]}" if consecutive else enumerate_names(layers(hooks))
+    return f"{kinds.pop()}, layers {named}"
+
+
+def enumerate_names(names: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _unsettled(content: Content) -> list[tuple[str, str]]:
+    drifts, runs = content.measurements.drifts, content.measurements.runs
+    states = [has_settled(drifts, run.name) for run in runs]
+    n_unsettled, n_unknown = states.count(False), states.count(None)
+    changed = f"{n_unsettled} of {len(runs)} runs still changed by more than {LIMIT:.0%} in the last tenth of training"
+    unknown = f"of {n_unknown} of {len(runs)} runs the training log does not tell"
+    text = "; ".join([changed] * (n_unsettled > 0) + [unknown] * (n_unknown > 0))
+    return [("Not settled" if n_unsettled else "Perhaps not settled", f"{text} (see Training).")] if text else []
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"

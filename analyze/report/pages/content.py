@@ -1,0 +1,69 @@
+"""What the pages of a report are made from."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analyze.compare.summary.summary import Summary
+from analyze.measure.measurements import Measurements, Scope
+from analyze.report.data import Tables
+from analyze.report.figures.catalogue import Section
+from analyze.tables import Row, layers
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A drawn figure: the name of its files, the section that shows it, its title and caption, and its image."""
+
+    name: str
+    section: Section
+    title: str
+    caption: str
+    png: bytes
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True)
+class Content:
+    """The measurements, their summary, tables and figures that the pages show.
+
+    command: the command line that repeats the report.
+    features: whether the report has a page of features.
+    """
+
+    measurements: Measurements
+    scope: Scope
+    summary: Summary
+    tables: Tables
+    figures: Sequence[FigureFile]
+    command: str
+    features: bool
+
+    @property
+    def variants(self) -> list[str]:
+        return list(dict.fromkeys(run.variant for run in self.measurements.runs))
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a run was trained with noise, so measured with noise off and on."""
+        return any(len(run.noises) > 1 for run in self.measurements.runs)
+
+    def figures_of(self, section: Section) -> list[FigureFile]:
+        return [figure for figure in self.figures if figure.section == section]
+
+    def table(self, name: str) -> list[Row]:
+        """Return the lines of a table, with the numbers of layers in place of their hooks where these are distinct."""
+        return self.with_layers(self.tables[name])
+
+    def with_layers(self, lines: Sequence[Row]) -> list[Row]:
+        names = dict(zip(self.measurements.hooks, layers(self.measurements.hooks), strict=True))
+        return [{**line, "hook": names.get(line["hook"], line["hook"])} for line in lines]
+
+    @property
+    def n_seeds(self) -> int:
+        return len({run.settings.run.seed for run in self.measurements.runs})

@@ -1,0 +1,64 @@
+"""post.html: the post's claims on these runs, its figures, and the checks of its derivation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from analyze.compare.claims.claim import ALL_LAYERS, UNFINISHED, UNSETTLED
+from analyze.report import html
+from analyze.report.pages import compared
+from analyze.report.pages.content import Content
+from analyze.report.pages.navigation import POST, page_links, section_links
+from analyze.tables import Row
+
+CLAIM_COLUMNS = {"claim": "claim", "verdict": "verdict", "value": "value", "margin": "criterion",
+                 "p": "p", "seeds": "seeds", "positions": "positions", "of": "compared", "statistic": "statistic",
+                 "note": "note"}  # fmt: skip
+LAYER_CLAIM_COLUMNS = {"claim": "claim", "hook": "layer", "verdict": "verdict", "value": "value",
+                       "margin": "criterion", "p": "p (Holm over layers)", "detectable": "smallest detectable",
+                       "seeds": "seeds", "positions": "positions", "of": "compared", "note": "note"}  # fmt: skip
+THEORY_COLUMNS = {"step": "quantity", "run": "run", "hook": "layer", "value": "value"}
+SECTIONS = {"claims": "Claims", "figures": "Figures", "theory": "Derivation"}
+
+
+def render_post(content: Content) -> str:
+    """Return post.html."""
+    claims = [{**line, "claim": f"{line['number']}. {line['claim']}"} for line in content.table("claims")]
+    overall = [line for line in claims if line["hook"] == ALL_LAYERS]
+    by_layer = [line for line in claims if line["hook"] != ALL_LAYERS]
+    return html.page(
+        "post.html",
+        title=f"The post's claims: {compared.title(content)}",
+        pages=page_links(POST, features=content.features),
+        sections=section_links(SECTIONS),
+        facts=compared.facts(content),
+        summary=_summary(overall),
+        groups=content.scope.heldout.groups_sentence(),
+        seeds=_seeds(content.n_seeds),
+        claims=html.table(overall, CLAIM_COLUMNS),
+        claims_by_layer=html.table(by_layer, LAYER_CLAIM_COLUMNS),
+        figures=content.figures_of("post"),
+        theory=html.table(content.table("theory"), THEORY_COLUMNS),
+        variants=content.variants,
+    )
+
+
+def _summary(overall: Sequence[Row]) -> str:
+    """Return how many claims have each verdict."""
+    if not overall:
+        return "None of the post's claims is about these runs."
+    count = Counter(line["verdict"] for line in overall)
+    parts = [
+        f"{count['holds']} {'holds' if count['holds'] == 1 else 'hold'}",
+        f"{count['does not hold']} {'does' if count['does not hold'] == 1 else 'do'} not hold",
+    ]
+    for verdict, reason in ((UNFINISHED, "unfinished"), (UNSETTLED, "not settled")):
+        if count[verdict]:
+            parts.append(f"{count[verdict]} have no verdict, because runs are {reason}")
+    undecided = f"for {count['not enough data']} there is not enough data"
+    return f"Of {len(overall)} claims, {', '.join(parts)}, and {undecided}."
+
+
+def _seeds(n_seeds: int) -> str:
+    return f"{n_seeds} seeds." if n_seeds > 1 else "One seed: the intervals do not include the variation of training."

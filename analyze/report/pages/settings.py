@@ -1,0 +1,34 @@
+"""The last sections of the report: every setting, how the store was made, and the commands that repeat the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from analyze.report import html
+from analyze.report.pages.content import Content
+from analyze.runs.repeat import commands
+from analyze.tables import Row
+from data.command.json_text import json_text
+
+TITLES = {"l1": "α", "sigma": "σ", "l1_power": "power of the norm in α", "trained": "rows trained",
+          "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up"}  # fmt: skip
+NOT_SHOWN = ("precision", "finished", "settled")  # they are in the report's files
+IF_DIFFERENT = ("clip", "adam_beta1", "adam_beta2", "adam_epsilon")  # shown only if runs differ in them
+
+
+def section(content: Content) -> dict[str, Any]:
+    store, runs, lines = content.scope.store, content.measurements.runs, content.tables["runs"]
+    return {
+        "table": html.table(lines, setting_columns(lines)),
+        "provenance": json_text(store.provenance),
+        "runs": [(run.name, json_text(run.settings.to_json())) for run in runs],
+        "commands": "\n".join(filter(None, [*commands(store, runs), content.command])),
+    }
+
+
+def setting_columns(lines: Sequence[Row]) -> dict[str, str]:
+    """Return the columns of the table of settings, with their titles."""
+    names = [name for name in (lines[0] if lines else {}) if name not in NOT_SHOWN]
+    shown = [name for name in names if name not in IF_DIFFERENT or len({line[name] for line in lines}) > 1]
+    return {name: TITLES.get(name, name.replace("_", " ")) for name in shown}

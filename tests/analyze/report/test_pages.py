@@ -1,0 +1,253 @@
+"""The report's pages in a real browser, offline: on a wide screen and a phone, light and dark, and printed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PAGES = ("index.html", "post.html", "features.html")
+HEIGHTS = {1300: 900, 390: 844}  # of a screen, by its width
+HELD_OUT = '[aria-label="Measures on the held-out split"]'
+
+# Every shown piece of text, with its box, the element that holds it, and the one that scrolls it, if any.
+TEXTS = """
+() => {
+  const texts = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode, element = node.parentElement;
+    if (!node.textContent.trim() || !element.checkVisibility() || element.closest("script, style")) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const box = range.getBoundingClientRect();
+    if (box.width) texts.push({ text: node.textContent.trim(), element, box });
+  }
+  return texts;
+}
+"""
+CUT_OFF = f"""
+() => ({TEXTS})().flatMap(({{ text, element, box }}) => {{
+  const scrolled = element.closest(".scroll, figure");
+  const holder = element.closest("td, th, button, label, figcaption, summary, p, li, pre, h1, h2, h3, h4");
+  const own = (holder ?? element).getBoundingClientRect();
+  const spaces = getComputedStyle(element).whiteSpace.startsWith("pre") ? 10 : 1; // those at a line's end may hang
+  const beyond = box.right > own.right + spaces || box.left < own.left - 1 || box.bottom > own.bottom + 1;
+  const outside = !scrolled && (box.right > innerWidth + spaces || box.left < -1);
+  return beyond || outside ? [text] : [];
+}})
+"""
+# WCAG 2's contrast of text with the backgrounds behind it.
+LOW_CONTRAST = f"""
+() => {{
+  const parse = (colour) => {{
+    const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a];
+  }};
+  const over = (top, below) => [0, 1, 2].map((i) => top[3] * top[i] + (1 - top[3]) * below[i]).concat(1);
+  const luminance = (colour) => {{
+    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = colour.slice(0, 3).map((c) => linear(c / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  }};
+  const seen = {{}};
+  for (const {{ text, element }} of ({TEXTS})()) {{
+    const layers = [];
+    for (let node = element; node; node = node.parentElement) {{
+      layers.push(parse(getComputedStyle(node).backgroundColor));
+    }}
+    const behind = layers.reduceRight((below, layer) => over(layer, below), [255, 255, 255, 1]);
+    const style = getComputedStyle(element);
+    const front = over(parse(element instanceof SVGElement ? style.fill : style.color), behind);
+    const [light, dark] = [luminance(front), luminance(behind)].sort((a, b) => b - a);
+    const ratio = (light + 0.05) / (dark + 0.05);
+    if (ratio < 4.5) seen[`${{element.tagName}}.${{element.className}} ${{ratio.toFixed(1)}}`] ??= text;
+  }}
+  return seen;
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's package chromium, which is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        quiet = ("background-networking", "component-update", "sync", "gpu")
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Any, report: Path) -> Iterator[Any]:
+    """Open a page of the report at a width; any error on the console, or request outside the folder, fails the test."""
+    wrong: list[str] = []
+    pages = []
+
+    def open_page(name: str, width: int = 1300, scheme: str = "light") -> Any:
+        page = browser.new_page(viewport={"width": width, "height": HEIGHTS.get(width, 900)}, color_scheme=scheme)
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else wrong.append(r.url))
+        page.on("requestfailed", lambda request: wrong.append(request.url))
+        page.goto((report / name).as_uri())
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("width", HEIGHTS)
+@pytest.mark.parametrize("name", PAGES)
+def test_page_opens_offline_with_nothing_cut_off_and_enough_contrast_in_light_and_dark(
+    opened: Any, name: str, width: int
+) -> None:
+    page = opened(name, width)
+    page.evaluate("document.querySelectorAll('details').forEach((node) => (node.open = true))")
+    images = page.evaluate("[...document.images].map(i => [i.complete, i.naturalWidth, i.alt.length])")
+    assert all(complete and wide > 100 and described > 10 for complete, wide, described in images)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(LOW_CONTRAST) == {}
+    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(color_scheme="light")
+    assert dark != page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_links_the_others_and_its_own_sections(opened: Any, name: str, report: Path) -> None:
+    links = (
+        opened(name)
+        .locator("nav a")
+        .evaluate_all(
+            "links => links.map(a => [a.getAttribute('href'), a.getAttribute('aria-current'), "
+            "a.hash === '' || document.querySelector(a.hash) !== null])"
+        )
+    )
+    assert [href for href, _, _ in links][:3] == list(PAGES)
+    assert [href for href, current, _ in links if current] == [name]
+    assert all(there and (report / href.split("#")[0]).exists() for href, _, there in links)
+
+
+def test_tables_sort_by_number_and_text_both_ways(opened: Any) -> None:
+    page = opened("index.html")
+    table = page.locator(f"{HELD_OUT} table")
+    values = "(t, i) => [...t.tBodies[0].rows].map(r => r.cells[i].dataset.value ?? r.cells[i].textContent.trim())"
+    heads = table.locator("thead th").all_inner_texts()
+    for column in ("L0", "explained variance"):
+        i = next(n for n, head in enumerate(heads) if head.startswith(column))
+        cells = f"t => ({values})(t, {i})"
+        table.locator("th button").nth(i).click()
+        rising = [float(v) for v in table.evaluate(cells) if v != "–"]
+        assert rising == sorted(rising)
+        assert len(set(rising)) > 3
+        table.locator("th button").nth(i).click()
+        assert [float(v) for v in table.evaluate(cells) if v != "–"] == rising[::-1]
+    table.locator("th button").nth(0).click()
+    runs = table.evaluate(f"t => ({values})(t, 0)")
+    assert runs[0].startswith("baseline")
+    assert runs[-1].startswith("nsae")
+
+
+def test_filter_shows_the_rows_that_have_all_words_and_counts_them(opened: Any) -> None:
+    page = opened("index.html")
+    frame = page.locator(".table", has=page.locator(HELD_OUT))
+    rows, count, box = frame.locator("tbody tr"), frame.locator("output"), frame.locator("input")
+    total = rows.count()
+    assert count.inner_text() == f"{total} of {total} rows"
+    box.fill("NSAE without")
+    shown = frame.locator("tbody tr:visible").all_inner_texts()
+    assert 0 < len(shown) < total
+    assert all("nsae" in text and "without 0" in text for text in shown)
+    assert count.inner_text() == f"{len(shown)} of {total} rows"
+    box.fill("no row has these words")
+    assert frame.locator("tbody tr:visible").count() == 0
+    box.fill("")
+    assert frame.locator("tbody tr:visible").count() == total
+
+
+@pytest.mark.parametrize("width", HEIGHTS)
+def test_first_column_and_heads_stay_in_place_when_a_table_is_scrolled(opened: Any, width: int) -> None:
+    page = opened("index.html", width)
+    moved = page.evaluate(
+        f"""() => {{
+          const scroll = document.querySelector('{HELD_OUT}'), table = scroll.firstElementChild;
+          const head = table.tHead.rows[0].cells, cells = table.tBodies[0].rows[0].cells;
+          const places = () => {{
+            const [first, third, top] = [cells[0], cells[2], head[0]].map((cell) => cell.getBoundingClientRect());
+            return [first.left, third.left, top.top - scroll.getBoundingClientRect().top];
+          }};
+          const before = places();
+          scroll.scrollTo({{ left: 150, top: 60, behavior: "instant" }});
+          const moved = places().map((place, i) => place - before[i]);
+          return [...moved, cells[0].getBoundingClientRect().width / scroll.clientWidth, scroll.scrollLeft];
+        }}"""
+    )
+    first, third, head, share, scrolled = moved
+    assert scrolled > 0 or width == 1300
+    assert (first, third, head) == (0, -scrolled, 0)
+    assert share < 0.5  # the rest of the table can be read beside it
+
+
+def test_feature_search_shows_the_features_with_all_words(opened: Any) -> None:
+    page = opened("features.html")
+    total = page.locator(".feature").count()
+    assert total >= 8
+    assert page.locator("output").inner_text() == f"{total} of {total} features"
+    first = page.locator(".feature h3").first.inner_text()
+    number = first.split("feature ")[1].split()[0].rstrip("abcdefghijklmnopqrstuvwxyz")
+    page.locator("#search").fill(f"feature {number} baseline")
+    shown = page.locator(".feature:visible")
+    assert 0 < shown.count() < total
+    assert all("baseline" in text for text in shown.all_inner_texts())
+    page.locator("#search").fill("no feature has these words")
+    assert page.locator(".feature:visible").count() == 0
+    page.locator("#search").fill("")
+    link = page.locator("details a").nth(3)
+    target = link.get_attribute("href")
+    assert target is not None
+    link.click()
+    assert page.evaluate("document.getElementById(decodeURIComponent(location.hash.slice(1))) !== null")
+
+
+def test_report_prints_to_pdf_with_all_details_open_and_closes_them_again(opened: Any, tmp_path: Path) -> None:
+    page = opened("index.html")
+    page.evaluate(
+        "addEventListener('beforeprint', () => (window.open_when_printed = "
+        "[...document.querySelectorAll('details')].map(d => d.open)))"
+    )
+    closed = page.locator("details:not([open])").count()
+    page.pdf(path=tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert set(page.evaluate("window.open_when_printed")) == {True}
+    assert page.locator("details:not([open])").count() == closed > 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_printed_on_a4_it_keeps_columns_and_shades_and_drops_controls(opened: Any, name: str) -> None:
+    page = opened(name, 718, "dark")  # A4 less Chromium's margins, in CSS pixels
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("input:visible, nav:visible").count() == 0
+    shaded = page.evaluate(
+        "[...document.querySelectorAll('.example span')].map(s => getComputedStyle(s).printColorAdjust)"
+    )
+    assert set(shaded) <= {"exact"}
+    assert shaded or name != "features.html"
