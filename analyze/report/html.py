@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from analyze.report.charts import javascript_bundle
 from analyze.tables import Row, short
 
 INTERVAL = ("low", "high")
@@ -58,8 +59,10 @@ class Table:
         return [row for rows in self.groups.values() for row in rows]
 
 
-def page(template: str, **content: Any) -> str:
-    """Fill in a template, with style and script included, and return the HTML document.
+def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
+    """Fill in a template, with styles and scripts included, and return the HTML document.
+
+    draws_charts: whether the page has interactive charts, whose scripts take about a megabyte.
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `content`.
     """
@@ -70,11 +73,17 @@ def page(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    style, script = (
-        Markup((files("analyze.report") / "templates" / name).read_text(encoding="utf-8"))
-        for name in ("style.css", "page.js")
-    )
-    return environment.get_template(template).render(style=style, script=script, **content)
+    styles, scripts = [_file("style.css")], [_file("page.js")]
+    if draws_charts:
+        styles.append(_file("charts.css"))
+        scripts += [javascript_bundle(), _file("charts.js")]
+    # In a script, "<\\/script" is the same text as "</script", but does not end it.
+    inline = [Markup(script.replace("</script", "<\\/script")) for script in scripts]
+    return environment.get_template(template).render(style=Markup("\n".join(styles)), scripts=inline, **content)
+
+
+def _file(name: str) -> str:
+    return (files("analyze.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def table(lines: Iterable[Row], columns: Mapping[str, str]) -> Table:

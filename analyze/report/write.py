@@ -18,6 +18,8 @@ import torch
 from analyze.measure.cache import MeasurementCache
 from analyze.measure.measurements import Measurements, Scope, gather
 from analyze.measure.patching.model import PatchableModel
+from analyze.report.charts import charts as make_charts
+from analyze.report.charts import png as chart_png
 from analyze.report.data import metrics_json, report_summary, report_tables, write_csv
 from analyze.report.features.page import PageSettings, representatives, write_features_page
 from analyze.report.features.unembedding import Unembedding
@@ -29,6 +31,7 @@ from analyze.report.pages.front import render_front
 from analyze.report.pages.navigation import FEATURES, POST, REPORT, page_links
 from analyze.report.pages.post import render_post
 from analyze.runs.trained_run import TrainedRun
+from analyze.runs.training_curves import as_trained, mean_curves
 from analyze.tables import Row
 from data.command.json_text import json_text
 from data.command.progress import Bar
@@ -71,6 +74,11 @@ def write_measurements(
     summary = report_summary(measurements, scope.heldout.unit)
     tables = report_tables(measurements, scope.heldout.unit, summary)
     write_csv(out / "csv", tables)
+    curves = mean_curves(as_trained(measurements.training), measurements.configurations)
+    charts = {chart.name: chart for chart in make_charts(tables, list(measurements.families), curves)}
+    for chart in charts.values():
+        write_file(out / "figures" / f"{chart.name}.png", chart_png(chart))
+        write_csv(out / "csv", {chart.name: chart.rows})
     figures = []
     for section, drawn in Bar(draw(measurements), desc="drawing", unit="figure"):
         png = as_png(drawn.figure)
@@ -78,7 +86,7 @@ def write_measurements(
         write_csv(out / "csv", {drawn.name: drawn.lines})
         figures.append(FigureFile(drawn.name, section, drawn.title, drawn.caption, png))
     write_file(out / "metrics.json", json_text(metrics_json(measurements, scope, tables, summary)).encode())
-    content = Content(measurements, scope, summary, tables, figures, command, features)
+    content = Content(measurements, scope, summary, tables, charts, figures, command, features)
     write_file(out / POST, render_post(content).encode())
     write_file(out / REPORT, render_front(content).encode())
     return out / REPORT

@@ -11,15 +11,13 @@ from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.dictionary import density_figures, dictionary_figures
 from analyze.report.figures.layers import layer_figures
 from analyze.report.figures.norms import norm_figures
-from analyze.report.figures.pareto import pareto_figures
 from analyze.report.figures.targets import target_figures
 from analyze.report.figures.training import snapshot_figures, training_figures
 
-Section = Literal["layers", "dictionaries", "training", "post"]
+Section = Literal["dictionaries", "training", "post"]
 
 # The post's figures are on a page of their own: measurements first, then what illustrates its method.
 FIGURES: dict[Section, tuple[Callable[[Measurements], Iterator[ReportFigure]], ...]] = {
-    "layers": (pareto_figures,),
     "dictionaries": (density_figures,),
     "training": (target_figures,),
     "post": (training_figures, layer_figures, snapshot_figures, dictionary_figures, norm_figures, activation_figures),

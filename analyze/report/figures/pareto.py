@@ -1,36 +1,15 @@
-"""Pareto curves: a measure against L0 for each family of runs."""
+"""Pareto curves as files: a measure against L0 for each family of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines
-from analyze.measure.measurements import Measurements
-from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import Style, legend, log_axis, panels, unique
 from analyze.report.palette import family_styles
 from analyze.tables import Row
-from train.measures import Sample, Shown, measure_of, measures_on
-
-
-def pareto_figures(measurements: Measurements) -> Iterator[ReportFigure]:
-    """Yield a figure per measure that is compared at equal L0."""
-    for name, estimates, sample in (
-        (HELD_OUT, measurements.held_out_of_configurations, Sample.HELD_OUT),
-        (PATCHED, measurements.patched_of_configurations, Sample.PATCHED),
-    ):  # fmt: skip
-        lines = curve_lines(estimates, measurements.configurations, name) if estimates else []
-        for measure in measures_on(sample, Shown.AT_EQUAL_L0).values():
-            shown = [line for line in lines if line["measure"] == measure.name]
-            if shown:
-                yield ReportFigure(
-                    f"pareto_{measure.name}", f"{measure.title[0].upper()}{measure.title[1:]} against L0",
-                    "One curve per family (points that differ only in α), one panel per layer, with 95 % intervals "
-                    "over documents and, where there are several, seeds.",
-                    pareto(shown, measure.name), shown,
-                )  # fmt: skip
+from train.measures import measure_of
 
 
 def pareto(lines: Sequence[Row], measure: str) -> Figure:

@@ -21,6 +21,7 @@ def section(content: Content) -> dict[str, Any]:
     summary = content.summary
     return {
         "sentences": summary.sentences,
+        "chart": content.charts.get("pareto"),
         "table": summary_table(summary),
         "key": key(summary, content.scope.heldout.unit),
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analyze.compare.summary.summary import Summary
 from analyze.measure.measurements import Measurements, Scope
+from analyze.report.charts import Chart
 from analyze.report.data import Tables
 from analyze.report.figures.catalogue import Section
 from analyze.tables import Row, layers
@@ -30,8 +31,9 @@ class FigureFile:
 
 @dataclass(frozen=True)
 class Content:
-    """The measurements, their summary, tables and figures that the pages show.
+    """The measurements, their summary, tables, charts and figures that the pages show.
 
+    charts: by name.
     command: the command line that repeats the report.
     features: whether the report has a page of features.
     """
@@ -40,6 +42,7 @@ class Content:
     scope: Scope
     summary: Summary
     tables: Tables
+    charts: Mapping[str, Chart]
     figures: Sequence[FigureFile]
     command: str
     features: bool

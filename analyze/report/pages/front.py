@@ -15,6 +15,7 @@ def render_front(content: Content) -> str:
     """Return index.html."""
     return html.page(
         "index.html",
+        draws_charts=bool(content.charts),
         title=compared.title(content),
         pages=page_links(REPORT, features=content.features),
         sections=section_links(SECTIONS),

