@@ -72,14 +72,17 @@ def compare_command(
     """Compare each two families of runs at the same L0, and say which is better.
 
     Runs that differ only in their sparsity and seed form a family; if all runs are of one family, each folder of RUNS
-    is compared with the others. For each pair, L0 and measure, prints a verdict in a sentence, and the differences by
-    layer with 95 % intervals over seeds and documents. A difference is the second family minus the first. --csv prints
-    the differences.
+    is compared with the others. First says which is best at each L0, which are tied with it and how sure that is, with
+    a table of their measures. Then prints, for each pair, L0 and measure, a verdict in a sentence, and the differences
+    by layer with 95 % intervals over seeds and documents. A difference is the second family minus the first. --csv
+    prints the differences.
     """
     from analyze.compare.equal_l0.comparison import compare_all
     from analyze.compare.equal_l0.sentence import verdict_line
     from analyze.compare.equal_l0.sides import find_sides, targets
     from analyze.compare.equal_l0.table import as_text
+    from analyze.compare.summary.summarize import summarize
+    from analyze.compare.summary.table import as_text as summary_text
     from analyze.measure.evaluate import measure_heldout
     from analyze.measure.heldout import Heldout
     from analyze.measure.patching import patch as patching
@@ -101,7 +104,7 @@ def compare_command(
         check_contexts(store, number, name)
     heldout, patched = Heldout(store, held_out), Heldout(store, contexts)
     language_model = None if without_model else load_for_store(store, hooks, model=model, device=torch_device)
-    estimates = measure_heldout(heldout, runs, hooks=hooks, seed=seed, device=torch_device)[0]
+    estimates, fires = measure_heldout(heldout, runs, hooks=hooks, seed=seed, device=torch_device)
     with_model: Estimates = {}
     answer = {**describe_heldout(heldout), **describe_runs(usable)}
     if language_model is not None:
@@ -111,8 +114,9 @@ def compare_command(
         answer |= {"patched_contexts": patched.n_contexts, "patched_groups": patched.n_groups}
     settledness = drifts(training_curves(runs), runs)
     comparisons = compare_all(estimates, with_model, sides, hooks, chosen, settledness, heldout.unit)
+    summary = summarize(estimates, with_model, fires, sides, hooks, chosen, settledness, heldout.unit)
     verdicts = [verdict_line(comparison) for comparison in comparisons]
     lines = list(chain.from_iterable(comparison.lines() for comparison in comparisons))
     rows = [dict(vars(line)) for line in lines]
-    answer |= {"verdicts": [vars(verdict) for verdict in verdicts], "differences": rows}
-    show(answer, rows, as_text(verdicts, lines), as_json, as_csv_)
+    answer |= {"summary": summary.to_json(), "verdicts": [vars(verdict) for verdict in verdicts], "differences": rows}
+    show(answer, rows, f"{summary_text(summary)}\n\n{as_text(verdicts, lines)}", as_json, as_csv_)

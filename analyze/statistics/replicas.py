@@ -9,12 +9,11 @@ freedom each: √(t²_{S−1} V_s + t²_f max(V_d − V_i, 0)).
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from analyze.statistics.jackknife import LEVEL, Float, critical_value, degrees_of_freedom
 
@@ -147,16 +146,29 @@ def plan(measured: Variances, seeds: int, groups: float, distance: float) -> Pla
 
     seeds, groups: how many seeds and effective groups were measured. distance: from the value to the margin, > 0.
     """
-    seed_variance, group_variance = measured.seeds * seeds, measured.groups * groups
     group_counts = np.unique(np.ceil(groups * np.geomspace(1, MOST_TIMES_THE_GROUPS, 500)))
-
-    def decides(n_seeds: int, n_groups: int) -> bool:
-        variances = Variances(seed_variance / n_seeds, group_variance / n_groups, 0.0, n_seeds - 1, n_groups - 1)
-        return variances.smallest_detectable_difference() <= distance
-
-    plans = []
-    for n_seeds in range(seeds, MOST_SEEDS + 1) if measured.seeds else [seeds]:
-        fewest = bisect_left(group_counts, True, key=lambda n_groups: decides(n_seeds, int(n_groups)))
-        if fewest < len(group_counts):
-            plans.append(Plan(n_seeds, int(group_counts[fewest])))
+    n_seeds = np.arange(seeds, MOST_SEEDS + 1) if measured.seeds else np.array([seeds])
+    of_seeds = measured.seeds * seeds / n_seeds
+    width_of_seeds = _squared_each(of_seeds, n_seeds - 1.0)
+    low, high = np.zeros_like(n_seeds), np.full_like(n_seeds, len(group_counts))  # bisection, for all seeds at once
+    while (low < high).any():
+        middle = np.minimum((low + high) // 2, len(group_counts) - 1)
+        n_groups = group_counts[middle]
+        of_groups = measured.groups * groups / n_groups
+        width = np.sqrt(width_of_seeds + _squared_each(of_groups, n_groups - 1))
+        decides = width + ndtri(POWER) * np.sqrt(of_seeds + of_groups) <= distance
+        open_ = low < high
+        high = np.where(open_ & decides, middle, high)
+        low = np.where(open_ & ~decides, middle + 1, low)
+    plans = [
+        Plan(int(n), int(group_counts[fewest]))
+        for n, fewest in zip(n_seeds, low, strict=True)
+        if fewest < len(group_counts)
+    ]
     return min(plans, key=lambda plan: (plan.seeds * plan.groups, plan.seeds), default=None)
+
+
+def _squared_each(variances: Float, degrees: Float) -> Float:
+    """Return `_squared` of each variance."""
+    t = stdtrit(np.maximum(degrees, 1.0), (1 + LEVEL) / 2)
+    return np.where(variances == 0, 0.0, np.where(degrees > 0, t**2 * variances, np.inf))

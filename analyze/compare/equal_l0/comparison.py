@@ -119,8 +119,9 @@ class Comparison:
         """One of the differences, for what they share: the groups."""
         return next(iter(self.differences.values()))
 
+    @cached_property
     def in_most_layers(self) -> str | None:
-        """Return "higher" or "lower" if the second side is so in more than half of the layers, by one test of all."""
+        """Whether the second side is "higher" or "lower" in more than half of the layers, by one test of all."""
         for name, sign in (("higher", 1), ("lower", -1)):
             p = np.ones(self.n_layers)
             for i, (hook, d) in enumerate(self.differences.items()):
@@ -150,7 +151,7 @@ class Comparison:
         if hook in self.not_compared:
             return DifferenceLine(*about, "not compared", self.not_compared[hook])
         d, verdict = self.differences[hook], self.verdicts[hook]
-        plan = d.plan() if verdict == "undecided" else None
+        plan = d.plan if verdict == "undecided" else None
         return DifferenceLine(
             *about, verdict, self.undecidable.get(hook, ""), d.at_first, d.at_second, d.value,
             d.value - d.half_width(), d.value + d.half_width(), d.detectable, self.adjusted_p[hook], d.n_seeds,

@@ -94,14 +94,15 @@ class Difference:
             return f"leave-one-out error {self.leave_one_out_error:.2g} is more than half of the {whole}"
         return TWO_SEEDS if 1 < self.n_seeds < FEWEST_SEEDS else ""
 
+    @cached_property
     def plan(self) -> Plan | None:
-        """Return how many seeds and effective groups would decide a difference as large as this one."""
+        """How many seeds and effective groups would decide a difference as large as this one; None if none would."""
         distance = abs(self.value) - self.interpolation_error
         if distance <= 0:
             return None
         enough = self.effective_groups * max(1.0, FEWEST_DEGREES / max(self.variances.group_degrees, 1.0))
-        plan = replicas.plan(self.variances, self.n_seeds, self.effective_groups, distance)
-        return plan and Plan(max(plan.seeds, FEWEST_SEEDS), max(plan.groups, int(np.ceil(enough))))
+        own = replicas.plan(self.variances, self.n_seeds, self.effective_groups, distance)
+        return own and Plan(max(own.seeds, FEWEST_SEEDS), max(own.groups, int(np.ceil(enough))))
 
 
 def difference(first: Matched, second: Matched) -> Difference:

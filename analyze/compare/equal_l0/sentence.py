@@ -61,7 +61,7 @@ def verdict_line(comparison: Comparison) -> VerdictLine:
     return VerdictLine(
         comparison.first, comparison.second, comparison.measure, comparison.l0, comparison.n_seeds,
         comparison.with_verdict("higher"), comparison.with_verdict("lower"), comparison.with_verdict("undecided"),
-        list(comparison.not_compared), comparison.in_most_layers(), mean.value if mean else None,
+        list(comparison.not_compared), comparison.in_most_layers, mean.value if mean else None,
         mean.value - mean.half_width if mean else None, mean.value + mean.half_width if mean else None,
         float(np.median([d.detectable for d in known])) if known else None,
         max((d.largest_plausible for d in known), default=None), verdict_text(comparison),
@@ -100,7 +100,7 @@ def finding(comparison: Comparison) -> str:
         if mean is not None:
             sign = "higher" if mean.value > 0 else "lower"
             return f"{_amount(comparison, mean.value, mean.half_width, sign)} on average over {n} layers"
-        side_of_most = comparison.in_most_layers()
+        side_of_most = comparison.in_most_layers
         if side_of_most is not None:
             mean = comparison.mean(list(comparison.differences))
             text = _amount(comparison, abs(mean.value), mean.half_width, side_of_most)
@@ -117,7 +117,7 @@ def finding(comparison: Comparison) -> str:
     text = _amount(comparison, mean.value, mean.half_width, winner)
     if n == 1:
         text += f" in {layer_list(hooks)}"
-    elif len(hooks) < most(n) and comparison.in_most_layers() == winner:
+    elif len(hooks) < most(n) and comparison.in_most_layers == winner:
         text += f" in at least {most(n)} of {n} layers, of which {layer_list(hooks)} can be named"
     else:
         text += f" in all {n} layers" if len(hooks) == n else f" in {len(hooks)} of {n} layers"
@@ -172,7 +172,7 @@ def _plan(comparison: Comparison) -> str:
     undecided = comparison.with_verdict("undecided")
     if not undecided:
         return more_seeds if one_seed else ""
-    plans = {hook: comparison.differences[hook].plan() for hook in undecided}
+    plans = {hook: comparison.differences[hook].plan for hook in undecided}
     known = [plan for plan in plans.values() if plan is not None]
     if not known:
         return f"No plan of up to {MOST_SEEDS} seeds would decide differences as small as those seen."

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from analyze.compare.equal_l0.matched import Matched, key_of
 from analyze.compare.equal_l0.mean import mean_of_matched
-from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.place import Place, has_value
 from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import NO_MARK, SummaryCell, SummaryLine
@@ -45,25 +44,22 @@ def lines_at(place: Place, rankings: Mapping[str, Ranking | None], rows: int | N
     return lines
 
 
-def lines_of_configurations(
-    samples: Mapping[str, Estimates], sides: Iterable[Side], hooks: Sequence[str], measures: Sequence[str],
-    rows: int | None, note: str,
-) -> list[SummaryLine]:  # fmt: skip
-    """Return a line per configuration of sides that are compared at no L0, at the L0 that their runs have."""
-    lines = []
-    for side in sides:
-        for configuration in side.configurations:
-            own = [hook for hook in hooks if hook in configuration.hooks]
-            if not own:
-                continue
-            cells = {name: cell(_measured(samples[name], configuration, own, name), NO_MARK) for name in measures}
-            at = _measured(samples["l0"], configuration, own, "l0")
-            lines.append(
-                SummaryLine(
-                    side.name, None, _mean_l0(at), len(configuration.replicas), len(own), cells, rows, note
-                )
-            )  # fmt: skip
-    return lines
+def line_of_configuration(
+    samples: Mapping[str, Estimates], family: str, configuration: Configuration, hooks: Sequence[str],
+    rows: int | None, target: float | None = None,
+) -> SummaryLine:  # fmt: skip
+    """Return a line of runs that are not compared, at the L0 that they have.
+
+    samples: by measure, its estimates. target: the L0 that the runs were trained for and missed; None without one.
+    """
+    at = {
+        name: _measured(estimates, configuration, hooks, name) for name, estimates in samples.items()
+    }  # fmt: skip
+    cells = {name: cell(layers, NO_MARK) for name, layers in at.items() if name != "l0"}
+    note = "not compared" if target is None else "misses this L0 in all layers, not compared"
+    return SummaryLine(
+        family, target, _mean_l0(at["l0"]), len(configuration.replicas), len(at["l0"]), cells, rows, note
+    )  # fmt: skip
 
 
 def _measured(estimates: Estimates, configuration: Configuration, hooks: Sequence[str], measure: str) -> list[Matched]:

@@ -147,7 +147,7 @@ def _of_the_post(
 def _word(comparison: Comparison) -> str:
     """Return whether the second side is more, less or undecided over all layers."""
     mean = comparison.decided_mean()
-    verdict = winner_of(comparison) or comparison.in_most_layers()
+    verdict = winner_of(comparison) or comparison.in_most_layers
     if verdict is None and mean is not None:
         verdict = "higher" if mean.value > 0 else "lower"
     word = word_for(comparison.measure, verdict) if verdict else "undecided"

@@ -9,11 +9,11 @@ import numpy as np
 from analyze.compare.equal_l0.matched import key_of
 from analyze.compare.equal_l0.places import l0_values as l0_of_configurations
 from analyze.compare.equal_l0.sides import Side
-from analyze.compare.summary.lines import lines_at, lines_of_configurations
+from analyze.compare.summary.lines import line_of_configuration, lines_at
 from analyze.compare.summary.place import Place, place_at
 from analyze.compare.summary.ranking import Ranking, rank
 from analyze.compare.summary.sentences import sentences
-from analyze.compare.summary.summary import Summary
+from analyze.compare.summary.summary import Summary, SummaryLine
 from analyze.measure.firing import FeatureActivity
 from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae
 from analyze.statistics.estimates import Estimate, Estimates
@@ -40,10 +40,22 @@ def summarize(
     chosen = sorted(l0_values) or _shared_l0(held_out, sides, hooks)
     places = [_ranked(place_at(samples, sides, hooks, l0, by_sae), measures, by_sae) for l0 in chosen]
     places = [own for own in places if any(side.by_hook for side in own[0].measured["l0"].values())]
-    lines = [line for place, rankings in places for line in lines_at(place, rankings, rows)]
-    compared = {line.family for line in lines}
-    rest = [side for side in sides if side.name not in compared]
-    lines += lines_of_configurations(samples, rest, hooks, measures, rows, "not compared")
+    lines = list[SummaryLine]()
+    for place, rankings in places:
+        lines += lines_at(place, rankings, rows)
+        lines += [
+            line_of_configuration(samples, side.name, own, hooks, rows, place.l0)
+            for side in sides
+            for own in side.configurations
+            if not place.measured["l0"][side.name].by_hook and own.replicas[0].target_l0 == place.l0
+        ]
+    listed = {line.family for line in lines}
+    lines += [
+        line_of_configuration(samples, side.name, own, hooks, rows)
+        for side in sides
+        for own in side.configurations
+        if side.name not in listed
+    ]
     text = sentences(places, sides, hooks, by_sae, unit, lines)
     return Summary(text, [place.l0 for place, _ in places], measures, lines)
 

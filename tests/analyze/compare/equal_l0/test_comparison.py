@@ -45,7 +45,7 @@ def test_a_known_difference_is_found_in_each_layer_with_its_sign_and_size() -> N
     assert comparison.with_verdict("higher") == HOOKS[5:]
     mean = comparison.mean(HOOKS[:5])
     assert abs(mean.value + 0.02) < mean.half_width < 0.006
-    assert comparison.in_most_layers() == "lower"
+    assert comparison.in_most_layers == "lower"
 
 
 def test_the_verdict_is_one_sentence_with_seeds_and_documents() -> None:
