@@ -147,9 +147,9 @@ def plan(measured: Variances, seeds: int, groups: float, distance: float) -> Pla
     seeds, groups: how many seeds and effective groups were measured. distance: from the value to the margin, > 0.
     """
     group_counts = np.unique(np.ceil(groups * np.geomspace(1, MOST_TIMES_THE_GROUPS, 500)))
-    n_seeds = np.arange(seeds, MOST_SEEDS + 1) if measured.seeds else np.array([seeds])
+    n_seeds = np.arange(seeds, MOST_SEEDS + 1 if measured.seeds else seeds + 1)
     of_seeds = measured.seeds * seeds / n_seeds
-    width_of_seeds = _squared_each(of_seeds, n_seeds - 1.0)
+    width_of_seeds = _squared_each(of_seeds, np.asarray(n_seeds - 1, dtype=np.float64))
     low, high = np.zeros_like(n_seeds), np.full_like(n_seeds, len(group_counts))  # bisection, for all seeds at once
     while (low < high).any():
         middle = np.minimum((low + high) // 2, len(group_counts) - 1)

@@ -16,11 +16,13 @@ from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import SummaryLine
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
+from analyze.statistics.cells import most
 from analyze.statistics.replicas import MOST_SEEDS
 
 ONE_SEED = "About these trained SAEs, not their architectures (one seed): "
 BEST_OF = {"nats_lost": "loses the fewest nats per token", "explained_variance": "explains the most variance"}
-WORSE = {"nats_lost": "lose more", "explained_variance": "explain less"}
+BETTER = {"nats_lost": "lose fewer nats per token", "explained_variance": "explain more of the variance"}
+WORSE = {"nats_lost": ("lose", "more"), "explained_variance": ("explain", "less")}
 MOST_NAMES = 4
 
 
@@ -35,6 +37,10 @@ class Answer:
     @property
     def l0(self) -> float:
         return self.place.l0
+
+    @property
+    def all_tied(self) -> bool:
+        return len(self.ranking.tied) == len(self.ranking.costs) - 1
 
     @property
     def mean_of_best(self) -> Mean:
@@ -67,7 +73,7 @@ def sentences(
 
     places: what is compared, with rankings by measure. lines: those of the table.
     """
-    measure = next((name for _, rankings in places for name in BEST_OF if name in rankings), "explained_variance")
+    measure = next((name for name in BEST_OF for _, rankings in places if rankings.get(name)), "explained_variance")
     answers = [Answer(place, own, measure) for place, rankings in places if (own := rankings.get(measure))]
     if not answers:
         return _nothing_ranked(sides, places, lines)
@@ -80,42 +86,46 @@ def sentences(
 
 def _ranking(answers: Sequence[Answer], middle: Answer) -> list[str]:
     """Return which architecture is best at the middle L0, and at those where it is another."""
-    groups = _grouped(answers, lambda answer: (answer.ranking.best, frozenset(answer.ranking.tied)))
+    groups = _grouped(answers, _best_and_tied)
     own = next(group for group in groups if middle in group)
-    mean, n_layers = middle.mean_of_best, len(middle.ranking.hooks)
-    number = f"{plus_minus(mean.value, mean.half_width)}{f' at L0 = {middle.l0:g}' * (len(own) > 1)}"
+    number = plus_minus(middle.mean_of_best.value, middle.mean_of_best.half_width)
+    where = f" at L0 = {middle.l0:g}" if len(own) > 1 else ""
+    n_layers = len(middle.ranking.hooks)
     over = f"mean over {n_layers} layers" if n_layers > 1 else "in one layer"
-    first = (
-        f"{_at(own)} {middle.ranking.best} {BEST_OF[middle.measure]} ({number}, {over}); {_others(middle)}."
-    )  # fmt: skip
-    rest = [f"{_at(group)} it is {_best_and_tied(group[0].ranking)}" for group in groups if group is not own]
-    return [first, f"{'; '.join([rest[0], *(_lower(text) for text in rest[1:])])}."] if rest else [first]
+    best, names = middle.ranking.best, list(middle.ranking.costs)
+    if middle.all_tied:
+        none = f"neither {names[0]} nor {names[1]}" if len(names) == 2 else f"none of {len(names)} architectures"
+        first = (
+            f"{none} is shown to {BETTER[middle.measure]} than the other{'s' * (len(names) > 2)}; {best} has the best "
+            f"mean ({number}{where}, {over})"
+        )
+    else:
+        first = f"{best} {BEST_OF[middle.measure]} ({number}{where}, {over}); {_others(middle, where)}"
+    others = [group for group in groups if group is not own]
+    rest = [f"{_at(group)} {_best_and_tied(group[0])}" for group in others]
+    return [f"{_at(own)} {first}.", *([f"{'; '.join([rest[0], *map(_lower, rest[1:])])}."] if rest else [])]
 
 
-def _others(answer: Answer) -> str:
-    tied, n_others = answer.ranking.tied, len(answer.ranking.costs) - 1
-    if not tied:
-        worse = WORSE[answer.measure]
-        return f"all {n_others} others {worse}" if n_others > 1 else f"{_only_other(answer)} {_singular(worse)}"
-    if len(tied) == n_others > 1:
-        return f"all {n_others} others are tied with it"
-    return f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it"
+def _others(answer: Answer, where: str) -> str:
+    """Return which architectures are tied with the best, and how much worse the others are."""
+    ranking = answer.ranking
+    tied, worse = ranking.tied, [name for name in ranking.costs if name not in (ranking.best, *ranking.tied)]
+    ties = f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
+    if not worse:
+        return ties
+    gaps = sorted(ranking.costs[name] - ranking.costs[ranking.best] for name in worse)
+    others = "both others" if len(worse) == 2 and not tied else f"the other {len(worse)}"
+    which = worse[0] if len(worse) == 1 else others
+    verb, word = WORSE[answer.measure]
+    amount = f"{which} {verb}{'s' * (len(worse) == 1)} {_between(f'{gaps[0]:.2g}', f'{gaps[-1]:.2g}')} {word}{where}"
+    return f"{ties}, and {amount}" if ties else amount
 
 
-def _only_other(answer: Answer) -> str:
-    return next(name for name in answer.ranking.costs if name != answer.ranking.best)
-
-
-def _singular(verb: str) -> str:
-    return verb.replace("lose", "loses").replace("explain", "explains")
-
-
-def _best_and_tied(ranking: Ranking) -> str:
-    if not ranking.tied:
-        return f"{ranking.best} alone"
-    if len(ranking.tied) == len(ranking.costs) - 1 > 1:
-        return f"{ranking.best}, with which all are tied"
-    return f"{ranking.best}, tied with {_names(ranking.tied)}"
+def _best_and_tied(answer: Answer) -> str:
+    if answer.all_tied:
+        return "none is shown to be best"
+    ties = f", tied with {_names(answer.ranking.tied)}" if answer.ranking.tied else " alone"
+    return f"the best is {answer.ranking.best}{ties}"
 
 
 def _of_the_post(
@@ -168,26 +178,23 @@ def _how_sure(answer: Answer, unit: str) -> str:
         return f"{text}; for a verdict on the architectures train three seeds or more (--seeds)."
     ranking = answer.ranking
     if not ranking.tied:
-        return f"{text}."
-    undecidable = [name for name in ranking.tied if len(ranking.gaps[name]) <= len(ranking.hooks) / 2]
-    if len(undecidable) == len(ranking.tied):
-        return f"{text}; the ties cannot be decided, because layers are unfit or {unit}s too few."
+        return f"{text}; if the architectures were alike, one would be called worse in at most 5 % of experiments."
+    ties = "the ties" if len(ranking.tied) > 1 else "the tie"
+    if all(len(ranking.gaps[name]) < most(len(ranking.hooks)) for name in ranking.tied):
+        return f"{text}; {ties} cannot be decided, because too many layers decide nothing."
     plans = [plan(ranking.gaps[name], len(ranking.hooks), ranking.n_pairs) for name in ranking.tied]
-    known = [own for own in plans if own is not None]
+    known = sorted((own for own in plans if own is not None), key=lambda own: own.seeds * own.groups)
     if not known:
-        return f"{text}; up to {MOST_SEEDS} seeds would not decide the ties, as small as their differences look."
-    easiest = min(known, key=lambda own: own.seeds * own.groups)
-    which = "the tie" if len(plans) == 1 else f"{len(known)} of {len(plans)} ties" if len(known) > 1 else "one tie"
-    hardest = max(known, key=lambda own: own.seeds * own.groups)
-    return (
-        f"{text}; {_range(easiest.seeds, hardest.seeds)} seeds and {_range(easiest.groups, hardest.groups)} {unit}s "
-        f"would decide {which}, if the differences are as large as they look."
-    )
+        return f"{text}; up to {MOST_SEEDS} seeds would not decide {ties}, as small as the differences look."
+    which = ties if len(known) == len(plans) else f"{len(known)} of {len(plans)} ties"
+    of_seeds = _between(*(f"{end(own.seeds for own in known):,}" for end in (min, max)))
+    of_groups = _between(*(f"{end(own.groups for own in known):,}" for end in (min, max)))
+    plans_text = f"{of_seeds} seeds and {of_groups} {unit}s would decide {which}"
+    return f"{text}; {plans_text}, if the differences are as large as seen."
 
 
-def _range(first: int, second: int) -> str:
-    low, high = sorted((first, second))
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _between(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _rest(places: Sequence[tuple[Place, Mapping[str, Ranking | None]]]) -> list[str]:

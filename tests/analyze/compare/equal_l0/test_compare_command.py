@@ -15,6 +15,7 @@ from analyze.compare.equal_l0.comparison import COMPARED, compare
 from analyze.compare.equal_l0.matched import key_of
 from analyze.compare.equal_l0.sentence import ONE_SEED
 from analyze.compare.equal_l0.sides import Side
+from analyze.compare.summary.sentences import ONE_SEED as SUMMARY_OF_ONE_SEED
 from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.measure.measurements import Measurements
@@ -73,6 +74,11 @@ def test_differences_are_those_of_measures_and_patch_averaged_over_seeds(
         assert line["low"] < line["value"] < line["high"]
         assert line["seeds"] == 3
     assert [line["measure"] for line in answer["verdicts"]] == list(COMPARED)
+    mean_of = {line["family"]: line["value"] for line in answer["summary"]["lines"] if line["measure"] == "kl"}
+    assert list(mean_of.values()) == pytest.approx(means)  # of the last measure above
+    assert answer["summary"]["sentences"][0].startswith(f"At L0 = {K} ")
+    dead = [line for line in answer["summary"]["lines"] if line["measure"] == "dead"]
+    assert [line["rows"] for line in dead] == [answer["rows"]] * 2
     assert answer["verdicts"][0]["text"].startswith(f"At L0 = {K} ")  # the default of --at
 
 
@@ -90,8 +96,9 @@ def test_one_seed_is_named_first_and_runs_far_from_the_l0_are_not_compared(
     store, runs = topk_runs
     one_each = [runs / name for name in ("topk_lr=0.0003_seed=0", "topk_lr=0.003_seed=0")]
     text = printed(command, "--store", store, *one_each, "--without-model", "--layers", "4", "--at", f"{K},20")
-    lines = text.splitlines()
-    assert lines[0].startswith(f"- {ONE_SEED}At L0 = {K} ")
+    assert text.startswith(f"{SUMMARY_OF_ONE_SEED}at L0 = {K} ")
+    assert f"\n- {ONE_SEED}At L0 = {K} " in text
+    assert text.index("| architecture | compared at L0 |") < text.index(f"- {ONE_SEED}")
     assert "no run of topk, lr 0.0003 has this L0 (the nearest has 4), and a curve needs 3 runs" in text
     assert "| at L0 | measure | hook | difference |" in text
 

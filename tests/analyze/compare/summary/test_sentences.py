@@ -1,0 +1,142 @@
+"""The summary's sentences: what they say, and with which caveats, on made-up measurements whose truth is known."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from analyze.compare.summary.sentences import ONE_SEED
+from tests.analyze.compare.summary.made_up import MadeUp, Values, made_up
+
+NATS = {"topk": 0.10, "relu": 0.11, "nsae": 0.13, "baseline": 0.15, "frozen": 0.2}
+FOUR = ["baseline", "nsae", "relu", "topk"]
+TARGETS = (20.0, 40.0, 80.0)
+
+
+def nats(name: str, l0: float, layer: int) -> float:
+    return NATS[name]
+
+
+def variance(name: str, l0: float, layer: int) -> float:
+    return 0.8 - NATS[name]
+
+
+def measured(nats_lost: Values = nats, names: list[str] = FOUR, **options: object) -> MadeUp:
+    return made_up(names, {"explained_variance": variance, "nats_lost": nats_lost}, **options)  # type: ignore[arg-type]
+
+
+def test_the_first_sentence_names_the_best_at_all_l0_where_it_is_the_same_with_its_mean_in_the_middle() -> None:
+    first = measured(l0_values=TARGETS).summary().sentences[0]
+    number = r"0\.1\d* ± 0\.00\d+"
+    expected = (
+        rf"At L0 = 20, 40 and 80 topk loses the fewest nats per token \({number} at L0 = 40, mean over 4 layers\); "
+        r"the other 3 lose 0\.0\d+ to 0\.0\d+ more at L0 = 40\."
+    )
+    assert re.fullmatch(expected, first)
+
+
+def test_where_l0_differ_the_middle_one_is_named_and_the_others_are_summarised() -> None:
+    def crossing(name: str, l0: float, layer: int) -> float:
+        return nats(name, l0, layer) + 0.1 * (name == "topk" and l0 > 40)
+
+    sentences = measured(crossing, l0_values=TARGETS).summary().sentences
+    assert sentences[0].startswith("At L0 = 20 and 40 topk loses the fewest nats per token (")
+    assert sentences[1] == "At L0 = 80 the best is relu alone."
+
+
+def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
+    sentences = measured(lambda name, l0, layer: 0.1 + 0.001 * (name == "relu") + 0.03 * (name in FOUR[:2]),
+                         seed_spread=0.002).summary().sentences  # fmt: skip
+    assert re.search(r"; (relu|topk) is tied with it, and the other 2 lose 0\.0\d+ to 0\.0\d+ more\.$", sentences[0])
+    assert re.fullmatch(
+        r"Intervals are over 3 seeds and 40 documents; (\d+ seeds and [\d,]+ documents would decide the tie, if the "
+        r"differences are as large as seen|up to 20 seeds would not decide the tie, as small as the differences "
+        r"look)\.",
+        sentences[-1],
+    )
+
+
+def test_if_all_are_tied_none_is_called_the_best_at_any_l0() -> None:
+    sentences = measured(lambda name, l0, layer: 0.1, seed_spread=0.002, l0_values=TARGETS).summary().sentences
+    assert sentences[0].startswith(
+        "At L0 = 20, 40 and 80 none of 4 architectures is shown to lose fewer nats per token than the others; "
+    )
+    assert " has the best mean (0.1" in sentences[0] or " has the best mean (0.09" in sentences[0]
+    two = measured(lambda name, l0, layer: 0.1, names=["topk", "relu"], seed_spread=0.002).summary().sentences
+    assert two[0].startswith("At L0 = 40 neither topk nor relu is shown to lose fewer nats per token than the other; ")
+
+
+def test_the_posts_question_is_answered_with_the_layers_that_differ() -> None:
+    def worse_in_layer_3(name: str, l0: float, layer: int) -> float:
+        return nats(name, l0, layer) + 0.1 * (name == "nsae" and layer == 3)
+
+    second = measured(worse_in_layer_3).summary().sentences[1]
+    assert second.startswith("At L0 = 40 nsae loses 0.0")
+    assert second.endswith(" nats per token less than baseline in 3 of 4 layers, more in layer 3.")
+
+
+def test_the_posts_question_says_where_the_answer_is_another() -> None:
+    def crossing(name: str, l0: float, layer: int) -> float:
+        return nats(name, l0, layer) + 0.1 * (name == "nsae" and l0 > 40)
+
+    second = next(own for own in measured(crossing, l0_values=TARGETS).summary().sentences if "than baseline" in own)
+    assert second.endswith(" less than baseline in all 4 layers; also less at L0 = 20; more at L0 = 80.")
+
+
+def test_without_the_language_model_the_sentences_are_about_explained_variance() -> None:
+    own = measured()
+    sentences = replace(own, patched={}).summary().sentences
+    assert sentences[0].startswith("At L0 = 40 topk explains the most variance (0.7")
+    assert re.search(r"; the other 3 explain 0\.01\d* to 0\.05\d* less\.$", sentences[0])
+    assert " of the variance more than baseline in all 4 layers." in sentences[1]
+
+
+def test_the_first_words_with_one_seed_are_that_it_is_about_these_saes() -> None:
+    sentences = measured(n_seeds=1).summary().sentences
+    assert sentences[0].startswith(f"{ONE_SEED}at L0 = 40 topk loses the fewest nats per token")
+    assert sentences[-1] == (
+        "Intervals are over 1 seed and 40 documents; for a verdict on the architectures train three seeds or more "
+        "(--seeds)."
+    )
+
+
+def test_two_seeds_name_no_layer_but_a_large_difference_over_all_of_them() -> None:
+    sentences = measured(n_seeds=2, seed_spread=0.0001).summary().sentences
+    assert sentences[0].startswith("At L0 = 40 topk loses the fewest nats per token")
+    assert "less than baseline on average over 4 layers" in sentences[1]
+    assert sentences[-1].startswith("Intervals are over 2 seeds and 40 documents")
+
+
+def test_one_architecture_is_measured_but_not_compared() -> None:
+    summary = measured(names=["topk"]).summary()
+    (sentence,) = summary.sentences
+    assert re.fullmatch(
+        r"All runs are of one architecture, topk, so none is compared: at L0 = 40 it explains 0\.\d+ ± 0\.0\d+ of the "
+        r"variance\.",
+        sentence,
+    )
+    (line,) = summary.lines
+    assert [cell.mark for cell in line.cells.values()] == ["", ""]
+
+
+def test_runs_of_different_l0_say_which_option_makes_them_comparable() -> None:
+    own = measured(measured_l0=lambda name, l0, layer: l0 * (1 + FOUR.index(name)))
+    (sentence,) = own.summary(l0_values=[]).sentences
+    assert sentence.startswith("No two architectures have SAEs of the same L0, so none is said to be better; train")
+    assert "--target-l0" in sentence
+
+
+def test_if_all_runs_are_unfinished_none_is_ranked_and_the_reason_is_given() -> None:
+    sentences = measured(names=["topk", "relu"], unfinished=["topk", "relu"]).summary().sentences
+    assert sentences == [
+        "No two architectures can be ranked.",
+        "Not ranked: topk (unfinished in 4 of 4 layers) and relu (unfinished in 4 of 4 layers).",
+    ]
+
+
+@pytest.mark.parametrize("control", ["frozen"])
+def test_the_control_is_not_called_the_best(control: str) -> None:
+    sentences = measured(lambda name, l0, layer: 0.1 * (name != control), names=["topk", "nsae", control]).summary()
+    assert not any(control in sentence for sentence in sentences.sentences)
