@@ -13,6 +13,7 @@ import json
 
 import numpy as np
 from _measure import table
+from _ranking import ranking
 from _simulations import CAPPED, Documents, Row, ar1, family, half_widths, lengths, percentile_covers, rest_curve
 from scipy.special import stdtr, stdtrit
 
@@ -260,7 +261,7 @@ def _least_squares(x: Float, y: Float) -> Float:
     return np.asarray((dx * y).sum(axis=1) / np.square(dx).sum(axis=1))
 
 
-SIMULATIONS = (documents, seeds_and_documents, two_seeds, detection, equal_l0, cells, copies, slopes)
+SIMULATIONS = (documents, seeds_and_documents, two_seeds, detection, equal_l0, cells, ranking, copies, slopes)
 
 
 def main() -> None:
