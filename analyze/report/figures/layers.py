@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -44,18 +45,27 @@ def layer_figures(measurements: Measurements) -> Iterator[ReportFigure]:
             "over the layers rather than how close L1 and L0 are." * has_variant(measurements, "baseline"),
             l1_beside_l0(off, of_configurations), off,
         )  # fmt: skip
+    yield _activity_figure(measurements, of_configurations)
+
+
+def _activity_figure(measurements: Measurements, of_configurations: Families) -> ReportFigure:
     batch, rows = measurements.fires[0].all.batch, measurements.fires[0].all.rows
     silent, dead = f"features silent in a batch of {batch}", f"dead fraction in {rows:,} rows"
-    activity = [
-        {"run": sae.run.name, "hook": sae.hook, "noise": sae.noise, "rows": rows, "measure": name, "value": value}
-        for sae in measurements.fires
-        for name, value in ((silent, sae.all.silent), (dead, sae.all.dead))
-    ]
-    yield ReportFigure(
+    counts = {(sae.run.name, sae.hook, sae.noise): sae.all for sae in measurements.fires}
+    activity = []
+    for own, noise in product(measurements.configurations, (False, True)):
+        for hook in own.hooks if noise in own.noises else ():
+            of_replicas = [counts[run.name, hook, noise] for run in own.replicas]
+            about = {"run": own.name, "hook": hook, "noise": noise, "rows": rows}
+            activity += [
+                {**about, "measure": silent, "value": float(np.mean([count.silent for count in of_replicas]))},
+                {**about, "measure": dead, "value": float(np.mean([count.dead for count in of_replicas]))},
+            ]
+    return ReportFigure(
         "figure_16_silent", "Figure 16. Silent features (\"neuron activity\" in the post) and dead features",
         f"Left: the count of features that do not fire in a batch of {batch} held-out rows, as in the author's code. "
-        f"Right: the share of features that never fire in {rows:,} rows.",
-        over_layers(activity, families, {silent: silent, dead: dead}, log=False), activity,
+        f"Right: the share of features that never fire in {rows:,} rows. Means over seeds.",
+        over_layers(activity, of_configurations, {silent: silent, dead: dead}, log=False), activity,
     )  # fmt: skip
 
 

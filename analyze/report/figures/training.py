@@ -11,16 +11,23 @@ from matplotlib.figure import Figure
 
 from analyze.measure.measurements import Measurements
 from analyze.measure.patching.over_training import over_training_lines
-from analyze.report.figures.base import Families, ReportFigure, has_noise, runs_by_family
+from analyze.report.figures.base import (
+    Families,
+    ReportFigure,
+    configurations_by_family,
+    has_noise,
+    runs_by_family,
+)
 from analyze.report.figures.style import Style, layer_colour, legend, log_axis, panels, rows_axis, run_styles, unique
-from analyze.runs.training_curves import as_trained, curve_lines
+from analyze.runs.training_curves import as_trained, curve_lines, mean_curves
 from analyze.tables import Row, layers
 from train.measures import measure_of, title_of
 
 
 def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Figs. 1, 2, 6 and 15, from the measures that training recorded."""
-    lines, recorded = (curve_lines(curves) for curves in (measurements.training, as_trained(measurements.training)))
+    curves = mean_curves(measurements.training, measurements.configurations)
+    lines, recorded = curve_lines(curves), curve_lines(as_trained(curves))
     noisy = has_noise(measurements)
     for number, measure in ((1, "l1"), (2, "l0")):
         shown = [line for line in recorded if line["measure"] == measure and line["value"] > 0]
@@ -28,7 +35,7 @@ def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
             sample = "Training batches" if shown[0]["split"] == "train" else "Held-out split"
             yield ReportFigure(
                 f"figure_{number:02}_{measure}", f"Figure {number}. {title_of(measure)} over training, by layer",
-                f"{sample}{', NSAE with its noise' * noisy}; one line per layer, one panel per run.",
+                f"{sample}{', NSAE with its noise' * noisy}; one line per layer, one panel per configuration.",
                 by_layer(shown, measure), shown,
             )  # fmt: skip
     for name, title, measures in (
@@ -38,10 +45,10 @@ def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
         shown = [line for line in lines if line["split"] == "heldout" and line["measure"] in measures]
         if shown:
             yield ReportFigure(
-                name, title, "Held-out split, mean over the layers that all runs have. "
+                name, title, "Held-out split, mean over seeds and over the layers that all runs have. "
                 f"{'NSAE with noise off (solid) and on (dotted). ' * noisy}Runs differ in L0, so the heights alone do "
                 "not rank architectures.",
-                means(shown, runs_by_family(measurements), measures), shown,
+                means(shown, configurations_by_family(measurements), measures), shown,
             )  # fmt: skip
 
 
