@@ -27,6 +27,7 @@ def charts(
     if not measured.rows:
         return
     yield pareto_chart(measured, styles)
-    yield layer_grid(measured, styles)
+    if len(measured.layers) > 1:
+        yield layer_grid(measured, styles)
     further = depth_chart(measured, styles), training_chart(training_rows(training, tables["points"]), styles)
     yield from (chart for chart in further if chart is not None)

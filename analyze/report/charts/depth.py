@@ -13,6 +13,8 @@ from analyze.report.charts.theme import HEIGHT, specification
 from analyze.report.palette import FamilyStyle
 from analyze.tables import Row
 
+TITLE = "Each measure over the layers"
+
 
 def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | None:
     """Return the chart of a measure over the layers, with menus of the target L0, the measure and the noise.
@@ -37,7 +39,7 @@ def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | No
         "field": "layer", "type": "ordinal", "sort": list(points.layers), "scale": {"type": "point", "padding": 0.4},
         "axis": {"title": "layer", "labelAngle": 0, "labelOverlap": True, "grid": False},
     }  # fmt: skip
-    spec = specification(parameters, {
+    spec = specification(TITLE, parameters, {
         "title": {"text": {"expr": "['at a target L0 of ' + target, axis.title]"}},
         "height": HEIGHT, "data": data(rows), "transform": [
             *choose("toString(datum.target) === target"),
@@ -47,7 +49,7 @@ def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | No
         "layer": marks(value_axis_channel(), styles),
     })  # fmt: skip
     caption = f"One line per architecture, at the L0 that it was trained for. {INTERVALS}"
-    return Chart("depth", "Each measure over the layers", caption, [spec], rows, menus, styles)
+    return Chart("depth", TITLE, caption, [spec], rows, menus, styles)
 
 
 def target_menu(rows: list[Row]) -> Menu:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from analyze.report.charts.chart import Chart, Menu, Spec
@@ -23,30 +24,27 @@ INTERVALS = "Bars are 95 % intervals over documents and, with several seeds, ove
 
 def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     """Return the chart of a measure against L0, with menus of the layer, the measure and the noise."""
-    measures = points.measure_menu()
-    shown_layers = [layer for layer in (MEAN, *points.layers) if any(row["layer"] == layer for row in points.rows)]
-    names = {layer: heading(layer) for layer in shown_layers}
-    if MEAN in names:
-        names[MEAN] = f"mean over {points.n_mean_layers} layers"
-    menus = [measures, Menu("layer", "layer", names, shown_layers[0]), *points.noise_menus()]
-    of_layer = {layer: [row for row in points.rows if row["layer"] == layer] for layer in shown_layers}
+    shown_layers = [*([MEAN] if points.has_means else []), *points.layers]
+    names = {layer: heading(layer) for layer in shown_layers} | ({MEAN: "mean over layers"} if points.has_means else {})
+    menus = [points.measure_menu(), Menu("layer", "layer", names, shown_layers[0]), *points.noise_menus()]
+    rows = [row for row in points.rows if row["layer"] in shown_layers]
+    of_layer = {layer: [row for row in rows if row["layer"] == layer] for layer in shown_layers}
     parameters = [
         *parameters_of(menus),
         {"name": "axes", "value": {
-            measure: {layer: axes(rows, measure) for layer, rows in of_layer.items()} for measure in points.measures
+            measure: {layer: axes(own, measure) for layer, own in of_layer.items()} for measure in points.measures
         }},
         {"name": "names", "value": names},
         {"name": "axis", "expr": "axes[measure][layer]"},
     ]  # fmt: skip
-    spec = specification(parameters, {
+    title = "How well each architecture reconstructs at each sparsity"
+    spec = specification(title, parameters, {
         "title": {"text": {"expr": "[names[layer], axis.title]"}},
-        "height": HEIGHT, "data": data(points.rows), "transform": choose("datum.layer === layer"),
+        "height": HEIGHT, "data": data(rows), "transform": choose("datum.layer === layer"),
         **curves(styles),
     })  # fmt: skip
-    better = {"higher": "upper left", "lower": "lower left"}.get(str(measure_of(measures.selected).better), "")
-    caption = f"One curve per architecture. {INTERVALS}" + f" The best are at the {better}." * bool(better)
-    return Chart("pareto", "How well each architecture reconstructs at each sparsity", caption, [spec], points.rows,
-                 menus, styles)  # fmt: skip
+    caption = f"One curve per architecture; the heading says which values are better. {INTERVALS}"
+    return Chart("pareto", title, caption, [spec], rows, menus, styles)
 
 
 def layer_grid(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
@@ -59,8 +57,8 @@ def layer_grid(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
         {"name": "axis", "expr": "axes[measure]"},
     ]
     specs = [
-        specification(parameters, {
-            "title": {"text": {"expr": f"['{heading(layer)}', axis.title]"}},
+        specification(f"Measures against L0 in {heading(layer)}", parameters, {
+            "title": {"text": {"expr": f"[{json.dumps(heading(layer))}, axis.title]"}},
             "height": PANEL_HEIGHT, "data": data([row for row in rows if row["layer"] == layer]),
             "transform": choose(), **curves(styles),
         })

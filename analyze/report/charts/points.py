@@ -38,10 +38,9 @@ class Points:
         return [name for name in order if name in measured]
 
     @property
-    def n_mean_layers(self) -> int:
-        """How many layers the means of the first measure are over; 0 without means."""
-        of_means = (row["layers"] for row in self.rows if row["layer"] == MEAN and row["measure"] == self.measures[0])
-        return next(of_means, 0)
+    def has_means(self) -> bool:
+        """Whether there are means over several layers."""
+        return len(self.layers) > 1 and any(row["layer"] == MEAN for row in self.rows)
 
     def measure_menu(self) -> Menu:
         options = {name: measure_of(name).title for name in self.measures}

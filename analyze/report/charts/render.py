@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,26 @@ def javascript_bundle() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
 
 
-def png(chart: Chart) -> bytes:
-    """Return the chart as PNG, on white, with the menus' first choices and a legend.
+def png(chart: Chart, choices: Mapping[str, str] | None = None) -> bytes:
+    """Return the chart as PNG, on white, with a legend.
+
+    choices: values of the menus' parameters; those of the others are the menus' first choices.
 
     The font is one that comes with Matplotlib, so the bytes do not depend on the machine's fonts.
     """
     vl_convert.register_font_directory(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf"))
-    spec = on_paper(chart)
+    spec = on_paper(chart, choices or {})
     return vl_convert.vegalite_to_png(json.dumps(spec), vl_version=VEGA_LITE, scale=SCALE)
 
 
-def on_paper(chart: Chart) -> Spec:
+def on_paper(chart: Chart, choices: Mapping[str, str]) -> Spec:
     """Return one specification for print, with a fixed width and the chart's panels in rows."""
     first = chart.specs[0]
-    shared = {"$schema": first["$schema"], "background": "white", "params": first["params"], "config": PAPER}
+    parameters = [
+        {**parameter, "value": choices[parameter["name"]]} if parameter["name"] in choices else parameter
+        for parameter in first["params"]
+    ]
+    shared = {"$schema": first["$schema"], "background": "white", "params": parameters, "config": PAPER}
     if len(chart.specs) == 1:
         return {**first, **shared, "width": WIDTH}
     panels = [{**_content(spec), "width": PANEL_WIDTH} for spec in chart.specs]

@@ -49,13 +49,15 @@ def config(*, font: str, ink: str, soft: str, line: str, legend: bool) -> Spec:
 PAGE = config(font="system-ui, sans-serif", ink="var(--ink)", soft="var(--soft)", line="var(--line)", legend=False)
 
 
-def specification(parameters: list[Spec], content: Spec) -> Spec:
+def specification(description: str, parameters: list[Spec], content: Spec) -> Spec:
     """Return a specification in the page's style, as wide as its container.
 
-    parameters: the chart's parameters; the highlight is added. content: data, marks, encoding, title and height.
+    description: read out by screen readers. parameters: the chart's parameters; the highlight is added.
+    content: data, marks, encoding, title and height.
     """
     return {
-        "$schema": SCHEMA, "width": "container", "config": PAGE, "params": [HIGHLIGHT, *parameters], **content,
+        "$schema": SCHEMA, "description": description, "width": "container", "config": PAGE,
+        "params": [HIGHLIGHT, *parameters], **content,
     }  # fmt: skip
 
 

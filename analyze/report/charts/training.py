@@ -15,6 +15,7 @@ from analyze.runs.training_curves import TrainingCurve
 from analyze.tables import Row, layers
 from train.measures import measure_of
 
+TITLE = "How training went"
 MEASURES = ("l0", "explained_variance", "loss", "dead")
 MOST_POINTS = 40  # of a line
 EVERY_TARGET = "all"
@@ -76,7 +77,7 @@ def training_chart(rows: Sequence[Row], styles: Mapping[str, FamilyStyle]) -> Ch
         "axis": {"title": "activations seen", "format": "~s", "tickCount": 5},
     }  # fmt: skip
     lines = {"x": x, "y": value_axis_channel(), "detail": {"field": "run"}}
-    spec = specification(parameters, {
+    spec = specification(TITLE, parameters, {
         "title": {"text": {"expr": "['layer ' + layer, axis.title]"}},
         "height": HEIGHT, "data": _data(rows),
         "transform": [
@@ -96,7 +97,7 @@ def training_chart(rows: Sequence[Row], styles: Mapping[str, FamilyStyle]) -> Ch
         "One line per configuration, the mean over its seeds. An architecture with noise is shown with its noise. "
         "Losses of different architectures have different terms, so their heights cannot be compared."
     )
-    return Chart("training", "How training went", caption, [spec], rows, menus, styles)
+    return Chart("training", TITLE, caption, [spec], rows, menus, styles)
 
 
 TOOLTIP = [

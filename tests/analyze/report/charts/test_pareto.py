@@ -56,7 +56,7 @@ def test_noise_is_a_choice_only_if_an_architecture_has_noise() -> None:
 
 def test_grid_has_a_panel_per_layer_with_the_same_axes_and_each_number_once(by_name: dict[str, Chart]) -> None:
     grid = by_name["layers"]
-    assert [spec["title"]["text"]["expr"] for spec in grid.specs] == [f"['layer {i}', axis.title]" for i in range(6)]
+    assert [spec["title"]["text"]["expr"] for spec in grid.specs] == [f'["layer {i}", axis.title]' for i in range(6)]
     assert all(parameters(spec) == parameters(grid.specs[0]) for spec in grid.specs)
     for spec in grid.specs:
         assert len({point["layer"] for point in spec["data"]["values"]}) == 1
@@ -83,6 +83,12 @@ def test_families_have_one_colour_and_shape_in_all_panels_in_the_reports_order(b
     assert all(json.loads(text).popitem()[1]["domain"] == list(ARCHITECTURES) for text in scales)
     looks = [(style.colour, style.dash, style.point) for style in by_name["pareto"].legend.values()]
     assert len(set(looks)) == len({style.point for style in by_name["pareto"].legend.values()}) == len(ARCHITECTURES)
+
+
+def test_store_of_one_layer_has_neither_a_mean_over_layers_nor_a_grid() -> None:
+    (chart,) = charts(tables(1, ("topk",)), ("topk",))
+    assert {menu.parameter: list(menu.options) for menu in chart.menus}["layer"] == ["0"]
+    assert {row["layer"] for row in chart.rows} == {"0"}
 
 
 def test_tables_without_points_have_no_charts() -> None:

@@ -32,9 +32,10 @@ def test_png_is_the_same_each_time_and_has_the_charts_width(by_name: dict[str, C
 
 
 def test_spec_on_paper_has_a_legend_all_panels_and_no_css_variable(by_name: dict[str, Chart]) -> None:
-    spec = on_paper(by_name["layers"])
+    spec = on_paper(by_name["layers"], {"measure": "gamma"})
     altair.Chart.from_dict(spec)
     assert len(spec["concat"]) == 2
+    assert {parameter["name"]: parameter.get("value") for parameter in spec["params"]}["measure"] == "gamma"
     for name in ("pareto", "layers"):
-        assert not on_paper(by_name[name])["config"]["legend"]["disable"]
-        assert "var(" not in str(on_paper(by_name[name]))
+        assert not on_paper(by_name[name], {})["config"]["legend"]["disable"]
+        assert "var(" not in str(on_paper(by_name[name], {}))
