@@ -20,16 +20,18 @@ from analyze.measure.measurements import Measurements, Scope, gather
 from analyze.measure.patching.model import PatchableModel
 from analyze.report.charts import charts as make_charts
 from analyze.report.charts import png as chart_png
+from analyze.report.charts.pareto import layer_grid
+from analyze.report.charts.points import points as chart_points
 from analyze.report.data import metrics_json, report_summary, report_tables, write_csv
 from analyze.report.features.page import PageSettings, representatives, write_features_page
 from analyze.report.features.unembedding import Unembedding
 from analyze.report.figures.catalogue import draw
-from analyze.report.figures.pareto import pareto as draw_pareto
 from analyze.report.figures.style import as_png
 from analyze.report.pages.content import Content, FigureFile
 from analyze.report.pages.front import render_front
 from analyze.report.pages.navigation import FEATURES, POST, REPORT, page_links
 from analyze.report.pages.post import render_post
+from analyze.report.palette import family_styles
 from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import as_trained, mean_curves
 from analyze.tables import Row
@@ -98,5 +100,7 @@ def write_pareto(out: Path, points: Sequence[Row], matched: Sequence[Row]) -> No
     points, matched: lines of the tables of these names (see `compare/curves.py` and `compare/differences.py`).
     """
     write_csv(out, {"points": points, "matched": matched})
+    styles = family_styles(list(dict.fromkeys(line["family"] for line in points)))
+    chart = layer_grid(chart_points({"points": points, "layer_means": ()}), styles)
     for measure in dict.fromkeys(line["measure"] for line in points):
-        write_file(out / f"{measure}.png", as_png(draw_pareto(points, measure)))
+        write_file(out / f"{measure}.png", chart_png(chart, {"measure": measure}))

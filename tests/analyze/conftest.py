@@ -85,5 +85,5 @@ def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         return b"blank"
 
     monkeypatch.setattr("analyze.report.write.as_png", blank)
-    monkeypatch.setattr("analyze.report.write.chart_png", lambda chart: b"blank")
+    monkeypatch.setattr("analyze.report.write.chart_png", lambda chart, choices=None: b"blank")
     monkeypatch.setattr("analyze.report.html.javascript_bundle", lambda: "")
