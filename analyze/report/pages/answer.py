@@ -1,4 +1,4 @@
-"""The answer of the report: verdicts, one figure, and a table with a row per architecture and L0."""
+"""The answer of the report: verdicts, one chart, and a table with a row per architecture and L0."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ MARKS = {BEST: "★", TIED: "≈"}
 
 
 def section(content: Content) -> dict[str, Any]:
+    """Return what templates/index.html shows of the report."""
     summary = content.summary
     return {
         "sentences": summary.sentences,
         "chart": content.charts.get("pareto"),
-        "table": summary_table(summary),
-        "key": key(summary, content.scope.heldout.unit),
+        "table": _table(summary),
+        "key": _key(summary, content.scope.heldout.unit),
     }
 
 
-def summary_table(summary: Summary) -> Table:
+def _table(summary: Summary) -> Table:
     """Return the summary as a table, in groups by the L0 at which architectures are compared."""
     about = {name: [getattr(line, name) for line in summary.lines] for name in ("layers", "seeds")}
     varying = [name for name, numbers in about.items() if len(set(numbers)) > 1]
@@ -42,7 +43,7 @@ def summary_table(summary: Summary) -> Table:
     return Table(["architecture", "L0", *map(title_of, summary.measures), *varying], groups)
 
 
-def key(summary: Summary, unit: str) -> str:
+def _key(summary: Summary, unit: str) -> str:
     """Return the key to the table: what its marks and numbers mean, and which values are better."""
     by_direction = defaultdict(list)
     for measure in summary.measures:

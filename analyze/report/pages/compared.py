@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analyze.report.pages.content import Content
-from analyze.runs.progress import notes, unfinished
+from analyze.runs.progress import notes
 from analyze.runs.settled import LIMIT, has_settled
 from analyze.tables import layers
 from data.hooks import layer_of
@@ -25,7 +25,7 @@ def facts(content: Content) -> list[str]:
     measurements, store, heldout = content.measurements, content.scope.store, content.scope.heldout
     runs, rows = measurements.runs, store.n_rows("train")
     totals = sorted({run.trained for run in runs if run.settings.training_known})
-    trained = " or ".join(f"{total:,} rows ({total / rows:.1f} epochs)" for total in totals) or "unknown rows"
+    trained = " or ".join(f"{total:,} rows ({total / rows:.2g} epochs)" for total in totals) or "unknown rows"
     many = len(content.variants) > MOST_NAMES
     architectures = f" of {enumerate_names(content.variants)}" if many else ""
     patched = f"; with the language model on {content.scope.patched.n_contexts:,} contexts"
@@ -41,8 +41,10 @@ def warnings(content: Content) -> list[tuple[str, str]]:
     """Return what limits the comparison: a heading and a sentence each."""
     measurements = content.measurements
     found = []
-    if names := unfinished(measurements.runs):
-        found.append(("Unfinished", f"{names}. They are measured at their last checkpoint and get no verdict."))
+    unfinished = [run for run in measurements.runs if not run.finished]
+    if unfinished:
+        n = f"{len(unfinished)} of {_count(len(measurements.runs), 'run')}"
+        found.append(("Unfinished", f"{n} (see Training), measured at their last checkpoint and without a verdict."))
     found += _unsettled(content)
     found += [("Left out", f"{note}.") for note in notes(measurements.left_out)]
     if content.n_seeds == 1:

@@ -49,6 +49,7 @@ class Content:
 
     @property
     def variants(self) -> list[str]:
+        """The architectures, in the order of the runs."""
         return list(dict.fromkeys(run.variant for run in self.measurements.runs))
 
     @property
@@ -57,16 +58,19 @@ class Content:
         return any(len(run.noises) > 1 for run in self.measurements.runs)
 
     def figures_of(self, section: Section) -> list[FigureFile]:
+        """Return the figures that a section shows, in their order."""
         return [figure for figure in self.figures if figure.section == section]
 
     def table(self, name: str) -> list[Row]:
-        """Return the lines of a table, with the numbers of layers in place of their hooks where these are distinct."""
+        """Return the lines of a table as `with_layers` shows them."""
         return self.with_layers(self.tables[name])
 
     def with_layers(self, lines: Sequence[Row]) -> list[Row]:
+        """Return lines whose `hook` is the number of its layer, or the hook's name if two hooks have one number."""
         names = dict(zip(self.measurements.hooks, layers(self.measurements.hooks), strict=True))
         return [{**line, "hook": names.get(line["hook"], line["hook"])} for line in lines]
 
     @property
     def n_seeds(self) -> int:
+        """The number of seeds that runs were trained with."""
         return len({run.settings.run.seed for run in self.measurements.runs})

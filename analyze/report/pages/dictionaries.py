@@ -26,6 +26,7 @@ DETECTABLE_COLUMNS = {"run": "run, over its seeds", "hook": "layer", "seeds": "s
 
 
 def section(content: Content) -> dict[str, Any]:
+    """Return what templates/dictionaries.html shows of the report."""
     measured, spread = measured_lines(content), content.table("seed_spread")
     return {
         "thresholds": content.scope.thresholds,

@@ -1,4 +1,4 @@
-"""index.html: the verdict, one figure and one table first, then every layer, dictionary, training and setting."""
+"""index.html: the verdicts, one chart and one table first, then layers, dictionaries, training, measures, settings."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "On the patched positions
 
 
 def section(content: Content) -> dict[str, Any]:
+    """Return what templates/layers.html shows of the report."""
     matched = _matched_lines(content.table("matched"))
     return {
         "verdicts": [line["text"] for line in content.tables["verdicts"]],

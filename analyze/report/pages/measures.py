@@ -19,6 +19,7 @@ DEFINITION_COLUMNS = {"title": "measure", "better": "better", "unit": "unit", "f
 
 
 def section(content: Content) -> dict[str, Any]:
+    """Return what templates/measures.html shows of the report."""
     runs, heldout = content.measurements.runs, content.scope.heldout
     measured, patched = measured_lines(content), content.table("patching")
     return {

@@ -18,6 +18,7 @@ IF_DIFFERENT = ("clip", "adam_beta1", "adam_beta2", "adam_epsilon")  # shown onl
 
 
 def section(content: Content) -> dict[str, Any]:
+    """Return what templates/settings.html shows of the report."""
     store, runs, lines = content.scope.store, content.measurements.runs, content.tables["runs"]
     return {
         "table": html.table(lines, setting_columns(lines)),

@@ -26,6 +26,7 @@ TARGET_COLUMNS = {"run": "run", "hook": "layer"} | {
 
 
 def section(content: Content) -> dict[str, Any]:
+    """Return what templates/training.html shows of the report."""
     drifts = content.with_layers([_drift_line(drift) for drift in content.measurements.drifts])
     return {
         "runs": html.table(_run_lines(content), RUN_COLUMNS),

@@ -201,6 +201,18 @@ def test_tables_sort_by_number_and_text_both_ways(opened: Any) -> None:
     assert runs[-1].startswith("nsae")
 
 
+def test_sorting_keeps_rows_in_their_group(opened: Any) -> None:
+    page = opened("index.html")
+    groups = (
+        "() => [...document.querySelectorAll('.answer tbody')].map(body => [...body.rows].map(row => "
+        "row.classList.contains('group') ? row.cells[0].textContent : Number(row.cells[1].dataset.value)))"
+    )
+    before = page.evaluate(groups)
+    assert all(isinstance(title, str) for title, *_ in before)
+    page.locator(".answer thead button").nth(1).click()
+    assert page.evaluate(groups) == [[title, *sorted(l0)] for title, *l0 in before]
+
+
 def test_filter_shows_the_rows_that_have_all_words_and_counts_them(opened: Any) -> None:
     page = opened("index.html")
     frame = page.locator(".table", has=page.locator(HELD_OUT))
