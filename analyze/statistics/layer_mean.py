@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from analyze.statistics.estimates import Estimate
-from analyze.statistics.jackknife import LEVEL
+from analyze.statistics.jackknife import LEVEL, Float
 from analyze.statistics.replicas import Variances, variances_over_layers
 
 
 @dataclass(frozen=True)
 class LayerMean:
-    """The mean of a configuration's measure over layers.
+    """The mean of a measure, or of a difference, over layers.
 
     variances: over seeds and groups, crossed, with the seeds' variance pooled over the layers.
     bias: the mean of the estimates' biases.
@@ -28,6 +28,16 @@ class LayerMean:
     n_layers: int
     n_seeds: int
     bias: float = 0.0
+
+    @property
+    def half_width(self) -> float:
+        """The half-width of the 95 % interval, the bias included; NaN where it is unknown."""
+        return self.bias + self.variances.half_width()
+
+    @property
+    def decided(self) -> bool:
+        """Whether the 95 % interval excludes 0."""
+        return abs(self.value) > self.half_width
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Return the interval (low, high); NaN where it is unknown."""
@@ -46,6 +56,14 @@ def mean_over_layers(estimates: Sequence[Estimate]) -> LayerMean:
     replicas = [each.replicas or (each,) for each in estimates]
     values = np.array([[replica.value for replica in own] for own in replicas])
     replicates = np.array([[replica.replicates for replica in own] for own in replicas])
+    return layer_mean(values, replicates, shares, float(np.mean([each.bias for each in estimates])))
+
+
+def layer_mean(values: Float, replicates: Float, shares: Float, bias: float = 0.0) -> LayerMean:
+    """Return the mean over layers and seeds.
+
+    values: [layers, seeds]. replicates: the values without each group, [layers, seeds, groups]. shares: [groups].
+    """
+    n_layers, n_seeds = values.shape
     spread = variances_over_layers(values, replicates, shares)
-    bias = float(np.mean([each.bias for each in estimates]))
-    return LayerMean(float(values.mean()), spread, len(estimates), n_seeds, bias)
+    return LayerMean(float(values.mean()), spread, n_layers, n_seeds, bias)

@@ -15,13 +15,14 @@ import numpy as np
 
 from analyze.compare.equal_l0.difference import TWO_SEEDS, Difference, difference
 from analyze.compare.equal_l0.matched import MatchedSide, match_hooks
-from analyze.compare.equal_l0.mean import Mean, mean_of_differences
+from analyze.compare.equal_l0.mean import mean_of_differences
 from analyze.compare.equal_l0.sides import Side
 from analyze.runs.progress import unfinished
 from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae, unsettled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.cells import holm, most, partial_conjunction, signs
 from analyze.statistics.estimates import Estimates
+from analyze.statistics.layer_mean import LayerMean
 from train.measures import PATCHED
 
 COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")
@@ -131,11 +132,11 @@ class Comparison:
                 return name
         return None
 
-    def mean(self, hooks: Sequence[str]) -> Mean:
+    def mean(self, hooks: Sequence[str]) -> LayerMean:
         """Return the mean difference over hooks, with the seeds' variance pooled over them."""
         return mean_of_differences([self.differences[hook] for hook in hooks])
 
-    def decided_mean(self) -> Mean | None:
+    def decided_mean(self) -> LayerMean | None:
         """Return the mean over all layers if two seeds decide it; None otherwise."""
         if self.n_layers < 2 or any(self.undecidable.get(hook) != TWO_SEEDS for hook in self.hooks):
             return None

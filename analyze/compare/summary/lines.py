@@ -11,7 +11,7 @@ from analyze.compare.equal_l0.matched import Matched, key_of
 from analyze.compare.equal_l0.mean import mean_of_matched
 from analyze.compare.summary.place import Place, has_value
 from analyze.compare.summary.ranking import Ranking
-from analyze.compare.summary.summary import NO_MARK, SummaryCell, SummaryLine
+from analyze.compare.summary.summary import MISSED, NO_MARK, SummaryCell, SummaryLine
 from analyze.runs.configurations import Configuration, seeds_of
 from analyze.statistics.estimates import Estimates
 
@@ -56,7 +56,7 @@ def line_of_configuration(
         name: _measured(estimates, configuration, hooks, name) for name, estimates in samples.items()
     }  # fmt: skip
     cells = {name: cell(layers, NO_MARK) for name, layers in at.items() if name != "l0"}
-    note = "not compared" if target is None else "misses this L0 in all layers, not compared"
+    note = "not compared" if target is None else MISSED
     return SummaryLine(
         family, target, _mean_l0(at["l0"]), len(configuration.replicas), len(at["l0"]), cells, rows, note
     )  # fmt: skip

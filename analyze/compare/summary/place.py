@@ -10,6 +10,7 @@ import numpy as np
 from analyze.compare.equal_l0.comparison import why_unfit
 from analyze.compare.equal_l0.matched import MatchedSide, match_hooks
 from analyze.compare.equal_l0.sides import Side
+from analyze.compare.summary.summary import CONTROL_NOTE, NOT_RANKED
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
 from analyze.statistics.cells import most
@@ -70,14 +71,14 @@ def place_at(
     candidates = []
     for name, side in matched.items():
         if name in controls:
-            notes[name] = "control, not ranked"
+            notes[name] = CONTROL_NOTE
         elif len(unfit[name]) > len(side.by_hook) / 2:
-            notes[name] += ", not ranked"
+            notes[name] += NOT_RANKED
         else:
             candidates.append(name)
     ranked, common = _compared(candidates, matched, hooks)
     for name in set(candidates) - set(ranked):
-        notes[name] = f"compared in {len(matched[name].by_hook)} of {len(hooks)} layers, not ranked"
+        notes[name] = f"compared in {len(matched[name].by_hook)} of {len(hooks)} layers{NOT_RANKED}"
     return Place(l0, measured, common, ranked if len(ranked) > 1 else [], notes)
 
 

@@ -7,16 +7,17 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyze.compare.equal_l0.comparison import Comparison, compare_matched
-from analyze.compare.equal_l0.mean import Mean, mean_of_matched
-from analyze.compare.equal_l0.sentence import OBJECTS, OPPOSITE, finding, plus_minus, winner_of, word_for
+from analyze.compare.equal_l0.mean import mean_of_matched
+from analyze.compare.equal_l0.sentence import OBJECTS, OPPOSITE, VERBS, finding, plus_minus, winner_of, word_for
 from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.place import Place
 from analyze.compare.summary.planning import plan
 from analyze.compare.summary.ranking import Ranking
-from analyze.compare.summary.summary import SummaryLine
+from analyze.compare.summary.summary import CONTROL_NOTE, MISSED, NOT_RANKED, SummaryLine
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
 from analyze.statistics.cells import most
+from analyze.statistics.layer_mean import LayerMean
 from analyze.statistics.replicas import MOST_SEEDS
 
 ONE_SEED = "About these trained SAEs, not their architectures (one seed): "
@@ -43,7 +44,7 @@ class Answer:
         return len(self.ranking.tied) == len(self.ranking.costs) - 1
 
     @property
-    def mean_of_best(self) -> Mean:
+    def mean_of_best(self) -> LayerMean:
         own = self.place.measured[self.measure][self.ranking.best].by_hook
         return mean_of_matched([own[hook] for hook in self.ranking.hooks])
 
@@ -76,12 +77,12 @@ def sentences(
     measure = next((name for name in BEST_OF for _, rankings in places if rankings.get(name)), "explained_variance")
     answers = [Answer(place, own, measure) for place, rankings in places if (own := rankings.get(measure))]
     if not answers:
-        return _nothing_ranked(sides, places, lines)
+        return _nothing_ranked(sides, lines)
     middle = answers[len(answers) // 2]
     best = [*_ranking(answers, middle)]
     if any(answer.n_seeds == 1 for answer in answers):
         best[0] = f"{ONE_SEED}{best[0][0].lower()}{best[0][1:]}"
-    return [*best, *_of_the_post(answers, middle, sides, hooks, drifts, unit), _how_sure(middle, unit), *_rest(places)]
+    return [*best, *_of_the_post(answers, middle, sides, hooks, drifts, unit), _how_sure(middle, unit), *_rest(lines)]
 
 
 def _ranking(answers: Sequence[Answer], middle: Answer) -> list[str]:
@@ -197,40 +198,62 @@ def _between(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _rest(places: Sequence[tuple[Place, Mapping[str, Ranking | None]]]) -> list[str]:
-    """Return which sides are not ranked, and why; the control is one on purpose."""
-    notes: dict[str, list[str]] = {}
-    for place, _ in places:
-        for name, note in place.notes.items():
-            if "not ranked" in note and not note.startswith("control"):
-                notes.setdefault(f"{name} ({note.removesuffix(', not ranked')})", []).append(f"{place.l0:g}")
-    return [f"Not ranked: {_names(list(notes))}."] if notes else []
+def _rest(lines: Sequence[SummaryLine]) -> list[str]:
+    """Return which architectures are not ranked or missed their target, and why, except for the control."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        if line.note.endswith(NOT_RANKED) and line.note != CONTROL_NOTE:
+            reasons[line.note.removesuffix(NOT_RANKED)].append(line.family)
+        elif line.note == MISSED:
+            reasons[f"with L0 = {line.l0:.3g} instead of {line.target:g}"].append(line.family)
+    texts = [f"{_names(list(dict.fromkeys(names)))} ({reason})" for reason, names in reasons.items()]
+    return [f"Not ranked: {_names(texts)}."] if texts else []
 
 
-def _nothing_ranked(
-    sides: Sequence[Side], places: Sequence[tuple[Place, Mapping[str, Ranking | None]]], lines: Sequence[SummaryLine]
-) -> list[str]:
+def _nothing_ranked(sides: Sequence[Side], lines: Sequence[SummaryLine]) -> list[str]:
     """Return why no side is best, and what would change that."""
-    measured = _measured(lines)
     if len(sides) == 1:
-        return [f"All runs are of one architecture, {sides[0].name}, so none is compared{measured}."]
-    if not places or all(len(place.measured["l0"]) < 2 for place, _ in places):
+        return [f"All runs are of one architecture, {sides[0].name}, so none is compared{_measured(lines)}."]
+    at_l0: dict[float, list[SummaryLine]] = defaultdict(list)
+    for line in lines:
+        if line.target is not None and line.note != MISSED:
+            at_l0[line.target].append(line)
+    shared = {l0: own for l0, own in at_l0.items() if len(own) > 1}
+    if not shared:
         return [
             "No two architectures have SAEs of the same L0, so none is said to be better; train them with the same "
-            "--target-l0, such as --target-l0 20,40,80."
-        ]
-    return ["No two architectures can be ranked.", *_rest(places)]
+            "--target-l0, such as --target-l0 20,40,80.",
+            *_rest(lines),
+        ]  # fmt: skip
+    l0 = list(shared)[len(shared) // 2]
+    return [f"No two architectures can be ranked{_extremes(l0, shared[l0])}.", *_rest(lines)]
+
+
+def _extremes(l0: float, lines: Sequence[SummaryLine]) -> str:
+    """Return "; at L0 = 40 they range from relu, which explains 0.7 of the variance, to topk, 0.8"."""
+    for measure in BEST_OF:
+        known = [(value, line.family) for line in lines if (value := _value(line, measure)) is not None]
+        if len(known) > 1:
+            (low, first), (high, last) = min(known), max(known)
+            lowest = f"{first}, which {VERBS[measure]} {low:.3g}{OBJECTS[measure]}"
+            return f"; at L0 = {l0:g} they range from {lowest}, to {last}, {high:.3g}"
+    return ""
+
+
+def _value(line: SummaryLine, measure: str) -> float | None:
+    cell = line.cells.get(measure)
+    return cell.value if cell else None
 
 
 def _measured(lines: Sequence[SummaryLine]) -> str:
-    """Return ": its explained variance is 0.80 ± 0.01 at L0 = 40" for the line in the middle."""
-    known = [line for line in lines if line.cells["explained_variance"].value is not None]
+    """Return ": at L0 = 40 it explains 0.80 ± 0.01 of the variance" for the line in the middle."""
+    known = [line for line in lines if _value(line, "explained_variance") is not None]
     if not known:
         return ""
     line = sorted(known, key=lambda own: own.l0)[len(known) // 2]
-    value, low = line.cells["explained_variance"].value, line.cells["explained_variance"].low
-    assert value is not None
-    number = f"{value:.3g}" if low is None else plus_minus(value, value - low)
+    cell = line.cells["explained_variance"]
+    assert cell.value is not None
+    number = f"{cell.value:.3g}" if cell.low is None else plus_minus(cell.value, cell.value - cell.low)
     return f": at L0 = {line.l0:.3g} it explains {number}{OBJECTS['explained_variance']}"
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from analyze.compare.equal_l0.matched import key_of
 from analyze.compare.equal_l0.places import l0_values as l0_of_configurations
 from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.lines import line_of_configuration, lines_at
@@ -14,9 +14,9 @@ from analyze.compare.summary.place import Place, place_at
 from analyze.compare.summary.ranking import Ranking, rank
 from analyze.compare.summary.sentences import sentences
 from analyze.compare.summary.summary import Summary, SummaryLine
-from analyze.measure.firing import FeatureActivity
+from analyze.measure.firing import FeatureActivity, dead_shares
 from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae
-from analyze.statistics.estimates import Estimate, Estimates
+from analyze.statistics.estimates import Estimates
 from train.measures import PATCHED
 
 MEASURES = ("explained_variance", "nats_lost", "kl", "gamma", "dead")
@@ -62,29 +62,22 @@ def summarize(
 
 def _samples(held_out: Estimates, patched: Estimates, fires: Sequence[FeatureActivity]) -> dict[str, Estimates]:
     """Return by measure the estimates that have it, with L0 on the same rows; "l0" is that on held-out rows."""
-    known = {name: {key.measure for key in own} for name, own in (("held_out", held_out), ("patched", patched))}
     samples = {"l0": held_out}
     for name in MEASURES:
-        if name == "dead":
-            continue
-        sample = "patched" if name in PATCHED else "held_out"
-        if name in known[sample]:
-            samples[name] = patched if sample == "patched" else held_out
+        estimates = patched if name in PATCHED else held_out
+        if any(key.measure == name for key in estimates):
+            samples[name] = estimates
     if dead := _dead(held_out, fires):
-        samples["dead"] = dead
+        samples["dead"] = held_out | dead
     return samples
 
 
 def _dead(held_out: Estimates, fires: Sequence[FeatureActivity]) -> Estimates:
-    """Return the share of dead features of each SAE, noise off, as an exact estimate, and L0."""
+    """Return the share of dead features of each SAE, as an estimate of the same documents as L0 that does not vary."""
     estimates = Estimates()
-    for own in fires:
-        l0 = held_out.get(key_of(own.run, own.hook, "l0"))
-        if own.noise or l0 is None:
-            continue
-        dead = own.all.dead
-        estimates[key_of(own.run, own.hook, "l0")] = l0
-        estimates[key_of(own.run, own.hook, "dead")] = Estimate(dead, np.full(len(l0.shares), dead), l0.shares)
+    for key, dead in dead_shares(fires).items():
+        if (l0 := held_out.get(key._replace(measure="l0"))) is not None:
+            estimates[key] = replace(dead, replicates=np.full(len(l0.shares), dead.value), shares=l0.shares)
     return estimates
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from analyze.tables import Row
 
 BEST, TIED, NO_MARK = "best", "tied", ""
+NOT_RANKED = ", not ranked"  # ends the notes of lines that are compared but not ranked
+CONTROL_NOTE = f"control{NOT_RANKED}"
+MISSED = "misses this L0 in all layers, not compared"
 
 
 @dataclass(frozen=True)
