@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analyze.statistics.cells import all_equivalent, holm, most, partial_conjunction, signs
+from analyze.statistics.cells import (
+    all_equivalent,
+    holm,
+    most,
+    partial_conjunction,
+    partial_conjunction_of_independent,
+    signs,
+)
 
 RNG_SEED = 0
 
@@ -67,6 +74,19 @@ def test_better_in_most_layers_is_wrong_in_at_most_5_percent_when_half_of_them_a
     assert np.mean([partial_conjunction(row, most(12)) <= 0.05 for row in p]) <= 0.062
     every = p_values(np.full(12, 3.0), 0.0, repeats=100, correlation=0.3)
     assert all(partial_conjunction(row, most(12)) <= 0.05 for row in every)
+
+
+def test_fishers_combination_is_scipys_of_the_largest_p_values() -> None:
+    p = np.array([0.2, 0.001, np.nan, 0.03, 0.004])
+    expected = stats.combine_pvalues([0.03, 0.2, 1.0], "fisher").pvalue
+    assert partial_conjunction_of_independent(p, 3) == pytest.approx(expected)
+    assert partial_conjunction_of_independent(p, 6) == 1.0
+
+
+def test_fishers_combination_is_wrong_in_at_most_5_percent_when_half_of_independent_layers_are_better() -> None:
+    true = np.array([3.0] * 6 + [0.0] * 6)
+    p = p_values(true, 0.0, repeats=2000, correlation=0.0)
+    assert np.mean([partial_conjunction_of_independent(row, most(12)) <= 0.05 for row in p]) <= 0.062
 
 
 def test_equivalence_is_claimed_wrongly_in_at_most_5_percent() -> None:

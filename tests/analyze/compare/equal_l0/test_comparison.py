@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from analyze.compare.equal_l0.comparison import Comparison, compare
+from analyze.compare.equal_l0.comparison import Comparison, compare, compare_all
 from analyze.compare.equal_l0.matched import NotComparedError, key_of, match
 from analyze.compare.equal_l0.sentence import ONE_SEED, verdict_line, verdict_text
 from analyze.compare.equal_l0.sides import Side, find_sides
@@ -232,6 +233,17 @@ def test_a_difference_below_twice_the_leave_one_out_error_is_undecided() -> None
     comparison = compared(sides, estimates, measure="explained_variance")
     assert "leave-one-out error" in comparison.undecidable[HOOKS[0]]
     assert comparison.with_verdict("undecided") == HOOKS
+
+
+def test_all_pairs_at_once_are_compared_as_each_pair_is() -> None:
+    sides = [*two_families(3), Side("second", configurations(family("nsae", 3, folder="second")))]
+    estimates = measured(sides, {"baseline": BASELINE, "nsae": [0.08] * 6, "second": [0.05] * 6})
+    at_once = compare_all(estimates, estimates, sides, HOOKS, [40], [], "document")
+    assert [(own.first, own.second) for own in at_once] == [
+        ("baseline", "nsae"), ("baseline", "second"), ("nsae", "second"),
+    ]  # fmt: skip
+    for own, pair in zip(at_once, combinations(sides, 2), strict=True):
+        assert vars(verdict_line(own)) == vars(verdict_line(compared(pair, estimates)))
 
 
 def test_sides_without_a_common_seed_are_paired_in_order() -> None:
