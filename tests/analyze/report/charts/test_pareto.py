@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
+from analyze.compare.curves import curve_lines
+from analyze.compare.layer_means import layer_mean_lines
 from analyze.report.charts import Chart, charts
+from analyze.runs.configurations import configurations, of_configurations
+from analyze.statistics.estimates import Key
+from analyze.statistics.layer_mean import mean_over_layers
+from tests.analyze.compare.equal_l0.made_up import HOOKS, measured, two_families
 from tests.analyze.report.charts.made_up import ARCHITECTURES, tables
 
 
@@ -39,6 +45,31 @@ def test_points_have_the_values_and_intervals_of_the_tables(by_name: dict[str, C
     for layer, line in lines:
         shown = of_layer[line["run"], layer, line["noise"]][line["measure"]]
         assert shown == pytest.approx([line[key] for key in ("l0", "value", "low", "high")], rel=1e-4)
+
+
+def test_intervals_are_those_of_the_estimates() -> None:
+    sides = two_families(3)
+    runs = [run for side in sides for run in side.runs]
+    own = configurations(runs)
+    true = {side.name: [0.1 + 0.05 * i + 0.01 * layer for layer in range(len(HOOKS))] for i, side in enumerate(sides)}
+    off = measured(sides, true)
+    estimates = of_configurations(off | {key._replace(noise=True): each for key, each in off.items()}, own)
+    made = {
+        "points": curve_lines(estimates, own, "patched"),
+        "layer_means": layer_mean_lines(estimates, own, "patched"),
+    }
+    (spec,) = next(charts(made, [side.name for side in sides])).specs
+    shown = {
+        (point["run"], point["layer"]): point["v"]["nats_lost"]
+        for point in spec["data"]["values"] if point["noise"] != "on"
+    }  # fmt: skip
+    for configuration in own:
+        of_layers = [estimates[Key(configuration.name, hook, False, "all", "nats_lost")] for hook in HOOKS]
+        for layer, estimate in enumerate(of_layers):
+            expected = [40, estimate.value, *estimate.interval]
+            assert shown[configuration.name, str(layer)] == pytest.approx(expected, rel=1e-4)
+        mean = mean_over_layers(of_layers)
+        assert shown[configuration.name, "mean"] == pytest.approx([40, mean.value, *mean.interval()], rel=1e-4)
 
 
 def test_first_choice_is_the_mean_over_layers_with_noise_off_in_kl_if_the_model_ran(by_name: dict[str, Chart]) -> None:
