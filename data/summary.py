@@ -53,7 +53,7 @@ class TruthSummary:
 class StoreSummary:
     """A store in numbers; `dataclasses.asdict` is its JSON form. `rows` and `shards` are per split.
 
-    truth: None if the features are unknown.
+    unknown: what the store cannot tell (data/FORMAT.md, section 3). truth: None if the features are unknown.
     """
 
     path: str
@@ -73,6 +73,7 @@ class StoreSummary:
     bytes_on_disk: int
     stream: StreamSummary
     hooks: list[HookSummary]
+    unknown: list[str]
     truth: TruthSummary | None
 
 
@@ -98,6 +99,7 @@ def summarize(store: Store) -> StoreSummary:
         bytes_on_disk=total_bytes(store.path),
         stream=StreamSummary(DEFAULT_POOL, held_bytes(store, store.hooks, DEFAULT_POOL), store_mixing(store)),
         hooks=[_hook(store, hook, model.get("relative_error", {}).get(hook)) for hook in store.hooks],
+        unknown=store.unknown,
         truth=None if store.truth is None else TruthSummary(store.truth.sizes.n_features, store.truth.l0),
     )
 

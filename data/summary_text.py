@@ -19,6 +19,8 @@ def summary_text(
         f"contexts in a batch of 4096 (groups of {summary.stream.pool} shards, "
         f"{summary.stream.bytes_held / 1e9:.2f} GB held for all hooks)",
     ]
+    if summary.unknown:
+        lines.append(f"unknown: {', '.join(summary.unknown).replace('_', ' ')}")
     if summary.truth is not None:
         lines.append(f"truth: {summary.truth.features:,} features, of which {summary.truth.l0:.3g} fire per row")
     errors = [hook.relative_error for hook in summary.hooks if hook.relative_error]

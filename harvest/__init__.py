@@ -1,15 +1,16 @@
 """Stage one: run a language model once and keep its activations in a store. See `harvest --help`.
 
-from harvest import harvest
+from harvest import harvest, store_arrays
 """
 
 from typing import TYPE_CHECKING
 
 from data.system.lazy import attributes
 
-__all__ = ["harvest"]
+__all__ = ["harvest", "store_arrays"]
 
 if TYPE_CHECKING:
     from harvest.api import harvest
+    from harvest.arrays.api import store_arrays
 
-__getattr__ = attributes(__name__, {"harvest": "harvest.api"})
+__getattr__ = attributes(__name__, {"harvest": "harvest.api", "store_arrays": "harvest.arrays.api"})

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from data.command.base import GroupedOption, StoppableCommand, options_of
 from data.command.json_text import json_text
+from data.command.option_types import check_no_effect, is_given
 from data.command.stop import StopRequest
+from data.errors import InputError
 from harvest.api import harvest
-from harvest.options import TYPES
+from harvest.arrays.api import store_arrays
+from harvest.options import ARRAY_TYPES, TYPES
+
+if TYPE_CHECKING:
+    from data.store.reader import Store
 
 EXAMPLES = """\b
 Examples:
@@ -20,6 +27,7 @@ Examples:
   harvest --model gpt2 --tokens 10M --layers 0,5,11 --dtype bfloat16
   harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run
   harvest --model gpt2 --out s3://bucket/gpt2.zarr        an object store; needs the package s3fs
+  harvest --activations acts.npy --out data/acts.zarr     activations that are in files already
 """
 
 
@@ -71,26 +79,52 @@ HELP = {
 }
 
 
+ARRAY_HELP = {
+    "Instead of a model": {
+        "--activations": "Activations that are in files already: .npy, .safetensors, .zarr, a folder of such files, or "
+        "a dataset that SAELens cached. Options of Model, Text and Computation do not apply, except --hook (arrays to "
+        "store, or the name of a single one), --context-size, --skip-positions, --tokens, --held-out, and the names "
+        "--model and --dataset.",
+        "--token-ids": "File of the token ids of --activations, [contexts, tokens] or [rows].  [default: the array "
+        "token_ids beside the activations, else unknown]",
+        "--documents": "File of the document numbers of --activations, [contexts] or [contexts, tokens].  [default: "
+        "each context is a document]",
+    }
+}
+
+
 @click.command(
     cls=StoppableCommand,
     epilog=EXAMPLES,
-    params=options_of(harvest, TYPES, HELP),
+    params=[
+        *options_of(harvest, TYPES, HELP, optional={"model"}),
+        *options_of(store_arrays, ARRAY_TYPES, ARRAY_HELP, optional={"activations"}),
+    ],
 )
 @click.option(
     "--dry-run", is_flag=True, cls=GroupedOption, group="Output",
     help="Print the size of the store and the time of the harvest without writing anything.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, group="Output", help="Print the summary as JSON.")
-@click.pass_obj
-def main(stopping: StopRequest, /, dry_run: bool, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def main(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Run a language model once and store its activations, for training SAEs on them as often as you like.
 
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
-    from data.summary import summarize
-    from data.summary_text import summary_text
+    if options["activations"] is not None:
+        _store_arrays(ctx, options, dry_run=dry_run, as_json=as_json)
+        return
+    if options["model"] is None:
+        raise click.MissingParameter(
+            ctx=ctx, param=next(param for param in ctx.command.params if param.name == "model")
+        )
+    for name in ("token_ids", "documents"):
+        if options[name] is not None:
+            raise InputError(f"--{name.replace('_', '-')}: applies to --activations only; leave it out")
     from harvest.prepare import prepare
 
+    stopping: StopRequest = ctx.obj
     prepared = prepare(options, stop=stopping.event)
     if dry_run:
         from harvest.estimate import estimate
@@ -100,7 +134,34 @@ def main(stopping: StopRequest, /, dry_run: bool, as_json: bool, **options: Any)
         return
     outcome = prepared.run()
     if outcome.store.complete and prepared.worker.reports:
-        summary, speed = summarize(outcome.store), dict[str, float | None]()
+        speed = dict[str, float | None]()
         if prepared.finished is None:
             speed = {"tokens_per_second": outcome.tokens_per_second, "compile_seconds": outcome.compile_seconds}
-        click.echo(json_text(asdict(summary) | speed) if as_json else summary_text(summary, **speed))
+        _print_summary(outcome.store, as_json=as_json, **speed)
+
+
+def _store_arrays(ctx: click.Context, options: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
+    """Do what `store_arrays` does. Raises InputError, also for options that only a language model has."""
+    own = {name: parameter.default for name, parameter in signature(store_arrays).parameters.items() if name != "quiet"}
+    check_no_effect(ctx, "with --activations", *(name for name in options if name not in own))
+    given = {name: options[name] if is_given(ctx, name) else default for name, default in own.items()}
+    from harvest.arrays.prepare import prepare_arrays
+
+    stopping: StopRequest = ctx.obj
+    prepared = prepare_arrays(given, stop=stopping.event)
+    if dry_run:
+        from harvest.output.store_size import store_size
+
+        size = store_size(prepared.out, prepared.schema)
+        click.echo(json_text(size.to_json()) if as_json else size.describe())
+        return
+    _print_summary(prepared.run(), as_json=as_json)
+
+
+def _print_summary(store: Store, *, as_json: bool, **speed: float | None) -> None:
+    """Print what a store holds; speed: that of the harvest that has just ended."""
+    from data.summary import summarize
+    from data.summary_text import summary_text
+
+    summary = summarize(store)
+    click.echo(json_text(asdict(summary) | speed) if as_json else summary_text(summary, **speed))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from data.command.sizes import human_bytes
-from harvest.output.disk_space import free_bytes, needed_bytes
+from harvest.output.store_size import StoreSize, store_size
 from harvest.output.write_speed import write_speed
 from harvest.request import expected_schema, widths_are_known
 from harvest.run import Harvest
@@ -19,21 +18,13 @@ TIMED_BATCHES = 3
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """The size of a store, in rows, files and bytes, and the time of its harvest, without tokenising.
+class Estimate(StoreSize):
+    """The size of a store, and the time of its harvest, without tokenising.
 
     tokens_per_second: the speed of the slower of the forward pass and the disk. The disk's speed is None for a small
     store, for which it is not measured.
     """
 
-    out: str
-    rows: int
-    hooks: int
-    dtype: str
-    bytes: int
-    bytes_needed: int  # on the local disk at once
-    bytes_free: int
-    files: int
     tokens_per_second: float
     seconds: float
     forward_tokens_per_second: float
@@ -41,16 +32,10 @@ class Estimate:
     disk_tokens_per_second: float | None
     widths_known: bool  # otherwise hooks are counted as d_model wide
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
     def describe(self) -> str:
         """Return the estimate in two or three lines."""
         lines = [
-            f"{self.out}: {self.rows:,} rows × {self.hooks} hooks in {self.dtype}, {human_bytes(self.bytes)} in about "
-            f"{self.files:,} files ({human_bytes(self.bytes_needed)} needed on the local disk, "
-            f"{human_bytes(self.bytes_free)} free)",
+            super().describe(),
             f"about {_duration(self.seconds)} at {self.tokens_per_second:,.0f} tokens/s, without tokenising",
         ]
         if self.disk_bytes_per_second is not None and self.disk_tokens_per_second is not None:
@@ -72,9 +57,7 @@ def estimate(harvest: Harvest) -> Estimate:
     disk_tokens = None if disk is None else disk / token_bytes
     rate = forward if disk_tokens is None else min(forward, disk_tokens)
     return Estimate(
-        out=str(harvest.out), rows=schema.layout.n_rows, hooks=len(schema.hooks), dtype=schema.dtype,
-        bytes=schema.total_bytes(), bytes_needed=needed_bytes(harvest.out, schema), bytes_free=free_bytes(harvest.out),
-        files=schema.n_files(), tokens_per_second=rate, seconds=harvest.request.n_tokens / rate,
+        **vars(store_size(harvest.out, schema)), tokens_per_second=rate, seconds=harvest.request.n_tokens / rate,
         forward_tokens_per_second=forward, disk_bytes_per_second=disk, disk_tokens_per_second=disk_tokens,
         widths_known=widths_are_known(harvest.request),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from data.choices import COMPRESSIONS, DTYPES
-from data.command.option_types import NAME, SEED, Count, LayerChoice, ListOf, StoreLocation, shown
+from data.command.option_types import NAME, SEED, Count, LayerChoice, ListOf, LocalPath, StoreLocation, shown
 
 
 class Token(click.ParamType[str]):
@@ -30,6 +30,17 @@ class HookName(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", value):
             self.fail(f"{shown(value)} is no name of a hook; give mlp_out, resid_post or another", param, ctx)
+        return value
+
+
+class ArrayName(click.ParamType[str]):
+    """The name of an array in a file, or of the hook that it becomes."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}", value):
+            self.fail(f"{shown(value)} is no name of a hook; give letters, digits, _, . and - only", param, ctx)
         return value
 
 
@@ -88,3 +99,17 @@ TYPES: dict[str, click.ParamType[Any]] = {
     "compile": click.Choice(["auto", "yes", "no"]),
     "device": click.Choice(["auto", "cpu", "cuda"]),
 }
+# Those of a store of arrays (harvest/arrays), which has others of the above, too.
+ARRAY_TYPES: dict[str, click.ParamType[Any]] = {
+    "activations": LocalPath(),
+    "token_ids": LocalPath(),
+    "documents": LocalPath(),
+    **{
+        name: TYPES[name]
+        for name in (
+            "context_size", "skip_positions", "tokens", "held_out", "model", "dataset", "out", "dtype", "compress",
+            "seed",
+        )
+    },
+    "hook": ListOf(ArrayName(), "name"),
+}  # fmt: skip

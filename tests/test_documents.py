@@ -76,6 +76,7 @@ NOT_RUN = {
     r"analyze store --json|harvest --compile yes|train --seeds 5": "names an option",
     r"analyze (report|verify) --store STORE .*|(train --resume|analyze verify) runs/NAME": "names stand for others",
     r"train --resume OUT/.*|train import user/.*": "names stand for others",
+    r"harvest --activations acts\.npy .*": "tests/harvest/arrays/test_continue.py does the same",
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py runs two workers",

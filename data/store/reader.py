@@ -99,6 +99,11 @@ class Store:
         return "sha256" in self.provenance["model"]
 
     @property
+    def unknown(self) -> list[str]:
+        """What the store records as unknown: of "model", "token_ids", "documents" and "positions"."""
+        return [str(name) for name in self.provenance["tokens"].get("unknown", ())]
+
+    @property
     def mapped(self) -> bool:
         """Whether shards are memory-mapped; a compressed store or one in an object store is read into memory."""
         return self.schema.compression == "none" and is_local(self.path)

@@ -19,6 +19,9 @@ WORDS = {
     "model_fingerprint": "the model's content",
     "tokenizer_fingerprint": "the tokenizer",
     "dataset_fingerprint": "the dataset's content",
+    "activations_fingerprint": "the activations' content",
+    "token_ids_fingerprint": "the token ids' content",
+    "documents_fingerprint": "the documents' content",
 }
 
 

@@ -94,7 +94,7 @@ def check_existing(out: Location, settings: dict[str, Any], *, overwrite: bool) 
 def check_settings(out: Location, settings: dict[str, Any]) -> None:
     """Raise InputError, naming the settings that differ, if an existing output was begun with other settings."""
     store = existing_store(out)
-    if store is not None and not store.harvested:
+    if store is not None and not (store.harvested or "activations" in store.provenance["settings"]):
         raise InputError(
             f"--out {out}: holds a store that no harvest made, so it cannot be continued; give --overwrite to replace "
             "it, or another --out"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,29 +13,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from data.errors import InputError
+from data.system.reading import naming
 
 T = TypeVar("T")
 MOST_JSON = 4 << 20  # bytes
 INFLATION = 100  # times its own size, what a compressed file may hold: weights hardly shrink
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turn any fault of reading a file into an InputError that names it.
-
-    Libraries raise many types for damaged files: of zipfile, zlib, struct, NumPy and safetensors.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
-    except MemoryError as error:
-        raise InputError(f"{path} does not fit into memory") from error
-    except Exception as error:
-        reason = str(error).split("\n", maxsplit=1)[0][:200]
-        raise InputError(f"{path} cannot be read: {reason or type(error).__name__}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.interchange.reading.array_files import naming
+from data.system.reading import naming
 from train.interchange.reading.pickled import Call, Name, Persistent, read_pickle
 
 DTYPES = {
