@@ -25,8 +25,8 @@ def main(plugin: tuple[str, ...]) -> None:
 
 
 for command in (
-    store.store_command, store.norms_command, store.verify_command, runs.runs_command, runs.measures_command,
-    runs.dictionary_command, runs.stability_command, model.patch_command, model.pareto_command, compare.compare_command,
-    pages.report_command, pages.features_command,
+    store.store_command, store.norms_command, store.export_command, store.verify_command, runs.runs_command,
+    runs.measures_command, runs.dictionary_command, runs.stability_command, model.patch_command, model.pareto_command,
+    compare.compare_command, pages.report_command, pages.features_command,
 ):  # fmt: skip
     main.add_command(command)

@@ -69,6 +69,7 @@ RUN = {
     "train --store data/demo.zarr --variant baseline,nsae,topk --target-l0 20,40 --out runs/same-l0": ONE_LAYER,
     "train --store data/demo.zarr --variant topk,nsae --k 20,40 --l1 nsae=5e-6,3e-5": f"{ONE_LAYER} --out runs/mixed",
     "analyze norms --store data/gpt2.zarr --out norms": "",
+    "analyze export --store data/demo.zarr --to saelens --out exported-activations": "",
 }
 
 # of a command, or a block's first line → why it is not run here
@@ -76,7 +77,7 @@ NOT_RUN = {
     r"analyze store --json|harvest --compile yes|train --seeds 5": "names an option",
     r"analyze (report|verify) --store STORE .*|(train --resume|analyze verify) runs/NAME": "names stand for others",
     r"train --resume OUT/.*|train import user/.*": "names stand for others",
-    r"harvest --activations acts\.npy .*": "tests/harvest/arrays/test_continue.py does the same",
+    r"harvest --activations (acts\.npy|cached) .*": "tests/harvest/arrays does the same",
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py runs two workers",

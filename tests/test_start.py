@@ -30,7 +30,7 @@ print(json.dumps(sorted(slow & {name.split(".")[0] for name in sys.modules})), l
 """
 
 
-@pytest.mark.parametrize(("name", "n_commands"), [("harvest", 1), ("train", 1), ("analyze", 13)])
+@pytest.mark.parametrize(("name", "n_commands"), [("harvest", 1), ("train", 1), ("analyze", 14)])
 def test_help_and_unparsable_options_import_no_slow_library(name: str, n_commands: int) -> None:
     calls = [["--help"], ["--no-such-option"], ["--device", "abacus"]]
     arguments = [name, json.dumps(sorted(SLOW)), json.dumps(calls)]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyze.commands.options import command, csv_option, json_option, out_option, store_option
+from analyze.commands.options import command, csv_option, json_option, layers_option, out_option, store_option
 from analyze.commands.shared import show
 from data.command.json_text import json_text
-from data.command.option_types import LocalPath, StoreLocation
+from data.command.option_types import Layers, LocalPath, OutputFolder, StoreLocation
 from data.errors import InputError
+from data.hooks import layer_of
 from data.system.location import Location, write_file
 
 if TYPE_CHECKING:
@@ -59,6 +60,35 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
         write_file(out / "norms.png", as_png(norms_figure.norms(lines, histogram)))
     answer = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
     show(answer, lines, norms.as_table(lines), as_json, as_csv_)
+
+
+@command("export", "export --store data/demo.zarr --to saelens --out cached")
+@store_option
+@click.option(
+    "--to", type=click.Choice(["saelens"]), required=True,
+    help="saelens: datasets as its CacheActivationsRunner writes them, which its ActivationsStore loads.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["train", "heldout", "all"]), default="train", show_default=True,
+    help="Contexts to write: those for training, the held-out ones, or all.",
+)  # fmt: skip
+@layers_option
+@click.option("--out", type=OutputFolder(), required=True, help="Folder to write into: a dataset per hook.")
+def export_command(path: Location, to: str, split: Any, layers: Layers, out: Path) -> None:
+    """Write the activations of a store as another library reads them.
+
+    Writes float16 if the store has it, else float32; token ids come with them unless they are unknown.
+    """
+    from data.store.reader import open_store
+    from harvest.arrays.export import export_activations
+
+    store = open_store(path)
+    hooks = store.hooks
+    if layers.ranges:
+        chosen = layers.choose({layer for hook in hooks if (layer := layer_of(hook)) is not None}, "the store")
+        hooks = [hook for hook in hooks if layer_of(hook) in chosen]
+    for folder in export_activations(store, out, hooks=hooks, split=split):
+        click.echo(folder)
 
 
 @command("verify", "verify --store data/demo.zarr runs/demo")

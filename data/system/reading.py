@@ -1,12 +1,16 @@
-"""One-sentence errors for files that cannot be read, whichever library reads them."""
+"""Read files that strangers wrote, with one-sentence errors, whichever library reads them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from data.errors import InputError
+
+MOST_JSON = 4 << 20  # bytes
 
 
 @contextmanager
@@ -26,3 +30,16 @@ def naming(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = str(error).split("\n", maxsplit=1)[0][:200]
         raise InputError(f"{path} cannot be read: {reason or type(error).__name__}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file. Raises InputError."""
+    with naming(path):
+        with open(path, "rb") as file:
+            content = file.read(MOST_JSON + 1)
+        if len(content) > MOST_JSON:
+            raise ValueError(f"it has more than {MOST_JSON:,} bytes")
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        return value

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from data.errors import InputError
 from harvest.arrays.array import ArrayInFile, JoinedArrays
+from harvest.arrays.cached import is_dataset, read_dataset
 from harvest.arrays.formats import read_npy, read_safetensors, read_zarr
 
 READERS: dict[str, Callable[[Path], dict[str, ArrayInFile]]] = {
     ".npy": read_npy, ".safetensors": read_safetensors, ".zarr": read_zarr,
+    "a dataset": read_dataset,
 }  # fmt: skip
 # The name of a numbered file that is a part of an array, as 00001, shard_1 or part-00001-of-00005.
 NUMBERED = re.compile(
@@ -45,9 +47,11 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def _kind(path: Path) -> str | None:
-    """Return the key in READERS of a file or Zarr folder; None for other files and folders."""
+    """Return the key in READERS of a file, a Zarr folder or a dataset; None for other files and folders."""
     if path.is_file():
         return path.suffix if path.suffix in (".npy", ".safetensors") else None
+    if is_dataset(path):
+        return "a dataset"
     return ".zarr" if any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup")) else None
 
 

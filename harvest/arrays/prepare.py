@@ -19,6 +19,7 @@ from data.store.encodings import ENCODINGS
 from data.store.layout import SHARDS_PER_WINDOW, Layout, choose_rows_per_shard
 from data.store.schema import HOOK_NAME, Schema
 from harvest.arrays.array import ArrayInFile, read_whole_numbers
+from harvest.arrays.cached import is_dataset, names_of
 from harvest.arrays.contexts import ContextShape, choose_split, context_shape, default_documents
 from harvest.arrays.find import find_arrays
 from harvest.arrays.fingerprint import fingerprint
@@ -47,6 +48,7 @@ def prepare_arrays(
     arrays = find_arrays(path, "--activations")
     inside = arrays.pop(TOKEN_IDS, None)
     tokens = inside
+    options = {**options, **dict(zip(("model", "dataset"), names_at(path, options), strict=True))}
     if options["token_ids"] is not None:
         tokens = _only_array(options["token_ids"], "--token-ids")
     hooks = choose_hooks(arrays, options["hook"], path)
@@ -77,6 +79,12 @@ def prepare_arrays(
         source, schema, settings, out, overwrite=overwrite, finished=finished, quiet=quiet,
         stop=stop or threading.Event(),
     )  # fmt: skip
+
+
+def names_at(path: Path, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the names of the model and the data: as given, else as a dataset of SAELens has them."""
+    model, data = names_of(path) if is_dataset(path) else (None, None)
+    return options["model"] or model, options["dataset"] or data
 
 
 def choose_hooks(arrays: Mapping[str, ArrayInFile], names: Sequence[str] | None, path: Path) -> dict[str, ArrayInFile]:

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from data.errors import InputError
+from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, torch_bytes
 from train.interchange.foreign import ForeignSAE, exported_rows, linear_maps, tensor
 from train.interchange.origin import Origin
 from train.interchange.portable import PortableSAE
-from train.interchange.reading.array_files import entry, read_json
+from train.interchange.reading.array_files import entry
 from train.interchange.reading.torch_archive import read_torch
 
 

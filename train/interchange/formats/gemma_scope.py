@@ -10,8 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from data.errors import InputError
+from data.system.reading import read_json
 from train.interchange.foreign import ForeignSAE, linear_maps, tensor
-from train.interchange.reading.array_files import read_json, read_npz, read_safetensors
+from train.interchange.reading.array_files import read_npz, read_safetensors
 
 
 def read_gemma_scope(folder: Path) -> ForeignSAE:

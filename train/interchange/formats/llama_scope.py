@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from data.errors import InputError
+from data.system.reading import read_json
 from train.interchange.foreign import ForeignSAE, linear_maps
-from train.interchange.reading.array_files import entry, read_json, read_safetensors
+from train.interchange.reading.array_files import entry, read_safetensors
 
 
 def read_llama_scope(folder: Path) -> ForeignSAE:

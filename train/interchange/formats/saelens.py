@@ -13,11 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from data.errors import InputError
+from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, module_bytes, safetensors_bytes
 from train.interchange.foreign import ForeignSAE, exported_rows, linear_maps, tensor
 from train.interchange.origin import Origin
 from train.interchange.portable import PortableSAE
-from train.interchange.reading.array_files import entry, read_json, read_safetensors
+from train.interchange.reading.array_files import entry, read_safetensors
 from train.normalisation.scales import InputScale
 
 ARCHITECTURE = {"relu": "standard", "tanh": "nsae", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.errors import InputError
+from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, safetensors_bytes
 from train.interchange.foreign import ForeignSAE, exported_rows, tensor
 from train.interchange.origin import Origin
 from train.interchange.portable import PortableSAE
-from train.interchange.reading.array_files import entry, read_json, read_safetensors
+from train.interchange.reading.array_files import entry, read_safetensors
 
 
 def sparsify_files(sae: PortableSAE, origin: Origin) -> Files:

@@ -1,8 +1,7 @@
-"""Read tensors of .npz and .safetensors files, and JSON objects, that strangers wrote."""
+"""Read tensors of .npz and .safetensors files, and entries of JSON objects, that strangers wrote."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,21 +15,7 @@ from data.errors import InputError
 from data.system.reading import naming
 
 T = TypeVar("T")
-MOST_JSON = 4 << 20  # bytes
 INFLATION = 100  # times its own size, what a compressed file may hold: weights hardly shrink
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file. Raises InputError."""
-    with naming(path):
-        with open(path, "rb") as file:
-            content = file.read(MOST_JSON + 1)
-        if len(content) > MOST_JSON:
-            raise ValueError(f"it has more than {MOST_JSON:,} bytes")
-        value = json.loads(content)
-        if not isinstance(value, dict):
-            raise ValueError("it is no JSON object")
-        return value
 
 
 def entry(config: dict[str, Any], name: str, kind: type[T], path: Path, default: T | None = None) -> T:
