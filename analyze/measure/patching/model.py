@@ -62,7 +62,11 @@ def model_of_store(store: Store, model: str | None) -> ModelFacts:
     """Return a store's model without its weights. Raises InputError if it is missing or another model."""
     recorded = store.provenance["model"]
     if not store.harvested:
-        raise InputError(f"--store {store.path}: was not harvested from a language model; give --without-model")
+        unknown = f" (unknown: {', '.join(store.unknown).replace('_', ' ')})" if store.unknown else ""
+        raise InputError(
+            f"--store {store.path}: was not harvested from a language model{unknown}, so none can be run on it; "
+            "`analyze report` and `features` take --without-model"
+        )
     try:
         facts = find_model(model or recorded["name"], recorded["revision"] if model is None else None)
     except InputError as error:

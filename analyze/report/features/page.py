@@ -151,7 +151,7 @@ class _Examples:
     tokens: int32 [contexts, positions].
     c: the feature's activations, float32 [contexts, positions].
     largest: the largest of them.
-    text: the tokens' text; None shows tokens as numbers.
+    text: the tokens' text; None shows tokens as numbers, and unknown ones as `?`.
     """
 
     contexts: NDArray[np.int64]
@@ -165,7 +165,7 @@ class _Examples:
         begin = max(0, place.position - SHOWN_TOKENS)
         end = min(place.position + SHOWN_TOKENS + 1, self.tokens.shape[1])
         ids, c = self.tokens[place.context, begin:end].tolist(), self.c[place.context, begin:end].tolist()
-        texts = self.text.texts(place.context, begin, end) if self.text else [f"{i} " for i in ids]
+        texts = self.text.texts(place.context, begin, end) if self.text else [f"{i} " if i >= 0 else "? " for i in ids]
         shown = [
             {"text": text, "c": value, "a": value / self.largest if self.largest else 0.0}
             for text, value in zip(texts, c, strict=True)

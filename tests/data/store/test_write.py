@@ -86,7 +86,7 @@ def test_existing_path_is_refused_and_kept(tmp_path: Path) -> None:
 
 def test_written_store_has_no_language_model_to_patch(tmp_path: Path) -> None:
     store = write_store(tmp_path / "made.zarr", source())
-    with pytest.raises(InputError, match="not harvested from a language model; give --without-model"):
+    with pytest.raises(InputError, match="not harvested from a language model, so none can be run on it"):
         model_of_store(store, None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -121,4 +122,6 @@ def test_train_and_analyze_use_it_and_say_what_is_unknown(
     done = command("analyze", "patch", "--store", out, runs)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "was not harvested from a language model" in done.stderr
+    assert "(unknown: model, token ids, documents), so none can be run on it" in done.stderr
+    page = (tmp_path / "features" / "features.html").read_text(encoding="utf-8")
+    assert "? ? ?" in re.sub(r"<[^>]+>", "", page)

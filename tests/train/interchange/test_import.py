@@ -271,6 +271,7 @@ def test_what_has_no_counterpart_is_refused(
         (["SAE", "--store", "STORE", "--out", "RUN"], "give another --out"),
         (["SAE", "--store", "STORE", "--out", "OUT", "--hook", "resid_post"], "--hook"),
         (["SAE", "--store", "STORE", "--out", "OUT", "--input-scale", "row-norm"], "--input-scale"),
+        (["SAE", "--store", "STORE", "--out", "OUT", "--revision", "main"], "--revision main: does not apply"),
         (["SAE", "--store", "nowhere.zarr", "--out", "OUT"], "nowhere.zarr"),
         (["SAE", "--out", "OUT"], "--store"),
     ],
