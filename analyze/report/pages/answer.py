@@ -23,12 +23,12 @@ def section(content: Content) -> dict[str, Any]:
     return {
         "sentences": summary.sentences,
         "chart": content.charts.get("pareto"),
-        "table": _table(summary),
-        "key": _key(summary, content.scope.heldout.unit),
+        "table": summary_table(summary),
+        "key": summary_key(summary, content.scope.heldout.unit),
     }
 
 
-def _table(summary: Summary) -> Table:
+def summary_table(summary: Summary) -> Table:
     """Return the summary as a table, in groups by the L0 at which architectures are compared."""
     about = {name: [getattr(line, name) for line in summary.lines] for name in ("layers", "seeds")}
     varying = [name for name, numbers in about.items() if len(set(numbers)) > 1]
@@ -43,7 +43,7 @@ def _table(summary: Summary) -> Table:
     return Table(["architecture", "L0", *map(title_of, summary.measures), *varying], groups)
 
 
-def _key(summary: Summary, unit: str) -> str:
+def summary_key(summary: Summary, unit: str) -> str:
     """Return the key to the table: what its marks and numbers mean, and which values are better."""
     by_direction = defaultdict(list)
     for measure in summary.measures:

@@ -37,7 +37,7 @@ const addFilter = (input, output, items, textOf, noun) => {
   show();
 };
 
-const LONG = 12; // a table with more rows than this has a filter
+const LONG = 20; // a table with more rows than this has a filter
 for (const frame of document.querySelectorAll(".table")) {
   const table = frame.querySelector("table");
   for (const head of table.tHead.rows[0].cells) {

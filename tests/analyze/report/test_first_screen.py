@@ -1,0 +1,67 @@
+"""The first screen's text and table, and the cells of all tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from analyze.compare.summary.summary import Summary, SummaryCell, SummaryLine
+from analyze.report import html
+from analyze.report.pages.answer import summary_key, summary_table
+from analyze.report.pages.compared import enumerate_names, where
+
+
+def line(family: str, target: float | None, *, mark: str = "", layers: int = 6) -> SummaryLine:
+    cells = {"kl": SummaryCell(0.1234, 0.12, 0.13, mark), "dead": SummaryCell(0.25, None, None)}
+    return SummaryLine(family, target, 40.2, 3, layers, cells, rows_counted=1000, note="not ranked" * (not mark))
+
+
+@pytest.mark.parametrize(("hooks", "text"), [
+    (["blocks.3.hook_mlp_out"], "blocks.3.hook_mlp_out"),
+    ([f"blocks.{i}.hook_mlp_out" for i in (0, 1, 2, 3)], "blocks.*.hook_mlp_out, layers 0 to 3"),
+    ([f"blocks.{i}.hook_mlp_out" for i in (1, 2, 11)], "blocks.*.hook_mlp_out, layers 1, 2 and 11"),
+    (["blocks.0.hook_mlp_out", "blocks.0.hook_resid_post"], "blocks.0.hook_mlp_out and blocks.0.hook_resid_post"),
+    (["hook_embed", "blocks.0.hook_mlp_out"], "hook_embed and blocks.0.hook_mlp_out"),
+])  # fmt: skip
+def test_hooks_of_one_kind_are_named_once_with_their_layers(hooks: list[str], text: str) -> None:
+    assert where(hooks) == text
+
+
+def test_names_are_listed_with_and() -> None:
+    assert [enumerate_names(list(names)) for names in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_summary_table_groups_architectures_by_l0_and_marks_the_best_and_its_ties() -> None:
+    lines = [line("nsae", 20.0, mark="best"), line("topk", 20.0, mark="tied"), line("nsae", 40.0), line("gated", None)]
+    table = summary_table(Summary([], [20.0, 40.0], ["kl", "dead"], lines))
+    assert table.header == ["architecture", "L0", "KL", "dead"]
+    assert [(title, [row[0].text for row in rows]) for title, rows in table.groups.items()] == [
+        ("At L0 = 20", ["nsae", "topk"]), ("At L0 = 40", ["nsae"]), ("At no common L0", ["gated"])
+    ]  # fmt: skip
+    best, tied, unmarked, _ = (row[2] for row in table.rows)
+    assert (best.text, best.value, best.below, best.mark) == ("★ 0.123", 0.1234, "0.120 to 0.130", "best")
+    assert (tied.text, unmarked.text) == ("≈ 0.123", "0.123")
+    assert [row[0].below for row in table.rows] == ["", "", "not ranked", "not ranked"]
+    assert table.rows[0][3] == html.Cell("0.25", 0.25)
+
+
+def test_summary_table_has_numbers_of_layers_and_seeds_only_where_they_differ() -> None:
+    lines = [line("nsae", 20.0, layers=5), line("topk", 20.0)]
+    table = summary_table(Summary([], [20.0], ["kl"], lines))
+    assert table.header == ["architecture", "L0", "KL", "layers"]
+    assert [row[-1].text for row in table.rows] == ["5", "6"]
+
+
+def test_key_says_which_values_are_better_and_on_how_many_rows_dead_features_were_counted() -> None:
+    measures = ["explained_variance", "nats_lost", "kl", "gamma", "dead"]
+    text = summary_key(Summary([], [20.0], measures, [line("nsae", 20.0)]), "document")
+    assert "higher for explained variance; lower for nats lost, KL and dead; near 1 for γ" in text
+    assert "1,000 held-out rows" in text
+
+
+def test_long_text_is_folded_after_a_whole_word() -> None:
+    text = " ".join(["word"] * 50)
+    cell = html.plain(text)
+    assert cell.beginning + cell.rest == text
+    assert len(cell.beginning) <= html.LONG
+    assert cell.beginning.endswith("word")
+    assert html.plain("short").rest == ""
