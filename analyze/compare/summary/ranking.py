@@ -39,6 +39,7 @@ class Ranking:
     p_of_best: by each other architecture, the corrected p-value of its difference to the best.
     gaps: by each other architecture, its differences to the best, in either direction, in the layers that may be
         decided.
+    undecidable: by each other architecture, why other layers decide nothing, each reason once.
     hooks: the layers.
     """
 
@@ -46,6 +47,7 @@ class Ranking:
     best: str
     p_of_best: Mapping[str, float]
     gaps: Mapping[str, Sequence[Difference]]
+    undecidable: Mapping[str, Sequence[str]]
     hooks: Sequence[str]
 
     @property
@@ -75,26 +77,30 @@ def rank(sides: Sequence[MatchedSide], hooks: Sequence[str], drifts: DriftsBySae
     means = {name: float(np.mean([_mean(own[hook]) for hook in hooks])) for name, own in costs.items()}
     pairs = list(combinations(costs, 2))
     gaps = {pair: decidable(costs[pair[0]], costs[pair[1]], hooks, drifts) for pair in pairs}
-    adjusted = holm(np.array([p_value(own, len(hooks)) for own in gaps.values()]))
+    adjusted = holm(np.array([p_value(own, len(hooks)) for own, _ in gaps.values()]))
     best = min(means, key=lambda name: means[name])
     to_best = {next(name for name in pair if name != best): pair for pair in pairs if best in pair}
     p_of_pair = dict(zip(pairs, adjusted.tolist(), strict=True))
     return Ranking(
         means, best, {name: p_of_pair[pair] for name, pair in to_best.items()},
-        {name: gaps[pair] for name, pair in to_best.items()}, list(hooks),
+        {name: gaps[pair][0] for name, pair in to_best.items()},
+        {name: gaps[pair][1] for name, pair in to_best.items()}, list(hooks),
     )  # fmt: skip
 
 
 def decidable(
     first: Mapping[str, Matched], second: Mapping[str, Matched], hooks: Sequence[str], drifts: DriftsBySae
-) -> list[Difference]:
-    """Return the differences of two sides in the layers that may be decided."""
-    gaps = []
+) -> tuple[list[Difference], list[str]]:
+    """Return the differences of two sides in the layers that may be decided, and why others may not."""
+    gaps, reasons = [], dict[str, None]()
     for hook in hooks:
         gap, runs = difference(first[hook], second[hook]), [*first[hook].runs, *second[hook].runs]
-        if gap.why_undecidable() in ("", TWO_SEEDS) and not why_unfit(runs, drifts, hook):
+        reason = why_unfit(runs, drifts, hook) or gap.why_undecidable()
+        if reason in ("", TWO_SEEDS):
             gaps.append(gap)
-    return gaps
+        else:
+            reasons[reason.partition(":")[0]] = None
+    return gaps, list(reasons)
 
 
 def p_value(gaps: Sequence[Difference], n_layers: int) -> float:

@@ -182,7 +182,8 @@ def _how_sure(answer: Answer, unit: str) -> str:
         return f"{text}; if the architectures were alike, one would be called worse in at most 5 % of experiments."
     ties = "the ties" if len(ranking.tied) > 1 else "the tie"
     if all(len(ranking.gaps[name]) < most(len(ranking.hooks)) for name in ranking.tied):
-        return f"{text}; {ties} cannot be decided, because too many layers decide nothing."
+        reasons = dict.fromkeys(reason for name in ranking.tied for reason in ranking.undecidable[name])
+        return f"{text}; {ties} cannot be decided ({', '.join(reasons)})."
     plans = [plan(ranking.gaps[name], len(ranking.hooks), ranking.n_pairs) for name in ranking.tied]
     known = sorted((own for own in plans if own is not None), key=lambda own: own.seeds * own.groups)
     if not known:

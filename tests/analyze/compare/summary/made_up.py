@@ -77,16 +77,16 @@ def trained_run(variant: str, l0: float, seed: int, *, hooks: Sequence[str] = HO
 def made_up(
     names: Sequence[str], values: Mapping[str, Values], *, l0_values: Sequence[float] = (40.0,), n_seeds: int = 3,
     seed_spread: float = 0.001, measured_l0: Values = lambda name, l0, layer: l0, seed: int = 0,
-    hooks_of: Mapping[str, Sequence[str]] | None = None, unfinished: Sequence[str] = (),
+    hooks_of: Mapping[str, Sequence[str]] | None = None, unfinished: Sequence[str] = (), documents: int = DOCUMENTS,
 ) -> MadeUp:  # fmt: skip
     """Return architectures with true values by measure; `nats_lost` and `kl` are measures with the language model.
 
     hooks_of: by architecture, its hooks if they are not all. unfinished: architectures whose training is.
     """
     rng = np.random.default_rng(seed)
-    tokens = np.minimum(np.round(rng.lognormal(5.5, 0.8, DOCUMENTS)), 512)
+    tokens = np.minimum(np.round(rng.lognormal(5.5, 0.8, documents)), 512)
     shares, sides, held_out, patched = tokens / tokens.sum(), list[Side](), Estimates(), Estimates()
-    of_documents = 0.02 * rng.normal(size=(len(HOOKS), DOCUMENTS))
+    of_documents = 0.02 * rng.normal(size=(len(HOOKS), documents))
     for name in names:
         own_hooks = (hooks_of or {}).get(name, HOOKS)
         trained = 48 if name in unfinished else 96
@@ -97,10 +97,10 @@ def made_up(
             for layer, hook in enumerate(HOOKS):
                 if hook not in own_hooks:
                     continue
-                at = mean_over_documents(np.full(DOCUMENTS, measured_l0(name, l0, layer)), shares)
+                at = mean_over_documents(np.full(documents, measured_l0(name, l0, layer)), shares)
                 held_out[key_of(run, hook, "l0")] = at
                 for measure, value in values.items():
-                    noise = seed_spread * rng.normal() + 0.002 * rng.normal(size=DOCUMENTS)
+                    noise = seed_spread * rng.normal() + 0.002 * rng.normal(size=documents)
                     estimates = patched if measure in ("nats_lost", "kl") else held_out
                     own = mean_over_documents(value(name, l0, layer) + of_documents[layer] + noise, shares)
                     estimates[key_of(run, hook, measure)] = own

@@ -58,6 +58,14 @@ def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
     )
 
 
+def test_ties_for_want_of_documents_say_so() -> None:
+    sentences = measured(documents=8).summary().sentences
+    assert sentences[0].startswith("At L0 = 40 none of 4 architectures is shown to lose fewer nats per token")
+    assert (
+        sentences[-1] == "Intervals are over 3 seeds and 8 documents; the ties cannot be decided (too few documents)."
+    )
+
+
 def test_if_all_are_tied_none_is_called_the_best_at_any_l0() -> None:
     sentences = measured(lambda name, l0, layer: 0.1, seed_spread=0.002, l0_values=TARGETS).summary().sentences
     assert sentences[0].startswith(
