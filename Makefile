@@ -15,8 +15,9 @@ EDITABLE = --config-settings editable_mode=compat
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
 DEMO_ACTIVATIONS ?= 120k
-DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --activations $(DEMO_ACTIVATIONS) --expansion 8 --batch-size 512 \
-	--lr 1e-3 --snapshots 5
+DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --variant baseline,nsae,topk --target-l0 8,32 \
+	--activations $(DEMO_ACTIVATIONS) --expansion 4 --batch-size 128 --input-scale sqrt-d --lr 1e-3 --lr-warmup 10k \
+	--lr-decay 40k --validate-every 40k --snapshots 3
 
 # A file's tests run in one process, so that its fixtures are made once. The files marked `long` start first.
 JOBS ?= 2
@@ -29,14 +30,12 @@ VIEW = python3 -m webbrowser report/index.html
 
 demo: $(VENV)/.installed
 	@echo "The demo takes about five minutes. To view its report when it is done: $(VIEW)"
-	@echo "1/4  harvest: run the embedded language model, write its activations to data/demo.zarr"
+	@echo "1/3  harvest: run the embedded language model, write its activations to data/demo.zarr"
 	@$(VENV)/bin/harvest --model demo --tokens $(DEMO_TOKENS) --out data/demo.zarr
 	@$(VENV)/bin/analyze verify --store data/demo.zarr
-	@echo "2/4  train: three baseline SAEs per layer, in runs/demo/baseline"
-	@$(DEMO_TRAIN) --variant baseline --l1 1e-3,3e-3,1e-2 --out runs/demo/baseline
-	@echo "3/4  train: three NSAEs per layer, in runs/demo/nsae"
-	@$(DEMO_TRAIN) --variant nsae --l1 5e-7,5e-6,3e-5 --out runs/demo/nsae
-	@echo "4/4  analyze: measure the six runs, write report/"
+	@echo "2/3  train: three architectures at two target L0s, for each of six layers, in runs/demo"
+	@$(DEMO_TRAIN) --out runs/demo
+	@echo "3/3  analyze: measure the six runs, write report/"
 	@$(VENV)/bin/analyze report --store data/demo.zarr --model demo runs/demo --out report \
 		--contexts 16 --snapshot-contexts 2
 	@echo "The report is report/index.html. View it: $(VIEW)"

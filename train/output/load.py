@@ -62,7 +62,7 @@ def load_sae(
     """Load one SAE of a run; its `source` says what it was trained on.
 
         from train import load_sae
-        sae = load_sae("runs/demo/nsae/nsae_l1=5e-06", layer=2)
+        sae = load_sae("runs/demo/nsae_target_l0=32", layer=2)
         c = sae.encode(x)      # x float32 [batch, d_model] → c float32 [batch, d_sae], noise off
         x_hat = sae.decode(c)  # [batch, d_model]
         sae.source.hook        # "blocks.2.hook_mlp_out"
