@@ -111,7 +111,9 @@ def report_command(
     click.echo(index)
 
 
-@command("features", "features --store data/demo.zarr --model demo runs/demo/nsae_target_l0=32 --layers 2 --out features")
+@command(
+    "features", "features --store data/demo.zarr --model demo runs/demo/nsae_target_l0=32 --layers 2 --out features"
+)
 @store_option
 @runs_argument
 @skip_option

@@ -19,6 +19,7 @@ from analyze.statistics.jackknife import Float
 FEWEST_POINTS = 3
 WIDEST_BRACKET = 2.0  # largest ratio of the L0 of the two points around an interpolated one
 SAME_L0 = 0.02  # values of L0 at most this far apart, as a share, are compared without a curve
+NEAR_L0 = 0.1  # from a run at most this far from an L0, as a share, a straight line leads there
 
 
 class Scale(Enum):
@@ -45,6 +46,11 @@ class Scale(Enum):
 def same_l0(l0: float, at: float) -> bool:
     """Return whether a run of this L0 counts as one at the L0 `at`."""
     return abs(l0 / at - 1) <= SAME_L0
+
+
+def near_l0(l0: float, at: float) -> bool:
+    """Return whether a straight line from a run of this L0 to another run of its curve may be read at the L0 `at`."""
+    return abs(l0 / at - 1) <= NEAR_L0
 
 
 def why_refused(l0: Float, at: float) -> str | None:
@@ -112,7 +118,12 @@ def _end_slope(step: Float, next_step: Float, secant: Float, next_secant: Float)
 def _linear(l0: Float, y: Float, at: float, scale: Scale, left: int) -> Float:
     """Return the measure at `at` on the straight line between the points around it."""
     pair = slice(left, left + 2)
-    return interpolate(l0[..., pair], y[..., pair], at, scale, 0)
+    return along_line(l0[..., pair], y[..., pair], at, scale)
+
+
+def along_line(l0: Float, y: Float, at: float, scale: Scale) -> Float:
+    """Return the measure at the L0 `at` on the straight line through two points, [..., 2], ascending in L0."""
+    return interpolate(l0, y, at, scale, 0)
 
 
 def interpolation_error(l0: Float, y: Float, at: float, scale: Scale) -> float:

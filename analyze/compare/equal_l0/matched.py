@@ -82,7 +82,10 @@ def match(estimates: Estimates, l0_estimates: Estimates, side: Side, hook: str, 
 
     estimates: of the measure, and of L0 on the same rows. l0_estimates: those that decide which runs have the L0.
 
-    Raises NotComparedError if no configuration has this L0 and a curve through all of them has no value there.
+    Runs within 2 % of the L0 count as having it. Otherwise a curve through the runs is interpolated. Where a curve is
+    refused, a run within 10 % is moved along the line to another run.
+
+    Raises NotComparedError if none of these is possible.
     """
     at_hook = [configuration for configuration in side.configurations if hook in configuration.hooks]
     by_l0: dict[float, Configuration] = {}
@@ -99,6 +102,10 @@ def match(estimates: Estimates, l0_estimates: Estimates, side: Side, hook: str, 
     try:
         return _interpolate(estimates, [by_l0[value] for value in sorted(by_l0)], hook, measure, l0)
     except NotComparedError as reason:
+        others = [value for value in by_l0 if value != nearest]
+        if others and curves.near_l0(nearest, l0):
+            other = min(others, key=lambda value: abs(np.log(value / l0)))
+            return _move(estimates, by_l0[nearest], by_l0[other], hook, measure, l0)
         message = f"no run of {side.name} has this L0 (the nearest has {nearest:.3g}), and {reason}"
         raise NotComparedError(message) from None
 
@@ -124,6 +131,27 @@ def _interpolate(estimates: Estimates, points: list[Configuration], hook: str, m
         omitted.append(curves.leave_one_out_error(curve.l0, curve.y, curve.scale, l0))
         used += runs
     return Matched(values, used, float(np.mean(errors)), float(np.mean(omitted)), interpolated=True)
+
+
+def _move(
+    estimates: Estimates, near: Configuration, other: Configuration, hook: str, measure: str, l0: float
+) -> Matched:
+    """Move each replica of a configuration to an L0, along the line to the replica of another configuration.
+
+    The interpolation's error is the whole distance moved, which allows for a slope up to twice that of the line.
+    """
+    by_seeds = {seeds_of(run): run for run in other.replicas}
+    pairs = {seeds_of(run): (run, by_seeds[seeds_of(run)]) for run in near.replicas if seeds_of(run) in by_seeds}
+    if not pairs:
+        raise NotComparedError("its runs of different L0 have no seed in common")
+    values, moved = {}, []
+    for seeds, runs in pairs.items():
+        l0_of_runs, measured = ([estimates[key_of(run, hook, name)] for run in runs] for name in ("l0", measure))
+        values[seeds] = _Curve(l0_of_runs, measured, SCALES.get(measure, Scale.LINEAR)).at(l0)
+        if not np.isfinite(values[seeds].value):
+            raise NotComparedError(f"{title_of(measure)} of one has no logarithm to interpolate")
+        moved.append(abs(values[seeds].value - measured[0].value))
+    return Matched(values, [run for pair in pairs.values() for run in pair], float(np.mean(moved)), interpolated=True)
 
 
 class _Curve:

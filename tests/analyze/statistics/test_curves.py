@@ -9,10 +9,12 @@ from scipy.interpolate import PchipInterpolator
 from analyze.statistics import jackknife
 from analyze.statistics.curves import (
     Scale,
+    along_line,
     bracket,
     interpolate,
     interpolation_error,
     leave_one_out_error,
+    near_l0,
     same_l0,
     why_refused,
 )
@@ -129,3 +131,17 @@ def test_intervals_with_the_interpolations_error_cover_the_true_value(gap: float
         half += interpolation_error(l0, y, 40, Scale.LOG_OF_REST)
         covered += abs(value - (1 - float(true_rest(40)))) <= half
     assert covered / repeats >= 0.93
+
+
+def test_near_is_within_ten_percent() -> None:
+    assert [near_l0(l0, 40) for l0 in (35.9, 36.1, 43.9, 44.1)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("other", [10.0, 20.0, 80.0, 160.0])
+@pytest.mark.parametrize("near", [36.5, 43.5])
+def test_a_run_moved_along_a_line_is_off_by_less_than_it_moves(near: float, other: float) -> None:
+    l0 = np.array(sorted((near, other)))
+    moved = float(along_line(l0, 1 - true_rest(l0), 40, Scale.LOG_OF_REST))
+    true = 1 - float(true_rest(40))
+    assert abs(moved - true) < abs(moved - (1 - float(true_rest(near))))
+    assert abs(moved - true) < abs(1 - float(true_rest(near)) - true)

@@ -212,6 +212,28 @@ def test_a_run_at_the_l0_is_taken_as_it_is_and_compared_with_a_curve() -> None:
     assert comparison.with_verdict("higher") == HOOKS
 
 
+def test_a_run_near_the_l0_is_moved_there_and_all_of_its_way_widens_the_interval() -> None:
+    sides, estimates = on_curves({"baseline": [20.0, 43.0], "nsae": [37.0, 80.0]})
+    matched = match(estimates, estimates, sides[0], HOOKS[0], "explained_variance", 40)
+    (runs,) = [
+        own.replicas for own in sides[0].configurations if estimates[key_of(own.replicas[0], HOOKS[0], "l0")].value > 40
+    ]
+    before = np.mean([estimates[key_of(run, HOOKS[0], "explained_variance")].value for run in runs])
+    after = np.mean([estimate.value for estimate in matched.estimates.values()])
+    assert matched.interpolation_error == pytest.approx(before - after)
+    assert before > after
+    comparison = compared(sides, estimates, measure="explained_variance")
+    difference = comparison.differences[HOOKS[0]]
+    assert difference.value == pytest.approx(0.08 * 40**-0.4, abs=difference.half_width())
+    assert difference.half_width() > difference.interpolation_error > matched.interpolation_error
+
+
+def test_a_run_that_is_farther_than_ten_percent_from_the_l0_is_not_moved() -> None:
+    sides, estimates = on_curves({"baseline": [20.0, 45.0], "nsae": [40.0]})
+    with pytest.raises(NotComparedError, match="the nearest has 45"):
+        match(estimates, estimates, sides[0], HOOKS[0], "explained_variance", 40)
+
+
 def test_a_wide_bracket_is_refused_with_the_reason() -> None:
     sides, estimates = on_curves({"baseline": [10.0, 25.0, 60.0], "nsae": [40.0]})
     with pytest.raises(NotComparedError, match="25 and 60, are more than a factor of 2 apart"):
