@@ -10,12 +10,13 @@ import click
 
 from data.command.base import GroupedOption, StoppableCommand, options_of
 from data.command.json_text import json_text
-from data.command.option_types import check_no_effect, is_given
+from data.command.option_types import check_no_effect, excludes, is_given
 from data.command.stop import StopRequest
 from data.errors import InputError
 from harvest.api import harvest
 from harvest.arrays.api import store_arrays
 from harvest.options import ARRAY_TYPES, TYPES
+from harvest.plan.options import PLAN_NAMES, PLAN_OPTIONS
 
 if TYPE_CHECKING:
     from data.store.reader import Store
@@ -26,6 +27,7 @@ Examples:
   harvest --model gpt2 --tokens 100M                      the post's run: GPT-2 small on the Pile, all 12 layers
   harvest --model gpt2 --tokens 10M --layers 0,5,11 --dtype bfloat16
   harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run
+  harvest --model gpt2 --tokens 10B --plan --gpus 64 --disk 5GB/s
   harvest --model gpt2 --out s3://bucket/gpt2.zarr        an object store; needs the package s3fs
   harvest --activations acts.npy --out data/acts.zarr     activations that are in files already
 """
@@ -99,10 +101,11 @@ ARRAY_HELP = {
     params=[
         *options_of(harvest, TYPES, HELP, optional={"model"}),
         *options_of(store_arrays, ARRAY_TYPES, ARRAY_HELP, optional={"activations"}),
+        *PLAN_OPTIONS,
     ],
 )
 @click.option(
-    "--dry-run", is_flag=True, cls=GroupedOption, group="Output",
+    "--dry-run", is_flag=True, cls=GroupedOption, group="Output", callback=excludes("plan"),
     help="Print the size of the store and the time of the harvest without writing anything.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, cls=GroupedOption, group="Output", help="Print the summary as JSON.")
@@ -112,6 +115,8 @@ def main(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) ->
 
     A stopped harvest (Ctrl-C, SIGTERM, a crash) is continued by the same command.
     """
+    if not options["plan"]:
+        check_no_effect(ctx, "without --plan", *PLAN_NAMES)
     if options["activations"] is not None:
         _store_arrays(ctx, options, dry_run=dry_run, as_json=as_json)
         return
@@ -122,6 +127,13 @@ def main(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) ->
     for name in ("token_ids", "documents"):
         if options[name] is not None:
             raise InputError(f"--{name.replace('_', '-')}: applies to --activations only; leave it out")
+    if options["plan"]:
+        from harvest.plan.command import plan_harvest
+        from harvest.plan.text import describe
+
+        planned = plan_harvest(ctx, options)
+        click.echo(json_text(planned.to_json()) if as_json else describe(planned))
+        return
     from harvest.prepare import prepare
 
     stopping: StopRequest = ctx.obj

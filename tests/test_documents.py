@@ -32,6 +32,7 @@ RUN = {
     "harvest --model gpt2 --tokens 100M": "--tokens 40k",
     "harvest --model gpt2 --tokens 10M --layers 0,5,11": "--tokens 20k --out data/layers.zarr",
     "harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run": "",
+    "harvest --model gpt2 --tokens 10B --plan --gpus 64 --disk 5GB/s": "",
     "from data import ShuffledStream": "",
     "from data import open_store, ShuffledStream": "",
     "from data import SyntheticFeatures, synthetic_source, write_store": "",

@@ -9,7 +9,7 @@ import pytest
 from harvest.cli import main
 from tests.helpers.fixture_types import Command
 from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
-from tests.options.rows import LONG, choice, count, flag, layers, list_rows, refused, text, valued
+from tests.options.rows import LONG, Rows, choice, count, flag, layers, list_rows, number, refused, text, valued
 from tests.options.table import Table, Watched, check
 
 LONGER = "is longer than a file's name may be"
@@ -21,6 +21,18 @@ NO_NAME = "is no name of a hook; give mlp_out, resid_post or another"
 NOT_OF_FILES = "does not apply to local files; leave it out"
 OF_IDS = "does not apply to a dataset of token ids; leave it out"
 HALF = "--held-out: at most half of the 31 contexts (50% or 15) can be held out; give less"
+
+NO_WORKER = "is no worker; give its index, from 0, and their number, such as 0/8"
+NO_PLAN = "has no effect without --plan; leave it out"
+
+
+def bandwidth(flag: str) -> Rows:
+    """Rows of an option of type Bandwidth."""
+    no = "is no bandwidth; give one such as 5GB/s, 800MB/s or 25Gbit/s"
+    kinds = {WRONG_TYPE: "x", EMPTY: "", ZERO: "0GB/s", NEGATIVE: "-1GB/s", HUGE: "1e30GB/s", NAN: "nan"}
+    values: dict[Kind, tuple[str, str]] = {kind: (value, no) for kind, value in kinds.items()}
+    return valued(flag, {**values, WRONG_KIND: ("5GB", no), CONTRADICTION: ("5GB/s", NO_PLAN)})
+
 
 TABLE = Table(
     main,
@@ -98,8 +110,19 @@ TABLE = Table(
         "overwrite": flag("--overwrite", refused(
             "--overwrite", "--out", "{folder}", sentence="is not an activation store; choose another --out"
         )),
+        "worker": valued("--worker", {
+            WRONG_TYPE: ("x", NO_WORKER), EMPTY: ("", NO_WORKER), ZERO: ("0/0", NO_WORKER),
+            NEGATIVE: ("-1/8", NO_WORKER), HUGE: ("0/1e30", NO_WORKER), NAN: ("nan", NO_WORKER),
+            WRONG_KIND: ("3", NO_WORKER), CONTRADICTION: ("8/8", NO_WORKER),
+        }),
         "dry_run": flag("--dry-run"),
         "as_json": flag("--json"),
+        "plan": flag("--plan", refused("--plan", "--dry-run", sentence="exclude each other; give one of them")),
+        "gpus": count("--gpus", {CONTRADICTION: ("8", NO_PLAN)}),
+        "gpu_tflops": number("--gpu-tflops", {CONTRADICTION: ("100", NO_PLAN)}),
+        "disk": bandwidth("--disk"),
+        "network": bandwidth("--network"),
+        "expansion": number("--expansion", {CONTRADICTION: ("8", NO_PLAN)}),
     },
     trial="--dry-run",
 )  # fmt: skip
