@@ -39,7 +39,7 @@ def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
 
 def _told_apart_by_fewer_pairs(ranked: Ranking) -> bool:
     """Return whether one is called worse if only the pairs with the best are corrected for."""
-    smallest = min(p_value(gaps, len(ranked.hooks)) for gaps in ranked.gaps.values())
+    smallest = min(p_value(gaps, len(ranked.hooks))[0] for gaps in ranked.gaps.values())
     return smallest * (len(ranked.costs) - 1) <= SIGNIFICANCE
 
 

@@ -36,7 +36,8 @@ class Ranking:
 
     costs: by architecture, its mean over the layers as a cost: lower is better.
     best: the architecture with the lowest cost.
-    p_of_best: by each other architecture, the corrected p-value of its difference to the best.
+    p_worse: by each other architecture, the corrected p-value of being worse than the best in most layers; 1 if the
+        layers rather say that it is better.
     gaps: by each other architecture, its differences to the best, in either direction, in the layers that may be
         decided.
     undecidable: by each other architecture, why other layers decide nothing, each reason once.
@@ -45,7 +46,7 @@ class Ranking:
 
     costs: Mapping[str, float]
     best: str
-    p_of_best: Mapping[str, float]
+    p_worse: Mapping[str, float]
     gaps: Mapping[str, Sequence[Difference]]
     undecidable: Mapping[str, Sequence[str]]
     hooks: Sequence[str]
@@ -53,7 +54,7 @@ class Ranking:
     @property
     def tied(self) -> list[str]:
         """The architectures that are tied with the best, in the order of their means."""
-        return sorted((name for name, p in self.p_of_best.items() if p > SIGNIFICANCE), key=lambda n: self.costs[n])
+        return sorted((name for name, p in self.p_worse.items() if p > SIGNIFICANCE), key=lambda n: self.costs[n])
 
     @property
     def n_pairs(self) -> int:
@@ -77,12 +78,13 @@ def rank(sides: Sequence[MatchedSide], hooks: Sequence[str], drifts: DriftsBySae
     means = {name: float(np.mean([_mean(own[hook]) for hook in hooks])) for name, own in costs.items()}
     pairs = list(combinations(costs, 2))
     gaps = {pair: decidable(costs[pair[0]], costs[pair[1]], hooks, drifts) for pair in pairs}
-    adjusted = holm(np.array([p_value(own, len(hooks)) for own, _ in gaps.values()]))
+    of_pairs = [p_value(own, len(hooks)) for own, _ in gaps.values()]
+    adjusted = dict(zip(pairs, holm(np.array([p for p, _ in of_pairs])).tolist(), strict=True))
+    higher = {pair: pair[1] if sign > 0 else pair[0] for pair, (_, sign) in zip(pairs, of_pairs, strict=True)}
     best = min(means, key=lambda name: means[name])
     to_best = {next(name for name in pair if name != best): pair for pair in pairs if best in pair}
-    p_of_pair = dict(zip(pairs, adjusted.tolist(), strict=True))
     return Ranking(
-        means, best, {name: p_of_pair[pair] for name, pair in to_best.items()},
+        means, best, {name: adjusted[pair] if higher[pair] == name else 1.0 for name, pair in to_best.items()},
         {name: gaps[pair][0] for name, pair in to_best.items()},
         {name: gaps[pair][1] for name, pair in to_best.items()}, list(hooks),
     )  # fmt: skip
@@ -103,8 +105,10 @@ def decidable(
     return gaps, list(reasons)
 
 
-def p_value(gaps: Sequence[Difference], n_layers: int) -> float:
-    """Return the two-sided p-value of the claim that one side is better in most layers; 1 if nothing can be decided.
+def p_value(gaps: Sequence[Difference], n_layers: int) -> tuple[float, int]:
+    """Return the two-sided p-value of the claim that one side is higher in most layers, and which one.
+
+    The p-value is 1 if nothing can be decided. The second value is 1 for the second side, and −1 for the first.
 
     gaps: the differences of the layers that may be decided. n_layers: how many layers there are.
     """
@@ -114,7 +118,8 @@ def p_value(gaps: Sequence[Difference], n_layers: int) -> float:
         for j, own in enumerate((variances, replace(variances, seeds=0.0, interaction=0.0))):
             for k, sign in enumerate((1, -1)):
                 p[k, j, i] = own.p_above(sign * gap.value, gap.interpolation_error)
-    return min(1.0, 2 * min(combined_p(*direction) for direction in p))
+    second, first = (combined_p(*direction) for direction in p)
+    return min(1.0, 2 * min(first, second)), 1 if second <= first else -1
 
 
 def combined_p(p: Float, p_of_documents: Float) -> float:
