@@ -16,6 +16,7 @@ from analyze.runs.configurations import Configuration, seeds_of
 from analyze.statistics.estimates import Estimates
 
 UNKNOWN = SummaryCell(None, None, None)
+ROUNDING = 1e-9  # half-widths of exact counts are at most this share of the mean
 
 
 def lines_at(place: Place, rankings: Mapping[str, Ranking | None], rows: int | None) -> list[SummaryLine]:
@@ -78,7 +79,7 @@ def cell(layers: Sequence[Matched], mark: str) -> SummaryCell:
     if not layers:
         return UNKNOWN
     mean = mean_of_matched(layers)
-    exact = mean.variances.seed_degrees == mean.variances.groups == 0
+    exact = mean.half_width <= ROUNDING * abs(mean.value)
     if exact or not math.isfinite(mean.half_width):
         return SummaryCell(mean.value, None, None, mark)
     return SummaryCell(mean.value, mean.value - mean.half_width, mean.value + mean.half_width, mark)

@@ -11,11 +11,13 @@ import pytest
 import torch
 from scipy import stats
 
-from analyze.compare.equal_l0.matched import key_of
+from analyze.compare.equal_l0.matched import Matched, key_of
+from analyze.compare.summary.lines import cell
 from analyze.compare.summary.summary import Summary, SummaryCell
 from analyze.compare.summary.table import as_text
 from analyze.measure.firing import FeatureActivity, FireCounts
 from analyze.runs.settled import Drift
+from analyze.statistics.estimates import Estimate
 from analyze.statistics.jackknife import degrees_of_freedom
 from analyze.statistics.trend import Trend
 from tests.analyze.compare.summary.made_up import HOOKS, MadeUp, Values, made_up
@@ -207,3 +209,12 @@ def test_rows_are_numbers_or_null_and_the_text_has_a_row_per_line() -> None:
     table = [line for line in as_text(summary).splitlines() if line.startswith("|")]
     assert len(table) == 2 + 3
     assert "(best)" in table[2]
+
+
+def test_an_exact_count_has_no_interval_although_its_sums_are_rounded() -> None:
+    shares = np.full(7, 1 / 7)
+    counts = [
+        Matched({(0, 0): Estimate(value, value * (1 + np.linspace(-1, 1, 7) * 1e-16), shares)}, [])
+        for value in (0.1175, 0.2, 1 / 3)
+    ]
+    assert cell(counts, "") == SummaryCell(float(np.mean([0.1175, 0.2, 1 / 3])), None, None)
