@@ -22,8 +22,9 @@ def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
     With one seed there is no spread over seeds: identical architectures are then identical SAEs.
     """
     rows = []
+    start, n = rng.bit_generator.state, max(4, repeats // 20)
     for architectures, layers, n_seeds in CASES:
-        n = max(4, repeats // 20)
+        rng.bit_generator.state = start  # each case alone gives the same numbers
         alike = [_ranked(rng, architectures, layers, n_seeds, 0) for _ in range(n)]
         row: Row = {
             "architectures": architectures, "layers": layers, "seeds": n_seeds,
