@@ -5,7 +5,7 @@ All snapshots use the same contexts, so their estimates are paired.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from analyze.measure.cache import NO_CACHE, MeasurementCache
 from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.patch import patch
+from analyze.runs.configurations import Configuration, of_configurations
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.estimates import Estimate, Key, combine
+from analyze.statistics.estimates import Estimate, Estimates, Key, combine
 from analyze.tables import Row
 from train.measures import Sample, Shown, measures_on
 
@@ -42,6 +43,20 @@ def over_training(
             if key.measure in shown:
                 over.setdefault(key, []).append((rows, estimate))
     return over
+
+
+def mean_over_replicas(over: OverTraining, configurations: Iterable[Configuration]) -> OverTraining:
+    """Return the estimates of configurations, under their names, at the snapshots that all of their replicas have."""
+    at_rows: dict[int, Estimates] = {}
+    for key, points in over.items():
+        for rows, estimate in points:
+            at_rows.setdefault(rows, {})[key] = estimate
+    means: OverTraining = {}
+    own = list(configurations)
+    for rows in sorted(at_rows):
+        for key, estimate in of_configurations(at_rows[rows], own).items():
+            means.setdefault(key, []).append((rows, estimate))
+    return means
 
 
 def over_training_lines(over: OverTraining) -> list[Row]:

@@ -23,7 +23,8 @@ class Points:
     """Measures of configurations by layer.
 
     rows: one line per point and measure, with `family`, `run` (the configuration), `layer`, `noise` ("off", "on", or
-        "" of a configuration without noise), `seeds`, `target`, `l0`, `measure`, `value`, `low` and `high`.
+        "" of a configuration without noise), `seeds`, `target`, `l0`, `measure`, `value`, `low` and `high`; `layers`
+        is the number of layers that a mean is over.
     layers: names of layers, in their order; without MEAN.
     """
 

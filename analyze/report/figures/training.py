@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyze.measure.measurements import Measurements
-from analyze.measure.patching.over_training import over_training_lines
+from analyze.measure.patching.over_training import mean_over_replicas, over_training_lines
 from analyze.report.figures.base import (
     Families,
     ReportFigure,
@@ -57,12 +57,12 @@ def snapshot_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     lines = over_training_lines(measurements.over_training)
     if not lines:
         return
-    families = runs_by_family(measurements)
-    score = [line for line in lines if line["measure"] in ("score", "kl")]
+    means_over_seeds = mean_over_replicas(measurements.over_training, measurements.configurations)
+    score = [line for line in over_training_lines(means_over_seeds) if line["measure"] in ("score", "kl")]
     yield ReportFigure(
         "figure_10_score", "Figure 10. Reconstruction score over training",
-        "From the snapshots, mean over the layers, on few contexts (see the scope). Right: KL.",
-        means(score, families, ("score", "kl")), score,
+        "From the snapshots, mean over seeds and layers, on few contexts (see the scope). Right: KL.",
+        means(score, configurations_by_family(measurements), ("score", "kl")), score,
     )  # fmt: skip
     closest = closest_in_l0(measurements)
     if closest is not None:
@@ -71,7 +71,7 @@ def snapshot_figures(measurements: Measurements) -> Iterator[ReportFigure]:
         yield ReportFigure(
             "figure_11_matched", f"Figure 11. {hook}, where L0 of baseline and NSAE is closest",
             "L0 and reconstruction score over training, noise off, with 95 % intervals over documents.",
-            one_layer(shown, families, ("l0", "score")), shown,
+            one_layer(shown, runs_by_family(measurements), ("l0", "score")), shown,
         )  # fmt: skip
 
 

@@ -10,11 +10,18 @@ import torch
 
 from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import load_for_store
-from analyze.measure.patching.over_training import over_training, over_training_lines, std_over_snapshots
+from analyze.measure.patching.over_training import (
+    mean_over_replicas,
+    over_training,
+    over_training_lines,
+    std_over_snapshots,
+)
 from analyze.measure.patching.patch import patch
+from analyze.runs.configurations import configurations
 from analyze.runs.trained_run import all_hooks, find_runs
-from analyze.statistics.estimates import Estimate
+from analyze.statistics.estimates import Estimate, Key
 from data import open_store
+from tests.analyze.compare.equal_l0.made_up import HOOKS, family
 
 
 def test_last_snapshot_has_the_measures_of_the_run(demo_runs: tuple[Path, list[Path]]) -> None:
@@ -41,3 +48,14 @@ def test_unsteadiness_is_the_deviation_over_the_second_half() -> None:
     found = std_over_snapshots(points)
     assert found.value == pytest.approx(1.0)
     assert found.replicates == pytest.approx([1.0, 2.0])
+
+
+def test_replicas_have_a_mean_at_the_snapshots_that_all_of_them_have() -> None:
+    first, second = runs = family("baseline", 2)
+    over = {
+        Key(first.name, HOOKS[0], False, "all", "kl"): [(10, Estimate(1.0)), (20, Estimate(2.0))],
+        Key(second.name, HOOKS[0], False, "all", "kl"): [(20, Estimate(4.0))],
+    }
+    own = configurations(runs)
+    ((key, ((rows, estimate),)),) = mean_over_replicas(over, own).items()
+    assert (key.run, rows, estimate.value, estimate.n_seeds) == (own[0].name, 20, 3.0, 2)
