@@ -66,9 +66,9 @@ def context_shape(
             raise InputError(f"--context-size {size}: --token-ids has {tokens[1]} tokens per context; leave it out")
         size = tokens[1]
     if size is None:
-        size = (
-            1 if len(axes) == 1 else axes[1] + skip * (tokens is not None and tokens[0] == axes[0] * (axes[1] + skip))
-        )
+        size = 1 if len(axes) == 1 else axes[1]
+        if tokens is not None and len(axes) == 2 and tokens[0] == axes[0] * (size + skip):
+            size += skip  # the arrays lack the skipped positions
     if skip >= size:
         raise InputError(f"--skip-positions {skip}: leaves nothing of a context of {size}; give less")
     if tokens is not None and tokens[0] % (1 if len(tokens) == 2 else size):
@@ -100,11 +100,8 @@ def _rows_in_file(axes: tuple[int, ...], n_tokens: int | None, size: int, skip: 
     """Return the rows per context in the arrays: `size`, or without the skipped positions. Raises InputError."""
     if len(axes) == 2:
         if axes[1] not in (size, size - skip):
-            raise InputError(
-                f"--context-size {size}: the activations have {axes[1]} rows per context; give that, or "
-                f"--skip-positions {max(size - axes[1], 0)}" if axes[1] < size else
-                f"--context-size {size}: the activations have {axes[1]} rows per context; give that, or leave it out"
-            )  # fmt: skip
+            remedy = f"give --skip-positions {size - axes[1]}" if axes[1] < size else "leave it out"
+            raise InputError(f"--context-size {size}: the activations have {axes[1]} rows per context; {remedy}")
         return axes[1]
     in_file = size - skip if skip and n_tokens is not None and axes[0] == n_tokens * (size - skip) else size
     if axes[0] % in_file:
