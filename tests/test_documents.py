@@ -81,7 +81,7 @@ NOT_RUN = {
     r"harvest --activations (acts\.npy|cached) .*": "tests/harvest/arrays does the same",
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
-    r"torchrun .*": "several GPUs; tests/harvest/test_kill.py runs two workers",
+    r"torchrun .*": "several GPUs; tests/harvest/test_kill.py and tests/train/test_ranks.py run two processes",
     r"python benchmarks/.*|python -m harvest\.demo\.train": "minutes to hours",
     r"docker .*|J=\"docker .*|\$J .*|MODEL=gpt2 .*": "needs Docker; tests/container.sh does the same with buildah",
     r"spec:|kubectl .*": "Kubernetes; tests/test_deploy.py checks the manifests",

@@ -150,10 +150,12 @@ class TrainCommand(PluginCommand):
 def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, **given: Any) -> None:
     """Train SAEs on a store's activations, all runs on the same batches, without the language model.
 
-    A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command.
+    A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command. Several processes share a training
+    with `torchrun --nproc-per-node N -m train …`, one per GPU.
     """
     from train.orders import prepare_orders, train_orders
     from train.prepare import out_of
+    from train.ranks import Place
 
     stopping: StopRequest = ctx.obj
     defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
@@ -170,13 +172,15 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
         )
         return
     for training in trainings:
-        if training.finished:
+        if training.finished and not training.quiet:
             click.echo(f"{training.out} is finished; nothing to do", err=True)
     results = train_orders(trainings, stopping.event)
-    print_results(results, as_json=as_json, noise=options.eval_noise)
     sentences = [sentence for result in results if (sentence := result.describe_failure())]
+    if Place.from_environment().rank == 0:
+        print_results(results, as_json=as_json, noise=options.eval_noise)
+        for sentence in sentences:
+            click.echo(f"Error: {sentence}", err=True)
     if sentences:
-        click.echo("\n".join(f"Error: {sentence}" for sentence in sentences), err=True)
         sys.exit(BAD_INPUT)
 
 

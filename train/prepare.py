@@ -22,11 +22,13 @@ from train.command.options import Options
 from train.experiment import Experiment, Reports, Run, without_shared
 from train.loop.memory_needs import check_memory
 from train.loop.memory_plan import make_plan
+from train.loop.share import share_of
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
 from train.output.existing import check_existing
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
+from train.ranks import Place
 from train.run import Training
 from train.variants import Sizes
 
@@ -56,9 +58,11 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     finished = check_existing(out, experiment, overwrite=options.overwrite)
     if not finished:
         check_writable(out, out_option)
-    plan = make_plan(experiment, store.width(experiment.hooks[0]), device)
+    place = Place.from_environment()
+    plan = share_of(make_plan(experiment, store.width(experiment.hooks[0]), device), experiment, place, device)
+    quiet = quiet or place.rank > 0
     if not finished:
-        check_memory(plan, experiment, store, device)
+        check_memory(plan, experiment, store, device, processes=place.on_machine)
         if not store.n_rows("heldout") and not quiet:
             print(f"--store {store.path}: has no held-out rows, so no run is validated", file=sys.stderr)
     return Training(options, experiment, store, out, finished, plan, device, quiet)

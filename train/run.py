@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,18 +22,24 @@ from train.command.options import Options
 from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
+from train.loop.follower import Follower
 from train.loop.memory_plan import MemoryPlan
 from train.loop.trainer import Trainer
 from train.normalisation.statistics import InputStatistics, centred_mean_norm
 from train.output.checked import DamagedRunError
 from train.output.existing import check_existing
 from train.output.experiment_folder import ExperimentFolder
-from train.output.experiment_writer import remove_checkpoints
+from train.output.experiment_writer import ExperimentWriter, Writer, remove_checkpoints
 from train.output.metrics_file import Record
 from train.output.results import RunResult, run_results
-from train.output.run_state import run_states
+from train.output.run_state import RunState, run_states
 from train.output.settings import EXPERIMENT, as_written_now, read_experiment
+from train.ranks import ALONE, Ranks
 from train.tables import heldout_table, with_noise
+
+MeasureOnce = Callable[[str, Callable[[], float]], float]  # (name, how to measure it) → the figure
+
+FINISHED = "finished"  # what rank 0 tells the others instead of the folder to train in
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class Training:
     store: what it is trained on.
     out: the experiment's folder.
     finished: whether that folder holds this experiment, finished.
-    plan: how the SAEs are laid out in the device's memory.
-    quiet: show no progress and no validation tables.
+    plan: how the SAEs that this process trains are laid out in the device's memory.
+    quiet: show no progress and no validation tables, as on ranks other than 0.
     """
 
     options: Options
@@ -58,57 +64,87 @@ class Training:
     device: torch.device
     quiet: bool
 
-    def run(self, stop: threading.Event) -> list[RunResult]:
+    def run(self, stop: threading.Event, ranks: Ranks = ALONE) -> list[RunResult]:
         """Train to the end, or continue to it; return the result of each run.
 
-        With --overwrite, an experiment in `out` is replaced after the first steps of the new one; an unfinished
-        experiment that was begun with --overwrite is continued instead. Raises InputError, or Stopped once `stop` is
-        set.
+        Of several ranks, rank 0 writes the experiment's files, and the others train and send their parts to it. With
+        --overwrite, an experiment in `out` is replaced after the first steps of the new one; an unfinished experiment
+        that was begun with --overwrite is continued instead. Raises InputError, or Stopped once `stop` is set.
         """
+        if ranks.leads:
+            self._lead(stop, ranks)
+        else:
+            self._follow(stop, ranks)
+        ranks.share(True)  # rank 0 has written everything
+        return run_results(self.out, self.experiment.runs)
+
+    def _lead(self, stop: threading.Event, ranks: Ranks) -> None:
+        """Train as the only process or as rank 0, which holds the folder's lock."""
         if self.finished:
             remove_checkpoints(self.out, self.experiment.runs)  # a kill may have left them
-            return run_results(self.out, self.experiment.runs)
+            ranks.share(FINISHED)
+            return
         with locked(lock_path(self.out), f"--out {self.out}"):
             finish_replacing(self.out)
             # Another process may have finished it meanwhile.
-            if not check_existing(self.out, self.experiment, overwrite=self.options.overwrite):
-                with _target(self.out, self.experiment, overwrite=self.options.overwrite) as (path, replaces):
-                    self._train(path, replaces, stop)
-        return run_results(self.out, self.experiment.runs)
+            if check_existing(self.out, self.experiment, overwrite=self.options.overwrite):
+                ranks.share(FINISHED)
+                return
+            with _target(self.out, self.experiment, overwrite=self.options.overwrite) as (path, replaces):
+                folder = ExperimentFolder(
+                    path, self.experiment, command=self.options.recorded(), provenance=self.store.provenance,
+                    overwrites=self.options.overwrite,
+                )  # fmt: skip
+                ranks.share(path)
 
-    def _train(self, path: Path, replaces: Path | None, stop: threading.Event) -> None:
-        """Train in the folder `path`, which replaces another one after the first steps if `replaces` is given."""
-        experiment, options, plan, device = self.experiment, self.options, self.plan, self.device
-        folder = ExperimentFolder(
-            path, experiment, command=options.recorded(), provenance=self.store.provenance,
-            overwrites=options.overwrite,
-        )  # fmt: skip
+                def open_writer(runs: Sequence[RunState]) -> ExperimentWriter:
+                    writer = folder.restore(
+                        runs, logs=self.options.log or (), checkpoint_seconds=60 * self.options.checkpoint_minutes,
+                        replaces=replaces,
+                    )  # fmt: skip
+                    ranks.share((writer.start, set(writer.diverged)))
+                    return writer
+
+                self._train(
+                    lambda name, measure: ranks.share(folder.measure_once(name, measure)), open_writer, stop, ranks
+                )
+
+    def _follow(self, stop: threading.Event, ranks: Ranks) -> None:
+        """Train as another rank than 0, in the folder that rank 0 names."""
+        path: Path | str = ranks.share()
+        if isinstance(path, Path):
+            self._train(lambda name, measure: ranks.share(), lambda runs: Follower(path, runs, ranks), stop, ranks)
+
+    def _train(
+        self, measure_once: MeasureOnce, open_writer: Callable[[Sequence[RunState]], Writer], stop: threading.Event,
+        ranks: Ranks,
+    ) -> None:  # fmt: skip
+        """Train this process's SAEs: make them, let `open_writer` restore them, and step them to the end."""
+        experiment, plan, device = self.experiment, self.plan, self.device
         if device.type == "cuda":
-            density = folder.measure_once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
+            density = measure_once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
             plan = replace(plan, max_sparse_density=density)
-        stacks = make_stacks(plan, experiment, self._statistics(folder), device)
-        runs, noise = run_states(experiment.runs, stacks), make_noise_source(plan, device)
-        writer = folder.restore(
-            runs, logs=options.log or (), checkpoint_seconds=60 * options.checkpoint_minutes, replaces=replaces
-        )
-        with closing(writer):
+        stacks = make_stacks(plan, experiment, self._statistics(measure_once), device)
+        runs, noise = run_states(experiment, stacks, ranks), make_noise_source(plan, device)
+        with closing(open_writer(runs)) as writer:
             if device.type == "cpu":
                 keep_large_blocks()
             trainer = Trainer(
                 experiment, self.store, stacks, runs, noise, writer, device, quiet=self.quiet,
-                on_validation=self._print_validation,
+                on_validation=self._print_validation, hooks=[experiment.hooks[layer] for layer in plan.layers],
+                ranks=ranks,
             )  # fmt: skip
             if not trainer.train(stop):
                 raise Stopped
 
-    def _statistics(self, folder: ExperimentFolder) -> list[InputStatistics]:
+    def _statistics(self, measure_once: MeasureOnce) -> list[InputStatistics]:
         """Return the statistics of each layer's training rows; those that take a pass are measured once."""
         experiment, store, hooks = self.experiment, self.store, self.experiment.hooks
         if not any(run.needs_centred_norm(experiment.objective) for run in experiment.runs):
             return [InputStatistics.of(store, hook) for hook in hooks]
 
         def centred(hook: str) -> float:
-            return folder.measure_once(f"centred_mean_norm {hook}", lambda: centred_mean_norm(store, hook))
+            return measure_once(f"centred_mean_norm {hook}", lambda: centred_mean_norm(store, hook))
 
         return [InputStatistics.of(store, hook, centred(hook)) for hook in hooks]
 

@@ -32,7 +32,7 @@ def make_stacks(
     for entries in plan.stacks:
         stack = SAEStack(
             experiment, entries, d_model=d_model, d_sae=d_sae, statistics=statistics, device=device,
-            workspace=workspace.narrow(len(entries)),
+            workspace=workspace.narrow(len(entries)), read=plan.layers,
             gradient=gradient.narrow(len(entries), architecture_of(entries[0].run.variant).trained),
         )  # fmt: skip
         stack.initialise()

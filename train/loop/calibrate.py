@@ -47,7 +47,7 @@ def set_thresholds(stacks: Sequence[SAEStack], upcoming: Upcoming, n_rows: int, 
             if stop.is_set():
                 return False
             sae = stack.singles[i]
-            compared = sae.compared(sae.normalise(batch.x[stack.entries[i].layer]))
+            compared = sae.compared(sae.normalise(batch.x[stack.inputs[i]]))
             largest[stack, i].add(compared)
             active[stack, i] += (compared > sae.threshold_in_use).sum()
     for stack, i in targets:

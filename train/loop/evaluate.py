@@ -24,15 +24,18 @@ def validate(
     noise: NoiseSource | None,
     device: torch.device,
     stop: Event,
+    hooks: Sequence[str] | None = None,
 ) -> list[tuple[SAEStack, bool, Sums]] | None:
     """Return (stack, noise on, sums over the held-out rows) for each stack; None if `stop` is set meanwhile.
+
+    hooks: those of the layers that the stacks read; None: all.
 
     Every stack is measured with noise off; an architecture with noise also with noise on.
     """
     kinds = [(stack, noisy) for stack in stacks for noisy in ((False, True) if stack.sae.uses_noise else (False,))]
     totals: list[Sums | None] = [None] * len(kinds)
     rows = store.batches(
-        "heldout", experiment.hooks, batch_size=experiment.batch_size, n_rows=experiment.reports.validate_rows
+        "heldout", hooks or experiment.hooks, batch_size=experiment.batch_size, n_rows=experiment.reports.validate_rows
     )
     for number, batch in enumerate(rows):
         inputs = Inputs.of(batch, device)

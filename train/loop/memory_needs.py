@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,23 +37,28 @@ def memory_needs(plan: MemoryPlan, experiment: Experiment, device: torch.device)
     return MemoryNeeds(_device_bytes(plan, experiment, density), _restart_bytes(plan, experiment))
 
 
-def check_memory(plan: MemoryPlan, experiment: Experiment, store: Store, device: torch.device) -> None:
+def check_memory(
+    plan: MemoryPlan, experiment: Experiment, store: Store, device: torch.device, *, processes: int = 1
+) -> None:
     """Raise InputError if the device or main memory cannot hold the experiment.
+
+    processes: the number of processes that share the main memory, each with as large a part of the experiment.
 
     Main memory holds the stream's buffers; its maps do not count, because the page cache may drop them at any time.
     """
     needs = memory_needs(plan, experiment, device)
-    host = needs.restart_bytes + stream_buffers(store, experiment)
+    host = needs.restart_bytes + stream_buffers(store, [experiment.hooks[i] for i in plan.layers], experiment)
+    available = available_memory() // processes
     if device.type == "cuda":
         need, free = needs.device_bytes, torch.cuda.mem_get_info(device)[0]
-        if host > available_memory():
+        if host > available:
             raise InputError(
                 f"{host / 1e9:.2f} GB of main memory are needed, of which restarting dead features may take "
-                f"{needs.restart_bytes / 1e9:.2f} GB; {available_memory() / 1e9:.2f} GB are free: give fewer --layers, "
+                f"{needs.restart_bytes / 1e9:.2f} GB; {available / 1e9:.2f} GB are free: give fewer --layers, "
                 "fewer runs, a smaller --expansion or --batch-size, or --resample-at-most 0"
             )
     else:
-        need, free = needs.device_bytes + host, available_memory()
+        need, free = needs.device_bytes + host, available
     if need > free:
         state = 3 * plan.n_saes * _parameters(plan) * 4
         raise InputError(
@@ -62,10 +68,10 @@ def check_memory(plan: MemoryPlan, experiment: Experiment, store: Store, device:
         )
 
 
-def stream_buffers(store: Store, experiment: Experiment) -> int:
+def stream_buffers(store: Store, hooks: Sequence[str], experiment: Experiment) -> int:
     """Count the bytes of the stream's batches, and of its shards if they are decoded rather than mapped."""
-    row = sum(store.width(hook) for hook in experiment.hooks) * 4
-    decoded = held_bytes(store, experiment.hooks, DEFAULT_POOL) if not store.mapped else 0
+    row = sum(store.width(hook) for hook in hooks) * 4
+    decoded = held_bytes(store, hooks, DEFAULT_POOL) if not store.mapped else 0
     return (1 + READ_AHEAD) * experiment.batch_size * row + decoded
 
 
@@ -75,7 +81,7 @@ def _parameters(plan: MemoryPlan) -> int:
 
 
 def _device_bytes(plan: MemoryPlan, experiment: Experiment, density: float) -> int:
-    n, batch, layers = plan.n_saes, experiment.batch_size, len(experiment.hooks)
+    n, batch, layers = plan.n_saes, experiment.batch_size, len(plan.layers)
     state = 4 * _parameters(plan) * (3 * n + plan.largest_stack)  # parameters, two moments; one stack's gradients
     # Each CUDA graph has memory of its own; only small stacks have one (cuda_graph.py).
     graphs = sum(len(stack) for stack in plan.stacks if plan.fused and len(stack) <= MAX_GRAPH_SAES)

@@ -1,12 +1,13 @@
 """Which SAEs are stepped together, and how much of their features is in memory at once.
 
-The plan depends on shapes alone, so a resumed experiment computes the same sums in the same order. memory_needs.py
-tells how many bytes it takes.
+The plan depends on shapes alone, so a resumed experiment computes the same sums in the same order. On a CPU a stack
+holds SAEs of one layer, so a layer's sums do not depend on the layers beside it, nor on the process that trains it
+(train/ranks). memory_needs.py tells how many bytes it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import groupby
 from typing import Any
@@ -31,12 +32,14 @@ MIN_ROWS = 256
 class MemoryPlan:
     """Stacks of SAEs, and the sizes of the memory that they use in turn (`StepWorkspace`).
 
+    max_stack: most SAEs of a stack.
     block_rows: rows per block. noise_rows: rows for which noise is drawn at a time; n_noises such draws make a batch's.
     """
 
     stacks: tuple[tuple[StackEntry, ...], ...]
     d_model: int
     d_sae: int
+    max_stack: int
     block_rows: int
     grad_chunk_features: int
     noise_rows: int
@@ -54,6 +57,11 @@ class MemoryPlan:
     def largest_stack(self) -> int:
         return max(len(stack) for stack in self.stacks)
 
+    @property
+    def layers(self) -> list[int]:
+        """The layers of its SAEs, ascending."""
+        return sorted({entry.layer for stack in self.stacks for entry in stack})
+
     def workspace(self, device: torch.device) -> StepWorkspace:
         """Allocate the memory for a block of the largest stack."""
         return StepWorkspace.allocate(
@@ -70,7 +78,10 @@ class MemoryPlan:
 
 
 def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> MemoryPlan:
-    """Stack the SAEs of one variant and seed, as many as a block's memory holds. Raises InputError."""
+    """Stack the SAEs of one variant and seed (on a CPU, and one layer), as many as a block's memory holds.
+
+    Raises InputError if there is no feature.
+    """
     d_sae = round(experiment.expansion * d_model)
     if d_sae < 1:
         raise InputError(f"--expansion {experiment.expansion:g}: leaves no feature at d_model {d_model}; give more")
@@ -87,13 +98,16 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
 
     room = rows_in(BLOCK_BYTES[device.type])
     block_rows, noise_rows = round_rows(room), round_rows(rows_in(CHUNK_BYTES[device.type]))
-    stacks = tuple(_stacks(experiment, max(room // block_rows, 1)))
+    max_stack = max(room // block_rows, 1)
+    entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
+    stacks = tuple(stacked(entries, experiment, max_stack, by_layer=device.type == "cpu"))
     stack_rows = max(map(len, stacks)) * block_rows
     fusible = device.type == "cuda" and compute == torch.bfloat16 and has_triton()
     return MemoryPlan(
         stacks=stacks,
         d_model=d_model,
         d_sae=d_sae,
+        max_stack=max_stack,
         block_rows=block_rows,
         grad_chunk_features=min(d_sae, max(CHUNK_BYTES[device.type] // (compute.itemsize * stack_rows), 1)),
         noise_rows=noise_rows,
@@ -106,16 +120,21 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
     )
 
 
-def _stacks(experiment: Experiment, max_size: int) -> Iterator[tuple[StackEntry, ...]]:
-    """Yield the stacks: SAEs alike in all but settings of the loss and scales, of about equal size up to `max_size`."""
-    entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
+def stacked(
+    entries: Sequence[StackEntry], experiment: Experiment, max_size: int, *, by_layer: bool
+) -> Iterator[tuple[StackEntry, ...]]:
+    """Yield stacks of SAEs that are alike in all but settings of the loss and scales, and with `by_layer` in the layer.
+
+    Those alike are divided into stacks of about equal size, up to `max_size`.
+    """
 
     def kind(entry: StackEntry) -> tuple[Any, ...]:
         run, own = entry.run, entry.run.settings
         trained = architecture_of(run.variant).trained_with(own)
         schedule, clip = experiment.schedule_of(run), experiment.clip_of(run)
         optimisation = own.adam_beta2, own.adam_epsilon, *astuple(schedule), clip or 0.0
-        return run.variant, run.seed, own.adam_beta1, repr(trained), repr(run.input_form), *optimisation
+        layer = entry.layer if by_layer else 0
+        return run.variant, run.seed, own.adam_beta1, repr(trained), repr(run.input_form), *optimisation, layer
 
     for _, group in groupby(sorted(entries, key=kind), key=kind):
         alike = list(group)

@@ -110,7 +110,6 @@ def _gather(rows: Mapping[Place, Tensor], batches: Iterator[Inputs], stop: Event
         end = begin + batch.x.shape[1]
         for (stack, i), drawn in rows.items():
             inside = (drawn >= begin) & (drawn < end)
-            layer = stack.entries[i].layer
-            inputs[stack, i][inside] = batch.x[layer, (drawn[inside] - begin).to(batch.x.device)].cpu()
+            inputs[stack, i][inside] = batch.x[stack.inputs[i], (drawn[inside] - begin).to(batch.x.device)].cpu()
         begin = end
     return inputs

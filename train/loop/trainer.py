@@ -7,10 +7,10 @@ for bit.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -24,11 +24,12 @@ from train.experiment import Experiment
 from train.loop import calibrate
 from train.loop.evaluate import validate
 from train.loop.resample import restart_dead_features
-from train.output.experiment_writer import ExperimentWriter
+from train.output.experiment_writer import Writer
 from train.output.manifests import TASKS
 from train.output.metrics_file import Record
 from train.output.records import stack_records
 from train.output.run_state import RunState
+from train.ranks import ALONE, Ranks
 from train.step.inputs import Inputs, inputs
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
@@ -37,8 +38,38 @@ from train.tables import batch_summary
 OnValidation = Callable[[Mapping[str, Sequence[Record]]], None]
 
 
+@dataclass(frozen=True)
+class Divergence:
+    """A loss or parameter that is not finite after `step` steps, in a layer (index into the experiment's hooks)."""
+
+    step: int
+    layer: int
+    run: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a rank tells when the ranks meet: its new records and divergences, and whether it was asked to stop."""
+
+    records: list[tuple[str, Record]]
+    divergences: list[Divergence]
+    stopping: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What rank 0 decides when the ranks meet, which all of them do."""
+
+    diverged: list[Divergence]
+    stop: bool
+    save: bool
+    next_meeting: int
+
+
 class Trainer:
-    """The training of an experiment.
+    """The training of an experiment, or of a rank's part of it.
+
+    The ranks meet after steps that are logged or followed by a task, and at least about once a second.
 
     step: steps trained so far.
     pending: the tasks (restart, validation, snapshot …) still to run before the next step.
@@ -46,20 +77,25 @@ class Trainer:
 
     def __init__(
         self, experiment: Experiment, store: Store, stacks: Sequence[SAEStack], runs: Sequence[RunState],
-        noise: NoiseSource | None, writer: ExperimentWriter, device: torch.device, *, on_validation: OnValidation,
-        quiet: bool = False,
+        noise: NoiseSource | None, writer: Writer, device: torch.device, *, on_validation: OnValidation,
+        quiet: bool = False, hooks: Sequence[str] | None = None, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
         """Continue from `writer.start`, to which `runs` have been restored.
 
         `on_validation` is called after each validation with the held-out records of the active runs, by run's name,
-        unless `quiet` is set, which also hides the progress bar.
+        unless `quiet` is set, which also hides the progress bar. `hooks`: those of the layers that the stacks read;
+        None: all.
         """
         self.experiment, self.store, self.writer, self.device = experiment, store, writer, device
-        self.stacks, self.runs, self.noise = stacks, runs, noise
+        self.stacks, self.runs, self.noise, self.ranks = stacks, runs, noise, ranks
         self.on_validation, self.quiet = on_validation, quiet
+        self.hooks = list(hooks or experiment.hooks)
         self.step, self.pending = writer.start.step, list(writer.start.pending)
         self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
+        self._sets_thresholds = ranks.any(calibrate.needs_threshold(stacks))
         self._unchecked: list[tuple[SAEStack, Tensor, int]] = []  # losses not yet looked at, and their step
+        self._divergences: list[Divergence] = []  # since the last meeting
+        self._stopping, self._save_due, self._next_meeting = False, False, 0
 
     def train(self, stop: threading.Event) -> bool:
         """Train until the end or until `stop` is set, and save; return whether training has finished."""
@@ -70,26 +106,29 @@ class Trainer:
         )  # fmt: skip
         with bar, self._stream() as stream:
             batches = inputs(stream, self.device)
+            self._meet([], stop)
             self.run_pending(bar, stop)
-            while not self.pending and self.step < experiment.n_steps and self.active_runs and not stop.is_set():
+            while not (self.pending or self._stopping) and self.step < experiment.n_steps and self.active_runs:
                 begin = time.perf_counter()
                 batch = next(batches)
                 self.writer.add_timing(rows=size, waited=time.perf_counter() - begin)
                 seen, now = self.step * size, (self.step + 1) * size
                 log = not seen or seen // experiment.reports.log_every < now // experiment.reports.log_every
-                records = self._step(batch, seen, measure=log)
+                own = self._step(batch, seen, measure=log)
                 self.step += 1
                 self.pending = self.tasks_after(seen, now)
-                if log:
-                    self.writer.record(records)
-                    self.writer.write_timing(self.step, now)
-                    summary = batch_summary([record for _, record in records], len(self.active_runs))
-                    bar.set_postfix_str(summary, refresh=False)
+                if log or self.pending or self.step >= self._next_meeting:
+                    records = self._meet(own, stop)
+                    if log:
+                        self.writer.record(records)
+                        self.writer.write_timing(self.step, now)
+                        summary = batch_summary([record for _, record in records], len(self.active_runs))
+                        bar.set_postfix_str(summary, refresh=False)
                 bar.update(size)
                 self.run_pending(bar, stop)
-                if self.writer.checkpoint_is_due(self.step):
-                    self._save()
-        self._save()
+                if self._save_due:
+                    self._save(stop)
+        self._save(stop)
         finished = not self.pending and (self.step == experiment.n_steps or not self.active_runs)
         if finished:
             self.writer.finish(self.active_runs)
@@ -100,7 +139,7 @@ class Trainer:
         due: dict[str, bool] = {
             "restart": self.experiment.restarts_after(self.step),
             "count": self.experiment.resampling.window_begins(seen, now),
-            "threshold": self.step == self.experiment.n_steps and calibrate.needs_threshold(self.stacks),
+            "threshold": self._sets_thresholds and self.step == self.experiment.n_steps,
             "validation": self.step in self._validations,
             "snapshot": self.step in self._snapshots,
         }
@@ -111,6 +150,7 @@ class Trainer:
 
         If a stop interrupts one, it and the rest stay pending and are saved in the checkpoint.
         """
+        stop = self.ranks.task_stop(stop)
         tasks: dict[str, Callable[[], object]] = {
             "restart": lambda: self._restart_dead(stop),
             "count": self._restart_counts,
@@ -120,6 +160,7 @@ class Trainer:
         }
         if self.pending:
             self._check()
+            self._meet([], stop)
         while self.pending and tasks[self.pending[0]]() is not False:
             self.pending = self.pending[1:]
 
@@ -130,7 +171,7 @@ class Trainer:
 
     def _stream(self) -> ShuffledStream:
         return ShuffledStream(
-            self.store, self.experiment.hooks, batch_size=self.experiment.batch_size, seed=self.experiment.data_seed,
+            self.store, self.hooks, batch_size=self.experiment.batch_size, seed=self.experiment.data_seed,
             start=self.step, pin=self.device.type == "cuda",
         )  # fmt: skip
 
@@ -154,32 +195,58 @@ class Trainer:
         return records
 
     def _check(self) -> None:
-        """Mark runs as diverged whose loss is not finite, in the steps not looked at yet."""
+        """Note the losses that are not finite, in the steps not looked at yet."""
         for stack, losses, step in self._unchecked:
             finite = losses.isfinite().tolist()
-            for entry, is_finite in zip(stack.entries, finite, strict=True):
-                if not is_finite and entry.run.name not in self.writer.diverged:
-                    self._mark_diverged(entry.run.name, self.experiment.hooks[entry.layer], step)
+            self._divergences += [
+                Divergence(step, entry.layer, entry.run.name)
+                for entry, is_finite in zip(stack.entries, finite, strict=True)
+                if not is_finite
+            ]
         self._unchecked = []
 
-    def _mark_diverged(self, run: str, hook: str, step: int) -> None:
+    def _meet(self, records: list[tuple[str, Record]], stop: threading.Event) -> list[tuple[str, Record]]:
+        """Exchange what the ranks have to tell, and do what rank 0 decides; return all ranks' records on rank 0."""
+        reports = self.ranks.gather(Report(records, self._divergences, stop.is_set()))
+        decision = self.ranks.share(self._decide(reports) if reports else None)
+        self._divergences = []
+        for divergence in decision.diverged:
+            self._mark_diverged(divergence)
+        self._stopping = self._stopping or decision.stop
+        self._save_due, self._next_meeting = decision.save, decision.next_meeting
+        return [record for report in reports for record in report.records]
+
+    def _decide(self, reports: Sequence[Report]) -> Decision:
+        """Return the decision on all ranks' reports: a run diverged at its first step, and there its first layer."""
+        first: dict[str, Divergence] = {}
+        reported = [divergence for report in reports for divergence in report.divergences]
+        for divergence in sorted(reported, key=lambda each: (each.step, each.layer)):
+            if divergence.run not in self.writer.diverged:
+                first.setdefault(divergence.run, divergence)
+        return Decision(
+            list(first.values()), any(report.stopping for report in reports), self.writer.checkpoint_is_due(self.step),
+            self.ranks.next_meeting(self.step),
+        )  # fmt: skip
+
+    def _mark_diverged(self, divergence: Divergence) -> None:
+        run, step, hook = divergence.run, divergence.step, self.experiment.hooks[divergence.layer]
         self.writer.mark_diverged(run, hook, step)
         others = "the other runs continue" if self.active_runs else "no other run is left"
-        Bar.write(
-            f"run {run} diverged (non-finite loss) at step {step}, hook {hook}; it is dropped, and {others}",
-            file=sys.stderr,
+        self.writer.note(
+            f"run {run} diverged (non-finite loss) at step {step}, hook {hook}; it is dropped, and {others}"
         )
 
     def _validate(self, bar: Bar, stop: threading.Event) -> bool:
         """Measure all stacks on the held-out split; return False if stopped."""
         bar.set_description("training (validating)")
-        totals = validate(self.stacks, self.store, self.experiment, self.noise, self.device, stop)
+        totals = validate(self.stacks, self.store, self.experiment, self.noise, self.device, stop, self.hooks)
         if totals is None:
             return False
         records: list[tuple[str, Record]] = []
         for stack, noise, sums in totals:
             rows = self.step * self.experiment.batch_size
             records += stack_records(stack, sums, step=self.step, rows=rows, split="heldout", noise=noise)
+        records = self._meet(records, stop)
         self.writer.record(records)
         if not self.quiet:
             names = [state.run.name for state in self.active_runs]
@@ -209,11 +276,13 @@ class Trainer:
             if stack.counts_since_resampling is not None:
                 stack.counts_since_resampling.restart()
 
-    def _save(self) -> None:
+    def _save(self, stop: threading.Event) -> None:
         """Save the runs, except those with parameters that are not finite: their last good checkpoint stays."""
         self._check()
         for state in self.active_runs:
             layer = state.broken_layer()
             if layer is not None:
-                self._mark_diverged(state.run.name, self.experiment.hooks[layer], self.step)
+                self._divergences.append(Divergence(self.step, layer, state.run.name))
+        self._meet([], stop)
         self.writer.checkpoint(self.step, self.pending, self.active_runs)
+        self._save_due = False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
+from data.command.progress import Bar
 from data.errors import InputError
 from data.system.replace import take_place
 from train.experiment import Experiment, Run
@@ -20,6 +23,33 @@ from train.output.settings import Failure, sae_metadata
 from train.output.sinks import Sink, open_sinks
 
 FIRST_STEPS = 2  # the loss of the second step shows whether the first one broke the weights
+
+
+class Writer(Protocol):
+    """What a training needs of its output. All ranks call it alike, and rank 0 writes (ExperimentWriter, Follower)."""
+
+    start: Manifest
+    diverged: set[str]
+
+    def record(self, records: Sequence[tuple[str, Record]]) -> None: ...
+
+    def add_timing(self, *, rows: int, waited: float) -> None: ...
+
+    def write_timing(self, step: int, rows: int) -> None: ...
+
+    def note(self, sentence: str) -> None: ...
+
+    def mark_diverged(self, run: str, hook: str, step: int) -> None: ...
+
+    def snapshot(self, step: int, runs: Sequence[RunState]) -> None: ...
+
+    def checkpoint_is_due(self, step: int) -> bool: ...
+
+    def checkpoint(self, step: int, pending: Sequence[str], runs: Sequence[RunState]) -> None: ...
+
+    def finish(self, runs: Sequence[RunState]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class ExperimentWriter:
@@ -60,9 +90,14 @@ class ExperimentWriter:
         self._unsent = []
 
     def record(self, records: Sequence[tuple[str, Record]]) -> None:
-        """Write (run's name, record) pairs to metrics.jsonl and the sinks, except those of diverged runs."""
+        """Write (run's name, record) pairs of one step to metrics.jsonl and the sinks, except those of diverged runs.
+
+        A run's records are written noise off before on, each in the order of the hooks.
+        """
+        hooks = self.experiment.hooks
         for name, lines in self._metrics.items():
             own = [record for run, record in records if run == name and name not in self.diverged]
+            own.sort(key=lambda record: (record["noise"], hooks.index(record["hook"])))
             if own:
                 lines.write(own)
                 if self._replaces is not None:
@@ -78,6 +113,10 @@ class ExperimentWriter:
         """Write the speed since the last line to timing.jsonl."""
         self._timing.write(step, rows)
 
+    def note(self, sentence: str) -> None:
+        """Print a sentence on standard error."""
+        Bar.write(sentence, file=sys.stderr)
+
     def mark_diverged(self, run: str, hook: str, step: int) -> None:
         """Record that a run's loss is not finite. Its checkpoints stay as they are."""
         self.diverged.add(run)
@@ -87,7 +126,7 @@ class ExperimentWriter:
         """Save the weights of all runs after `step` steps."""
         for state in runs:
             self._folders[state.run.name].save_snapshot(
-                step, state.sae_tensors(), sae_metadata(self.experiment, state.run)
+                step, state.gather_sae(), sae_metadata(self.experiment, state.run)
             )
 
     def checkpoint_is_due(self, step: int) -> bool:
@@ -102,7 +141,7 @@ class ExperimentWriter:
         The manifest is written last: without it the runs' files do not count.
         """
         manifest = Manifest(step, tuple(pending), tuple(state.run.name for state in runs))
-        if not runs or (manifest.step, manifest.pending) == (self._newest.step, self._newest.pending):
+        if not runs or same_checkpoint(manifest, self._newest):
             return
         for state in runs:
             folder = self._folders[state.run.name]
@@ -137,6 +176,11 @@ class ExperimentWriter:
             lines.close()
         for sink in self._sinks:
             sink.close()
+
+
+def same_checkpoint(one: Manifest, other: Manifest) -> bool:
+    """Return whether two checkpoints are of the same state, even if runs diverged between them."""
+    return (one.step, one.pending) == (other.step, other.pending)
 
 
 class Timing:

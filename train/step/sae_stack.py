@@ -53,7 +53,8 @@ class StepResult:
 class SAEStack:
     """The stacked SAEs of `entries`: their parameters, optimizer, and firing counts.
 
-    statistics [layers]: of each layer's training rows. workspace, gradient: memory that all stacks use in turn.
+    statistics [layers]: of each layer's training rows. read: the layers of a batch; None: all.
+    workspace, gradient: memory that all stacks use in turn.
     corrections: the last correction of each SAE's L0, after the last step.
     The runs of `entries` have the same `Run.input_form`.
     """
@@ -61,6 +62,7 @@ class SAEStack:
     def __init__(
         self, experiment: Experiment, entries: Sequence[StackEntry], *, d_model: int, d_sae: int,
         statistics: Sequence[InputStatistics], workspace: StepWorkspace, gradient: Gradients, device: torch.device,
+        read: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         def per_entry(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
@@ -69,7 +71,9 @@ class SAEStack:
         self.experiment, self.entries = experiment, list(entries)
         self._schedule, self._clip = experiment.schedule_of(entries[0].run), experiment.clip_of(entries[0].run)
         self.variant, self.noise_seed = entries[0].run.variant, entries[0].run.seed
-        self.layers = torch.tensor([entry.layer for entry in entries], device=device)
+        read = range(len(experiment.hooks)) if read is None else read
+        self.inputs = [read.index(entry.layer) for entry in entries]  # the layer of a batch that each SAE sees
+        self.layers = torch.tensor(self.inputs, device=device)
         architecture, settings = architecture_of(self.variant), [entry.run.settings for entry in entries]
         normalisations = [e.run.normalisation(statistics[e.layer], d_model, experiment.objective) for e in entries]
         form = normalisations[0].form

@@ -36,7 +36,8 @@ def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.M
     one: Any = "one"
     other: Any = "other"
     plan = MemoryPlan(
-        stacks=((one, other),), d_model=64, d_sae=400, block_rows=256, grad_chunk_features=400, noise_rows=256,
+        stacks=((one, other),), d_model=64, d_sae=400, max_stack=2, block_rows=256, grad_chunk_features=400,
+        noise_rows=256,
         n_noises=1, compute=torch.float32, keep_derivative=False, max_sparse_density=0.0, fused=False,
     )  # fmt: skip
     seen: list[tuple[torch.Tensor, float]] = []

@@ -1,0 +1,187 @@
+"""A training by several processes has the same files as one by a single process, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.trainings import results, train_runs
+from tests.helpers.zygote import REPOSITORY, Running, Zygote
+from train.loop.share import cuts
+from train.output.manifests import Manifests
+
+pytestmark = pytest.mark.long
+
+# Noise, control to a target, thresholds over a batch, resampling and snapshots all happen within these steps.
+SETTINGS = [
+    "--variant", "nsae,batchtopk", "--target-l0", "4", "--seeds", "2", "--expansion", "2", "--batch-size", "64",
+    "--activations", "3k", "--validate-every", "1k", "--validate-rows", "128", "--log-every", "256", "--window", "500",
+    "--resample-interval", "1k", "--resample-window", "512", "--resample-threshold", "0.3", "--resample-rows", "256",
+    "--snapshots", "3", "--device", "cpu",
+]  # fmt: skip
+OFTEN = [*SETTINGS, "--checkpoint-minutes", "0.01"]
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def start(
+    zygote: Zygote, n: int, store: LocalStore, out: Path, settings: Sequence[str] = SETTINGS, **patches: float
+) -> list[Running]:
+    """Start `train` as n processes, with the environment that torchrun gives them."""
+    shared = {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1"}
+    shared["MASTER_PORT"] = str(free_port())
+    return [
+        zygote.start(
+            "train", "--store", store.path, "--out", out, *settings, folder=out.parent,
+            patches={f"train.ranks.{name}": value for name, value in patches.items()},
+            environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if n > 1 else None,
+        )
+        for rank in range(n)
+    ]  # fmt: skip
+
+
+def wait_for_checkpoint(out: Path, processes: Sequence[Running], after: str = "") -> str:
+    """Wait for a checkpoint later than `after`, and return its name."""
+    while all(process.poll() is None for process in processes):
+        names = Manifests(out / "checkpoints").names()
+        if names and names[-1] > after:
+            return names[-1]
+        time.sleep(0.005)
+    raise AssertionError([process.printed() for process in processes])
+
+
+@pytest.fixture(scope="module")
+def alone(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_runs(command, store, tmp_path_factory.mktemp("runs") / "alone", SETTINGS)
+
+
+def test_two_ranks_write_the_files_of_one_process(
+    zygote: Zygote, store: LocalStore, alone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "two"
+    first, second = (rank.wait() for rank in start(zygote, 2, store, out))
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    assert results(out) == results(alone)
+    records = [json.loads((folder / "experiment.json").read_bytes()) for folder in (alone, out)]
+    assert records[0]["settings"] == records[1]["settings"]
+    assert "held-out" in first.stdout
+    assert second.stdout == second.stderr == ""  # only rank 0 reports
+
+
+def test_training_continues_on_another_number_of_ranks_after_signals(
+    zygote: Zygote, store: LocalStore, alone: Path, tmp_path: Path
+) -> None:
+    out, newest = tmp_path / "stopped", ""
+    for n, number, codes in ((1, signal.SIGTERM, [75]), (2, signal.SIGINT, [75, 130])):
+        ranks = start(zygote, n, store, out, OFTEN)
+        newest = wait_for_checkpoint(out, ranks, newest)
+        ranks[-1].kill(number)
+        ended = [rank.wait() for rank in ranks]
+        assert [each.code for each in ended] == codes, [each.stderr for each in ended]
+        assert all("the same command continues" in each.stderr for each in ended)
+        assert "Traceback" not in "".join(each.stderr for each in ended)
+    (last,) = start(zygote, 1, store, out)
+    assert last.wait().code == 0
+    assert results(out) == results(alone)
+
+
+def test_run_that_diverges_on_one_rank_is_dropped_on_all(
+    zygote: Zygote, store: LocalStore, command: Command, tmp_path: Path
+) -> None:
+    settings = [
+        "--variant", "baseline,nsae", "--lr", "baseline=1e-3,1e30", "--lr", "nsae=1e-3", "--expansion", "2",
+        "--batch-size", "64", "--activations", "1k", "--validate-every", "512", "--log-every", "128", "--device", "cpu",
+    ]  # fmt: skip
+    one, two = tmp_path / "one", tmp_path / "two"
+    done = command("train", "--store", store.path, "--out", one, *settings)
+    first, second = (rank.wait() for rank in start(zygote, 2, store, two, settings))
+    assert (done.returncode, first.code, second.code) == (2, 2, 2), first.stderr
+    assert results(one) == results(two)
+    assert "run baseline_lr=1e+30 diverged" in first.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (signal.SIGKILL, "because rank 1 has ended; start all ranks again"),
+        (signal.SIGSTOP, "because rank 1 has not answered for 2 seconds; start all ranks again"),
+    ],
+)
+def test_rank_that_dies_or_hangs_is_named(
+    zygote: Zygote, store: LocalStore, tmp_path: Path, number: int, sentence: str
+) -> None:
+    out = tmp_path / "runs"
+    ranks = start(zygote, 2, store, out, OFTEN, HANG_SECONDS=2.0)
+    wait_for_checkpoint(out, ranks)
+    ranks[1].kill(number)
+    ended = ranks[0].wait()
+    ranks[1].kill()
+    ranks[1].wait()
+    assert ended.code == 75
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_torchrun_restarts_the_ranks_from_the_last_checkpoint_after_a_kill(
+    store: LocalStore, alone: Path, tmp_path: Path
+) -> None:
+    """The only test with torchrun itself, whose start takes seconds."""
+    out = tmp_path / "killed"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1",
+        "--master-port", str(free_port()), "-m", "train", "--store", store.path, "--out", out, *OFTEN,
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as torchrun:
+        while torchrun.poll() is None and not Manifests(out / "checkpoints").names():
+            time.sleep(0.01)
+        (_, last) = workers(torchrun.pid)
+        os.kill(last, signal.SIGKILL)
+        printed = torchrun.communicate()[1]
+    assert torchrun.returncode == 0, printed
+    assert "rank 0 stops, because rank 1 has ended" in printed or "Signal 9" in printed
+    assert results(out) == results(alone)
+
+
+def workers(pid: int) -> list[int]:
+    """List the processes that torchrun has started, in the order of their ranks."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    return [int(child) for child in children if b"-m\0train\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_more_ranks_than_parts_are_refused(zygote: Zygote, store: LocalStore, tmp_path: Path) -> None:
+    ranks = start(zygote, 3, store, tmp_path / "runs", ["--variant", "baseline", "--activations", "1k"])
+    ended = [rank.wait() for rank in ranks]
+    assert [each.code for each in ended] == [2, 2, 2]
+    assert "3 processes have only 2 parts of the training to do" in ended[0].stderr
+    assert "start at most 2" in ended[0].stderr
+
+
+@pytest.mark.parametrize(
+    ("costs", "n", "bounds"),
+    [
+        ([1, 1, 1, 1], 2, [0, 2, 4]),
+        ([1, 1, 1, 1], 4, [0, 1, 2, 3, 4]),
+        ([1, 1, 1], 2, [0, 1, 3]),
+        ([6, 1, 1, 1], 2, [0, 1, 4]),
+        ([1, 1, 1, 6], 2, [0, 3, 4]),
+        ([2, 1, 1, 2, 2], 3, [0, 2, 4, 5]),
+        ([9, 1, 1], 3, [0, 1, 2, 3]),
+    ],
+)
+def test_parts_of_a_training_are_cut_at_about_equal_costs(costs: list[float], n: int, bounds: list[int]) -> None:
+    assert cuts(costs, n) == bounds

@@ -1,0 +1,181 @@
+"""The processes that train one experiment together, and the messages that they exchange between steps.
+
+torchrun starts and numbers them. Each trains its own SAEs (loop/share.py). Rank 0 alone writes the experiment's files
+and decides when all stop or save. Messages are pickled objects over torch.distributed (gloo), to rank 0 and back.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from data.command.progress import Bar
+from data.errors import Stopped
+
+T = TypeVar("T")
+
+HANG_SECONDS = 600.0  # without an answer from a rank, after which it counts as hanging
+SETUP_SECONDS = 86_400.0  # for what rank 0 does before the first step, such as a pass over the store
+MEETING_SECONDS = 1.0  # of steps between two meetings
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process this is: its rank among `size` processes, of which `on_machine` run on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    on_machine: int = 1
+
+    @classmethod
+    def from_environment(cls) -> Place:
+        """Return the place that torchrun's RANK, WORLD_SIZE and LOCAL_WORLD_SIZE describe; else that of one process."""
+        size = int(os.environ.get("WORLD_SIZE", 1))
+        return cls(int(os.environ.get("RANK", 0)), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+
+
+class Ranks(Protocol):
+    """The processes, as one of them sees them. All ranks call `gather`, `share` and `any` in the same order."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0."""
+
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all ranks, in their order, on rank 0; an empty list on the others."""
+
+    def share(self, value: T | None = None) -> T:
+        """Return rank 0's value on all ranks."""
+
+    def any(self, flag: bool) -> bool:
+        """Return on all ranks whether the flag is set on one of them."""
+
+    def next_meeting(self, step: int) -> int:
+        """Return the step after which the ranks meet next, called by rank 0 after `step` steps."""
+
+    def task_stop(self, stop: threading.Event) -> threading.Event:
+        """Return the event that interrupts a task between two steps, if `stop` is set by a signal."""
+
+
+class Alone:
+    """The only process: it meets itself after each step."""
+
+    leads = True
+
+    def gather(self, value: T) -> list[T]:
+        return [value]
+
+    def share(self, value: T | None = None) -> T:
+        assert value is not None
+        return value
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+    def next_meeting(self, step: int) -> int:
+        return step + 1
+
+    def task_stop(self, stop: threading.Event) -> threading.Event:
+        return stop
+
+
+ALONE = Alone()
+
+
+class Group:
+    """One of several processes, connected with the others.
+
+    A rank that has ended, or does not answer for HANG_SECONDS, is named on standard error, and Stopped is raised.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place, self.leads = place, place.rank == 0
+        self._met: tuple[int, float] | None = None  # the last meeting's step and time
+        self._seconds = SETUP_SECONDS
+
+    def gather(self, value: T) -> list[T]:
+        if self.leads:
+            return [value, *(self._receive(rank) for rank in range(1, self._place.size))]
+        self._send(value, 0)
+        return []
+
+    def share(self, value: T | None = None) -> T:
+        if not self.leads:
+            shared: T = self._receive(0)
+            return shared
+        assert value is not None
+        for rank in range(1, self._place.size):
+            self._send(value, rank)
+        return value
+
+    def any(self, flag: bool) -> bool:
+        return self.share(any(self.gather(flag)))
+
+    def next_meeting(self, step: int) -> int:
+        now, before = time.monotonic(), self._met
+        self._met, self._seconds = (step, now), HANG_SECONDS
+        if before is None or step == before[0]:
+            return step + 1
+        return step + max(int(MEETING_SECONDS * (step - before[0]) / (now - before[1])), 1)
+
+    def task_stop(self, stop: threading.Event) -> threading.Event:
+        return threading.Event()  # never set, because a task must be done on all ranks or on none
+
+    def _send(self, value: Any, rank: int) -> None:
+        buffer = io.BytesIO()
+        _Pickler(buffer, protocol=5).dump(value)
+        data = torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
+        for tensor in (torch.tensor([len(data)]), data):
+            self._wait(torch.distributed.isend(tensor, rank), rank)
+
+    def _receive(self, rank: int) -> Any:
+        size = torch.zeros(1, dtype=torch.int64)
+        self._wait(torch.distributed.irecv(size, rank), rank)
+        data = torch.empty(int(size), dtype=torch.uint8)
+        self._wait(torch.distributed.irecv(data, rank), rank)
+        return pickle.loads(data.numpy().tobytes())
+
+    def _wait(self, work: Any, rank: int) -> None:
+        seconds = self._seconds if self.leads else SETUP_SECONDS if self._met is None else 2 * self._seconds
+        try:
+            work.wait(timedelta(seconds=seconds))
+        except RuntimeError as error:
+            late = "timed out" in str(error).lower()
+            why = f"has not answered for {seconds:g} seconds" if late else "has ended"
+            Bar.write(
+                f"rank {self._place.rank} stops, because rank {rank} {why}; start all ranks again", file=sys.stderr
+            )
+            raise Stopped from error
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles a tensor as its own values: PyTorch pickles the whole memory that it is a view of."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return torch.from_numpy, (value.contiguous().numpy(),)
+        return NotImplemented
+
+
+@contextmanager
+def joined(place: Place) -> Iterator[Ranks]:
+    """Connect the processes inside the context. Raises Stopped if one of them ends or hangs."""
+    if place.size == 1:
+        yield ALONE
+        return
+    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=SETUP_SECONDS))
+    try:
+        yield Group(place)
+    finally:
+        torch.distributed.destroy_process_group()
