@@ -12,7 +12,7 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +24,7 @@ from data.command.progress import Bar
 from data.errors import Stopped
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 HANG_SECONDS = 600.0  # without an answer from a rank, after which it counts as hanging
 SETUP_SECONDS = 86_400.0  # for what rank 0 does before the first step, such as a pass over the store
@@ -61,6 +62,9 @@ class Ranks(Protocol):
     def any(self, flag: bool) -> bool:
         """Return on all ranks whether the flag is set on one of them."""
 
+    def meet(self, report: T, decide: Callable[[list[T]], D]) -> tuple[list[T], D]:
+        """Gather the reports, let rank 0 decide on them, and share the decision; return both."""
+
     def next_meeting(self, step: int) -> int:
         """Return the step after which the ranks meet next, called by rank 0 after `step` steps."""
 
@@ -82,6 +86,9 @@ class Alone:
 
     def any(self, flag: bool) -> bool:
         return flag
+
+    def meet(self, report: T, decide: Callable[[list[T]], D]) -> tuple[list[T], D]:
+        return [report], decide([report])
 
     def next_meeting(self, step: int) -> int:
         return step + 1
@@ -122,9 +129,15 @@ class Group:
     def any(self, flag: bool) -> bool:
         return self.share(any(self.gather(flag)))
 
+    def meet(self, report: T, decide: Callable[[list[T]], D]) -> tuple[list[T], D]:
+        reports = self.gather(report)
+        decision: D = self.share(decide(reports) if reports else None)
+        self._seconds = HANG_SECONDS if self.leads else 2 * HANG_SECONDS  # rank 0 may wait for another one meanwhile
+        return reports, decision
+
     def next_meeting(self, step: int) -> int:
         now, before = time.monotonic(), self._met
-        self._met, self._seconds = (step, now), HANG_SECONDS
+        self._met = step, now
         if before is None or step == before[0]:
             return step + 1
         return step + max(int(MEETING_SECONDS * (step - before[0]) / (now - before[1])), 1)
@@ -147,12 +160,11 @@ class Group:
         return pickle.loads(data.numpy().tobytes())
 
     def _wait(self, work: Any, rank: int) -> None:
-        seconds = self._seconds if self.leads else SETUP_SECONDS if self._met is None else 2 * self._seconds
         try:
-            work.wait(timedelta(seconds=seconds))
+            work.wait(timedelta(seconds=self._seconds))
         except RuntimeError as error:
             late = "timed out" in str(error).lower()
-            why = f"has not answered for {seconds:g} seconds" if late else "has ended"
+            why = f"has not answered for {self._seconds:g} seconds" if late else "has ended"
             Bar.write(
                 f"rank {self._place.rank} stops, because rank {rank} {why}; start all ranks again", file=sys.stderr
             )
@@ -174,7 +186,15 @@ def joined(place: Place) -> Iterator[Ranks]:
     if place.size == 1:
         yield ALONE
         return
-    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=SETUP_SECONDS))
+    limit = timedelta(seconds=HANG_SECONDS)
+    try:
+        store, rank, size = next(torch.distributed.rendezvous("env://", timeout=limit))
+        # torchrun may keep the store when it restarts the ranks, and with it the addresses of those that have ended.
+        store = torch.distributed.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
+    except RuntimeError as error:
+        Bar.write(f"rank {place.rank} stops, because it cannot reach the others ({error})", file=sys.stderr)
+        raise Stopped from error
     try:
         yield Group(place)
     finally:

@@ -17,7 +17,6 @@ import pytest
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import results, train_runs
 from tests.helpers.zygote import REPOSITORY, Running, Zygote
-from train.loop.share import cuts
 from train.output.manifests import Manifests
 
 pytestmark = pytest.mark.long
@@ -143,7 +142,7 @@ def test_torchrun_restarts_the_ranks_from_the_last_checkpoint_after_a_kill(
     out = tmp_path / "killed"
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1",
-        "--master-port", str(free_port()), "-m", "train", "--store", store.path, "--out", out, *OFTEN,
+        "--master-port", str(free_port()), "-m", "train", "--store", str(store.path), "--out", str(out), *OFTEN,
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as torchrun:
@@ -161,27 +160,3 @@ def workers(pid: int) -> list[int]:
     """List the processes that torchrun has started, in the order of their ranks."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     return [int(child) for child in children if b"-m\0train\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
-def test_more_ranks_than_parts_are_refused(zygote: Zygote, store: LocalStore, tmp_path: Path) -> None:
-    ranks = start(zygote, 3, store, tmp_path / "runs", ["--variant", "baseline", "--activations", "1k"])
-    ended = [rank.wait() for rank in ranks]
-    assert [each.code for each in ended] == [2, 2, 2]
-    assert "3 processes have only 2 parts of the training to do" in ended[0].stderr
-    assert "start at most 2" in ended[0].stderr
-
-
-@pytest.mark.parametrize(
-    ("costs", "n", "bounds"),
-    [
-        ([1, 1, 1, 1], 2, [0, 2, 4]),
-        ([1, 1, 1, 1], 4, [0, 1, 2, 3, 4]),
-        ([1, 1, 1], 2, [0, 1, 3]),
-        ([6, 1, 1, 1], 2, [0, 1, 4]),
-        ([1, 1, 1, 6], 2, [0, 3, 4]),
-        ([2, 1, 1, 2, 2], 3, [0, 2, 4, 5]),
-        ([9, 1, 1], 3, [0, 1, 2, 3]),
-    ],
-)
-def test_parts_of_a_training_are_cut_at_about_equal_costs(costs: list[float], n: int, bounds: list[int]) -> None:
-    assert cuts(costs, n) == bounds

@@ -207,8 +207,8 @@ class Trainer:
 
     def _meet(self, records: list[tuple[str, Record]], stop: threading.Event) -> list[tuple[str, Record]]:
         """Exchange what the ranks have to tell, and do what rank 0 decides; return all ranks' records on rank 0."""
-        reports = self.ranks.gather(Report(records, self._divergences, stop.is_set()))
-        decision = self.ranks.share(self._decide(reports) if reports else None)
+        report = Report(records, self._divergences, stop.is_set())
+        reports, decision = self.ranks.meet(report, self._decide)
         self._divergences = []
         for divergence in decision.diverged:
             self._mark_diverged(divergence)
