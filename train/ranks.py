@@ -186,11 +186,14 @@ def joined(place: Place) -> Iterator[Ranks]:
     if place.size == 1:
         yield ALONE
         return
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     limit = timedelta(seconds=HANG_SECONDS)
     try:
-        store, rank, size = next(torch.distributed.rendezvous("env://", timeout=limit))
+        store, rank, size = next(rendezvous("env://", timeout=limit))
         # torchrun may keep the store when it restarts the ranks, and with it the addresses of those that have ended.
-        store = torch.distributed.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
     except RuntimeError as error:
         Bar.write(f"rank {place.rank} stops, because it cannot reach the others ({error})", file=sys.stderr)

@@ -53,12 +53,12 @@ def start(
     ]  # fmt: skip
 
 
-def wait_for_checkpoint(out: Path, processes: Sequence[Running], after: str = "") -> str:
-    """Wait for a checkpoint later than `after`, and return its name."""
+def wait_for_checkpoint(out: Path, processes: Sequence[Running], after: str = "") -> None:
+    """Wait for a checkpoint later than `after`."""
     while all(process.poll() is None for process in processes):
         names = Manifests(out / "checkpoints").names()
         if names and names[-1] > after:
-            return names[-1]
+            return
         time.sleep(0.005)
     raise AssertionError([process.printed() for process in processes])
 
@@ -87,12 +87,13 @@ def test_training_continues_on_another_number_of_ranks_after_signals(
     out, newest = tmp_path / "stopped", ""
     for n, number, codes in ((1, signal.SIGTERM, [75]), (2, signal.SIGINT, [75, 130])):
         ranks = start(zygote, n, store, out, OFTEN)
-        newest = wait_for_checkpoint(out, ranks, newest)
+        wait_for_checkpoint(out, ranks, newest)
         ranks[-1].kill(number)
         ended = [rank.wait() for rank in ranks]
         assert [each.code for each in ended] == codes, [each.stderr for each in ended]
         assert all("the same command continues" in each.stderr for each in ended)
         assert "Traceback" not in "".join(each.stderr for each in ended)
+        newest = Manifests(out / "checkpoints").names()[-1]
     (last,) = start(zygote, 1, store, out)
     assert last.wait().code == 0
     assert results(out) == results(alone)
