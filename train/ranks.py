@@ -41,9 +41,11 @@ class Place:
 
     @classmethod
     def from_environment(cls) -> Place:
-        """Return the place that torchrun's RANK, WORLD_SIZE and LOCAL_WORLD_SIZE describe; else that of one process."""
-        size = int(os.environ.get("WORLD_SIZE", 1))
-        return cls(int(os.environ.get("RANK", 0)), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+        """Return the place that torchrun's variables describe; that of the only process if it has not set them."""
+        if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+            return cls()
+        size = int(os.environ["WORLD_SIZE"])
+        return cls(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 class Ranks(Protocol):
