@@ -101,7 +101,7 @@ def size_table(rows: list[Planned]) -> str:
 def training_table(rows: list[Planned]) -> str:
     """Return the table of training on the stores of 100M tokens as Markdown."""
     head = [
-        "model", "type", "SAEs", "features each", "memory, GB", "million rows/s of all layers",
+        "model", "type", "SAEs", "features each", "memory, GB", "thousand rows/s of all layers",
         "read per GPU, GB/s", "GPU hours per epoch", "hours from a disk of 5 GB/s", "limit",
     ]  # fmt: skip
     return markdown(
@@ -109,7 +109,7 @@ def training_table(rows: list[Planned]) -> str:
         [
             [
                 row.model, row.one.dtype, str(train.n_saes), f"{train.d_sae:,}", number(train.memory_bytes / 1e9),
-                number(train.rows_per_second / 1e6), number(train.bytes_per_second / 1e9), number(train.gpu_hours),
+                number(train.rows_per_second / 1e3), number(train.bytes_per_second / 1e9), number(train.gpu_hours),
                 number(train.hours), train.limit,
             ]
             for row in rows
@@ -201,7 +201,7 @@ def number(value: float) -> str:
     if value >= 100:
         digits = len(str(int(value))) - 3
         return f"{round(value / 10**digits) * 10**digits:,}"
-    return f"{value:.3g}"
+    return f"{value:#.3g}"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
