@@ -79,9 +79,10 @@ def report_command(
     contexts_with_model: int, snapshot_contexts: int, features: int, without_model: bool, keep_first: bool,
     thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
-    """Write a report on runs: one HTML file, and its data.
+    """Write a report on runs: HTML pages that open offline, and their data.
 
-    The report has the post's claims, figures, tables, settings, and the commands that repeat it.
+    The first page says which architecture is better at which L0, in which layers, and how to repeat the report. Another
+    has the post's claims and figures, and a third features with their contexts.
     """
     from analyze.measure.heldout import Heldout
     from analyze.measure.measurements import Scope

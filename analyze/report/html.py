@@ -16,7 +16,7 @@ from analyze.tables import Row, short
 
 INTERVAL = ("low", "high")
 NO_VALUE = "–"
-LONG = 100  # characters of a cell; the rest of a longer text is folded
+SHOWN, LONG = 100, 140  # a text of more characters than LONG is folded after SHOWN
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Cell:
     @property
     def beginning(self) -> str:
         """The part of the text that is always shown: whole words."""
-        return self.text if len(self.text) <= LONG else self.text[:LONG].rsplit(" ", 1)[0]
+        return self.text if len(self.text) <= LONG else self.text[:SHOWN].rsplit(" ", 1)[0]
 
     @property
     def rest(self) -> str:

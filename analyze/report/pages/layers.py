@@ -26,16 +26,10 @@ SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "On the patched positions
 
 def section(content: Content) -> dict[str, Any]:
     """Return what templates/layers.html shows of the report."""
-    matched = _matched_lines(content.table("matched"))
+    matched = _titled_lines(content.table("matched"))
     return {
         "verdicts": [line["text"] for line in content.tables["verdicts"]],
-        "differences": html.table(
-            [
-                {**line, "pair": f"{line['second']} − {line['first']}", "measure": title_of(line["measure"])}
-                for line in content.table("differences")
-            ],
-            DIFFERENCE_COLUMNS,
-        ),
+        "differences": html.table(_titled_lines(content.table("differences")), DIFFERENCE_COLUMNS),
         "better": html.table(_better_lines(content.tables["matched"]), BETTER_COLUMNS),
         "best_values": best_values(),
         "matched": [
@@ -47,13 +41,13 @@ def section(content: Content) -> dict[str, Any]:
     }
 
 
-def _matched_lines(lines: Sequence[Row]) -> list[Row]:
+def _titled_lines(lines: Sequence[Row]) -> list[Row]:
     """Return the differences with titles; a reason for which no measure could be compared is one line."""
     shown: dict[tuple[Any, ...], Row] = {}
     for line in lines:
         measure = "any" if line["value"] is None else title_of(line["measure"])
         pair = f"{line['second']} − {line['first']}"
-        key = (line["sample"], line["hook"], pair, line["l0"], measure, line["note"])
+        key = (line.get("sample"), line["hook"], pair, line["l0"], measure, line["note"])
         shown.setdefault(key, {**line, "pair": pair, "measure": measure})
     return list(shown.values())
 

@@ -49,7 +49,7 @@ for (const frame of document.querySelectorAll(".table")) {
     bar.innerHTML = '<label>Filter rows <input type="search" autocomplete="off"></label> <output></output>';
     frame.prepend(bar);
     // Numbers measured are left out, so "3" finds layer 3 rather than every value with this digit.
-    const words = (row) => [...row.cells].filter((c) => !c.classList.contains("number")).map((c) => c.textContent);
+    const words = (row) => [...row.cells].filter((cell) => !("value" in cell.dataset)).map((cell) => cell.textContent);
     addFilter(bar.querySelector("input"), bar.querySelector("output"), rows, (row) => words(row).join(" "), "rows");
   }
 }
