@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import data.shuffle.stream
 import train.loop.trainer
 from data.shuffle.stream import READ_AHEAD, Shard
-from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.trainings import SHORT, SMALL
 from train import load_sae
 from train.loop import resample
@@ -28,6 +28,24 @@ def test_run_has_the_same_weights_alone_and_beside_other_runs_and_layers(
     command("train", "--store", store.path, "--variant", "nsae", "--layers", "1", *SMALL, "--out", out)
     alone, beside = load_sae(out / "nsae"), load_sae(trained / "nsae", layer=1)
     assert torch.equal(alone.W_enc, beside.W_enc)
+
+
+def test_layer_has_the_same_bits_alone_and_beside_other_layers(
+    make_store: MakeStore, command: Command, tmp_path: Path
+) -> None:
+    """With 13 values per row, layers that shared a tensor would be aligned differently, and rounded differently."""
+    store, _, _ = make_store(widths={f"blocks.{i}.hook_mlp_out": 13 for i in range(3)}, n_contexts=80)
+    folders = []
+    for layers in ("all", "1"):
+        folders.append(tmp_path / layers)
+        done = command(
+            "train", "--store", store.path, "--variant", "baseline,gated", "--layers", layers, *SMALL, "--expansion",
+            "7", "--batch-size", "100", "--out", folders[-1],
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    for run in ("baseline", "gated"):
+        beside, alone = (load_sae(folder / run, layer=1) for folder in folders)
+        assert all(torch.equal(alone.tensors()[name], tensor) for name, tensor in beside.tensors().items())
 
 
 def test_training_from_an_object_store_gives_the_same_weights(
