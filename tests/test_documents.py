@@ -57,6 +57,7 @@ RUN = {
     "train export runs/demo/nsae_l1=5e-06 --to saelens --out exported": "",
     "train import exported --store data/demo.zarr --out runs/theirs": "",
     "from train import import_run": "",
+    "train push runs/demo/nsae_l1=5e-06 --to user/demo-saes --licence mit --dry-run": "",
     "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
     "analyze measures --store data/gpt2.zarr runs/gpt2": "",
@@ -76,9 +77,11 @@ RUN = {
 # of a command, or a block's first line → why it is not run here
 NOT_RUN = {
     r"analyze store --json|harvest --compile yes|train --seeds 5": "names an option",
-    r"analyze (report|verify) --store STORE .*|(train --resume|analyze verify) runs/NAME": "names stand for others",
+    r"analyze (report|verify|measures) --store STORE .*": "names stand for others",
+    r"(train --resume|analyze verify) runs/NAME": "names stand for others",
     r"train --resume OUT/.*|train import user/.*": "names stand for others",
     r"harvest --activations (acts\.npy|cached) .*": "tests/harvest/arrays does the same",
+    r'sae = load_sae\("hf://.*': "needs the hub; tests/train/interchange/test_push.py loads one",
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py and tests/train/test_ranks.py run two processes",

@@ -1,4 +1,4 @@
-"""The command `train`: its options, and what it prints; `train export` and `train import`."""
+"""The command `train`: its options, and what it prints; the commands beside it, such as `train export`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from train.command.setting_options import PluginCommand, setting_options
 from train.command.settle import settle
 from train.interchange.command import export_command, import_command
 from train.presets import suites
+from train.push.command import push_command
 from train.variants import SETTINGS
 
-COMMANDS = {"export": export_command, "import": import_command}
+COMMANDS = {"export": export_command, "import": import_command, "push": push_command}
 
 # PyTorch takes seconds to import, so functions import it, after the options are parsed.
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ Examples:
   train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 4e-5   the control: α times the mean norm
   train --config sweep.toml;  train --resume runs/gpt2;  train --preset post --show
   train export --help;  train import --help          SAEs for other libraries, and from them
+  train push --help                                  runs on the Hugging Face hub
 """
 
 PRESET_HELP = "Runs with the values of a reference. " + " ".join(

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.helpers.hub_uploads import Uploads
+
 API = re.compile(r"/api/(models|datasets)/((?:[^/]+/)?[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.+))?)?")
 RESOLVE = re.compile(r"/(?:(datasets)/)?((?:[^/]+/)?[^/]+)/resolve/([^/]+)/(.+)")
 
@@ -24,6 +26,7 @@ class Hub(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.tokens: dict[str, str] = {}  # private repository → the token that reads it
         self.gated: set[str] = set()
+        self.uploads = Uploads(self)
         self.breaks_at: str | None = None  # the path whose request gets no answer: the connection ends
 
     def add(self, kind: str, name: str, folder: Path, branch: str = "main") -> str:
@@ -37,6 +40,24 @@ class Hub(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Hub
+
+    def do_POST(self) -> None:
+        status, value = self.server.uploads.post(unquote(urlsplit(self.path).path), self.body(), self.token())
+        self.answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def do_PUT(self) -> None:
+        self.answer(self.server.uploads.put(urlsplit(self.path).path, self.body()))
+
+    def body(self) -> bytes:
+        """Return the request's body."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
 
     def do_GET(self) -> None:
         path, query = unquote(urlsplit(self.path).path), urlsplit(self.path).query
@@ -71,7 +92,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer_file((folder / below).read_bytes(), commit)
         if question == "revision":
             names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-            return self.answer_json({"id": name, "sha": commit, "siblings": [{"rfilename": n} for n in names]})
+            private = name in self.server.tokens
+            siblings = [{"rfilename": n} for n in names]
+            return self.answer_json({"id": name, "sha": commit, "private": private, "siblings": siblings})
         self.answer_json([describe(p, folder) for p in sorted((folder / below).glob("**/*" if deep else "*"))])
 
     def token(self) -> str | None:

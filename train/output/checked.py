@@ -51,8 +51,13 @@ class Extent:
 
 def write_checked(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object and its checksum, durably, in place of the file that there may be."""
+    write_file(path, checked_content(value))
+
+
+def checked_content(value: Mapping[str, Any]) -> bytes:
+    """Return a JSON object with its checksum at the end, as `write_checked` writes it."""
     body = json.dumps(value, indent=2, sort_keys=True).encode().removesuffix(b"\n}")
-    write_file(path, body, b',\n  "crc32c": "%08x"\n}\n' % crc32c(body))
+    return body + b',\n  "crc32c": "%08x"\n}\n' % crc32c(body)
 
 
 def checked_body(content: bytes) -> bytes:

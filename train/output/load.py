@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from data.command.extras import missing_library
 from data.errors import InputError
 from data.hooks import layer_of
 from train.architectures import architecture_of
+from train.hub.address import SCHEME, parse_address
 from train.normalisation.scales import SCALED_ONLY, InputForm
 from train.output.checked import DamagedRunError, check_extent, parse_json
-from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, RunFolder, read_info
+from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, WEIGHT_FILES, RunFolder, read_info
 from train.output.settings import RunSettings, read_run_settings
 from train.output.typed import typed
 from train.sae import SAE, TensorSpec
@@ -69,16 +71,17 @@ def load_sae(
 
     Args:
         path: The folder of a run (its final weights, else its newest checkpoint), of a checkpoint or of a snapshot. Its
-            file is compared with its checksum, once per process.
+            file is compared with its checksum, once per process. Or the address of a run that `train push` wrote to the
+            Hugging Face hub: "hf://user/repo", or "hf://user/repo/folder@revision".
         hook: Full name of the hook. Neither hook nor layer is needed if the run has one SAE.
         layer: Number of the layer, instead of the hook.
         device: Where the parameters go.
 
     Raises:
-        InputError: There is no such SAE.
+        InputError: There is no such SAE, or it cannot be fetched.
         DamagedRunError: A file differs from its checksum.
     """
-    file = find_weights(Path(path))
+    file = find_weights(_local(path))
     check_extent(file, read_info(file.parent).files[SAE_FILE], whole=True)
     try:
         with safe_open(file, framework="pt", device=str(device)) as opened:
@@ -103,6 +106,20 @@ def load_sae(
     sae.load_state_dict(tensors)
     sae.source = source
     return sae.eval()
+
+
+def _local(path: str | Path) -> Path:
+    """Return a local path, or that of the run fetched from an address on the hub. Raises InputError."""
+    if not (isinstance(path, str) and path.startswith(SCHEME)):
+        return Path(path)
+    address = parse_address(path)
+    try:
+        from train.hub.fetch import fetch_folder  # needs huggingface_hub, which training does not
+    except ModuleNotFoundError as error:
+        if (sentence := missing_library(error)) is None:
+            raise
+        raise InputError(f"{path}: {sentence}") from error
+    return fetch_folder(address, WEIGHT_FILES)
 
 
 def hooks_of(path: Path) -> list[str]:

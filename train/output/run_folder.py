@@ -30,6 +30,7 @@ from train.output.manifests import training_order
 from train.sae.l0_control import L0Correction
 
 SAE_FILE, STATE_FILE, STATE_JSON = "sae.safetensors", "state.safetensors", "state.json"
+WEIGHT_FILES = ("run.json", f"final/{STATE_JSON}", f"final/{SAE_FILE}")  # the files of a run that load_sae reads
 METADATA = "sae"  # the entry of sae.safetensors' metadata, JSON: run, variant, hooks, store
 
 
