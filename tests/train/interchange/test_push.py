@@ -24,6 +24,7 @@ from train.output.metrics_file import read_records
 from train.output.run_folder import RunFolder
 from train.output.settings import read_run_settings, write_run_settings
 from train.push.content import without_local_paths
+from train.push.push import prepare_push
 
 TOKEN, OTHER_TOKEN = "hf_" + "SecretOfTheTest" * 2, "hf_" + "OfSomebodyElse" * 2
 WEIGHTS = {"run.json", "metrics.jsonl", "final/sae.safetensors", "final/state.json"}
@@ -159,6 +160,9 @@ def test_the_card_names_a_model_and_a_text_of_the_hub(push: Command, run: Path, 
     assert done.code == 0, done.stderr
     assert metadata(done.stdout)["base_model"] == "someone/model"
     assert "| text | `someone/text / <b>` |" in done.stdout
+    settings_file = prepare_push(copy.path, "me/saes").files["run.json"]
+    assert isinstance(settings_file, bytes)
+    assert json.loads(settings_file)["provenance"] == {**provenance, "settings": {"dataset": "text"}}
 
 
 def test_the_card_takes_intervals_from_a_report(push: Command, run: Path, tmp_path: Path) -> None:
@@ -258,6 +262,14 @@ def test_a_push_that_is_refused_is_one_sentence(
     (line,) = done.stderr.splitlines()
     assert message in line
     assert len(hub.uploads.commits) == commits
+
+
+def test_a_card_that_the_hub_made_is_replaced(push: Command, hub: Hub, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "README.md").write_text("---\nlicense: mit\n---\n")
+    hub.add("models", "me/made", tmp_path / "made")
+    assert push(run, "--to", "me/made").code == 0
+    assert "## Load" in (pushed(hub, "me/made") / "README.md").read_text()
 
 
 def test_a_push_without_a_connection_is_one_sentence(push: Command, run: Path) -> None:
