@@ -9,7 +9,7 @@ import pytest
 from harvest.cli import main
 from tests.helpers.fixture_types import Command
 from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
-from tests.options.rows import LONG, Rows, choice, count, flag, layers, list_rows, number, refused, text, valued
+from tests.options.rows import LONG, Row, Rows, choice, count, flag, layers, list_rows, number, refused, text, valued
 from tests.options.table import Table, Watched, check
 
 LONGER = "is longer than a file's name may be"
@@ -23,6 +23,8 @@ OF_IDS = "does not apply to a dataset of token ids; leave it out"
 HALF = "--held-out: at most half of the 31 contexts (50% or 15) can be held out; give less"
 
 NO_WORKER = "is no worker; give its index, from 0, and their number, such as 0/8"
+NO_ARRAYS = "there is no such file or folder"
+OF_ARRAYS = "applies to --activations only; leave it out"
 NO_PLAN = "has no effect without --plan; leave it out"
 
 
@@ -32,6 +34,11 @@ def bandwidth(flag: str) -> Rows:
     kinds = {WRONG_TYPE: "x", EMPTY: "", ZERO: "0GB/s", NEGATIVE: "-1GB/s", HUGE: "1e30GB/s", NAN: "nan"}
     values: dict[Kind, tuple[str, str]] = {kind: (value, no) for kind, value in kinds.items()}
     return valued(flag, {**values, WRONG_KIND: ("5GB", no), CONTRADICTION: ("5GB/s", NO_PLAN)})
+
+
+def of_arrays(path: str, sentence: str) -> Row:
+    """Row of a harvest of arrays, which the options of the table's base do not apply to."""
+    return refused("--activations", path, "--out", "{new}.zarr", sentence=sentence, alone=True)
 
 
 TABLE = Table(
@@ -115,6 +122,13 @@ TABLE = Table(
             NEGATIVE: ("-1/8", NO_WORKER), HUGE: ("0/1e30", NO_WORKER), NAN: ("nan", NO_WORKER),
             WRONG_KIND: ("3", NO_WORKER), CONTRADICTION: ("8/8", NO_WORKER),
         }),
+        "activations": text("--activations", NO_ARRAYS, {
+            ZERO: of_arrays("0", NO_ARRAYS), NEGATIVE: of_arrays("-1", NO_ARRAYS), NAN: of_arrays("nan", NO_ARRAYS),
+            WRONG_KIND: of_arrays("{file}", "holds no arrays; give .npy"), NO_RIGHTS: of_arrays("{file}/x", NO_ARRAYS),
+            CONTRADICTION: ("{file}", "has no effect with --activations; leave it out"),
+        }),
+        "token_ids": text("--token-ids", OF_ARRAYS, {CONTRADICTION: ("{file}", OF_ARRAYS)}),
+        "documents": text("--documents", OF_ARRAYS, {CONTRADICTION: ("{file}", OF_ARRAYS)}),
         "dry_run": flag("--dry-run"),
         "as_json": flag("--json"),
         "plan": flag("--plan", refused("--plan", "--dry-run", sentence="exclude each other; give one of them")),

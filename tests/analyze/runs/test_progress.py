@@ -150,11 +150,12 @@ def test_report_marks_unfinished_runs_without_verdicts_and_leaves_out_diverged_o
     assert [line["run"] for line in found["left_out"]] == ["baseline_lr=1e+30"]
     page = (tmp_path / "r" / "index.html").read_text()
     assert "run baseline_lr=1e+30 is left out: it diverged" in page
-    assert f"3 runs of {ROWS:,} activations (" in page
-    assert f"{PLANNED:,} activations (" in page
-    assert f"<b>Unfinished runs:</b> nsae at {ROWS:,} of {PLANNED:,} rows." in page
+    assert f"Trained on {ROWS:,} rows (" in page
+    assert f"or {PLANNED:,} rows (" in page
+    assert "1 of 3 runs (see Training), measured at their last checkpoint and without a verdict." in page
     assert f"{ROWS:,} of {PLANNED:,} rows, unfinished" in page
-    assert "have no verdict, because runs are unfinished" in page
+    claims = (tmp_path / "r" / "post.html").read_text()
+    assert "have no verdict, because runs are unfinished" in claims
 
 
 @pytest.mark.parametrize("name", ["runs", "measures", "dictionary", "stability", "pareto", "features"])
