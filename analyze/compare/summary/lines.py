@@ -16,7 +16,7 @@ from analyze.runs.configurations import Configuration, seeds_of
 from analyze.statistics.estimates import Estimates
 
 UNKNOWN = SummaryCell(None, None, None)
-ROUNDING = 1e-9  # half-widths of exact counts are at most this share of the mean
+ROUNDING = 1e-9  # half-widths of exact counts, interpolated or not, are at most this share of the mean
 
 
 def lines_at(place: Place, rankings: Mapping[str, Ranking | None], rows: int | None) -> list[SummaryLine]:
@@ -75,11 +75,11 @@ def _measured(estimates: Estimates, configuration: Configuration, hooks: Sequenc
 
 
 def cell(layers: Sequence[Matched], mark: str) -> SummaryCell:
-    """Return the mean over layers. A half-width that is unknown, or that of one exact count, is left out."""
+    """Return the mean over layers. An interval is left out if it is unknown, or that of exact counts of one seed."""
     if not layers:
         return UNKNOWN
     mean = mean_of_matched(layers)
-    exact = mean.half_width <= ROUNDING * abs(mean.value)
+    exact = mean.variances.half_width() <= ROUNDING * abs(mean.value)
     if exact or not math.isfinite(mean.half_width):
         return SummaryCell(mean.value, None, None, mark)
     return SummaryCell(mean.value, mean.value - mean.half_width, mean.value + mean.half_width, mark)
