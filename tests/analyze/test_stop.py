@@ -22,7 +22,7 @@ def test_report_stopped_by_a_signal_is_continued_by_the_same_command(
                  "--snapshot-contexts", "1", "--held-out", "4", "--features", "0", "--device", "cpu"]  # fmt: skip
     zygote.preload("analyze.report.write", "analyze.report.features.unembedding")
     # Figures take most of a report's time.
-    without_figures: dict[str, Any] = {"analyze.report.figures.catalogue.FIGURES": []}
+    without_figures: dict[str, Any] = {"analyze.report.figures.catalogue.FIGURES": {}}
     running = zygote.start("analyze", *arguments, folder=tmp_path, patches=without_figures)
     while "patching" not in running.printed():
         assert running.poll() is None, f"it ended first: {running.printed()}"

@@ -79,14 +79,13 @@ def list_rows(rows: Rows, flag: str, twice: str) -> Rows:
     }
 
 
-def choice(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
-    """Rows of an option with a few values."""
-    no = "is not one of"
+def choice(flag: str, more: Mapping[Kind, More] | None = None, *, unknown: str = "is not one of") -> Rows:
+    """Rows of an option with a few values; `unknown` is the sentence for any other."""
     values = {
         WRONG_TYPE: "5", EMPTY: "", ZERO: "0", NEGATIVE: "-1", HUGE: LONG, NAN: "nan",
         WRONG_KIND: "AUTO",
     }  # fmt: skip
-    return valued(flag, {**{kind: (value, no) for kind, value in values.items()}, **(more or {})})
+    return valued(flag, {**{kind: (value, unknown) for kind, value in values.items()}, **(more or {})})
 
 
 def flag(name: str, contradiction: Row | None = None) -> Rows:

@@ -151,6 +151,10 @@ TABLES = {
         "paths": runs("--store", "{store}"), "contexts": contexts(), "device": DEVICE,
         **thresholds(contradict=False), "out": out(), "as_json": JSON, "as_csv_": CSV,
     }),
+    "export": Table(main.commands["export"], ["--store", "{store}", "--out", "{new}", "--to", "saelens"], {
+        "path": STORE, "to": choice("--to", unknown="is not 'saelens'"), "split": choice("--split"),
+        "layers": {**layers("the store"), ZERO: None}, "out": out(),
+    }),
     "stability": Table(main.commands["stability"], [*ON, "--device", "cpu"], {
         "path": STORE_OF_RUNS, "skip_damaged": SKIP,
         "paths": {

@@ -83,15 +83,15 @@ WRITING = [name for name, command in analyze.commands.items() if any(p.name == "
 @pytest.mark.parametrize("name", WRITING)
 def test_analyze_checks_its_output_before_opening_store_or_runs(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    runs = [] if name == "norms" else [str(tmp_path / "no-runs")]
+    more = {"norms": [], "export": ["--to", "saelens"]}.get(name, [str(tmp_path / "no-runs")])
     out = str(tmp_path / "file" / "out")
-    done = CliRunner().invoke(analyze, [name, "--store", str(tmp_path / "no-store"), *runs, "--out", out])
+    done = CliRunner().invoke(analyze, [name, "--store", str(tmp_path / "no-store"), *more, "--out", out])
     assert done.exit_code == 2
     assert f"--out {out}: {tmp_path / 'file'} is not a folder; choose another --out" in done.stderr
 
 
 def test_output_check_covers_every_analyze_command_that_writes() -> None:
-    assert set(WRITING) == {"norms", "dictionary", "pareto", "report", "features"}
+    assert set(WRITING) == {"norms", "export", "dictionary", "pareto", "report", "features"}
 
 
 def test_harvest_and_train_check_their_output_before_any_work(
