@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,3 +26,28 @@ def chromium() -> Iterator[Any]:
         )
         yield started
         started.close()
+
+
+@contextmanager
+def watched_pages(browser: Any, ready: str) -> Iterator[Callable[..., Any]]:
+    """Yield a function that opens an address at a width, in a colour scheme, and waits until `ready` is true in it.
+
+    An error or warning on a page's console, and a request to a server or one that fails, fails the test.
+    """
+    wrong, pages = list[str](), list[Any]()
+
+    def open_page(address: str, width: int = 1300, scheme: str = "light", height: int = 900) -> Any:
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else wrong.append(r.url))
+        page.on("requestfailed", lambda request: wrong.append(request.url))
+        page.goto(address)
+        page.wait_for_function(ready)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert wrong == []

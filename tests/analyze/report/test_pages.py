@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers.browser import chromium, watched_pages
+
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PAGES = ("index.html", "post.html", "features.html")
 HEIGHTS = {1300: 900, 390: 844}  # of a screen, by its width
+DRAWN = "[...document.querySelectorAll('.chart')].every((chart) => 'drawn' in chart.dataset)"
 HELD_OUT = '[aria-label="Measures on the held-out split"]'
 
 # Every shown piece of text, with its box, the element that holds it, and the one that scrolls it, if any.
@@ -77,40 +78,17 @@ LOW_CONTRAST = f"""
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Debian's package chromium, which is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        quiet = ("background-networking", "component-update", "sync", "gpu")
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
-        )
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def opened(browser: Any, report: Path) -> Iterator[Any]:
-    """Open a page of the report at a width; any error on the console, or request outside the folder, fails the test."""
-    wrong: list[str] = []
-    pages = []
-
-    def open_page(name: str, width: int = 1300, scheme: str = "light") -> Any:
-        page = browser.new_page(viewport={"width": width, "height": HEIGHTS.get(width, 900)}, color_scheme=scheme)
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else wrong.append(r.url))
-        page.on("requestfailed", lambda request: wrong.append(request.url))
-        page.goto((report / name).as_uri())
-        page.wait_for_function("[...document.querySelectorAll('.chart')].every((chart) => 'drawn' in chart.dataset)")
-        pages.append(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert wrong == []
+    """Open a page of the report at a width."""
+    with watched_pages(browser, DRAWN) as open_page:
+        yield lambda name, width=1300, scheme="light": open_page(
+            (report / name).as_uri(), width, scheme, HEIGHTS.get(width, 900)
+        )
 
 
 @pytest.fixture(scope="module")

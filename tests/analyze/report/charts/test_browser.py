@@ -12,7 +12,7 @@ import pytest
 
 from analyze.report.charts import charts, javascript_bundle
 from tests.analyze.report.charts.made_up import tables, training
-from tests.helpers.browser import chromium
+from tests.helpers.browser import chromium, watched_pages
 
 pytestmark = pytest.mark.browser
 
@@ -55,23 +55,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, page_file: Path) -> Iterator[Any]:
-    """Open the page at a width; an error or warning on the console, or a request to a server, fails the test."""
-    wrong, pages = list[str](), []
-
-    def open_page(width: int = 1300, scheme: str = "light") -> Any:
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else wrong.append(r.url))
-        page.goto(page_file.as_uri())
-        page.wait_for_function(DRAWN)
-        pages.append(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert wrong == []
+    """Open the page at a width."""
+    with watched_pages(browser, DRAWN) as open_page:
+        yield lambda width=1300, scheme="light": open_page(page_file.as_uri(), width, scheme)
 
 
 def hovered(page: Any, point: Any) -> dict[str, str]:
