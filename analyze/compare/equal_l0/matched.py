@@ -100,33 +100,34 @@ def match(estimates: Estimates, l0_estimates: Estimates, side: Side, hook: str, 
         runs = by_l0[nearest].replicas
         return Matched({seeds_of(run): estimates[key_of(run, hook, measure)] for run in runs}, list(runs))
     try:
-        return _interpolate(estimates, [by_l0[value] for value in sorted(by_l0)], hook, measure, l0)
+        return _between(estimates, by_l0, nearest, hook, measure, l0)
     except NotComparedError as reason:
-        others = [value for value in by_l0 if value != nearest]
-        if others and curves.near_l0(nearest, l0):
-            other = min(others, key=lambda value: abs(np.log(value / l0)))
-            return _move(estimates, by_l0[nearest], by_l0[other], hook, measure, l0)
         message = f"no run of {side.name} has this L0 (the nearest has {nearest:.3g}), and {reason}"
         raise NotComparedError(message) from None
 
 
+def _between(
+    estimates: Estimates, by_l0: Mapping[float, Configuration], nearest: float, hook: str, measure: str, l0: float
+) -> Matched:
+    """Interpolate a curve through all configurations or, where it is refused, move the nearest one if it is near."""
+    try:
+        return _interpolate(estimates, [by_l0[value] for value in sorted(by_l0)], hook, measure, l0)
+    except NotComparedError:
+        others = [value for value in by_l0 if value != nearest]
+        if not others or not curves.near_l0(nearest, l0):
+            raise
+        other = min(others, key=lambda value: abs(np.log(value / l0)))
+        return _move(estimates, by_l0[nearest], by_l0[other], hook, measure, l0)
+
+
 def _interpolate(estimates: Estimates, points: list[Configuration], hook: str, measure: str, l0: float) -> Matched:
     """Interpolate each replica between its own runs."""
-    by_seeds = [{seeds_of(run): run for run in configuration.replicas} for configuration in points]
-    common = [seeds for seeds in by_seeds[0] if all(seeds in known for known in by_seeds)]
-    if not common:
-        raise NotComparedError("its runs of different L0 have no seed in common")
     values, errors, omitted, used = {}, [], [], list[TrainedRun]()
-    for seeds in common:
-        runs = [known[seeds] for known in by_seeds]
-        l0_of_runs, measured = ([estimates[key_of(run, hook, name)] for run in runs] for name in ("l0", measure))
-        curve = _Curve(l0_of_runs, measured, SCALES.get(measure, Scale.LINEAR))
+    for seeds, (runs, curve) in _replicas(estimates, points, hook, measure).items():
         reason = curves.why_refused(curve.l0, l0)
         if reason is not None:
             raise NotComparedError(reason)
         values[seeds] = curve.at(l0)
-        if not np.isfinite(values[seeds].value):
-            raise NotComparedError(f"{title_of(measure)} of one has no logarithm to interpolate")
         errors.append(curves.interpolation_error(curve.l0, curve.y, l0, curve.scale))
         omitted.append(curves.leave_one_out_error(curve.l0, curve.y, curve.scale, l0))
         used += runs
@@ -140,26 +141,40 @@ def _move(
 
     The interpolation's error is the whole distance moved, which allows for a slope up to twice that of the line.
     """
-    by_seeds = {seeds_of(run): run for run in other.replicas}
-    pairs = {seeds_of(run): (run, by_seeds[seeds_of(run)]) for run in near.replicas if seeds_of(run) in by_seeds}
-    if not pairs:
+    values, moved, used = {}, [], list[TrainedRun]()
+    for seeds, (runs, line) in _replicas(estimates, [near, other], hook, measure).items():
+        values[seeds] = line.at(l0)
+        moved.append(abs(values[seeds].value - estimates[key_of(runs[0], hook, measure)].value))
+        used += runs
+    return Matched(values, used, float(np.mean(moved)), interpolated=True)
+
+
+def _replicas(
+    estimates: Estimates, points: list[Configuration], hook: str, measure: str
+) -> dict[Seeds, tuple[list[TrainedRun], _Curve]]:
+    """Return the runs, in the order of `points`, and the curve of each replica that all configurations have."""
+    by_seeds = [{seeds_of(run): run for run in configuration.replicas} for configuration in points]
+    common = [seeds for seeds in by_seeds[0] if all(seeds in known for known in by_seeds)]
+    if not common:
         raise NotComparedError("its runs of different L0 have no seed in common")
-    values, moved = {}, []
-    for seeds, runs in pairs.items():
+    replicas = {}
+    for seeds in common:
+        runs = [known[seeds] for known in by_seeds]
         l0_of_runs, measured = ([estimates[key_of(run, hook, name)] for run in runs] for name in ("l0", measure))
-        values[seeds] = _Curve(l0_of_runs, measured, SCALES.get(measure, Scale.LINEAR)).at(l0)
-        if not np.isfinite(values[seeds].value):
-            raise NotComparedError(f"{title_of(measure)} of one has no logarithm to interpolate")
-        moved.append(abs(values[seeds].value - measured[0].value))
-    return Matched(values, [run for pair in pairs.values() for run in pair], float(np.mean(moved)), interpolated=True)
+        replicas[seeds] = runs, _Curve(l0_of_runs, measured, measure)
+    return replicas
 
 
 class _Curve:
     """A replica's runs in ascending order of their L0."""
 
-    def __init__(self, l0: list[Estimate], points: list[Estimate], scale: Scale) -> None:
+    def __init__(self, l0: list[Estimate], points: list[Estimate], measure: str) -> None:
         order = np.argsort([estimate.value for estimate in l0])
-        self._l0, self._points, self.scale = [l0[i] for i in order], [points[i] for i in order], scale
+        self._l0, self._points, self._measure = [l0[i] for i in order], [points[i] for i in order], measure
+
+    @property
+    def scale(self) -> Scale:
+        return SCALES.get(self._measure, Scale.LINEAR)
 
     @property
     def l0(self) -> Float:
@@ -170,10 +185,15 @@ class _Curve:
         return np.array([estimate.value for estimate in self._points])
 
     def at(self, l0: float) -> Estimate:
-        """Return the measure at an L0, each replicate interpolated between its own points."""
+        """Return the measure at an L0, each replicate interpolated between its own points.
+
+        Raises NotComparedError if the measure has no logarithm that the scale needs.
+        """
         left = curves.bracket(self.l0, l0)
         replicates = curves.interpolate(_replicates(self._l0), _replicates(self._points), l0, self.scale, left)
         value = float(curves.interpolate(self.l0, self.y, l0, self.scale, left))
+        if not np.isfinite(value):
+            raise NotComparedError(f"{title_of(self._measure)} of one has no logarithm to interpolate")
         return Estimate(value, replicates, self._points[0].shares)
 
 
