@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
@@ -38,11 +37,11 @@ from harvest.model.base import LanguageModel
 from harvest.model.calibrate import CALIBRATION_CONTEXTS, calibrate
 from harvest.model.load import load
 from harvest.model.precision import ReducedPrecisionModel, relative_errors
-from harvest.output.disk_space import check_free_space, check_space_beside
-from harvest.output.overwrite import discard, place_for, remove_old, replace, replaces_at_creation, tidy
+from harvest.output.disk_space import check_free_space
+from harvest.output.overwrite import claimed, discard, remove_old, replace, replaces_at_creation, tidy
 from harvest.output.provenance import provenance_of
 from harvest.output.resume import check_settings
-from harvest.output.worker import Worker, finishing_lock, locked_as, wait_for
+from harvest.output.worker import Worker, finishing_lock, wait_for
 from harvest.output.write_speed import write_speed
 from harvest.packed_dataset import PackedDataset, pack_dataset
 from harvest.pipeline import Pipeline
@@ -89,12 +88,12 @@ class Harvest:
             keep_large_blocks()
         if self.worker.source:
             self._note(f"{self.worker}, by {self.worker.source}; --worker 0/1 is a harvest by one process")
-        with locked_as(self.out, self.worker):
-            place = place_for(self.out, self.settings, overwrite=self.overwrite)
-            if isinstance(self.out, Path) and place != self.out:
-                check_space_beside(self.out, expected_schema(self.request, self.inputs.facts))
-            with self._staging_folder(place):
-                return self._run_at(place)
+        schema = expected_schema(self.request, self.inputs.facts)
+        with (
+            claimed(self.out, self.worker, self.settings, schema, overwrite=self.overwrite) as place,
+            self._staging_folder(place),
+        ):  # fmt: skip
+            return self._run_at(place)
 
     @contextmanager
     def _staging_folder(self, place: Location) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """The processes that train one experiment together, and the messages that they exchange between steps.
 
 torchrun starts and numbers them. Each trains its own SAEs (loop/share.py). Rank 0 alone writes the experiment's files
-and decides when all stop or save. Messages are pickled objects over torch.distributed (gloo), to rank 0 and back.
+and decides when all stop or save. Messages are pickled objects over torch.distributed (gloo), to rank 0 and back: the
+ranks trust each other, as with the object collectives of torch.distributed, which have no time limit per message.
 """
 
 from __future__ import annotations

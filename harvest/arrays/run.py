@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,12 +25,10 @@ from data.store.writing.create import begin, create
 from data.store.writing.lifecycle import committed_windows, finish, staging_path
 from data.store.writing.window_writer import WindowWriter
 from data.system.location import Location, exists
-from data.system.lock import locked
 from harvest.arrays.source import ArraySource
-from harvest.output.disk_space import check_space_beside
-from harvest.output.overwrite import discard, place_for, remove_old, replace, replaces_at_creation, tidy
+from harvest.output.overwrite import claimed, discard, remove_old, replace, replaces_at_creation, tidy
 from harvest.output.resume import check_settings
-from harvest.output.worker import worker_lock
+from harvest.output.worker import Worker
 from harvest.progress import FillProgress
 
 BATCH_BYTES = 32 << 20  # of float32 rows in memory at once
@@ -58,10 +55,7 @@ class ArrayHarvest:
             tidy(self.finished)
             self._note(f"{self.out} is complete; nothing to do")
             return self.finished
-        with locked(worker_lock(self.out, 0), f"--out {self.out}"):
-            place = place_for(self.out, self.settings, overwrite=self.overwrite)
-            if isinstance(self.out, Path) and place != self.out:
-                check_space_beside(self.out, self.schema)
+        with claimed(self.out, Worker(), self.settings, self.schema, overwrite=self.overwrite) as place:
             staging = staging_path(place)
             begins = not staging.exists() and not exists(place / "zarr.json")
             try:

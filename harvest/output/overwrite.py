@@ -7,19 +7,38 @@ before the first window is computed.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
 from data.store.reader import Store, open_store
+from data.store.schema import Schema
 from data.store.writing.lifecycle import is_remains, remove_store, staging_path
 from data.system.location import Location, is_occupied, remove
 from data.system.lock import locked
 from data.system.replace import beside, check_replaceable, finish_replacing, take_place
+from harvest.output.disk_space import check_space_beside
 from harvest.output.resume import begun_settings, existing_settings
-from harvest.output.worker import worker_lock
+from harvest.output.worker import Worker, locked_as, worker_lock
 
 MARK = "overwrites"  # file in a staging folder of a harvest begun with --overwrite, which the same command continues
+
+
+@contextmanager
+def claimed(
+    out: Location, worker: Worker, settings: dict[str, Any], schema: Schema, *, overwrite: bool
+) -> Iterator[Location]:
+    """Hold a worker's lock of `out` inside the context, and yield where the first window is written.
+
+    Raises InputError if the lock is held, or the disk cannot hold the new store's first window beside an old store.
+    """
+    with locked_as(out, worker):
+        place = place_for(out, settings, overwrite=overwrite)
+        if isinstance(out, Path) and place != out:
+            check_space_beside(out, schema)
+        yield place
 
 
 def place_for(out: Location, settings: dict[str, Any], *, overwrite: bool) -> Location:

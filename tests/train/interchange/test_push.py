@@ -117,7 +117,7 @@ def test_a_pushed_run_is_loaded_bit_for_bit_also_offline(
         own = load_sae(run, layer=1)
         assert own.source is not None
         assert done.stdout == f"tiny {own.source.rows}\n"
-        loaded = torch.load(tmp_path / "loaded.pt")
+        loaded = torch.load(tmp_path / "loaded.pt", weights_only=True)
         assert set(loaded) == set(own.state_dict())
         assert all(torch.equal(loaded[name], tensor) for name, tensor in own.state_dict().items())
     done = load("hf://me/never-fetched", patches=closed)
