@@ -13,7 +13,6 @@ from analyze.tables import Row, as_csv
 from data.command.json_text import json_text
 from data.command.option_types import Layers, flag_of, is_given
 from data.errors import InputError
-from data.hooks import layer_of
 from data.system.location import Location
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
@@ -87,12 +86,7 @@ def choose_hooks(runs: Sequence[TrainedRun], layers: Layers) -> list[str]:
     """Return the runs' hooks in the layers that `--layers` names. Raises InputError if they have no hook in one."""
     from analyze.runs.trained_run import all_hooks
 
-    hooks = all_hooks(runs)
-    if not layers.ranges:
-        return hooks
-    known = {layer for hook in hooks if (layer := layer_of(hook)) is not None}
-    chosen = layers.choose(known, "the runs")
-    return [hook for hook in hooks if layer_of(hook) in chosen]
+    return layers.choose_hooks(all_hooks(runs), "the runs")
 
 
 def show(answer: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: bool) -> None:

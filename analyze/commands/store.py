@@ -16,7 +16,6 @@ from analyze.commands.shared import show
 from data.command.json_text import json_text
 from data.command.option_types import Layers, LocalPath, OutputFolder, StoreLocation
 from data.errors import InputError
-from data.hooks import layer_of
 from data.system.location import Location, write_file
 
 if TYPE_CHECKING:
@@ -83,10 +82,7 @@ def export_command(path: Location, to: str, split: Any, layers: Layers, out: Pat
     from harvest.arrays.export import export_activations
 
     store = open_store(path)
-    hooks = store.hooks
-    if layers.ranges:
-        chosen = layers.choose({layer for hook in hooks if (layer := layer_of(hook)) is not None}, "the store")
-        hooks = [hook for hook in hooks if layer_of(hook) in chosen]
+    hooks = layers.choose_hooks(store.hooks, "the store")
     for folder in export_activations(store, out, hooks=hooks, split=split):
         click.echo(folder)
 

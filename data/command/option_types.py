@@ -20,6 +20,7 @@ from click.core import ParameterSource
 
 from data.command.writable import check_writable
 from data.errors import InputError
+from data.hooks import layer_of
 from data.system.location import Location, locate, named
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
@@ -144,6 +145,16 @@ class Layers:
                 )
             layers |= set(wanted)
         return tuple(sorted(layers))
+
+    def choose_hooks(self, hooks: Sequence[str], owner: str) -> list[str]:
+        """Return the hooks in the layers; all hooks, also those outside the blocks, for `all`.
+
+        Raises InputError if `owner` (a store, a run …) has no hook in one of the layers.
+        """
+        if not self.ranges:
+            return list(hooks)
+        layers = self.choose({layer for hook in hooks if (layer := layer_of(hook)) is not None}, owner)
+        return [hook for hook in hooks if layer_of(hook) in layers]
 
 
 class LayerChoice(click.ParamType[Layers]):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from data.command.option_types import Layers, suggestion
 from data.errors import InputError
-from data.hooks import layer_of
 from data.system.location import publish_folder
 from train.interchange.files import Files
 from train.interchange.formats.registry import EXPORTS
@@ -43,8 +42,7 @@ def export_run(
     """
     hooks = hooks_of(Path(run))
     if layers is not None:
-        chosen = layers.choose({layer for hook in hooks if (layer := layer_of(hook)) is not None}, "the run")
-        hooks = [hook for hook in hooks if layer_of(hook) in chosen]
+        hooks = layers.choose_hooks(hooks, "the run")
     folders = [_new_folder(Path(out) / hook) for hook in hooks]
     for hook in hooks:
         converted(load_sae(Path(run), hook), to)
