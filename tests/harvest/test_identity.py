@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
-from data import InputError, open_store
+from data import open_store
 from harvest.demo import MODEL as DEMO
-from harvest.output.worker import Worker
-from tests.conftest import HarvestedSource
 from tests.helpers.fixture_types import Command, MakeStore
 
 SIZES = ("--tokens", "8k", "--context-size", "32", "--device", "cpu", "--layers", "0")
@@ -71,21 +67,6 @@ def test_changed_tokenizer_is_noticed_on_resume(command: Command, tmp_path: Path
     done = command(*arguments)
     assert done.returncode == 2
     assert "the tokenizer (the store has " in done.stderr
-
-
-def test_worker_with_other_settings_is_refused_even_if_it_starts_first(
-    random_gpt2: Path, token_file: Path, tmp_path: Path, make_store: MakeStore
-) -> None:
-    from harvest.run import Harvest
-
-    nothing: Any = None
-    store, _, _ = make_store(windows=0, source_type=HarvestedSource)  # what the first worker has made meanwhile
-    with pytest.raises(
-        InputError, match=r"holds a harvest with other settings: --dtype \(the store has none, the command int8\)"
-    ):
-        Harvest(
-            nothing, nothing, {"dtype": "int8"}, store.path, torch.device("cpu"), worker=Worker(1, 2), quiet=True
-        ).run()
 
 
 def test_store_of_another_source_is_called_no_harvest(

@@ -17,6 +17,8 @@ import pytest
 from data import open_store
 from data.store.verify import verify
 from data.store.writing.lifecycle import staging_path
+from data.system.lock import is_held
+from harvest.output.worker import worker_lock
 from tests.helpers.zygote import Running, Zygote
 
 pytestmark = pytest.mark.long
@@ -176,6 +178,20 @@ def test_windows_of_a_killed_worker_are_filled_by_a_later_run_with_another_numbe
         ended = start(out, "--worker", worker).wait()
         assert ended.code == 0, ended.stderr
     assert files_of(out) == uninterrupted
+
+
+def test_worker_with_other_settings_that_starts_first_is_refused_once_worker_0_has_created_the_store(
+    start: Start, tmp_path: Path
+) -> None:
+    out = tmp_path / "demo.zarr"
+    other = start(out, "--worker", "1/2", "--dtype", "int8")
+    while other.poll() is None and not is_held(worker_lock(out, 1)):
+        time.sleep(0.01)
+    worker_0 = start(out, "--worker", "0/2").wait()
+    assert worker_0.code == 0, worker_0.stderr
+    refused = other.wait()
+    assert refused.code == 2
+    assert "holds a harvest with other settings: --dtype (the store has float16, the command int8)" in refused.stderr
 
 
 def test_second_harvest_into_a_store_in_use_is_refused(start: Start, tmp_path: Path) -> None:
