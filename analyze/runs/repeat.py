@@ -19,10 +19,12 @@ from train.output.settings import read_experiment
 def commands(store: Store, runs: Sequence[TrainedRun]) -> Iterator[str]:
     """Yield the command that harvested the store, and the one that trained each experiment of the runs.
 
-    Paths are the present ones. Raises DamagedRunError.
+    Paths are the present ones, except that of `harvest --activations`, whose folder is not recorded. Raises
+    DamagedRunError.
     """
-    if store.harvested:
-        yield _line("harvest", harvest, {**read_settings(store.provenance["settings"]), "out": store.path})
+    settings = read_settings(store.provenance.get("settings", {}))
+    if store.harvested or "activations" in settings:
+        yield _line("harvest", harvest, {**settings, "out": store.path})
     for folder in dict.fromkeys(run.folder.path.parent for run in runs):
         recorded = read_experiment(folder)
         if recorded is not None:

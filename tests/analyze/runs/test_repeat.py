@@ -6,6 +6,9 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from analyze.runs.repeat import commands
 from analyze.runs.trained_run import find_runs
 from data import open_store
@@ -38,5 +41,18 @@ def test_printed_harvest_command_repeats_the_store(command: Command, tmp_path: P
     assert done.returncode == 0, done.stderr
     (harvest,) = (shlex.split(line) for line in commands(open_store(tmp_path / "s.zarr"), []))
     done = command(*harvest, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stderr
+
+
+def test_printed_harvest_command_repeats_a_store_of_arrays(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the folder of the arrays is not recorded
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32))
+    done = command("harvest", "--activations", "rows.npy", "--hook", "here", "--seed", "3", "--out", "s.zarr")
+    assert done.returncode == 0, done.stderr
+    (harvest,) = (shlex.split(line) for line in commands(open_store(tmp_path / "s.zarr"), []))
+    done = command(*harvest)
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stderr
