@@ -8,7 +8,7 @@ Its sparsity coefficient is α · (mean ‖x‖₂)², which scales as its squar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class NSAE(ElementwiseSAE):
     untrained: ClassVar[Mapping[str, TensorSpec]] = {**ElementwiseSAE.untrained, "sigma": TensorSpec((), fill=1.0)}
     uses_noise = True
     needs_derivative = True
-    fused_activation = "tanh"
+    fused_activation: ClassVar[Literal["relu", "tanh"] | None] = "tanh"
     l0_law = ControlLaw(integral=0.01, differential=2.0)
     settings: NSAESettings
     sigma: Tensor
