@@ -84,10 +84,10 @@ def report_command(
     The first page says which architecture is better at which L0, in which layers, and how to repeat the report. Another
     has the post's claims and figures, and a third features with their contexts.
     """
+    from analyze.features.unembedding import load_unembedding
     from analyze.measure.heldout import Heldout
     from analyze.measure.measurements import Scope
     from analyze.measure.patching.model import load_for_store
-    from analyze.report.features.unembedding import load_unembedding
     from analyze.report.write import write_report
     from analyze.runs.trained_run import all_hooks
 
@@ -146,9 +146,9 @@ def features_command(
     For each feature it shows where it is most active, samples, its nearest features, and the tokens that it raises and
     lowers. Features are chosen by kind: pillars, directions, corrections, random, most and least frequent ones.
     """
+    from analyze.features.unembedding import load_unembedding
     from analyze.measure.row_pass import feature_activity
-    from analyze.report.features.page import PageSettings, write_features_page
-    from analyze.report.features.unembedding import load_unembedding
+    from analyze.report.features_page import PageSettings, write_features_page
 
     store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
     hooks = choose_hooks(usable.runs, layers)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from analyze.features.unembedding import Unembedding
 from analyze.measure.cache import MeasurementCache
 from analyze.measure.measurements import Measurements, Scope, gather
 from analyze.measure.patching.model import PatchableModel
@@ -23,8 +24,7 @@ from analyze.report.charts import png as chart_png
 from analyze.report.charts.pareto import layer_grid
 from analyze.report.charts.points import points as chart_points
 from analyze.report.data import metrics_json, report_summary, report_tables, write_csv
-from analyze.report.features.page import PageSettings, representatives, write_features_page
-from analyze.report.features.unembedding import Unembedding
+from analyze.report.features_page import PageSettings, representatives, write_features_page
 from analyze.report.figures.catalogue import draw
 from analyze.report.figures.style import as_png
 from analyze.report.pages.content import Content, FigureFile

@@ -20,7 +20,7 @@ def test_report_stopped_by_a_signal_is_continued_by_the_same_command(
     run = folders[0] / "baseline_l1=0.0005"
     arguments = ["report", "--store", path, "--model", "demo", run, "--out", tmp_path / "r", "--contexts", "3",
                  "--snapshot-contexts", "1", "--held-out", "4", "--features", "0", "--device", "cpu"]  # fmt: skip
-    zygote.preload("analyze.report.write", "analyze.report.features.unembedding")
+    zygote.preload("analyze.report.write", "analyze.features.unembedding")
     # Figures take most of a report's time.
     without_figures: dict[str, Any] = {"analyze.report.figures.catalogue.FIGURES": {}}
     running = zygote.start("analyze", *arguments, folder=tmp_path, patches=without_figures)

@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from analyze.report.features.unembedding import unembedding_weight
+from analyze.features.unembedding import unembedding_weight
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,

@@ -12,15 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analyze.features.record import TokenLogits
 from analyze.measure.patching.model import check_model, model_of_store
-from analyze.report.features.token_text import text_of_token
 from data.errors import InputError
 from data.store.reader import Store
 from harvest.model.weights import load_transformers
 from harvest.text.tokenizer import HubTokenizer
 
-TokenLogits = list[tuple[str, float]]  # tokens and their logits, the largest in absolute value first
-
+BLOCK = 128  # directions whose logits are computed at once
 PROBE_SCALE = 1e4  # large, so that the norm's ε is negligible
 
 
@@ -31,15 +30,23 @@ class Unembedding:
     tokenizer: Any
     weight: Tensor
 
-    def top_and_bottom_tokens(self, direction: Tensor, n: int = 10) -> tuple[TokenLogits, TokenLogits]:
-        """Return the n tokens whose logits a direction [d_model], normalised, raises most and lowers most."""
-        logits = self.weight @ nn.functional.normalize(direction, dim=0)
+    def top_and_bottom_logits(self, directions: Tensor, n: int) -> list[tuple[TokenLogits, TokenLogits]]:
+        """Return the n tokens whose logits each direction, normalised, raises most and lowers most.
+
+        directions: float32 [features, d_model].
+        """
         extremes = []
-        for sign in (1, -1):
-            best = (sign * logits).topk(n)
-            tokens = [text_of_token(self.tokenizer, i) for i in best.indices.tolist()]
-            extremes.append(list(zip(tokens, (sign * best.values).tolist(), strict=True)))
-        return extremes[0], extremes[1]
+        for block in torch.split(nn.functional.normalize(directions, dim=1), BLOCK):
+            logits = block @ self.weight.mT
+            top, bottom = (logits.topk(min(n, len(self.weight)), dim=1, largest=largest) for largest in (True, False))
+            extremes += [
+                (TokenLogits(*of_top), TokenLogits(*of_bottom))
+                for of_top, of_bottom in zip(
+                    zip(top.indices.numpy(), top.values.numpy(), strict=True),
+                    zip(bottom.indices.numpy(), bottom.values.numpy(), strict=True), strict=True,
+                )
+            ]  # fmt: skip
+        return extremes
 
 
 def load_unembedding(store: Store, model: str | None) -> Unembedding:

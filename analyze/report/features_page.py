@@ -6,35 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from analyze.measure.dictionary import DEFAULTS, Thresholds, nearest
+from analyze.features.choose import choose_features
+from analyze.features.measure import FeatureSettings, measure_features
+from analyze.features.record import Example, TokenLogits
+from analyze.features.token_text import ContextText, text_of_token
+from analyze.features.unembedding import Unembedding
+from analyze.measure.dictionary import DEFAULTS, Thresholds
 from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
 from analyze.report import html
-from analyze.report.features.activations import (
-    ActivePosition,
-    Floats,
-    activations,
-    histogram,
-    samples_by_quarter,
-    strongest_contexts,
-)
-from analyze.report.features.choose import choose_features, kinds_by_feature
-from analyze.report.features.token_text import ContextText
-from analyze.report.features.unembedding import Unembedding
 from analyze.report.pages.navigation import Link
 from analyze.runs.progress import progress
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row, how_far, short
 from data.command.json_text import json_text
 from data.command.progress import Bar
-from data.hooks import in_residual_stream
 from data.system.location import write_file
 
-SHOWN_TOKENS = 20  # on each side of an active position
-NEIGHBOURS = 5
+QUANTILES, NEIGHBOURS = 4, 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,7 @@ class PageSettings:
     each: features per kind.
     numbers: show these features, by number, in place of some of each kind.
     top: contexts per feature with its largest activations.
-    samples: positions per quarter of a feature's activations.
+    samples: positions per quantile of a feature's activations.
     """
 
     each: int = 5
@@ -100,80 +89,60 @@ def describe_features(
     heldout: Heldout, fires: FeatureActivity, unembedding: Unembedding | None, settings: PageSettings
 ) -> list[Row]:
     """Return the chosen features of one SAE as the page shows them."""
-    sae = fires.run.sae(fires.hook)
-    W_dec = sae.W_dec.detach()
     chosen = (
         {"": list(settings.numbers)} if settings.numbers
-        else choose_features(fires, W_dec, settings.thresholds, settings.each, seed=settings.seed)
-    )  # fmt: skip
-    kinds = dict(kinds_by_feature(chosen))
-    by_feature = activations(heldout, fires.hook, sae, list(kinds))
-    near, cosines = nearest(W_dec, fires.all.live, NEIGHBOURS)
-    tokens = heldout.tokens()
-    text = None if unembedding is None else ContextText(unembedding.tokenizer, heldout.store, heldout.contexts)
-    features = []
-    for (number, own_kinds), c in zip(kinds.items(), by_feature, strict=True):
-        raised, lowered = (
-            unembedding.top_and_bottom_tokens(W_dec[number])
-            if unembedding is not None and in_residual_stream(fires.hook)
-            else ([], [])
+        else choose_features(
+            fires, fires.run.sae(fires.hook).W_dec.detach(), settings.thresholds, settings.each, seed=settings.seed
         )
-        top = strongest_contexts(c, settings.top)
-        largest = top[0].activation if top else 0.0
-        edges, counts = histogram(c)
-        examples = _Examples(heldout.contexts, tokens, c, largest, text)
-        features.append({
-            "id": _identity(fires, number), "hook": fires.hook, "run": fires.run.name, **progress(fires.run),
-            "number": number, "kinds": [kind for kind in own_kinds if kind],
-            "density": short(float(fires.all.count[number]) / fires.all.rows),
-            "norm": short(float(W_dec[number].norm())),
-            "largest": short(largest), "edges": edges, "counts": counts,
-            "bars": [round(100 * count / max(max(counts), 1), 1) for count in counts],
-            "neighbours": [
-                {"number": int(n), "id": _identity(fires, int(n)) if int(n) in kinds else None,
-                 "cosine": short(float(cosine))}
-                for n, cosine in zip(near[number], cosines[number], strict=True) if int(n) >= 0
-            ],
-            "raised": raised, "lowered": lowered, "top": [examples.around(position) for position in top],
-            "quarters": [
-                (name, [examples.around(position) for position in positions])
-                for name, positions in samples_by_quarter(c, settings.samples, seed=settings.seed)
-            ],
-        })  # fmt: skip
-    return features
+    )  # fmt: skip
+    numbers = list(dict.fromkeys(number for own in chosen.values() for number in own))
+    text = None if unembedding is None else ContextText(unembedding.tokenizer, heldout.store, heldout.contexts)
+    index = {number: i for i, number in enumerate(heldout.contexts.tolist())}
 
-
-@dataclass(frozen=True)
-class _Examples:
-    """The contexts in which one feature is shown.
-
-    contexts: int64 [contexts], their numbers in the store.
-    tokens: int32 [contexts, positions].
-    c: the feature's activations, float32 [contexts, positions].
-    largest: the largest of them.
-    text: the tokens' text; None shows tokens as numbers, and unknown ones as `?`.
-    """
-
-    contexts: NDArray[np.int64]
-    tokens: NDArray[np.int32]
-    c: Floats
-    largest: float
-    text: ContextText | None
-
-    def around(self, place: ActivePosition) -> Row:
-        """Return the tokens around a position, each with its activation, absolute (`c`) and relative (`a`)."""
-        begin = max(0, place.position - SHOWN_TOKENS)
-        end = min(place.position + SHOWN_TOKENS + 1, self.tokens.shape[1])
-        ids, c = self.tokens[place.context, begin:end].tolist(), self.c[place.context, begin:end].tolist()
-        texts = self.text.texts(place.context, begin, end) if self.text else [f"{i} " if i >= 0 else "? " for i in ids]
-        shown = [
-            {"text": text, "c": value, "a": value / self.largest if self.largest else 0.0}
-            for text, value in zip(texts, c, strict=True)
-        ]
+    def shown(example: Example, largest: float) -> Row:
+        begin, end = example.begin, example.begin + len(example.tokens)
+        ids = example.tokens.tolist()
+        texts = text.texts(index[example.context], begin, end) if text else [f"{i} " if i >= 0 else "? " for i in ids]
         return {
-            "context": int(self.contexts[place.context]), "position": place.position, "activation": place.activation,
-            "tokens": shown,
+            "context": example.context, "position": example.position, "activation": example.activation,
+            "tokens": [
+                {"text": token, "c": c, "a": c / largest if largest else 0.0}
+                for token, c in zip(texts, example.activations.tolist(), strict=True)
+            ],
         }  # fmt: skip
+
+    def tokens(logits: TokenLogits | None) -> list[tuple[str, float]]:
+        if logits is None or unembedding is None:
+            return []
+        texts = [text_of_token(unembedding.tokenizer, i) for i in logits.ids.tolist()]
+        return list(zip(texts, logits.values.tolist(), strict=True))
+
+    measured = FeatureSettings(
+        top=settings.top, samples=settings.samples, quantiles=QUANTILES, neighbours=NEIGHBOURS,
+        thresholds=settings.thresholds, seed=settings.seed,
+    )  # fmt: skip
+    return [
+        {
+            "id": _identity(fires, record.number), "hook": record.hook, "run": record.run, **progress(fires.run),
+            "number": record.number, "kinds": [kind for kind, own in chosen.items() if kind and record.number in own],
+            "density": short(record.density), "norm": short(record.norm), "largest": short(record.largest),
+            "edges": record.edges.tolist(), "counts": record.counts.tolist(),
+            "bars": [round(100 * count / max(*record.counts, 1), 1) for count in record.counts.tolist()],
+            "neighbours": [
+                {"number": near.number, "id": _identity(fires, near.number) if near.number in numbers else None,
+                 "cosine": short(near.cosine)}
+                for near in record.neighbours
+            ],
+            "raised": tokens(record.top_logits), "lowered": tokens(record.bottom_logits),
+            "top": [shown(example, record.largest) for example in record.strongest],
+            "quantiles": [
+                (f"{short(quantile.low)} to {short(quantile.high)}: {quantile.count:,} positions",
+                 [shown(example, record.largest) for example in quantile.examples])
+                for quantile in record.quantiles
+            ],
+        }
+        for record in measure_features(heldout, fires, unembedding, measured, numbers=numbers)
+    ]  # fmt: skip
 
 
 def _identity(fires: FeatureActivity, number: int) -> str:

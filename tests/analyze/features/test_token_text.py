@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from analyze.report.features.token_text import ContextText, text_of_token, token_texts
+from analyze.features.token_text import ContextText, text_of_token, token_texts
 from data import open_store
 from harvest.demo import MODEL as DEMO
 from tests.helpers.fixture_types import Command

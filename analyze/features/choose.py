@@ -1,0 +1,54 @@
+"""The kinds of features, and a choice of some of each kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analyze.measure.dictionary import Thresholds, kinds
+from analyze.measure.firing import FeatureActivity
+
+KINDS = ("pillar", "direction", "correction")
+EQUAL_NORMS = 1.01  # largest ratio of norms that counts as equal; a baseline's norms are all 1
+
+
+def choose_features(
+    fires: FeatureActivity, W_dec: Tensor, thresholds: Thresholds, each: int, *, seed: int = 0
+) -> dict[str, list[int]]:
+    """Return at most `each` live features per kind, by number. A feature may be of several kinds.
+
+    W_dec: float32 [d_sae, d_model].
+    """
+    live = torch.nonzero(fires.all.live)[:, 0]
+    by_kind = kinds(W_dec, fires.all.live, thresholds)
+    rng = np.random.default_rng(seed)
+    by_rate = live[torch.argsort(fires.all.count[live], descending=True, stable=True)].tolist()
+
+    def sample(features: Tensor) -> list[int]:
+        numbers = features.tolist()
+        return sorted(rng.choice(numbers, min(each, len(numbers)), replace=False).tolist()) if numbers else []
+
+    pillars = by_kind.pillars[:each].tolist() if norms_differ(W_dec[fires.all.live]) else []
+    return {
+        "pillar": pillars, "direction": sample(by_kind.directions), "correction": sample(by_kind.corrections),
+        "random": sample(live), "most frequent": by_rate[:each], "least frequent": by_rate[::-1][:each],
+    }  # fmt: skip
+
+
+def kinds_by_feature(W_dec: Tensor, live: Tensor, thresholds: Thresholds) -> dict[int, tuple[str, ...]]:
+    """Return the kinds of each feature that has one: "pillar", "direction", "correction"."""
+    by_kind = kinds(W_dec, live, thresholds)
+    features = {
+        "pillar": by_kind.pillars.tolist() if norms_differ(W_dec[live]) else [],
+        "direction": by_kind.directions.tolist(), "correction": by_kind.corrections.tolist(),
+    }  # fmt: skip
+    numbers = sorted({number for own in features.values() for number in own})
+    members = {kind: set(own) for kind, own in features.items()}
+    return {number: tuple(kind for kind in KINDS if number in members[kind]) for number in numbers}
+
+
+def norms_differ(W: Tensor) -> bool:
+    """Return whether the rows of W [n, d_model] differ in norm, so that some stand out as pillars."""
+    norms = W.norm(dim=1)
+    return len(norms) > 0 and float(norms.max() / norms.min()) > EQUAL_NORMS
