@@ -59,6 +59,7 @@ class StoreSummary:
     path: str
     complete: bool
     fingerprint: str | None
+    identity: str
     model: str
     forward_path: str | None
     precision: str | None
@@ -85,6 +86,7 @@ def summarize(store: Store) -> StoreSummary:
         path=str(store.path),
         complete=store.complete,
         fingerprint=store.fingerprint,
+        identity=store.identity,
         model=store.model_name,
         forward_path=model.get("forward_path"),
         precision=model.get("precision"),

@@ -48,6 +48,9 @@ RUN = {
     "train --store data/gpt2.zarr --variant topk,nsae --target-l0 20 --seeds 3 --data-seeds 0,1 --out runs/orders": (
         ONE_LAYER
     ),
+    "train --store data/gpt2.zarr --variant nsae --follow --activations 90M": (
+        f"{ONE_LAYER} --mix-windows 2 --out runs/followed"
+    ),
     'store = "data/gpt2.zarr"': "",
     "train --config sweep.toml": f"{SMALL} --l1-warmup 2k --layers 5 --out runs/sweep",
     "from train import load_sae": "",

@@ -61,6 +61,8 @@ def train(
     log: str | Sequence[str] | None = None,
     data_seed: int = 0,
     data_seeds: int | Sequence[int] | None = None,
+    follow: bool = False,
+    mix_windows: int | str | None = None,
     device: str = "auto",
     overwrite: bool = False,
     skip_damaged: bool = False,
@@ -122,6 +124,8 @@ def train(
         data_seed: Seed of the order of rows, which all runs share.
         data_seeds: Seeds of several orders of rows. The experiment is trained once per order, one after another, each
             in a folder of its own: OUT/data_seed=0 and so on.
+        follow: Visit the windows of the store in the order in which `harvest` writes them, each row once at most.
+        mix_windows: Number of neighbouring windows whose rows are mixed, with `follow`. Default: 8.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
         overwrite: Replace an existing experiment.
         skip_damaged: Check all shards of the store first, and train without the damaged ones.

@@ -71,6 +71,10 @@ HELP = {
         "--data-seed": "Seed of the order of rows, which all runs share.",
         "--data-seeds": "Seeds of several orders of rows, separated by commas. All runs are trained once per order, "
         "one order after another, in OUT/data_seed=0 and so on.",
+        "--follow": "Visit the windows of the store in the order in which `harvest` writes them, each row at most "
+        "once.",
+        "--mix-windows": "Number of neighbouring windows whose rows are mixed, with --follow; more mix better and keep "
+        "rows in use for longer.  [default: 8]",
         "--skip-damaged": "Check all shards of the store first, and train without the damaged ones.",
     },
     "Model and loss": {

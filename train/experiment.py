@@ -129,6 +129,8 @@ class Experiment:
     data_seed: seed of the order of rows.
     objective, schedule, resampling, reports: see these classes. A run may have warm-ups and a decay of its own.
     left_out: the store's shards that were damaged when the experiment began.
+    mixed_windows: number of neighbouring windows whose rows are mixed, if the windows are visited in order (--follow),
+        each row once; None: all. `store` is then the store's identity, which it has before it is complete.
     """
 
     store: str
@@ -146,6 +148,7 @@ class Experiment:
     resampling: Resampling
     reports: Reports
     left_out: tuple[int, ...] = ()
+    mixed_windows: int | None = None
 
     @property
     def n_steps(self) -> int:
@@ -164,6 +167,11 @@ class Experiment:
     def restarts(self) -> bool:
         """Whether dead features are ever restarted. The last step restarts none, because no training follows."""
         return self.resampling.at_most > 0 and -(-self.resampling.interval // self.batch_size) < self.n_steps
+
+    @property
+    def resampling_batches(self) -> int:
+        """Number of batches from which the inputs of restarted features are drawn."""
+        return -(-self.resampling.rows // self.batch_size)
 
     def restarts_after(self, step: int) -> bool:
         """Return whether dead features are restarted after `step` steps."""

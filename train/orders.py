@@ -35,6 +35,10 @@ def _orders(options: Options) -> Iterator[Options]:
         return
     if options.data_seed:
         raise InputError("--data-seeds and --data-seed exclude each other; give all seeds in --data-seeds")
+    if options.follow:
+        raise InputError(
+            "--data-seeds and --follow exclude each other, because --follow visits the windows in one order"
+        )
     if options.overwrite:
         raise InputError(
             "--overwrite: replaces a single experiment, not those of --data-seeds; remove --out, or give another"

@@ -20,6 +20,7 @@ from train.command.defaults import RowCounts, row_counts
 from train.command.grid import make_runs
 from train.command.options import Options
 from train.experiment import Experiment, Reports, Run, without_shared
+from train.loop.following import check_single_pass, rows_of_statistics
 from train.loop.memory_needs import check_memory
 from train.loop.memory_plan import make_plan
 from train.loop.share import share_of
@@ -43,18 +44,22 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     if options.store is None:
         raise InputError("--store: name the store to train on; `harvest` makes one")
     store = open_store(options.store)
+    if options.follow and options.skip_damaged:
+        raise InputError("--skip-damaged and --follow exclude each other; leave --follow out")
     if not store.complete or store.fingerprint is None:
         raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
     out = out_of(options)
     if options.skip_damaged:
         store = _without_damaged(store, options, out)
-    n_rows = store.n_rows("train")
+    n_rows = store.layout.split_rows("train") if options.follow else store.n_rows("train")
     counts = row_counts(options, n_rows)
     check_options(options, counts, runs, n_rows)
     hooks = choose_hooks(store, options.layers, options.hook)
     runs = runs_of(options, counts, round(options.expansion * store.width(hooks[0])))
     experiment = _make_experiment(store, hooks, runs, options, counts, device)
-    check_norms(store, experiment.hooks, runs)
+    if experiment.mixed_windows is not None:
+        check_single_pass(experiment, n_rows)
+    check_norms(rows_of_statistics(store, experiment.mixed_windows), experiment.hooks, runs)
     finished = check_existing(out, experiment, overwrite=options.overwrite)
     if not finished:
         check_writable(out, out_option)
@@ -127,7 +132,7 @@ def _make_experiment(
     precision = options.precision
     runs, shared = without_shared(runs)
     return Experiment(
-        store=store.fingerprint,
+        store=store.identity if options.follow else store.fingerprint,
         hooks=hooks,
         runs=runs,
         expansion=options.expansion,
@@ -148,4 +153,5 @@ def _make_experiment(
             window=counts.window, snapshots=options.snapshots,
         ),
         left_out=tuple(sorted(store.left_out)),
+        mixed_windows=options.mixed_windows,
     )  # fmt: skip

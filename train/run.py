@@ -23,6 +23,7 @@ from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.follower import Follower
+from train.loop.following import rows_of_statistics
 from train.loop.memory_plan import MemoryPlan
 from train.loop.trainer import Trainer
 from train.normalisation.statistics import InputStatistics, centred_mean_norm
@@ -139,7 +140,8 @@ class Training:
 
     def _statistics(self, measure_once: MeasureOnce) -> list[InputStatistics]:
         """Return the statistics of each layer's training rows; those that take a pass are measured once."""
-        experiment, store, hooks = self.experiment, self.store, self.experiment.hooks
+        experiment, hooks = self.experiment, self.experiment.hooks
+        store = rows_of_statistics(self.store, experiment.mixed_windows)
         if not any(run.needs_centred_norm(experiment.objective) for run in experiment.runs):
             return [InputStatistics.of(store, hook) for hook in hooks]
 

@@ -155,7 +155,7 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
 def check_store(runs: Sequence[TrainedRun], store: Store) -> None:
     """Raise InputError if a run was trained on another store."""
     for run in runs:
-        if run.settings.experiment.store != store.fingerprint:
+        if run.settings.experiment.store not in (store.fingerprint, store.identity):
             raise InputError(
                 f"{run.folder.path}: was trained on another store than {store.path} "
                 f"(fingerprint {run.settings.experiment.store[:12]}, not {str(store.fingerprint)[:12]}); give that one"

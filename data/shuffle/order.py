@@ -4,6 +4,9 @@ An epoch visits every row once. It visits the shards in an order in which neighb
 (data/store/layout.py), cut into *groups* of about `pool` shards, and mixes the rows of each group one by one. A reader
 therefore holds one group at a time, and the next one if it reads ahead. Everything is a function of (shards, seed,
 step), so resuming is asking for a later step.
+
+The shards of a window are spread over the whole epoch, or only over `mixed_windows` windows. An epoch then visits the
+windows in order, and a batch needs few of them (windows.py).
 """
 
 from __future__ import annotations
@@ -74,13 +77,17 @@ class ShardGroup:
 class Order:
     """The order in which one stream visits the rows of `shards`, `pool` shards per group.
 
-    Raises ValueError for a pool under 1.
+    mixed_windows: number of windows over which the shards of a window are spread; None: all.
+
+    Raises ValueError for a pool or mixed_windows under 1.
     """
 
-    def __init__(self, shards: Shards, pool: int, seed: int) -> None:
+    def __init__(self, shards: Shards, pool: int, seed: int, mixed_windows: int | None = None) -> None:
         if pool < 1:
             raise ValueError(f"pool is {pool}; a stream mixes at least one shard at a time")
-        self.shards, self.pool, self.seed = shards, pool, seed
+        if mixed_windows is not None and mixed_windows < 1:
+            raise ValueError(f"mixed_windows is {mixed_windows}; a stream reads at least one window at a time")
+        self.shards, self.pool, self.seed, self.mixed_windows = shards, pool, seed, mixed_windows
         self._group = lru_cache(maxsize=4)(self._make_group)
         self._shard_order = lru_cache(maxsize=8)(self._make_shard_order)
         self._group_starts = lru_cache(maxsize=8)(self._make_group_starts)
@@ -88,6 +95,14 @@ class Order:
     @property
     def n_groups(self) -> int:
         return -(-len(self.shards.rows) // self.pool)
+
+    def group_of(self, row: int) -> int:
+        """Return the group of the first epoch that has the epoch's row number `row`; n_groups for its end."""
+        return int(np.searchsorted(self._group_starts(0), row, side="right")) - 1
+
+    def group_start(self, group: int) -> int:
+        """Return the number of the first row of a group in the first epoch; for n_groups, the number of rows."""
+        return int(self._group_starts(0)[group])
 
     def group_after(self, epoch: int, group: int) -> tuple[int, int]:
         """Return the (epoch, group) that follows a group."""
@@ -149,7 +164,8 @@ class Order:
         """Permute the shards so that those of one window are evenly spread over the epoch: int64 [n_shards].
 
         The j-th of a window's n shards, in random order, is put at (j + phase) / n of the epoch, with a random phase
-        per window. Neighbours then come from different windows, so they share no contexts.
+        per window. Neighbours then come from different windows, so they share no contexts. With `mixed_windows` = k,
+        window w is spread over [w, w + k) instead of [0, 1).
         """
         windows = np.asarray(self.shards.windows)
         shuffled = permutation(len(windows), self.seed, 0, epoch)
@@ -158,6 +174,8 @@ class Order:
         index_in_window = np.arange(len(windows)) - np.repeat(first, counts)
         phase = hashes(np.arange(len(counts)), seed_of(self.seed, 2, epoch)) / 2.0**64
         position = (index_in_window + np.repeat(phase, counts)) / np.repeat(counts, counts)
+        if self.mixed_windows is not None:
+            position = np.repeat(np.arange(len(counts)), counts) + self.mixed_windows * position
         return by_window[np.argsort(position, kind="stable")]
 
     def _make_group_starts(self, epoch: int) -> Int:

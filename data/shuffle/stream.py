@@ -69,6 +69,8 @@ class ShuffledStream:
     store, hooks: one hook, or several of one width; None means all of the store.
     batch_size: rows per batch.
     pool: number of shards whose rows are mixed together; more mix better and take more memory.
+    mixed_windows: visit the windows in order, and mix the rows of so many neighbouring ones; None: of all.
+    available: number of batches whose rows exist; the iteration stops there. None: all, epoch after epoch.
     read_ahead: number of batches that are gathered ahead.
     pin: use pinned memory, for a faster copy to a GPU.
 
@@ -84,7 +86,9 @@ class ShuffledStream:
         batch_size: int = 4096,
         seed: int = 0,
         pool: int = DEFAULT_POOL,
+        mixed_windows: int | None = None,
         start: int = 0,
+        available: int | None = None,
         read_ahead: int = READ_AHEAD,
         pin: bool = False,
     ) -> None:
@@ -93,7 +97,7 @@ class ShuffledStream:
         widths = {store.width(hook) for hook in self.hooks}
         if len(widths) > 1:
             raise InputError(f"hooks of different widths {sorted(widths)} cannot share a batch; stream them apart")
-        self.order, self._members = training_order(store, pool=pool, seed=seed)
+        self.order, self._members = training_order(store, pool=pool, seed=seed, mixed_windows=mixed_windows)
         if batch_size < 1:
             raise InputError(f"a batch of {batch_size} rows; give at least one")
         if self.order.shards.n_rows < batch_size:
@@ -101,9 +105,10 @@ class ShuffledStream:
                 f"{store.path} has {self.order.shards.n_rows} training rows, fewer than a batch of {batch_size}; "
                 "give a smaller --batch-size or harvest more tokens"
             )
-        self.step = start
-        self._limit = held_shards(store, self.hooks, pool)
-        self._shards = _Shards(store, self.hooks, limit=self._limit)
+        self.step, self._available = start, available
+        self._limit = 2 * pool if mixed_windows else held_shards(store, self.hooks, pool)
+        # In the order of windows a shard is read in one group, and a map would keep the space of a removed file.
+        self._shards = _Shards(store, self.hooks, limit=0 if mixed_windows else self._limit)
         self._readers = ThreadPoolExecutor(read_threads(), thread_name_prefix="read")
         self._group: tuple[int, int] | None = None
         self._held: Buffer | None = None
@@ -138,6 +143,10 @@ class ShuffledStream:
         self.step += 1
         return self._held.tensor.transpose(0, 1)
 
+    def extend(self, store: Store, available: int) -> None:
+        """Read from a newer snapshot of the store, in which the first `available` batches exist."""
+        self.store, self._shards.store, self._available = store, store, available
+
     def close(self) -> None:
         """Stop the background threads and release the shards."""
         self._pending.clear()
@@ -164,7 +173,7 @@ class ShuffledStream:
 
     def _request_all(self) -> None:
         """Start to gather the next batches into the free buffers."""
-        while self._free:
+        while self._free and (self._available is None or self.step + len(self._pending) < self._available):
             slices = self.order.batch_slices(self.step + len(self._pending), self.batch_size)
             parts = [(part, self._enter(part.epoch, part.group)) for part in slices]
             buffer = self._free.popleft()
@@ -186,6 +195,8 @@ class ShuffledStream:
             self._group = (epoch, group)
             following = self.order.group_after(epoch, group)
             ahead = [int(i) for i in self.order.members(*following)]
+            if not self.store.has_rows([self._members[i] for i in ahead]):
+                ahead = []
             self._shards.hold([self._members[i] for i in members + ahead])
             self._shards.warmer.submit(self.order.prepare, *following)
         return {i: self._shards.maps[self._members[i]] for i in members}
@@ -271,12 +282,18 @@ def read_threads() -> int:
     return min(max(READ_THREADS, disk_threads()), READ_AHEAD, cpus())
 
 
-def training_order(store: Store, *, pool: int, seed: int) -> tuple[Order, list[int]]:
-    """Return the order of a store's training rows, and the number in the store of each shard of the order."""
-    members = store.shards("train")
-    rows = tuple(int(n) for n in store.commit.rows[members])
-    windows = tuple(int(w) for w in store.commit.window[members])
-    return Order(Shards(rows, windows), pool=pool, seed=seed), members
+def training_order(store: Store, *, pool: int, seed: int, mixed_windows: int | None = None) -> tuple[Order, list[int]]:
+    """Return the order of a store's training rows, and the number in the store of each shard of the order.
+
+    With `mixed_windows` it is the order of the complete store, also if the store is unfinished.
+    """
+    if mixed_windows is None:
+        members = store.shards("train")
+        rows, windows = store.commit.rows[members], store.commit.window[members]
+    else:
+        shards, rows, windows = store.layout.training_shards()
+        members = shards.tolist()
+    return Order(Shards(tuple(rows.tolist()), tuple(windows.tolist())), pool, seed, mixed_windows), members
 
 
 def shard_bytes(store: Store, hooks: Sequence[str]) -> int:

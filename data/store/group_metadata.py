@@ -46,6 +46,11 @@ class GroupMetadata:
         table.update(canonical(self._identity()))
         return table.hexdigest()
 
+    @property
+    def identity(self) -> str:
+        """SHA-256, in hexadecimal, of these attributes alone, which are the same while the store is filled."""
+        return hashlib.sha256(canonical(self._identity())).hexdigest()
+
     def finished(self, commit: NDArray[np.int64]) -> GroupMetadata:
         """Return the attributes of the complete store with this commit table."""
         return replace(self, complete=True, fingerprint=self.fingerprint_of(commit))

@@ -154,6 +154,17 @@ class Layout:
                 )
         return assignments
 
+    def training_shards(self) -> tuple[Int, Int, Int]:
+        """Return the training shards of the complete store, their numbers of rows and windows: int64 [n] each."""
+        parts = [
+            (part.first_shard + np.arange(part.n_shards), part.shard_rows(), np.full(part.n_shards, window))
+            for window in range(self.n_windows)
+            for part in self.assignments(window)
+            if part.split == "train"
+        ]
+        shards, rows, windows = (np.concatenate([part[i] for part in parts], dtype=np.int64) for i in range(3))
+        return shards, rows, windows
+
     def window_rows(self, window: int) -> int:
         """Return the number of rows of a window."""
         return sum(assignment.n_rows for assignment in self.assignments(window))

@@ -38,7 +38,8 @@ class Store:
         x = store.rows(hook, shard=store.shards("train")[0])   # [rows, d], a memory map
 
     Attributes: `path`; `schema`, which determines the arrays; `provenance`, JSON values that say where the activations
-    come from; `complete`; `fingerprint`, SHA-256 of the content (None until the store is complete).
+    come from; `complete`; `fingerprint`, SHA-256 of the content (None until the store is complete); `identity`, SHA-256
+    of the attributes that the store has from its start.
 
     Each file is compared with its recorded checksum the first time that it is read. The methods that read rows, tokens
     or statistics raise DamagedError, naming the file, if one is missing or was changed. The methods that take a hook
@@ -48,7 +49,7 @@ class Store:
     def __init__(self, path: Location, metadata: GroupMetadata) -> None:
         self.path, self.metadata = path, metadata
         self.schema, self.provenance = metadata.schema, metadata.provenance
-        self.complete, self.fingerprint = metadata.complete, metadata.fingerprint
+        self.complete, self.fingerprint, self.identity = metadata.complete, metadata.fingerprint, metadata.identity
         self.left_out: frozenset[int] = frozenset()  # shards
         self._arrays = CheckedArrays(path, metadata)
 
@@ -126,6 +127,10 @@ class Store:
     def shards(self, split: Split) -> list[int]:
         """Return the committed shards of a split ("train" or "heldout"), except those left out."""
         return [shard for shard in self.commit.shards(split) if shard not in self.left_out]
+
+    def has_rows(self, shards: Iterable[int]) -> bool:
+        """Return whether the rows of all these shards can be read, as far as the commit table says."""
+        return bool((self.commit.rows[list(shards)] > 0).all())
 
     def n_rows(self, split: Split) -> int:
         """Return the number of committed rows of a split."""

@@ -279,11 +279,26 @@ TABLE = Table(
             WRONG_KIND: refused(
                 "--data-seeds", "0,1", "--overwrite", sentence="--overwrite: replaces a single experiment, not those of"
             ),
+            NEGATIVE: refused(
+                "--data-seeds", "0,1", "--follow", sentence="--data-seeds and --follow exclude each other"
+            ),
+        },
+        "follow": flag("--follow", refused(
+            "--activations", "1M", "--follow", sentence="--activations 1,000,000: --follow reads each row once"
+        )),
+        "mix_windows": {
+            **count("--mix-windows", {
+                HUGE: ("1e7", "'1e7' is too much; give at most 1,000,000"),
+                CONTRADICTION: ("4", "--mix-windows: has no effect without --follow; leave it out"),
+            }),
+            NO_RIGHTS: works("--follow", "--mix-windows", "1"),
         },
         "device": choice("--device"),
         "overwrite": flag("--overwrite", refused("--resume", "{runs}", "--overwrite", alone=True,
             sentence="--resume and --overwrite exclude each other")),
-        "skip_damaged": flag("--skip-damaged"),
+        "skip_damaged": flag("--skip-damaged", refused(
+            "--follow", "--skip-damaged", sentence="--skip-damaged and --follow exclude each other"
+        )),
         "show": flag("--show"),
         "as_json": flag("--json"),
     },

@@ -54,6 +54,8 @@ def idle_options(options: Options, runs: Sequence[Run]) -> Iterator[Idle]:
     if options.resample_interval is None:
         resampling = ("resample_window", "resample_threshold", "resample_at_most", "resample_rows")
         reasons |= dict.fromkeys(resampling, "without --resample-interval")
+    if not options.follow:
+        reasons["mix_windows"] = "without --follow"
     for name, reason in reasons.items():
         if _is_given(name, getattr(options, name)):
             yield Idle(name, reason)

@@ -59,6 +59,7 @@ PER_RUN = (*_FIRST, *(name for name in SETTINGS_TYPES if name not in _FIRST))
 OF_EVERY_RUN = ("lr", "seed", "input_scale", "input_mean", *SHARED)
 RESERVED = ("name", "config", "resume", "show", "json", "as_json", "quiet", "help", "version")  # no setting's names
 MOST_SEEDS = 1000
+MIXED_WINDOWS = 8  # a batch then has 0.87 of a uniform draw's contexts (docs/design.md)
 NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
 
 
@@ -104,6 +105,8 @@ class Options:
     log: Annotated[tuple[str, ...] | None, ListOf(click.Choice(["tensorboard", "wandb"]), "name")]
     data_seed: Annotated[int, SEED]
     data_seeds: Annotated[tuple[int, ...] | None, ListOf(SEED, "whole number")]
+    follow: bool
+    mix_windows: Annotated[int | None, Count(most=10**6)]
     device: Literal["auto", "cpu", "cuda"]
     overwrite: bool
     skip_damaged: bool
@@ -115,6 +118,11 @@ class Options:
         own = {field.name for field in fields(cls)} - {"settings"}
         settings = {name: value for name, value in values.items() if name not in own and value is not None}
         return cls(**{name: value for name, value in values.items() if name in own}, settings=settings)
+
+    @property
+    def mixed_windows(self) -> int | None:
+        """Number of windows whose rows are mixed if the windows are visited in order; None: all."""
+        return (self.mix_windows or MIXED_WINDOWS) if self.follow else None
 
     def per_run(self) -> dict[str, Values | tuple[Any, ...]]:
         """Return the options that a list of values makes runs of, as far as they are given.

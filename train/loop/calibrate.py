@@ -15,6 +15,8 @@ from threading import Event
 import torch
 from torch import Tensor
 
+from train.architectures import architecture_of
+from train.experiment import Experiment, Run
 from train.sae import SAE
 from train.sae.l0_control import L0Correction
 from train.step.inputs import Inputs
@@ -22,7 +24,19 @@ from train.step.sae_stack import SAEStack
 
 ROWS = 65_536  # on which a threshold is measured, rounded up to whole batches; fewer, if training had fewer
 
+
+def threshold_batches(experiment: Experiment, n_steps: int | None = None) -> int:
+    """Return how many batches after the last one a threshold is measured on; `n_steps`: if not the experiment's."""
+    return min(-(-ROWS // experiment.batch_size), experiment.n_steps if n_steps is None else n_steps)
+
+
 Upcoming = Callable[[], Iterator[Inputs]]
+
+
+def sets_threshold(run: Run) -> bool:
+    """Return whether an SAE of the run may have a threshold to set."""
+    own = architecture_of(run.variant).inference_l0 is not SAE.inference_l0
+    return own or bool(run.settings.adjusted_to)
 
 
 def needs_threshold(stacks: Sequence[SAEStack]) -> bool:

@@ -172,7 +172,7 @@ class Trainer:
     def _stream(self) -> ShuffledStream:
         return ShuffledStream(
             self.store, self.hooks, batch_size=self.experiment.batch_size, seed=self.experiment.data_seed,
-            start=self.step, pin=self.device.type == "cuda",
+            mixed_windows=self.experiment.mixed_windows, start=self.step, pin=self.device.type == "cuda",
         )  # fmt: skip
 
     def _step(self, batch: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
@@ -256,12 +256,12 @@ class Trainer:
 
     def _restart_dead(self, stop: threading.Event) -> bool:
         """Restart dead features at inputs from the next rows; return False if stopped."""
-        n_batches = -(-self.experiment.resampling.rows // self.experiment.batch_size)
+        n_batches = self.experiment.resampling_batches
         return restart_dead_features(self.stacks, partial(self._upcoming, n_batches), step=self.step, stop=stop)
 
     def _set_thresholds(self, stop: threading.Event) -> bool:
         """Set the thresholds that training with batches leaves open; return False if stopped."""
-        n_batches = min(-(-calibrate.ROWS // self.experiment.batch_size), self.experiment.n_steps)
+        n_batches = calibrate.threshold_batches(self.experiment)
         n_rows = n_batches * self.experiment.batch_size
         return calibrate.set_thresholds(self.stacks, partial(self._upcoming, n_batches), n_rows, stop)
 

@@ -51,8 +51,9 @@ def measures_of(runs: Sequence[FinishedRun], report: Path | None) -> Measures:
         )
         return Measures({run.name: _last_validation(run) for run in runs}, explanation)
     tables = _read_report(report)
+    store = tables.get("store") or {}
     for run in runs:
-        if (tables.get("store") or {}).get("fingerprint") != run.settings.experiment.store:
+        if run.settings.experiment.store not in (store.get("fingerprint"), store.get("identity")):
             raise InputError(f"--report {report}: is of another store than that of {run.folder.path}; give another")
     explanation = "Measured by `analyze report` on held-out documents, noise off, with 95 % intervals over documents."
     return Measures({run.name: _reported(tables, run, report) for run in runs}, explanation)

@@ -33,15 +33,17 @@ def _ahead(batches: Iterator[Tensor], device: torch.device) -> Iterator[Inputs]:
     """Copy one batch ahead, on a CUDA stream of its own."""
     copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def start_copy() -> tuple[Tensor, torch.cuda.Event]:
-        batch = next(batches)
+    def start_copy() -> tuple[Tensor, torch.cuda.Event] | None:
+        batch = next(batches, None)
+        if batch is None:
+            return None
         with torch.cuda.stream(copies):
             return batch.to(device, non_blocking=True), copies.record_event()
 
-    upcoming, arrived = start_copy()
-    while True:
+    upcoming = start_copy()
+    while upcoming is not None:
+        current, arrived = upcoming
         arrived.synchronize()  # before its memory on the host may be overwritten
-        current = upcoming
         current.record_stream(torch.cuda.current_stream(device))
-        upcoming, arrived = start_copy()
+        upcoming = start_copy()
         yield Inputs.of(current, device)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from data.shuffle.order import Order, Shards
 
 orders = st.builds(
-    lambda rows, windows, pool, seed: Order(
-        Shards(tuple(rows), tuple(sorted(windows[i % len(windows)] for i in range(len(rows))))), pool, seed
+    lambda rows, windows, pool, seed, mixed: Order(
+        Shards(tuple(rows), tuple(sorted(windows[i % len(windows)] for i in range(len(rows))))), pool, seed, mixed
     ),
     st.lists(st.integers(1, 40), min_size=1, max_size=12), st.lists(st.integers(0, 4), min_size=1, max_size=4),
-    st.integers(1, 6), st.integers(0, 2**40),
+    st.integers(1, 6), st.integers(0, 2**40), st.none() | st.integers(1, 5),
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_every_row_is_visited_once_per_epoch(order: Order, data: st.DataObject) 
 def test_seeking_to_a_step_gives_the_batch_reached_by_iterating(order: Order, step: int, data: st.DataObject) -> None:
     batch_size = data.draw(st.integers(1, order.shards.n_rows))
     walked = [rows_of(order, s, batch_size) for s in range(step + 1)]
-    fresh = Order(order.shards, order.pool, order.seed)
+    fresh = Order(order.shards, order.pool, order.seed, order.mixed_windows)
     assert rows_of(fresh, step, batch_size) == walked[-1]
     assert len(walked[-1]) == batch_size
 
