@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 
 def open_store_and_runs(path: Location, paths: Sequence[Path], *, skip_damaged: bool = False) -> tuple[Store, Usable]:
-    """Open a store and the runs that were trained on it.
+    """Open a store and the runs that were trained on it, or on one of the same rows in another stored type.
 
     With `skip_damaged`, the store is without its damaged held-out shards. Standard error names unfinished runs, runs
     that cannot be measured and are left out, and such shards.
 
-    Raises InputError if a run was trained on another store, or no run can be measured.
+    Raises InputError if a run was trained on other rows, or no run can be measured.
     """
-    from analyze.runs.trained_run import all_hooks, check_store, find_runs
+    from analyze.runs.same_rows import check_store
+    from analyze.runs.trained_run import all_hooks, find_runs
     from data.store.reader import open_store
 
     store, runs = open_store(path), find_runs(paths)

@@ -16,7 +16,8 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.positions import subsets
 from analyze.measure.row_pass import SummedRows, sum_rows
 from analyze.measure.row_sums import ROWS, RowSums
-from analyze.runs.trained_run import TrainedRun, check_store, find_runs
+from analyze.runs.same_rows import check_store
+from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.statistics.estimates import Estimates, MeasureRow, estimates_of_sae, measure_rows
 from analyze.statistics.jackknife import without_each
 from analyze.tables import Row, markdown, short, trained_on, with_interval
@@ -71,7 +72,7 @@ def evaluate(
     store that records the features of its activations adds measures that compare with them, without an interval.
 
     Args:
-        store: The store that the SAEs were trained on.
+        store: The store that the SAEs were trained on, or one of the same rows in another stored type.
         runs: Folders of runs, or folders that contain runs; one or several.
         contexts: How many held-out contexts to use, evenly spaced. Default: all.
         hooks: Full names of the hooks to measure. Default: all.
@@ -79,7 +80,7 @@ def evaluate(
         device: Where the SAEs run.
 
     Raises:
-        InputError: A run was trained on another store, diverged, or has no checkpoint yet.
+        InputError: A run was trained on other rows, diverged, or has no checkpoint yet.
         StoreError: The store has no held-out rows.
         DamagedError: A file differs from its checksum.
     """

@@ -23,6 +23,7 @@ from analyze.measure.norms import norm_lines
 from analyze.measure.patching.over_training import over_training_lines
 from analyze.measure.patching.patch import clean_positions
 from analyze.runs.progress import progress
+from analyze.runs.same_rows import stored_type
 from analyze.runs.settled import Drift, has_settled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import estimate_rows
@@ -34,7 +35,8 @@ Tables = dict[str, list[Row]]
 
 OF_EVERY_RUN = (
     "lr", "input_scale", "input_mean", "seed", "expansion", "batch_size", "trained", "planned", "l1_warmup",
-    "lr_warmup", "lr_decay", "clip", "adam_beta1", "adam_beta2", "adam_epsilon", "precision", "finished", "settled",
+    "lr_warmup", "lr_decay", "clip", "adam_beta1", "adam_beta2", "adam_epsilon", "dtype", "precision", "finished",
+    "settled",
 )  # fmt: skip
 
 
@@ -115,6 +117,7 @@ def run_lines(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> lis
         settings, experiment, own_run = run.settings.to_json(), run.settings.experiment, run.settings.run
         optimisation = {**vars(experiment.schedule_of(own_run)), "clip": experiment.clip_of(own_run)}
         known = {**settings["run"], **settings["objective"], **settings, **optimisation, **progress(run)}
+        known["dtype"] = stored_type(run.settings.provenance)
         known["settled"] = has_settled(measured, run.name)
         lines.append({"run": run.name, **{name: known.get(name) for name in names}})
     return lines

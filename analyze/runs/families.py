@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from analyze.runs.configurations import Configuration
+from analyze.runs.same_rows import stored_type
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import Row
 
@@ -48,7 +49,8 @@ def _shared_settings(member: Configuration | TrainedRun) -> Row:
     own = {key: value for key, value in run.to_json().items() if key not in OF_ONE_RUN}
     shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size")}
     optimisation = {"clip": experiment.clip_of(run), **vars(experiment.schedule_of(run))}
-    return own | shared | vars(experiment.objective) | optimisation
+    stored = {"dtype": stored_type(member.settings.provenance)}
+    return own | shared | vars(experiment.objective) | optimisation | stored
 
 
 def kind_of(run: TrainedRun) -> str:

@@ -8,27 +8,36 @@ from typing import Any
 
 import click
 
+from analyze.runs.same_rows import harvest_settings, is_of
 from analyze.runs.trained_run import TrainedRun
 from data.store.reader import Store
 from harvest.cli import main as harvest
-from harvest.output.provenance import read_settings
 from train.cli import main as train
 from train.output.settings import read_experiment
 
 
 def commands(store: Store, runs: Sequence[TrainedRun]) -> Iterator[str]:
-    """Yield the command that harvested the store, and the one that trained each experiment of the runs.
+    """Yield the commands that harvested the stores, and the one that trained each experiment of the runs.
 
-    Paths are the present ones, except that of `harvest --activations`, whose folder is not recorded. Raises
-    DamagedRunError.
+    Paths are the present ones, except those of `harvest --activations`, whose folder is not recorded, and of other
+    stores than `store`, which are as their trainings had them. Raises DamagedRunError.
     """
-    settings = read_settings(store.provenance.get("settings", {}))
-    if store.harvested or "activations" in settings:
-        yield _line("harvest", harvest, {**settings, "out": store.path})
-    for folder in dict.fromkeys(run.folder.path.parent for run in runs):
-        recorded = read_experiment(folder)
-        if recorded is not None:
-            yield _line("train", train, {**recorded.command, "store": store.path, "out": folder})
+    experiments = {run.folder.path.parent: run for run in runs}
+    recorded = {folder: record for folder in experiments if (record := read_experiment(folder)) is not None}
+    paths = {
+        folder: store.path if is_of(experiments[folder], store) else record.command["store"]
+        for folder, record in recorded.items()
+    }
+    harvests = {str(store.path): store.provenance}
+    harvests |= {
+        str(path): experiments[folder].settings.provenance for folder, path in paths.items() if path != store.path
+    }
+    for path, provenance in harvests.items():
+        settings = harvest_settings(provenance)
+        if settings is not None:
+            yield _line("harvest", harvest, {**settings, "out": path})
+    for folder, record in recorded.items():
+        yield _line("train", train, {**record.command, "store": paths[folder], "out": folder})
 
 
 def _line(name: str, command: click.Command, values: Mapping[str, Any]) -> str:

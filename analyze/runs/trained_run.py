@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from data.errors import InputError
-from data.store.reader import Store
 from train.architectures import architecture_of
 from train.output.load import load_sae
 from train.output.run_folder import SAE_FILE, RunFolder, read_info
@@ -150,16 +149,6 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
         if not longer:
             return names
         n |= {path: n[path] + 1 for path in longer}
-
-
-def check_store(runs: Sequence[TrainedRun], store: Store) -> None:
-    """Raise InputError if a run was trained on another store."""
-    for run in runs:
-        if run.settings.experiment.store not in (store.fingerprint, store.identity):
-            raise InputError(
-                f"{run.folder.path}: was trained on another store than {store.path} "
-                f"(fingerprint {run.settings.experiment.store[:12]}, not {str(store.fingerprint)[:12]}); give that one"
-            )
 
 
 def all_hooks(runs: Sequence[TrainedRun]) -> list[str]:

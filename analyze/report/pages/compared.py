@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analyze.report.pages.content import Content
 from analyze.runs.progress import notes
+from analyze.runs.same_rows import stored_type
 from analyze.runs.settled import LIMIT, has_settled
 from analyze.tables import layers
 from data.hooks import layer_of
@@ -26,14 +27,16 @@ def facts(content: Content) -> list[str]:
     runs, rows = measurements.runs, store.n_rows("train")
     totals = sorted({run.trained for run in runs if run.settings.training_known})
     trained = " or ".join(f"{total:,} rows ({total / rows:.2g} epochs)" for total in totals) or "unknown rows"
+    types = list(dict.fromkeys(stored_type(run.settings.provenance) or store.dtype for run in runs))
+    stored = "" if types == [store.dtype] else f", stored as {enumerate_names(types)}"
     many = len(content.variants) > MOST_NAMES
     architectures = f" of {enumerate_names(content.variants)}" if many else ""
     patched = f"; with the language model on {content.scope.patched.n_contexts:,} contexts"
     return [
         f"{where(measurements.hooks)} of {store.model_name}; text: {store.dataset}. "
         f"{_count(len(runs), 'run')}{architectures}, {_count(content.n_seeds, 'seed')}.",
-        f"Trained on {trained}. Measured on {heldout.n_rows():,} held-out rows: {heldout.n_contexts:,} contexts of "
-        f"{_count(heldout.n_groups, heldout.unit)}{patched if measurements.patched else ''}.",
+        f"Trained on {trained}{stored}. Measured on {heldout.n_rows():,} held-out rows: {heldout.n_contexts:,} "
+        f"contexts of {_count(heldout.n_groups, heldout.unit)}{patched if measurements.patched else ''}.",
     ]
 
 

@@ -12,9 +12,10 @@ from analyze.tables import Row
 from data.command.json_text import json_text
 
 TITLES = {"l1": "α", "sigma": "σ", "l1_power": "power of the norm in α", "trained": "rows trained",
-          "planned": "rows planned", "l1_warmup": "α warm-up", "lr_warmup": "lr warm-up"}  # fmt: skip
+          "planned": "rows planned", "dtype": "stored type", "l1_warmup": "α warm-up",
+          "lr_warmup": "lr warm-up"}  # fmt: skip
 NOT_SHOWN = ("precision", "finished", "settled")  # they are in the report's files
-IF_DIFFERENT = ("clip", "adam_beta1", "adam_beta2", "adam_epsilon")  # shown only if runs differ in them
+IF_DIFFERENT = ("dtype", "clip", "adam_beta1", "adam_beta2", "adam_epsilon")  # shown only if runs differ in them
 
 
 def section(content: Content) -> dict[str, Any]:

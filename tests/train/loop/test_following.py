@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analyze.runs.trained_run import check_store, find_runs
+from analyze.runs.same_rows import check_store
+from analyze.runs.trained_run import find_runs
 from data import ShuffledStream
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.trainings import WIDTHS
