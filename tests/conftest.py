@@ -27,6 +27,7 @@ from data import Store, open_store
 from data.store.writing.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
 from tests.helpers.fixture_types import Command, Finished, LocalStore, MakeStore, TrainSmall
+from tests.helpers.syncs import skip_syncs
 from tests.helpers.zygote import Zygote, compiler
 
 settings.register_profile("ours", deadline=None, max_examples=50)
@@ -36,6 +37,14 @@ settings.load_profile("ours")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files marked `long` first, so that no worker is left alone with one of them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Let no command in this process wait for the disk: its files outlive the process without that."""
+    with pytest.MonkeyPatch.context() as patch:
+        skip_syncs(patch.setattr)
+        yield
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -184,8 +193,8 @@ def train_small(command: Command, tmp_path: Path) -> TrainSmall:
     def train(store: Store, *options: str) -> Path:
         out = tmp_path / "runs"
         done = command(
-            "train", "--store", store.path, "--expansion", "4", "--batch-size", "64", "--activations", "4k",
-            "--validate-every", "2k", "--device", "cpu", "--out", out, *options,
+            "train", "--store", store.path, "--expansion", "4", "--batch-size", "64", "--activations", "2k",
+            "--validate-every", "1k", "--device", "cpu", "--out", out, *options,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return out
