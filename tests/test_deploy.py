@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from data import open_store
+from tests.helpers.zygote import Zygote
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -39,19 +39,21 @@ def test_manifests_mount_the_volumes_that_are_claimed() -> None:
         assert {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "emptyDir" not in v} == claimed
 
 
-def test_slurm_jobs_of_an_array_harvest_one_store(tmp_path: Path) -> None:
-    environment = {
-        **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LAUNCH": "env", "MODEL": "demo",
-        "TOKENS": "10k", "NAME": "small", "HARVEST_OPTIONS": "--layers 0 --device cpu", "SLURM_ARRAY_TASK_COUNT": "2",
-        "SLURM_ARRAY_TASK_MIN": "0",
-    }  # fmt: skip
+def test_slurm_jobs_of_an_array_harvest_one_store(zygote: Zygote, tmp_path: Path) -> None:
+    """The script starts a `harvest` that keeps its arguments; the zygote's command gets them."""
+    (tmp_path / "harvest").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > arguments\n')
+    (tmp_path / "harvest").chmod(0o755)
     (tmp_path / "data").mkdir()
+    options = {"LAUNCH": "env", "MODEL": "demo", "TOKENS": "5k", "NAME": "small", "HARVEST_OPTIONS": "--layers 0"}
     for index in "01":
-        script = ["bash", str(DEPLOY / "slurm" / "harvest.sbatch")]
-        done = subprocess.run(
-            script, env={**environment, "SLURM_ARRAY_TASK_ID": index}, cwd=tmp_path, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+        slurm = {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_ID": index}
+        subprocess.run(
+            ["bash", str(DEPLOY / "slurm" / "harvest.sbatch")], cwd=tmp_path, check=True,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **options, **slurm},
+        )  # fmt: skip
+        arguments = (tmp_path / "arguments").read_text(encoding="utf-8").splitlines()
+        done = zygote.run("harvest", *arguments, "--device", "cpu", folder=tmp_path, environment=slurm)
+        assert done.code == 0, done.stderr
         said = "worker 0 of 2, by SLURM_ARRAY_TASK_ID of Slurm" if index == "0" else "complete; nothing to do"
         assert said in done.stderr  # worker 0 fills the only window
     assert open_store(tmp_path / "data" / "small.zarr").complete

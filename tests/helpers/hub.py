@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
+import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,23 @@ class Hub(ThreadingHTTPServer):
         self.gated: set[str] = set()
         self.uploads = Uploads(self)
         self.breaks_at: str | None = None  # the path whose request gets no answer: the connection ends
+
+    def start(self) -> None:
+        """Answer requests in a thread of its own."""
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Refuse all connections, as if there were no network."""
+        self.shutdown()
+        self.server_close()
+        try:
+            yield
+        finally:
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            self.server_bind()
+            self.server_activate()
+            self.start()
 
     def add(self, kind: str, name: str, folder: Path, branch: str = "main") -> str:
         """Serve a folder as a branch; return its commit."""

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import results, train_runs
-from tests.helpers.zygote import REPOSITORY, Running, Zygote
+from tests.helpers.zygote import Running, Zygote
 from train.output.manifests import Manifests
 
 pytestmark = pytest.mark.long
@@ -137,27 +135,20 @@ def test_rank_that_dies_or_hangs_is_named(
 
 
 def test_torchrun_restarts_the_ranks_from_the_last_checkpoint_after_a_kill(
-    store: LocalStore, alone: Path, tmp_path: Path
+    zygote: Zygote, store: LocalStore, alone: Path, tmp_path: Path
 ) -> None:
-    """The only test with torchrun itself, whose start takes seconds."""
     out = tmp_path / "killed"
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1",
-        "--master-port", str(free_port()), "-m", "train", "--store", str(store.path), "--out", str(out), *OFTEN,
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as torchrun:
-        while torchrun.poll() is None and not Manifests(out / "checkpoints").names():
-            time.sleep(0.01)
-        (_, last) = workers(torchrun.pid)
-        os.kill(last, signal.SIGKILL)
-        printed = torchrun.communicate()[1]
-    assert torchrun.returncode == 0, printed
-    assert "rank 0 stops, because rank 1 has ended" in printed or "Signal 9" in printed
+    arguments = (2, 1, "train", "--store", store.path, "--out", out, *OFTEN)
+    torchrun = zygote.start("tests.helpers.torchrun:launch", *arguments, folder=tmp_path)
+    wait_for_checkpoint(out, [torchrun])
+    (_, last) = children(torchrun.pid)
+    os.kill(last, signal.SIGKILL)
+    ended = torchrun.wait()
+    assert ended.code == 0, ended.stderr
+    assert "rank 0 stops, because rank 1 has ended" in ended.stderr or "Signal 9" in ended.stderr
     assert results(out) == results(alone)
 
 
-def workers(pid: int) -> list[int]:
-    """List the processes that torchrun has started, in the order of their ranks."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    return [int(child) for child in children if b"-m\0train\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+def children(pid: int) -> list[int]:
+    """List the processes that a process has started, in the order of their starts."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]

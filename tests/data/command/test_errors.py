@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from data.command.base import StoreCommand
 from data.errors import DamagedError, InputError
-from tests.helpers.script import printed
-from tests.helpers.zygote import Zygote
+from data.system.os_errors import cause_of
 
 
 def outcome(error: Exception, cause: Exception | None = None) -> Result:
@@ -69,20 +71,18 @@ def test_permission_errors_exit_with_2_and_other_errors_keep_their_traceback() -
         assert outcome(error).exception is error
 
 
-def test_disk_errors_raised_by_safetensors_are_recognised(zygote: Zygote, tmp_path: Path) -> None:
+def test_disk_errors_raised_by_safetensors_are_recognised(tmp_path: Path) -> None:
     """A limit on a file's size stands in for the disk's end: it is an error of the system too, and needs no rights."""
-    program = f"""
-import resource, signal, torch
-from safetensors.torch import save_file
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
-from data.system.os_errors import cause_of
-try:
-    save_file({{"x": torch.zeros(1 << 20)}}, {str(tmp_path / "x")!r})
-except Exception as error:
-    print(cause_of(error).errno)
-"""
-    assert int(printed(zygote, tmp_path, program)) == errno.EFBIG
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(SafetensorError) as caught:
+            save_file({"x": torch.zeros(1 << 20)}, tmp_path / "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    cause = cause_of(caught.value)
+    assert cause is not None
+    assert cause.errno == errno.EFBIG
 
 
 SWALLOWS = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def hub(folder: Path) -> Iterator[Hub]:
             server.add("models", MODEL, make_model(folder / branch, seed), branch)
         for name in ("texts", "columns", "script"):
             server.add("datasets", f"someone/{name}", folder / name)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.start()
         yield server
         server.shutdown()
 
@@ -148,13 +147,12 @@ def test_model_files_are_all_loaded_at_the_given_revision(
 
 @pytest.mark.parametrize("switches", [{"HF_HUB_OFFLINE": "1"}, {}], ids=["told so", "not told"])
 def test_harvest_works_offline_from_a_prepared_cache(
-    harvest: Harvest, folder: Path, first: Store, switches: dict[str, str]
+    harvest: Harvest, hub: Hub, folder: Path, first: Store, switches: dict[str, str]
 ) -> None:
     texts = write_jsonl(folder / "local.jsonl", TEXTS)
-    with Hub() as closed:
-        pass
     out = folder / f"offline-{len(switches)}.zarr"
-    done = harvest(closed, folder, "--model", MODEL, "--dataset", texts, "--out", out, **switches)
+    with hub.closed():
+        done = harvest(hub, folder, "--model", MODEL, "--dataset", texts, "--out", out, **switches)
     assert done.code == 0, done.stderr
     assert "Retry" not in done.stderr
     store = open_store(out)
@@ -171,13 +169,12 @@ def test_harvest_works_offline_from_a_prepared_cache(
     ids=["not told", "told so"],
 )
 def test_missing_network_is_reported_without_retries(
-    harvest: Harvest, option: str, switches: dict[str, str], reason: str, remedy: str, tmp_path: Path
+    harvest: Harvest, hub: Hub, folder: Path, option: str, switches: dict[str, str], reason: str, remedy: str
 ) -> None:
-    with Hub() as closed:
-        pass
     names = {"--model": "demo", "--dataset": "demo", option: "someone/unknown"}
-    done = harvest(closed, tmp_path, *(word for pair in names.items() for word in pair), "--out", tmp_path / "s.zarr",
-                   **switches)  # fmt: skip
+    words = [word for pair in names.items() for word in pair]
+    with hub.closed():
+        done = harvest(hub, folder, *words, "--out", folder / "unknown.zarr", **switches)
     assert done.code == 2
     says = f"Error: {option} someone/unknown: {reason}, and the {option[2:]} is not in the hub's cache; {remedy}, or "
     assert done.stderr.splitlines()[-1].startswith(says)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def hub(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         server.add("models", "someone/gated", folder / "other")
         server.tokens["someone/private"] = TOKEN
         server.gated.add("someone/gated")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.start()
         yield server
         server.shutdown()
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +36,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     with Hub() as server:
         server.uploads.folder = tmp_path_factory.mktemp("hub")
         server.uploads.accounts = {"me": TOKEN, "other": OTHER_TOKEN}
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.start()
         yield server
         server.shutdown()
 

@@ -1,0 +1,22 @@
+"""What torchrun does, by its own agent, with processes that are forked: none need import PyTorch again."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+
+def launch(n: str, restarts: str, module: str, *arguments: str) -> None:
+    """Run `torchrun --standalone --nproc-per-node n --max-restarts restarts -m module arguments`."""
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=int(n), max_restarts=int(restarts), monitor_interval=0.1,
+        start_method="fork", rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="test",
+    )  # fmt: skip
+    elastic_launch(config, run_module)(module, *arguments)
+
+
+def run_module(module: str, *arguments: str) -> None:
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
