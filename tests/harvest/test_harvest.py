@@ -22,7 +22,7 @@ from tests.helpers.fixture_types import Command
 
 pytestmark = pytest.mark.long
 
-SIZES = ("--tokens", "8k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
+SIZES = ("--tokens", "8k", "--context-size", "32", "--batch-size", "32", "--device", "cpu")
 
 
 def harvest(command: Command, model: Path | str, dataset: Path | str, out: Path, *more: str) -> Store:

@@ -24,20 +24,20 @@ from tests.helpers.zygote import Running, Zygote
 pytestmark = pytest.mark.long
 
 KILLS = int(os.environ.get("HARVEST_KILLS", 3))
-TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "15k")
+TOKENS = os.environ.get("HARVEST_KILL_TOKENS", "8k")
 
 Start = Callable[..., Running]
 
 
 @pytest.fixture(scope="module")
 def start(zygote: Zygote) -> Start:
-    """Start the command. Windows of some sixteen small batches; all else is as users run it."""
+    """Start the command. Windows of sixteen small batches; all else is as users run it."""
 
     zygote.preload("harvest.run")
 
     def run(out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None) -> Running:
         patches = {
-            "data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.request.SHARDS_PER_WINDOW": 8,
+            "data.store.layout.MAX_ROWS_PER_SHARD": 256, "harvest.request.SHARDS_PER_WINDOW": 8,
             "harvest.pipeline.pipeline.SYNC_SECONDS": sync,
         }  # fmt: skip
         arguments = [

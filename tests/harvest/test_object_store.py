@@ -27,14 +27,14 @@ from tests.helpers.zygote import Running, Zygote
 
 pytestmark = pytest.mark.long
 
-SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "8", "--device", "cpu")
+SIZES = ("--tokens", "5k", "--context-size", "32", "--batch-size", "32", "--device", "cpu")
 
 # Small windows make several of a small store; all else is the command as users run it.
 PATCHES = {
-    "data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.request.SHARDS_PER_WINDOW": 4,
+    "data.store.layout.MAX_ROWS_PER_SHARD": 512, "harvest.request.SHARDS_PER_WINDOW": 2,
     "harvest.pipeline.pipeline.SYNC_SECONDS": 0.5,
 }  # fmt: skip
-DEMO = ("--model", "demo", "--tokens", "3k", "--context-size", "64", "--layers", "0,1", "--device", "cpu")
+DEMO = ("--model", "demo", "--tokens", "2k", "--context-size", "64", "--layers", "0,1", "--device", "cpu")
 
 
 def files_of(store: Location) -> dict[str, bytes]:
@@ -188,8 +188,8 @@ def is_put(name: str) -> bool:
 
 # The object after which to kill, and whether the machine is lost with its disk.
 MOMENTS = [
-    ("blocks.1.hook_mlp_out/c.1.0", False),  # while a window is put
-    ("blocks.1.hook_mlp_out/c.5.0", True),  # while another is, after a first is committed
+    ("blocks.1.hook_mlp_out/c.0.0", False),  # while a window is put
+    ("blocks.1.hook_mlp_out/c.2.0", True),  # while another is, after a first is committed
     ("stats/blocks.0.hook_mlp_out/moments/c.0.0.0.0", False),  # while the store is finished
 ]
 

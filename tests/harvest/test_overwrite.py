@@ -26,7 +26,7 @@ from tests.helpers.killing import Killed, kill_at
 
 pytestmark = pytest.mark.long
 
-SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "8", "--layers", "0", "--device", "cpu")
+SIZES = ("--tokens", "6k", "--context-size", "32", "--batch-size", "32", "--layers", "0", "--device", "cpu")
 
 
 Start = Callable[..., tuple[int, str]]

@@ -19,26 +19,31 @@ from train.command.grid import make_runs
 from train.output.run_folder import read_info
 from train.variants import Sizes
 
-VARIANTS = ("baseline", "nsae", "relu", "gated", "jumprelu")
 TARGETS = [
-    "--target-l0", "5", "--layers", "0,1", "--expansion", "4", "--batch-size", "64", "--lr", "1e-3",
+    "--target-l0", "5", "--expansion", "4", "--batch-size", "64", "--lr", "1e-3", "--device", "cpu", "--snapshots", "0",
+]  # fmt: skip
+OF_JUMPRELU = [
     "--bandwidth", "0.1", "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1",
-    "--device", "cpu", "--snapshots", "0",
 ]  # fmt: skip
-OPTIONS = [
-    *TARGETS, "--variant", ",".join(VARIANTS), "--activations", "25k", "--lr-decay", "5k", "--validate-every", "15k",
-]  # fmt: skip
+LONG = [*TARGETS, "--activations", "25k", "--lr-decay", "5k", "--validate-every", "15k"]
+LAYERS = {"baseline": (0, 1), "nsae": (1,), "relu": (1,), "gated": (1,), "jumprelu": (1,)}
 
 
 @pytest.fixture(scope="module")
 def trained(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train all architectures with a coefficient to one L0; returns the experiment's folder."""
-    return train_runs(command, store, tmp_path_factory.mktemp("runs") / "all", OPTIONS)
+    """Train all architectures with a coefficient to one L0, in the layers LAYERS; returns the folder of the runs."""
+    root = tmp_path_factory.mktemp("runs")
+    one_layer = ",".join(variant for variant in LAYERS if variant != "baseline")
+    train_runs(command, store, root / "two", [*LONG, "--layers", "0,1", "--variant", "baseline"])
+    train_runs(command, store, root / "one", [*LONG, *OF_JUMPRELU, "--layers", "1", "--variant", one_layer])
+    (root / "two" / "baseline").rename(root / "one" / "baseline")
+    return root / "one"
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LAYERS)
 def test_mean_l0_is_the_target_in_each_layer(trained: Path, store: LocalStore, variant: str) -> None:
-    for layer, hook in enumerate(store.hooks[:2]):
+    for layer in LAYERS[variant]:
+        hook = store.hooks[layer]
         rows = torch.cat(list(open_store(store.path).batches("train", [hook], batch_size=500)), dim=1)[0]
         l0 = (load_sae(trained / variant, layer=layer).encode(rows.float()) != 0).sum(dim=1).double().mean()
         assert float(l0) == pytest.approx(5, rel=0.02), hook
@@ -53,12 +58,12 @@ def test_metrics_have_the_coefficient_of_each_layer(trained: Path) -> None:
     assert len({path[-1] for path in by_hook.values()}) == len(by_hook) == 2
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LAYERS)
 def test_last_correction_is_recorded_with_the_weights(trained: Path, store: LocalStore, variant: str) -> None:
     """Undone on all training rows, of which it was fitted on a part, it gives about the recorded L0."""
     corrections = read_info(trained / variant / "final").corrections
-    assert list(corrections) == list(store.hooks[:2])
-    for layer, (hook, correction) in enumerate(corrections.items()):
+    assert list(corrections) == [store.hooks[layer] for layer in LAYERS[variant]]
+    for layer, (hook, correction) in zip(LAYERS[variant], corrections.items(), strict=True):
         assert correction.rows == 24_960
         assert correction.l0 == pytest.approx(5, rel=1e-3)  # rows of a second epoch are ties
         sae = load_sae(trained / variant, layer=layer)
@@ -79,7 +84,10 @@ def test_metrics_have_the_mean_l0_that_the_control_follows(trained: Path) -> Non
 def test_killed_training_ends_with_the_same_files(
     store: LocalStore, command: Command, zygote: Zygote, tmp_path: Path
 ) -> None:
-    short = [*TARGETS, "--variant", "baseline,jumprelu", "--activations", "4k", "--checkpoint-minutes", "0.002"]
+    short = [
+        *TARGETS, *OF_JUMPRELU, "--layers", "0,1", "--variant", "baseline,jumprelu", "--activations", "4k",
+        "--checkpoint-minutes", "0.002",
+    ]  # fmt: skip
     whole, killed = train_runs(command, store, tmp_path / "whole", short), tmp_path / "killed"
     again = ["--store", store.path, "--out", killed, *short]
     process = zygote.start("train", *again, folder=tmp_path)

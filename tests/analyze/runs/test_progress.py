@@ -20,8 +20,8 @@ from train.step.sae_stack import SAEStack
 
 pytestmark = pytest.mark.long
 
-STOPPED_AT = 20  # steps, of 62
-ROWS, PLANNED = STOPPED_AT * 64, 4000 // 64 * 64
+STOPPED_AT = 10  # steps, of 31
+ROWS, PLANNED = STOPPED_AT * 64, 2000 // 64 * 64
 UNFINISHED, FINISHED = f"{ROWS:,} of {PLANNED:,} rows, unfinished", f"{PLANNED:,} of {PLANNED:,} rows"
 
 
@@ -54,8 +54,8 @@ def trained(
     widths = {"blocks.0.hook_mlp_out": 8, "blocks.1.hook_mlp_out": 8}
     store = make_store_in(root=root, n_contexts=80, n_heldout=20, widths=widths)[0]
     common = (
-        "train", "--store", store.path, "--expansion", "4", "--batch-size", "64", "--activations", "4k",
-        "--validate-every", "1k", "--log-every", "1k", "--device", "cpu", "--l1-warmup", "1k",
+        "train", "--store", store.path, "--expansion", "4", "--batch-size", "64", "--activations", "2k",
+        "--validate-every", "512", "--log-every", "512", "--device", "cpu", "--l1-warmup", "1k",
     )  # fmt: skip
     done = command(*common, "--variant", "baseline", "--l1", "1e-4,1e-2", "--lr", "1e-3", "--out", root / "finished")
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def test_analyze_commands_show_the_trained_rows_of_each_run(
     )
     found, lines = json.loads(as_json), list(csv.DictReader(io.StringIO(as_csv)))
     if name == "runs":  # which tells of the last validation
-        validated = 16 * 64
+        validated = 8 * 64
         assert f" {validated:,} of {PLANNED:,} rows, unfinished " in table
         assert f" {PLANNED:,} of {PLANNED:,} rows " in table
         for run in (found, lines):
@@ -189,8 +189,8 @@ def test_analyze_commands_refuse_diverged_runs_alone_with_one_sentence(
 def patchable(demo_store: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs on the demo model: an NSAE whose training was stopped, a finished baseline, and one that diverged."""
     root = tmp_path_factory.mktemp("patchable")
-    common = ("train", "--store", demo_store, "--expansion", "1", "--batch-size", "64", "--activations", "4k",
-              "--validate-every", "4k", "--device", "cpu")  # fmt: skip
+    common = ("train", "--store", demo_store, "--expansion", "1", "--batch-size", "64", "--activations", "2k",
+              "--validate-every", "2k", "--device", "cpu")  # fmt: skip
     with stopping():
         command(*common, "--variant", "nsae", "--lr", "1e-3", "--out", root / "stopped")
     command(*common, "--variant", "baseline", "--lr", "1e-3,1e30", "--out", root / "diverged")
