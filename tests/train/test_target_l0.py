@@ -86,10 +86,9 @@ def test_killed_training_ends_with_the_same_files(
 ) -> None:
     short = [
         *TARGETS, *OF_JUMPRELU, "--layers", "0,1", "--variant", "baseline,jumprelu", "--activations", "4k",
-        "--checkpoint-minutes", "0.002",
     ]  # fmt: skip
     whole, killed = train_runs(command, store, tmp_path / "whole", short), tmp_path / "killed"
-    again = ["--store", store.path, "--out", killed, *short]
+    again = ["--store", store.path, "--out", killed, *short, "--checkpoint-minutes", "0.002"]
     process = zygote.start("train", *again, folder=tmp_path)
     while process.poll() is None and not list(killed.glob("checkpoints/*.json")):
         time.sleep(0.005)

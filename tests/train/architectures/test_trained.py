@@ -22,8 +22,9 @@ OPTIONS = [
     "--dead-after", "700", "--anneal-after", "640", "--threshold", "0.05", "--bandwidth", "0.1", "--lr", "2e-3",
     "--layers", "0", "--expansion", "4", "--batch-size", "64", "--activations", "4k", "--validate-every", "1k",
     "--window", "500", "--resample-interval", "1500", "--resample-threshold", "0.02", "--resample-rows", "256",
-    "--snapshots", "2", "--checkpoint-minutes", "0.002", "--device", "cpu",
+    "--snapshots", "2", "--device", "cpu",
 ]  # fmt: skip
+OFTEN = [*OPTIONS, "--checkpoint-minutes", "0.002"]
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +38,13 @@ def test_killed_training_of_all_architectures_ends_with_the_same_files(
 ) -> None:
     out, kills = tmp_path / "killed", 0
     for checkpoint in (10, 35, 55):
-        process = zygote.start("train", "--store", store.path, "--out", out, *OPTIONS, folder=tmp_path)
+        process = zygote.start("train", "--store", store.path, "--out", out, *OFTEN, folder=tmp_path)
         while process.poll() is None and _newest(out) < checkpoint:
             time.sleep(0.005)
         process.kill()
         kills += process.wait().code != 0
     assert kills
-    ended = zygote.start("train", "--store", store.path, "--out", out, *OPTIONS, folder=tmp_path).wait()
+    ended = zygote.start("train", "--store", store.path, "--out", out, *OFTEN, folder=tmp_path).wait()
     assert ended.code == 0, ended.stderr
     assert results(out) == results(trained)
 

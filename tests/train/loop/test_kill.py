@@ -32,7 +32,7 @@ SETTINGS = [
     "--variant", "baseline,nsae", "--l1", "0.01", "--expansion", "4", "--batch-size", "64", "--activations", "6k",
     "--validate-every", "1k", "--log-every", "128", "--window", "500", "--resample-interval", "1500",
     "--resample-window", "1k", "--resample-threshold", "0.02", "--resample-rows", "512", "--snapshots", "3",
-    "--checkpoint-minutes", "0.002", "--device", "cpu",
+    "--checkpoint-minutes", "0.002", "--layers", "0", "--device", "cpu",
 ]  # fmt: skip
 
 
