@@ -12,7 +12,6 @@ TORCH_INDEX ?=
 
 # By path rather than by an import hook: a folder data/ of stores where a user works must not hide the package.
 EDITABLE = --config-settings editable_mode=compat
-PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 DEMO_TOKENS ?= 300k
 DEMO_ACTIVATIONS ?= 120k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --variant baseline,nsae,topk --target-l0 8,32 \
@@ -55,7 +54,7 @@ suite: $(VENV)/.installed-dev
 
 # The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
 test-kernels: $(VENV)/.installed-dev
-	$(PIP) install -q $(TRITON)
+	$(INSTALL) $(TRITON)
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/train/step/test_kernels.py
 
 # The values also with TransformerLens 3.9, in an environment of its own.
@@ -68,7 +67,7 @@ test-values: $(VENV)/.installed-dev
 # What the lowest versions that pyproject.toml allows may break, in an environment of its own: the tests of each library's
 # use, not those of arithmetic, locks or the shuffle. One process, because importing the libraries takes long.
 test-lowest:
-	@$(MAKE) --no-print-directory test-libraries CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest SHARE=$(VENV) JOBS=0
+	@$(MAKE) --no-print-directory test-libraries CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest JOBS=0
 
 # zarr, numcodecs, fsspec, universal_pathlib, crc32c; click, tqdm, psutil; transformers, transformer_lens, datasets,
 # pyarrow, tokenizers; safetensors; scipy, matplotlib, jinja2, vl_convert.
@@ -94,15 +93,10 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs --quiet build
 	@echo "open build/site/index.html"
 
-# Installed without compiling: most modules of these libraries are never imported. PyTorch is linked from the
-# environment SHARE, if there is one with the version that CONSTRAINTS has.
-INSTALL = $(PIP) install -q --no-compile
-SITE = lib/python3*/site-packages
-SHARE ?=
+INSTALL = .ci/install $(VENV)
 
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	[ -z "$(SHARE)" ] || cp -al $(SHARE)/$(SITE)/torch* $(SHARE)/$(SITE)/functorch $(VENV)/$(SITE)/ || true
 	$(if $(TORCH_INDEX),PIP_INDEX_URL=$(TORCH_INDEX)) $(INSTALL) $$(grep '^torch==' $(CONSTRAINTS))
 	touch $@
 
