@@ -45,7 +45,7 @@ sinfo
 export MODEL=demo TOKENS=60k NAME=demo HARVEST_OPTIONS="--layers 0,1 --device cpu"
 export TRAIN_OPTIONS="--variant baseline,nsae --activations 4k --batch-size 256 --expansion 2 --snapshots 0 --device cpu"
 export ANALYZE_OPTIONS="--contexts 2 --snapshot-contexts 0 --held-out 8 --features 0 --device cpu"
-submitted=$("$repo/deploy/slurm/submit.sh" 2)
+submitted=$("$repo/deploy/slurm/submit.sh" 2 2)
 echo "$submitted"
 report=${submitted##* }
 first=$(echo "$submitted" | sed 's/harvest \([0-9]*\),.*/\1/')

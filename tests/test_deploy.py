@@ -72,6 +72,24 @@ def test_slurm_job_that_was_stopped_is_requeued_with_its_exit_code(name: str, tm
     assert (tmp_path / "requeued").read_text(encoding="utf-8") == "requeue 7\n"
 
 
+def test_tasks_of_a_slurm_job_train_as_ranks_that_know_each_other(tmp_path: Path) -> None:
+    names = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT"
+    (tmp_path / "train").write_text(f'#!/bin/sh\nfor name in {names}; do printenv $name; done\necho "$@"\n')
+    (tmp_path / "train").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LAUNCH": "env", "TRAIN_OPTIONS": "--l1 1 --seed 2"}
+    of_a_task = {
+        "SLURM_JOB_ID": "40007", "SLURM_PROCID": "5", "SLURM_NTASKS": "6", "SLURM_LOCALID": "1",
+        "SLURM_STEP_TASKS_PER_NODE": "3(x2)", "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1",
+    }  # fmt: skip
+    for variables, ranks in ((of_a_task, "5 6 1 3 10.0.0.1 20007"), ({}, "0 1 0 1 127.0.0.1 20000")):
+        script = ["bash", str(DEPLOY / "slurm" / "train.sbatch")]
+        done = subprocess.run(script, env={**environment, **variables}, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        *said, arguments = done.stdout.splitlines()
+        assert " ".join(said) == ranks
+        assert arguments == "--store data/gpt2.zarr --out runs/gpt2 --l1 1 --seed 2"
+
+
 def test_documentation_of_the_variables_names_those_of_the_files() -> None:
     files = [*(DEPLOY / "slurm").glob("*.sbatch"), DEPLOY.parent / "compose.yaml"]
     names = [
