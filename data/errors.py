@@ -26,6 +26,10 @@ class DamagedError(StoreError):
         self.remedy = remedy
 
 
+class RecycledError(StoreError):
+    """Rows of a store are asked for that were removed after a training had used them."""
+
+
 class OtherVersionError(StoreError):
     """A store has a version of the format that this version of the package does not read."""
 

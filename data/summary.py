@@ -69,6 +69,8 @@ class StoreSummary:
     context_size: int
     tokens: int
     rows: dict[str, int]
+    recycled_windows: int
+    windows: int
     shards: dict[str, int]
     rows_per_shard: int
     bytes_on_disk: int
@@ -96,6 +98,8 @@ def summarize(store: Store) -> StoreSummary:
         context_size=store.schema.context_size,
         tokens=layout.n_contexts * store.schema.context_size,
         rows={split: store.n_rows(split) for split in splits},
+        recycled_windows=store.recycled_windows,
+        windows=layout.n_windows,
         shards={split: len(store.shards(split)) for split in splits},
         rows_per_shard=layout.rows_per_shard,
         bytes_on_disk=total_bytes(store.path),
@@ -109,10 +113,10 @@ def summarize(store: Store) -> StoreSummary:
 def store_mixing(store: Store, *, pool: int = DEFAULT_POOL, batch_size: int = 4096) -> float | None:
     """Return the mixing of a store's stream (data/shuffle/quality.py), from its rows' recorded origins.
 
-    None if there is no training row yet.
+    None if there is no training row yet, or if training rows were recycled.
     """
     order, members = training_order(store, pool=pool, seed=0)
-    if not members:
+    if not members or store.recycled:
         return None
     rows_per_context = store.layout.rows_per_context
     return mixing(order, lambda shard: store.origin(members[shard])[0], rows_per_context, batch_size=batch_size)

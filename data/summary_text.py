@@ -19,6 +19,11 @@ def summary_text(
         f"contexts in a batch of 4096 (groups of {summary.stream.pool} shards, "
         f"{summary.stream.bytes_held / 1e9:.2f} GB held for all hooks)",
     ]
+    if summary.recycled_windows:
+        lines.append(
+            f"recycled: the training rows of the first {summary.recycled_windows} of {summary.windows} windows were "
+            "removed after a training had used them"
+        )
     if summary.unknown:
         lines.append(f"unknown: {', '.join(summary.unknown).replace('_', ' ')}")
     if summary.truth is not None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.choices import DType
-from data.errors import DamagedError, InputError, StoreError
+from data.errors import DamagedError, InputError, RecycledError, StoreError
 from data.permutation import Int
 from data.store import stats
 from data.store.checked_arrays import CheckedArrays
@@ -24,6 +24,7 @@ from data.store.commit_table import CommitTable
 from data.store.encodings import EncodedRows, Encoding
 from data.store.group_metadata import GroupMetadata, read_group_metadata
 from data.store.layout import Layout, Split
+from data.store.recycled import recycled_shards, recycled_windows
 from data.store.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, STATS_FIELDS, TOKENS, stats_name
 from data.store.truth import FIRINGS, GROUPS, PROBABILITIES, ROW_OFFSETS, Truth, direction_name
 from data.system.location import Location, is_local, locate
@@ -128,9 +129,22 @@ class Store:
         """Return the committed shards of a split ("train" or "heldout"), except those left out."""
         return [shard for shard in self.commit.shards(split) if shard not in self.left_out]
 
+    @cached_property
+    def recycled_windows(self) -> int:
+        """How many of the first windows have lost their training rows, because a training had used them.
+
+        `shards` and `statistics` still count these rows. Raises DamagedError.
+        """
+        return recycled_windows(self.path, self.schema)
+
+    @property
+    def recycled(self) -> range:
+        """The shards whose rows were removed."""
+        return recycled_shards(self.layout, self.recycled_windows)
+
     def has_rows(self, shards: Iterable[int]) -> bool:
-        """Return whether the rows of all these shards can be read, as far as the commit table says."""
-        return bool((self.commit.rows[list(shards)] > 0).all())
+        """Return whether the rows of all these shards are in the snapshot."""
+        return all(self.commit.rows[shard] > 0 and shard not in self.recycled for shard in shards)
 
     def n_rows(self, split: Split) -> int:
         """Return the number of committed rows of a split."""
@@ -144,7 +158,8 @@ class Store:
         """Return a shard's rows as stored, [rows, d]: float16, float32, uint16 (bfloat16's bits) or int8 codes;
         for int4 uint8 [rows, ⌈d/2⌉], two codes in a byte.
 
-        They are a private memory map if the store is `mapped`. Raises StoreError if the shard is not committed.
+        They are a private memory map if the store is `mapped`. Raises StoreError if the shard is not committed, and
+        RecycledError if its rows were removed.
         """
         self.width(hook)
         return self._shard(hook, shard)
@@ -276,6 +291,12 @@ class Store:
         try:
             return self._arrays.chunk(name, shard, self.commit.checksum(name, shard))[:n_rows]
         except DamagedError as error:
+            count = recycled_windows(self.path, self.schema)  # now: the rows may have been removed since the opening
+            if shard in recycled_shards(self.layout, count):
+                raise RecycledError(
+                    f"shard {shard} of {self.path} is recycled: `harvest --keep` removed the training rows of its "
+                    f"first {count} windows, after a training had used them; harvest again without --keep"
+                ) from error
             raise DamagedError(
                 f"shard {shard}: {error}",
                 remedy="`analyze verify` lists all that are damaged, and --skip-damaged leaves them out (`train` from "

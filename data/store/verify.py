@@ -19,9 +19,10 @@ from data.store.chunks import ArrayFile
 from data.store.group_metadata import read_group_metadata
 from data.store.layout import SPLITS, Split
 from data.store.reader import Store
+from data.store.recycled import GROUP, recycled_windows
 from data.store.schema import COMMIT, CONTEXT, POSITION, STATS_FIELDS, stats_name
 from data.store.sealed import read_json
-from data.system.location import Location, locate, transfers
+from data.system.location import Location, exists, locate, transfers
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,15 @@ def _checks(store: Store) -> Iterator[Check]:
     for name in schema.arrays:
         yield f"{name}/zarr.json", partial(store.array, name)
     shards = store.commit.committed
+    try:
+        recycled, is_recycled = store.recycled, exists(store.path / GROUP / "zarr.json")
+    except DamagedError:
+        recycled, is_recycled = range(0), True
+    if is_recycled:
+        yield f"{GROUP}/zarr.json", partial(recycled_windows, store.path, schema)
+    present = [shard for shard in shards if shard not in recycled]
     for name in schema.per_shard_arrays:
-        for shard in shards:
+        for shard in present:
             yield _chunk(ArrayFile(store.path / name, schema.arrays[name]), shard, store.commit.checksum(name, shard))
     for name in schema.initial_arrays:
         for chunk, checksum in enumerate(store.metadata.checksums[name]):
