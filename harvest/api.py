@@ -40,6 +40,7 @@ def harvest(
     seed: int = 0,
     overwrite: bool = False,
     worker: str | None = None,
+    keep: int | str | None = None,
     batch_size: int = 16,
     precision: Precision = "float32",
     compile: Compiling = "auto",
@@ -81,6 +82,8 @@ def harvest(
         overwrite: Replace an existing store.
         worker: Index of this worker and number of workers, such as "0/8"; the store returned is not complete while
             others have windows to fill. Default: by torchrun or a batch system's array of jobs; else "0/1".
+        keep: Most bytes of the store on the disk at once (an int, or such as "200G"): the harvest waits until trainings
+            that follow the store have used its oldest windows, and removes their training rows. Default: no limit.
         batch_size: Contexts per forward pass.
         precision: Precision of the model's matrix products: "float32", "tf32" or "bfloat16".
         compile: Whether the forward pass is compiled; "auto" compiles on a GPU for 20M tokens or more.

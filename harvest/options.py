@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from data.choices import COMPRESSIONS, DTYPES
-from data.command.option_types import NAME, SEED, Count, LayerChoice, ListOf, LocalPath, StoreLocation, shown
+from data.command.option_types import FACTORS, NAME, SEED, Count, LayerChoice, ListOf, LocalPath, StoreLocation, shown
+
+MOST_BYTES = 10**18
 
 
 class Token(click.ParamType[str]):
@@ -59,6 +61,19 @@ class HeldOutContexts(click.ParamType[float | int]):
         return Count(zero=True).convert(value, param, ctx)
 
 
+class Size(click.ParamType[int]):
+    """A number of bytes: `200G`, `1.5TB`, `500 MB`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([kmgt])?b?", str(value).strip(), re.IGNORECASE)
+        size = float(match[1]) * FACTORS[(match[2] or "").lower()] if match else 0.0
+        if not 1 <= size <= MOST_BYTES:
+            self.fail(f"{shown(value)} is no size on a disk; write 200G, 1.5TB or 500MB", param, ctx)
+        return int(size)
+
+
 class WorkerOfCount(click.ParamType[tuple[int, int]]):
     """The index of a worker, from 0, and the number of workers."""
 
@@ -94,6 +109,7 @@ TYPES: dict[str, click.ParamType[Any]] = {
     "compress": click.Choice(COMPRESSIONS),
     "seed": SEED,
     "worker": WorkerOfCount(),
+    "keep": Size(),
     "batch_size": Count(),
     "precision": click.Choice(["float32", "tf32", "bfloat16"]),
     "compile": click.Choice(["auto", "yes", "no"]),

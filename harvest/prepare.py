@@ -18,6 +18,7 @@ from harvest.model.find import find_model
 from harvest.model.precision import Compute
 from harvest.output.array_job import choose_worker
 from harvest.output.disk_space import check_free_space
+from harvest.output.keep import check_keep
 from harvest.output.provenance import settings_of
 from harvest.output.resume import check_existing, check_out
 from harvest.request import Request, check_request, expected_schema
@@ -40,7 +41,10 @@ def prepare(options: Mapping[str, Any], *, stop: threading.Event | None = None, 
     check_request(request, facts)
     request.compute.check(device)
     check_batch(request, facts, device)
-    check_free_space(out, expected_schema(request, facts))
+    schema = expected_schema(request, facts)
+    if options["keep"] is not None:
+        check_keep(out, options["keep"], schema)
+    check_free_space(out, schema, options["keep"])
     inputs = open_inputs(request, facts)
     settings = settings_of(request, inputs)
     finished = check_existing(out, settings, overwrite=overwrite)
@@ -48,8 +52,8 @@ def prepare(options: Mapping[str, Any], *, stop: threading.Event | None = None, 
     if overwrite and worker.world_size > 1:
         raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
     return Harvest(
-        request, inputs, settings, out, device, worker=worker, overwrite=overwrite, finished=finished, quiet=quiet,
-        stop=stop or threading.Event(),
+        request, inputs, settings, out, device, worker=worker, overwrite=overwrite, keep=options["keep"],
+        finished=finished, quiet=quiet, stop=stop or threading.Event(),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -25,7 +26,7 @@ class FillProgress:
             total=int(total * self._tokens_per_row), initial=int((total - lacking) * self._tokens_per_row),
             desc="harvesting", unit="token", unit_scale=True, disable=disable,
         )  # fmt: skip
-        self._n_bytes = 0
+        self._n_bytes, self._said = 0, set[str]()
         self._first_batch_end: float | None = None
         self._rows_after_first = self._bytes_after_first = 0
 
@@ -51,6 +52,17 @@ class FillProgress:
             elapsed = time.perf_counter() - self._first_batch_end
             shown.insert(0, f"{human_bytes(self._bytes_after_first / elapsed)}/s")
         self._bar.set_postfix_str(", ".join(shown), refresh=False)
+
+    def wait_for(self, what: str, why: str = "") -> None:
+        """Show in the bar what the harvest waits for, and print the sentence `why` if it was not printed before."""
+        self._bar.set_description(f"harvesting (waiting for {what})")
+        if why and why not in self._said and not self._bar.disable:
+            self._said.add(why)
+            Bar.write(why, file=sys.stderr)
+
+    def end_waiting(self) -> None:
+        """Show that the harvest goes on."""
+        self._bar.set_description("harvesting")
 
     def skip(self, n_contexts: int) -> None:
         """Count contexts that an earlier run has written."""

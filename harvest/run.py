@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from harvest.model.calibrate import CALIBRATION_CONTEXTS, calibrate
 from harvest.model.load import load
 from harvest.model.precision import ReducedPrecisionModel, relative_errors
 from harvest.output.disk_space import check_free_space
+from harvest.output.keep import KeptWindows, check_keep
 from harvest.output.overwrite import claimed, discard, remove_old, replace, replaces_at_creation, tidy
 from harvest.output.provenance import provenance_of
 from harvest.output.resume import check_settings
@@ -73,6 +75,7 @@ class Harvest:
     out: Location
     device: torch.device
     worker: Worker = field(default_factory=Worker)
+    keep: int | None = None  # most bytes of the store on the disk at once (output/keep.py)
     overwrite: bool = False  # replace the store at `out` (output/overwrite.py)
     finished: Store | None = None  # the store at `out` if it is already complete
     quiet: bool = False
@@ -198,7 +201,9 @@ class Harvest:
     def create_store(self, place: Location, packed: PackedDataset, model: LanguageModel) -> None:
         """Create the store at `place` with tokens, provenance and the channel scales of codes, without rows."""
         schema = make_schema(self.request, model.widths, packed.n_contexts, packed.n_heldout)
-        check_free_space(place, schema)
+        if self.keep is not None:
+            check_keep(place, self.keep, schema)
+        check_free_space(place, schema, self.keep)
         first_contexts = torch.from_numpy(next(packed.contexts())[0].astype(np.int64))
         error = relative_errors(model, first_contexts[: self.request.batch_size].to(self.device))
         scales: dict[str, NDArray[np.float32]] = {}
@@ -218,22 +223,38 @@ class Harvest:
         windows = [window for window in owned if window not in committed][:most]
         scales = {hook: torch.from_numpy(x.copy()).to(self.device) for hook, x in store.channel_scales().items()}
         damaged_before: set[int] = set()
+        kept = None if self.keep is None else KeptWindows(store, self.keep, self.worker, self.stop)
         with FillProgress(schema, owned, windows, disable=self.quiet or self.worker.rank > 0) as progress:
             while windows:
                 with Pipeline(
                     model, schema, batch_size=self.request.batch_size, device=self.device, channel_scales=scales,
                     wrote=progress.wrote,
                 ) as pipeline:  # fmt: skip
-                    for window in windows:
-                        self.fill_window(store, window, pipeline, progress)
+                    left = deque(windows)
+                    while left and self._has_room(kept, left[0], pipeline, progress):
+                        self.fill_window(store, left.popleft(), pipeline, progress)
                 for window, why in pipeline.damaged.items():
                     if window in damaged_before:
                         raise StoreError(f"{why}; it was damaged before: check the disk")
                     Bar.write(why, file=sys.stderr)
                     progress.repeat(window)
-                windows = sorted(pipeline.damaged)
-                damaged_before |= set(windows)
+                damaged_before |= set(pipeline.damaged)
+                windows = sorted([*pipeline.damaged, *left])
         return progress.tokens_per_second()
+
+    def _has_room(self, kept: KeptWindows | None, window: int, pipeline: Pipeline, progress: FillProgress) -> bool:
+        """Wait for room for a window; return False if another one was damaged meanwhile, which goes first.
+
+        Raises Stopped once `stop` is set.
+        """
+        if kept is None:
+            return True
+
+        def interrupted() -> bool:
+            pipeline.check()
+            return bool(pipeline.damaged)
+
+        return kept.make_room(window, progress, interrupted)
 
     def fill_window(self, store: Store, window: int, pipeline: Pipeline, progress: FillProgress) -> None:
         """Run the contexts that a window still lacks. Raises Stopped once `stop` is set."""
@@ -274,7 +295,7 @@ class Harvest:
 
     def _note_write_speed(self, schema: Schema) -> None:
         """Print the disk's speed, if the store is large enough for it to matter."""
-        speed = None if self.quiet else write_speed(self.out, schema)
+        speed = None if self.quiet or self.keep is not None else write_speed(self.out, schema)
         if speed is not None:
             token_bytes = schema.total_bytes() / (schema.layout.n_contexts * schema.context_size)
             self._note(f"the disk takes {human_bytes(speed)}/s, which is {speed / token_bytes:,.0f} tokens/s")

@@ -16,20 +16,24 @@ from data.system.replace import beside
 RESERVE = 1.02  # required free space ÷ counted bytes
 
 
-def needed_bytes(out: Location, schema: Schema) -> int:
-    """Return the most bytes that a harvest has on the local disk at once: the token stream and the store.
+def needed_bytes(out: Location, schema: Schema, keep: int | None = None) -> int:
+    """Return the most bytes that a harvest has on the local disk at once: the token stream and the store, or `keep`.
 
     For an object store: the tokens until they are uploaded, then one window that fills while another is uploaded.
     """
     layout = schema.layout
     stream = 4 * layout.n_contexts * schema.context_size
     windows = min(2 * layout.shards_per_window, layout.n_shards) * schema.shard_bytes()
-    return int(RESERVE * (stream + (schema.total_bytes() if is_local(out) else max(windows, 2 * stream))))
+    need = int(RESERVE * (stream + (schema.total_bytes() if is_local(out) else max(windows, 2 * stream))))
+    return need if keep is None else min(need, keep)
 
 
-def check_free_space(out: Location, schema: Schema) -> None:
-    """Raise InputError if the disk cannot hold the store (for an object store: its unfinished parts)."""
-    need, free = needed_bytes(out, schema), free_bytes(out) + used_bytes(out, staging_path(out))
+def check_free_space(out: Location, schema: Schema, keep: int | None = None) -> None:
+    """Raise InputError if the disk cannot hold the store (for an object store: its unfinished parts).
+
+    keep: the most bytes that it may have at once.
+    """
+    need, free = needed_bytes(out, schema, keep), free_bytes(out) + used_bytes(out, staging_path(out))
     if need > free:
         what = "the store needs" if is_local(out) else f"its unfinished parts, in {staging_path(out)}, need"
         raise InputError(

@@ -15,13 +15,13 @@ from typing import Any
 from data.errors import InputError
 from data.store.reader import Store, open_store
 from data.store.schema import Schema
-from data.store.writing.lifecycle import is_remains, remove_store, staging_path
+from data.store.writing.lifecycle import is_remains, remove_store, staging_path, worker_lock
 from data.system.location import Location, is_occupied, remove
 from data.system.lock import locked
 from data.system.replace import beside, check_replaceable, finish_replacing, take_place
 from harvest.output.disk_space import check_space_beside
 from harvest.output.resume import begun_settings, existing_settings
-from harvest.output.worker import Worker, locked_as, worker_lock
+from harvest.output.worker import Worker, locked_as
 
 MARK = "overwrites"  # file in a staging folder of a harvest begun with --overwrite, which the same command continues
 

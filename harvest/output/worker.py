@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from data.errors import InputError, Stopped
-from data.store.writing.lifecycle import staging_path
+from data.store.writing.lifecycle import worker_lock
 from data.system.location import Location
 from data.system.lock import holder_of, is_held, locked
 
@@ -42,12 +42,6 @@ class Worker:
 
     def __str__(self) -> str:
         return f"worker {self.rank} of {self.world_size}"
-
-
-def worker_lock(out: Location, rank: int) -> Path:
-    """Return the path of a worker's lock, beside the store's unfinished parts."""
-    first = staging_path(out).with_suffix(".lock")
-    return first.with_name(f"{first.name}-{rank}") if rank else first
 
 
 def finishing_lock(out: Location) -> Path:

@@ -142,7 +142,7 @@ class Pipeline:
         self._write_threads.shutdown(wait=True)
         self._sealer.shutdown(wait=True)
         if kind is None:
-            self._check()
+            self.check()
 
     def _copy(self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """Copy the rows `index` of `values` to the host, on a GPU while it continues computing.
@@ -161,13 +161,13 @@ class Pipeline:
     def _free_buffer(self) -> HostBuffer:
         """Wait for a free buffer. Raises the error of a later stage, if there was one."""
         while True:
-            self._check()
+            self.check()
             try:
                 return self._free.get(timeout=0.2)
             except queue.Empty:
                 continue
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raise the error of another thread, if there was one."""
         if self._failure is not None:
             raise self._failure

@@ -16,9 +16,8 @@ import pytest
 
 from data import open_store
 from data.store.verify import verify
-from data.store.writing.lifecycle import staging_path
+from data.store.writing.lifecycle import staging_path, worker_lock
 from data.system.lock import is_held
-from harvest.output.worker import worker_lock
 from tests.helpers.zygote import Running, Zygote
 
 pytestmark = pytest.mark.long

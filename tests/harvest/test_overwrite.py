@@ -16,9 +16,9 @@ import harvest.output.worker
 import harvest.run
 from data import open_store
 from data.errors import InputError, Stopped
-from data.store.writing.lifecycle import staging_path
+from data.store.writing.lifecycle import staging_path, worker_lock
 from data.system.lock import locked
-from harvest.output.worker import Worker, wait_for, worker_lock
+from harvest.output.worker import Worker, wait_for
 from harvest.pipeline import pipeline
 from harvest.run import Harvest
 from tests.helpers.fixture_types import Command

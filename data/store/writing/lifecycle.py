@@ -35,6 +35,12 @@ def staging_path(store: Location) -> Path:
     return Path("data") / f"{store.stem}-{digest}{store.suffix}.partial"
 
 
+def worker_lock(store: Location, rank: int) -> Path:
+    """Return the path of the lock of a harvest's worker, beside the store's unfinished parts."""
+    first = staging_path(store).with_suffix(".lock")
+    return first.with_name(f"{first.name}-{rank}") if rank else first
+
+
 def is_remains(store: Location) -> bool:
     """Return whether an object store has the remains of a killed `create` or `remove_store`; a disk never has.
 
@@ -90,7 +96,7 @@ def finish(store: Location) -> str:
     write_json(store / "zarr.json", done.to_json(), scratch=scratch)
     if not is_local(store):
         remove(store / MARK)  # a kill in `create` may have left it
-    shutil.rmtree(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)  # a training that follows the store may write to it
     return str(done.fingerprint)
 
 
