@@ -85,6 +85,9 @@ NOT_RUN = {
     r"train --resume OUT/.*|train import user/.*": "names stand for others",
     r"harvest --activations (acts\.npy|cached) .*": "tests/harvest/arrays does the same",
     r'sae = load_sae\("hf://.*': "needs the hub; tests/train/interchange/test_push.py loads one",
+    r"harvest .*--keep 200G( &)?|train .* --follow .* --out runs/gpt2": (
+        "each waits for the other; tests/train/loop/test_bounded.py runs both"
+    ),
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py and tests/train/test_ranks.py run two processes",

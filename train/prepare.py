@@ -46,8 +46,21 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     store = open_store(options.store)
     if options.follow and options.skip_damaged:
         raise InputError("--skip-damaged and --follow exclude each other; leave --follow out")
-    if not store.complete or store.fingerprint is None:
-        raise InputError(f"--store {store.path}: is unfinished; continue the harvest with its command")
+    place = Place.from_environment()
+    if not store.complete:
+        if not options.follow:
+            raise InputError(
+                f"--store {store.path}: is unfinished; continue the harvest with its command, or give --follow"
+            )
+        if place.size > 1:
+            raise InputError(
+                f"--store {store.path}: is unfinished, and only one process can follow it; wait for its end"
+            )
+    if store.recycled and not options.follow:
+        raise InputError(
+            f"--store {store.path}: the training rows of its first {store.recycled_windows} windows were removed "
+            "(harvest --keep), and only trainings that followed it can continue; harvest again without --keep"
+        )
     out = out_of(options)
     if options.skip_damaged:
         store = _without_damaged(store, options, out)
@@ -59,16 +72,16 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     experiment = _make_experiment(store, hooks, runs, options, counts, device)
     if experiment.mixed_windows is not None:
         check_single_pass(experiment, n_rows)
-    check_norms(rows_of_statistics(store, experiment.mixed_windows), experiment.hooks, runs)
+    if store.complete:  # else once the first windows exist (run.py)
+        check_norms(rows_of_statistics(store, experiment.mixed_windows), experiment.hooks, runs)
     finished = check_existing(out, experiment, overwrite=options.overwrite)
     if not finished:
         check_writable(out, out_option)
-    place = Place.from_environment()
     plan = share_of(make_plan(experiment, store.width(experiment.hooks[0]), device), experiment, place, device)
     quiet = quiet or place.rank > 0
     if not finished:
         check_memory(plan, experiment, store, device, processes=place.on_machine)
-        if not store.n_rows("heldout") and not quiet:
+        if not store.layout.n_heldout_contexts and not quiet:
             print(f"--store {store.path}: has no held-out rows, so no run is validated", file=sys.stderr)
     return Training(options, experiment, store, out, finished, plan, device, quiet)
 
@@ -127,12 +140,11 @@ def _make_experiment(
     store: Store, hooks: tuple[str, ...], runs: Sequence[Run], options: Options, counts: RowCounts,
     device: torch.device,
 ) -> Experiment:  # fmt: skip
-    """Return the experiment on a complete store."""
-    assert store.fingerprint is not None
+    """Return the experiment on a store, which is complete unless it is followed."""
     precision = options.precision
     runs, shared = without_shared(runs)
     return Experiment(
-        store=store.identity if options.follow else store.fingerprint,
+        store=store.fingerprint if store.fingerprint and not options.follow else store.identity,
         hooks=hooks,
         runs=runs,
         expansion=options.expansion,

@@ -18,10 +18,12 @@ from data.store.reader import Store
 from data.system.allocator import keep_large_blocks
 from data.system.lock import lock_path, locked
 from data.system.replace import beside, check_replaceable, finish_replacing
+from train.command.checks import check_norms
 from train.command.options import Options
 from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
+from train.loop.feed import Feed
 from train.loop.follower import Follower
 from train.loop.following import rows_of_statistics
 from train.loop.memory_plan import MemoryPlan
@@ -83,6 +85,8 @@ class Training:
         """Train as the only process or as rank 0, which holds the folder's lock."""
         if self.finished:
             remove_checkpoints(self.out, self.experiment.runs)  # a kill may have left them
+            if (feed := self._feed()) is not None:
+                feed.finish()  # a kill may have come before it
             ranks.share(FINISHED)
             return
         with locked(lock_path(self.out), f"--out {self.out}"):
@@ -91,6 +95,14 @@ class Training:
             if check_existing(self.out, self.experiment, overwrite=self.options.overwrite):
                 ranks.share(FINISHED)
                 return
+            feed = self._feed()
+            if feed is not None:
+                feed.start(stop, lambda text: None if self.quiet else Bar.write(text, file=sys.stderr))
+                check_norms(
+                    rows_of_statistics(feed.store, self.experiment.mixed_windows),
+                    self.experiment.hooks,
+                    self.experiment.runs,
+                )
             with _target(self.out, self.experiment, overwrite=self.options.overwrite) as (path, replaces):
                 folder = ExperimentFolder(
                     path, self.experiment, command=self.options.recorded(), provenance=self.store.provenance,
@@ -107,41 +119,55 @@ class Training:
                     return writer
 
                 self._train(
-                    lambda name, measure: ranks.share(folder.measure_once(name, measure)), open_writer, stop, ranks
+                    lambda name, measure: ranks.share(folder.measure_once(name, measure)),
+                    open_writer,
+                    feed,
+                    stop,
+                    ranks,
                 )
 
     def _follow(self, stop: threading.Event, ranks: Ranks) -> None:
         """Train as another rank than 0, in the folder that rank 0 names."""
         path: Path | str = ranks.share()
         if isinstance(path, Path):
-            self._train(lambda name, measure: ranks.share(), lambda runs: Follower(path, runs, ranks), stop, ranks)
+            own_writer = lambda runs: Follower(path, runs, ranks)  # noqa: E731
+            self._train(lambda name, measure: ranks.share(), own_writer, self._feed(), stop, ranks)
+
+    def _feed(self) -> Feed | None:
+        """Return the feed of the store's windows, if they are visited in order."""
+        if self.experiment.mixed_windows is None:
+            return None
+        return Feed(self.store, self.experiment, self.out)
 
     def _train(
-        self, measure_once: MeasureOnce, open_writer: Callable[[Sequence[RunState]], Writer], stop: threading.Event,
-        ranks: Ranks,
+        self, measure_once: MeasureOnce, open_writer: Callable[[Sequence[RunState]], Writer], feed: Feed | None,
+        stop: threading.Event, ranks: Ranks,
     ) -> None:  # fmt: skip
         """Train this process's SAEs: make them, let `open_writer` restore them, and step them to the end."""
         experiment, plan, device = self.experiment, self.plan, self.device
         if device.type == "cuda":
             density = measure_once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
             plan = replace(plan, max_sparse_density=density)
-        stacks = make_stacks(plan, experiment, self._statistics(measure_once), device)
+        store = self.store if feed is None else feed.store
+        stacks = make_stacks(plan, experiment, self._statistics(store, measure_once), device)
         runs, noise = run_states(experiment, stacks, ranks), make_noise_source(plan, device)
         with closing(open_writer(runs)) as writer:
+            if feed is not None and ranks.leads:
+                feed.begin(writer.start.step)
             if device.type == "cpu":
                 keep_large_blocks()
             trainer = Trainer(
-                experiment, self.store, stacks, runs, noise, writer, device, quiet=self.quiet,
+                experiment, store, stacks, runs, noise, writer, device, quiet=self.quiet,
                 on_validation=self._print_validation, hooks=[experiment.hooks[layer] for layer in plan.layers],
-                ranks=ranks,
+                ranks=ranks, feed=feed,
             )  # fmt: skip
             if not trainer.train(stop):
                 raise Stopped
 
-    def _statistics(self, measure_once: MeasureOnce) -> list[InputStatistics]:
+    def _statistics(self, store: Store, measure_once: MeasureOnce) -> list[InputStatistics]:
         """Return the statistics of each layer's training rows; those that take a pass are measured once."""
         experiment, hooks = self.experiment, self.experiment.hooks
-        store = rows_of_statistics(self.store, experiment.mixed_windows)
+        store = rows_of_statistics(store, experiment.mixed_windows)
         if not any(run.needs_centred_norm(experiment.objective) for run in experiment.runs):
             return [InputStatistics.of(store, hook) for hook in hooks]
 

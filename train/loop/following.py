@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from data.errors import InputError
+from data.shuffle.stream import DEFAULT_POOL, training_order
+from data.shuffle.windows import WindowSchedule
 from data.store.reader import Store
 from train.experiment import Experiment
 from train.loop import calibrate
@@ -17,6 +19,14 @@ def rows_of_statistics(store: Store, mixed_windows: int | None) -> Store:
         return store
     shards, _, windows = store.layout.training_shards()
     return store.without(shards[windows >= windows[0] + mixed_windows].tolist())
+
+
+def windows_read(store: Store, experiment: Experiment, n_rows: int) -> int:
+    """Return how many of the store's first windows the first `n_rows` rows of an experiment with --follow are in."""
+    order, _ = training_order(
+        store, pool=DEFAULT_POOL, seed=experiment.data_seed, mixed_windows=experiment.mixed_windows
+    )
+    return WindowSchedule(order, 1, store.layout.n_windows).needed(n_rows)
 
 
 def batches_ahead(experiment: Experiment, n_steps: int | None = None) -> int:

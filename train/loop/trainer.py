@@ -7,6 +7,7 @@ for bit.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from data.store.reader import Store
 from train.experiment import Experiment
 from train.loop import calibrate
 from train.loop.evaluate import validate
+from train.loop.feed import MARGIN, POLL_SECONDS, Feed
 from train.loop.resample import restart_dead_features
 from train.output.experiment_writer import Writer
 from train.output.manifests import TASKS
@@ -78,17 +80,18 @@ class Trainer:
     def __init__(
         self, experiment: Experiment, store: Store, stacks: Sequence[SAEStack], runs: Sequence[RunState],
         noise: NoiseSource | None, writer: Writer, device: torch.device, *, on_validation: OnValidation,
-        quiet: bool = False, hooks: Sequence[str] | None = None, ranks: Ranks = ALONE,
+        quiet: bool = False, hooks: Sequence[str] | None = None, ranks: Ranks = ALONE, feed: Feed | None = None,
     ) -> None:  # fmt: skip
         """Continue from `writer.start`, to which `runs` have been restored.
 
         `on_validation` is called after each validation with the held-out records of the active runs, by run's name,
         unless `quiet` is set, which also hides the progress bar. `hooks`: those of the layers that the stacks read;
-        None: all.
+        None: all. `feed`: which rows exist, if the store is followed.
         """
         self.experiment, self.store, self.writer, self.device = experiment, store, writer, device
         self.stacks, self.runs, self.noise, self.ranks = stacks, runs, noise, ranks
-        self.on_validation, self.quiet = on_validation, quiet
+        self.on_validation, self.quiet, self.feed = on_validation, quiet, feed
+        self._said = set[str]()  # sentences about missing rows
         self.hooks = list(hooks or experiment.hooks)
         self.step, self.pending = writer.start.step, list(writer.start.pending)
         self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
@@ -109,6 +112,10 @@ class Trainer:
             self._meet([], stop)
             self.run_pending(bar, stop)
             while not (self.pending or self._stopping) and self.step < experiment.n_steps and self.active_runs:
+                if not self._await(self.step + MARGIN, bar, stop):
+                    break
+                if self.feed is not None:
+                    stream.extend(self.feed.store, self.feed.available)
                 begin = time.perf_counter()
                 batch = next(batches)
                 self.writer.add_timing(rows=size, waited=time.perf_counter() - begin)
@@ -132,7 +139,28 @@ class Trainer:
         finished = not self.pending and (self.step == experiment.n_steps or not self.active_runs)
         if finished:
             self.writer.finish(self.active_runs)
+            if self.feed is not None:
+                self.feed.finish()
         return finished
+
+    def _await(self, n_batches: int, bar: Bar, stop: threading.Event) -> bool:
+        """Wait until the rows of the first `n_batches` batches exist; return False if stopped."""
+        feed = self.feed
+        if feed is None or not feed.lacks(n_batches):
+            return True
+        while feed.lacks(n_batches):
+            if stop.is_set():
+                return False
+            if feed.checkpoint_is_due(self.step, waiting=True):
+                self._save(stop)
+            bar.set_description("training (waiting for rows)")
+            reason = f"the training waits for {feed.reason(n_windows=feed.needed(n_batches))}"
+            if not (self.quiet or feed.harvest_runs() or reason in self._said):
+                self._said.add(reason)
+                Bar.write(reason, file=sys.stderr)
+            stop.wait(POLL_SECONDS)
+        bar.set_description("training")
+        return True
 
     def tasks_after(self, seen: int, now: int) -> list[str]:
         """List the tasks, in order, that follow the step which brings the rows seen from `seen` to `now`."""
@@ -152,9 +180,9 @@ class Trainer:
         """
         stop = self.ranks.task_stop(stop)
         tasks: dict[str, Callable[[], object]] = {
-            "restart": lambda: self._restart_dead(stop),
+            "restart": lambda: self._restart_dead(bar, stop),
             "count": self._restart_counts,
-            "threshold": lambda: self._set_thresholds(stop),
+            "threshold": lambda: self._set_thresholds(bar, stop),
             "validation": lambda: self._validate(bar, stop),
             "snapshot": lambda: self.writer.snapshot(self.step, self.active_runs),
         }
@@ -170,9 +198,11 @@ class Trainer:
         return [state for state in self.runs if state.run.name not in self.writer.diverged]
 
     def _stream(self) -> ShuffledStream:
+        store = self.store if self.feed is None else self.feed.store
         return ShuffledStream(
-            self.store, self.hooks, batch_size=self.experiment.batch_size, seed=self.experiment.data_seed,
+            store, self.hooks, batch_size=self.experiment.batch_size, seed=self.experiment.data_seed,
             mixed_windows=self.experiment.mixed_windows, start=self.step, pin=self.device.type == "cuda",
+            available=None if self.feed is None else self.feed.available,
         )  # fmt: skip
 
     def _step(self, batch: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
@@ -224,9 +254,13 @@ class Trainer:
             if divergence.run not in self.writer.diverged:
                 first.setdefault(divergence.run, divergence)
         return Decision(
-            list(first.values()), any(report.stopping for report in reports), self.writer.checkpoint_is_due(self.step),
+            list(first.values()), any(report.stopping for report in reports), self._checkpoint_is_due(),
             self.ranks.next_meeting(self.step),
         )  # fmt: skip
+
+    def _checkpoint_is_due(self) -> bool:
+        due = self.writer.checkpoint_is_due(self.step)
+        return due or (self.feed is not None and self.feed.checkpoint_is_due(self.step, waiting=False))
 
     def _mark_diverged(self, divergence: Divergence) -> None:
         run, step, hook = divergence.run, divergence.step, self.experiment.hooks[divergence.layer]
@@ -254,14 +288,18 @@ class Trainer:
         bar.set_description("training")
         return True
 
-    def _restart_dead(self, stop: threading.Event) -> bool:
+    def _restart_dead(self, bar: Bar, stop: threading.Event) -> bool:
         """Restart dead features at inputs from the next rows; return False if stopped."""
         n_batches = self.experiment.resampling_batches
+        if not self._await(self.step + n_batches, bar, stop):
+            return False
         return restart_dead_features(self.stacks, partial(self._upcoming, n_batches), step=self.step, stop=stop)
 
-    def _set_thresholds(self, stop: threading.Event) -> bool:
+    def _set_thresholds(self, bar: Bar, stop: threading.Event) -> bool:
         """Set the thresholds that training with batches leaves open; return False if stopped."""
         n_batches = calibrate.threshold_batches(self.experiment)
+        if not self._await(self.step + n_batches, bar, stop):
+            return False
         n_rows = n_batches * self.experiment.batch_size
         return calibrate.set_thresholds(self.stacks, partial(self._upcoming, n_batches), n_rows, stop)
 
@@ -285,4 +323,6 @@ class Trainer:
                 self._divergences.append(Divergence(self.step, layer, state.run.name))
         self._meet([], stop)
         self.writer.checkpoint(self.step, self.pending, self.active_runs)
+        if self.feed is not None:
+            self.feed.give_up(self.step)
         self._save_due = False

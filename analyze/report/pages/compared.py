@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from analyze.report.pages.content import Content
 from analyze.runs.progress import notes
-from analyze.runs.same_rows import stored_type
+from analyze.runs.same_rows import is_of, stored_type
 from analyze.runs.settled import LIMIT, has_settled
+from analyze.runs.trained_run import TrainedRun
 from analyze.tables import layers
 from data.hooks import layer_of
+from data.store.reader import Store
+from train.loop.following import windows_read
 
 MOST_NAMES = 4  # named in a sentence; more are counted
 
@@ -35,9 +38,28 @@ def facts(content: Content) -> list[str]:
     return [
         f"{where(measurements.hooks)} of {store.model_name}; text: {store.dataset}. "
         f"{_count(len(runs), 'run')}{architectures}, {_count(content.n_seeds, 'seed')}.",
-        f"Trained on {trained}{stored}. Measured on {heldout.n_rows():,} held-out rows: {heldout.n_contexts:,} "
+        f"Trained on {trained}{stored}{followed_windows(runs, store)}. "
+        f"Measured on {heldout.n_rows():,} held-out rows: {heldout.n_contexts:,} "
         f"contexts of {_count(heldout.n_groups, heldout.unit)}{patched if measurements.patched else ''}.",
     ]
+
+
+def followed_windows(runs: Sequence[TrainedRun], store: Store) -> str:
+    """Return a phrase that says which windows the runs with --follow were trained on; empty if there are none."""
+    followed = sorted(
+        {
+            (windows_read(store, run.settings.experiment, run.trained), run.settings.experiment.mixed_windows)
+            for run in runs
+            if run.settings.experiment.mixed_windows is not None and is_of(run, store)
+        }
+    )
+    if not followed:
+        return ""
+    orders = " or ".join(f"1 to {last} of {store.layout.n_windows}, {mixed} mixed" for last, mixed in followed)
+    removed = store.recycled_windows
+    since = f"; the training rows of windows 1 to {removed} were removed after use" if removed else ""
+    which = "" if all(run.settings.experiment.mixed_windows for run in runs) else "some runs "
+    return f", {which}each row once, in the order of the store's windows ({orders}{since})"
 
 
 def warnings(content: Content) -> list[tuple[str, str]]:
