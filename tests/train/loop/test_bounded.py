@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from analyze.report.pages.compared import followed_windows
+from analyze.runs.trained_run import find_runs
 from data import open_store
 from data.errors import RecycledError
 from data.store.verify import verify
@@ -155,6 +157,8 @@ def test_bounded_pair_that_is_killed_ends_with_the_weights_of_the_whole_store(
     assert (store.rows(hook, 0) == complete.rows(hook, 0)).all()  # held out
     with pytest.raises(RecycledError, match=r"is recycled: `harvest --keep` removed the training rows of its first"):
         store.rows(hook, store.shards("train")[0])
+    removed = f"the training rows of windows 1 to {store.recycled_windows} were removed after use"
+    assert f"windows (1 to 28 of 28, 1 mixed; {removed})" in followed_windows(find_runs([pair.out]), store)
     with capsys.disabled():
         print(f" [{KILLS} kills of each side; at most {peak[0] / keep:.2f} of --keep]", end="")
     second = pair.train("--out", tmp_path / "second").wait()
