@@ -69,7 +69,7 @@ def measure_features(
     norms = W_dec.norm(dim=1).tolist()
     contexts = Contexts(heldout.contexts, heldout.tokens(), before=settings.before, after=settings.after)
     has_logits = unembedding is not None and in_residual_stream(fires.hook)
-    for block in _blocks(chosen, count):
+    for block in blocks(chosen, count, most=KEPT_ENTRIES):
         active_positions = activations(heldout, fires.hook, sae, block, device=device)
         logits = (
             unembedding.top_and_bottom_logits(W_dec[block], settings.logits)
@@ -91,14 +91,14 @@ def measure_features(
             )  # fmt: skip
 
 
-def _blocks(numbers: Sequence[int], count: Tensor) -> Iterator[list[int]]:
-    """Cut features, by number, into blocks of at most KEPT_ENTRIES active entries, and of one feature at least.
+def blocks(numbers: Sequence[int], count: Tensor, *, most: int) -> Iterator[list[int]]:
+    """Cut features, by number, into blocks of at most `most` active entries, and of one feature at least.
 
     count: int64 [d_sae], each feature's active entries.
     """
     block, entries = list[int](), 0
     for number in numbers:
-        if block and entries + int(count[number]) > KEPT_ENTRIES:
+        if block and entries + int(count[number]) > most:
             yield block
             block, entries = [], 0
         block.append(number)
