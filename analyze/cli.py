@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from analyze.commands import compare, model, pages, runs, store
+from analyze.commands import compare, features, model, report, runs, store
 from data.command.base import HelpfulGroup
 from data.errors import InputError
 from train.plugins import load_plugin
@@ -27,6 +27,6 @@ def main(plugin: tuple[str, ...]) -> None:
 for command in (
     store.store_command, store.norms_command, store.export_command, store.verify_command, runs.runs_command,
     runs.measures_command, runs.dictionary_command, runs.stability_command, model.patch_command, model.pareto_command,
-    compare.compare_command, pages.report_command, pages.features_command,
+    compare.compare_command, report.report_command, features.features_command,
 ):  # fmt: skip
     main.add_command(command)

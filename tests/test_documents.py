@@ -63,6 +63,8 @@ RUN = {
     "train push runs/demo/nsae_l1=5e-06 --to user/demo-saes --licence mit --dry-run": "",
     "analyze report --store data/gpt2.zarr runs/gpt2 --out report": "--contexts 8 --snapshot-contexts 2 --held-out 20",
     "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --out features": "",
+    'analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --text "Once upon a time"': "",
+    "from analyze import features_on_text": "",
     "analyze measures --store data/gpt2.zarr runs/gpt2": "",
     "analyze patch --store data/gpt2.zarr runs/gpt2 --contexts 200": "--contexts 8",
     "analyze measures --store data/gpt2.zarr runs/gpt2 --as saelens,dictionary-learning,saebench": "",

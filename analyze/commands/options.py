@@ -57,6 +57,11 @@ keep_first_option = click.option(
     "--keep-first", is_flag=True, callback=excludes("without_model"),
     help="In passes through the language model, leave position 0 of each context unpatched.",
 )  # fmt: skip
+without_model_option = click.option(
+    "--without-model", is_flag=True,
+    callback=excludes("model", "keep_first", "contexts_with_model", "snapshot_contexts", "ablate", "text"),
+    help="Leave out everything that needs the language model, and show tokens as numbers.",
+)  # fmt: skip
 
 OTHER_LIBRARIES = ("saelens", "dictionary-learning", "saebench")
 libraries_option = click.option(
@@ -83,20 +88,20 @@ def contexts_option(purpose: str, *names: str, default: str | None = None) -> Ca
 
 THRESHOLD_OPTIONS = (
     click.option(
-        "--pillars", type=Count(), default="100", show_default=True, callback=excludes("wanted"),
+        "--pillars", type=Count(), default="100", show_default=True, callback=excludes("numbers"),
         help="Number of features, those with the largest decoder norm, that are called pillars.",
     ),
     click.option(
-        "--correction-norm", type=Number(0, above=True), default=0.5, show_default=True, callback=excludes("wanted"),
+        "--correction-norm", type=Number(0, above=True), default=0.5, show_default=True, callback=excludes("numbers"),
         help="Decoder norm below which a feature is called a correction.",
     ),
     click.option(
-        "--direction-cosine", type=Number(-1, 1), default=0.9, show_default=True, callback=excludes("wanted"),
+        "--direction-cosine", type=Number(-1, 1), default=0.9, show_default=True, callback=excludes("numbers"),
         help="Minimum cosine between the decoder directions of a feature and another one, for the feature to be "
         "called a direction (see also --direction-ratio).",
     ),
     click.option(
-        "--direction-ratio", type=Number(1), default=1.5, show_default=True, callback=excludes("wanted"),
+        "--direction-ratio", type=Number(1), default=1.5, show_default=True, callback=excludes("numbers"),
         help="Minimum ratio between the decoder norms of a feature and another one, for the feature to be called a "
         "direction (see also --direction-cosine).",
     ),

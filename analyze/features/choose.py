@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from analyze.measure.dictionary import Thresholds, kinds
 from analyze.measure.firing import FeatureActivity
+from analyze.runs.trained_run import TrainedRun
 
 KINDS = ("pillar", "direction", "correction")
 EQUAL_NORMS = 1.01  # largest ratio of norms that counts as equal; a baseline's norms are all 1
@@ -52,3 +56,23 @@ def norms_differ(W: Tensor) -> bool:
     """Return whether the rows of W [n, d_model] differ in norm, so that some stand out as pillars."""
     norms = W.norm(dim=1)
     return len(norms) > 0 and float(norms.max() / norms.min()) > EQUAL_NORMS
+
+
+def some_features(fires: FeatureActivity, W_dec: Tensor, thresholds: Thresholds, n: int, *, seed: int = 0) -> list[int]:
+    """Return at most n live features, ascending, taken from each kind of `choose_features` in turn."""
+    chosen = choose_features(fires, W_dec, thresholds, n, seed=seed)
+    in_turn = (number for turn in zip_longest(*chosen.values()) for number in turn if number is not None)
+    return sorted(list(dict.fromkeys(in_turn))[:n])
+
+
+def representatives(
+    fires: Iterable[FeatureActivity], families: Mapping[str, Sequence[TrainedRun]]
+) -> list[FeatureActivity]:
+    """Return one SAE per family, with the noise off: the middle layer of the run with the middle α."""
+    noise_off = [activity for activity in fires if not activity.noise]
+    chosen = []
+    for runs in families.values():
+        run = sorted(runs, key=lambda run: run.sparsity)[len(runs) // 2]
+        layers = [activity for activity in noise_off if activity.run.name == run.name]
+        chosen.append(layers[len(layers) // 2])
+    return chosen

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyze.features.activations import ActivePositions
-from analyze.features.record import Example, Quantile
+from analyze.features.record import Example, FiringToken, Quantile
 
 
 class Contexts:
@@ -49,6 +49,13 @@ class Contexts:
                 Quantile(float(edges[i]), float(edges[i + 1]), len(members), self._examples(active, picked))
             )
         return quantiles
+
+    def firing_tokens(self, active: ActivePositions, n: int) -> list[FiringToken]:
+        """Return the n tokens with the largest sums of a feature's activations."""
+        ids, index, count = np.unique(self._tokens.ravel()[active.place], return_inverse=True, return_counts=True)
+        sums = np.bincount(index, weights=active.activation, minlength=len(ids))
+        largest = np.argsort(-sums, kind="stable")[:n]
+        return [FiringToken(int(ids[i]), int(count[i]), float(sums[i] / sums.sum())) for i in largest]
 
     def _examples(self, active: ActivePositions, indices: Sequence[int] | NDArray[np.int64]) -> list[Example]:
         """Return the tokens around some of a feature's active positions, by index."""

@@ -29,7 +29,7 @@ class FeatureSettings:
     top: contexts with its largest activations.
     quantiles, samples: intervals of its activations, and positions sampled from each.
     before, after: tokens of an example on each side of the firing one.
-    neighbours, logits: nearest features, and tokens raised and lowered.
+    neighbours, logits, tokens: nearest features, tokens raised and lowered, tokens on which the feature fires.
     thresholds: the limits of the kinds.
     """
 
@@ -41,6 +41,7 @@ class FeatureSettings:
     bins: int = 24
     neighbours: int = 8
     logits: int = 10
+    tokens: int = 5
     thresholds: Thresholds = DEFAULTS
     seed: int = 0
 
@@ -85,6 +86,7 @@ def measure_features(
                 norms[number], float(active.activation.max(initial=0)), edges, counts, top_logits, bottom_logits,
                 [Neighbour(int(n), float(cosine)) for n, cosine in zip(near[number], cosines[number], strict=True)
                  if int(n) >= 0],
+                contexts.firing_tokens(active, settings.tokens),
                 contexts.strongest(active, settings.top),
                 contexts.quantiles(active, settings.quantiles, settings.samples,
                                    np.random.default_rng([settings.seed, number])),

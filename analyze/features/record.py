@@ -49,6 +49,15 @@ class Quantile:
 
 
 @dataclass(frozen=True)
+class FiringToken:
+    """A token on which a feature fires: its id (−1: unknown), how often, and its share of all activation."""
+
+    id: int
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
 class TokenLogits:
     """Tokens whose logits the feature's direction changes most, the largest change first.
 
@@ -80,6 +89,7 @@ class FeatureRecord:
     top_logits, bottom_logits: the tokens that it raises and lowers most; None without the language model, or if the
         hook is not in the residual stream's space.
     neighbours: the nearest live features, by falling cosine.
+    tokens: the tokens with the largest sums of activations, the largest first.
     strongest: the contexts with the largest activations, each at its maximum.
     quantiles: from the largest activations to the smallest.
     """
@@ -97,6 +107,7 @@ class FeatureRecord:
     top_logits: TokenLogits | None
     bottom_logits: TokenLogits | None
     neighbours: Sequence[Neighbour]
+    tokens: Sequence[FiringToken]
     strongest: Sequence[Example]
     quantiles: Sequence[Quantile]
 

@@ -122,12 +122,21 @@ def nearest(W_dec: Tensor, live: Tensor, n: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def matched_cosines(first: Tensor, second: Tensor) -> NDArray[np.float64]:
-    """Return the cosines of the best one-to-one matching of two dictionaries (Hungarian algorithm): [min(n, m)].
+    """Return the cosines of the best one-to-one matching of two dictionaries: float64 [min(n, m)].
 
     first, second: directions of live features, [n, d_model] and [m, d_model].
     """
+    return match_directions(first, second)[2]
+
+
+def match_directions(first: Tensor, second: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the best one-to-one matching of two dictionaries (Hungarian algorithm), [min(n, m)] each.
+
+    These are indices in `first` [n, d_model], indices in `second` [m, d_model], and the cosines.
+    """
     cosines = (normalize(first, dim=1) @ normalize(second, dim=1).mT).numpy()
-    return cosines[linear_sum_assignment(cosines, maximize=True)].astype(np.float64)
+    in_first, in_second = linear_sum_assignment(cosines, maximize=True)
+    return in_first, in_second, cosines[in_first, in_second].astype(np.float64)
 
 
 def _blocks(W: Tensor) -> Iterator[tuple[slice, Tensor]]:

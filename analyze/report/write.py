@@ -2,7 +2,7 @@
 
 OUT/index.html      what was compared, and which is better
 OUT/post.html       the post's claims and figures
-OUT/features.html   features to look at, and features.json with the same as data
+OUT/features.html   features to look at, and features/*.js with their details
 OUT/metrics.json    every table, with the store and the scope
 OUT/csv/*.csv       each table, and each figure's data
 OUT/figures/*.png
@@ -15,8 +15,12 @@ from pathlib import Path
 
 import torch
 
+from analyze.features.choose import choose_features, representatives
+from analyze.features.measure import FeatureSettings
+from analyze.features.page.write import ShownSAE, write_features_page
 from analyze.features.unembedding import Unembedding
 from analyze.measure.cache import MeasurementCache
+from analyze.measure.firing import FeatureActivity
 from analyze.measure.measurements import Measurements, Scope, gather
 from analyze.measure.patching.model import PatchableModel
 from analyze.report.charts import charts as make_charts
@@ -24,7 +28,6 @@ from analyze.report.charts import png as chart_png
 from analyze.report.charts.pareto import layer_grid
 from analyze.report.charts.points import points as chart_points
 from analyze.report.data import metrics_json, report_summary, report_tables, write_csv
-from analyze.report.features_page import PageSettings, representatives, write_features_page
 from analyze.report.figures.catalogue import draw
 from analyze.report.figures.style import as_png
 from analyze.report.pages.content import Content, FigureFile
@@ -58,12 +61,23 @@ def write_report(
     cache = MeasurementCache(out / "measured")
     measurements = gather(scope, runs, model, left_out=left_out, device=device, cache=cache)
     if features_each:
-        saes = representatives(measurements.fires, measurements.families)
-        settings = PageSettings(features_each, thresholds=scope.thresholds, seed=scope.seed)
-        write_features_page(out, scope.heldout, saes, unembedding, settings, page_links(FEATURES))
+        saes = [
+            _shown(fires, scope, features_each) for fires in representatives(measurements.fires, measurements.families)
+        ]
+        write_features_page(
+            out, scope.heldout, saes, unembedding, FeatureSettings(thresholds=scope.thresholds, seed=scope.seed),
+            pages={link.href: link.title for link in page_links(FEATURES)}, device=device,
+        )  # fmt: skip
     path = write_measurements(out, measurements, scope, command, features=features_each > 0)
     cache.clear()
     return path
+
+
+def _shown(fires: FeatureActivity, scope: Scope, each: int) -> ShownSAE:
+    """Choose `each` features of each kind of an SAE."""
+    W_dec = fires.run.sae(fires.hook).W_dec.detach()
+    chosen = choose_features(fires, W_dec, scope.thresholds, each, seed=scope.seed)
+    return ShownSAE(fires, sorted({number for own in chosen.values() for number in own}))
 
 
 def write_measurements(

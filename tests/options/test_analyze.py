@@ -75,11 +75,11 @@ def contexts(flag: str = "--contexts", more: Mapping[Kind, More] | None = None) 
 
 
 def thresholds(contradict: bool) -> dict[str, Rows]:
-    """Rows of the options that say which features stand out; `contradict`: with `--features` they have no effect."""
+    """Rows of the options that say which features stand out; `contradict`: with `--numbers` they have no effect."""
 
     def also(flag: str, value: str) -> Row | None:
-        both = f"--features and {flag} exclude each other; give one of them"
-        return refused("--features", "1", flag, value, sentence=both) if contradict else None
+        both = f"--numbers and {flag} exclude each other; give one of them"
+        return refused("--numbers", "1", flag, value, sentence=both) if contradict else None
 
     return {
         "pillars": count("--pillars", {
@@ -212,14 +212,22 @@ TABLES = {
         "path": STORE_OF_RUNS, "skip_damaged": SKIP,
         "paths": runs("--store", "{store}", "--out", "{new}"), "model": model(*PAGE),
         "out": out(), "layers": {**layers("the runs"), ZERO: None},
-        "each": count("--each", {
-            HUGE: ("1M", "is too much; give at most 10,000"),
-            CONTRADICTION: refused("--features", "1", "--each", "2", sentence="--features and --each exclude each"),
+        "n_features": count("--features", {
+            CONTRADICTION: refused("--features", "2", "--numbers", "1", sentence="--features and --numbers exclude"),
         }),
-        "wanted": list_rows(
-            count("--features", {ZERO: None, HUGE: ("1000", "--features: baseline has 16 features; give less")}),
-            "--features", "3",
+        "numbers": list_rows(
+            count("--numbers", {ZERO: None, HUGE: ("1000", "--numbers: baseline has 16 features; give less")}),
+            "--numbers", "3",
         ),
+        "size_limit": count("--size-limit", {
+            CONTRADICTION: ("1k", "--size-limit: "),
+        }),
+        "ablate": count("--ablate", {
+            ZERO: None, CONTRADICTION: ("1", "--without-model and --ablate exclude each other; give one of them"),
+        }),
+        "text": {**dict.fromkeys(Kind), **{
+            kind: row for kind, row in text("--text", "", {}).items() if kind in (WRONG_TYPE, EMPTY, Kind.ABSENT)
+        }, CONTRADICTION: refused("--text", "once", sentence="--without-model and --text exclude each other")},
         "contexts": contexts(), "without_model": WITHOUT, **thresholds(contradict=True),
         "seed": {**SEED, ZERO: None}, "device": DEVICE,
     }),

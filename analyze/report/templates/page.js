@@ -54,13 +54,6 @@ for (const frame of document.querySelectorAll(".table")) {
   }
 }
 
-const search = document.querySelector("#search");
-if (search) {
-  const features = [...document.querySelectorAll(".feature")];
-  const output = search.closest(".filter").querySelector("output");
-  addFilter(search, output, features, (feature) => feature.textContent, "features");
-}
-
 // Print collapsed sections too, and collapse them afterwards.
 addEventListener("beforeprint", () => {
   for (const node of document.querySelectorAll("details:not([open])")) {

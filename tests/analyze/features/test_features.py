@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from analyze.measure.row_pass import feature_activity
 from analyze.runs.trained_run import find_runs
 from data import open_store
 from harvest.demo import MODEL as DEMO
+from tests.helpers.feature_pages import features_of, index_of
 from tests.helpers.fixture_types import Command
 
 HOOK = "blocks.4.hook_mlp_out"
@@ -73,32 +71,31 @@ def test_analyze_features_writes_a_page_of_the_requested_features(
     path, folders = demo_runs
     run = folders[0] / "baseline_l1=0.0005"
     done = command(
-        "analyze", "features", "--store", path, "--model", "demo", run, "--layers", "4", "--features", "5,9",
+        "analyze", "features", "--store", path, "--model", "demo", run, "--layers", "4", "--numbers", "5,9",
         "--contexts", "8", "--out", tmp_path / "f", "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "f" / "features.json").read_text())
+    found = features_of(tmp_path / "f")
     assert [feature["number"] for feature in found] == [5, 9]
     fires = feature_activity(Heldout(open_store(path), 8), find_runs([run]), hooks=[HOOK])[0]
     tokenizer = AutoTokenizer.from_pretrained(DEMO)
     tokens = open_store(path).tokens()
-    page = (tmp_path / "f" / "features.html").read_text()
     for feature in found:
-        density = float(fires.all.count[feature["number"]]) / fires.all.rows
-        assert float(feature["density"]) == pytest.approx(density, rel=0.01)
-        assert f'id="{feature["id"]}"' in page
-        top = feature["top"][0]
-        shown = [token["text"] for token in top["tokens"]]
+        assert (feature["fired"], feature["rows"]) == (int(fires.all.count[feature["number"]]), fires.all.rows)
+        top = feature["strongest"][0]
         begin = max(0, top["position"] - 20)
-        assert len(shown) == len(tokens[top["context"], begin : top["position"] + 21])
-        assert "".join(shown) in tokenizer.decode(tokens[top["context"]])
-        assert "".join(shown[-3:]).replace("\n", "↵") in unescape(re.sub("<.*?>", "", page))
-        assert max(token["a"] for token in top["tokens"]) == pytest.approx(1)
+        assert len(top["tokens"]) == len(tokens[top["context"], begin : top["position"] + 21])
+        assert "".join(top["tokens"]) in tokenizer.decode(tokens[top["context"]])
+        assert dict(top["active"])[top["firing"]] == feature["largest"]
+        assert len(feature["raises"]) == 10
+    index = index_of(tmp_path / "f")["saes"][0]
+    assert index["training_rows"] > 0
+    assert len(index["dead"]) + index["live"] == 256
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [(("--features", "3,x"), "whole number; write"), (("--features", "999"), "has 256 features"),
+    [(("--numbers", "3,x"), "whole number; write"), (("--numbers", "999"), "has 256 features"),
      (("--layers", "0"), "no layer 0"), (("--model", "nowhere/at-all"), "nowhere/at-all")],
 )  # fmt: skip
 def test_missing_features_are_refused(

@@ -13,6 +13,7 @@ from analyze.measure.dictionary import matched_cosines
 from analyze.measure.firing import FeatureActivity, FireCounts
 from analyze.measure.stability import excess, pairs_of_replicas, stability, unrelated
 from analyze.runs.trained_run import find_runs
+from tests.helpers.feature_pages import index_of
 from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
 from train import load_sae
 
@@ -78,10 +79,9 @@ def test_stability_of_a_layer_covers_all_its_hooks(
     done = command("analyze", "stability", *common, "--json")
     assert done.returncode == 0, done.stderr
     assert [line["hook"] for line in json.loads(done.stdout)["stability"]] == hooks[2:]
-    done = command("analyze", "features", *common, "--each", "1", "--without-model", "--out", tmp_path / "features")
+    done = command("analyze", "features", *common, "--features", "1", "--without-model", "--out", tmp_path / "features")
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "features" / "features.json").read_text())
-    assert {feature["hook"] for feature in found} == set(hooks[2:])
+    assert {sae["hook"] for sae in index_of(tmp_path / "features")["saes"]} == set(hooks[2:])
 
 
 def dictionary(rng: np.random.Generator, kind: str, n: int = 240, d: int = 32) -> torch.Tensor:

@@ -10,70 +10,14 @@ from typing import Any
 import pytest
 
 from tests.helpers.browser import chromium, watched_pages
+from tests.helpers.page_checks import CUT_OFF, LOW_CONTRAST
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("index.html", "post.html", "features.html")
+PAGES = ("index.html", "post.html")
 HEIGHTS = {1300: 900, 390: 844}  # of a screen, by its width
 DRAWN = "[...document.querySelectorAll('.chart')].every((chart) => 'drawn' in chart.dataset)"
 HELD_OUT = '[aria-label="Measures on the held-out split"]'
-
-# Every shown piece of text, with its box, the element that holds it, and the one that scrolls it, if any.
-TEXTS = """
-() => {
-  const texts = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode, element = node.parentElement;
-    if (!node.textContent.trim() || !element.checkVisibility() || element.closest("script, style")) continue;
-    const range = document.createRange();
-    range.selectNodeContents(node);
-    const box = range.getBoundingClientRect();
-    if (box.width) texts.push({ text: node.textContent.trim(), element, box });
-  }
-  return texts;
-}
-"""
-CUT_OFF = f"""
-() => ({TEXTS})().flatMap(({{ text, element, box }}) => {{
-  const scrolled = element.closest(".scroll, figure");
-  const holder = element.closest("td, th, button, label, figcaption, summary, p, li, pre, h1, h2, h3, h4");
-  const own = (holder ?? element).getBoundingClientRect();
-  const spaces = getComputedStyle(element).whiteSpace.startsWith("pre") ? 10 : 1; // those at a line's end may hang
-  const beyond = box.right > own.right + spaces || box.left < own.left - 1 || box.bottom > own.bottom + 1;
-  const outside = !scrolled && (box.right > innerWidth + spaces || box.left < -1);
-  return beyond || outside ? [text] : [];
-}})
-"""
-# WCAG 2's contrast of text with the backgrounds behind it.
-LOW_CONTRAST = f"""
-() => {{
-  const parse = (colour) => {{
-    const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number);
-    return [r, g, b, a];
-  }};
-  const over = (top, below) => [0, 1, 2].map((i) => top[3] * top[i] + (1 - top[3]) * below[i]).concat(1);
-  const luminance = (colour) => {{
-    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    const [r, g, b] = colour.slice(0, 3).map((c) => linear(c / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  }};
-  const seen = {{}};
-  for (const {{ text, element }} of ({TEXTS})()) {{
-    const layers = [];
-    for (let node = element; node; node = node.parentElement) {{
-      layers.push(parse(getComputedStyle(node).backgroundColor));
-    }}
-    const behind = layers.reduceRight((below, layer) => over(layer, below), [255, 255, 255, 1]);
-    const style = getComputedStyle(element);
-    const front = over(parse(element instanceof SVGElement ? style.fill : style.color), behind);
-    const [light, dark] = [luminance(front), luminance(behind)].sort((a, b) => b - a);
-    const ratio = (light + 0.05) / (dark + 0.05);
-    if (ratio < 4.5) seen[`${{element.tagName}}.${{element.className}} ${{ratio.toFixed(1)}}`] ??= text;
-  }}
-  return seen;
-}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -231,27 +175,6 @@ def test_first_column_and_heads_stay_in_place_when_a_table_is_scrolled(opened: A
     assert share < 0.5  # the rest of the table can be read beside it
 
 
-def test_feature_search_shows_the_features_with_all_words(opened: Any) -> None:
-    page = opened("features.html")
-    total = page.locator(".feature").count()
-    assert total >= 8
-    assert page.locator("output").inner_text() == f"{total} of {total} features"
-    first = page.locator(".feature h3").first.inner_text()
-    number = first.split("feature ")[1].split()[0].rstrip("abcdefghijklmnopqrstuvwxyz")
-    page.locator("#search").fill(f"feature {number} baseline")
-    shown = page.locator(".feature:visible")
-    assert 0 < shown.count() < total
-    assert all("baseline" in text for text in shown.all_inner_texts())
-    page.locator("#search").fill("no feature has these words")
-    assert page.locator(".feature:visible").count() == 0
-    page.locator("#search").fill("")
-    link = page.locator("details a").nth(3)
-    target = link.get_attribute("href")
-    assert target is not None
-    link.click()
-    assert page.evaluate("document.getElementById(decodeURIComponent(location.hash.slice(1))) !== null")
-
-
 def test_report_prints_to_pdf_with_all_details_open_and_closes_them_again(opened: Any, tmp_path: Path) -> None:
     page = opened("index.html")
     page.evaluate(
@@ -266,14 +189,9 @@ def test_report_prints_to_pdf_with_all_details_open_and_closes_them_again(opened
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_printed_on_a4_it_keeps_columns_and_shades_and_drops_controls(opened: Any, name: str) -> None:
+def test_printed_on_a4_it_keeps_columns_and_drops_controls(opened: Any, name: str) -> None:
     page = opened(name, 718, "dark")  # A4 less Chromium's margins, in CSS pixels
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("input:visible, nav:visible").count() == 0
-    shaded = page.evaluate(
-        "[...document.querySelectorAll('.example span')].map(s => getComputedStyle(s).printColorAdjust)"
-    )
-    assert set(shaded) <= {"exact"}
-    assert shaded or name != "features.html"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.feature_pages import index_of
 from tests.helpers.fixture_types import Command, MakeStore
 from train.loop.trainer import Trainer
 from train.step.sae_stack import SAEStack
@@ -125,9 +126,9 @@ def test_feature_page_shows_the_trained_rows_of_each_run(
     done = command(*measuring("features", store, tmp_path / "f"), stopped)
     assert done.returncode == 0, done.stderr
     assert f"Note: run nsae was trained on {UNFINISHED}" in done.stderr
-    assert f"nsae, trained on {UNFINISHED}" in (tmp_path / "f" / "features.html").read_text()
-    for feature in json.loads((tmp_path / "f" / "features.json").read_text()):
-        assert (feature["trained"], feature["planned"], feature["finished"]) == (ROWS, PLANNED, False)
+    for sae in index_of(tmp_path / "f")["saes"]:
+        assert (sae["trained"], sae["planned"], sae["finished"]) == (ROWS, PLANNED, False)
+        assert sae["how_far"] == UNFINISHED
 
 
 @pytest.mark.usefixtures("blank_figures")

@@ -1,4 +1,4 @@
-"""Commands that write HTML pages: the report, and the page of features."""
+"""The command that writes the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from analyze.commands.options import (
     contexts_option,
     device_option,
     keep_first_option,
-    layers_option,
     model_option,
     page_folder_option,
     runs_argument,
@@ -22,28 +21,21 @@ from analyze.commands.options import (
     skip_option,
     store_option,
     threshold_options,
+    without_model_option,
 )
 from analyze.commands.shared import (
     check_contexts,
     check_features,
-    choose_hooks,
-    heldout_contexts,
     open_store_and_runs,
 )
 from data.command.base import choose_device
-from data.command.option_types import Count, Layers, ListOf, excludes
+from data.command.option_types import Count, excludes
 from data.system.location import Location
 
 if TYPE_CHECKING:
     from analyze.measure.dictionary import Thresholds
 
 MOST_SHOWN = 10_000  # features of a kind on one page
-
-without_model_option = click.option(
-    "--without-model", is_flag=True,
-    callback=excludes("model", "keep_first", "contexts_with_model", "snapshot_contexts"),
-    help="Leave out everything that needs the language model, and show tokens as numbers.",
-)  # fmt: skip
 
 
 @command("report", "report --store data/demo.zarr --model demo runs/demo --out report")
@@ -110,55 +102,6 @@ def report_command(
         features_each=features, left_out=usable.left_out, device=torch_device, command=command_line(),
     )  # fmt: skip
     click.echo(index)
-
-
-@command(
-    "features", "features --store data/demo.zarr --model demo runs/demo/nsae_target_l0=32 --layers 2 --out features"
-)
-@store_option
-@runs_argument
-@skip_option
-@model_option
-@page_folder_option
-@layers_option
-@click.option(
-    "--each", type=Count(most=MOST_SHOWN), default="5", show_default=True, callback=excludes("wanted"),
-    help="Number of features of each kind to show.",
-)  # fmt: skip
-@click.option(
-    "--features", "wanted", type=ListOf(Count(zero=True), "feature's number"),
-    callback=excludes("each", "pillars", "correction_norm", "direction_cosine", "direction_ratio"),
-    help="Show the features with these numbers, such as 3,17,255, in place of some of each kind.",
-)  # fmt: skip
-@contexts_option("to search for activations")
-@without_model_option
-@threshold_options
-@seed_option
-@device_option
-def features_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
-    model: str | None, out: Path, layers: Layers, each: int,
-    wanted: tuple[int, ...] | None, contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int,
-    device: str,
-) -> None:  # fmt: skip
-    """Write a page of features, with a search.
-
-    For each feature it shows where it is most active, samples, its nearest features, and the tokens that it raises and
-    lowers. Features are chosen by kind: pillars, directions, corrections, random, most and least frequent ones.
-    """
-    from analyze.features.unembedding import load_unembedding
-    from analyze.measure.row_pass import feature_activity
-    from analyze.report.features_page import PageSettings, write_features_page
-
-    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
-    hooks = choose_hooks(usable.runs, layers)
-    check_features(store, usable.runs, hooks, "pillars", thresholds.pillars)
-    check_features(store, usable.runs, hooks, "wanted", max(wanted or (0,)) + 1)
-    heldout = heldout_contexts(store, contexts)
-    unembedding = None if without_model else load_unembedding(store, model)
-    saes = feature_activity(heldout, usable.runs, hooks=hooks, device=choose_device(device))
-    settings = PageSettings(each, wanted or (), thresholds=thresholds, seed=seed)
-    click.echo(write_features_page(out, heldout, saes, unembedding, settings))
 
 
 def command_line() -> str:

@@ -1,0 +1,145 @@
+"""The command that writes the page of features, or prints which features fire on a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from analyze.commands.options import (
+    command,
+    contexts_option,
+    device_option,
+    layers_option,
+    model_option,
+    runs_argument,
+    seed_option,
+    skip_option,
+    store_option,
+    threshold_options,
+    without_model_option,
+)
+from analyze.commands.shared import check_features, choose_hooks, heldout_contexts, open_store_and_runs
+from data.command.base import choose_device
+from data.command.option_types import Count, Layers, ListOf, OutputFolder, Text, excludes
+from data.errors import InputError
+from data.system.location import Location
+
+# PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
+if TYPE_CHECKING:
+    from analyze.features.measure import FeatureSettings
+    from analyze.measure.dictionary import Thresholds
+    from analyze.measure.firing import FeatureActivity
+
+MEGABYTE = 1_000_000
+
+
+class AllOrCount(Count):
+    """`all`, which is converted to 0, or a positive whole number."""
+
+    name = "all or count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return 0 if value in ("all", 0) and value is not False else super().convert(value, param, ctx)
+
+
+@command(
+    "features", "features --store data/demo.zarr --model demo runs/demo/nsae_target_l0=32 --layers 2 --out features"
+)
+@store_option
+@runs_argument
+@skip_option
+@model_option
+@click.option(
+    "--out", type=OutputFolder(), help="Folder to write the page and its files into; may be left out with --text."
+)
+@layers_option
+@click.option(
+    "--features", "n_features", type=AllOrCount(), default="all", show_default=True, callback=excludes("numbers"),
+    help="Number of live features to show per SAE, taken from each kind in turn, or `all`.",
+)  # fmt: skip
+@click.option(
+    "--numbers", type=ListOf(Count(zero=True), "feature's number"),
+    callback=excludes("n_features", "pillars", "correction_norm", "direction_cosine", "direction_ratio"),
+    help="Show the features with these numbers, such as 3,17,255, instead.",
+)  # fmt: skip
+@click.option(
+    "--size-limit", type=Count(), default="1G", show_default=True,
+    help="Largest size in bytes, as estimated before anything is measured, of the page and its files.",
+)  # fmt: skip
+@click.option(
+    "--ablate", type=Count(zero=True), default=0, show_default=True, callback=excludes("without_model"),
+    help="Number of features per SAE, those that fire most, whose effect on the language model's predictions is "
+    "measured by removing them.",
+)  # fmt: skip
+@click.option(
+    "--text", type=Text(), callback=excludes("without_model"),
+    help="Print which features fire on this text, per token.",
+)  # fmt: skip
+@contexts_option("to search for activations")
+@without_model_option
+@threshold_options
+@seed_option
+@device_option
+def features_command(
+    path: Location, paths: tuple[Path, ...], skip_damaged: bool, model: str | None, out: Path | None, layers: Layers,
+    n_features: int, numbers: tuple[int, ...] | None, size_limit: int, ablate: int, text: str | None,
+    contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
+) -> None:  # fmt: skip
+    """Write a page that shows every live feature, or print which features fire on a text.
+
+    For each feature the page shows where it fires and how strongly, the tokens that it raises and lowers, its nearest
+    features, and the same feature in runs with another seed. It opens offline; details are in files beside it.
+    """
+    if out is None and text is None:
+        raise click.UsageError("--out is missing; give the folder to write the page into, or --text")
+    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    hooks = choose_hooks(usable.runs, layers)
+    torch_device = choose_device(device)
+    if text is not None:
+        from analyze.features.text import as_table, features_on_text
+
+        click.echo(as_table(features_on_text(store, usable.runs, text, hooks=hooks, model=model, device=torch_device)))
+    if out is None:
+        return
+
+    from analyze.features.measure import FeatureSettings
+    from analyze.features.page.write import ShownSAE, expected_bytes, write_features_page
+    from analyze.features.unembedding import load_unembedding
+    from analyze.measure.patching.model import load_for_store
+    from analyze.measure.row_pass import feature_activity
+
+    check_features(store, usable.runs, hooks, "pillars", thresholds.pillars)
+    check_features(store, usable.runs, hooks, "numbers", max(numbers or (0,)) + 1)
+    heldout = heldout_contexts(store, contexts)
+    settings = FeatureSettings(thresholds=thresholds, seed=seed)
+    unembedding = None if without_model else load_unembedding(store, model)
+    patchable = load_for_store(store, hooks, model=model, device=torch_device) if ablate else None
+    fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
+    chosen = [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
+    n_shown = sum(map(len, chosen))
+    expected = expected_bytes(n_shown, settings, store.schema.context_size)
+    if expected > size_limit:
+        raise InputError(
+            f"--size-limit: {n_shown:,} features take about {expected // MEGABYTE:,} MB, more than "
+            f"{size_limit / MEGABYTE:,.3g}; give --features N, --layers, or a larger limit"
+        )
+    click.echo(f"Note: the page shows {n_shown:,} features, in about {max(expected // MEGABYTE, 1):,} MB", err=True)
+    saes = [ShownSAE(at, own, most_frequent(at, own, ablate)) for at, own in zip(fires, chosen, strict=True)]
+    click.echo(write_features_page(out, heldout, saes, unembedding, settings, model=patchable, device=torch_device))
+
+
+def choose_numbers(fires: FeatureActivity, settings: FeatureSettings, n: int) -> list[int]:
+    """Return the numbers of n live features of an SAE, or of all for 0."""
+    from analyze.features.choose import some_features
+
+    if not n:
+        return [number for number, live in enumerate(fires.all.live.tolist()) if live]
+    return some_features(fires, fires.run.sae(fires.hook).W_dec.detach(), settings.thresholds, n, seed=settings.seed)
+
+
+def most_frequent(fires: FeatureActivity, numbers: Sequence[int], n: int) -> frozenset[int]:
+    """Return the n features, by number, that fire in the most rows."""
+    return frozenset(sorted(numbers, key=lambda number: -int(fires.all.count[number]))[:n])

@@ -1,0 +1,44 @@
+"""The same feature in runs that differ only in their seeds, by the best matching of decoder directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from analyze.measure.dictionary import match_directions
+from analyze.measure.firing import FeatureActivity
+from analyze.measure.stability import pairs_of_replicas
+
+
+@dataclass(frozen=True)
+class Match:
+    """The feature of another run that a feature is matched with, and the cosine of the two decoder directions."""
+
+    run: str
+    number: int
+    cosine: float
+
+
+Matches = dict[int, list[Match]]  # by the feature's number
+
+
+def match_replicas(saes: Sequence[FeatureActivity]) -> list[Matches]:
+    """Return the matches of the live features of each SAE, with all replicas of its run at its hook, noise off."""
+    replicas = pairs_of_replicas(list({activity.run.name: activity.run for activity in saes}.values()))
+    matches: list[Matches] = [{} for _ in saes]
+    for i, first in enumerate(saes):
+        for j, second in enumerate(saes[:i]):
+            if first.hook == second.hook and frozenset((first.run.name, second.run.name)) in replicas:
+                numbers = [torch.nonzero(fires.all.live)[:, 0] for fires in (first, second)]
+                directions = (
+                    fires.run.sae(fires.hook).W_dec.detach()[own]
+                    for fires, own in zip((first, second), numbers, strict=True)
+                )
+                in_first, in_second, cosines = match_directions(*directions)
+                pairs = zip(numbers[0][in_first].tolist(), numbers[1][in_second].tolist(), cosines, strict=True)
+                for a, b, cosine in pairs:
+                    matches[i].setdefault(a, []).append(Match(second.run.name, b, float(cosine)))
+                    matches[j].setdefault(b, []).append(Match(first.run.name, a, float(cosine)))
+    return matches

@@ -1,0 +1,46 @@
+"""Files with the details of many features each, which the page loads when one of them is shown.
+
+A page that was opened from a disk may not read files, but it may run scripts. A bundle is therefore a script of three
+lines: a call of `featureBundle` with the bundle's number, the details as JSON, and the end of the call.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analyze.tables import Row
+from data.command.json_text import json_text
+from data.system.location import write_file
+
+BUNDLE_BYTES = 400_000
+FOLDER = "features"
+
+
+class BundleWriter:
+    """Writes details in the order in which they are added. Old bundles in the folder are removed at first."""
+
+    def __init__(self, out: Path) -> None:
+        self._folder = out / FOLDER
+        for old in self._folder.glob("[0-9]*.js"):
+            old.unlink()
+        self._parts: list[str] = []
+        self._pending = self._number = self.bytes_written = 0
+
+    def add(self, details: Row) -> int:
+        """Add a feature's details; return the number of its bundle."""
+        part = json_text(details, indent=None)
+        number = self._number
+        self._parts.append(part)
+        self._pending += len(part)
+        if self._pending >= BUNDLE_BYTES:
+            self.flush()
+        return number
+
+    def flush(self) -> None:
+        """Write the details that were added since the last bundle."""
+        if self._parts:
+            text = f"featureBundle({self._number},\n[{','.join(self._parts)}]\n);\n"
+            write_file(self._folder / f"{self._number}.js", text.encode())
+            self.bytes_written += len(text)
+            self._parts, self._pending = [], 0
+            self._number += 1

@@ -1,0 +1,146 @@
+"""The page of features in a real browser, offline: on a wide screen and a phone, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.browser import chromium, watched_pages
+from tests.helpers.feature_pages import features_of, index_of
+from tests.helpers.page_checks import CUT_OFF, LOW_CONTRAST
+
+pytestmark = pytest.mark.browser
+
+LISTED = "document.querySelectorAll('#rows tr').length > 0"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser: Any, features_page: Path) -> Iterator[Any]:
+    """Open the page at a width."""
+    with watched_pages(browser, LISTED) as open_page:
+        yield lambda width=1300, scheme="light": open_page(
+            (features_page / "features.html").as_uri(), width, scheme, 900
+        )
+
+
+def open_first(page: Any) -> None:
+    page.locator("#rows a").first.click()
+    page.wait_for_selector(".examples")
+
+
+def heading(page: Any) -> str:
+    text: str = page.locator("#detail h2").inner_text()
+    return text.split()[1]
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_page_opens_offline_with_nothing_cut_off_and_enough_contrast_in_light_and_dark(opened: Any, width: int) -> None:
+    page = opened(width)
+    for _ in ("list", "feature"):
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(CUT_OFF) == []
+            assert page.evaluate(LOW_CONTRAST) == {}
+        open_first(page)
+
+
+def test_search_finds_features_by_token_number_and_kind(opened: Any, features_page: Path) -> None:
+    page = opened()
+    index = index_of(features_page)["saes"]
+    token = next(token for on in index[0]["fires_on"] for token, _ in on if token.strip().isalpha())
+    page.locator("#where").select_option("fires_on")
+    page.locator("#search").fill(f'"{token}"')
+    expected = sum(any(text == token for text, _ in on) for sae in index for on in sae["fires_on"])
+    total = sum(len(sae["number"]) + len(sae["dead"]) for sae in index)
+    assert page.locator("#count").inner_text() == f"{expected} of {total} features"
+    page.locator("#where").select_option("all")
+    number = index[1]["number"][3]
+    page.locator("#search").fill(str(number))
+    assert page.locator("#rows a").first.inner_text() == str(number)
+    page.locator("#search").fill("dead")
+    assert page.locator("#rows tr.dead").count() >= min(100, sum(len(sae["dead"]) for sae in index))
+    page.locator("#search").fill("no-such-token-anywhere")
+    assert page.locator("#rows tr").count() == 0
+
+
+def test_dead_features_are_listed_per_sae_and_order_is_by_density(opened: Any, features_page: Path) -> None:
+    page = opened()
+    index = index_of(features_page)["saes"]
+    page.locator("#sae").select_option("1")
+    page.locator("#order").select_option("density")
+    densest = max(range(len(index[1]["number"])), key=lambda k: index[1]["fired"][k])
+    assert (
+        index[1]["fired"][index[1]["number"].index(int(page.locator("#rows a").first.inner_text()))]
+        == (index[1]["fired"][densest])
+    )
+    page.locator("#kind").select_option("dead")
+    page.locator("#order").select_option("number")
+    assert [int(text) for text in page.locator("#rows td:first-child a").all_inner_texts()] == index[1]["dead"][:100]
+
+
+def test_links_lead_to_neighbours_and_to_the_same_feature_of_the_other_seed(opened: Any, features_page: Path) -> None:
+    page = opened()
+    features = features_of(features_page)
+    page.locator("#sae").select_option("0")
+    open_first(page)
+    own = features[0]
+    assert heading(page) == str(own["number"])
+    page.locator("table.neighbours a").first.click()
+    page.wait_for_function(f"document.querySelector('#detail h2').textContent.includes({own['neighbours'][0][0]})")
+    page.go_back()
+    run, number, _ = own["seeds"][0]
+    page.locator("table.seeds a").first.click()
+    page.wait_for_function(f"document.querySelector('#detail .note').textContent.includes({run!r})")
+    assert heading(page) == str(number)
+
+
+def test_examples_meet_at_the_firing_token_and_show_activations_by_shade_and_tip(
+    opened: Any, features_page: Path
+) -> None:
+    page = opened()
+    open_first(page)
+    frame = page.locator(".examples").first
+    lefts = frame.evaluate("(f) => [...f.querySelectorAll('.firing')].map((s) => s.getBoundingClientRect().left)")
+    assert max(lefts) - min(lefts) < 1
+    inside = frame.evaluate("(f) => f.getBoundingClientRect().toJSON()")
+    assert inside["left"] < lefts[0] < inside["right"]
+    strongest = features_of(features_page)[0]["strongest"][0]
+    firing = frame.locator(".firing").first
+    assert firing.inner_text().strip() == strongest["tokens"][strongest["firing"]].replace("\n", "↵").strip()
+    assert firing.evaluate("(s) => s.style.getPropertyValue('--a')") == " 1.00".strip()
+    firing.hover()
+    assert page.locator("#tip").inner_text().startswith(firing.inner_text())
+    page.locator(".bars i").last.hover()
+    assert "positions" in page.locator("#tip").inner_text()
+
+
+def test_keys_step_through_features_and_focus_the_search(opened: Any) -> None:
+    page = opened(390)
+    open_first(page)
+    first = heading(page)
+    page.keyboard.press("j")
+    page.wait_for_function(f"document.querySelector('#detail h2').textContent.trim() !== 'Feature {first}'")
+    page.keyboard.press("k")
+    page.wait_for_function(f"document.querySelector('#detail h2').textContent.trim().startsWith('Feature {first}')")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    assert page.locator("#list").is_visible()
+
+
+def test_a_missing_bundle_is_named(browser: Any, features_page: Path, tmp_path: Path) -> None:
+    (tmp_path / "features.html").write_bytes((features_page / "features.html").read_bytes())
+    page = browser.new_page()
+    page.goto((tmp_path / "features.html").as_uri())
+    page.locator("#rows a").first.click()
+    page.wait_for_selector("#detail .message:has-text('features/0.js is missing')")
+    page.close()
