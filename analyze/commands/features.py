@@ -21,7 +21,7 @@ from analyze.commands.options import (
     threshold_options,
     without_model_option,
 )
-from analyze.commands.shared import check_features, choose_hooks, heldout_contexts, open_store_and_runs
+from analyze.commands.shared import check_features, choose_hooks, heldout_contexts, n_features_of, open_store_and_runs
 from data.command.base import choose_device
 from data.command.option_types import Count, Layers, ListOf, OutputFolder, Text, excludes
 from data.errors import InputError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from analyze.features.measure import FeatureSettings
     from analyze.measure.dictionary import Thresholds
     from analyze.measure.firing import FeatureActivity
+    from analyze.runs.trained_run import TrainedRun
+    from data.store.reader import Store
 
 MEGABYTE = 1_000_000
 
@@ -115,20 +117,30 @@ def features_command(
     check_features(store, usable.runs, hooks, "numbers", max(numbers or (0,)) + 1)
     heldout = heldout_contexts(store, contexts)
     settings = FeatureSettings(thresholds=thresholds, seed=seed)
+    largest = largest_count(usable.runs, store, hooks, len(numbers or ()) or n_features)
+    check_size(largest, expected_bytes(largest, settings, store.schema.context_size), size_limit)
     unembedding = None if without_model else load_unembedding(store, model)
     patchable = load_for_store(store, hooks, model=model, device=torch_device) if ablate else None
     fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
     chosen = [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
-    n_shown = sum(map(len, chosen))
-    expected = expected_bytes(n_shown, settings, store.schema.context_size)
-    if expected > size_limit:
-        raise InputError(
-            f"--size-limit: {n_shown:,} features take about {expected // MEGABYTE:,} MB, more than "
-            f"{size_limit / MEGABYTE:,.3g}; give --features N, --layers, or a larger limit"
-        )
-    click.echo(f"Note: the page shows {n_shown:,} features, in about {max(expected // MEGABYTE, 1):,} MB", err=True)
     saes = [ShownSAE(at, own, most_frequent(at, own, ablate)) for at, own in zip(fires, chosen, strict=True)]
     click.echo(write_features_page(out, heldout, saes, unembedding, settings, model=patchable, device=torch_device))
+
+
+def largest_count(runs: Sequence[TrainedRun], store: Store, hooks: Sequence[str], n: int) -> int:
+    """Return how many features at most are shown: n per SAE, or all features for 0."""
+    counts = [n_features_of(run, store, hook) for run in runs for hook in hooks if hook in run.hooks]
+    return sum(min(n or count, count) for count in counts)
+
+
+def check_size(n_features: int, expected: int, limit: int) -> None:
+    """Print how large the page may become, in bytes. Raises InputError if that is above the limit."""
+    if expected > limit:
+        raise InputError(
+            f"--size-limit: {n_features:,} features may take {expected / MEGABYTE:,.3g} MB, more than "
+            f"{limit / MEGABYTE:,.3g}; give --features N, --layers, or a larger limit"
+        )
+    click.echo(f"Note: the page has up to {n_features:,} features and {expected / MEGABYTE:,.3g} MB", err=True)
 
 
 def choose_numbers(fires: FeatureActivity, settings: FeatureSettings, n: int) -> list[int]:

@@ -78,9 +78,14 @@ def check_features(store: Store, runs: Sequence[TrainedRun], hooks: Sequence[str
     ctx = click.get_current_context()
     for run in runs if is_given(ctx, name) else ():
         for hook in set(run.hooks) & set(hooks):
-            d_sae = round(run.settings.experiment.expansion * store.width(hook))
+            d_sae = n_features_of(run, store, hook)
             if needed > d_sae:
                 raise InputError(f"{flag_of(ctx, name)}: {run.name} has {d_sae:,} features; give less")
+
+
+def n_features_of(run: TrainedRun, store: Store, hook: str) -> int:
+    """Return the count of features of a run's SAE."""
+    return round(run.settings.experiment.expansion * store.width(hook))
 
 
 def choose_hooks(runs: Sequence[TrainedRun], layers: Layers) -> list[str]:

@@ -11,12 +11,14 @@ import torch
 
 from analyze.features.token_text import token_texts
 from analyze.measure.patching.model import check_model, load_patchable, model_of_store
-from analyze.runs.trained_run import TrainedRun, all_hooks, check_store, find_runs
+from analyze.runs.same_rows import check_store
+from analyze.runs.trained_run import TrainedRun, all_hooks, find_runs
 from analyze.tables import markdown
 from data.errors import InputError
 from data.store.reader import Store, open_store
 from harvest.text.sources import Batch
 from harvest.text.tokenizer import HubTokenizer
+from train.sae import SAE
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class TokenFeatures:
     features: Sequence[tuple[int, float]]
 
 
-@torch.inference_mode()
 def features_on_text(
     store: Store | str | PathLike[str], runs: Iterable[TrainedRun | str | PathLike[str]] | str | PathLike[str],
     text: str, *, hooks: Sequence[str] | str = (), model: str | None = None, top: int = 5,
@@ -91,13 +92,14 @@ def features_on_text(
         for hook in chosen
         for run in trained
         if hook in run.hooks
-        for position, features in enumerate(_largest(run.sae(hook, device).encode(activations[hook][0]), top))
+        for position, features in enumerate(_largest(run.sae(hook, device), activations[hook][0], top))
     ]
 
 
-def _largest(f: torch.Tensor, n: int) -> list[list[tuple[int, float]]]:
-    """Return the numbers and values of the n largest features above 0 of each row of f [rows, d_sae]."""
-    best = f.topk(min(n, f.shape[1]), dim=1)
+@torch.inference_mode()
+def _largest(sae: SAE, x: torch.Tensor, n: int) -> list[list[tuple[int, float]]]:
+    """Return the numbers and activations of the n most active features of each row of x [rows, d_model]."""
+    best = sae.encode(x).topk(min(n, sae.d_sae), dim=1)
     return [
         [(number, value) for number, value in zip(numbers, values, strict=True) if value > 0]
         for numbers, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)

@@ -220,7 +220,7 @@ TABLES = {
             "--numbers", "3",
         ),
         "size_limit": count("--size-limit", {
-            CONTRADICTION: ("1k", "--size-limit: "),
+            CONTRADICTION: ("1k", "--size-limit: 64 features may take"),
         }),
         "ablate": count("--ablate", {
             ZERO: None, CONTRADICTION: ("1", "--without-model and --ablate exclude each other; give one of them"),
