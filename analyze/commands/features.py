@@ -30,6 +30,7 @@ from data.system.location import Location
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
 if TYPE_CHECKING:
     from analyze.features.measure import FeatureSettings
+    from analyze.features.text import TokenFeatures
     from analyze.measure.dictionary import Thresholds
     from analyze.measure.firing import FeatureActivity
     from analyze.runs.trained_run import TrainedRun
@@ -78,7 +79,7 @@ class AllOrCount(Count):
 )  # fmt: skip
 @click.option(
     "--text", type=Text(), callback=excludes("without_model"),
-    help="Print which features fire on this text, per token.",
+    help="Print which features fire on this text, per token, and show it on the page if --out is given.",
 )  # fmt: skip
 @contexts_option("to search for activations")
 @without_model_option
@@ -100,10 +101,12 @@ def features_command(
     store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
     hooks = choose_hooks(usable.runs, layers)
     torch_device = choose_device(device)
+    on_text: list[TokenFeatures] = []
     if text is not None:
         from analyze.features.text import as_table, features_on_text
 
-        click.echo(as_table(features_on_text(store, usable.runs, text, hooks=hooks, model=model, device=torch_device)))
+        on_text = features_on_text(store, usable.runs, text, hooks=hooks, model=model, device=torch_device)
+        click.echo(as_table(on_text))
     if out is None:
         return
 
@@ -118,13 +121,18 @@ def features_command(
     heldout = heldout_contexts(store, contexts)
     settings = FeatureSettings(thresholds=thresholds, seed=seed)
     largest = largest_count(usable.runs, store, hooks, len(numbers or ()) or n_features)
-    check_size(largest, expected_bytes(largest, settings, store.schema.context_size), size_limit)
+    expected = expected_bytes(largest, settings, store.schema.context_size)
+    check_size(largest, expected, size_limit)
     unembedding = None if without_model else load_unembedding(store, model)
     patchable = load_for_store(store, hooks, model=model, device=torch_device) if ablate else None
+    click.echo(f"Note: the page has up to {largest:,} features and {expected / MEGABYTE:,.3g} MB", err=True)
     fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
     chosen = [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
     saes = [ShownSAE(at, own, most_frequent(at, own, ablate)) for at, own in zip(fires, chosen, strict=True)]
-    click.echo(write_features_page(out, heldout, saes, unembedding, settings, model=patchable, device=torch_device))
+    page = write_features_page(
+        out, heldout, saes, unembedding, settings, model=patchable, text=on_text, device=torch_device
+    )
+    click.echo(page)
 
 
 def largest_count(runs: Sequence[TrainedRun], store: Store, hooks: Sequence[str], n: int) -> int:
@@ -134,13 +142,12 @@ def largest_count(runs: Sequence[TrainedRun], store: Store, hooks: Sequence[str]
 
 
 def check_size(n_features: int, expected: int, limit: int) -> None:
-    """Print how large the page may become, in bytes. Raises InputError if that is above the limit."""
+    """Raise InputError if the page may become larger than the limit, in bytes."""
     if expected > limit:
         raise InputError(
             f"--size-limit: {n_features:,} features may take {expected / MEGABYTE:,.3g} MB, more than "
             f"{limit / MEGABYTE:,.3g}; give --features N, --layers, or a larger limit"
         )
-    click.echo(f"Note: the page has up to {n_features:,} features and {expected / MEGABYTE:,.3g} MB", err=True)
 
 
 def choose_numbers(fires: FeatureActivity, settings: FeatureSettings, n: int) -> list[int]:

@@ -19,6 +19,7 @@ from analyze.features.measure import FeatureSettings, measure_features
 from analyze.features.page.bundles import BundleWriter
 from analyze.features.page.details import Texts, details, rounded
 from analyze.features.record import FeatureRecord
+from analyze.features.text import TokenFeatures
 from analyze.features.training import TrainingCounts, training_counts
 from analyze.features.unembedding import Unembedding
 from analyze.measure.dictionary import Thresholds
@@ -58,12 +59,14 @@ def expected_bytes(n_features: int, settings: FeatureSettings, context_size: int
 
 def write_features_page(
     out: Path, heldout: Heldout, saes: Sequence[ShownSAE], unembedding: Unembedding | None, settings: FeatureSettings,
-    *, model: PatchableModel | None = None, pages: Mapping[str, str] = {}, device: torch.device | str = "cpu",
+    *, model: PatchableModel | None = None, text: Sequence[TokenFeatures] = (), pages: Mapping[str, str] = {},
+    device: torch.device | str = "cpu",
 ) -> Path:  # fmt: skip
     """Write features.html and its details into the folder `out`; return the page's path.
 
     unembedding: None shows tokens as numbers, and no raised and lowered tokens.
     model: measures the effect of the features in `ablated`; None leaves it out.
+    text: the features that fire on the tokens of a text, which the page then shows.
     pages: titles by file name of the pages of the report that it is part of.
     """
     texts = Texts(heldout, unembedding)
@@ -85,7 +88,7 @@ def write_features_page(
     bundles.flush()
     path = out / PAGE
     title = f"Features of SAEs on {heldout.store.model_name}"
-    content = {"saes": index, "kinds": KINDS, "explanations": explanations(settings.thresholds)}
+    content = {"saes": index, "kinds": KINDS, "explanations": explanations(settings.thresholds), "text": _text(text)}
     write_file(path, _page(title, content, pages, heldout).encode())
     return path
 
@@ -127,6 +130,20 @@ def _sae_index(
         "live": int(counts.live.sum()), "training_fired_dead": [fired[number] for number in dead], **columns,
         "training_fired": [fired[number] for number in columns["number"]],
     }  # fmt: skip
+
+
+def _text(lines: Sequence[TokenFeatures]) -> Row | None:
+    """Return the tokens of a text, and the features that fire on each by SAE; None if there is no text."""
+    by_sae: dict[tuple[str, str], list[TokenFeatures]] = {}
+    for line in lines:
+        by_sae.setdefault((line.run, line.hook), []).append(line)
+    if not by_sae:
+        return None
+    features = {sae: [[[n, rounded(c)] for n, c in at.features] for at in own] for sae, own in by_sae.items()}
+    return {
+        "tokens": [at.token for at in next(iter(by_sae.values()))],
+        "saes": [{"run": run, "hook": hook, "features": own} for (run, hook), own in features.items()],
+    }
 
 
 def _page(title: str, content: Row, pages: Mapping[str, str], heldout: Heldout) -> str:

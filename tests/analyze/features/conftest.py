@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from analyze.features.measure import FeatureSettings
 from analyze.features.page.write import ShownSAE, write_features_page
+from analyze.features.text import TokenFeatures
 from analyze.features.unembedding import Unembedding
 from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
@@ -50,6 +51,15 @@ def seed_runs(command: Command, make_store_in: MakeStore, tmp_path_factory: pyte
     return SeedRuns(heldout, fires, Unembedding(tokenizer, weight))
 
 
+def made_up_text(saes: list[ShownSAE]) -> list[TokenFeatures]:
+    """A text of two tokens. The first live feature of each SAE fires on the second token."""
+    return [
+        TokenFeatures(sae.fires.run.name, sae.fires.hook, position, token, features)
+        for sae in saes
+        for position, (token, features) in enumerate([("Once", []), (" upon", [(sae.numbers[0], 1.25)])])
+    ]
+
+
 @pytest.fixture(scope="session")
 def features_page(seed_runs: SeedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a page of all live features of `seed_runs`, in several bundles. Nothing may be written there."""
@@ -58,6 +68,13 @@ def features_page(seed_runs: SeedRuns, tmp_path_factory: pytest.TempPathFactory)
         saes = [ShownSAE(fires, torch.nonzero(fires.all.live)[:, 0].tolist()) for fires in seed_runs.fires]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("analyze.features.page.bundles.BUNDLE_BYTES", 30_000)
-            write_features_page(folder / "page", seed_runs.heldout, saes, seed_runs.unembedding, FeatureSettings())
+            write_features_page(
+                folder / "page",
+                seed_runs.heldout,
+                saes,
+                seed_runs.unembedding,
+                FeatureSettings(),
+                text=made_up_text(saes),
+            )
 
     return made_once(tmp_path_factory, "features-page", make) / "page"

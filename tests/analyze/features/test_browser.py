@@ -138,6 +138,17 @@ def test_keys_step_through_features_and_focus_the_search(opened: Any) -> None:
     assert page.locator("#list").is_visible()
 
 
+def test_a_text_shows_the_features_that_fire_on_the_chosen_token(opened: Any, features_page: Path) -> None:
+    page = opened()
+    assert page.locator("#text").inner_text().count("none") == 4
+    page.locator(".tokens button").nth(1).click()
+    number = index_of(features_page)["saes"][3]["number"][0]
+    assert f": {number} (1.25)" in page.locator("#text p").last.inner_text()
+    page.locator("#text a").last.click()
+    page.wait_for_selector(".examples")
+    assert heading(page) == str(number)
+
+
 def test_a_missing_bundle_is_named(browser: Any, features_page: Path, tmp_path: Path) -> None:
     (tmp_path / "features.html").write_bytes((features_page / "features.html").read_bytes())
     page = browser.new_page()

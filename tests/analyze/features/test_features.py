@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from analyze.features.choose import choose_features, kinds_by_feature
+from analyze.features.choose import choose_features, kinds_by_feature, some_features
 from analyze.features.unembedding import load_unembedding
 from analyze.measure.dictionary import DEFAULTS
 from analyze.measure.firing import FeatureActivity, FireCounts
@@ -41,6 +41,11 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     assert found["most frequent"] == [59, 58, 57, 56]
     assert found["least frequent"] == [1, 2, 3, 4]
     assert not {0, 55} & {i for features in found.values() for i in features}
+    some = some_features(fires, W, DEFAULTS, 8)
+    assert some == sorted(some)
+    assert len(some) == 8
+    assert {found["pillar"][0], 10, 59, 1} <= set(some)
+    assert some_features(fires, W, DEFAULTS, 1000) == [i for i in range(60) if i not in {0, 55}]
     flat = choose_features(fires, W / W.norm(dim=1, keepdim=True), DEFAULTS, 4)
     assert flat["pillar"] == []  # where all norms are 1, none stands out
     kinds = kinds_by_feature(W, fires.all.live, DEFAULTS)

@@ -112,6 +112,17 @@ def test_quantiles_cut_the_range_of_activations_and_count_every_active_position(
             assert all(quantile.low < example.activation <= quantile.high for example in quantile.examples)
 
 
+def test_firing_tokens_are_those_with_the_largest_sums_of_activations(measured: Measured) -> None:
+    tokens = measured.heldout.tokens()
+    for record in measured.records[:20]:
+        c = measured.dense[..., record.number]
+        sums = {int(token): float(c[tokens == token].sum()) for token in np.unique(tokens[c > 0])}
+        expected = sorted(sums.values(), reverse=True)[:5]
+        assert [sums[at.id] for at in record.tokens] == pytest.approx(expected, rel=1e-4)
+        assert [at.share for at in record.tokens] == pytest.approx([x / c.sum() for x in expected], rel=1e-4)
+        assert [at.count for at in record.tokens] == [int((c[tokens == at.id] > 0).sum()) for at in record.tokens]
+
+
 def test_logits_norms_and_neighbours_are_those_of_the_decoder_direction(measured: Measured) -> None:
     W = measured.fires.run.sae(HOOK).W_dec.detach().double()
     live = measured.fires.all.live

@@ -1,6 +1,6 @@
 "use strict";
 
-const { saes: SAES, kinds: KINDS, explanations: EXPLANATIONS } = JSON.parse(
+const { saes: SAES, kinds: KINDS, explanations: EXPLANATIONS, text: TEXT } = JSON.parse(
   document.getElementById("index").textContent,
 );
 const PAGE_ROWS = 100;
@@ -282,6 +282,26 @@ addEventListener("keydown", (event) => {
     move(event.key === "j" ? 1 : -1);
   }
 });
+
+// The text of --text: the features that fire on the chosen token, in each SAE.
+const tokenFeatures = (i) => TEXT.saes.map(({ run, hook, features }) => make("p", {},
+  make("span", { class: "note" }, `${hook}, ${run}: `),
+  features[i].length ? features[i].flatMap(([number, value]) => [link(run, hook, number, String(number)), ` (${short(value)}) `]) : "none"));
+if (TEXT) {
+  const chosen = make("div", { "aria-live": "polite" });
+  const buttons = TEXT.tokens.map((token, i) => {
+    const button = make("button", { type: "button", "aria-pressed": "false" }, visible(token));
+    button.addEventListener("click", () => {
+      for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
+      chosen.replaceChildren(...tokenFeatures(i));
+    });
+    return button;
+  });
+  byId("text").append(make("p", { class: "note" }, "Choose a token of the text: which features fire on it (activation)?"),
+    make("p", { class: "tokens" }, buttons), chosen);
+  byId("text").hidden = false;
+  buttons[0].click();
+}
 
 // A tip beside the pointer, which on a phone is where the finger was.
 const tip = byId("tip");
