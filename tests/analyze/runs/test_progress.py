@@ -74,7 +74,7 @@ def measuring(command: str, store: Path, out: Path) -> list[Any]:
     more: dict[str, list[Any]] = {
         "pareto": ["--without-model"],
         "report": ["--without-model", "--features", "0", "--out", out],
-        "features": ["--without-model", "--each", "1", "--out", out],
+        "features": ["--without-model", "--features", "1", "--out", out],
     }
     return ["analyze", command, "--store", store, "--device", "cpu", *more.get(command, [])]
 
