@@ -72,11 +72,10 @@ test-lowest:
 # zarr, numcodecs, fsspec, universal_pathlib, crc32c; click, tqdm, psutil; transformers, transformer_lens, datasets,
 # pyarrow, tokenizers; safetensors; scipy, matplotlib, jinja2, vl_convert.
 test-libraries: $(VENV)/.installed-dev
-	$(PYTEST) tests/data/store tests/data/command tests/data/system/test_limits.py tests/data/shuffle/test_stream.py \
+	$(PYTEST) tests/data/store tests/data/command tests/data/system/test_limits.py \
 		tests/harvest/test_cli.py tests/harvest/text/test_documents.py tests/harvest/text/test_documents_refused.py \
 		tests/harvest/model/test_values.py \
-		tests/train/loop/test_training.py tests/train/output/test_trained.py tests/train/test_command.py \
-		tests/train/test_experiment.py \
+		tests/train/output/test_trained.py tests/train/test_command.py tests/train/test_experiment.py \
 		tests/analyze/measure/test_cache.py tests/analyze/compare/test_differences.py \
 		tests/analyze/report/test_style.py tests/analyze/report/charts tests/analyze/report/test_report.py -m "not slow and not browser"
 

@@ -25,7 +25,7 @@ def demo_store(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     def harvest(folder: Path) -> None:
         done = command(
-            "harvest", "--model", "demo", "--tokens", "30k", "--context-size", "32", "--out", folder / "demo.zarr",
+            "harvest", "--model", "demo", "--tokens", "14k", "--context-size", "32", "--out", folder / "demo.zarr",
             "--layers", "1,4", "--held-out", "40", "--device", "cpu",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -41,8 +41,8 @@ def demo_runs(command: Command, demo_store: Path, tmp_path_factory: pytest.TempP
         for name, options in EXPERIMENTS.items():
             done = command(
                 "train", "--store", demo_store, "--expansion", "2", "--batch-size", "64", "--activations", "8k",
-                "--lr", "1e-3", "--validate-every", "1k", "--log-every", "1k", "--snapshots", "5", "--device", "cpu",
-                "--out", folder / name, *options,
+                "--lr", "1e-3", "--validate-every", "1k", "--validate-rows", "256", "--log-every", "1k",
+                "--snapshots", "5", "--device", "cpu", "--out", folder / name, *options,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
 
