@@ -79,15 +79,13 @@ def test_python_trains_replicas_and_orders_with_the_same_arguments(store: LocalS
 def test_training_of_several_orders_killed_in_each_ends_with_the_files_of_an_undisturbed_one(
     zygote: Zygote, store: LocalStore, command: Command, tmp_path: Path
 ) -> None:
-    options = [
-        "--variant", "nsae", "--seeds", "2", "--data-seeds", "0,3", *SHORT, "--activations", "3k",
-        "--checkpoint-minutes", "0.003",
-    ]  # fmt: skip
+    options = ["--variant", "nsae", "--seeds", "2", "--data-seeds", "0,3", *SHORT, "--activations", "3k"]
+    often = [*options, "--checkpoint-minutes", "0.003"]
     done = command("train", "--store", store.path, "--out", tmp_path / "whole", *options)
     assert done.returncode == 0, done.stderr
 
     def start() -> Running:
-        return zygote.start("train", "--store", store.path, "--out", tmp_path / "killed", *options, folder=tmp_path)
+        return zygote.start("train", "--store", store.path, "--out", tmp_path / "killed", *often, folder=tmp_path)
 
     for order in ("data_seed=0", "data_seed=3"):
         process, folder = start(), tmp_path / "killed" / order

@@ -19,6 +19,8 @@ from train.command.grid import make_runs
 from train.output.run_folder import read_info
 from train.variants import Sizes
 
+pytestmark = pytest.mark.long
+
 TARGETS = [
     "--target-l0", "5", "--expansion", "4", "--batch-size", "64", "--lr", "1e-3", "--device", "cpu", "--snapshots", "0",
 ]  # fmt: skip

@@ -17,6 +17,8 @@ from train import load_sae
 from train.architectures import ARCHITECTURES
 from train.variants import BaselineSettings
 
+pytestmark = pytest.mark.long
+
 OPTIONS = [
     "--variant", ",".join(ARCHITECTURES), "--k", "6", "--k", "batchtopk=5", "--l1", "relu=0.05", "--l1", "gated=0.05",
     "--dead-after", "700", "--anneal-after", "640", "--threshold", "0.05", "--bandwidth", "0.1", "--lr", "2e-3",

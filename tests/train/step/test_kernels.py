@@ -62,6 +62,8 @@ for kernel, constants, products in (
 """
 
 
+pytestmark = pytest.mark.long
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # What the fused kernels compute in: the interpreter multiplies no matrices of bfloat16.
 FUSED = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
