@@ -57,7 +57,8 @@ def estimate(harvest: Harvest) -> Estimate:
     disk_tokens = None if disk is None else disk / token_bytes
     rate = forward if disk_tokens is None else min(forward, disk_tokens)
     return Estimate(
-        **vars(store_size(harvest.out, schema)), tokens_per_second=rate, seconds=harvest.request.n_tokens / rate,
+        **vars(store_size(harvest.out, schema, harvest.keep)), tokens_per_second=rate,
+        seconds=harvest.request.n_tokens / rate,
         forward_tokens_per_second=forward, disk_bytes_per_second=disk, disk_tokens_per_second=disk_tokens,
         widths_known=widths_are_known(harvest.request),
     )  # fmt: skip

@@ -37,10 +37,10 @@ class StoreSize:
         )
 
 
-def store_size(out: Location, schema: Schema) -> StoreSize:
-    """Return the size of a store of this schema at `out`."""
+def store_size(out: Location, schema: Schema, keep: int | None = None) -> StoreSize:
+    """Return the size of a store of this schema at `out`, of which the disk has at most `keep` bytes at once."""
     return StoreSize(
         out=str(out), rows=schema.layout.n_rows, hooks=len(schema.hooks), dtype=schema.dtype,
-        bytes=schema.total_bytes(), bytes_needed=needed_bytes(out, schema), bytes_free=free_bytes(out),
+        bytes=schema.total_bytes(), bytes_needed=needed_bytes(out, schema, keep), bytes_free=free_bytes(out),
         files=schema.n_files(),
     )  # fmt: skip

@@ -13,9 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from data.errors import InputError, Stopped
+from data.errors import DamagedError, InputError, Stopped
 from data.shuffle.stream import DEFAULT_POOL, training_order
 from data.shuffle.windows import WindowSchedule
 from data.store.reader import Store, open_store
@@ -49,21 +47,23 @@ class Feed:
         ahead = max(MARGIN, batches_ahead(experiment))
         needs = max(self._first, self._schedule.most_at_once(ahead))
         self._follower = Follower(str(out.absolute()), store.identity, 0, needs)
-        self._looked = 0.0
-        self._set(store)
-
-    def _set(self, store: Store) -> None:
-        self.store = store
-        committed = {shard // store.layout.shards_per_window for shard in store.commit.committed}
-        missing = np.setdiff1d(np.arange(store.layout.n_windows), sorted(committed))
-        self._windows = int(missing[0]) if len(missing) else store.layout.n_windows
+        self._looked = self._asked = 0.0
+        self.store, self._windows = store, leading_windows(store)
         self.available = self._schedule.readable(self._windows)
 
     def look(self) -> None:
         """Take a new snapshot of the store, unless it was complete or the last one is less than a second old."""
-        if not self.store.complete and time.monotonic() - self._looked >= POLL_SECONDS:
-            self._looked = time.monotonic()
-            self._set(open_store(self.store.path))
+        if self.store.complete or time.monotonic() - self._looked < POLL_SECONDS:
+            return
+        self._looked = time.monotonic()
+        try:
+            store = open_store(self.store.path)
+        except DamagedError:  # the harvest rewrites the commit table at its end, and may have removed the old one
+            time.sleep(POLL_SECONDS)
+            store = open_store(self.store.path)
+        windows = leading_windows(store)
+        if windows >= self._windows:  # else it was removed while it was read
+            self.store, self._windows, self.available = store, windows, self._schedule.readable(windows)
 
     def start(self, stop: threading.Event, say: Say) -> None:
         """Register the training, and wait for the windows from which inputs are normalised and for held-out rows.
@@ -108,8 +108,10 @@ class Feed:
 
         waiting: the training waits for rows, so it gives up what it can, even if the harvest asks for more.
         """
-        if self.store.complete or not isinstance(self.store.path, Path):
+        too_soon = not waiting and time.monotonic() - self._asked < POLL_SECONDS
+        if self.store.complete or not isinstance(self.store.path, Path) or too_soon:
             return False
+        self._asked = time.monotonic()
         unused = self._schedule.unused(step)
         if unused <= self._follower.unused:
             return False
@@ -124,10 +126,9 @@ class Feed:
 
     def reason(self, *, n_windows: int) -> str:
         """Return what the training waits for if it needs the first `n_windows` windows."""
-        what = f"window {self._windows + 1} of {self.store.layout.n_windows} ({n_windows} are needed)"
-        return (
-            what if self.harvest_runs() else f"{what}; no harvest fills {self.store.path}: continue it with its command"
-        )
+        what = f"window {self._windows + 1} of {self.store.layout.n_windows} (it needs {n_windows})"
+        ended = f"; no harvest fills {self.store.path}: continue it with its command"
+        return what if self.harvest_runs() else what + ended
 
     def harvest_runs(self) -> bool:
         """Return whether the store's harvest runs, as far as its lock says."""
@@ -145,3 +146,9 @@ class Feed:
     def _write(self) -> None:
         if isinstance(self.store.path, Path) and not self.store.complete:
             self._follower.write(self.store.path)
+
+
+def leading_windows(store: Store) -> int:
+    """Return how many windows, from the first on without a gap, are committed."""
+    committed = {shard // store.layout.shards_per_window for shard in store.commit.committed}
+    return next(window for window in range(store.layout.n_windows + 1) if window not in committed)
