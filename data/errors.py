@@ -30,6 +30,10 @@ class RecycledError(StoreError):
     """Rows of a store are asked for that were removed after a training had used them."""
 
 
+class UnreachableError(StoreError):
+    """An object store could not be reached for minutes. The same command continues once it can."""
+
+
 class OtherVersionError(StoreError):
     """A store has a version of the format that this version of the package does not read."""
 

@@ -31,6 +31,8 @@ def train(
     seeds: int | str | None = None,
     input_scale: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     input_mean: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    cache: str | PathLike[str] | None = None,
+    cache_size: int | str | None = None,
     layers: str | int | Sequence[int] = "all",
     hook: str | None = None,
     out: str | PathLike[str] | None = None,
@@ -93,6 +95,8 @@ def train(
             "row-norm", "row-sqrt-d" or "layer-norm" (train/normalisation/scales.py). Default: "none".
         input_mean: What is subtracted from inputs before: "none", or "store" for the mean of the training rows.
             Default: "none".
+        cache: Folder for local copies of an object store's shards, so that each is fetched only once.
+        cache_size: Most bytes of the copies; the least recently used are removed. Default: 100G.
         layers: "all", a range such as "0,5,8-11" or "3-", a layer, or several.
         hook: Which hook of each layer to train on, if the store has several, such as "mlp_out".
         out: The experiment's folder. Default: runs/STORE.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data.command.base import BAD_INPUT, GroupedOption, options_of
+from data.command.cache_options import CACHE_HELP
 from data.command.json_text import json_text
 from data.command.option_types import LocalPath
 from data.command.stop import StopRequest
@@ -63,6 +64,7 @@ HELP = {
     },
     "Data": {
         "--store": "The store to train on, such as data/gpt2.zarr or s3://bucket/gpt2.zarr.",
+        **CACHE_HELP,
         "--layers": "Layers to train on: `all`, or numbers and ranges such as 0,5,8-11; 3- is 3 to the last.",
         "--hook": "Hook of each layer to train on, if the store has several: mlp_out, resid_post or another.",
         "--activations": "Number of rows to train on, rounded down to whole batches.  [default: the preset's, else "

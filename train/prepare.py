@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from data.command.base import choose_device
+from data.command.cache_options import chosen_cache
 from data.command.option_types import Layers
 from data.command.writable import check_writable
 from data.errors import InputError
@@ -43,7 +44,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     device = choose_device(options.device)
     if options.store is None:
         raise InputError("--store: name the store to train on; `harvest` makes one")
-    store = open_store(options.store)
+    store = open_store(options.store, cache=chosen_cache(options.store, options.cache, options.cache_size))
     if options.follow and options.skip_damaged:
         raise InputError("--skip-damaged and --follow exclude each other; leave --follow out")
     place = Place.from_environment()

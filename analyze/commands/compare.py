@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from analyze.commands.options import (
+    StoreChoice,
     command,
     contexts_option,
     csv_option,
@@ -20,7 +21,7 @@ from analyze.commands.options import (
     runs_argument,
     seed_option,
     skip_option,
-    store_option,
+    store_options,
 )
 from analyze.commands.shared import (
     check_contexts,
@@ -33,14 +34,13 @@ from analyze.commands.shared import (
 from data.command.base import choose_device
 from data.command.option_types import Count, Layers, ListOf, Number, excludes
 from data.errors import InputError
-from data.system.location import Location
 
 if TYPE_CHECKING:
     from analyze.statistics.estimates import Estimates
 
 
 @command("compare", "compare --store data/demo.zarr runs/topk runs/nsae --at 20,40")
-@store_option
+@store_options
 @runs_argument
 @click.option(
     "--at", "l0_values", type=ListOf(Number(0, above=True), "number"),
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @json_option
 @csv_option
 def compare_command(
-    path: Location, paths: tuple[Path, ...], l0_values: tuple[float, ...] | None, skip_damaged: bool,
+    choice: StoreChoice, paths: tuple[Path, ...], l0_values: tuple[float, ...] | None, skip_damaged: bool,
     layers: Layers, model: str | None, held_out: int | None, contexts: int, without_model: bool, keep_first: bool,
     seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
@@ -90,7 +90,7 @@ def compare_command(
     from analyze.runs.settled import drifts
     from analyze.runs.training_curves import training_curves
 
-    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     runs, hooks, torch_device = usable.runs, choose_hooks(usable.runs, layers), choose_device(device)
     sides = find_sides(runs, paths)
     if len(sides) < 2:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyze.commands.options import (
+    StoreChoice,
     command,
     contexts_option,
     device_option,
@@ -17,7 +18,7 @@ from analyze.commands.options import (
     runs_argument,
     seed_option,
     skip_option,
-    store_option,
+    store_options,
     threshold_options,
     without_model_option,
 )
@@ -25,7 +26,6 @@ from analyze.commands.shared import check_features, choose_hooks, heldout_contex
 from data.command.base import choose_device
 from data.command.option_types import Count, Layers, ListOf, OutputFolder, Text, excludes
 from data.errors import InputError
-from data.system.location import Location
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class AllOrCount(Count):
 @command(
     "features", "features --store data/demo.zarr --model demo runs/demo/nsae_target_l0=32 --layers 2 --out features"
 )
-@store_option
+@store_options
 @runs_argument
 @skip_option
 @model_option
@@ -87,7 +87,7 @@ class AllOrCount(Count):
 @seed_option
 @device_option
 def features_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool, model: str | None, out: Path | None, layers: Layers,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool, model: str | None, out: Path | None, layers: Layers,
     n_features: int, numbers: tuple[int, ...] | None, size_limit: int, ablate: int, text: str | None,
     contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
@@ -98,7 +98,7 @@ def features_command(
     """
     if out is None and text is None:
         raise click.UsageError("--out is missing; give the folder to write the page into, or --text")
-    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     hooks = choose_hooks(usable.runs, layers)
     torch_device = choose_device(device)
     on_text: list[TokenFeatures] = []

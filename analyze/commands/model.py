@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from analyze.commands.options import (
+    StoreChoice,
     command,
     contexts_option,
     csv_option,
@@ -20,18 +21,17 @@ from analyze.commands.options import (
     runs_argument,
     seed_option,
     skip_option,
-    store_option,
+    store_options,
 )
 from analyze.commands.shared import describe_heldout, describe_runs, heldout_contexts, open_store_and_runs, show
 from analyze.runs.progress import with_progress
 from data.command.base import choose_device
 from data.command.option_types import Count, excludes, is_given
 from data.errors import InputError
-from data.system.location import Location
 
 
 @command("patch", "patch --store data/demo.zarr --model demo runs/demo --contexts 50")
-@store_option
+@store_options
 @runs_argument
 @skip_option
 @model_option
@@ -47,7 +47,7 @@ from data.system.location import Location
 @json_option
 @csv_option
 def patch_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool,
     model: str | None, contexts: int, batch_size: int, keep_first: bool,
     libraries: tuple[str, ...], seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
@@ -62,7 +62,7 @@ def patch_command(
     from analyze.translation.translate import as_table as translated_table
     from analyze.translation.translate import translate_losses
 
-    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     runs = usable.runs
     heldout, torch_device = heldout_contexts(store, contexts), choose_device(device)
     if is_given(click.get_current_context(), "batch_size") and batch_size > heldout.n_contexts:
@@ -91,7 +91,7 @@ def patch_command(
 
 
 @command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")
-@store_option
+@store_options
 @runs_argument
 @skip_option
 @model_option
@@ -107,7 +107,7 @@ def patch_command(
 @json_option
 @csv_option
 def pareto_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool,
     model: str | None, contexts: int, without_model: bool, keep_first: bool,
     out: Path | None, seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
@@ -127,7 +127,7 @@ def pareto_command(
     from analyze.runs.trained_run import all_hooks
     from analyze.runs.training_curves import training_curves
 
-    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     runs = usable.runs
     heldout, torch_device = heldout_contexts(store, contexts), choose_device(device)
     language_model = None if without_model else load_for_store(store, all_hooks(runs), model=model, device=torch_device)

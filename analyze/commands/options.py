@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from data.command.base import InterruptibleCommand
+from data.command.cache_options import CACHE_HELP, chosen_cache
 from data.command.option_types import (
     NAME,
     SEED,
@@ -21,6 +24,11 @@ from data.command.option_types import (
     StoreLocation,
     excludes,
 )
+from data.system.file_cache import FileCache
+from data.system.location import Location
+
+if TYPE_CHECKING:
+    from data.store.reader import Store
 
 
 def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -28,8 +36,12 @@ def command(name: str, example: str) -> Callable[[Callable[..., None]], click.Co
     return click.command(name, cls=InterruptibleCommand, epilog=f"Example: analyze {example}")
 
 
-store_option = click.option(
-    "--store", "path", type=StoreLocation(), required=True, help="The store to read, such as data/gpt2.zarr."
+STORE_OPTIONS = (
+    click.option(
+        "--store", "path", type=StoreLocation(), required=True, help="The store to read, such as data/gpt2.zarr."
+    ),
+    click.option("--cache", type=LocalPath(), help=CACHE_HELP["--cache"]),
+    click.option("--cache-size", type=Count(), help=CACHE_HELP["--cache-size"]),
 )
 runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=LocalPath())
 skip_option = click.option(
@@ -108,6 +120,36 @@ THRESHOLD_OPTIONS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class StoreChoice:
+    """The store that --store names, and the cache of its shards, if there is one."""
+
+    path: Location
+    cache: FileCache | None
+
+    def open(self) -> Store:
+        """Open the store. Raises as `open_store`."""
+        from data.store.reader import open_store
+
+        return open_store(self.path, cache=self.cache)
+
+
+def store_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that name the store and its cache; the command gets them as `choice`, a StoreChoice."""
+
+    @wraps(function)
+    def with_store(*, path: Location, cache: Path | None, cache_size: int | None, **others: Any) -> None:
+        function(**others, choice=StoreChoice(path, chosen_cache(path, cache, cache_size)))
+
+    return _with_options(with_store, STORE_OPTIONS)
+
+
+def _with_options(function: Callable[..., None], options: Sequence[Callable[[Any], Any]]) -> Callable[..., None]:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that define pillars, corrections and directions; the command gets them as `thresholds`."""
 
@@ -120,7 +162,4 @@ def threshold_options(function: Callable[..., None]) -> Callable[..., None]:
         thresholds = Thresholds(pillars, correction_norm, direction_cosine, direction_ratio)
         function(**others, thresholds=thresholds)
 
-    decorated: Callable[..., None] = with_thresholds
-    for option in reversed(THRESHOLD_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return _with_options(with_thresholds, THRESHOLD_OPTIONS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from analyze.commands.options import (
+    StoreChoice,
     command,
     contexts_option,
     device_option,
@@ -19,7 +20,7 @@ from analyze.commands.options import (
     runs_argument,
     seed_option,
     skip_option,
-    store_option,
+    store_options,
     threshold_options,
     without_model_option,
 )
@@ -30,7 +31,6 @@ from analyze.commands.shared import (
 )
 from data.command.base import choose_device
 from data.command.option_types import Count, excludes
-from data.system.location import Location
 
 if TYPE_CHECKING:
     from analyze.measure.dictionary import Thresholds
@@ -39,7 +39,7 @@ MOST_SHOWN = 10_000  # features of a kind on one page
 
 
 @command("report", "report --store data/demo.zarr --model demo runs/demo --out report")
-@store_option
+@store_options
 @runs_argument
 @skip_option
 @model_option
@@ -66,7 +66,7 @@ MOST_SHOWN = 10_000  # features of a kind on one page
 @seed_option
 @device_option
 def report_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool,
     model: str | None, out: Path, held_out: int | None,
     contexts_with_model: int, snapshot_contexts: int, features: int, without_model: bool, keep_first: bool,
     thresholds: Thresholds, seed: int, device: str,
@@ -83,7 +83,7 @@ def report_command(
     from analyze.report.write import write_report
     from analyze.runs.trained_run import all_hooks
 
-    store, usable = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     runs = sorted(usable.runs, key=lambda run: (run.variant, run.sparsity))
     for name, contexts in (
         ("held_out", held_out), ("contexts_with_model", contexts_with_model), ("snapshot_contexts", snapshot_contexts),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyze.commands.options import (
+    StoreChoice,
     command,
     contexts_option,
     csv_option,
@@ -17,7 +18,7 @@ from analyze.commands.options import (
     runs_argument,
     seed_option,
     skip_option,
-    store_option,
+    store_options,
     threshold_options,
 )
 from analyze.commands.shared import (
@@ -35,7 +36,6 @@ from analyze.runs.progress import usable, with_progress
 from data.command.base import choose_device
 from data.command.option_types import Layers
 from data.errors import InputError
-from data.system.location import Location
 
 if TYPE_CHECKING:
     from analyze.measure.dictionary import Thresholds
@@ -59,7 +59,7 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 
 
 @command("measures", "measures --store data/demo.zarr runs/demo --contexts 50")
-@store_option
+@store_options
 @runs_argument
 @skip_option
 @contexts_option("to measure on")
@@ -69,7 +69,7 @@ def runs_command(paths: tuple[Path, ...], as_json: bool, as_csv_: bool) -> None:
 @json_option
 @csv_option
 def measures_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool, contexts: int | None,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool, contexts: int | None,
     libraries: tuple[str, ...], seed: int, device: str, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
     """Measure runs on the store's held-out split.
@@ -81,7 +81,7 @@ def measures_command(
     from analyze.translation.translate import as_table as translated_table
     from analyze.translation.translate import translate_rows
 
-    store, usable_runs = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable_runs = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     check_contexts(store, contexts, "contexts")
     runs, torch_device = usable_runs.runs, choose_device(device)
     result = evaluate(store, runs, contexts=contexts, seed=seed, device=torch_device)
@@ -105,7 +105,7 @@ def measures_command(
 
 
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")
-@store_option
+@store_options
 @runs_argument
 @skip_option
 @contexts_option("in which a feature must fire to count as live")
@@ -115,7 +115,7 @@ def measures_command(
 @json_option
 @csv_option
 def dictionary_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool,
     contexts: int | None, thresholds: Thresholds, device: str,
     out: Path | None, as_json: bool, as_csv_: bool,
 ) -> None:  # fmt: skip
@@ -126,7 +126,7 @@ def dictionary_command(
     from analyze.measure import dictionary_summary
     from analyze.measure.row_pass import feature_activity
 
-    store, usable_runs = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable_runs = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     runs = usable_runs.runs
     check_features(store, runs, store.hooks, "pillars", thresholds.pillars)
     activity = feature_activity(heldout_contexts(store, contexts), runs, device=choose_device(device))
@@ -143,7 +143,7 @@ def dictionary_command(
 
 
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
-@store_option
+@store_options
 @runs_argument
 @skip_option
 @layers_option
@@ -152,7 +152,7 @@ def dictionary_command(
 @json_option
 @csv_option
 def stability_command(
-    path: Location, paths: tuple[Path, ...], skip_damaged: bool,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool,
     layers: Layers, contexts: int | None, device: str, as_json: bool,
     as_csv_: bool,
 ) -> None:  # fmt: skip
@@ -163,7 +163,7 @@ def stability_command(
     from analyze.measure import stability
     from analyze.measure.row_pass import feature_activity
 
-    store, usable_runs = open_store_and_runs(path, paths, skip_damaged=skip_damaged)
+    store, usable_runs = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     runs = usable_runs.runs
     if len(runs) < 2:
         raise InputError(f"{runs[0].folder.path} is one run; give two or more to compare")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analyze.commands.options import StoreChoice
 from analyze.runs.progress import Usable, notes, progress_lines, unfinished_notes, usable
 from analyze.tables import Row, as_csv
 from data.command.json_text import json_text
 from data.command.option_types import Layers, flag_of, is_given
 from data.errors import InputError
-from data.system.location import Location
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from data.store.reader import Store
 
 
-def open_store_and_runs(path: Location, paths: Sequence[Path], *, skip_damaged: bool = False) -> tuple[Store, Usable]:
+def open_store_and_runs(
+    choice: StoreChoice, paths: Sequence[Path], *, skip_damaged: bool = False
+) -> tuple[Store, Usable]:
     """Open a store and the runs that were trained on it, or on one of the same rows in another stored type.
 
     With `skip_damaged`, the store is without its damaged held-out shards. Standard error names unfinished runs, runs
@@ -32,9 +34,8 @@ def open_store_and_runs(path: Location, paths: Sequence[Path], *, skip_damaged: 
     """
     from analyze.runs.same_rows import check_store
     from analyze.runs.trained_run import all_hooks, find_runs
-    from data.store.reader import open_store
 
-    store, runs = open_store(path), find_runs(paths)
+    store, runs = choice.open(), find_runs(paths)
     check_store(runs, store)
     usable_runs = note_left_out(usable(runs))
     for note in unfinished_notes(usable_runs.runs):

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyze.commands.options import command, csv_option, json_option, layers_option, out_option, store_option
+from analyze.commands.options import (
+    StoreChoice,
+    command,
+    csv_option,
+    json_option,
+    layers_option,
+    out_option,
+    store_options,
+)
 from analyze.commands.shared import show
 from data.command.json_text import json_text
 from data.command.option_types import Layers, LocalPath, OutputFolder, StoreLocation
@@ -23,31 +31,29 @@ if TYPE_CHECKING:
 
 
 @command("store", "store --store data/demo.zarr")
-@store_option
+@store_options
 @json_option
-def store_command(path: Location, as_json: bool) -> None:
+def store_command(choice: StoreChoice, as_json: bool) -> None:
     """Print what a store holds: sizes, norms per hook, and how well its stream is shuffled."""
-    from data.store.reader import open_store
     from data.summary import summarize
     from data.summary_text import summary_text
 
-    summary = summarize(open_store(path))
+    summary = summarize(choice.open())
     click.echo(json_text(asdict(summary)) if as_json else summary_text(summary))
 
 
 @command("norms", "norms --store data/demo.zarr --out norms")
-@store_option
+@store_options
 @click.option("--split", type=click.Choice(["train", "heldout"]), default="train", show_default=True,
               help="Split of the store to use.")  # fmt: skip
 @out_option
 @json_option
 @csv_option
-def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, as_csv_: bool) -> None:
+def norms_command(choice: StoreChoice, split: Any, out: Path | None, as_json: bool, as_csv_: bool) -> None:
     """Print the distribution of activation norms per layer, as in Figs. 3 and 4 of the post."""
     from analyze.measure import norms
-    from data.store.reader import open_store
 
-    store = open_store(path)
+    store = choice.open()
     distributions = norms.Norms.of(store, split)
     lines, histogram = norms.norm_lines(distributions), norms.histogram_lines(distributions)
     if out is not None:
@@ -62,7 +68,7 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
 
 
 @command("export", "export --store data/demo.zarr --to saelens --out cached")
-@store_option
+@store_options
 @click.option(
     "--to", type=click.Choice(["saelens"]), required=True,
     help="saelens: datasets as its CacheActivationsRunner writes them, which its ActivationsStore loads.",
@@ -73,15 +79,14 @@ def norms_command(path: Location, split: Any, out: Path | None, as_json: bool, a
 )  # fmt: skip
 @layers_option
 @click.option("--out", type=OutputFolder(), required=True, help="Folder to write into: a dataset per hook.")
-def export_command(path: Location, to: str, split: Any, layers: Layers, out: Path) -> None:
+def export_command(choice: StoreChoice, to: str, split: Any, layers: Layers, out: Path) -> None:
     """Write the activations of a store as another library reads them.
 
     Writes float16 if the store has it, else float32; token ids come with them unless they are unknown.
     """
-    from data.store.reader import open_store
     from harvest.arrays.export import export_activations
 
-    store = open_store(path)
+    store = choice.open()
     hooks = layers.choose_hooks(store.hooks, "the store")
     for folder in export_activations(store, out, hooks=hooks, split=split):
         click.echo(folder)

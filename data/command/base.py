@@ -16,7 +16,7 @@ import click
 from data.command.extras import missing_library
 from data.command.option_types import LayerChoice, ListOf
 from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
-from data.errors import InputError, Stopped
+from data.errors import InputError, Stopped, UnreachableError
 from data.system.limits import cpus, raise_open_files
 from data.system.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
 
@@ -103,8 +103,8 @@ class HelpfulGroup(HelpfulCommand, click.Group):
 class StoreCommand(HelpfulCommand):
     """A command that reports InputError, a missing library, a full disk, or missing file permissions as one sentence.
 
-    The exit code is BAD_INPUT. If the disk is full or a file would exceed a size limit, it is TRY_AGAIN: the same
-    command continues once there is room. Any other exception keeps its traceback.
+    The exit code is BAD_INPUT. If the disk is full, a file would exceed a size limit, or an object store cannot be
+    reached, it is TRY_AGAIN: the same command continues once that is over. Any other exception keeps its traceback.
     """
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -142,6 +142,8 @@ def explanation(error: Exception) -> tuple[str | None, int]:
             "system, and the same command continues",
             TRY_AGAIN,
         )
+    if isinstance(error, UnreachableError):
+        return str(error), TRY_AGAIN
     if isinstance(error, InputError):
         return str(error) if error.remedy is None else f"{error}; {error.remedy}", BAD_INPUT
     if cause is not None and cause.errno in NO_RIGHTS and (cause is not error or cause.filename is not None):

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from data.command.stop import TRY_AGAIN
 from data.command.writable import check_writable
-from data.errors import InputError
+from data.errors import InputError, UnreachableError
 from data.hooks import layer_of
 from data.system.location import Location, locate, named
 
@@ -181,6 +182,12 @@ class LayerChoice(click.ParamType[Layers]):
         return Layers(text, tuple(ranges))
 
 
+class UnreachableStore(click.BadParameter):
+    """An address whose object store could not be reached; the same command may succeed later."""
+
+    exit_code = TRY_AGAIN
+
+
 class StoreLocation(click.ParamType[Location]):
     """A store: a folder, or an address such as `s3://bucket/gpt2.zarr`."""
 
@@ -189,6 +196,8 @@ class StoreLocation(click.ParamType[Location]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         try:
             return locate(value if isinstance(value, Location) else checked_text(self, value, param, ctx))
+        except UnreachableError as error:
+            raise UnreachableStore(str(error), ctx, param) from error
         except InputError as error:
             self.fail(str(error), param, ctx)
 

@@ -89,12 +89,12 @@ class ArrayFile:
     def chunk_path(self, index: int) -> Location:
         return self.path / self.spec.chunk_key(index)
 
-    def stored_bytes(self, index: int) -> NDArray[np.uint8]:
+    def stored_bytes(self, index: int, *, copy: Path | None = None) -> NDArray[np.uint8]:
         """Return a chunk file's bytes, trailer included: a private memory map, or a copy from an object store.
 
-        Raises DamagedError if the file is missing or has the wrong size.
+        copy: where to read a local copy of the file. Raises DamagedError if the file is missing or has the wrong size.
         """
-        path = self.chunk_path(index)
+        path = copy or self.chunk_path(index)
         try:
             if isinstance(path, Path):
                 self._check_size(path, file_size(path))

@@ -27,6 +27,7 @@ from data.store.layout import Layout, Split
 from data.store.recycled import recycled_shards, recycled_windows
 from data.store.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, STATS_FIELDS, TOKENS, stats_name
 from data.store.truth import FIRINGS, GROUPS, PROBABILITIES, ROW_OFFSETS, Truth, direction_name
+from data.system.file_cache import FileCache
 from data.system.location import Location, is_local, locate
 
 
@@ -47,12 +48,12 @@ class Store:
     raise StoreError if the store does not have it.
     """
 
-    def __init__(self, path: Location, metadata: GroupMetadata) -> None:
-        self.path, self.metadata = path, metadata
+    def __init__(self, path: Location, metadata: GroupMetadata, cache: FileCache | None = None) -> None:
+        self.path, self.metadata, self.cache = path, metadata, cache
         self.schema, self.provenance = metadata.schema, metadata.provenance
         self.complete, self.fingerprint, self.identity = metadata.complete, metadata.fingerprint, metadata.identity
         self.left_out: frozenset[int] = frozenset()  # shards
-        self._arrays = CheckedArrays(path, metadata)
+        self._arrays = CheckedArrays(path, metadata, cache)
 
     def __repr__(self) -> str:
         hooks = f"{len(self.hooks)} hook{'' if len(self.hooks) == 1 else 's'}"
@@ -61,7 +62,7 @@ class Store:
 
     def without(self, shards: Iterable[int]) -> Store:
         """Return the store without some shards: its splits, statistics and streams leave them out."""
-        rest = Store(self.path, self.metadata)
+        rest = Store(self.path, self.metadata, self.cache)
         rest.left_out, rest._arrays = self.left_out | frozenset(shards), self._arrays
         return rest
 
@@ -107,8 +108,9 @@ class Store:
 
     @property
     def mapped(self) -> bool:
-        """Whether shards are memory-mapped; a compressed store or one in an object store is read into memory."""
-        return self.schema.compression == "none" and is_local(self.path)
+        """Whether shards are memory-mapped; compressed ones, and those in an object store without a cache, are read
+        into memory."""
+        return self.schema.compression == "none" and (is_local(self.path) or self.cache is not None)
 
     def width(self, hook: str) -> int:
         """Return the width d of a hook's rows."""
@@ -262,8 +264,9 @@ class Store:
         """Return a function that raises DamagedError if a mapped shard's file has changed its size.
 
         Reading a map beyond the end of its file ends the process (SIGBUS), so call it before each use of a kept map.
+        Copies in a cache are replaced, never changed, so nothing is checked.
         """
-        if not self.mapped:
+        if not (self.mapped and is_local(self.path)):
             return lambda: None
         array = self.array(hook)
         path, expected = str(array.chunk_path(shard)), array.spec.chunk_bytes + TRAILER_BYTES
@@ -327,16 +330,18 @@ class Store:
         )
 
 
-def open_store(path: str | Location) -> Store:
+def open_store(path: str | Location, *, cache: FileCache | None = None) -> Store:
     """Open a store for reading: a folder, or the address of an object store such as s3://bucket/gpt2.zarr.
 
         store = open_store("data/gpt2.zarr")
+
+    cache: where local copies of an object store's shards are kept; without one each use of a shard fetches it.
 
     Raises StoreError if there is no store, or one of a format that this version cannot read; DamagedError if its
     attributes or its commit table were changed.
     """
     path = locate(path)
-    store = Store(path, read_group_metadata(path))
+    store = Store(path, read_group_metadata(path), cache)
     if store.complete and store.fingerprint != store.metadata.fingerprint_of(store.commit.values):
         raise DamagedError(f"{path / COMMIT} is damaged: the commit table does not fit the fingerprint in zarr.json")
     return store

@@ -9,32 +9,39 @@ atomic.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fsspec.registry import known_implementations
 from upath import UPath
 
 from data.errors import InputError, StoreError
 from data.system.limits import disk_threads
+from data.system.redact import has_credentials, redacted
+from data.system.retry import PATIENCE, retried
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+T = TypeVar("T")
+
 Location = Path | UPath  # a UPath is not a Path
 
 TRANSFERS = 8  # concurrent ones with an object store; each mostly waits for the network
+FIRST_PATIENCE = 60.0  # seconds; an address that was never reached may be mistyped
 
 
 def locate(address: str | Location) -> Location:
     """Return the location of a local path or of an object store's address.
 
-    Raises InputError if the address needs a package that is not installed, or cannot be reached.
+    Raises InputError if the address needs a package that is not installed, holds credentials, or cannot be reached.
     """
     if not isinstance(address, str):
         return address
@@ -45,15 +52,24 @@ def locate(address: str | Location) -> Location:
         raise InputError(f"{address} names no bucket or folder; write an address such as s3://bucket/gpt2.zarr")
     if protocol in ("file", "local"):
         return _local(path)
+    if has_credentials(address):
+        raise InputError(
+            f"{redacted(address)} holds credentials, which records would repeat; give them to the driver by its "
+            "environment variables or files"
+        )
     try:
         location = UPath(address.rstrip("/"))
-        exists(location)
+        exists(location, patience=FIRST_PATIENCE)
+    except InputError:
+        raise
     except ImportError as error:
         package = known_implementations[protocol]["class"].partition(".")[0]
         remedy = f"{error}" if package == "fsspec" else f"pip install {package}"
         raise InputError(f"{address}: the driver for {protocol}:// is not installed ({remedy})") from error
     except Exception as error:  # each fsspec driver has its own exceptions
-        raise InputError(f"{address} cannot be reached ({error}); check the address and the credentials") from error
+        raise InputError(
+            f"{address} cannot be reached ({redacted(str(error))}); check the address and the credentials"
+        ) from None
     return location
 
 
@@ -72,10 +88,17 @@ def is_local(location: Location) -> bool:
     return isinstance(location, Path)
 
 
-def driver(location: UPath) -> Any:
-    """Return fsspec's file system of an address, with an empty listing cache, because others may write there."""
-    location.fs.invalidate_cache()
-    return location.fs
+def request(location: UPath, operation: Callable[[Any], T], *, patience: float = PATIENCE) -> T:
+    """Return the result of an operation of fsspec's file system of an address; repeat it after transient faults.
+
+    The file system's listing cache is emptied first, because others may write there. Raises as `retried`.
+    """
+
+    def attempt() -> T:
+        location.fs.invalidate_cache()
+        return operation(location.fs)
+
+    return retried(attempt, str(location), patience=patience)
 
 
 def transfers(location: Location) -> int:
@@ -83,12 +106,13 @@ def transfers(location: Location) -> int:
     return disk_threads() if is_local(location) else TRANSFERS
 
 
-def exists(location: Location) -> bool:
+def exists(location: Location, *, patience: float = PATIENCE) -> bool:
     """Return whether a file or folder exists. Any other failure is raised, so that it does not look like absence."""
     if isinstance(location, Path):
         return location.exists()
+    path = location.path
     try:
-        driver(location).info(location.path)
+        request(location, lambda driver: driver.info(path), patience=patience)
     except FileNotFoundError:
         return False
     return True
@@ -108,7 +132,7 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
     import numpy as np  # imported late, as torch is: commands that read nothing start faster
 
     if not isinstance(location, Path):
-        return np.frombuffer(bytearray(driver(location).cat_file(location.path)), dtype=np.uint8)
+        return np.frombuffer(bytearray(_content(location)), dtype=np.uint8)
     size = file_size(location)
     if not size:
         return np.empty(0, dtype=np.uint8)
@@ -118,6 +142,10 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
         return torch.from_file(str(location), shared=False, size=size, dtype=torch.uint8).numpy()
     except RuntimeError as error:
         raise OSError(str(error).splitlines()[0]) from error
+
+
+def _content(location: UPath) -> bytes:
+    return bytes(request(location, lambda driver: driver.cat_file(location.path)))
 
 
 def file_size(location: Path) -> int:
@@ -132,7 +160,7 @@ def read_bytes(location: Location, *, at_most: int) -> bytes:
     """Return a small file's bytes. Raises FileNotFoundError; StoreError if it is no file, or larger than `at_most`."""
     try:
         if not isinstance(location, Path):
-            return bytes(driver(location).cat_file(location.path))
+            return _content(location)
         if file_size(location) > at_most:
             raise StoreError(f"{location} is damaged: it has more than {at_most} bytes")
         with open(location, "rb") as file:
@@ -149,7 +177,8 @@ def total_bytes(location: Location) -> int:
         return sum(
             os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(location) for name in names
         )
-    return sum(file["size"] for file in driver(location).find(location.path, detail=True).values())
+    files = request(location, lambda driver: driver.find(location.path, detail=True))
+    return sum(file["size"] for file in files.values())
 
 
 def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | None = None) -> None:
@@ -158,7 +187,8 @@ def write_file(location: Location, *parts: bytes | memoryview, scratch: Path | N
     `scratch`: folder on the same file system for the file under construction; by default the file's own.
     """
     if not isinstance(location, Path):
-        driver(location).pipe_file(location.path, b"".join(parts))
+        path, content = location.path, b"".join(parts)
+        request(location, lambda driver: driver.pipe_file(path, content))
         return
     temporary = (scratch or location.parent) / (location.name + ".partial")
     location.parent.mkdir(parents=True, exist_ok=True)
@@ -206,8 +236,9 @@ def publish_folder(local_folder: Path, location: Location, *, last: str) -> None
 def remove(location: Location) -> None:
     """Delete a file or a folder with its content, if it exists."""
     if not isinstance(location, Path):
-        if exists(location):
-            driver(location).rm(location.path, recursive=True)
+        path = location.path
+        with contextlib.suppress(FileNotFoundError):
+            request(location, lambda driver: driver.rm(path, recursive=True))
     elif location.is_dir():
         shutil.rmtree(location)
     else:

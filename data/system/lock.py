@@ -49,6 +49,31 @@ def locked(path: Path, what: str, *, says: str = "") -> Iterator[None]:
         os.close(fd)
 
 
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Hold a lock inside the context, after waiting for the threads and processes that hold it.
+
+    On a file system without locks nothing is held. Raises OSError if the lock's file cannot be made.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                os.close(fd)
+                raise
+            break
+        if _is_at(path, fd):
+            break
+        os.close(fd)  # the previous holder has removed the file meanwhile
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
 def is_held(path: Path) -> bool:
     """Return whether a process on this machine, or on one that shares the file system's locks, holds a lock."""
     return holder_of(path) is not None

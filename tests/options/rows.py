@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.options.kinds import ABSENT, CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, WRONG_KIND, WRONG_TYPE, ZERO, Kind
+from tests.options.kinds import (
+    ABSENT,
+    CONTRADICTION,
+    EMPTY,
+    HUGE,
+    NAN,
+    NEGATIVE,
+    NO_RIGHTS,
+    WRONG_KIND,
+    WRONG_TYPE,
+    ZERO,
+    Kind,
+)
 
 LONG = "x" * 300  # longer than a file's name may be
 
@@ -138,3 +150,17 @@ def truth(flag: str) -> Rows:
     no = "is neither true nor false; write true or false"
     values = {WRONG_TYPE: "x", EMPTY: "", NEGATIVE: "-1", HUGE: LONG, NAN: "nan", WRONG_KIND: "{folder}"}
     return valued(flag, {**{kind: (value, no) for kind, value in values.items()}, ZERO: ("0", None)})
+
+
+def cache() -> dict[str, Rows]:
+    """Rows of `--cache` and `--cache-size` of a command whose base has a store on a disk."""
+    no = "--cache: has no effect on {store}, which is on a disk; leave it out"
+    alone = "--cache-size: has no effect without --cache; leave it out, or give a folder"
+    return {
+        "cache": valued("--cache", {
+            WRONG_TYPE: ("s3://bucket/x", "is an address; give a local path"), EMPTY: ("", "the value is empty"),
+            ZERO: ("0", no), NEGATIVE: ("-1", no), HUGE: (LONG, "is longer than a file's name may be"),
+            NAN: ("nan", no), WRONG_KIND: ("{file}", no), NO_RIGHTS: ("{file}/x", no),
+        }),
+        "cache_size": count("--cache-size", {CONTRADICTION: ("1M", alone)}),
+    }  # fmt: skip

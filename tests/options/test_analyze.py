@@ -13,6 +13,7 @@ from tests.options.rows import (
     More,
     Row,
     Rows,
+    cache,
     choice,
     count,
     flag,
@@ -127,9 +128,11 @@ ON = ("--store", "{store}", "{runs}")
 PAGE = (*ON, "--out", "{new}")
 
 TABLES = {
-    "store": Table(main.commands["store"], ["--store", "{store}"], {"path": STORE, "as_json": flag("--json")}),
+    "store": Table(main.commands["store"], ["--store", "{store}"], {
+        "path": STORE, **cache(), "as_json": flag("--json"),
+    }),
     "norms": Table(main.commands["norms"], ["--store", "{store}"], {
-        "path": STORE, "split": choice("--split"), "out": out(), "as_json": JSON, "as_csv_": CSV,
+        "path": STORE, **cache(), "split": choice("--split"), "out": out(), "as_json": JSON, "as_csv_": CSV,
     }),
     "verify": Table(main.commands["verify"], ["--store", "{store}", "{runs}"], {
         "path": STORE, "as_json": flag("--json"),
@@ -142,21 +145,21 @@ TABLES = {
     }),
     "runs": Table(main.commands["runs"], ["{runs}"], {"paths": runs(), "as_json": JSON, "as_csv_": CSV}),
     "measures": Table(main.commands["measures"], [*ON, "--device", "cpu"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": runs("--store", "{store}"), "contexts": contexts(), "libraries": LIBRARIES, "seed": SEED,
         "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "dictionary": Table(main.commands["dictionary"], [*ON, "--device", "cpu"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": runs("--store", "{store}"), "contexts": contexts(), "device": DEVICE,
         **thresholds(contradict=False), "out": out(), "as_json": JSON, "as_csv_": CSV,
     }),
     "export": Table(main.commands["export"], ["--store", "{store}", "--out", "{new}", "--to", "saelens"], {
-        "path": STORE, "to": choice("--to", unknown="is not 'saelens'"), "split": choice("--split"),
+        "path": STORE, **cache(), "to": choice("--to", unknown="is not 'saelens'"), "split": choice("--split"),
         "layers": {**layers("the store"), ZERO: None}, "out": out(),
     }),
     "stability": Table(main.commands["stability"], [*ON, "--device", "cpu"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": {
             **runs("--store", "{store}"),
             CONTRADICTION: refused("--store", "{store}", "{run}", alone=True, sentence="is one run; give two or more"),
@@ -164,20 +167,20 @@ TABLES = {
         "layers": layers("the runs"), "contexts": contexts(), "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "patch": Table(main.commands["patch"], [*ON, "--device", "cpu", "--model", "{folder}"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": runs("--store", "{store}"), "model": MODEL, "contexts": contexts(),
         "batch_size": count("--batch-size", {CONTRADICTION: ("11", "--batch-size 11: is more than the 10 contexts")}),
         "keep_first": flag("--keep-first"), "libraries": LIBRARIES, "seed": {**SEED, ZERO: None}, "device": DEVICE,
         "as_json": JSON, "as_csv_": CSV,
     }),
     "pareto": Table(main.commands["pareto"], [*ON, "--device", "cpu", "--without-model"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": runs("--store", "{store}"), "model": model(*ON), "contexts": contexts(),
         "without_model": WITHOUT, "keep_first": KEEP_FIRST, "out": out(), "seed": {**SEED, ZERO: None},
         "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "compare": Table(main.commands["compare"], [*ON, "--device", "cpu", "--without-model", "--at", "4"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": {
             **runs("--store", "{store}"),
             CONTRADICTION: refused("--store", "{store}", "{run}", alone=True, sentence="of runs have one family"),
@@ -192,7 +195,7 @@ TABLES = {
         "device": DEVICE, "as_json": JSON, "as_csv_": CSV,
     }),
     "report": Table(main.commands["report"], [*PAGE, "--device", "cpu", "--without-model"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": runs("--store", "{store}", "--out", "{new}"), "model": model(*PAGE),
         "out": out(), "held_out": contexts("--held-out"),
         "contexts_with_model": contexts(more={CONTRADICTION: (
@@ -209,7 +212,7 @@ TABLES = {
         "seed": {**SEED, ZERO: None}, "device": DEVICE,
     }),
     "features": Table(main.commands["features"], [*PAGE, "--device", "cpu", "--without-model"], {
-        "path": STORE_OF_RUNS, "skip_damaged": SKIP,
+        "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
         "paths": runs("--store", "{store}", "--out", "{new}"), "model": model(*PAGE),
         "out": out(), "layers": {**layers("the runs"), ZERO: None},
         "n_features": count("--features", {

@@ -7,6 +7,7 @@ import pytest
 from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
 from tests.options.rows import (
     LONG,
+    cache,
     choice,
     count,
     flag,
@@ -183,6 +184,7 @@ TABLE = Table(
         ),
         "input_scale": list_rows(choice("--input-scale"), "--input-scale", "none"),
         "input_mean": list_rows(choice("--input-mean"), "--input-mean", "none"),
+        **cache(),
         "layers": layers("the store"),
         "hook": text("--hook", "the store has no such hook; it has blocks.0.hook_mlp_out"),
         "out": valued("--out", {

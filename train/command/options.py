@@ -60,7 +60,7 @@ OF_EVERY_RUN = ("lr", "seed", "input_scale", "input_mean", *SHARED)
 RESERVED = ("name", "config", "resume", "show", "json", "as_json", "quiet", "help", "version")  # no setting's names
 MOST_SEEDS = 1000
 MIXED_WINDOWS = 8  # a batch then has 0.87 of a uniform draw's contexts (docs/design.md)
-NOT_RECORDED = ("overwrite",)  # options of one call, not of the experiment
+NOT_RECORDED = ("overwrite", "cache", "cache_size")  # options of one call, not of the experiment
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ class Options:
     seeds: Annotated[int | None, Count(most=MOST_SEEDS)]
     input_scale: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputScale)), "name"))]
     input_mean: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputMean)), "name"))]
+    cache: Annotated[Path | None, LocalPath()]
+    cache_size: Annotated[int | None, Count()]
     layers: Annotated[Layers, LayerChoice()]
     hook: Annotated[str | None, NAME]
     out: Annotated[Path | None, LocalPath()]

@@ -57,10 +57,10 @@ class Feed:
             return
         self._looked = time.monotonic()
         try:
-            store = open_store(self.store.path)
+            store = open_store(self.store.path, cache=self.store.cache)
         except DamagedError:  # the harvest rewrites the commit table at its end, and may have removed the old one
             time.sleep(POLL_SECONDS)
-            store = open_store(self.store.path)
+            store = open_store(self.store.path, cache=self.store.cache)
         windows = leading_windows(store)
         if windows >= self._windows:  # else it was removed while it was read
             self.store, self._windows, self.available = store, windows, self._schedule.readable(windows)

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from data.errors import InputError
+from data.errors import InputError, UnreachableError
 from data.store.arrays import group_json
 from data.store.chunks import chunk_bytes, json_bytes
 from data.store.group_metadata import Checksums, GroupMetadata
@@ -37,6 +37,8 @@ def begin(store: Location) -> None:
     if not is_local(store):
         try:
             write_file(store / MARK, b"")
+        except UnreachableError:
+            raise
         except Exception as error:  # each fsspec driver has its own exceptions
             raise InputError(f"{store} cannot be written ({error}); check the bucket and the credentials") from error
 
