@@ -87,8 +87,8 @@ class AllOrCount(Count):
 @seed_option
 @device_option
 def features_command(
-    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool, model: str | None, out: Path | None, layers: Layers,
-    n_features: int, numbers: tuple[int, ...] | None, size_limit: int, ablate: int, text: str | None,
+    choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool, model: str | None, out: Path | None,
+    layers: Layers, n_features: int, numbers: tuple[int, ...] | None, size_limit: int, ablate: int, text: str | None,
     contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Write a page that shows every live feature, or print which features fire on a text.

@@ -132,7 +132,10 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
     import numpy as np  # imported late, as torch is: commands that read nothing start faster
 
     if not isinstance(location, Path):
-        return np.frombuffer(bytearray(_content(location)), dtype=np.uint8)
+        path = location.path
+        # With a start, s3fs does not ask for the size first.
+        content = request(location, lambda driver: driver.cat_file(path, start=0))
+        return np.frombuffer(bytearray(content), dtype=np.uint8)
     size = file_size(location)
     if not size:
         return np.empty(0, dtype=np.uint8)
@@ -142,10 +145,6 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
         return torch.from_file(str(location), shared=False, size=size, dtype=torch.uint8).numpy()
     except RuntimeError as error:
         raise OSError(str(error).splitlines()[0]) from error
-
-
-def _content(location: UPath) -> bytes:
-    return bytes(request(location, lambda driver: driver.cat_file(location.path)))
 
 
 def file_size(location: Path) -> int:
@@ -160,7 +159,8 @@ def read_bytes(location: Location, *, at_most: int) -> bytes:
     """Return a small file's bytes. Raises FileNotFoundError; StoreError if it is no file, or larger than `at_most`."""
     try:
         if not isinstance(location, Path):
-            return _content(location)
+            path = location.path
+            return bytes(request(location, lambda driver: driver.cat_file(path)))
         if file_size(location) > at_most:
             raise StoreError(f"{location} is damaged: it has more than {at_most} bytes")
         with open(location, "rb") as file:
@@ -169,6 +169,12 @@ def read_bytes(location: Location, *, at_most: int) -> bytes:
         raise FileNotFoundError(str(location)) from error
     except OSError as error:
         raise StoreError(f"{location} cannot be read ({error.strerror or error})") from error
+
+
+def children(location: UPath) -> list[str]:
+    """Return the names of the files and folders in a folder of an object store."""
+    entries = request(location, lambda driver: driver.ls(location.path, detail=False))
+    return [entry.rstrip("/").rpartition("/")[2] for entry in entries]
 
 
 def total_bytes(location: Location) -> int:

@@ -86,7 +86,7 @@ def test_command_that_finds_its_object_store_away_ends_with_75_and_without_crede
     s3.kill()
     done = command("analyze", "store", "--store", "s3://bucket/gpt2.zarr")
     assert done.returncode == 75
-    assert "s3://bucket/gpt2.zarr cannot be reached (Could not connect to the endpoint URL" in done.stderr
+    assert "s3://bucket/gpt2.zarr cannot be reached (" in done.stderr
     assert "pass" not in done.stderr
 
 
@@ -98,12 +98,12 @@ def test_address_with_credentials_is_refused(command: Command) -> None:
 
 
 def test_missing_bucket_and_refused_rights_end_at_once(s3: S3Front, command: Command) -> None:
-    done = command("train", "--store", "s3://no-such-bucket/gpt2.zarr")
+    done = command("train", "--variant", "baseline", "--store", "s3://no-such-bucket/gpt2.zarr")
     assert done.returncode == 2
     assert "there is no store at s3://no-such-bucket/gpt2.zarr" in done.stderr
     s3.kill()
     s3.start(refuse=True)
-    done = command("train", "--store", "s3://bucket/gpt2.zarr")
+    done = command("train", "--variant", "baseline", "--store", "s3://bucket/gpt2.zarr")
     assert done.returncode == 2
     assert "s3://bucket/gpt2.zarr cannot be reached (" in done.stderr
     assert "check the address and the credentials" in done.stderr

@@ -19,7 +19,7 @@ from data.store.commit_table import CommitTable
 from data.store.group_metadata import read_group_metadata
 from data.store.reader import open_store
 from data.store.schema import COMMIT, Schema
-from data.system.location import Location, exists, is_local, remove, write_file
+from data.system.location import Location, children, exists, is_local, remove, write_file
 
 MARK = "unfinished"  # in an object store: the first file to be put, and the last to be removed
 
@@ -65,7 +65,7 @@ def remove_store(store: Location) -> None:
     if exists(store):
         write_file(store / MARK, b"")
         remove(store / "zarr.json")
-        for name in sorted((child.name for child in store.iterdir()), key=lambda name: name == MARK):
+        for name in sorted(children(store), key=lambda name: name == MARK):
             remove(store / name)
         remove(store)
 

@@ -29,12 +29,14 @@ from data.store.chunks import ArrayFile, checksum_of, crc32c, file_checksums, tr
 from data.store.commit_table import commit_line
 from data.store.layout import SPLITS, RowRange, ShardAssignment
 from data.store.schema import COMMIT, CONTEXT, POSITION, STATS_FIELDS, Schema, stats_name
+from data.store.sealed import MOST_BYTES
 from data.store.writing.staged_files import StagedFiles, pwrite
 from data.system.location import (
     Location,
     exists,
     is_local,
     publish_file,
+    read_bytes,
     remove,
     sync_directory,
     transfers,
@@ -53,7 +55,7 @@ class WindowWriter:
         self._arrays: dict[str, ArrayFile] = {}
         # The folder's name has a hash of the store's attributes, because a store that was replaced from another machine
         # may have left a folder for the same window.
-        identity = hashlib.sha256((store / "zarr.json").read_bytes()).hexdigest()
+        identity = hashlib.sha256(read_bytes(store / "zarr.json", at_most=MOST_BYTES)).hexdigest()
         self.folder = staging / f"window-{window}-{identity[:16]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         assignments = schema.layout.assignments(window)
