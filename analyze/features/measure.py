@@ -41,7 +41,7 @@ class FeatureSettings:
     bins: int = 24
     neighbours: int = 8
     logits: int = 10
-    tokens: int = 5
+    tokens: int = 10
     thresholds: Thresholds = DEFAULTS
     seed: int = 0
 

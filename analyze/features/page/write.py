@@ -153,8 +153,8 @@ def _page(title: str, content: Row, pages: Mapping[str, str], heldout: Heldout) 
     )  # fmt: skip
     folder = files("analyze.features.page") / "templates"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("features.css", "features.js"))
-    # In JSON, "<\\/" is the same text as "</", but does not end the element that holds it.
-    index = json_text(content, indent=None).replace("</", "<\\/")
+    # Tokens may hold markup such as "</script" or "<!--", which would change where the element ends.
+    index = json_text(content, indent=None).replace("<", "\\u003c")
     return environment.get_template(PAGE).render(
         title=title, style=Markup(style), script=Markup(script), index=Markup(index), pages=pages, page=PAGE,
         contexts=f"{heldout.n_contexts:,}",

@@ -74,10 +74,11 @@ def test_search_finds_features_by_token_number_and_kind(opened: Any, features_pa
     assert page.locator("#rows tr").count() == 0
 
 
-def test_dead_features_are_listed_per_sae_and_order_is_by_density(opened: Any, features_page: Path) -> None:
+def test_dead_features_of_a_layer_and_run_are_listed_and_order_is_by_density(opened: Any, features_page: Path) -> None:
     page = opened()
     index = index_of(features_page)["saes"]
-    page.locator("#sae").select_option("1")
+    page.locator("#layer").select_option(index[1]["layer"])
+    page.locator("#run").select_option(index[1]["run"])
     page.locator("#order").select_option("density")
     densest = max(range(len(index[1]["number"])), key=lambda k: index[1]["fired"][k])
     assert (
@@ -92,9 +93,9 @@ def test_dead_features_are_listed_per_sae_and_order_is_by_density(opened: Any, f
 def test_links_lead_to_neighbours_and_to_the_same_feature_of_the_other_seed(opened: Any, features_page: Path) -> None:
     page = opened()
     features = features_of(features_page)
-    page.locator("#sae").select_option("0")
-    open_first(page)
     own = features[0]
+    page.locator("#run").select_option(own["run"])
+    open_first(page)
     assert heading(page) == str(own["number"])
     page.locator("table.neighbours a").first.click()
     page.wait_for_function(f"document.querySelector('#detail h2').textContent.includes({own['neighbours'][0][0]})")

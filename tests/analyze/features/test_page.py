@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from analyze.features.measure import FeatureSettings
 from analyze.features.page.bundles import BundleWriter
 from analyze.features.page.write import ShownSAE, expected_bytes, write_features_page
+from analyze.features.text import TokenFeatures
 from tests.analyze.features.conftest import SeedRuns
 from tests.helpers.feature_pages import features_of, index_of
 
@@ -64,6 +65,15 @@ def test_features_are_matched_one_to_one_with_those_of_the_other_seed(seed_runs:
             assert matches == {number: pytest.approx(cosine, rel=1e-3, abs=1e-4)}
         else:
             assert matches == {}
+
+
+def test_markup_in_tokens_cannot_end_the_index(seed_runs: SeedRuns, tmp_path: Path) -> None:
+    fires = seed_runs.fires[0]
+    token = "<!--<script></script>"
+    text = [TokenFeatures(fires.run.name, fires.hook, 0, token, [])]
+    write_features_page(tmp_path, seed_runs.heldout, [ShownSAE(fires, [])], None, FeatureSettings(), text=text)
+    assert index_of(tmp_path)["text"]["tokens"] == [token]
+    assert token not in (tmp_path / "features.html").read_text()
 
 
 def test_bundles_of_an_earlier_page_are_removed(tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ const { saes: SAES, kinds: KINDS, explanations: EXPLANATIONS, text: TEXT } = JSO
   document.getElementById("index").textContent,
 );
 const PAGE_ROWS = 100;
+const SHOWN_TOKENS = 5; // in the list; the search knows more
 const NARROW = matchMedia("(max-width: 63.99rem)"); // the list and the feature take turns
 const byId = (id) => document.getElementById(id);
-const [search, where, saeMenu, kindMenu, orderMenu] = ["search", "where", "sae", "kind", "order"].map(byId);
+const [search, where, layerMenu, runMenu, kindMenu, orderMenu] =
+  ["search", "where", "layer", "run", "kind", "order"].map(byId);
 
 // Numbers with three digits, and tokens with their line ends and tabs made visible.
 const short = (value) => String(Number(Number(value).toPrecision(3)));
 const percent = (share) => (share >= 1e-4 || share === 0 ? `${short(100 * share)} %` : `${(100 * share).toExponential(1)} %`);
 const visible = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll("\r", "␍");
-const nameOf = (sae) => `layer ${sae.layer}, ${sae.run}`;
+const nameOf = (sae) => `${/^\d+$/.test(sae.layer) ? `layer ${sae.layer}` : sae.layer}, ${sae.run}`;
 
 // Elements are made with their text as text, because tokens may hold markup.
 const make = (tag, attributes = {}, ...children) => {
@@ -75,7 +77,9 @@ const ORDERS = {
   kl: ["effect when removed, falling", (a, b) => (b.kl ?? -1) - (a.kl ?? -1)],
 };
 const fill = (menu, options) => menu.append(...options.map(([value, text]) => make("option", { value }, text)));
-fill(saeMenu, [["", "all"], ...SAES.map((sae, i) => [i, nameOf(sae)])]);
+const all = (values) => [["", "all"], ...[...new Set(values)].map((value) => [value, value])];
+fill(layerMenu, all(SAES.map((sae) => sae.layer)));
+fill(runMenu, all(SAES.map((sae) => sae.run)));
 fill(kindMenu, [["live", "live"], ...KINDS.map((kind) => [kind, kind]), ["dead", "dead"], ["", "all"]]);
 const hasEffects = SAES.some((sae) => sae.kl.some((kl) => kl !== null));
 fill(orderMenu, Object.entries(ORDERS).filter(([name]) => name !== "kl" || hasEffects).map(([name, [text]]) => [name, text]));
@@ -84,10 +88,9 @@ let listed = [];
 let firstRow = 0;
 const update = () => {
   const terms = termsOf(search.value);
-  const sae = saeMenu.value === "" ? null : SAES[saeMenu.value];
-  const kind = kindMenu.value;
+  const [layer, run, kind] = [layerMenu, runMenu, kindMenu].map((menu) => menu.value);
   listed = features.filter((feature) => {
-    if (sae !== null && feature.sae !== sae) return false;
+    if ((layer && feature.sae.layer !== layer) || (run && feature.sae.run !== run)) return false;
     if (kind === "live" || kind === "dead" ? feature.dead !== (kind === "dead") : kind && !feature.kinds.includes(kind)) {
       if (!(kind === "live" && terms.some((term) => term.word === "dead"))) return false;
     }
@@ -96,7 +99,7 @@ const update = () => {
     return fits.every((value) => value > 0);
   });
   const order = orderMenu.value === "best" && !terms.length ? "number" : orderMenu.value;
-  if (order !== "number" || sae !== null) listed.sort(ORDERS[order][1]);
+  if (order !== "number" || new Set(listed.map((feature) => feature.sae)).size === 1) listed.sort(ORDERS[order][1]);
   firstRow = 0;
   showRows();
 };
@@ -105,7 +108,7 @@ const cells = (feature) => [
   make("td", {}, make("a", { href: feature.dead ? null : feature.hash }, String(feature.number)),
     SAES.length > 1 ? make("div", { class: "note" }, nameOf(feature.sae)) : null,
     feature.kinds.map((kind) => [" ", make("span", { class: "kind", "data-tip": EXPLANATIONS[kind] }, kind)]).flat()),
-  make("td", {}, feature.dead ? "dead" : feature.fires_on.map(([token]) => [make("code", {}, visible(token)), " "]).flat()),
+  make("td", {}, feature.dead ? "dead" : feature.fires_on.slice(0, SHOWN_TOKENS).map(([token]) => [make("code", {}, visible(token)), " "]).flat()),
   make("td", { class: "number" }, percent(feature.dead ? 0 : feature.density)),
   make("td", { class: "number" }, feature.dead ? "" : short(feature.norm)),
   make("td", { class: "number" }, feature.dead ? "" : short(feature.largest)),
@@ -316,7 +319,7 @@ const showTip = (event) => {
 addEventListener("pointermove", showTip);
 addEventListener("pointerdown", showTip);
 
-for (const control of [where, saeMenu, kindMenu, orderMenu]) control.addEventListener("change", update);
+for (const control of [where, layerMenu, runMenu, kindMenu, orderMenu]) control.addEventListener("change", update);
 search.addEventListener("input", update);
 byId("earlier").addEventListener("click", () => turn(-PAGE_ROWS));
 byId("later").addEventListener("click", () => turn(PAGE_ROWS));
