@@ -6,8 +6,8 @@ the server. Two measurements, each repeated in turn:
 - drivers: 24 MB objects fetched by 8 threads, as the stream fetches shards, by s3fs with and without its request for
   the size, and by obstore (`pip install obstore`) by itself and behind fsspec; GB/s, and the client's CPU seconds per
   GB. A driver that is not installed is left out.
-- passes: the rows/s of the shuffled stream in its first and second epoch, from the local disk, from the object store,
-  and from the object store with a cache.
+- passes: the rows/s of the shuffled stream from the local disk, from the object store, and from the object store with a
+  cache: its first epoch, later ones, and the first epoch of a new reader, as of another process, on the filled cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -130,34 +133,45 @@ def measure_passes(gigabytes: float, repeats: int) -> list[dict[str, Any]]:
         begin = time.perf_counter()
         for _ in range(batches):
             next(stream)
-        return batches * BATCH / (time.perf_counter() - begin)
+        return batches * BATCH / (time.perf_counter() - begin) / 1e6
 
-    def passes(store: Store) -> list[float]:
-        with ShuffledStream(store, batch_size=BATCH) as stream:
-            return [epoch(stream), epoch(stream)]
-
-    rates: dict[str, list[list[float]]] = {}
+    first: dict[str, list[float]] = {}
+    later: dict[str, list[float]] = {}
+    again: dict[str, list[float]] = {}
     for turn in range(repeats):
         cache = FileCache(Path(f"cache-{turn}").absolute(), 10**10)
-        for name, store in (
-            ("local disk", open_store(path)),
-            ("object store", open_store("s3://bucket/store.zarr")),
-            ("object store with --cache", open_store("s3://bucket/store.zarr", cache=cache)),
-        ):
-            rates.setdefault(name, []).append(passes(store))
-    medians = {name: [statistics.median(own) for own in zip(*turns, strict=True)] for name, turns in rates.items()}
+        stores: dict[str, Callable[[], Store]] = {
+            "local disk": partial(open_store, path),
+            "object store": partial(open_store, "s3://bucket/store.zarr"),
+            "object store with --cache": partial(open_store, "s3://bucket/store.zarr", cache=cache),
+        }
+        with ExitStack() as stack:
+            streams = {
+                name: stack.enter_context(ShuffledStream(opened(), batch_size=BATCH))
+                for name, opened in stores.items()
+            }  # fmt: skip
+            for name, stream in streams.items():
+                first.setdefault(name, []).append(epoch(stream))
+            for _ in range(3):
+                for name, stream in streams.items():
+                    later.setdefault(name, []).append(epoch(stream))
+        for name, opened in stores.items():
+            with ShuffledStream(opened(), batch_size=BATCH) as stream:
+                again.setdefault(name, []).append(epoch(stream))
+    median = statistics.median
     return [
         {
-            "store on": name, "first pass, Mrow/s": first / 1e6, "second pass, Mrow/s": second / 1e6,
-            "second over local disk": second / medians["local disk"][1],
+            "store on": name, "first pass, Mrow/s": median(first[name]), "later passes, Mrow/s": median(later[name]),
+            "first pass of a new reader, Mrow/s": median(again[name]),
+            "later passes over local disk": median(map(truediv, later[name], later["local disk"])),
         }
-        for name, (first, second) in medians.items()
+        for name in first
     ]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Reading a store in an object store.")
-    parser.add_argument("--gigabytes", type=float, default=0.2, help="Size of the store.")
+    parser.add_argument("--gigabytes", type=float, default=0.4, help="Size of the store.")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="Write the results here as JSON.")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
