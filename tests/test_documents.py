@@ -77,6 +77,7 @@ RUN = {
     "train --store data/demo.zarr --variant topk,nsae --k 20,40 --l1 nsae=5e-6,3e-5": f"{ONE_LAYER} --out runs/mixed",
     "analyze norms --store data/gpt2.zarr --out norms": "",
     "analyze export --store data/demo.zarr --to saelens --out exported-activations": "",
+    "analyze features --store data/gpt2.zarr runs/gpt2 --layers 5 --to saedashboard --out dashboards": "--contexts 8",
 }
 
 # of a command, or a block's first line → why it is not run here
@@ -94,6 +95,7 @@ NOT_RUN = {
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py and tests/train/test_ranks.py run two processes",
     r"python benchmarks/.*|python -m harvest\.demo\.train": "minutes to hours",
+    r"from delphi\..*": "needs delphi; benchmarks/peers/dashboards.py does the same",
     r"docker .*|J=\"docker .*|\$J .*|MODEL=gpt2 .*": "needs Docker; tests/container.sh does the same with buildah",
     r"spec:|kubectl .*": "Kubernetes; tests/test_deploy.py checks the manifests",
     r"LAUNCH=.*": "Slurm; tests/slurm.sh runs the files",

@@ -24,7 +24,7 @@ from analyze.commands.options import (
 )
 from analyze.commands.shared import check_features, choose_hooks, heldout_contexts, n_features_of, open_store_and_runs
 from data.command.base import choose_device
-from data.command.option_types import Count, Layers, ListOf, OutputFolder, Text, excludes
+from data.command.option_types import Count, Layers, ListOf, OutputFolder, Text, check_no_effect, excludes
 from data.errors import InputError
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from data.store.reader import Store
 
 MEGABYTE = 1_000_000
+FORMATS = ("saedashboard", "neuronpedia", "delphi")  # analyze/features/exports/registry.py, without PyTorch
 
 
 class AllOrCount(Count):
@@ -81,6 +82,10 @@ class AllOrCount(Count):
     "--text", type=Text(), callback=excludes("without_model"),
     help="Print which features fire on this text, per token, and show it on the page if --out is given.",
 )  # fmt: skip
+@click.option(
+    "--to", type=click.Choice(FORMATS),
+    help="Write the files of another tool into --out, a new folder, instead of the page.",
+)  # fmt: skip
 @contexts_option("to search for activations")
 @without_model_option
 @threshold_options
@@ -89,13 +94,16 @@ class AllOrCount(Count):
 def features_command(
     choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool, model: str | None, out: Path | None,
     layers: Layers, n_features: int, numbers: tuple[int, ...] | None, size_limit: int, ablate: int, text: str | None,
-    contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
+    to: str | None, contexts: int | None, without_model: bool, thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Write a page that shows every live feature, or print which features fire on a text.
 
     For each feature the page shows where it fires and how strongly, the tokens that it raises and lowers, its nearest
-    features, and the same feature in runs with another seed. It opens offline; details are in files beside it.
+    features, and the same feature in runs with another seed. It opens offline; details are in files beside it. With
+    --to it writes the same facts for another tool instead.
     """
+    if to is not None:
+        check_no_effect(click.get_current_context(), "with --to", "size_limit", "ablate", "text")
     if out is None and text is None:
         raise click.UsageError("--out is missing; give the folder to write the page into, or --text")
     store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
@@ -110,6 +118,7 @@ def features_command(
     if out is None:
         return
 
+    from analyze.features.exports.registry import FeatureExport
     from analyze.features.measure import FeatureSettings
     from analyze.features.page.write import ShownSAE, expected_bytes, write_features_page
     from analyze.features.unembedding import load_unembedding
@@ -120,6 +129,15 @@ def features_command(
     check_features(store, usable.runs, hooks, "numbers", max(numbers or (0,)) + 1)
     heldout = heldout_contexts(store, contexts)
     settings = FeatureSettings(thresholds=thresholds, seed=seed)
+    if to is not None:
+        export = FeatureExport(to, out)
+        export.check(store, hooks, with_model=not without_model)
+        unembedding = load_unembedding(store, model) if export.format.has_logits else None
+        fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
+        chosen = [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
+        for folder in export.write(heldout, fires, chosen, unembedding, seed=seed, device=torch_device):
+            click.echo(folder)
+        return
     largest = largest_count(usable.runs, store, hooks, len(numbers or ()) or n_features)
     expected = expected_bytes(largest, settings, store.schema.context_size)
     check_size(largest, expected, size_limit)

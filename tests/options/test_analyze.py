@@ -231,6 +231,9 @@ TABLES = {
         "text": {**dict.fromkeys(Kind), **{
             kind: row for kind, row in text("--text", "", {}).items() if kind in (WRONG_TYPE, EMPTY, Kind.ABSENT)
         }, CONTRADICTION: refused("--text", "once", sentence="--without-model and --text exclude each other")},
+        "to": choice("--to", {
+            CONTRADICTION: refused("--to", "neuronpedia", sentence="--to neuronpedia: needs the model's tokenizer"),
+        }),
         "contexts": contexts(), "without_model": WITHOUT, **thresholds(contradict=True),
         "seed": {**SEED, ZERO: None}, "device": DEVICE,
     }),

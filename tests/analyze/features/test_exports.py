@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
+from analyze.cli import main
+from analyze.commands.features import FORMATS as NAMES
 from analyze.features.exports import delphi
 from analyze.features.exports.registry import FORMATS, FeatureExport
 from analyze.features.token_text import ContextText, text_of_token
@@ -79,6 +82,10 @@ def saedashboard_features(exported: Exported) -> list[dict[str, Any]]:
 def lines(file: Path) -> list[dict[str, Any]]:
     text = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     return [json.loads(line) for line in text.decode().splitlines()]
+
+
+def test_the_commands_formats_are_those_of_the_registry() -> None:
+    assert tuple(FORMATS) == NAMES
 
 
 def test_saedashboard_files_have_its_readers_keys_and_types(exported: Exported) -> None:
@@ -241,3 +248,18 @@ def test_formats_with_logits_need_a_model_and_a_hook_in_its_residual_stream(
     export.check(store, [HOOK])
     with pytest.raises(InputError, match=r"hook_post is not in the residual stream's space.*--to delphi"):
         export.check(store, [HOOK, "blocks.1.mlp.hook_post"])
+
+
+def test_analyze_features_writes_delphis_files_without_a_model(
+    small_runs: tuple[LocalStore, Path], tmp_path: Path
+) -> None:
+    store, folder = small_runs
+    arguments = ["features", "--store", str(store.path), str(folder / "nsae"), "--layers", "1", "--without-model",
+                 "--to", "delphi", "--out", str(tmp_path / "new"), "--numbers", "3,1", "--device", "cpu"]  # fmt: skip
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "new/nsae/latents")]
+    (file,) = (tmp_path / "new/nsae/latents" / HOOK).glob("*.safetensors")
+    assert set(load_file(file)["locations"][:, 2].tolist()) <= {1, 3}
+    again = CliRunner().invoke(main, arguments)
+    assert "exists; remove it" in again.stderr
