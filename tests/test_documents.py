@@ -82,7 +82,7 @@ RUN = {
 
 # of a command, or a block's first line → why it is not run here
 NOT_RUN = {
-    r"analyze store --json|harvest --compile yes|train --seeds 5": "names an option",
+    r"analyze store --json|analyze features --to|harvest --compile yes|train --seeds 5": "names an option",
     r"analyze (report|verify|measures) --store STORE .*": "names stand for others",
     r"(train --resume|analyze verify) runs/NAME": "names stand for others",
     r"train --resume OUT/.*|train import user/.*": "names stand for others",
