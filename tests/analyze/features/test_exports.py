@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from transformers import AutoTokenizer
 
 from analyze.cli import main
 from analyze.commands.features import FORMATS as NAMES
-from analyze.features.exports import delphi
+from analyze.features.exports import dashboard, delphi
 from analyze.features.exports.registry import FORMATS, FeatureExport
 from analyze.features.token_text import ContextText, text_of_token
 from analyze.features.unembedding import Unembedding
@@ -56,6 +57,7 @@ def exported(small_runs: tuple[LocalStore, Path], tmp_path_factory: pytest.TempP
     root = tmp_path_factory.mktemp("exports")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delphi, "FILE_ENTRIES", 50)
+        patch.setattr(dashboard, "SETTINGS", replace(dashboard.SETTINGS, before=5, after=7))
         live = fires.all.live.nonzero()[:, 0].tolist()
         folders = {to: FeatureExport(to, root / to).write(heldout, [fires], [live], unembedding)[0] for to in FORMATS}
     return Exported(heldout, fires, unembedding, folders, dense_activations(store, heldout, fires))
@@ -178,8 +180,11 @@ def test_neuronpedia_rows_are_the_dashboards_under_its_databases_columns(exporte
     assert (of_set["releaseName"], of_set["modelId"]) == (release["name"], model["id"])
 
 
-def test_neuronpedia_files_are_the_same_each_time(exported: Exported, tmp_path: Path) -> None:
+def test_neuronpedia_files_are_the_same_each_time(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = exported.fires.all.live.nonzero()[:, 0].tolist()
+    monkeypatch.setattr(dashboard, "SETTINGS", replace(dashboard.SETTINGS, before=5, after=7))
     again = FeatureExport("neuronpedia", tmp_path / "again").write(
         exported.heldout, [exported.fires], [live], exported.unembedding
     )[0]
