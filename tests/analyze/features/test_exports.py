@@ -17,7 +17,6 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from transformers import AutoTokenizer
 
 from analyze.cli import main
 from analyze.commands.features import FORMATS as NAMES
@@ -27,11 +26,9 @@ from analyze.features.token_text import ContextText, text_of_token
 from analyze.features.unembedding import Unembedding
 from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
-from analyze.measure.row_pass import feature_activity
-from analyze.runs.trained_run import find_runs
 from data import Store, open_store
 from data.errors import InputError
-from harvest.demo import MODEL as DEMO
+from tests.analyze.features.conftest import SeedRuns
 from tests.helpers.feature_schemas import ACTIVATION_COLUMNS, BATCH, DELPHI_CONFIG, FEATURE, FEATURE_COLUMNS, PASSAGE
 from tests.helpers.fixture_types import LocalStore
 
@@ -47,20 +44,20 @@ class Exported(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def exported(small_runs: tuple[LocalStore, Path], tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    store, folder = open_store(small_runs[0].path), small_runs[1]
+def exported(seed_runs: SeedRuns, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The exports of an SAE whose features fire at all positions, in passages shorter than a context."""
+    store = open_store(seed_runs.heldout.store.path)
     store.provenance["model"] |= {"n_layers": 2, "d_model": 16}
-    heldout = Heldout(store, 15)
-    fires = feature_activity(heldout, find_runs([folder / "nsae"]), hooks=[HOOK])[0]
-    weight = torch.randn(1000, 16, generator=torch.Generator().manual_seed(3))
-    unembedding = Unembedding(AutoTokenizer.from_pretrained(DEMO), weight)
+    heldout, fires = Heldout(store, 12), next(fires for fires in seed_runs.fires if fires.hook == HOOK)
     root = tmp_path_factory.mktemp("exports")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delphi, "FILE_ENTRIES", 50)
         patch.setattr(dashboard, "SETTINGS", replace(dashboard.SETTINGS, before=5, after=7))
         live = fires.all.live.nonzero()[:, 0].tolist()
-        folders = {to: FeatureExport(to, root / to).write(heldout, [fires], [live], unembedding)[0] for to in FORMATS}
-    return Exported(heldout, fires, unembedding, folders, dense_activations(store, heldout, fires))
+        folders = {
+            to: FeatureExport(to, root / to).write(heldout, [fires], [live], seed_runs.unembedding)[0] for to in FORMATS
+        }
+    return Exported(heldout, fires, seed_runs.unembedding, folders, dense_activations(store, heldout, fires))
 
 
 @torch.no_grad()
@@ -69,7 +66,8 @@ def dense_activations(store: Store, heldout: Heldout, fires: FeatureActivity) ->
     dense = np.zeros((heldout.n_contexts, store.schema.context_size, sae.d_sae))
     for shard in store.shards("heldout"):
         x = torch.from_numpy(np.asarray(store.rows(HOOK, shard), dtype=np.float64))
-        c = torch.tanh(torch.relu((x - sae.b_dec) @ sae.W_enc.T + sae.b_enc)).numpy()
+        largest = torch.relu((x - sae.b_dec) @ sae.W_enc.T + sae.b_enc).topk(2)
+        c = torch.zeros(len(x), sae.d_sae, dtype=torch.float64).scatter_(1, largest.indices, largest.values).numpy()
         for row, (context, position) in enumerate(zip(*store.origin(shard), strict=True)):
             if int(context) in place:
                 dense[place[int(context)], position] = c[row]
@@ -93,7 +91,7 @@ def test_the_commands_formats_are_those_of_the_registry() -> None:
 def test_saedashboard_files_have_its_readers_keys_and_types(exported: Exported) -> None:
     batch = json.loads((exported.folders["saedashboard"] / "batch-0.json").read_text())
     assert batch.keys() == BATCH
-    assert (batch["layer"], batch["sae_set"]) == (1, "mlp_out-nsae")
+    assert (batch["layer"], batch["sae_set"]) == (1, "mlp_out-topk_seed-0")
     for feature in batch["features"]:
         assert feature.keys() == FEATURE
         assert len(feature["neuron_alignment_l1"]) == 3
@@ -159,7 +157,8 @@ def test_passages_show_the_activations_in_their_interval_with_their_text(exporte
 
 def test_neuronpedia_rows_are_the_dashboards_under_its_databases_columns(exported: Exported) -> None:
     folder, features = exported.folders["neuronpedia"], saedashboard_features(exported)
-    assert folder.parts[-2:] == ("made-up", "1-mlp_out-nsae")
+    source_id = "1-mlp_out-topk_seed-0"
+    assert folder.parts[-2:] == ("made-up", source_id)
     rows, passages = lines(folder / "features/batch-0.jsonl.gz"), lines(folder / "activations/batch-0.jsonl.gz")
     for row, feature in zip(rows, features, strict=True):
         assert row.keys() <= FEATURE_COLUMNS
@@ -176,7 +175,7 @@ def test_neuronpedia_rows_are_the_dashboards_under_its_databases_columns(exporte
         assert row["qualifyingTokenIndex"] == passage["qualifying_token_index"]
     (source,), (of_set,), (model,) = (lines(folder / f"{name}.jsonl") for name in ("source", "sourceset", "model"))
     (release,) = lines(folder / "release.jsonl")
-    assert (source["id"], source["setName"], source["modelId"]) == ("1-mlp_out-nsae", of_set["name"], model["id"])
+    assert (source["id"], source["setName"], source["modelId"]) == (source_id, of_set["name"], model["id"])
     assert (of_set["releaseName"], of_set["modelId"]) == (release["name"], model["id"])
 
 
