@@ -30,22 +30,32 @@ OF_ONE_RUN = ("name", "variant", "l1", "k", "target_l0", "seed")  # in which run
 def families(members: Sequence[Member]) -> dict[str, list[Member]]:
     """Return runs, or configurations, by family, in the order given.
 
-    A family's name is its variant, followed by the settings in which it differs from other families of that variant.
+    A family's name is its variant, followed by the settings in which it differs from other families of that variant,
+    and by the format of imported SAEs.
     """
     settings = [_shared_settings(member) for member in members]
     by_family: dict[str, list[Member]] = {}
     for member, own in zip(members, settings, strict=True):
         same_variant = [other for each, other in zip(members, settings, strict=True) if each.variant == member.variant]
         distinct: list[str] = [
-            f"{key} {value}" for key, value in own.items() if any(other[key] != value for other in same_variant)
+            f"{key} {value}"
+            for key, value in own.items()
+            if any(key in other and other[key] != value for other in same_variant)
         ]
-        by_family.setdefault(", ".join([member.variant, *distinct]), []).append(member)
+        imported = member.settings.imported_from
+        origin: list[str] = [f"imported from {imported}"] if imported else []
+        by_family.setdefault(", ".join([member.variant, *distinct, *origin]), []).append(member)
     return by_family
 
 
 def _shared_settings(member: Configuration | TrainedRun) -> Row:
-    """Return the settings that all members of a family share; families differ in at least one of them."""
+    """Return the settings that all members of a family share; families differ in at least one of them.
+
+    Of an imported SAE only the width and the scale of its inputs are known.
+    """
     experiment, run = member.settings.experiment, member.settings.run
+    if member.settings.imported_from:
+        return {"expansion": experiment.expansion, "input_scale": run.input_scale}
     own = {key: value for key, value in run.to_json().items() if key not in OF_ONE_RUN}
     shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size")}
     optimisation = {"clip": experiment.clip_of(run), **vars(experiment.schedule_of(run))}

@@ -69,6 +69,12 @@ class RunSettings:
         return name if isinstance(name, str) else None
 
     @property
+    def imported_from(self) -> str | None:
+        """The format of the files that `train import` read; None if the SAE was trained here."""
+        imported = self.provenance.get("imported")
+        return str(imported.get("format")) if isinstance(imported, dict) else None
+
+    @property
     def training_known(self) -> bool:
         """Whether `experiment` describes the training; false for an SAE of another library that does not record it."""
         imported = self.provenance.get("imported")
