@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from data import open_store
+from tests.helpers.browser import chromium
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.made_once import made_once
 
@@ -87,3 +89,10 @@ def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyze.report.write.as_png", blank)
     monkeypatch.setattr("analyze.report.write.chart_png", lambda chart, choices=None: b"blank")
     monkeypatch.setattr("analyze.report.html.javascript_bundle", lambda: "")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser that sends no requests."""
+    with chromium() as started:
+        yield started

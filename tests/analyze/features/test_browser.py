@@ -8,19 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.browser import chromium, watched_pages
+from tests.helpers.browser import watched_pages
 from tests.helpers.feature_pages import features_of, index_of
 from tests.helpers.page_checks import CUT_OFF, LOW_CONTRAST
 
 pytestmark = pytest.mark.browser
 
 LISTED = "document.querySelectorAll('#rows tr').length > 0"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

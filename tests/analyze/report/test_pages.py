@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.browser import chromium, watched_pages
+from tests.helpers.browser import watched_pages
 from tests.helpers.page_checks import CUT_OFF, LOW_CONTRAST
 
 pytestmark = pytest.mark.browser
@@ -18,12 +18,6 @@ PAGES = ("index.html", "post.html")
 HEIGHTS = {1300: 900, 390: 844}  # of a screen, by its width
 DRAWN = "[...document.querySelectorAll('.chart')].every((chart) => 'drawn' in chart.dataset)"
 HELD_OUT = '[aria-label="Measures on the held-out split"]'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

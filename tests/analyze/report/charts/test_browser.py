@@ -12,7 +12,7 @@ import pytest
 
 from analyze.report.charts import charts, javascript_bundle
 from tests.analyze.report.charts.made_up import tables, training
-from tests.helpers.browser import chromium, watched_pages
+from tests.helpers.browser import watched_pages
 
 pytestmark = pytest.mark.browser
 
@@ -45,12 +45,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoding="utf-8",
     )
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
