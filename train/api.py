@@ -118,7 +118,7 @@ def train(
         resample_at_most: Most restarts.
         resample_rows: Rows from which the inputs of restarted features are drawn. Default: 100k, or all rows.
         validate_every: Rows between two validations. Default: a twentieth of activations.
-        validate_rows: Most held-out rows that a validation measures. Default: a fiftieth of activations, 5k to 50k.
+        validate_rows: Most held-out rows that a validation measures. Default: activations / 200, from 2k to 50k.
         log_every: Rows between two measures on a training batch. Default: a thousandth of activations.
         window: Rows over which firing is counted for the dead fraction. Default: a fifth of activations, at most 1M.
         snapshots: Number of validations at which the weights are saved.

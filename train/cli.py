@@ -105,8 +105,8 @@ HELP = {
     "Measures": {
         "--validate-every": "Rows between two validations on the held-out split.  [default: a twentieth of "
         "--activations]",
-        "--validate-rows": "Most held-out rows that a validation measures.  [default: a fiftieth of --activations, "
-        "from 5k to 50k]",
+        "--validate-rows": "Most held-out rows that a validation measures.  [default: a two-hundredth of "
+        "--activations, from 2k to 50k]",
         "--log-every": "Rows between two measures on a training batch.  [default: a thousandth of --activations]",
         "--window": "Rows over which firing is counted for the dead fraction.  [default: a fifth of --activations, at "
         "most 1M]",

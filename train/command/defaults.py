@@ -2,7 +2,7 @@
 
 --activations         100M, or the preset's
 --validate-every      a twentieth: 5M of 100M
---validate-rows       a fiftieth, from 5k to 50k
+--validate-rows       a two-hundredth, from 2k to 50k
 --log-every           a thousandth: 100k of 100M
 --window              a fifth, at most 1M
 --resample-interval   twice --activations, so a run is never resampled
@@ -18,7 +18,8 @@ from dataclasses import dataclass, fields
 from train.command.options import Options
 from train.presets import suite_value, table_a2
 
-VALIDATE_ROWS = (5_000, 50_000)  # fewest, most
+# Fewest, most. Twenty validations of a two-hundredth each measure a tenth as many rows as are trained on.
+VALIDATE_ROWS = (2_000, 50_000)
 LONGEST_WINDOW = 1_000_000  # rows in which a feature that is not dead fires at least once
 
 
@@ -49,7 +50,7 @@ def row_counts(options: Options, n_rows: int | None = None) -> RowCounts:
     defaults = RowCounts(
         activations=total,
         validate_every=post["validate_every"] * total // post["activations"],
-        validate_rows=min(max(total // 50, VALIDATE_ROWS[0]), VALIDATE_ROWS[1]),
+        validate_rows=min(max(total // 200, VALIDATE_ROWS[0]), VALIDATE_ROWS[1]),
         log_every=total // 1000,
         window=min(total // 5, LONGEST_WINDOW),
         resample_interval=interval,
