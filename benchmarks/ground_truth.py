@@ -75,7 +75,7 @@ class Contestant:
 
 
 NORMALISED = {"input_scale": "mean-square"}  # E‖x‖² = 1
-JUMPRELU = {"l1": 1.0, "bandwidth": 0.05, "threshold": 0.05, **NORMALISED}
+JUMPRELU = {"bandwidth": 0.05, "threshold": 0.05, **NORMALISED}
 CONTESTANTS = (
     *(Contestant(variant, NORMALISED) for variant in ("topk", "batchtopk", "matryoshka", "frozen")),
     Contestant("baseline"),

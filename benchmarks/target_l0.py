@@ -39,7 +39,7 @@ from train.output.metrics_file import read_records
 
 VARIANTS = "baseline,nsae,relu,gated,jumprelu,p-anneal"
 FACTORS = "0.5,0.7,1"  # of the coefficient that the adjusted run ended at
-JUMPRELU = {"threshold": 1.0, "bandwidth": 0.1, "l1": 1.0}
+JUMPRELU = {"threshold": 1.0, "bandwidth": 0.1}
 
 
 def train_runs(options: argparse.Namespace, variant: str, out: Path, **own: Any) -> list[TrainedRun]:
@@ -63,7 +63,8 @@ def fixed_runs(options: argparse.Namespace, adjusted: TrainedRun, out: Path) -> 
         own: dict[str, Any]
         if adjusted.variant == "jumprelu":
             setpoints = [adjusted.target_l0 * factor for factor in (0.8, 1.0, 1.3)]
-            own = {"sparsity": "quadratic", "target_l0": setpoints, **JUMPRELU}
+            mean_square = float(open_store(options.store).width(hook))  # of inputs with E‖x‖ = √d, about
+            own = {"sparsity": "quadratic", "target_l0": setpoints, "l1": mean_square, **JUMPRELU}
         else:
             values = [last[hook]["coefficient"] * factor for factor in factors]
             own = {"l1": values, "l1_warmup": options.rows // 8}

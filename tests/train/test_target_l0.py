@@ -24,9 +24,7 @@ pytestmark = pytest.mark.long
 TARGETS = [
     "--target-l0", "5", "--expansion", "4", "--batch-size", "64", "--lr", "1e-3", "--device", "cpu", "--snapshots", "0",
 ]  # fmt: skip
-OF_JUMPRELU = [
-    "--bandwidth", "0.1", "--threshold", "1", "--input-scale", "jumprelu=sqrt-d", "--l1", "jumprelu=1",
-]  # fmt: skip
+OF_JUMPRELU = ["--bandwidth", "0.1", "--threshold", "1", "--input-scale", "jumprelu=sqrt-d"]
 LONG = [*TARGETS, "--activations", "25k", "--lr-decay", "5k", "--validate-every", "15k"]
 LAYERS = {"baseline": (0, 1), "nsae": (1,), "relu": (1,), "gated": (1,), "jumprelu": (1,)}
 

@@ -5,7 +5,8 @@
 S is Σᵢ H(πᵢ − θᵢ) ("step"), ((L0 / t) − 1)² of the batch's mean L0 ("quadratic"), or (2/t)(L0 − t)² of each row
 ("quadratic-row", Gemma Scope 2), or Σᵢ tanh(4 fᵢ‖dᵢ‖) ("tanh", Anthropic, January 2025). "target" is the quadratic
 one, linear from a distance of CLIP on; its t is adjusted until L0 is `--target-l0` (sae/l0_control.py), because its
-minimum lies above t.
+minimum lies above t. Its λ is the batch's mean ‖x‖², because the squared error that one more active feature saves grows
+with it: with a fixed λ, inputs of E‖x‖² = 288 kept L0 at 5 times the target.
 
 H has no gradient, so it is estimated by a kernel of width ε, K(z) = 1 for |z| < ½, else 0:
 
@@ -80,7 +81,7 @@ class JumpReLUSAE(PairwiseSAE):
             sparsity = self._sparsity(l0, step)
         terms = {
             "l2": (x - x_hat).square().sum(dim=-1),
-            "sparsity": (step.beta if sparsity.dim() else step.beta.mean()) * sparsity,
+            "sparsity": self._coefficient(sparsity, x, step) * sparsity,
         }
         if settings.pre_act_loss:
             of_dead = self._pre_act_loss(encoded, step.dead) if step.dead.any() else x.new_zeros(())
@@ -108,6 +109,12 @@ class JumpReLUSAE(PairwiseSAE):
         if self.settings.sparsity == "quadratic":
             return (l0.mean() / target - 1).square()
         return 2 / target * (l0 - target).square() if self.settings.sparsity == "quadratic-row" else l0
+
+    def _coefficient(self, sparsity: Tensor, x: Tensor, step: LossInputs) -> Tensor:
+        """Return λ of the sparsity term: of each row [rows], or of the batch."""
+        if self.settings.sparsity == "target":
+            return x.square().sum(dim=-1).mean()
+        return step.beta if sparsity.dim() else step.beta.mean()
 
     def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
         return self.settings.target_l0

@@ -50,10 +50,7 @@ def settled(own: Mapping[str, tuple[Any, ...]], preset: Collection[str], variant
     """
     if not any(own.get(TARGET, ())):
         return dict(own)
-    adjusted = issubclass(settings_of(variant), AdjustedSettings)
-    kept = {name: values for name, values in own.items() if not (adjusted and name == "l1" and name in preset)}
-    return (
-        kept
-        if "sparsity" in kept or "sparsity" not in options_of_variant(variant)
-        else kept | {"sparsity": ("target",)}
-    )
+    chosen = {"sparsity": ("target",)} if "sparsity" in options_of_variant(variant) else {}
+    values = {**chosen, **own}
+    adjusted = issubclass(settings_of(variant), AdjustedSettings) or values.get("sparsity") == ("target",)
+    return {name: given for name, given in values.items() if not (adjusted and name == "l1" and name in preset)}

@@ -59,6 +59,8 @@ class JumpReLUSettings(ArchitectureSettings):
         reasons: dict[str, str] = {}
         if self.sparsity in ("step", "tanh"):
             reasons["target_l0"] = "unless --sparsity is target, quadratic or quadratic-row"
+        if self.sparsity == "target":
+            reasons["l1"] = "with --sparsity target, whose coefficient is the inputs' mean ‖x‖²"
         if self.sparsity == "tanh":
             reasons["l0_of"] = "with --sparsity tanh"
         if not self.pre_act_loss:

@@ -34,6 +34,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "ste_to_input": True}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "quadratic", "target_l0": 3.0}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "quadratic-row", "target_l0": 3.0}),
+    ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "target", "target_l0": 3.0}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "tanh"}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "sparsity": "tanh", "pre_act_loss": 0.1}),
     ("jumprelu", {"bandwidth": 0.3, "threshold": 0.4, "l0_of": "activations", "subtract_bias": False}),
@@ -131,6 +132,20 @@ def test_fast_step_has_the_gradients_of_the_definition(
     assert float(found_loss) == pytest.approx(float(loss), rel=1e-10)
     for name, gradient in expected.items():
         torch.testing.assert_close(out[name][0], gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_term_that_brings_jumprelu_to_its_target_weighs_the_same_at_any_scale_of_the_inputs() -> None:
+    x = torch.randn(ROWS, D, generator=torch.Generator().manual_seed(1), dtype=F64)
+    shares = []
+    for scale in (1.0, 10.0):
+        options = {"bandwidth": 0.3 * scale, "threshold": 0.4 * scale, "sparsity": "target", "target_l0": 3.0}
+        sae = make_sae("jumprelu", options, 0.0).single(0)
+        for name, value in {"b_dec": 0.0, "b_enc": 0.0, "threshold": 0.4 * scale}.items():
+            sae.get_parameter(name).fill_(value)
+        terms = sae.training_pass(scale * x, loss_inputs(x, sae)).terms
+        shares.append(float(terms["sparsity"].detach() / terms["l2"].detach().mean()))
+    assert shares[1] == pytest.approx(shares[0], rel=1e-12)
+    assert shares[0] > 0.1
 
 
 def test_each_architecture_has_the_settings_that_the_command_offers_for_it() -> None:
