@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from analyze.report.charts import javascript_bundle
 from analyze.tables import Row, short
+from analyze.web.document import document, resource
 
+PACKAGE = "analyze.report"
 INTERVAL = ("low", "high")
 NO_VALUE = "–"
 SHOWN, LONG = 100, 140  # a text of more characters than LONG is folded after SHOWN
@@ -66,24 +64,11 @@ def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `content`.
     """
-    environment = Environment(
-        loader=PackageLoader("analyze.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    styles, scripts = [_file("style.css")], [_file("page.js")]
+    styles, scripts = [resource(PACKAGE, "style.css")], [resource(PACKAGE, "page.js")]
     if draws_charts:
-        styles.append(_file("charts.css"))
-        scripts += [javascript_bundle(), _file("charts.js")]
-    # In a script, "<\\/script" is the same text as "</script", but does not end it.
-    inline = [Markup(script.replace("</script", "<\\/script")) for script in scripts]
-    return environment.get_template(template).render(style=Markup("\n".join(styles)), scripts=inline, **content)
-
-
-def _file(name: str) -> str:
-    return (files("analyze.report") / "templates" / name).read_text(encoding="utf-8")
+        styles.append(resource(PACKAGE, "charts.css"))
+        scripts += [javascript_bundle(), resource(PACKAGE, "charts.js")]
+    return document(PACKAGE, template, styles=styles, scripts=scripts, **content)
 
 
 def table(lines: Iterable[Row], columns: Mapping[str, str]) -> Table:

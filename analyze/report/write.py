@@ -32,12 +32,12 @@ from analyze.report.figures.catalogue import draw
 from analyze.report.figures.style import as_png
 from analyze.report.pages.content import Content, FigureFile
 from analyze.report.pages.front import render_front
-from analyze.report.pages.navigation import FEATURES, POST, REPORT, page_links
 from analyze.report.pages.post import render_post
 from analyze.report.palette import family_styles
 from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import as_trained, mean_curves
 from analyze.tables import Row
+from analyze.web.navigation import FEATURES, POST, REPORT, page_links
 from data.command.json_text import json_text
 from data.command.progress import Bar
 from data.system.location import write_file

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analyze.features.ablate import Ablator
@@ -28,11 +26,14 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import PatchableModel
 from analyze.runs.progress import progress
 from analyze.tables import Row, how_far, layers
+from analyze.web.document import document, resource
+from analyze.web.navigation import Link
 from data.command.json_text import json_text
 from data.command.progress import Bar
 from data.system.location import write_file
 
-PAGE = "features.html"
+PACKAGE, PAGE = "analyze.features.page", "features.html"
+STYLES, SCRIPTS = ("features.css",), ("data.js", "list.js", "detail.js", "page.js")
 TOKENS_IN_INDEX = 5  # raised tokens of a feature that the search knows
 BYTES_PER_TOKEN, BYTES_PER_FEATURE = 9, 2000  # of an example, and of all else; measured on English text
 
@@ -147,16 +148,12 @@ def _text(lines: Sequence[TokenFeatures]) -> Row | None:
 
 
 def _page(title: str, content: Row, pages: Mapping[str, str], heldout: Heldout) -> str:
-    environment = Environment(
-        loader=PackageLoader("analyze.features.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    folder = files("analyze.features.page") / "templates"
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("features.css", "features.js"))
     # Tokens may hold markup such as "</script" or "<!--", which would change where the element ends.
     index = json_text(content, indent=None).replace("<", "\\u003c")
-    return environment.get_template(PAGE).render(
-        title=title, style=Markup(style), script=Markup(script), index=Markup(index), pages=pages, page=PAGE,
+    styles, scripts = ([resource(PACKAGE, name) for name in names] for names in (STYLES, SCRIPTS))
+    links = [Link(name, title_, current=name == PAGE) for name, title_ in pages.items()]
+    return document(
+        PACKAGE, PAGE, styles=styles, scripts=scripts, title=title, index=Markup(index), pages=links, sections=(),
         contexts=f"{heldout.n_contexts:,}",
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analyze.report import html
 from analyze.report.pages import answer, compared, dictionaries, layers, measures, settings, training
 from analyze.report.pages.content import Content
-from analyze.report.pages.navigation import REPORT, page_links, section_links
+from analyze.web.navigation import REPORT, page_links, section_links
 
 SECTIONS = {"layers": "By layer", "dictionaries": "Dictionaries", "training": "Training", "measures": "All measures",
             "settings": "Settings", "repeat": "Repeat"}  # fmt: skip

@@ -9,8 +9,8 @@ from analyze.compare.claims.claim import ALL_LAYERS, UNFINISHED, UNSETTLED
 from analyze.report import html
 from analyze.report.pages import compared
 from analyze.report.pages.content import Content
-from analyze.report.pages.navigation import POST, page_links, section_links
 from analyze.tables import Row
+from analyze.web.navigation import POST, page_links, section_links
 
 CLAIM_COLUMNS = {"claim": "claim", "verdict": "verdict", "value": "value", "margin": "criterion",
                  "p": "p", "seeds": "seeds", "positions": "positions", "of": "compared", "statistic": "statistic",

@@ -1,0 +1,130 @@
+"use strict";
+
+// Details are in scripts, because a page that was opened from a disk may not read other files.
+const bundles = new Map();
+const waiting = new Map();
+window.featureBundle = (number, list) => waiting.get(number)(list);
+const bundle = (number) => {
+  if (!bundles.has(number)) {
+    bundles.set(number, new Promise((resolve, reject) => {
+      waiting.set(number, resolve);
+      const script = make("script", { src: `features/${number}.js` });
+      script.addEventListener("error", () => reject(new Error(`features/${number}.js is missing; keep the folder "features" beside this page`)));
+      document.head.append(script);
+    }));
+  }
+  return bundles.get(number);
+};
+const detailsOf = async (feature) => {
+  const number = feature.sae.bundle[feature.k];
+  const before = SAES.slice(0, SAES.indexOf(feature.sae)).reduce((sum, sae) => sum + sae.bundle.filter((b) => b === number).length, 0);
+  return (await bundle(number))[before + feature.k - feature.sae.bundle.indexOf(number)];
+};
+
+const link = (run, hook, number, text) => {
+  const hash = hashOf(run, hook, number);
+  return byHash.has(hash) && !byHash.get(hash).dead ? make("a", { href: hash }, text) : text;
+};
+const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
+const logitTable = (title, logits) => make("div", {}, make("h3", {}, title),
+  make("table", {}, make("tbody", {}, logits.map(([token, value]) =>
+    make("tr", {}, make("td", {}, make("code", {}, visible(token))), make("td", { class: "number" }, value.toFixed(2)))))));
+
+const linkTable = (title, name, rows, hook) => make("div", {}, make("h3", {}, title, " (cosine)"),
+  make("table", { class: name }, make("tbody", {}, rows.map(([run, number, text, cosine]) =>
+    make("tr", {}, make("td", {}, link(run, hook, number, text)), make("td", { class: "number" }, cosine.toFixed(2)))))));
+
+const histogram = ({ counts, largest }) => {
+  const most = Math.max(...counts, 1);
+  const edge = (i) => short((largest * i) / counts.length);
+  return make("div", { class: "histogram" },
+    make("div", { class: "counts" }, make("span", {}, most.toLocaleString("en")), make("span", {}, "0")),
+    make("div", { class: "bars", role: "img", "aria-label": `histogram of activations from 0 to ${short(largest)}` },
+      counts.map((count, i) => make("i", {
+        style: `--height: ${(100 * count) / most}%; --least: ${count ? 1 : 0}px`,
+        "data-tip": `${edge(i)} to ${edge(i + 1)}: ${count.toLocaleString("en")} positions`,
+      }))),
+    make("div", { class: "edges" }, make("span", {}, "0"), make("span", {}, short(largest / 2)), make("span", {}, short(largest))));
+};
+
+const exampleRow = (example, largest) => {
+  const active = new Map(example.active);
+  const shown = example.tokens.map((token, i) => {
+    const c = active.get(i);
+    return make("span", {
+      class: i === example.firing ? "firing" : null, style: c ? `--a: ${(c / largest).toFixed(2)}` : null,
+      "data-tip": `${visible(token) || "part of the next character"}: ${c ? short(c) : "not active"} (context ${example.context}, position ${example.position - example.firing + i})`,
+    }, visible(token) || "·");
+  });
+  return make("tr", {}, make("td", {}, shown.slice(0, example.firing)), make("td", {}, shown.slice(example.firing)));
+};
+const exampleTable = (examples, largest) => make("div", { class: "examples scroll", tabindex: "0" },
+  make("table", {}, make("tbody", {}, examples.map((example) => exampleRow(example, largest)))));
+const centre = () => {
+  for (const frame of document.querySelectorAll(".examples")) {
+    const meeting = frame.querySelector("td:last-child");
+    frame.scrollLeft = meeting.offsetLeft - 0.45 * frame.clientWidth;
+  }
+};
+
+let current = null;
+const show = async () => {
+  current = byHash.get(location.hash) ?? null;
+  document.body.classList.toggle("open", current !== null);
+  if (current === null) {
+    byId("detail").replaceChildren(make("p", { class: "message" }, "Choose a feature in the list."));
+    return;
+  }
+  const feature = current;
+  for (const row of byId("rows").rows) {
+    const chosen = row.querySelector("a").getAttribute("href") === feature.hash;
+    if (chosen) row.setAttribute("aria-current", "true");
+    else row.removeAttribute("aria-current");
+  }
+  try {
+    const all = await detailsOf(feature);
+    if (current === feature) byId("detail").replaceChildren(...detailNodes(feature, all));
+  } catch (error) {
+    byId("detail").replaceChildren(make("p", { class: "message" }, error.message));
+  }
+  centre();
+  if (NARROW.matches) scrollTo(0, 0);
+};
+
+const detailNodes = (feature, all) => {
+  const { sae } = feature;
+  const step = (by, text) => {
+    const button = make("button", { type: "button" }, text);
+    button.addEventListener("click", () => move(by));
+    return button;
+  };
+  const back = make("button", { type: "button", class: "back" }, "↑ all features");
+  back.addEventListener("click", () => (location.hash = ""));
+  return [
+    make("p", { class: "pager" }, back, step(-1, "← previous"), step(1, "next →")),
+    make("h2", {}, `Feature ${feature.number} `, feature.kinds.map((kind) => make("span", { class: "kind" }, kind))),
+    make("p", { class: "note" }, `${sae.hook}, ${sae.run}, trained on ${sae.how_far}. ${feature.kinds.map((kind) => EXPLANATIONS[kind]).join(" ")}`),
+    make("dl", { class: "facts" },
+      fact("density, held-out", percent(feature.density), make("span", { class: "note" }, `${all.fired.toLocaleString("en")} of ${all.rows.toLocaleString("en")} rows`)),
+      fact("density, training", percent(feature.training), make("span", { class: "note" }, `of ${sae.training_rows.toLocaleString("en")} rows`)),
+      fact("decoder norm", short(all.norm)),
+      fact("largest activation", short(all.largest)),
+      all.ablation && fact("effect when removed", `${short(all.ablation[0])} nats`, make("span", { class: "note" }, `mean KL over ${all.ablation[1]} positions where it is active`))),
+    make("div", { class: "columns" },
+      make("div", {}, make("h3", {}, "Activations above 0"), histogram(all)),
+      make("div", {}, make("h3", {}, "Fires on"), make("table", {}, make("tbody", {}, all.fires_on.map(([token, count, share]) =>
+        make("tr", {}, make("td", {}, make("code", {}, visible(token))), make("td", { class: "number" }, `${count.toLocaleString("en")} times`),
+          make("td", { class: "number", "data-tip": "share of the sum of its activations" }, percent(share)))))))),
+    make("h3", {}, "Strongest contexts"), all.strongest.length ? exampleTable(all.strongest, all.largest) : make("p", { class: "note" }, "none"),
+    ...all.quantiles.flatMap(({ low, high, count, examples }) => [
+      make("h3", {}, `Activations of ${short(low)} to ${short(high)}: ${count.toLocaleString("en")} positions (${percent(count / all.fired)})`),
+      examples.length ? exampleTable(examples, all.largest) : make("p", { class: "note" }, "none"),
+    ]),
+    make("div", { class: "columns" },
+      all.raises && logitTable("Raises the logits of", all.raises),
+      all.lowers && logitTable("Lowers the logits of", all.lowers),
+      linkTable("Nearest features", "neighbours", all.neighbours.map(([number, cosine]) => [sae.run, number, String(number), cosine]), sae.hook),
+      all.seeds.length ? linkTable("Same feature with another seed", "seeds",
+        all.seeds.map(([run, number, cosine]) => [run, number, `${run}, feature ${number}`, cosine]), sae.hook) : null),
+  ].filter(Boolean);
+};
