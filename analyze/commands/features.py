@@ -50,7 +50,7 @@ class AllOrCount(Count):
 
 
 @command(
-    "features", "features --store data/demo.zarr --model demo runs/demo/nsae_target_l0=32 --layers 2 --out features"
+    "features", "features --store data/demo.zarr --model demo runs/demo/nsae_target_l0=32 --layers 3 --out features"
 )
 @store_options
 @runs_argument
@@ -105,7 +105,8 @@ def features_command(
     if to is not None:
         check_no_effect(click.get_current_context(), "with --to", "size_limit", "ablate", "text")
     if out is None and text is None:
-        raise click.UsageError("--out is missing; give the folder to write the page into, or --text")
+        what = "the page into, or --text" if to is None else f"{to}'s files into"
+        raise click.UsageError(f"--out is missing; give the folder to write {what}")
     store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     hooks = choose_hooks(usable.runs, layers)
     torch_device = choose_device(device)
