@@ -9,6 +9,7 @@
     tune_density.py   at which density a sparse step is faster on this GPU
     build.py          the stacks at their start, and the noise
     trainer.py        the loop: batches to all stacks, and the tasks between two steps
+    meeting.py        what the ranks report between two steps, and what rank 0 decides for all
     evaluate.py       validation on the held-out split
     resample.py       the restart of dead features
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -25,6 +25,7 @@ from train.experiment import Experiment
 from train.loop import calibrate
 from train.loop.evaluate import validate
 from train.loop.feed import MARGIN, POLL_SECONDS, Feed
+from train.loop.meeting import START, Decision, Divergence, Report, decide
 from train.loop.resample import restart_dead_features
 from train.output.experiment_writer import Writer
 from train.output.manifests import TASKS
@@ -38,34 +39,6 @@ from train.step.sae_stack import SAEStack
 from train.tables import batch_summary
 
 OnValidation = Callable[[Mapping[str, Sequence[Record]]], None]
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """A loss or parameter that is not finite after `step` steps, in a layer (index into the experiment's hooks)."""
-
-    step: int
-    layer: int
-    run: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a rank tells when the ranks meet: its new records and divergences, and whether it was asked to stop."""
-
-    records: list[tuple[str, Record]]
-    divergences: list[Divergence]
-    stopping: bool
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What rank 0 decides when the ranks meet, which all of them do."""
-
-    diverged: list[Divergence]
-    stop: bool
-    save: bool
-    next_meeting: int
 
 
 class Trainer:
@@ -98,7 +71,7 @@ class Trainer:
         self._sets_thresholds = ranks.any(calibrate.needs_threshold(stacks))
         self._unchecked: list[tuple[SAEStack, Tensor, int]] = []  # losses not yet looked at, and their step
         self._divergences: list[Divergence] = []  # since the last meeting
-        self._stopping, self._save_due, self._next_meeting = False, False, 0
+        self._decision = START  # of the last meeting
 
     def train(self, stop: threading.Event) -> bool:
         """Train until the end or until `stop` is set, and save; return whether training has finished."""
@@ -111,7 +84,7 @@ class Trainer:
             batches = inputs(stream, self.device)
             self._meet([], stop)
             self.run_pending(bar, stop)
-            while not (self.pending or self._stopping) and self.step < experiment.n_steps and self.active_runs:
+            while not (self.pending or self._decision.stop) and self.step < experiment.n_steps and self.active_runs:
                 if not self._await(self.step + MARGIN, bar, stop):
                     break
                 if self.feed is not None:
@@ -121,11 +94,11 @@ class Trainer:
                 self.writer.add_timing(rows=size, waited=time.perf_counter() - begin)
                 seen, now = self.step * size, (self.step + 1) * size
                 log = not seen or seen // experiment.reports.log_every < now // experiment.reports.log_every
-                own = self._step(batch, seen, measure=log)
+                batch_records = self._step(batch, seen, measure=log)
                 self.step += 1
                 self.pending = self.tasks_after(seen, now)
-                if log or self.pending or self.step >= self._next_meeting:
-                    records = self._meet(own, stop)
+                if log or self.pending or self.step >= self._decision.next_meeting:
+                    records = self._meet(batch_records, stop)
                     if log:
                         self.writer.record(records)
                         self.writer.write_timing(self.step, now)
@@ -133,7 +106,7 @@ class Trainer:
                         bar.set_postfix_str(summary, refresh=False)
                 bar.update(size)
                 self.run_pending(bar, stop)
-                if self._save_due:
+                if self._decision.save:
                     self._save(stop)
         self._save(stop)
         finished = not self.pending and (self.step == experiment.n_steps or not self.active_runs)
@@ -237,26 +210,17 @@ class Trainer:
 
     def _meet(self, records: list[tuple[str, Record]], stop: threading.Event) -> list[tuple[str, Record]]:
         """Exchange what the ranks have to tell, and do what rank 0 decides; return all ranks' records on rank 0."""
-        report = Report(records, self._divergences, stop.is_set())
-        reports, decision = self.ranks.meet(report, self._decide)
+        report = Report(records, self._divergences, stopping=stop.is_set() or self._decision.stop)
+        reports, self._decision = self.ranks.meet(report, self._decide)
         self._divergences = []
-        for divergence in decision.diverged:
+        for divergence in self._decision.diverged:
             self._mark_diverged(divergence)
-        self._stopping = self._stopping or decision.stop
-        self._save_due, self._next_meeting = decision.save, decision.next_meeting
         return [record for report in reports for record in report.records]
 
     def _decide(self, reports: Sequence[Report]) -> Decision:
-        """Return the decision on all ranks' reports: a run diverged at its first step, and there its first layer."""
-        first: dict[str, Divergence] = {}
-        reported = [divergence for report in reports for divergence in report.divergences]
-        for divergence in sorted(reported, key=lambda each: (each.step, each.layer)):
-            if divergence.run not in self.writer.diverged:
-                first.setdefault(divergence.run, divergence)
-        return Decision(
-            list(first.values()), any(report.stopping for report in reports), self._checkpoint_is_due(),
-            self.ranks.next_meeting(self.step),
-        )  # fmt: skip
+        """Return rank 0's decision on all ranks' reports."""
+        save, next_meeting = self._checkpoint_is_due(), self.ranks.next_meeting(self.step)
+        return decide(reports, self.writer.diverged, save=save, next_meeting=next_meeting)
 
     def _checkpoint_is_due(self) -> bool:
         due = self.writer.checkpoint_is_due(self.step)
@@ -325,4 +289,4 @@ class Trainer:
         self.writer.checkpoint(self.step, self.pending, self.active_runs)
         if self.feed is not None:
             self.feed.give_up(self.step)
-        self._save_due = False
+        self._decision = replace(self._decision, save=False)

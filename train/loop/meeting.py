@@ -1,0 +1,57 @@
+"""What the ranks exchange when they meet between two steps: the report of each, and the decision of rank 0 for all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from train.output.metrics_file import Record
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A loss or parameter that is not finite after `step` steps, in a layer (index into the experiment's hooks)."""
+
+    step: int
+    layer: int
+    run: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a rank tells when the ranks meet: its new records and divergences, and whether it was asked to stop."""
+
+    records: list[tuple[str, Record]]
+    divergences: list[Divergence]
+    stopping: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What rank 0 decides when the ranks meet, which all of them do.
+
+    diverged: the runs to drop, each with its first divergence.
+    stop, save: whether to stop, and whether to save after the pending tasks.
+    next_meeting: the step after which the ranks meet at the latest.
+    """
+
+    diverged: list[Divergence]
+    stop: bool
+    save: bool
+    next_meeting: int
+
+
+START = Decision(diverged=[], stop=False, save=False, next_meeting=0)  # before the first meeting
+
+
+def decide(reports: Sequence[Report], dropped: Collection[str], *, save: bool, next_meeting: int) -> Decision:
+    """Return the decision on all ranks' reports; `dropped` names the runs that have diverged before.
+
+    A run diverged at the first step that is reported for it, and in the first layer of that step.
+    """
+    first: dict[str, Divergence] = {}
+    reported = [divergence for report in reports for divergence in report.divergences]
+    for divergence in sorted(reported, key=lambda divergence: (divergence.step, divergence.layer)):
+        if divergence.run not in dropped:
+            first.setdefault(divergence.run, divergence)
+    return Decision(list(first.values()), any(report.stopping for report in reports), save, next_meeting)
