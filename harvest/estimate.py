@@ -18,7 +18,7 @@ TIMED_BATCHES = 3
 
 
 @dataclass(frozen=True)
-class Estimate(StoreSize):
+class HarvestEstimate(StoreSize):
     """The size of a store, and the time of its harvest, without tokenising.
 
     tokens_per_second: the speed of the slower of the forward pass and the disk. The disk's speed is None for a small
@@ -49,14 +49,14 @@ class Estimate(StoreSize):
         return "\n".join(lines)
 
 
-def estimate(harvest: Harvest) -> Estimate:
+def estimate(harvest: Harvest) -> HarvestEstimate:
     """Load the harvest's model, time it, and return the estimate. Raises InputError if the model cannot be loaded."""
     schema = expected_schema(harvest.request, harvest.inputs.facts)
     forward, disk = measure_rate(harvest), write_speed(harvest.out, schema)
     token_bytes = schema.total_bytes() / harvest.request.n_tokens
     disk_tokens = None if disk is None else disk / token_bytes
     rate = forward if disk_tokens is None else min(forward, disk_tokens)
-    return Estimate(
+    return HarvestEstimate(
         **vars(store_size(harvest.out, schema, harvest.keep)), tokens_per_second=rate,
         seconds=harvest.request.n_tokens / rate,
         forward_tokens_per_second=forward, disk_bytes_per_second=disk, disk_tokens_per_second=disk_tokens,

@@ -13,7 +13,7 @@ from harvest.text.tokenizer import HubTokenizer, Pretokenized, Tokenizer, specia
 
 
 @dataclass(frozen=True)
-class Inputs:
+class HarvestInputs:
     """A model that is not loaded yet, a text, and the tokenizer between them."""
 
     facts: ModelFacts
@@ -23,7 +23,7 @@ class Inputs:
     prefix: int | None  # id of the token before each context
 
 
-def open_inputs(request: Request, facts: ModelFacts) -> Inputs:
+def open_inputs(request: Request, facts: ModelFacts) -> HarvestInputs:
     """Open the text and the tokenizer, and compute the fingerprints, which reads all files of the model and the text.
 
     Raises InputError if an input cannot be used or an option does not apply to it.
@@ -54,4 +54,4 @@ def open_inputs(request: Request, facts: ModelFacts) -> Inputs:
     for option, token in (("--prefix-token", prefix), ("--separator-token", separator)):
         if token is not None and token >= facts.vocab_size:
             raise InputError(f"{option} {token}: the model's vocabulary has {facts.vocab_size} tokens; give less")
-    return Inputs(facts, model_fingerprint(facts), source, tokenizer, prefix)
+    return HarvestInputs(facts, model_fingerprint(facts), source, tokenizer, prefix)

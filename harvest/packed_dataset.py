@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data.command.progress import Bar
 from data.errors import InputError, Stopped
-from harvest.inputs import Inputs
+from harvest.inputs import HarvestInputs
 from harvest.request import Request
 from harvest.text.packing import choose_heldout, heldout_target, pack
 from harvest.text.token_file import TokenStream, tokenise
@@ -66,7 +66,7 @@ class PackedDataset:
 
 
 def pack_dataset(
-    request: Request, inputs: Inputs, staging: Path, *, stop: threading.Event, quiet: bool
+    request: Request, inputs: HarvestInputs, staging: Path, *, stop: threading.Event, quiet: bool
 ) -> PackedDataset:
     """Tokenise the text into the folder `staging`, or continue there, and choose the documents to hold out.
 

@@ -33,7 +33,7 @@ from data.store.writing.window_writer import WindowWriter
 from data.system.allocator import keep_large_blocks
 from data.system.location import Location, exists
 from data.system.lock import LockHeldError, locked
-from harvest.inputs import Inputs
+from harvest.inputs import HarvestInputs
 from harvest.model.base import LanguageModel
 from harvest.model.calibrate import CALIBRATION_CONTEXTS, calibrate
 from harvest.model.load import load
@@ -70,7 +70,7 @@ class Harvest:
     """A harvest of one text by one model into the store `out`; `run` begins or continues it."""
 
     request: Request
-    inputs: Inputs
+    inputs: HarvestInputs
     settings: dict[str, Any]  # as the store records them (output/provenance.py)
     out: Location
     device: torch.device

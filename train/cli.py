@@ -163,7 +163,7 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
     """
     from train.orders import prepare_orders, train_orders
     from train.prepare import out_of
-    from train.ranks import Place
+    from train.ranks import RankPlace
 
     stopping: StopRequest = ctx.obj
     defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
@@ -184,7 +184,7 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
             click.echo(f"{training.out} is finished; nothing to do", err=True)
     results = train_orders(trainings, stopping.event)
     sentences = [sentence for result in results if (sentence := result.describe_failure())]
-    if Place.from_environment().rank == 0:
+    if RankPlace.from_environment().rank == 0:
         print_results(results, as_json=as_json, noise=options.eval_noise)
         for sentence in sentences:
             click.echo(f"Error: {sentence}", err=True)

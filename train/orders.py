@@ -16,7 +16,7 @@ from data.errors import InputError
 from train.command.options import Options
 from train.output.results import RunResult
 from train.prepare import out_of, prepare
-from train.ranks import Place, joined
+from train.ranks import RankPlace, joined
 from train.run import Training
 
 
@@ -51,7 +51,7 @@ def _orders(options: Options) -> Iterator[Options]:
 def train_orders(trainings: Sequence[Training], stop: threading.Event) -> list[RunResult]:
     """Train one after another; return the results of all runs. Raises Stopped once `stop` is set."""
     results: list[RunResult] = []
-    with joined(Place.from_environment()) as ranks:
+    with joined(RankPlace.from_environment()) as ranks:
         for number, training in enumerate(trainings, 1):
             if len(trainings) > 1 and not (training.quiet or training.finished):
                 Bar.write(f"order {number} of {len(trainings)}: {training.out}", file=sys.stderr)

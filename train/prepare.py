@@ -30,7 +30,7 @@ from train.optim.schedule import Resampling, Schedule
 from train.output.existing import check_existing
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
-from train.ranks import Place
+from train.ranks import RankPlace
 from train.run import Training
 from train.variants import Sizes
 
@@ -47,7 +47,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     store = open_store(options.store, cache=chosen_cache(options.store, options.cache, options.cache_size))
     if options.follow and options.skip_damaged:
         raise InputError("--skip-damaged and --follow exclude each other; leave --follow out")
-    place = Place.from_environment()
+    place = RankPlace.from_environment()
     if not store.complete:
         if not options.follow:
             raise InputError(

@@ -33,7 +33,7 @@ MEETING_SECONDS = 1.0  # of steps between two meetings
 
 
 @dataclass(frozen=True)
-class Place:
+class RankPlace:
     """Which process this is: its rank among `size` processes, of which `on_machine` run on this machine."""
 
     rank: int = 0
@@ -41,7 +41,7 @@ class Place:
     on_machine: int = 1
 
     @classmethod
-    def from_environment(cls) -> Place:
+    def from_environment(cls) -> RankPlace:
         """Return the place that torchrun's variables describe; that of the only process if it has not set them."""
         if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
             return cls()
@@ -109,7 +109,7 @@ class Group:
     A rank that has ended, or does not answer for HANG_SECONDS, is named on standard error, and Stopped is raised.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RankPlace) -> None:
         self._place, self.leads = place, place.rank == 0
         self._met: tuple[int, float] | None = None  # the last meeting's step and time
         self._seconds = SETUP_SECONDS
@@ -184,7 +184,7 @@ class _Pickler(pickle.Pickler):
 
 
 @contextmanager
-def joined(place: Place) -> Iterator[Ranks]:
+def joined(place: RankPlace) -> Iterator[Ranks]:
     """Connect the processes inside the context. Raises Stopped if one of them ends or hangs."""
     if place.size == 1:
         yield ALONE

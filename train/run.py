@@ -24,9 +24,9 @@ from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.feed import Feed
-from train.loop.follower import Follower
 from train.loop.following import rows_of_statistics
 from train.loop.memory_plan import MemoryPlan
+from train.loop.rank_writer import RankWriter
 from train.loop.trainer import Trainer
 from train.normalisation.statistics import InputStatistics, centred_mean_norm
 from train.output.checked import DamagedRunError
@@ -130,7 +130,7 @@ class Training:
         """Train as another rank than 0, in the folder that rank 0 names."""
         path: Path | str = ranks.share()
         if isinstance(path, Path):
-            own_writer = lambda runs: Follower(path, runs, ranks)  # noqa: E731
+            own_writer = lambda runs: RankWriter(path, runs, ranks)  # noqa: E731
             self._train(lambda name, measure: ranks.share(), own_writer, self._feed(), stop, ranks)
 
     def _feed(self) -> Feed | None:

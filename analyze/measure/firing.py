@@ -23,7 +23,7 @@ DENSITY_EDGES = np.arange(-7.0, 0.01, 0.25)  # log₁₀ of the share of rows in
 
 
 @dataclass(frozen=True)
-class FireCounts:
+class HeldoutFireCounts:
     """How often each feature fired in the rows of a subset of positions.
 
     count: int64 [d_sae], out of `rows` rows. silent: count of features that fire in none of a batch's rows, mean over
@@ -58,10 +58,10 @@ class FeatureActivity:
     run: TrainedRun
     hook: str
     noise: bool
-    by_subset: Mapping[str, FireCounts]
+    by_subset: Mapping[str, HeldoutFireCounts]
 
     @property
-    def all(self) -> FireCounts:
+    def all(self) -> HeldoutFireCounts:
         return self.by_subset[Subset.ALL]
 
     def lines(self) -> list[Row]:
@@ -86,7 +86,7 @@ def dead_shares(fires: Iterable[FeatureActivity]) -> Estimates:
 
 def fire_counts(
     rows: Float, fires: NDArray[np.int64], silent: NDArray[np.int64], bins: list[tuple[str, int, int]]
-) -> dict[str, FireCounts]:
+) -> dict[str, HeldoutFireCounts]:
     """Return the counts of each subset that has rows.
 
     rows: [bins]. fires: [bins, d_sae]. silent: [batches, 1 + subsets], a batch's rows and its silent features per
@@ -96,7 +96,7 @@ def fire_counts(
     means = silent[silent[:, 0] == batch, 1:].mean(axis=0)
     rows_of, fires_of = subsets(rows, bins, axis=0), subsets(fires, bins, axis=0)
     return {
-        name: FireCounts(int(rows_of[name]), torch.from_numpy(fires_of[name]), float(mean), batch)
+        name: HeldoutFireCounts(int(rows_of[name]), torch.from_numpy(fires_of[name]), float(mean), batch)
         for name, mean in zip(fires_of, means, strict=True)
         if rows_of[name]
     }

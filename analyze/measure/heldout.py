@@ -21,7 +21,7 @@ LONGEST_DOCUMENT = 512  # tokens
 
 
 @dataclass(frozen=True)
-class Rows:
+class HeldoutRows:
     """A batch of held-out rows.
 
     x: float32 [n, d_model].
@@ -123,13 +123,13 @@ class Heldout:
         """Return the tokens of the chosen contexts: int32 [n_contexts, context_size]."""
         return self.store.tokens(self.contexts)
 
-    def rows(self, hook: str, *, batch_size: int) -> Iterator[Rows]:
+    def rows(self, hook: str, *, batch_size: int) -> Iterator[HeldoutRows]:
         """Yield the rows of a hook in batches of at most `batch_size` rows; no batch crosses a shard."""
         for shard, chosen, context, position in self._chosen_rows():
             for begin in range(0, len(chosen), batch_size):
                 index = chosen[begin : begin + batch_size]
                 x = torch.from_numpy(self.store.rows(hook, shard, index).astype(np.float32))
-                yield Rows(x, self.group_of[context[index], position[index]], context[index], position[index])
+                yield HeldoutRows(x, self.group_of[context[index], position[index]], context[index], position[index])
 
     def _chosen_rows(self) -> Iterator[tuple[int, Ints, Ints, Ints]]:
         """Yield of each shard its number, the indices of its chosen rows, and each row's context and position.
@@ -147,7 +147,7 @@ class Heldout:
                 chosen = chosen[counted[context[chosen], position[chosen]]]
             yield shard, chosen, context, position
 
-    def row_numbers(self, rows: Rows) -> Ints:
+    def row_numbers(self, rows: HeldoutRows) -> Ints:
         """Return the numbers that rows have among all held-out rows of the store: int64 [n]."""
         schema = self.store.schema
         return self.contexts[rows.context] * schema.layout.rows_per_context + rows.position - schema.skip_positions

@@ -18,7 +18,7 @@ SHOWN, LONG = 100, 140  # a text of more characters than LONG is folded after SH
 
 
 @dataclass(frozen=True)
-class Cell:
+class HtmlCell:
     """A table's cell.
 
     value: the number that the column sorts by; None sorts by the text.
@@ -50,10 +50,10 @@ class Table:
     """
 
     header: list[str]
-    groups: dict[str, list[list[Cell]]] = field(default_factory=dict)
+    groups: dict[str, list[list[HtmlCell]]] = field(default_factory=dict)
 
     @property
-    def rows(self) -> list[list[Cell]]:
+    def rows(self) -> list[list[HtmlCell]]:
         return [row for rows in self.groups.values() for row in rows]
 
 
@@ -95,40 +95,43 @@ def wide(lines: Sequence[Row], by: Mapping[str, str], measures: Mapping[str, str
                 raise ValueError(f"two values of {measure} in one cell: {row[measure]} and {line}")
             row[measure] = line
     rows = [
-        [*(plain(part) for part in key), *(_value(row[name]) if name in row else Cell(NO_VALUE) for name in measures)]
+        [
+            *(plain(part) for part in key),
+            *(_value(row[name]) if name in row else HtmlCell(NO_VALUE) for name in measures),
+        ]
         for key, row in by_key.items()
     ]
     return Table([*by.values(), *measures.values()], {"": rows})
 
 
-def _cell(line: Row, key: str) -> Cell:
+def _cell(line: Row, key: str) -> HtmlCell:
     if key == "value" and all(end in line for end in INTERVAL):
         return _value(line)
     if key == "verdict":
-        return Cell(line[key], mark=f"verdict {line[key].replace(' ', '-')}")
+        return HtmlCell(line[key], mark=f"verdict {line[key].replace(' ', '-')}")
     return plain(line[key])
 
 
-def plain(value: Any) -> Cell:
+def plain(value: Any) -> HtmlCell:
     """Return a value without an interval as a cell; what is undefined is a dash."""
     if isinstance(value, bool):
-        return Cell("on" if value else "off")
+        return HtmlCell("on" if value else "off")
     if isinstance(value, int):
-        return Cell(f"{value:,}", value)
+        return HtmlCell(f"{value:,}", value)
     if value is None or isinstance(value, float):
         known = value is not None and math.isfinite(value)
-        return Cell(short(value), value) if known else Cell(NO_VALUE)
-    return Cell(str(value))
+        return HtmlCell(short(value), value) if known else HtmlCell(NO_VALUE)
+    return HtmlCell(str(value))
 
 
-def _value(line: Row) -> Cell:
+def _value(line: Row) -> HtmlCell:
     return with_interval(line["value"], line["low"], line["high"])
 
 
-def with_interval(value: float | None, low: float | None, high: float | None, mark: str = "") -> Cell:
+def with_interval(value: float | None, low: float | None, high: float | None, mark: str = "") -> HtmlCell:
     """Return a value with its interval, to the digits in which the interval's ends differ."""
     cell = plain(value)
     if cell.value is None or low is None or high is None or low == high or not math.isfinite(low + high):
-        return Cell(cell.text, cell.value, mark=mark)
+        return HtmlCell(cell.text, cell.value, mark=mark)
     digits = max(0, 1 - math.floor(math.log10(high - low)))
-    return Cell(f"{value:.{digits}f}", value, f"{low:.{digits}f} to {high:.{digits}f}", mark)
+    return HtmlCell(f"{value:.{digits}f}", value, f"{low:.{digits}f} to {high:.{digits}f}", mark)

@@ -131,14 +131,14 @@ def overturning_seed_spread(value: float, margin: float, groups: float, group_de
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplicaPlan:
     """How many seeds, and effective groups (1 over the sum of the squared shares), would decide."""
 
     seeds: int
     groups: int
 
 
-def plan(measured: Variances, seeds: int, groups: float, distance: float) -> Plan | None:
+def plan(measured: Variances, seeds: int, groups: float, distance: float) -> ReplicaPlan | None:
     """Return the cheapest plan, in seeds × groups, whose smallest detectable difference is at most `distance`.
 
     A plan has no fewer seeds and groups than were measured. With one seed their spread is unknown, so the plan has one
@@ -161,7 +161,7 @@ def plan(measured: Variances, seeds: int, groups: float, distance: float) -> Pla
         high = np.where(open_ & decides, middle, high)
         low = np.where(open_ & ~decides, middle + 1, low)
     plans = [
-        Plan(int(n), int(group_counts[fewest]))
+        ReplicaPlan(int(n), int(group_counts[fewest]))
         for n, fewest in zip(n_seeds, low, strict=True)
         if fewest < len(group_counts)
     ]

@@ -90,7 +90,7 @@ class Number(click.ParamType[float]):
         return number + 0.0  # −0 becomes 0
 
 
-class Truth(click.ParamType[bool]):
+class Boolean(click.ParamType[bool]):
     """true or false, also as yes or no, on or off, 1 or 0."""
 
     name = "boolean"

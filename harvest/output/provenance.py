@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harvest.inputs import Inputs
+    from harvest.inputs import HarvestInputs
     from harvest.model.base import LanguageModel
     from harvest.packed_dataset import PackedDataset
     from harvest.request import Request
@@ -25,7 +25,7 @@ WORDS = {
 }
 
 
-def settings_of(request: Request, inputs: Inputs) -> dict[str, Any]:
+def settings_of(request: Request, inputs: HarvestInputs) -> dict[str, Any]:
     """Return everything that decides a store's bytes, by the options' names in snake_case, as JSON values.
 
     `inputs` adds the identity of the model, the tokenizer and the dataset. Two harvests with equal settings write equal
@@ -63,7 +63,7 @@ def settings_of(request: Request, inputs: Inputs) -> dict[str, Any]:
 
 
 def provenance_of(
-    request: Request, inputs: Inputs, settings: dict[str, Any], packed: PackedDataset, model: LanguageModel,
+    request: Request, inputs: HarvestInputs, settings: dict[str, Any], packed: PackedDataset, model: LanguageModel,
     relative_error: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """Return a store's provenance as JSON values. `relative_error`: each hook's error against float32."""

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import analyze.cli
 import harvest.cli
 import train.cli
-from data.command.option_types import Count, LayerChoice, ListOf, Number, Truth
+from data.command.option_types import Boolean, Count, LayerChoice, ListOf, Number
 from train.command.per_variant import PerVariant
 
 COMMANDS: dict[str, click.Command] = {
@@ -32,7 +32,7 @@ def lists() -> Iterator[tuple[str, str, str]]:
 def value_of(kind: click.ParamType[object]) -> str:
     if isinstance(kind, click.Choice):
         return str(kind.choices[0])
-    values = {Count: "1", LayerChoice: "1", Number: "0.5", Truth: "true"}
+    values = {Count: "1", LayerChoice: "1", Number: "0.5", Boolean: "true"}
     return values.get(type(kind), "nsae")
 
 

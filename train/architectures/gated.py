@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from train.sae.base import LossInputs, TrainingPass
-from train.sae.entries import EncodedRows
+from train.sae.entries import PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
@@ -55,7 +55,7 @@ class GatedSAE(PairwiseSAE):
     def set_threshold_(self, threshold: float) -> None:
         self.b_gate.sub_(threshold)
 
-    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+    def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         gates, stopped = encoded.select(Above(-self.b_gate.detach())), self.settings.aux_decoder == "stopped"
         gate = relu(gates.pre + gates.spread(self.b_gate))
         magnitude = relu(gates.spread(self.r_mag.exp()) * gates.pre + gates.spread(self.b_mag))

@@ -28,7 +28,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import huber_loss
 
 from train.sae.base import LossInputs, TrainingPass
-from train.sae.entries import EncodedRows
+from train.sae.entries import PreActivations
 from train.sae.l0_control import ControlLaw
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
@@ -65,7 +65,7 @@ class JumpReLUSAE(PairwiseSAE):
         pre = self.pre_activations(x)
         return pre * (pre > self.threshold[..., None, :])
 
-    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+    def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         settings = self.settings
         # Entries within half a width of the threshold have a gradient, active or not.
         near = encoded.select(Above(self._lower_limit()))
@@ -94,7 +94,7 @@ class JumpReLUSAE(PairwiseSAE):
         # An f of 0 is within half a width of such thresholds.
         return lower if self.settings.l0_of == "pre-activations" else lower.masked_fill(lower < 0, -torch.inf)
 
-    def _pre_act_loss(self, encoded: EncodedRows, dead: Tensor) -> Tensor:
+    def _pre_act_loss(self, encoded: PreActivations, dead: Tensor) -> Tensor:
         """Return Σ ReLU(θᵢ − πᵢ)‖dᵢ‖ of each row over the dead features, bool [d_sae]."""
         entries = encoded.select(Above(-torch.inf, among=torch.nonzero(dead)[:, 0]))
         weights = entries.spread(torch.linalg.vector_norm(self.W_dec, dim=-1) * dead)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from train.sae.base import SAE, LossInputs, TrainingPass
-from train.sae.entries import EncodedRows
+from train.sae.entries import PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
@@ -66,7 +66,7 @@ class PAnnealSAE(PairwiseSAE):
         begin, last = -(-(self.settings.anneal_after or 0) // step.rows), self.p_updates - 1
         return begin + max(step.n_steps - begin, 0) * update // max(last, 1)
 
-    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+    def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(Above(0.0))
         f = relu(active.pre)
         x_hat = active.decode(f, self.W_dec) + self.b_dec

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from train.sae.base import LossInputs, TrainingPass
-from train.sae.entries import EncodedRows
+from train.sae.entries import PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.variants import ReLUSettings
@@ -29,7 +29,7 @@ class ReLUSAE(PairwiseSAE):
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         return relu(self.pre_activations(x))
 
-    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+    def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(Above(0.0))
         f = relu(active.pre)
         x_hat = active.decode(f, self.W_dec) + self.b_dec

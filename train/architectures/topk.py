@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from train.sae.base import LossInputs, TrainingPass
-from train.sae.entries import EncodedRows, Entries
+from train.sae.entries import Entries, PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import LargestOfRow, Selection
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
@@ -63,7 +63,7 @@ class TopKSAE(PairwiseSAE):
         """Return the entries that are active in training."""
         return LargestOfRow(self.settings.k, weight=self.weight())
 
-    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+    def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(self.active())
         f = relu(active.pre)
         fires = active.counts(f)
@@ -91,13 +91,13 @@ class TopKSAE(PairwiseSAE):
         """Return the terms of the reconstruction by name."""
         return {"l2": (x - x_hat).square().sum(dim=-1)}
 
-    def absolute_auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
+    def absolute_auxiliary_loss(self, encoded: PreActivations, dead: Tensor, error: Tensor) -> Tensor:
         """Return aux with `--aux-form absolute`; see `auxiliary_loss`."""
         entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=self.weight(dead), positive=False))
         missed = error - entries.decode(entries.pre, self.W_dec)
         return missed.square().sum(dim=-1).mean() * min(len(dead) / self.aux_k, 1)
 
-    def auxiliary_loss(self, encoded: EncodedRows, dead: Tensor, error: Tensor) -> Tensor:
+    def auxiliary_loss(self, encoded: PreActivations, dead: Tensor, error: Tensor) -> Tensor:
         """Return aux from the dead features int64 [n] and e = x − x̂ [rows, d_model]."""
         entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=self.weight(dead)))
         missed = error - entries.decode(relu(entries.pre), self.W_dec)

@@ -12,6 +12,7 @@ import click
 from data.command.option_types import (
     NAME,
     SEED,
+    Boolean,
     Count,
     LayerChoice,
     Layers,
@@ -20,7 +21,6 @@ from data.command.option_types import (
     Number,
     StoreLocation,
     Text,
-    Truth,
 )
 from data.errors import InputError
 from data.system.location import Location
@@ -47,7 +47,7 @@ RowsPerRun = Annotated[Values | None, PerVariant(ListOf(Count(zero=True), "count
 def setting_type(setting: Setting) -> PerVariant:
     """Return the type of a setting's option."""
     kind = PerVariant(ListOf(setting.kind, setting.kind.name))
-    kind.takes_truth_values = isinstance(setting.kind, Truth)
+    kind.takes_truth_values = isinstance(setting.kind, Boolean)
     return kind
 
 

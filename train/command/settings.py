@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from data.command.option_types import LARGEST_FLOAT, NAME, Count, Number, Truth
+from data.command.option_types import LARGEST_FLOAT, NAME, Boolean, Count, Number
 from data.errors import InputError
 from train.variants import SETTINGS, ArchitectureSettings, settings_of
 
@@ -83,6 +83,6 @@ def _option_type(annotated: tuple[Any, ...]) -> click.ParamType[Any]:
     if get_origin(plain) is Literal:
         return click.Choice(get_args(plain))
     kinds: dict[Any, click.ParamType[Any]] = {
-        bool: Truth(), int: Count(zero=True), float: Number(-LARGEST_FLOAT), str: NAME,
+        bool: Boolean(), int: Count(zero=True), float: Number(-LARGEST_FLOAT), str: NAME,
     }  # fmt: skip
     return kinds[plain]

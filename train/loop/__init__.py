@@ -5,7 +5,7 @@
     share.py          which of them each rank trains, under torchrun
     following.py      training in the order of the store's windows: its statistics, and the rows that it may take
     feed.py           the rows of a store that is still harvested: which exist, and which are needed no more
-    follower.py       what ranks other than 0 have in place of the writer
+    rank_writer.py    what ranks other than 0 have in place of the writer
     tune_density.py   at which density a sparse step is faster on this GPU
     build.py          the stacks at their start, and the noise
     trainer.py        the loop: batches to all stacks, and the tasks between two steps

@@ -22,7 +22,7 @@ from train.step.sae_stack import SAEStack
 ENCODER_SHARE = 0.2  # of the live features' mean encoder norm
 
 Upcoming = Callable[[], Iterator[Inputs]]
-Place = tuple[SAEStack, int]  # one SAE: its stack, and its index in it
+SAEIndex = tuple[SAEStack, int]  # one SAE: its stack, and its index in it
 
 
 def restart_dead_features(stacks: Sequence[SAEStack], upcoming: Upcoming, *, step: int, stop: Event) -> bool:
@@ -31,7 +31,7 @@ def restart_dead_features(stacks: Sequence[SAEStack], upcoming: Upcoming, *, ste
     `upcoming` gives the rows that training sees next. It is called twice: for the rows' losses, then for the rows
     drawn.
     """
-    dead: dict[Place, Tensor] = {}
+    dead: dict[SAEIndex, Tensor] = {}
     for stack in stacks:
         for i, features in enumerate(dead_features(stack)):
             if len(features):
@@ -100,7 +100,7 @@ def _row_losses(stacks: Sequence[SAEStack], batches: Iterator[Inputs], stop: Eve
     return None if stop.is_set() else {stack: torch.cat(parts, dim=1) for stack, parts in losses.items()}
 
 
-def _gather(rows: Mapping[Place, Tensor], batches: Iterator[Inputs], stop: Event) -> dict[Place, Tensor] | None:
+def _gather(rows: Mapping[SAEIndex, Tensor], batches: Iterator[Inputs], stop: Event) -> dict[SAEIndex, Tensor] | None:
     """Return the inputs at rows int64 [k], float32 [k, d_model] on the CPU, for each SAE; None if stopped."""
     inputs = {(stack, i): torch.empty(len(drawn), stack.sae.d_model) for (stack, i), drawn in rows.items()}
     begin = 0

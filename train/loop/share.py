@@ -11,14 +11,14 @@ from data.errors import InputError
 from train.architectures import architecture_of
 from train.experiment import Experiment
 from train.loop.memory_plan import MemoryPlan, stacked
-from train.ranks import Place
+from train.ranks import RankPlace
 from train.sae import ElementwiseSAE
 from train.step.sae_stack import StackEntry
 
 AUTOGRAD_COST = 2.0  # of a step by autograd, in steps whose gradients are written by hand
 
 
-def share_of(plan: MemoryPlan, experiment: Experiment, place: Place, device: torch.device) -> MemoryPlan:
+def share_of(plan: MemoryPlan, experiment: Experiment, place: RankPlace, device: torch.device) -> MemoryPlan:
     """Return the part of an experiment's plan that a rank trains.
 
     On a CPU it has whole stacks of the plan, so each SAE's sums are those of a single process, bit for bit. On a GPU

@@ -26,7 +26,7 @@ InputMean = Literal["none", "store"]
 
 
 @dataclass(frozen=True)
-class Scale:
+class RowDivisor:
     """What rows are divided by, so that their norm becomes 1 (or √d, if `sqrt_d`), on average or each.
 
     by: nothing; E‖x‖ ("mean"); √E‖x‖² ("root mean square"); each row's ‖x‖ ("row norm"); or, after its mean is
@@ -37,15 +37,15 @@ class Scale:
     sqrt_d: bool = False
 
 
-SCALES: dict[InputScale, Scale] = {
-    "none": Scale("nothing"),
-    "mean-norm": Scale("mean"),
-    "sqrt-d": Scale("mean", sqrt_d=True),
-    "mean-square": Scale("root mean square"),
-    "mean-square-d": Scale("root mean square", sqrt_d=True),
-    "row-norm": Scale("row norm"),
-    "row-sqrt-d": Scale("row norm", sqrt_d=True),
-    "layer-norm": Scale("row deviation"),
+SCALES: dict[InputScale, RowDivisor] = {
+    "none": RowDivisor("nothing"),
+    "mean-norm": RowDivisor("mean"),
+    "sqrt-d": RowDivisor("mean", sqrt_d=True),
+    "mean-square": RowDivisor("root mean square"),
+    "mean-square-d": RowDivisor("root mean square", sqrt_d=True),
+    "row-norm": RowDivisor("row norm"),
+    "row-sqrt-d": RowDivisor("row norm", sqrt_d=True),
+    "layer-norm": RowDivisor("row deviation"),
 }
 
 

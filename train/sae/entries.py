@@ -66,7 +66,7 @@ class DenseEntries:
         return replace(self, pre=self.pre[:, begin:end], features=slice(begin, end)), values[:, begin:end]
 
 
-class EncodedRows(Protocol):
+class PreActivations(Protocol):
     """The pre-activations of some rows, of which a loss selects the entries that it needs."""
 
     def select(self, selection: Selection) -> Entries:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from train.sae.base import SAE, LossInputs, TrainingPass, random_directions
-from train.sae.entries import DenseRows, EncodedRows
+from train.sae.entries import DenseRows, PreActivations
 from train.sae.tensors import LINEAR_MAPS, TensorSpec
 
 
@@ -72,7 +72,7 @@ class PairwiseSAE(SAE):
         return self.loss_on(DenseRows(self.pre_activations(x)), x, step)
 
     @abstractmethod
-    def loss_on(self, encoded: EncodedRows, x: Tensor, step: LossInputs) -> TrainingPass:
+    def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         """Return the forward pass and the loss's terms from the entries that it selects, for x [rows, d_model].
 
         x is normalised. Entries that are not selected must contribute nothing to the terms or their gradients.

@@ -12,7 +12,7 @@ from analyze.statistics import jackknife, replicas
 from analyze.statistics.cells import EQUIVALENCE_LEVEL
 from analyze.statistics.estimates import FEWEST_DEGREES
 from analyze.statistics.jackknife import LEVEL, Float
-from analyze.statistics.replicas import Plan, Variances
+from analyze.statistics.replicas import ReplicaPlan, Variances
 
 FEWEST_SEEDS = 3  # for a verdict on a single layer
 TWO_SEEDS = "two seeds decide means over layers only"
@@ -95,14 +95,14 @@ class Difference:
         return TWO_SEEDS if 1 < self.n_seeds < FEWEST_SEEDS else ""
 
     @cached_property
-    def plan(self) -> Plan | None:
+    def plan(self) -> ReplicaPlan | None:
         """How many seeds and effective groups would decide a difference as large as this one; None if none would."""
         distance = abs(self.value) - self.interpolation_error
         if distance <= 0:
             return None
         enough = self.effective_groups * max(1.0, FEWEST_DEGREES / max(self.variances.group_degrees, 1.0))
         own = replicas.plan(self.variances, self.n_seeds, self.effective_groups, distance)
-        return own and Plan(max(own.seeds, FEWEST_SEEDS), max(own.groups, int(np.ceil(enough))))
+        return own and ReplicaPlan(max(own.seeds, FEWEST_SEEDS), max(own.groups, int(np.ceil(enough))))
 
 
 def difference(first: Matched, second: Matched) -> Difference:

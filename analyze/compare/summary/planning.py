@@ -11,12 +11,12 @@ from scipy.special import ndtri
 from analyze.compare.equal_l0.comparison import SIGNIFICANCE
 from analyze.compare.equal_l0.difference import FEWEST_SEEDS, Difference
 from analyze.compare.summary.ranking import combined_p
-from analyze.statistics.replicas import MOST_SEEDS, POWER, Plan, Variances
+from analyze.statistics.replicas import MOST_SEEDS, POWER, ReplicaPlan, Variances
 
 TIMES_THE_DOCUMENTS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def plan(gaps: Sequence[Difference], n_layers: int, n_pairs: int) -> Plan | None:
+def plan(gaps: Sequence[Difference], n_layers: int, n_pairs: int) -> ReplicaPlan | None:
     """Return the cheapest plan, in seeds × documents; None if there is none, or with one seed, whose spread is unknown.
 
     The layers' differences are taken as true, less 0.84 standard errors of their mean, which makes the power 80 %.
@@ -45,5 +45,5 @@ def plan(gaps: Sequence[Difference], n_layers: int, n_pairs: int) -> Plan | None
     for times in TIMES_THE_DOCUMENTS:
         enough = bisect_left(counts, True, key=lambda n_seeds: decides(n_seeds, times))
         if enough < len(counts):
-            plans.append(Plan(counts[enough], gaps[0].n_groups * times))
+            plans.append(ReplicaPlan(counts[enough], gaps[0].n_groups * times))
     return min(plans, key=lambda own: (own.seeds * own.groups, own.seeds), default=None)

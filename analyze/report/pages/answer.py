@@ -8,7 +8,7 @@ from typing import Any
 
 from analyze.compare.summary.summary import BEST, TIED, Summary, SummaryLine
 from analyze.report import html
-from analyze.report.html import Cell, Table
+from analyze.report.html import HtmlCell, Table
 from analyze.report.pages.compared import enumerate_names
 from analyze.report.pages.content import Content
 from train.measures import measure_of, title_of
@@ -32,10 +32,10 @@ def summary_table(summary: Summary) -> Table:
     """Return the summary as a table, in groups by the L0 at which architectures are compared."""
     about = {name: [getattr(line, name) for line in summary.lines] for name in ("layers", "seeds")}
     varying = [name for name, numbers in about.items() if len(set(numbers)) > 1]
-    groups: dict[str, list[list[Cell]]] = {}
+    groups: dict[str, list[list[HtmlCell]]] = {}
     for line in summary.lines:
         row = [
-            Cell(line.family, below=line.note), html.plain(line.l0),
+            HtmlCell(line.family, below=line.note), html.plain(line.l0),
             *(_cell(line, measure) for measure in summary.measures),
             *(html.plain(getattr(line, name)) for name in varying),
         ]  # fmt: skip
@@ -57,9 +57,9 @@ def summary_key(summary: Summary, unit: str) -> str:
     )
 
 
-def _cell(line: SummaryLine, measure: str) -> Cell:
+def _cell(line: SummaryLine, measure: str) -> HtmlCell:
     own = line.cells.get(measure)
     if own is None:
-        return Cell(html.NO_VALUE)
+        return HtmlCell(html.NO_VALUE)
     cell = html.with_interval(own.value, own.low, own.high, own.mark)
     return replace(cell, text=f"{MARKS[own.mark]} {cell.text}") if own.mark in MARKS else cell

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from analyze.features.choose import choose_features, kinds_by_feature, some_features
 from analyze.features.unembedding import load_unembedding
 from analyze.measure.dictionary import DEFAULTS
-from analyze.measure.firing import FeatureActivity, FireCounts
+from analyze.measure.firing import FeatureActivity, HeldoutFireCounts
 from analyze.measure.heldout import Heldout
 from analyze.measure.row_pass import feature_activity
 from analyze.runs.trained_run import find_runs
@@ -33,7 +33,7 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     count = torch.arange(60) * 2
     count[55] = 0
     no_run: Any = None
-    fires = FeatureActivity(no_run, HOOK, False, {"all": FireCounts(1000, count, 0.0, 1000)})
+    fires = FeatureActivity(no_run, HOOK, False, {"all": HeldoutFireCounts(1000, count, 0.0, 1000)})
     found = choose_features(fires, W, DEFAULTS, 4)
     assert found["pillar"] == sorted(set(range(60)) - {0, 55}, key=lambda i: -float(W[i].norm()))[:4]
     assert found["direction"] == [10, 50]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from analyze.measure.dictionary import matched_cosines
-from analyze.measure.firing import FeatureActivity, FireCounts
+from analyze.measure.firing import FeatureActivity, HeldoutFireCounts
 from analyze.measure.stability import excess, pairs_of_replicas, stability, unrelated
 from analyze.runs.trained_run import find_runs
 from tests.helpers.feature_pages import index_of
@@ -51,7 +51,7 @@ def test_dead_features_are_not_matched(demo_runs: tuple[Path, list[Path]]) -> No
     run = find_runs(demo_runs[1])[0]
     some, others = torch.zeros(256, dtype=torch.int64), torch.zeros(256, dtype=torch.int64)
     some[:5], others[3:10] = 1, 1
-    counts = [{"all": FireCounts(9, count, 0.0, 9)} for count in (some, others)]
+    counts = [{"all": HeldoutFireCounts(9, count, 0.0, 9)} for count in (some, others)]
     (line,) = stability([FeatureActivity(run, "blocks.4.hook_mlp_out", False, here) for here in counts])
     assert (line["live_first"], line["live_second"], line["matched"]) == (5, 7, 5)
     assert line["share_0.9"] == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same

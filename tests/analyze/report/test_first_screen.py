@@ -41,7 +41,7 @@ def test_summary_table_groups_architectures_by_l0_and_marks_the_best_and_its_tie
     assert (best.text, best.value, best.below, best.mark) == ("★ 0.123", 0.1234, "0.120 to 0.130", "best")
     assert (tied.text, unmarked.text) == ("≈ 0.123", "0.123")
     assert [row[0].below for row in table.rows] == ["", "", "not ranked", "not ranked"]
-    assert table.rows[0][3] == html.Cell("0.25", 0.25)
+    assert table.rows[0][3] == html.HtmlCell("0.25", 0.25)
 
 
 def test_summary_table_has_numbers_of_layers_and_seeds_only_where_they_differ() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analyze.statistics.replicas import (
-    Plan,
+    ReplicaPlan,
     Variances,
     overturning_seed_spread,
     plan,
@@ -80,7 +80,7 @@ def test_the_overturning_seed_spread_makes_the_half_width_reach_the_margin() -> 
 def test_a_plan_is_the_cheapest_whose_detectable_difference_is_small_enough() -> None:
     measured = Variances(1.0 / 3, 1.0 / 40, 0, 2, 39)
     best = plan(measured, 3, 40, 1.5)
-    assert best == Plan(6, 40)
+    assert best == ReplicaPlan(6, 40)
     assert Variances(1 / 6, 1 / 40, 0, 5, 39).smallest_detectable_difference() <= 1.5
     assert Variances(1 / 5, 0, 0, 4, 0).smallest_detectable_difference() > 1.5
     assert plan(measured, 3, 40, 0.1) is None

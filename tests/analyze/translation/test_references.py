@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analyze.measure.firing import FireCounts
+from analyze.measure.firing import HeldoutFireCounts
 from analyze.measure.patching.passes import CLEAN, Pass, PatchSums, Reference, patch_measures
 from analyze.measure.row_sums import RowSums, row_columns
 from analyze.translation.formulas import LIBRARIES, Library
@@ -42,7 +42,7 @@ def logits(x: Tensor) -> Tensor:
     return x.cumsum(dim=1) / torch.arange(1, x.shape[1] + 1)[:, None] @ WEIGHTS["unembedding"]
 
 
-def sums_over_rows(tokens: Tensor, library: Library) -> tuple[RowSums, FireCounts]:
+def sums_over_rows(tokens: Tensor, library: Library) -> tuple[RowSums, HeldoutFireCounts]:
     """Sum over the rows of tokens [batches, contexts, length] that the library counts, batch by batch."""
     columns, x_sum, x_hat_sum, fires = [], [], [], []
     for batch in tokens:
@@ -54,7 +54,7 @@ def sums_over_rows(tokens: Tensor, library: Library) -> tuple[RowSums, FireCount
         fires.append((c != 0).sum(dim=0))
     total, x_total, x_hat_total = (torch.stack(parts).sum(dim=0).numpy() for parts in (columns, x_sum, x_hat_sum))
     rows = RowSums.of_columns(total, x_total, x_hat_total, 1.0)
-    return rows, FireCounts(int(rows.rows), torch.stack(fires).sum(dim=0), 0.0, 0)
+    return rows, HeldoutFireCounts(int(rows.rows), torch.stack(fires).sum(dim=0), 0.0, 0)
 
 
 def scores(tokens: Tensor, library: Library) -> dict[str, float]:

@@ -12,7 +12,7 @@ from train.loop.memory_plan import MemoryPlan, make_plan
 from train.loop.share import cuts, share_of
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
-from train.ranks import Place
+from train.ranks import RankPlace
 from train.variants import Sizes
 
 D_MODEL, LAYERS = 64, 12
@@ -32,7 +32,7 @@ def experiment() -> Experiment:
 def shares(n: int, device: str) -> tuple[MemoryPlan, list[MemoryPlan]]:
     settings, where = experiment(), torch.device(device)
     plan = make_plan(settings, D_MODEL, where)
-    return plan, [share_of(plan, settings, Place(rank, n, n), where) for rank in range(n)]
+    return plan, [share_of(plan, settings, RankPlace(rank, n, n), where) for rank in range(n)]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

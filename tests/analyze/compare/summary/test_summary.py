@@ -15,7 +15,7 @@ from analyze.compare.equal_l0.matched import Matched, key_of
 from analyze.compare.summary.lines import cell
 from analyze.compare.summary.summary import Summary, SummaryCell
 from analyze.compare.summary.table import as_text
-from analyze.measure.firing import FeatureActivity, FireCounts
+from analyze.measure.firing import FeatureActivity, HeldoutFireCounts
 from analyze.runs.settled import Drift
 from analyze.statistics.estimates import Estimate
 from analyze.statistics.jackknife import degrees_of_freedom
@@ -82,7 +82,9 @@ def test_gamma_is_best_nearest_to_1_from_either_side(nsae: float) -> None:
 def with_dead(own: MadeUp, dead: Mapping[str, Sequence[int]]) -> MadeUp:
     """Return the same with the numbers of dead features of 100 by architecture, per seed."""
     fires = [
-        FeatureActivity(run, hook, False, {"all": FireCounts(5000, torch.arange(100) >= dead[side.name][seed], 0.0, 8)})
+        FeatureActivity(
+            run, hook, False, {"all": HeldoutFireCounts(5000, torch.arange(100) >= dead[side.name][seed], 0.0, 8)}
+        )
         for side in own.sides
         for seed, run in enumerate(side.runs)
         for hook in HOOKS

@@ -13,7 +13,7 @@ from train.output.run_state import RunState
 from train.ranks import Ranks
 
 
-class Follower:
+class RankWriter:
     """Does what ExperimentWriter asks of the other ranks; see Writer.
 
     start, diverged: those of rank 0's writer.
