@@ -79,7 +79,7 @@ def train(
     "baseline": 1e-3}. Counts of rows (activations) may be texts such as "1M".
 
         from train import load_sae, train
-        results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/demo")
+        results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/alpha")
         results[0].heldout[0]["l0"]  # of the first hook, noise off
         sae = load_sae(results[0].folder, layer=2)
 

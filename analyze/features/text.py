@@ -44,7 +44,7 @@ def features_on_text(
     """Return which features of SAEs fire on a text, token by token.
 
         from analyze import features_on_text
-        for at in features_on_text("data/demo.zarr", "runs/demo/nsae_l1=5e-06", "Once upon a time"):
+        for at in features_on_text("data/demo.zarr", "runs/demo/nsae_target_l0=32", "Once upon a time"):
             print(at.hook, at.token, at.features)      # [(number, activation), …]
 
     The text is tokenised as the store's was, with the store's prefix token before it.

@@ -64,7 +64,7 @@ def evaluate(
 
         from analyze import evaluate
         result = evaluate("data/demo.zarr", ["runs/demo"], contexts=50)
-        row = result.value("explained_variance", run="nsae_l1=5e-06", hook="blocks.2.hook_mlp_out")
+        row = result.value("explained_variance", run="nsae_target_l0=32", hook="blocks.3.hook_mlp_out")
         row.value, row.low, row.high     # with its 95 % interval over documents
         result.activity[0].all.live      # bool [d_sae]: which features of the first SAE fired
 
