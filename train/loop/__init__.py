@@ -12,6 +12,7 @@
     meeting.py        what the ranks report between two steps, and what rank 0 decides for all
     evaluate.py       validation on the held-out split
     resample.py       the restart of dead features
+    calibrate.py      thresholds at inference, after the last step
 
 train/step has the step itself.
 """
