@@ -5,7 +5,6 @@ Needs neither zarr nor the language model's libraries.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,18 +14,22 @@ import torch
 from numpy.typing import NDArray
 
 from data.choices import DType
-from data.errors import DamagedError, InputError, RecycledError, StoreError
+from data.errors import DamagedError, StoreError
 from data.permutation import Int
 from data.store import stats
-from data.store.checked_arrays import CheckedArrays
-from data.store.chunks import TRAILER_BYTES, ArrayFile, checksum_of
+from data.store.chunks import ArrayFile
 from data.store.commit_table import CommitTable
 from data.store.encodings import EncodedRows, Encoding
 from data.store.group_metadata import GroupMetadata, read_group_metadata
 from data.store.layout import Layout, Split
+from data.store.reading.checked_arrays import CheckedArrays
+from data.store.reading.mapped_size import mapped_size_check
+from data.store.reading.shard_statistics import ShardStatistics
+from data.store.reading.stored_truth import read_truth
+from data.store.reading.unreadable import unreadable_shard
 from data.store.recycled import recycled_shards, recycled_windows
-from data.store.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, STATS_FIELDS, TOKENS, stats_name
-from data.store.truth import FIRINGS, GROUPS, PROBABILITIES, ROW_OFFSETS, Truth, direction_name
+from data.store.schema import COMMIT, CONTEXT, DOCUMENT, POSITION, TOKENS
+from data.store.truth import Truth
 from data.system.file_cache import FileCache
 from data.system.location import Location, is_local, locate
 
@@ -232,16 +235,7 @@ class Store:
     @cached_property
     def truth(self) -> Truth | None:
         """The features that the activations are sums of, if the store records them."""
-        if self.schema.truth is None:
-            return None
-        directions = {hook: self._arrays.initial_rows(direction_name(hook), None) for hook in self.hooks}
-        values = (self._arrays.initial_rows(name, None) for name in (PROBABILITIES, ROW_OFFSETS, FIRINGS))
-        truth = Truth(directions, *values)
-        try:
-            truth.check(self.schema.widths, self.layout.split_rows("heldout"))
-        except InputError as error:
-            raise DamagedError(f"{self.path / GROUPS[0]} is damaged: {error}") from error
-        return truth
+        return read_truth(self._arrays)
 
     def statistics(self, hook: str, split: Split = "train") -> stats.NormStats:
         """Return the statistics of a split's committed rows."""
@@ -249,16 +243,11 @@ class Store:
 
     def shard_statistics(self, hook: str, shards: Iterable[int]) -> Iterator[stats.NormStats]:
         """Yield the statistics of each of some committed shards."""
-        for shard, shard_stats, is_whole in self._statistics(hook, shards):
-            if not is_whole:
-                raise self._damaged_statistics(hook, [shard])
-            yield shard_stats
+        return self._shard_statistics.of(hook, shards)
 
     def check_statistics(self, hook: str, shards: Iterable[int]) -> None:
         """Raise DamagedError, naming all shards whose statistics do not have the checksum of the commit table."""
-        damaged = [shard for shard, _, is_whole in self._statistics(hook, shards) if not is_whole]
-        if damaged:
-            raise self._damaged_statistics(hook, damaged)
+        self._shard_statistics.check(hook, shards)
 
     def size_check(self, hook: str, shard: int) -> Callable[[], None]:
         """Return a function that raises DamagedError if a mapped shard's file has changed its size.
@@ -268,18 +257,7 @@ class Store:
         """
         if not (self.mapped and is_local(self.path)):
             return lambda: None
-        array = self.array(hook)
-        path, expected = str(array.chunk_path(shard)), array.spec.chunk_bytes + TRAILER_BYTES
-
-        def check() -> None:
-            try:
-                size = os.stat(path).st_size
-            except OSError as error:
-                raise DamagedError(f"shard {shard}: {path} cannot be read any more ({error.strerror})") from error
-            if size != expected:
-                raise DamagedError(f"shard {shard}: {path} has changed while it was read: it has {size} bytes now")
-
-        return check
+        return mapped_size_check(self.array(hook), shard)
 
     def array(self, name: str) -> ArrayFile:
         """Return an array of the store; its zarr.json is compared with the schema the first time."""
@@ -294,40 +272,14 @@ class Store:
         try:
             return self._arrays.chunk(name, shard, self.commit.checksum(name, shard))[:n_rows]
         except DamagedError as error:
-            count = recycled_windows(self.path, self.schema)  # now: the rows may have been removed since the opening
-            if shard in recycled_shards(self.layout, count):
-                raise RecycledError(
-                    f"shard {shard} of {self.path} is recycled: `harvest --keep` removed the training rows of its "
-                    f"first {count} windows, after a training had used them; harvest again without --keep"
-                ) from error
-            raise DamagedError(
-                f"shard {shard}: {error}",
-                remedy="`analyze verify` lists all that are damaged, and --skip-damaged leaves them out (`train` from "
-                "its start on, so with --overwrite)",
-            ) from error
+            raise unreadable_shard(self.path, self.schema, shard, error) from error
 
     def _channel_scales(self, hook: str) -> tuple[NDArray[np.float32], ...]:
         return tuple(self._arrays.initial_chunk(name, 0) for name in self.schema.channel_arrays(hook))
 
-    def _statistics(self, hook: str, shards: Iterable[int]) -> Iterator[tuple[int, stats.NormStats, bool]]:
-        """Yield (shard, statistics, whether they have the checksum of the commit table)."""
-        arrays = [self.array(stats_name(hook, field)) for field in STATS_FIELDS]
-        chunks: dict[str, tuple[int, NDArray[Any]]] = {}  # array → number and content of its chunk in use
-        for shard in shards:
-            lines = []
-            for array in arrays:
-                number, line = divmod(shard, array.spec.chunk_rows)
-                if chunks.get(array.spec.name, (-1,))[0] != number:
-                    chunks[array.spec.name] = number, array.chunk(number)
-                lines.append(chunks[array.spec.name][1][line])
-            is_whole = checksum_of(*lines) == self.commit.checksum(stats_name(hook), shard)
-            yield shard, stats.NormStats(*lines), is_whole
-
-    def _damaged_statistics(self, hook: str, shards: list[int]) -> DamagedError:
-        return DamagedError(
-            f"{self.path / stats_name(hook)} is damaged: the statistics of shard {', '.join(map(str, shards))} have "
-            "another checksum than the commit table says"
-        )
+    @cached_property
+    def _shard_statistics(self) -> ShardStatistics:
+        return ShardStatistics(self._arrays, self.commit)
 
 
 def open_store(path: str | Location, *, cache: FileCache | None = None) -> Store:
