@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 import data.shuffle.stream
 import train.loop.trainer
-from data.shuffle.stream import READ_AHEAD, Shard
+from data.shuffle.mapped_shards import Shard
+from data.shuffle.stream import READ_AHEAD
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.trainings import SHORT, SMALL
 from train import load_sae
