@@ -2,8 +2,9 @@
 
     python benchmarks/control_laws.py --store data/demo.zarr --layer 4 --out benchmarks/results/control_laws.json
 
-Each law replaces `L0Control` in an ordinary training of the same length and batches. The miss is that of the held-out
-L0 and of the training rows' L0 before the last correction; the explained variance is held out, after the correction.
+Each law replaces `L0Controller` in an ordinary training of the same length and batches. The miss is that of the
+held-out L0 and of the training rows' L0 before the last correction; the explained variance is held out, after the
+correction.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from torch import Tensor
 from analyze import evaluate
 from analyze.runs.trained_run import find_runs
 from train import train
-from train.sae.l0_control import ControlLaw, L0Control
+from train.sae.l0_controller import ControlLaw, L0Controller
 from train.step import sae_stack
 
-Control = Callable[..., L0Control]
+Control = Callable[..., L0Controller]
 
 
-class DualAscent(L0Control):
+class DualAscent(L0Controller):
     """Dual ascent on λ of the constraint L0 ≤ T: λ += rate · first λ · (L/T − 1), λ ≥ 0."""
 
     rate = 0.01
@@ -67,15 +68,15 @@ def with_law(integral: float, differential: float = 0.0, *, above: float = 1.0) 
 
     def control(
         law: ControlLaw, targets: Sequence[float], first: Sequence[float], *, device: torch.device
-    ) -> L0Control:
+    ) -> L0Controller:
         own = replace(law, integral=integral, differential=differential)
-        return L0Control(own, targets, [above * value for value in first], device=device)
+        return L0Controller(own, targets, [above * value for value in first], device=device)
 
     return control
 
 
 LAWS: dict[str, Control] = {
-    "as built": L0Control,
+    "as built": L0Controller,
     "integral, 0.001": with_law(0.001),
     "integral, 0.01": with_law(0.01),
     "differential halved": with_law(0.01, 0.5),
@@ -88,7 +89,7 @@ LAWS: dict[str, Control] = {
 def result(options: argparse.Namespace, variant: str, name: str, law: Control, out: Path) -> dict[str, Any]:
     """Train one SAE with a law, and return its row of the table."""
     total = options.rows
-    with patch.object(sae_stack, "L0Control", law):
+    with patch.object(sae_stack, "L0Controller", law):
         train(
             options.store, variant=variant, layers=options.layer, out=out, activations=total, target_l0=options.target,
             batch_size=options.batch_size, expansion=options.expansion, lr=1e-3, lr_warmup=total // 12,

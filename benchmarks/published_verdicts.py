@@ -17,7 +17,7 @@ import numpy as np
 
 from analyze.compare.claims.claim import ALL_LAYERS, Cell, Cells, Claim, ClaimHeader
 from analyze.compare.claims.evidence import OverDocuments, OverLayers
-from analyze.compare.claims.features import MAJORITY, OVERLAP, TWINS
+from analyze.compare.claims.features import MAJORITY, NEAR_DUPLICATES, OVERLAP
 from analyze.compare.claims.l0_and_norm import MARGIN, SLOPE
 from analyze.compare.claims.rule import decide_above, decide_equivalent
 from analyze.compare.equal_l0.difference import Difference
@@ -64,11 +64,12 @@ def slope_claims(result: str) -> Iterator[Claim]:
         return np.log(list(norms[run].values())), np.log(list(l0[run].values()))
 
     def runs_of(kind: str) -> list[str]:
-        control, noiseless = "l1_power 1", "sigma 0"
-        return [
-            run for run, name in family.items()
-            if kind == ("control" if control in name else "noiseless" if noiseless in name else name.split(",")[0])
-        ]  # fmt: skip
+        norm_scaled, noiseless = "l1_power 1", "sigma 0"
+        kinds = {
+            run: "norm-scaled baseline" if norm_scaled in name else "noiseless" if noiseless in name
+            else name.split(",")[0] for run, name in family.items()
+        }  # fmt: skip
+        return [run for run, of_run in kinds.items() if of_run == kind]
 
     def slopes_of(kind: str) -> Cells:
         return over_layers({run: (slopes.slope(*arrays(run)), len(l0[run])) for run in runs_of(kind)})
@@ -76,7 +77,7 @@ def slope_claims(result: str) -> Iterator[Claim]:
     if rows:
         grows = ClaimHeader(2, "the baseline's L0 grows with the mean input norm", "", [])
         yield from decide_above(grows, SLOPE, slopes_of("baseline"), MARGIN)
-        for kind, name in (("nsae", "NSAE's L0"), ("control", "the control's L0")):
+        for kind, name in (("nsae", "NSAE's L0"), ("norm-scaled baseline", "the control's L0")):
             if runs_of(kind):
                 header = ClaimHeader(2, f"{name} has no relation to the mean input norm", "", [])
                 yield from decide_equivalent(header, SLOPE, slopes_of(kind), MARGIN)
@@ -113,13 +114,14 @@ def feature_claims(result: str) -> Iterator[Claim]:
         header = ClaimHeader(7, "pillars are hardly ever directions", "", [])
         shares = exact(numbers(nsae, "pillars_that_are_directions"))
         yield from decide_equivalent(header, "share of pillars that are directions", shares, OVERLAP)
-        twins = [numbers(own, "near_twin_share") for own in (nsae, baseline)]
+        of_nsae, of_baseline = (numbers(lines, "near_twin_share") for lines in (nsae, baseline))
         gaps = {
-            f"{first} against {second}": {hook: twins[0][first][hook] - share for hook, share in own.items()}
-            for first, (second, own) in product(twins[0], twins[1].items()) if own.keys() <= twins[0][first].keys()
-        }  # fmt: skip
+            f"{first} against {second}": {hook: of_nsae[first][hook] - share for hook, share in shares.items()}
+            for first, (second, shares) in product(of_nsae, of_baseline.items())
+            if shares.keys() <= of_nsae[first].keys()
+        }
         header = ClaimHeader(7, "NSAE has features nearly parallel to another, which the baseline lacks", "", [])
-        yield from decide_above(header, "difference of their share", exact(gaps), TWINS)
+        yield from decide_above(header, "difference of their share", exact(gaps), NEAR_DUPLICATES)
 
 
 def comparable_layers(result: str, table: str) -> tuple[int, int]:

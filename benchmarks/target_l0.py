@@ -26,7 +26,7 @@ from analyze.compare.targets import WITHIN, target_lines
 from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.report.figures.style import as_png
-from analyze.report.figures.targets import control_lines, control_paths
+from analyze.report.figures.targets import controller_lines, draw_controller
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.runs.training_curves import training_curves
 from analyze.statistics.curves import Scale, bracket, interpolate, interpolation_error, same_l0, why_refused
@@ -147,7 +147,7 @@ def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def draw(work: Path) -> bytes:
     """Return the figure of the paths of all adjusted runs as PNG."""
     runs = find_runs(sorted(work.glob("*/adjusted")))
-    return as_png(control_paths(control_lines(training_curves(runs), runs)))
+    return as_png(draw_controller(controller_lines(training_curves(runs), runs)))
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thres
     scale = float(sae.input_scale) / norm_before_scale(sae.input_form, statistics, sae.d_model)
     pillars = torch.zeros_like(live)
     pillars[of_kind.pillars] = True
-    cosines, twin = cosine_histogram(W, live), nearest(W, live)[1][live, 0]
+    cosines, nearest_cosines = cosine_histogram(W, live), nearest(W, live)[1][live, 0]
     middles = (COSINE_EDGES[1:] + COSINE_EDGES[:-1]) / 2
     about: Row = {"run": fires.run.name, "variant": fires.run.variant, "hook": fires.hook}
     n_pairs = max(int(cosines.sum()), 1)
@@ -54,8 +54,8 @@ def summarize_dictionary(fires: FeatureActivity, store: Store, thresholds: Thres
         "small_norm_share": float(((norms[live] > 0) & (norms[live] < SMALL)).double().mean()) if live.any() else None,
         "pairs_within_0.2": float(cosines[np.abs(middles) < NARROW].sum() / n_pairs),
         "pairs_above_0.9": float(cosines[middles > CLOSE].sum() / n_pairs),
-        "nearest_cosine_median": _median(twin),
-        "near_twin_share": float((twin > CLOSE).double().mean()) if live.any() else None,
+        "nearest_cosine_median": _median(nearest_cosines),
+        "near_twin_share": float((nearest_cosines > CLOSE).double().mean()) if live.any() else None,
         "pillars": len(of_kind.pillars), "corrections": len(of_kind.corrections),
         "directions": len(of_kind.directions), **of_kind.overlaps(),
         "pillars_that_are_directions": _share(pillars, of_kind.directions) if len(of_kind.directions) else None,

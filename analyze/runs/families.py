@@ -2,10 +2,10 @@
 
 A family's kind is what the post's claims compare:
 
-    baseline    a baseline whose α is the same in all layers
-    control     a baseline whose α is scaled by the layer's mean norm, or whose inputs are normalised
-    nsae        an NSAE with noise
-    noiseless   an NSAE with σ = 0
+    baseline              a baseline whose α is the same in all layers
+    norm-scaled baseline  a baseline whose α is scaled by the mean norm of the layer, or whose inputs are normalised
+    nsae                  an NSAE with noise
+    noiseless             an NSAE with σ = 0
 
 A family of any other architecture has the architecture's name as its kind.
 """
@@ -65,10 +65,11 @@ def _shared_settings(member: Configuration | TrainedRun) -> Row:
 
 def kind_of(run: TrainedRun) -> str:
     """Return the kind of the run's family."""
-    own = run.settings.run
+    settings = run.settings.run
     if run.variant == "baseline":
-        return "baseline" if own.l1_power == 0 and own.input_scale == own.input_mean == "none" else "control"
-    return "noiseless" if run.variant == "nsae" and own.sigma == 0 else run.variant
+        same_alpha = settings.l1_power == 0 and settings.input_scale == settings.input_mean == "none"
+        return "baseline" if same_alpha else "norm-scaled baseline"
+    return "noiseless" if run.variant == "nsae" and settings.sigma == 0 else run.variant
 
 
 @dataclass(frozen=True)

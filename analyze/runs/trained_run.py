@@ -16,7 +16,7 @@ from train.output.load import load_sae
 from train.output.run_folder import SAE_FILE, RunFolder, read_info
 from train.output.settings import Failure, RunSettings, read_failure, read_run_settings
 from train.sae import SAE
-from train.sae.l0_control import L0Correction
+from train.sae.l0_controller import L0Correction
 
 
 @dataclass(frozen=True)

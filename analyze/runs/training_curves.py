@@ -13,7 +13,7 @@ from analyze.tables import Row
 from train.measures import TRAINING
 from train.output.metrics_file import read_records
 
-CONTROL = ("coefficient", "setpoint", "mean_l0")  # what the control of L0 adjusts, and the mean that it follows
+L0_CONTROLLER = ("coefficient", "setpoint", "mean_l0")  # adjusted numbers, and the mean L0
 NEAR = 0.1  # a value within 10 % of the last value is near it
 
 
@@ -35,7 +35,7 @@ def training_curves(runs: Sequence[TrainedRun]) -> list[TrainingCurve]:
     by_key: dict[tuple[str, str, str, bool, str], TrainingCurve] = {}
     for run in runs:
         for record in read_records(run.folder):
-            for measure in (*TRAINING, *CONTROL):
+            for measure in (*TRAINING, *L0_CONTROLLER):
                 value, noise = record.get(measure), record["noise"]
                 if noise not in run.noises and record["split"] == "train":
                     noise = False  # batches of an NSAE with σ = 0

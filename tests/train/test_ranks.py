@@ -19,7 +19,7 @@ from train.output.manifests import Manifests
 
 pytestmark = pytest.mark.long
 
-# Noise, control to a target, thresholds over a batch, resampling and snapshots all happen within these steps.
+# Noise, the L0 controller, thresholds over a batch, resampling and snapshots all happen within these steps.
 SETTINGS = [
     "--variant", "nsae,batchtopk", "--target-l0", "4", "--seeds", "2", "--expansion", "2", "--batch-size", "64",
     "--activations", "3k", "--validate-every", "1k", "--validate-rows", "128", "--log-every", "256", "--window", "500",

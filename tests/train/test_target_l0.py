@@ -75,7 +75,7 @@ def test_last_correction_is_recorded_with_the_weights(trained: Path, store: Loca
         assert float(before) == pytest.approx(correction.l0_before, rel=0.02)
 
 
-def test_metrics_have_the_mean_l0_that_the_control_follows(trained: Path) -> None:
+def test_metrics_have_the_mean_l0_that_the_l0_controller_follows(trained: Path) -> None:
     lines = [line for line in records(trained / "baseline" / "metrics.jsonl") if line["split"] == "train"]
     recent = [line["l0"] for line in lines if line["hook"] == lines[-1]["hook"]][-20:]
     assert lines[-1]["mean_l0"] == pytest.approx(sum(recent) / len(recent), rel=0.1)

@@ -1,4 +1,4 @@
-"""The control: TopK whose decoder stays at its random start, so only the encoder and the biases learn.
+"""The random-decoder control: TopK whose decoder stays at its random start, so only the encoder and the biases learn.
 
 What another architecture gains over it is what learning the decoder adds.
 """

@@ -4,7 +4,7 @@
 
 S is Σᵢ H(πᵢ − θᵢ) ("step"), ((L0 / t) − 1)² of the batch's mean L0 ("quadratic"), or (2/t)(L0 − t)² of each row
 ("quadratic-row", Gemma Scope 2), or Σᵢ tanh(4 fᵢ‖dᵢ‖) ("tanh", Anthropic, January 2025). "target" is the quadratic
-one, linear from a distance of CLIP on; its t is adjusted until L0 is `--target-l0` (sae/l0_control.py), because its
+one, linear from a distance of CLIP on; its t is adjusted until L0 is `--target-l0` (sae/l0_controller.py), because its
 minimum lies above t. Its λ is the batch's mean ‖x‖², because the squared error that one more active feature saves grows
 with it: with a fixed λ, inputs of E‖x‖² = 288 kept L0 at 5 times the target.
 
@@ -29,7 +29,7 @@ from torch.nn.functional import huber_loss
 
 from train.sae.base import LossInputs, TrainingPass
 from train.sae.entries import PreActivations
-from train.sae.l0_control import ControlLaw
+from train.sae.l0_controller import ControlLaw
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
@@ -46,7 +46,7 @@ class JumpReLUSAE(PairwiseSAE):
     variant = "jumprelu"
     Settings = JumpReLUSettings
     l0_law = ControlLaw(integral=-0.003, within=0.1)
-    l0_control = "setpoint"
+    l0_controlled_by = "setpoint"
     trained: ClassVar[Mapping[str, TensorSpec]] = {
         **LINEAR_MAPS, "W_dec": UNIT_ROWS, "threshold": TensorSpec(("d_sae",)),
     }  # fmt: skip

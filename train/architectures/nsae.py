@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from train.sae.base import kaiming_uniform_, random_directions
 from train.sae.elementwise import ElementwiseSAE, relu_backward
-from train.sae.l0_control import ControlLaw
+from train.sae.l0_controller import ControlLaw
 from train.sae.tensors import TensorSpec
 from train.variants import NSAESettings
 

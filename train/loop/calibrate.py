@@ -1,7 +1,7 @@
 """Set the thresholds at inference after the last step, so that the mean L0 is what was asked.
 
 SAEs that select over a batch in training have none before. Those whose coefficient was adjusted to a target
-(sae/l0_control.py) are near it, and their biases are shifted by a common number.
+(sae/l0_controller.py) are near it, and their biases are shifted by a common number.
 
 With a mean L0 of k, the threshold lies between the k·N-th largest value of N training rows and the next one. It is
 measured once, on the rows that training would see next.
@@ -18,7 +18,7 @@ from torch import Tensor
 from train.architectures import architecture_of
 from train.experiment import Experiment, Run
 from train.sae import SAE
-from train.sae.l0_control import L0Correction
+from train.sae.l0_controller import L0Correction
 from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
 

@@ -31,8 +31,8 @@ def stack_records(
         "decoder_norm_max": norms.amax(dim=1),
     }
     values |= stack.controlled()
-    if stack.l0_control is not None:
-        values["mean_l0"] = stack.l0_control.mean_l0
+    if stack.l0_controller is not None:
+        values["mean_l0"] = stack.l0_controller.mean_l0
     if gradient_norms is not None:
         values["gradient_norm"] = gradient_norms
     columns = {name: tensor.double().cpu().tolist() for name, tensor in values.items()}

@@ -27,7 +27,7 @@ from torch import Tensor
 from data.system.location import sync_directory
 from train.output.checked import DamagedRunError, Extent, check_extent, extent, read_checked, write_checked
 from train.output.manifests import training_order
-from train.sae.l0_control import L0Correction
+from train.sae.l0_controller import L0Correction
 
 SAE_FILE, STATE_FILE, STATE_JSON = "sae.safetensors", "state.safetensors", "state.json"
 WEIGHT_FILES = ("run.json", f"final/{STATE_JSON}", f"final/{SAE_FILE}")  # the files of a run that load_sae reads

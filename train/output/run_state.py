@@ -15,7 +15,7 @@ from train.optim.fire_counts import FireCounts
 from train.output.checked import DamagedRunError, Extent
 from train.output.run_folder import SAE_FILE, STATE_FILE, STATE_JSON, Checkpoint, CheckpointInfo
 from train.ranks import ALONE, Ranks
-from train.sae.l0_control import L0Correction
+from train.sae.l0_controller import L0Correction
 from train.step.sae_stack import SAEStack
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from train.normalisation.scales import SCALED_ONLY, InputForm
 from train.normalisation.units import InputUnits
-from train.sae.l0_control import ControlLaw
+from train.sae.l0_controller import ControlLaw
 from train.sae.tensors import LINEAR_MAPS, Gradients, TensorSpec
 from train.variants import ArchitectureSettings
 
@@ -95,8 +95,8 @@ class SAE(nn.Module, ABC):
     sees: whether the loss of a row depends on that "row" alone, or on the whole "batch". Parts of a batch are trained
         on one after another if it depends on the row.
     uses_noise: noise is drawn for training.
-    l0_law: how the number that its L0 is controlled by follows L0 (sae/l0_control.py).
-    l0_control: that number: its "coefficient", or the "setpoint" at which its loss has its minimum.
+    l0_law: how the L0 controller adjusts a number of the loss (sae/l0_controller.py).
+    l0_controlled_by: that number: its "coefficient", or the "setpoint" at which its loss has its minimum.
     """
 
     variant: ClassVar[str]
@@ -106,7 +106,7 @@ class SAE(nn.Module, ABC):
     sees: ClassVar[Literal["row", "batch"]] = "row"
     uses_noise: ClassVar[bool] = False
     l0_law: ClassVar[ControlLaw] = ControlLaw(integral=0.01, differential=1.0)
-    l0_control: ClassVar[Literal["coefficient", "setpoint"]] = "coefficient"
+    l0_controlled_by: ClassVar[Literal["coefficient", "setpoint"]] = "coefficient"
 
     input_form: InputForm  # the steps of the normalisation of its inputs
     settings: Any  # of the type Settings; of a stack, the first SAE's
@@ -210,7 +210,7 @@ class SAE(nn.Module, ABC):
         return None
 
     def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
-        """Return where control to a target L0 starts: at a coefficient that is far too low, or at the target.
+        """Return the number with which the L0 controller starts: a coefficient that is far too low, or the target.
 
         mean_norm: the mean ‖x‖₂ of the normalised inputs. l2_weight: as in LossInputs.
         """

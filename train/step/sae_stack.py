@@ -24,7 +24,7 @@ from train.normalisation.statistics import InputStatistics
 from train.optim.adam import StackAdam, clip_, gradient_norms
 from train.optim.fire_counts import FireCounts, SinceFired
 from train.sae import Gradients
-from train.sae.l0_control import L0Control, L0Correction
+from train.sae.l0_controller import L0Controller, L0Correction
 from train.step.gradients import Forward
 from train.step.inputs import Inputs
 from train.step.method import StackInputs, make_method
@@ -90,7 +90,7 @@ class SAEStack:
         self._alpha = per_entry([e.run.l1 for e in entries])
         self._power = per_entry([float(e.run.l1_power) for e in entries])
         self._store_norms = per_entry([each.seen_norm for each in normalisations])
-        self.l0_control = self._make_l0_control(device)
+        self.l0_controller = self._make_l0_controller(device)
         self.corrections: list[L0Correction | None] = [None] * n
         self._gradient = gradient
         self._method = make_method(
@@ -139,8 +139,8 @@ class SAEStack:
         result, terms = self._method.gradients(own)
         # A feature of NaN weights is never active, so a loss on active pairs may not show it; b_dec's gradient does.
         losses = total(terms).masked_fill(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
-        if self.l0_control is not None:
-            self.l0_control.update(result.fires_without_noise.sum(dim=1) / experiment.batch_size)
+        if self.l0_controller is not None:
+            self.l0_controller.update(result.fires_without_noise.sum(dim=1) / experiment.batch_size)
         self.counts.add(result.fires_without_noise, experiment.batch_size)
         if self.since_fired is not None:
             self.since_fired.add(result.fires, experiment.batch_size)
@@ -160,7 +160,7 @@ class SAEStack:
 
     def controlled(self) -> dict[str, Tensor]:
         """Return by name what is adjusted to a target L0, before the warm-up: float32 [n]; none without a target."""
-        return {} if self.l0_control is None else {self.sae.l0_control: self.l0_control.values}
+        return {} if self.l0_controller is None else {self.sae.l0_controlled_by: self.l0_controller.values}
 
     def own_inputs(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
         """Return each SAE's normalised inputs, and what its loss depends on."""
@@ -190,8 +190,8 @@ class SAEStack:
         state = dict(self.adam.moments)
         if self.since_fired is not None:
             state["since_fired"] = self.since_fired.rows
-        if self.l0_control is not None:
-            state |= self.l0_control.state()
+        if self.l0_controller is not None:
+            state |= self.l0_controller.state()
         return state
 
     def restart_(self, index: int, features: Tensor) -> None:
@@ -200,15 +200,15 @@ class SAEStack:
         if self.since_fired is not None:
             self.since_fired.rows[index, features] = 0
 
-    def _make_l0_control(self, device: torch.device) -> L0Control | None:
-        """Return the control of L0; None if no SAE has a target."""
+    def _make_l0_controller(self, device: torch.device) -> L0Controller | None:
+        """Return the controller of L0; None if no SAE has a target."""
         targets = [sae.settings.adjusted_to for sae in self.singles]
         weight = self.experiment.objective.l2_weight(self.sae.d_model)
         first = [
             sae.first_control(mean_norm=float(norm), l2_weight=weight) if target else entry.run.l1
             for sae, norm, entry, target in zip(self.singles, self._store_norms, self.entries, targets, strict=True)
         ]
-        return L0Control(self.sae.l0_law, targets, first, device=device) if any(targets) else None
+        return L0Controller(self.sae.l0_law, targets, first, device=device) if any(targets) else None
 
     def _evaluate(self, inputs: Inputs, noise: BatchNoise | None) -> tuple[Forward, Terms]:
         """Return the forward pass of a batch, and the terms of each row's loss."""

@@ -76,7 +76,7 @@ class ArchitectureSettings:
 
 @dataclass(frozen=True)
 class AdjustedSettings(ArchitectureSettings):
-    """The base class of settings with a coefficient that may be adjusted to a target (sae/l0_control.py)."""
+    """The base class of settings with a coefficient that may be adjusted to a target (sae/l0_controller.py)."""
 
     target_l0: TargetL0 = field(default=0.0, kw_only=True)
 

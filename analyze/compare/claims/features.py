@@ -1,6 +1,6 @@
 """Claim 7: which features NSAE learns. All statistics are exact counts of decoder directions.
 
-A note has the same count of the control whose decoder is random and not trained, if there is one.
+A note has the same count of the random-decoder control (`frozen`), if there is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from analyze.tables import short
 
 MAJORITY = 0.5
 OVERLAP = 0.05  # largest share of pillars that counts as "hardly any"
-TWINS = 0.01  # smallest difference of the share of features with a near twin that counts
+NEAR_DUPLICATES = 0.01  # smallest difference of the share of features with a near-duplicate that counts
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
@@ -30,20 +30,21 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
         yield from decide_above(
             ClaimHeader(7, "most of NSAE's live features have norms in (0, 0.5)", family, runs),
             "their share, an exact count", _shares(measurements, runs, "small_norm_share"), MAJORITY,
-            note=_of_control(measurements, "small_norm_share"),
+            note=_of_random_decoder(measurements, "small_norm_share"),
         )  # fmt: skip
         yield from decide_equivalent(
             ClaimHeader(7, "pillars are hardly ever directions", family, runs),
             "share of pillars that are directions, in layers with directions, an exact count",
             _shares(measurements, runs, "pillars_that_are_directions"), OVERLAP,
-            note=_of_control(measurements, "pillars_that_are_directions"),
+            note=_of_random_decoder(measurements, "pillars_that_are_directions"),
         )  # fmt: skip
     for pair in measurements.pairs():
         claim = "NSAE has features nearly parallel to another, which the baseline lacks"
         yield from decide_above(
             ClaimHeader(7, claim, pair.name, pair.runs),
             "share of live features with another at cosine above 0.9, difference of exact counts",
-            _gaps(measurements, pair, "near_twin_share"), TWINS, note=_of_control(measurements, "near_twin_share"),
+            _gaps(measurements, pair, "near_twin_share"), NEAR_DUPLICATES,
+            note=_of_random_decoder(measurements, "near_twin_share"),
         )  # fmt: skip
 
 
@@ -53,8 +54,8 @@ def of_dictionary(measurements: Measurements, run: TrainedRun, hook: str, name: 
     return next((line[name] for line in lines if (line["run"], line["hook"]) == (run.name, hook)), None)
 
 
-def _of_control(measurements: Measurements, name: str) -> str:
-    """Return the mean share in the control's dictionaries, for a note; empty without a control."""
+def _of_random_decoder(measurements: Measurements, name: str) -> str:
+    """Return the mean share in dictionaries of the random-decoder control, for a note; empty without it."""
     runs = [run for of_family in measurements.of_kind("frozen").values() for run in of_family]
     shares = [of_dictionary(measurements, run, hook, name) for run in runs for hook in run.hooks]
     known = [share for share in shares if share is not None]

@@ -10,13 +10,13 @@ import numpy as np
 from analyze.compare.equal_l0.comparison import why_unfit
 from analyze.compare.equal_l0.matched import MatchedSide, match_hooks
 from analyze.compare.equal_l0.sides import Side
-from analyze.compare.summary.summary import CONTROL_NOTE, NOT_RANKED
+from analyze.compare.summary.summary import NOT_RANKED, RANDOM_DECODER_NOTE
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
 from analyze.statistics.cells import most
 from analyze.statistics.estimates import Estimates
 
-CONTROL = "frozen"  # the kind of the control: its decoder stays random
+RANDOM_DECODER = "frozen"  # the kind of the random-decoder control
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def place_at(
     matched = {name: side for name, side in measured["l0"].items() if side.by_hook}
     unfit = {name: _unfit(side, drifts) for name, side in matched.items()}
     notes = {name: _note(own, len(matched[name].by_hook)) for name, own in unfit.items()}
-    controls = {side.name for side in sides if kind_of(side.runs[0]) == CONTROL}
+    controls = {side.name for side in sides if kind_of(side.runs[0]) == RANDOM_DECODER}
     candidates = []
     for name, side in matched.items():
         if name in controls:
-            notes[name] = CONTROL_NOTE
+            notes[name] = RANDOM_DECODER_NOTE
         elif len(unfit[name]) > len(side.by_hook) / 2:
             notes[name] += NOT_RANKED
         else:

@@ -13,7 +13,7 @@ from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.place import Place
 from analyze.compare.summary.planning import plan
 from analyze.compare.summary.ranking import Ranking
-from analyze.compare.summary.summary import CONTROL_NOTE, MISSED, NOT_RANKED, SummaryLine
+from analyze.compare.summary.summary import MISSED, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
 from analyze.statistics.cells import most
@@ -200,10 +200,10 @@ def _between(low: str, high: str) -> str:
 
 
 def _rest(lines: Sequence[SummaryLine]) -> list[str]:
-    """Return which architectures are not ranked or missed their target, and why, except for the control."""
+    """Return which architectures are not ranked or missed their target, and why, but not the random-decoder control."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for line in lines:
-        if line.note.endswith(NOT_RANKED) and line.note != CONTROL_NOTE:
+        if line.note.endswith(NOT_RANKED) and line.note != RANDOM_DECODER_NOTE:
             reasons[line.note.removesuffix(NOT_RANKED)].append(line.family)
         elif line.note == MISSED:
             reasons[f"with L0 = {line.l0:.3g} instead of {line.target:g}"].append(line.family)

@@ -8,7 +8,7 @@ from analyze.tables import Row
 
 BEST, TIED, NO_MARK = "best", "tied", ""
 NOT_RANKED = ", not ranked"  # ends the notes of lines that are compared but not ranked
-CONTROL_NOTE = f"control{NOT_RANKED}"
+RANDOM_DECODER_NOTE = f"control{NOT_RANKED}"
 MISSED = "misses this L0 in all layers, not compared"
 
 

@@ -1,4 +1,4 @@
-"""The control of L0 over training: what is adjusted, L0 over its target, and the loss."""
+"""The L0 controller over training: the number that it adjusts, L0 over its target, and the loss."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ L0_OVER_TARGET = "L0 / target"
 def target_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield the path of each run's coefficient to its `--target-l0`; nothing without such runs."""
     runs = [run for run in measurements.runs if run.settings.run.settings.adjusted_to]
-    lines = control_lines(measurements.training, runs)
+    lines = controller_lines(measurements.training, runs)
     if lines:
         yield ReportFigure(
             "target_l0", "The coefficient, L0 over its target, and the loss over training",
             "Training batches of the runs with --target-l0, one line per layer, one row of panels per run. Left: the "
             "coefficient, or for jumprelu the L0 at which its loss has its minimum. Middle: the mean L0 that the "
             "control follows, noise off; the band is ±2 %.",
-            control_paths(lines), lines,
+            draw_controller(lines), lines,
         )  # fmt: skip
 
 
-def control_lines(curves: Sequence[TrainingCurve], runs: Sequence[TrainedRun]) -> list[Row]:
+def controller_lines(curves: Sequence[TrainingCurve], runs: Sequence[TrainedRun]) -> list[Row]:
     """Return a line per point: `value` of the adjusted number, of L0 over its target, and of the loss."""
     targets = {run.name: run.target_l0 for run in runs}
     shown = [curve for curve in curves if curve.run in targets and curve.split == "train"]
@@ -46,8 +46,8 @@ def control_lines(curves: Sequence[TrainingCurve], runs: Sequence[TrainedRun]) -
     return lines
 
 
-def control_paths(lines: Sequence[Row]) -> Figure:
-    """Draw three panels per run, and a line per layer. lines: from control_lines."""
+def draw_controller(lines: Sequence[Row]) -> Figure:
+    """Draw three panels per run, and a line per layer. lines: from controller_lines."""
     hooks, by_panel = unique(line["hook"] for line in lines), defaultdict[tuple[str, str], dict[str, list[Row]]](dict)
     for line in lines:
         by_panel[line["run"], line["measure"]].setdefault(line["hook"], []).append(line)

@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot
 
 from analyze.compare import targets
-from analyze.report.figures.targets import L0_OVER_TARGET, control_lines, control_paths
+from analyze.report.figures.targets import L0_OVER_TARGET, controller_lines, draw_controller
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.runs.training_curves import TrainingCurve, training_curves
 from tests.analyze.compare.claims.made_up import RUNS
@@ -80,13 +80,13 @@ def test_measures_command_tells_the_miss_of_each_run_with_a_target(
     assert run.corrections()[HOOK].l0 == pytest.approx(4, abs=1e-3)
 
 
-def test_control_figure_has_a_row_of_panels_per_run_with_a_target(adjusted: tuple[LocalStore, Path]) -> None:
+def test_l0_controller_figure_has_a_row_of_panels_per_run_with_a_target(adjusted: tuple[LocalStore, Path]) -> None:
     runs = find_runs([adjusted[1]])
     adjusting = [run for run in runs if run.settings.run.settings.adjusted_to]
-    lines = control_lines(training_curves(runs), adjusting)
+    lines = controller_lines(training_curves(runs), adjusting)
     assert {point["measure"] for point in lines} == {"coefficient", L0_OVER_TARGET, "loss"}
     assert {point["run"] for point in lines} == {run.name for run in adjusting}
-    figure = control_paths(lines)
+    figure = draw_controller(lines)
     assert len(figure.axes) == 3
     pyplot.close(figure)
 
@@ -100,6 +100,6 @@ def test_l0_over_target_is_that_of_the_mean_without_noise() -> None:
             ("heldout", False, "mean_l0", [1.0, 1.0]), ("train", True, "coefficient", [1e-3, 2e-3]),
         )
     ]  # fmt: skip
-    lines = control_lines(curves, [run])
+    lines = controller_lines(curves, [run])
     assert [point["value"] for point in lines if point["measure"] == L0_OVER_TARGET] == [2.0, 1.1]
     assert [point["value"] for point in lines if point["measure"] == "coefficient"] == [1e-3, 2e-3]

@@ -30,7 +30,7 @@ def W() -> torch.Tensor:
 
 def test_pillars_corrections_and_directions_follow_their_definitions() -> None:
     W = torch.eye(12, 20)
-    W[1] = 3.0 * W[0] + 0.1 * W[2]  # a longer twin of 0
+    W[1] = 3.0 * W[0] + 0.1 * W[2]  # a longer near-duplicate of 0
     W[3] *= 0.3  # a correction
     W[4] = 1.2 * torch.eye(12, 20)[5]  # like 5, but as long as it
     W[6] = -2 * torch.eye(12, 20)[7]  # opposite

@@ -158,8 +158,8 @@ def test_dictionary_measures_equal_their_recomputation_in_float64(
         numbers = np.flatnonzero(alive)
         pillars = set(numbers[np.argsort(-norms[alive])[:6]])
         corrections = set(numbers[norms[alive] < 0.4])
-        twins = (other >= 0.6) & (np.maximum(ratio, 1 / ratio) >= 1.05)
-        directions = set(numbers[twins.any(axis=1)])
+        near_duplicates = (other >= 0.6) & (np.maximum(ratio, 1 / ratio) >= 1.05)
+        directions = set(numbers[near_duplicates.any(axis=1)])
         mean_norm = np.mean(
             [np.linalg.norm(row.astype(np.float64)) for s in store.shards("train") for row in store.rows(hook, s)]
         )

@@ -11,7 +11,7 @@ from tests.analyze.compare.claims.made_up import BASELINES, NORMS, RUNS, held_ou
 
 def test_run_kinds_follow_from_the_settings() -> None:
     assert kind_of(run("b", "baseline", 1)) == "baseline"
-    assert kind_of(run("b", "baseline", 1, l1_power=1)) == "control"
+    assert kind_of(run("b", "baseline", 1, l1_power=1)) == "norm-scaled baseline"
     assert kind_of(run("n", "nsae", 1)) == "nsae"
     assert kind_of(run("n", "nsae", 1, sigma=0.0)) == "noiseless"
     assert kind_of(run("t", "topk", 1)) == "topk"

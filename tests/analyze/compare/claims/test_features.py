@@ -27,14 +27,16 @@ def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
     assert verdicts(claims, made_up(dictionaries=dictionaries()), "hardly ever directions") == ["not enough data"]
 
 
-def test_claim_7_notes_the_counts_of_the_control_with_a_random_decoder() -> None:
+def test_claim_7_notes_the_counts_of_the_random_decoder_control() -> None:
     settings = replace(NSAES[0].settings.experiment.runs[0], name="f", variant="frozen", settings=FrozenSettings(4))
     experiment = replace(NSAES[0].settings.experiment, runs=(settings,))
-    control = replace(NSAES[0], name="f", settings=replace(NSAES[0].settings, experiment=experiment))
+    random_decoder = replace(NSAES[0], name="f", settings=replace(NSAES[0].settings, experiment=experiment))
     shares = {"small_norm_share": 0.25, "near_twin_share": 0.125, "pillars_that_are_directions": 0.5}
-    dictionaries = [portrait(r, hook, **(shares if r is control else {})) for r in [*RUNS, control] for hook in HOOKS]
-    with_control = made_up(runs=[*RUNS, control], dictionaries=dictionaries)
-    notes = [claim.note for claim in claims(with_control) if claim.hook == "all"]
+    dictionaries = [
+        portrait(r, hook, **(shares if r is random_decoder else {})) for r in [*RUNS, random_decoder] for hook in HOOKS
+    ]
+    with_random_decoder = made_up(runs=[*RUNS, random_decoder], dictionaries=dictionaries)
+    notes = [claim.note for claim in claims(with_random_decoder) if claim.hook == "all"]
     assert [note.rpartition("; ")[2] for note in notes] == [
         f"control with a random decoder {share:g}" for share in (0.25, 0.5, 0.125)
     ]

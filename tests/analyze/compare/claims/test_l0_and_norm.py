@@ -62,9 +62,9 @@ def test_claim_2_tells_a_rise_and_fall_from_a_rise(bend: float, verdict: str) ->
 
 
 def test_claim_2_includes_a_baseline_with_norm_scaled_l1() -> None:
-    control = run("c", "baseline", 1.0, l1_power=1)
-    flat = measured([control], "l0", lambda r, i: 20.0 * (1 + 0.02 * (-1) ** i), 0.0)
-    found = made_up(runs=[*RUNS, control], held_out={**held_out(), **flat})
+    norm_scaled = run("c", "baseline", 1.0, l1_power=1)
+    flat = measured([norm_scaled], "l0", lambda r, i: 20.0 * (1 + 0.02 * (-1) ** i), 0.0)
+    found = made_up(runs=[*RUNS, norm_scaled], held_out={**held_out(), **flat})
     assert verdicts(claims, found, "shows no relation either") == ["holds"]
 
 

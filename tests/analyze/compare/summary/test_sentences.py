@@ -146,7 +146,9 @@ def test_if_all_runs_are_unfinished_none_is_ranked_and_the_reason_is_given() -> 
     ]
 
 
-@pytest.mark.parametrize("control", ["frozen"])
-def test_the_control_is_not_called_the_best(control: str) -> None:
-    sentences = measured(lambda name, l0, layer: 0.1 * (name != control), names=["topk", "nsae", control]).summary()
-    assert not any(control in sentence for sentence in sentences.sentences)
+@pytest.mark.parametrize("random_decoder", ["frozen"])
+def test_random_decoder_control_is_not_called_the_best(random_decoder: str) -> None:
+    sentences = measured(
+        lambda name, l0, layer: 0.1 * (name != random_decoder), names=["topk", "nsae", random_decoder]
+    ).summary()
+    assert not any(random_decoder in sentence for sentence in sentences.sentences)

@@ -50,7 +50,7 @@ def test_the_best_is_marked_those_that_hardly_differ_are_tied_and_worse_ones_are
         assert marks(own.summary(), measure) == {"topk": "best", "relu": "tied", "nsae": "", "baseline": ""}
 
 
-def test_the_control_is_in_the_table_but_is_neither_best_nor_tied() -> None:
+def test_random_decoder_control_is_in_the_table_but_neither_best_nor_tied() -> None:
     summary = made_up(["nsae", "topk", "frozen"], BOTH).summary()
     assert marks(summary, "nats_lost") == {"topk": "best", "nsae": "", "frozen": ""}
     assert [line.note for line in summary.lines] == ["", "", "control, not ranked"]

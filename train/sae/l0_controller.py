@@ -1,4 +1,4 @@
-"""Bring the L0 of SAEs to a target: after each step a number u of each SAE's loss is adjusted, its logarithm linearly.
+"""Control L0 to a target: after each step a number u of the loss of each SAE is adjusted, its logarithm linearly.
 
 With L the exponential mean of the batches' L0, noise off, and T the target:
 
@@ -48,7 +48,7 @@ class ControlLaw:
     within: float = math.inf
 
 
-class L0Control:
+class L0Controller:
     """The numbers u of n SAEs, of which some have targets; the others' stay as they are.
 
     log_value, mean_l0, error float32 [n]: the state, which checkpoints have. mean_l0 is 0 before the first step.
