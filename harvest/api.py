@@ -82,8 +82,8 @@ def harvest(
         overwrite: Replace an existing store.
         worker: Index of this worker and number of workers, such as "0/8"; the store returned is not complete while
             others have windows to fill. Default: by torchrun or a batch system's array of jobs; else "0/1".
-        keep: Most bytes of the store on the disk at once (an int, or such as "200G"): the harvest waits until trainings
-            that follow the store have used its oldest windows, and removes their training rows. Default: no limit.
+        keep: Maximum size of the store on the disk (bytes, or such as "200G"): the harvest waits until trainings that
+            follow the store have used its oldest windows, and removes their training rows. Default: no limit.
         batch_size: Contexts per forward pass.
         precision: Precision of the model's matrix products: "float32", "tf32" or "bfloat16".
         compile: Whether the forward pass is compiled; "auto" compiles on a GPU for 20M tokens or more.

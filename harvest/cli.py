@@ -69,9 +69,9 @@ HELP = {
         "--overwrite": "Replace an existing store.",
         "--worker": "Fill only the share of one of several workers, such as 0/8 to 7/8.  [default: that of torchrun or "
         "of a batch system's array of jobs, else 0/1]",
-        "--keep": "Most bytes of the store on the disk at once, such as 200G, tokens and held-out rows included: the "
-        "harvest waits until trainings with `train --follow` have used the oldest windows, and removes their training "
-        "rows.  [default: no limit]",
+        "--keep": "Maximum size of the store on the disk at any time, such as 200G, tokens and held-out rows included: "
+        "the harvest waits until trainings with `train --follow` have used the oldest windows, and removes their "
+        "training rows.  [default: no limit]",
     },
     "Computation": {
         "--batch-size": "Contexts per forward pass.",

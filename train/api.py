@@ -93,10 +93,10 @@ def train(
         seeds: Number of replicas of each run: the same run with the seeds 0, 1, 2 …, instead of `seed`.
         input_scale: What inputs are divided by: "none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d",
             "row-norm", "row-sqrt-d" or "layer-norm" (train/normalisation/scales.py). Default: "none".
-        input_mean: What is subtracted from inputs before: "none", or "store" for the mean of the training rows.
-            Default: "none".
+        input_mean: Subtracted from inputs before they are divided: "none", or "store" for the mean of the training
+            rows. Default: "none".
         cache: Folder for local copies of an object store's shards, so that each is fetched only once.
-        cache_size: Most bytes of the copies; the least recently used are removed. Default: 100G.
+        cache_size: Maximum size of the copies; the least recently used are removed. Default: 100G.
         layers: "all", a range such as "0,5,8-11" or "3-", a layer, or several.
         hook: Which hook of each layer to train on, if the store has several, such as "mlp_out".
         out: The experiment's folder. Default: runs/STORE.
@@ -109,18 +109,20 @@ def train(
         init: Initialisation: "scaled" to the inputs, or as in the author's "code".
         lr_warmup: Rows over which the learning rate rises from 0. Default: 0.
         l1_warmup: Rows over which the sparsity coefficient rises from 0. Default: 0.
-        lr_decay: Last rows, over which the learning rate falls to 0. Default: 0.
+        lr_decay: Rows at the end of the training over which the learning rate falls to 0. Default: 0.
         clip: Norm to which each SAE's gradient is clipped; 0: no clipping. Default: 0.
         precision: Type of the matrix products; "auto" is bfloat16 on a GPU, float32 on a CPU. Weights are float32.
         resample_interval: Rows between two restarts of dead features. Default: never.
-        resample_window: Rows before a restart over which firing is counted. Default: half of the interval.
-        resample_threshold: A feature is restarted if it fired in at most this share of the window's rows.
-        resample_at_most: Most restarts.
+        resample_window: Training rows before a restart over which firing is counted. Default: half of the interval.
+        resample_threshold: A feature is restarted if it fired in at most this share of the rows of resample_window.
+        resample_at_most: Maximum number of restarts of dead features.
         resample_rows: Rows from which the inputs of restarted features are drawn. Default: 100k, or all rows.
         validate_every: Rows between two validations. Default: a twentieth of activations.
-        validate_rows: Most held-out rows that a validation measures. Default: activations / 200, from 2k to 50k.
+        validate_rows: Maximum number of held-out rows that a validation measures. Default: activations / 200, from 2k
+            to 50k.
         log_every: Rows between two measures on a training batch. Default: a thousandth of activations.
-        window: Rows over which firing is counted for the dead fraction. Default: a fifth of activations, at most 1M.
+        window: Training rows over which firing is counted for the share of dead features. Default: a fifth of
+            activations, at most 1M.
         snapshots: Number of validations at which the weights are saved.
         eval_noise: Print NSAE's measures with noise instead of without. The files have both.
         checkpoint_minutes: Minutes between two checkpoints.
@@ -128,7 +130,7 @@ def train(
         data_seed: Seed of the order of rows, which all runs share.
         data_seeds: Seeds of several orders of rows. The experiment is trained once per order, one after another, each
             in a folder of its own: OUT/data_seed=0 and so on.
-        follow: Visit the windows of the store in the order in which `harvest` writes them, each row once at most.
+        follow: Visit the windows of the store in the order in which `harvest` writes them, each row at most once.
         mix_windows: Number of neighbouring windows whose rows are mixed, with `follow`. Default: 8.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
         overwrite: Replace an existing experiment.

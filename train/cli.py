@@ -59,8 +59,8 @@ HELP = {
         "--input-scale": "What inputs are divided by, so that over the training split E‖x‖ = 1 (mean-norm) or √d "
         "(sqrt-d), E‖x‖² = 1 (mean-square) or d (mean-square-d), or each row's ‖x‖ = 1 (row-norm) or √d (row-sqrt-d); "
         "layer-norm also subtracts each row's mean, and divides by its standard deviation.  [default: none]",
-        "--input-mean": "What is subtracted from inputs before: none, or the mean of the store's training rows.  "
-        "[default: none]",
+        "--input-mean": "Subtracted from inputs before they are divided (--input-scale): none, or the mean of the "
+        "store's training rows.  [default: none]",
     },
     "Data": {
         "--store": "The store to train on, such as data/gpt2.zarr or s3://bucket/gpt2.zarr.",
@@ -86,30 +86,30 @@ HELP = {
         "--no-decoder-bias": "Leave out the decoder bias b_dec, as the post's formulas do.",
         "--init": "Initialisation: scaled to the inputs, or as in the author's code.",
     },
-    "Optimisation (the first four as above: several values, also as VARIANT=VALUES)": {
+    "Optimisation (the first four take several values, also as VARIANT=VALUES)": {
         "--lr-warmup": "Rows over which the learning rate rises from 0.  [default: 0]",
         "--l1-warmup": "Rows over which the sparsity coefficient rises from 0.  [default: 0]",
-        "--lr-decay": "Number of last rows, over which the learning rate falls to 0.  [default: 0]",
+        "--lr-decay": "Rows at the end of the training over which the learning rate falls to 0.  [default: 0]",
         "--clip": "Norm to which each SAE's gradient is clipped; 0: no clipping.  [default: 0]",
         "--precision": "Type of the matrix products; auto is bfloat16 on a GPU and float32 on a CPU. Weights are "
         "always float32.",
         "--resample-interval": "Rows between two restarts of dead features.  [default: never]",
-        "--resample-window": "Rows before a restart over which firing is counted.  [default: half of "
-        "--resample-interval]",
+        "--resample-window": "Number of training rows before a restart over which firing is counted.  [default: half "
+        "of --resample-interval]",
         "--resample-threshold": "A feature is restarted if it fired in at most this share of the rows of "
         "--resample-window.",
-        "--resample-at-most": "Most restarts of dead features.",
+        "--resample-at-most": "Maximum number of restarts of dead features.",
         "--resample-rows": "Rows from which the inputs of restarted features are drawn.  [default: 100k, or all rows "
         "of the store]",
     },
     "Measures": {
         "--validate-every": "Rows between two validations on the held-out split.  [default: a twentieth of "
         "--activations]",
-        "--validate-rows": "Most held-out rows that a validation measures.  [default: a two-hundredth of "
+        "--validate-rows": "Maximum number of held-out rows that a validation measures.  [default: a two-hundredth of "
         "--activations, from 2k to 50k]",
         "--log-every": "Rows between two measures on a training batch.  [default: a thousandth of --activations]",
-        "--window": "Rows over which firing is counted for the dead fraction.  [default: a fifth of --activations, at "
-        "most 1M]",
+        "--window": "Number of training rows over which firing is counted for the share of dead features.  [default: a "
+        "fifth of --activations, at most 1M]",
         "--snapshots": "Number of validations at which the weights are saved.",
         "--eval-noise": "Print NSAE's measures with noise, as in the post, instead of without; the files have both.",
         "--log": "Also log to tensorboard, wandb, or both.",

@@ -101,7 +101,7 @@ class Reports:
 
     log_every: rows between two measures on a training batch.
     validate_every: rows between two measures on the held-out split.
-    validate_rows: most held-out rows that are measured.
+    validate_rows: maximum number of held-out rows that are measured.
     window: rows over which firing is counted, for dead features.
     snapshots: number of validations at which the weights are saved.
     """

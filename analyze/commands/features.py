@@ -67,7 +67,7 @@ class AllOrCount(Count):
 @click.option(
     "--numbers", type=ListOf(Count(zero=True), "feature's number"),
     callback=excludes("n_features", "pillars", "correction_norm", "direction_cosine", "direction_ratio"),
-    help="Show the features with these numbers, such as 3,17,255, instead.",
+    help="Show only the features with these numbers, such as 3,17,255, instead of --features.",
 )  # fmt: skip
 @click.option(
     "--size-limit", type=Count(), default="1G", show_default=True,

@@ -113,8 +113,8 @@ def pareto_command(
 ) -> None:  # fmt: skip
     """Compare families of runs at the same L0.
 
-    Runs that differ only in the seed form one point, and points that differ only in α a family. Prints each family's
-    curve over L0, and the differences between families per layer, with 95 % intervals.
+    Runs that differ only in the seed form one point, and points that differ only in α, k or the target L0 form a
+    family. Prints each family's curve over L0, and the differences between families per layer, with 95 % intervals.
     """
     from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines, curve_table
     from analyze.compare.differences import difference_lines, difference_table

@@ -12,7 +12,7 @@ from data.system.location import Location, is_local
 CACHE_HELP = {
     "--cache": "Folder for local copies of an object store's shards, so that each is fetched only once; processes may "
     "share it.",
-    "--cache-size": "Most bytes of the copies in --cache, such as 200G; the least recently used are removed.  "
+    "--cache-size": "Maximum size of the copies in --cache, such as 200G; the least recently used are removed.  "
     "[default: 100G]",
 }
 

@@ -17,7 +17,7 @@ from train.command.settings import Setting
 from train.plugins import load_plugins
 from train.variants import SETTINGS, ArchitectureSettings
 
-GROUP = "Settings of the architectures (as above: several values, also as VARIANT=VALUES)"
+GROUP = "Settings of the architectures (several values, also as VARIANT=VALUES)"
 OPTIONS = "train.settings"  # in a context's `meta`: the options of all settings, also those of other packages' variants
 
 

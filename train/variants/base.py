@@ -15,7 +15,10 @@ Coefficient = Annotated[float, Number(0), "Sparsity coefficient: α in the post,
 Beta1 = Annotated[float, Number(0, 0.9999), "Adam's β₁, the share of the mean gradient that a step keeps."]
 Beta2 = Annotated[float, Number(0, 0.999999), "Adam's β₂, the share of the mean squared gradient that a step keeps."]
 Epsilon = Annotated[float, Number(0, above=True), "Adam's ε, added to the root of the mean squared gradient."]
-UnitDecoder = Annotated[bool, "Decoder rows are kept at norm 1; else `topk` and its kin compare f times their norms."]
+UnitDecoder = Annotated[
+    bool,
+    "Decoder rows are kept at norm 1. If not, `topk`, `batchtopk` and `matryoshka` compare f times the rows' norms.",
+]
 SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]
 StartNorm = Annotated[
     float, Number(0, above=True), "Norm of encoder rows at the start, and of decoder rows that are not kept at norm 1."
