@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from data.choices import COMPRESSIONS, DTYPES
-from data.command.option_types import FACTORS, NAME, SEED, Count, LayerChoice, ListOf, LocalPath, StoreLocation, shown
-
-MOST_BYTES = 10**18
+from data.command.layer_choice import LayerChoice
+from data.command.option_types import NAME, SEED, Count, ListOf, LocalPath, Size, StoreLocation, shown
 
 
 class Token(click.ParamType[str]):
@@ -59,19 +58,6 @@ class HeldOutContexts(click.ParamType[float | int]):
         if "." in str(value) or str(value).endswith("%"):
             self.fail(f"{shown(value)} is no share; give a number and a percent sign, such as 1%", param, ctx)
         return Count(zero=True).convert(value, param, ctx)
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes: `200G`, `1.5TB`, `500 MB`."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([kmgt])?b?", str(value).strip(), re.IGNORECASE)
-        size = float(match[1]) * FACTORS[(match[2] or "").lower()] if match else 0.0
-        if not 1 <= size <= MOST_BYTES:
-            self.fail(f"{shown(value)} is no size on a disk; write 200G, 1.5TB or 500MB", param, ctx)
-        return int(size)
 
 
 class WorkerOfCount(click.ParamType[tuple[int, int]]):

@@ -10,7 +10,7 @@ import torch
 
 from data.command.base import choose_device
 from data.command.cache_options import chosen_cache
-from data.command.option_types import Layers
+from data.command.layer_choice import Layers
 from data.command.writable import check_writable
 from data.errors import InputError
 from data.hooks import layer_of

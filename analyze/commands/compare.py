@@ -32,7 +32,8 @@ from analyze.commands.shared import (
     show,
 )
 from data.command.base import choose_device
-from data.command.option_types import Count, Layers, ListOf, Number, excludes
+from data.command.layer_choice import Layers
+from data.command.option_types import Count, ListOf, Number, excludes
 from data.errors import InputError
 
 if TYPE_CHECKING:

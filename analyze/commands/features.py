@@ -24,7 +24,8 @@ from analyze.commands.options import (
 )
 from analyze.commands.shared import check_features, choose_hooks, heldout_contexts, n_features_of, open_store_and_runs
 from data.command.base import choose_device
-from data.command.option_types import Count, Layers, ListOf, OutputFolder, Text, check_no_effect, excludes
+from data.command.layer_choice import Layers
+from data.command.option_types import Count, ListOf, OutputFolder, Size, Text, check_no_effect, excludes
 from data.errors import InputError
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.
@@ -70,7 +71,7 @@ class AllOrCount(Count):
     help="Show only the features with these numbers, such as 3,17,255, instead of --features.",
 )  # fmt: skip
 @click.option(
-    "--size-limit", type=Count(), default="1G", show_default=True,
+    "--size-limit", type=Size(), default="1G", show_default=True,
     help="Largest size in bytes, as estimated before anything is measured, of the page and its files.",
 )  # fmt: skip
 @click.option(

@@ -12,15 +12,16 @@ import click
 
 from data.command.base import InterruptibleCommand
 from data.command.cache_options import CACHE_HELP, chosen_cache
+from data.command.layer_choice import LayerChoice
 from data.command.option_types import (
     NAME,
     SEED,
     Count,
-    LayerChoice,
     ListOf,
     LocalPath,
     Number,
     OutputFolder,
+    Size,
     StoreLocation,
     excludes,
 )
@@ -41,7 +42,7 @@ STORE_OPTIONS = (
         "--store", "path", type=StoreLocation(), required=True, help="The store to read, such as data/gpt2.zarr."
     ),
     click.option("--cache", type=LocalPath(), help=CACHE_HELP["--cache"]),
-    click.option("--cache-size", type=Count(), help=CACHE_HELP["--cache-size"]),
+    click.option("--cache-size", type=Size(), help=CACHE_HELP["--cache-size"]),
 )
 runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=LocalPath())
 skip_option = click.option(

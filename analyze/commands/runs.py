@@ -34,7 +34,7 @@ from analyze.commands.shared import (
 )
 from analyze.runs.progress import usable, with_progress
 from data.command.base import choose_device
-from data.command.option_types import Layers
+from data.command.layer_choice import Layers
 from data.errors import InputError
 
 if TYPE_CHECKING:

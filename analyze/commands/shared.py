@@ -12,7 +12,8 @@ from analyze.commands.options import StoreChoice
 from analyze.runs.progress import Usable, notes, progress_lines, unfinished_notes, usable
 from analyze.tables import Row, as_csv
 from data.command.json_text import json_text
-from data.command.option_types import Layers, flag_of, is_given
+from data.command.layer_choice import Layers
+from data.command.option_types import flag_of, is_given
 from data.errors import InputError
 
 # PyTorch takes seconds to import, so commands import it in their bodies, after their options are parsed.

@@ -22,7 +22,8 @@ from analyze.commands.options import (
 )
 from analyze.commands.shared import show
 from data.command.json_text import json_text
-from data.command.option_types import Layers, LocalPath, OutputFolder, StoreLocation
+from data.command.layer_choice import Layers
+from data.command.option_types import LocalPath, OutputFolder, StoreLocation
 from data.errors import InputError
 from data.system.location import Location, write_file
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,15 +20,17 @@ from click.core import ParameterSource
 from data.command.stop import TRY_AGAIN
 from data.command.writable import check_writable
 from data.errors import InputError, UnreachableError
-from data.hooks import layer_of
 from data.system.location import Location, locate, named
 
 FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 MOST = 10**15  # tokens or rows: more than any disk holds
+MOST_BYTES = 10**18
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes; the usual limits of file systems
 LARGEST_SEED = 2**63 - 1
 TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 LARGEST_FLOAT = 1e30  # leaves room in float32 for products with a norm
+
+NUMERAL = r"[0-9][0-9_]{0,60}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,3})?"
 
 T = TypeVar("T")
 
@@ -51,15 +52,13 @@ class Count(click.ParamType[int]):
 
     name = "count"
 
-    def __init__(self, *, zero: bool = False, most: int = MOST) -> None:
-        self.least, self.most = 0 if zero else 1, most
+    def __init__(self, name: str = "count", *, zero: bool = False, most: int = MOST) -> None:
+        self.name, self.least, self.most = name, 0 if zero else 1, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         kind = "whole number" if self.least == 0 else "positive whole number"
         text = "" if isinstance(value, bool) else str(value).strip()
-        match = re.fullmatch(
-            r"([0-9][0-9_]{0,60}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,3})?)([kmbgt]?)", text, re.IGNORECASE
-        )
+        match = re.fullmatch(f"({NUMERAL})([kmbgt]?)", text, re.IGNORECASE)
         if match is None:
             self.fail(f"{shown(value)} is not a {kind}; write 100M, 1.5k, 1e6 or 2_000_000", param, ctx)
         count = Decimal(match[1]) * FACTORS[match[2].lower()]
@@ -68,6 +67,19 @@ class Count(click.ParamType[int]):
         if count < self.least or count != count.to_integral_value():
             self.fail(f"{shown(value)} is not a {kind}; write 100M, 1.5k, 1e6 or 2_000_000", param, ctx)
         return int(count)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: `200G`, `1.5TB`, `500 MB`, `1e9`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(f"({NUMERAL}) ?([kmgt]?)b?", str(value).strip(), re.IGNORECASE)
+        size = Decimal(match[1]) * FACTORS[match[2].lower()] if match else Decimal(0)
+        if not 1 <= size <= MOST_BYTES:
+            self.fail(f"{shown(value)} is no size on a disk; write 200G, 1.5TB or 500MB", param, ctx)
+        return int(size)
 
 
 class Number(click.ParamType[float]):
@@ -108,78 +120,20 @@ class ListOf(click.ParamType[tuple[T, ...]]):
     def __init__(self, element: click.ParamType[T], name: str) -> None:
         self.element, self.name = element, name
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Return the values if they are a few names; None stands for the type's name."""
+        return self.element.get_metavar(param, ctx)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[T, ...]:
         parts: Sequence[Any] = value if isinstance(value, (list, tuple)) else str(value).split(",")
         texts = [part.strip() if isinstance(part, str) else part for part in parts]
         if not texts or "" in texts:
-            self.fail(f"{shown(value)} has an empty part; give a {self.name}, or several with commas", param, ctx)
+            self.fail(f"{shown(value)} has an empty part; give one {self.name}, or several with commas", param, ctx)
         values = tuple(self.element.convert(part, param, ctx) for part in texts)
         twice = next((part for part, v in zip(texts, values, strict=True) if values.count(v) > 1), None)
         if twice is not None:
             self.fail(f"{shown(value)} has {twice} twice; give each once", param, ctx)
         return values
-
-
-@dataclass(frozen=True)
-class Layers:
-    """The value of `--layers`: `all`, or ranges [low, high]. In an open range, such as `3-`, high is None."""
-
-    text: str
-    ranges: tuple[tuple[int, int | None], ...]  # empty for `all`
-
-    def __str__(self) -> str:
-        return self.text
-
-    def choose(self, available: Iterable[int], owner: str) -> tuple[int, ...]:
-        """Return the layers, sorted. Raises InputError if `owner` (a model, a store …) has not all of them."""
-        known = sorted(set(available))
-        if not self.ranges:
-            return tuple(known)
-        layers: set[int] = set()
-        for low, high in self.ranges:
-            end = max(known, default=-1) if high is None else high
-            wanted = [layer for layer in known if low <= layer <= end]
-            missing = next((layer for layer in range(low, max(low, end) + 1) if layer not in known), None)
-            if missing is not None and not (high is None and wanted):
-                raise InputError(
-                    f"--layers {self.text}: {owner} has no layer {missing}; it has {', '.join(map(str, known))}"
-                )
-            layers |= set(wanted)
-        return tuple(sorted(layers))
-
-    def choose_hooks(self, hooks: Sequence[str], owner: str) -> list[str]:
-        """Return the hooks in the layers; all hooks, also those outside the blocks, for `all`.
-
-        Raises InputError if `owner` (a store, a run …) has no hook in one of the layers.
-        """
-        if not self.ranges:
-            return list(hooks)
-        layers = self.choose({layer for hook in hooks if (layer := layer_of(hook)) is not None}, owner)
-        return [hook for hook in hooks if layer_of(hook) in layers]
-
-
-class LayerChoice(click.ParamType[Layers]):
-    """`all`, or numbers and ranges such as `0,5,8-11` and `3-` (to the end); in a TOML file also a list of numbers."""
-
-    name = "layers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Layers:
-        if isinstance(value, Layers):
-            return value
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value).strip()
-        if text == "all":
-            return Layers(text, ())
-        ranges: list[tuple[int, int | None]] = []
-        for part in text.split(","):
-            match = re.fullmatch(r"([0-9]{1,18})(?:(-)([0-9]{0,18}))?", part.strip())
-            if match is None:
-                self.fail(f"{shown(value)}: give `all`, or numbers and ranges such as 0,5,8-11 or 3-", param, ctx)
-            low = int(match[1])
-            high = low if match[2] is None else int(match[3]) if match[3] else None
-            if high is not None and high < low:
-                self.fail(f"{shown(value)}: {part.strip()} is an empty range; write {high}-{low}", param, ctx)
-            ranges.append((low, high))
-        return Layers(text, tuple(ranges))
 
 
 class UnreachableStore(click.BadParameter):
@@ -230,7 +184,7 @@ class OutputFolder(LocalPath):
 
 
 NAME = Text("name")
-SEED = Count(zero=True, most=LARGEST_SEED)
+SEED = Count("integer", zero=True, most=LARGEST_SEED)
 
 
 def checked_text(

@@ -13,7 +13,8 @@ from typing import Any
 import click
 from upath import UPath
 
-from data.command.option_types import LayerChoice, ListOf, StoreLocation, shown
+from data.command.layer_choice import LayerChoice
+from data.command.option_types import ListOf, StoreLocation, shown
 from data.errors import InputError
 
 Types = Mapping[str, click.ParamType[Any]]  # by the options' names in snake_case; an option without a value has none

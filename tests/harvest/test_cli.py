@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from data.command.option_types import LayerChoice
+from data.command.layer_choice import LayerChoice
 from harvest.cli import main
 
 BASE = ["--model", "demo", "--tokens", "10k"]

@@ -70,6 +70,13 @@ def count(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
     )  # fmt: skip
 
 
+def size(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
+    """Rows of an option of type Size."""
+    no = "size on a disk; write 200G, 1.5TB or 500MB"
+    kinds = {WRONG_TYPE: "x", EMPTY: "", ZERO: "0", NEGATIVE: "-1", HUGE: "1e30", NAN: "nan", WRONG_KIND: "5GB/s"}
+    return valued(flag, {**{kind: (value, no) for kind, value in kinds.items()}, **(more or {})})
+
+
 def number(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
     """Rows of an option of type Number that must be greater than 0."""
     no = "is not a number; give one that is"
@@ -162,5 +169,5 @@ def cache() -> dict[str, Rows]:
             ZERO: ("0", no), NEGATIVE: ("-1", no), HUGE: (LONG, "is longer than a file's name may be"),
             NAN: ("nan", no), WRONG_KIND: ("{file}", no), NO_RIGHTS: ("{file}/x", no),
         }),
-        "cache_size": count("--cache-size", {CONTRADICTION: ("1M", alone)}),
+        "cache_size": size("--cache-size", {CONTRADICTION: ("1M", alone)}),
     }  # fmt: skip

@@ -21,6 +21,7 @@ from tests.options.rows import (
     list_rows,
     number,
     refused,
+    size,
     text,
     valued,
     works,
@@ -222,7 +223,7 @@ TABLES = {
             count("--numbers", {ZERO: None, HUGE: ("1000", "--numbers: baseline has 16 features; give less")}),
             "--numbers", "3",
         ),
-        "size_limit": count("--size-limit", {
+        "size_limit": size("--size-limit", {
             CONTRADICTION: ("1k", "--size-limit: 64 features may take"),
         }),
         "ablate": count("--ablate", {

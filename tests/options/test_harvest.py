@@ -9,7 +9,21 @@ import pytest
 from harvest.cli import main
 from tests.helpers.fixture_types import Command
 from tests.options.kinds import CONTRADICTION, EMPTY, HUGE, NAN, NEGATIVE, NO_RIGHTS, WRONG_KIND, WRONG_TYPE, ZERO, Kind
-from tests.options.rows import LONG, Row, Rows, choice, count, flag, layers, list_rows, number, refused, text, valued
+from tests.options.rows import (
+    LONG,
+    Row,
+    Rows,
+    choice,
+    count,
+    flag,
+    layers,
+    list_rows,
+    number,
+    refused,
+    size,
+    text,
+    valued,
+)
 from tests.options.table import Table, Watched, check
 
 LONGER = "is longer than a file's name may be"
@@ -23,7 +37,6 @@ OF_IDS = "does not apply to a dataset of token ids; leave it out"
 HALF = "--held-out: at most half of the 31 contexts (50% or 15) can be held out; give less"
 
 NO_WORKER = "is no worker; give its index, from 0, and their number, such as 0/8"
-NO_SIZE = "is no size on a disk; write 200G, 1.5TB or 500MB"
 NO_ARRAYS = "there is no such file or folder"
 OF_ARRAYS = "applies to --activations only; leave it out"
 NO_PLAN = "has no effect without --plan; leave it out"
@@ -123,9 +136,7 @@ TABLE = Table(
             NEGATIVE: ("-1/8", NO_WORKER), HUGE: ("0/1e30", NO_WORKER), NAN: ("nan", NO_WORKER),
             WRONG_KIND: ("3", NO_WORKER), CONTRADICTION: ("8/8", NO_WORKER),
         }),
-        "keep": valued("--keep", {
-            WRONG_TYPE: ("x", NO_SIZE), EMPTY: ("", NO_SIZE), ZERO: ("0", NO_SIZE), NEGATIVE: ("-1", NO_SIZE),
-            HUGE: ("1e30", NO_SIZE), NAN: ("nan", NO_SIZE), WRONG_KIND: ("5GB/s", NO_SIZE),
+        "keep": size("--keep", {
             NO_RIGHTS: ("1k", "--keep 1.0 kB: tokens, held-out rows and statistics take "),
             CONTRADICTION: refused(
                 "--out", "memory://bucket/x.zarr", "--keep", "1G", sentence="--keep: applies to a store on a disk only"

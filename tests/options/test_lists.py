@@ -11,7 +11,8 @@ from click.testing import CliRunner
 import analyze.cli
 import harvest.cli
 import train.cli
-from data.command.option_types import Boolean, Count, LayerChoice, ListOf, Number
+from data.command.layer_choice import LayerChoice
+from data.command.option_types import Boolean, Count, ListOf, Number
 from train.command.per_variant import PerVariant
 
 COMMANDS: dict[str, click.Command] = {

@@ -9,19 +9,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from data.command.option_types import (
-    NAME,
-    SEED,
-    Boolean,
-    Count,
-    LayerChoice,
-    Layers,
-    ListOf,
-    LocalPath,
-    Number,
-    StoreLocation,
-    Text,
-)
+from data.command.layer_choice import LayerChoice, Layers
+from data.command.option_types import NAME, SEED, Boolean, Count, ListOf, LocalPath, Number, Size, StoreLocation, Text
 from data.errors import InputError
 from data.system.location import Location
 from train.command.per_variant import EVERY, PerVariant, Values
@@ -71,12 +60,12 @@ class Options:
     variant: Annotated[tuple[str, ...] | None, ListOf(Variant("name"), "name")]
     preset: Names
     lr: Annotated[Values | None, PerVariant(ListOf(Number(0, above=True), "number"))]
-    seed: Annotated[Values | None, PerVariant(ListOf(SEED, "whole number"))]
+    seed: Annotated[Values | None, PerVariant(ListOf(SEED, "integer"))]
     seeds: Annotated[int | None, Count(most=MOST_SEEDS)]
     input_scale: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputScale)), "name"))]
     input_mean: Annotated[Values | None, PerVariant(ListOf(click.Choice(get_args(InputMean)), "name"))]
     cache: Annotated[Path | None, LocalPath()]
-    cache_size: Annotated[int | None, Count()]
+    cache_size: Annotated[int | None, Size()]
     layers: Annotated[Layers, LayerChoice()]
     hook: Annotated[str | None, NAME]
     out: Annotated[Path | None, LocalPath()]
@@ -106,7 +95,7 @@ class Options:
     checkpoint_minutes: Annotated[float, Number(0, 1e6)]
     log: Annotated[tuple[str, ...] | None, ListOf(click.Choice(["tensorboard", "wandb"]), "name")]
     data_seed: Annotated[int, SEED]
-    data_seeds: Annotated[tuple[int, ...] | None, ListOf(SEED, "whole number")]
+    data_seeds: Annotated[tuple[int, ...] | None, ListOf(SEED, "integer")]
     follow: bool
     mix_windows: Annotated[int | None, Count(most=10**6)]
     device: Literal["auto", "cpu", "cuda"]

@@ -25,6 +25,10 @@ class PerVariant(click.ParamType[Values]):
         self.several, self.name = several, several.name
         self.option_arguments = {"multiple": True, "callback": lambda ctx, param, parts: merge(parts)}
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Return the values if they are a few names; None stands for the type's name."""
+        return self.several.get_metavar(param, ctx)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Values:
         if isinstance(value, Mapping):
             if not value or not all(isinstance(key, str) for key in value):

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from data.command.base import InterruptibleCommand
-from data.command.option_types import NAME, LayerChoice, Layers, LocalPath, OutputFolder, StoreLocation
+from data.command.layer_choice import LayerChoice, Layers
+from data.command.option_types import NAME, LocalPath, OutputFolder, StoreLocation
 from data.system.location import Location
 
 ONE_NUMBER = ("none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d")  # of --input-scale: one per hook

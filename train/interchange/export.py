@@ -5,7 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from data.command.option_types import Layers, suggestion
+from data.command.layer_choice import Layers
+from data.command.option_types import suggestion
 from data.errors import InputError
 from data.system.location import publish_folder
 from train.interchange.files import Files

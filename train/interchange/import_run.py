@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from data.command.option_types import Layers
+from data.command.layer_choice import Layers
 from data.errors import InputError
 from data.store.reader import Store, open_store
 from data.system.location import Location
