@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = {"data": set(), "train": {"data"}, "harvest": {"data"}, "analyze": {"data", "train", "harvest"}}
+PACKAGES = {"data": set(), "train": {"data"}, "harvest": {"data"}, "analyze": {"data", "train", "harvest"}}
 LM_LIBRARIES = {"transformer_lens", "transformers", "datasets", "tokenizers"}
 
 
@@ -21,25 +21,25 @@ def nodes(path: Path) -> list[ast.AST]:
 
 
 def imports(path: Path) -> set[str]:
-    found = set()
+    packages = set()
     for node in nodes(path):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            packages |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
-    return found
+            packages.add(node.module.split(".")[0])
+    return packages
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_packages_import_only_the_packages_below_them(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
-        foreign = (imports(path) & set(ROOMS)) - ROOMS[room] - {room}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_the_packages_below_them(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        foreign = (imports(path) & set(PACKAGES)) - PACKAGES[package] - {package}
         assert not foreign, f"{path.name} imports {foreign}"
 
 
-@pytest.mark.parametrize("room", ["data", "train"])
-def test_data_and_train_never_import_language_model_libraries(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
+@pytest.mark.parametrize("package", ["data", "train"])
+def test_data_and_train_never_import_language_model_libraries(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
         assert not imports(path) & LM_LIBRARIES, path.name
 
 
@@ -51,7 +51,7 @@ def module_name(path: Path) -> str:
 @cache
 def import_graph() -> dict[str, set[str]]:
     """Module → the modules of this project that it imports, also inside functions, but not for types alone."""
-    paths = {module_name(path): path for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    paths = {module_name(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     graph: dict[str, set[str]] = {name: set() for name in paths}
     for name, path in paths.items():
         for_types = {
@@ -67,7 +67,7 @@ def import_graph() -> dict[str, set[str]]:
     return graph
 
 
-def circles(graph: dict[str, set[str]]) -> list[tuple[str, ...]]:
+def import_cycles(graph: dict[str, set[str]]) -> list[tuple[str, ...]]:
     """Groups of nodes that reach one another."""
     sorter = TopologicalSorter(graph)
     try:
@@ -77,8 +77,8 @@ def circles(graph: dict[str, set[str]]) -> list[tuple[str, ...]]:
     return []
 
 
-def test_modules_have_no_import_circle() -> None:
-    assert circles(import_graph()) == []
+def test_modules_have_no_import_cycle() -> None:
+    assert import_cycles(import_graph()) == []
 
 
 def folder_of(module: str, depth: int) -> str:
@@ -86,18 +86,18 @@ def folder_of(module: str, depth: int) -> str:
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_folders_have_no_import_circle(depth: int) -> None:
+def test_folders_have_no_import_cycle(depth: int) -> None:
     graph: dict[str, set[str]] = {}
     for module, imported in import_graph().items():
-        own = folder_of(module, depth)
-        graph.setdefault(own, set()).update(folder_of(other, depth) for other in imported)
-        graph[own].discard(own)
-    assert circles(graph) == []
+        folder = folder_of(module, depth)
+        graph.setdefault(folder, set()).update(folder_of(other, depth) for other in imported)
+        graph[folder].discard(folder)
+    assert import_cycles(graph) == []
 
 
 def test_folders_hold_about_a_dozen_modules_at_most() -> None:
-    for room in ROOMS:
-        for folder in {path.parent for path in (ROOT / room).rglob("*.py")}:
+    for package in PACKAGES:
+        for folder in {path.parent for path in (ROOT / package).rglob("*.py")}:
             modules = [path.name for path in folder.glob("*.py") if not path.name.startswith("__")]
             assert len(modules) <= 15, f"{folder.relative_to(ROOT)}: {sorted(modules)}"
 
@@ -117,9 +117,9 @@ def without_encoding(path: Path) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_text_files_are_opened_with_an_encoding(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_text_files_are_opened_with_an_encoding(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
         assert not without_encoding(path), path.name
 
 
@@ -127,7 +127,7 @@ def test_no_document_holds_a_merge_conflict() -> None:
     for path in (
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
-        *(path for room in ROOMS for path in (ROOT / room).glob("*.md")),
+        *(path for package in PACKAGES for path in (ROOT / package).glob("*.md")),
     ):
         marks = [
             line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(("<<<<<<<", ">>>>>>>"))

@@ -24,13 +24,13 @@ def curve_lines(estimates: Estimates, configurations: Sequence[Configuration], s
     sample: HELD_OUT or PATCHED, what the estimates, including L0, were measured on.
     """
     lines: list[Row] = []
-    targets = {own.name: own.target_l0 for own in configurations}
+    targets = {configuration.name: configuration.target_l0 for configuration in configurations}
     hooks = list(dict.fromkeys(key.hook for key in estimates))
     for family, members in families(configurations).items():
         for hook, noise in product(hooks, (False, True)):
             l0 = {
-                own.name: estimate.value for own in members
-                if (estimate := estimates.get(Key(own.name, hook, noise, Subset.ALL, "l0"))) and estimate.value > 0
+                member.name: estimate.value for member in members
+                if (estimate := estimates.get(Key(member.name, hook, noise, Subset.ALL, "l0"))) and estimate.value > 0
             }  # fmt: skip
             for measure, name in product(measures_of_curves(estimates), sorted(l0, key=lambda name: l0[name])):
                 point = estimates[Key(name, hook, noise, Subset.ALL, measure)]

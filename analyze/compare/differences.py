@@ -11,7 +11,7 @@ import numpy as np
 from analyze.compare.curves import compared_measures
 from analyze.compare.equal_l0.difference import Difference, difference
 from analyze.compare.equal_l0.matched import NotComparedError, match
-from analyze.compare.equal_l0.places import shared_l0_values
+from analyze.compare.equal_l0.shared_l0 import shared_l0_values
 from analyze.compare.equal_l0.sides import Side
 from analyze.runs.configurations import configurations
 from analyze.runs.families import families
@@ -46,7 +46,7 @@ def difference_lines(
     sides = [Side(name, configurations(members)) for name, members in families(runs).items()]
     for hook in dict.fromkeys(key.hook for key in estimates):
         for first, second in combinations([side for side in sides if any(hook in run.hooks for run in side.runs)], 2):
-            names = [run.name for own in (first, second) for run in own.runs if not run.finished]
+            names = [run.name for side in (first, second) for run in side.runs if not run.finished]
             l0_values: list[float | None] = [*shared_l0_values(estimates, first, second, hook)]
             for l0 in l0_values or [None]:
                 for measure in compared_measures(estimates):
@@ -64,11 +64,11 @@ def _numbers(
     if l0 is None:
         return {**dict.fromkeys(NUMBERS), "note": NO_OVERLAP}
     try:
-        matched = [match(estimates, estimates, own, hook, measure, l0) for own in (first, second)]
+        matched = [match(estimates, estimates, side, hook, measure, l0) for side in (first, second)]
     except NotComparedError as reason:
         return {**dict.fromkeys(NUMBERS), "note": str(reason)}
     gap = difference(*matched)
-    runs = [run for own in matched for run in own.runs]
+    runs = [run for side in matched for run in side.runs]
     missing, moving = unfinished(runs), unsettled(drifts, runs, hook)
     note = f"unfinished: {missing}" if missing else f"not settled: {moving}" if moving else gap.why_undecidable()
     return {**_values(gap), "p": None if note else gap.p_value, "note": note}
@@ -97,8 +97,8 @@ def which_is_better_by_layer(lines: Sequence[Row]) -> list[Row]:
     for key, by_hook in by_pair.items():
         compared = {hook: [line for line in at if line["value"] is not None] for hook, at in by_hook.items()}
         known = {hook: at for hook, at in compared.items() if at}
-        p = np.array([_largest_p(own) for own in known.values()])
-        decided = signs(np.array([own[0]["value"] for own in known.values()]), holm(p))
+        p = np.array([_largest_p(at) for at in known.values()])
+        decided = signs(np.array([at[0]["value"] for at in known.values()]), holm(p))
         hooks: dict[str, list[str]] = {verdict: [] for verdict in SIDES.values()}
         for hook, sign in zip(known, decided.tolist(), strict=True):
             hooks[SIDES[sign]].append(hook)

@@ -37,7 +37,9 @@ def _lines_of_measure(
     for family, members in families(configurations).items():
         for noise in (False, True):
             of_family = [
-                _line(estimates, own, noise, hooks, measure) for own in members if hooks and noise in own.noises
+                _line(estimates, configuration, noise, hooks, measure)
+                for configuration in members
+                if hooks and noise in configuration.noises
             ]
             lines += [
                 {"sample": sample, "family": family, **line}
@@ -50,7 +52,11 @@ def _lines_of_measure(
 def _common_hooks(estimates: Estimates, configurations: Sequence[Configuration], measure: str) -> list[str]:
     """Return the hooks at which all configurations have a finite value of the measure."""
     keys = [
-        [Key(own.name, hook, noise, Subset.ALL, measure) for own in configurations for noise in own.noises]
+        [
+            Key(configuration.name, hook, noise, Subset.ALL, measure)
+            for configuration in configurations
+            for noise in configuration.noises
+        ]
         for hook in dict.fromkeys(key.hook for key in estimates)
     ]
     return [
@@ -60,13 +66,14 @@ def _common_hooks(estimates: Estimates, configurations: Sequence[Configuration],
     ]
 
 
-def _line(estimates: Estimates, own: Configuration, noise: bool, hooks: Sequence[str], measure: str) -> Row:
+def _line(estimates: Estimates, configuration: Configuration, noise: bool, hooks: Sequence[str], measure: str) -> Row:
     l0, mean = (
-        mean_over_layers([estimates[Key(own.name, hook, noise, Subset.ALL, name)] for hook in hooks])
+        mean_over_layers([estimates[Key(configuration.name, hook, noise, Subset.ALL, name)] for hook in hooks])
         for name in ("l0", measure)
     )
     low, high = mean.interval()
     return {
-        "layers": mean.n_layers, "noise": noise, "run": own.name, "seeds": mean.n_seeds, "target": own.target_l0,
-        "l0": l0.value, "measure": measure, "value": mean.value, "low": low, "high": high,
+        "layers": mean.n_layers, "noise": noise, "run": configuration.name, "seeds": mean.n_seeds,
+        "target": configuration.target_l0, "l0": l0.value, "measure": measure, "value": mean.value,
+        "low": low, "high": high,
     }  # fmt: skip

@@ -31,24 +31,26 @@ def spread_lines(estimates: Estimates, configurations: Sequence[Configuration], 
 
     estimates: of configurations (`of_configurations`). sample: what they were measured on.
     """
-    family_of = {own.name: family for family, members in families(configurations).items() for own in members}
+    family_of = {
+        configuration.name: family for family, members in families(configurations).items() for configuration in members
+    }
     return [
         {"sample": sample, "family": family_of[key.run], "run": key.run, "hook": key.hook, "measure": key.measure,
          "value": estimate.value, "seeds": estimate.n_seeds, **_differences(estimate),
-         "detectable": untouched_pair(estimate).smallest_detectable_difference()}
+         "detectable": difference_of_replicas(estimate).smallest_detectable_difference()}
         for key, estimate in estimates.items()
         if estimate.n_seeds > 1 and not key.noise and key.subset == Subset.ALL and key.measure in COMPARED
     ]  # fmt: skip
 
 
-def untouched_pair(estimate: Estimate) -> Variances:
+def difference_of_replicas(estimate: Estimate) -> Variances:
     """Return the variances of the difference between two configurations that differ only in their replicas' seeds.
 
     estimate: of one of them, with several replicas.
     """
-    own = estimate.variances
-    interaction = 2 * max(own.interaction, 0.0)
-    return Variances(2 * own.seeds, interaction, interaction, own.seed_degrees, own.group_degrees)
+    variances = estimate.variances
+    interaction = 2 * max(variances.interaction, 0.0)
+    return Variances(2 * variances.seeds, interaction, interaction, variances.seed_degrees, variances.group_degrees)
 
 
 def _differences(estimate: Estimate) -> Row:

@@ -57,7 +57,7 @@ def summary(lines: Sequence[Row]) -> str:
     by_run: dict[str, list[Row]] = {}
     for line in missed:
         by_run.setdefault(line["run"], []).append(line)
-    named = "; ".join(f"{run} in {_misses(own)}" for run, own in by_run.items())
+    named = "; ".join(f"{run} in {_misses(missed_lines)}" for run, missed_lines in by_run.items())
     return f"{counted}; these are not: {named}."
 
 

@@ -99,7 +99,7 @@ class _Relations:
         """Return the slope of the baseline's L0 over NSAE's, for each two configurations."""
         cells = []
         for baseline, nsae in product(configurations(baselines), configurations(nsaes)):
-            of_baseline, of_nsae = (mean_log_l0(self._estimates, own) for own in (baseline, nsae))
+            of_baseline, of_nsae = (mean_log_l0(self._estimates, configuration) for configuration in (baseline, nsae))
             hooks = [hook for hook in of_baseline if hook in of_nsae]
             log_ratio = np.array([of_baseline[hook] - of_nsae[hook] for hook in hooks])
             fit = slopes.slope(self._log_norms(hooks), log_ratio)
@@ -142,9 +142,11 @@ class _Relations:
         for configuration in configurations(runs):
             for hook, log_l0 in mean_log_l0(self._estimates, configuration).items():
                 points.setdefault(hook, {})[float(np.log(configuration.l1))] = log_l0
-        if any(len(own) < 2 for own in points.values()):
+        if any(len(by_alpha) < 2 for by_alpha in points.values()):
             return {}
-        return {hook: PchipInterpolator(*zip(*sorted(own.items()), strict=True)) for hook, own in points.items()}
+        return {
+            hook: PchipInterpolator(*zip(*sorted(by_alpha.items()), strict=True)) for hook, by_alpha in points.items()
+        }
 
     def _rises(self, runs: Sequence[TrainedRun]) -> Cells:
         """Return how far the middle of a parabola through log L0 over depth lies above its higher end."""

@@ -68,4 +68,4 @@ def _mean_log_rows(runs: Sequence[TrainedRun], rows_of: Mapping[str, int | None]
     for run in runs:
         if rows := rows_of.get(run.name):
             logs.setdefault(seeds_of(run), []).append(float(np.log(rows)))
-    return {seeds: float(np.mean(own)) for seeds, own in logs.items()}
+    return {seeds: float(np.mean(of_seeds)) for seeds, of_seeds in logs.items()}

@@ -11,7 +11,7 @@ from analyze.compare.claims.claim import ALL_LAYERS, Cell, Cells
 from analyze.compare.claims.evidence import AsExcess, Evidence, OverDocuments
 from analyze.compare.equal_l0.difference import difference
 from analyze.compare.equal_l0.matched import Matched, NotComparedError, Seeds, match
-from analyze.compare.equal_l0.places import shared_l0_values
+from analyze.compare.equal_l0.shared_l0 import shared_l0_values
 from analyze.compare.equal_l0.sides import Side
 from analyze.measure.measurements import Measurements
 from analyze.runs.configurations import configurations, seeds_of
@@ -93,7 +93,7 @@ def mean_over_configurations(
         if number is not None:
             numbers.setdefault(seeds_of(run), []).append(number)
             runs.append(run)
-    means = {seeds: mean for seeds, own in numbers.items() if (mean := mean_of(own)) is not None}
+    means = {seeds: mean for seeds, estimates in numbers.items() if (mean := mean_of(estimates)) is not None}
     return Matched(means, runs) if means else None
 
 
@@ -122,9 +122,9 @@ def exact_numbers(
     """
     cells = []
     for hook in measurements.hooks:
-        own = by_hook.get(hook)
-        if own:
-            number = OverDocuments(difference(_exact(dict.fromkeys(own, 0.0)), _exact(own)))
+        by_seeds = by_hook.get(hook)
+        if by_seeds:
+            number = OverDocuments(difference(_exact(dict.fromkeys(by_seeds, 0.0)), _exact(by_seeds)))
             cells.append(Cell(hook, place, number, unsettled(measurements.drifts, runs, hook)))
     return Cells(cells, [cell.hook for cell in cells] or (ALL_LAYERS,))
 
@@ -135,5 +135,5 @@ def _exact(values: Mapping[Seeds, float]) -> Matched:
 
 def joined(numbers: Sequence[Cells]) -> Cells:
     """Return the cells of several places together."""
-    cells = [cell for own in numbers for cell in own.cells]
+    cells = [cell for of_place in numbers for cell in of_place.cells]
     return Cells(cells, list(dict.fromkeys(cell.hook for cell in cells)) or (ALL_LAYERS,))

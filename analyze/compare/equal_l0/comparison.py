@@ -104,7 +104,7 @@ class Comparison:
 
     def with_verdict(self, verdict: str) -> list[str]:
         """Return the hooks with a verdict."""
-        return [hook for hook, own in self.verdicts.items() if own == verdict]
+        return [hook for hook, of_hook in self.verdicts.items() if of_hook == verdict]
 
     @property
     def n_layers(self) -> int:

@@ -101,8 +101,8 @@ class Difference:
         if distance <= 0:
             return None
         enough = self.effective_groups * max(1.0, FEWEST_DEGREES / max(self.variances.group_degrees, 1.0))
-        own = replicas.plan(self.variances, self.n_seeds, self.effective_groups, distance)
-        return own and ReplicaPlan(max(own.seeds, FEWEST_SEEDS), max(own.groups, int(np.ceil(enough))))
+        cheapest = replicas.plan(self.variances, self.n_seeds, self.effective_groups, distance)
+        return cheapest and ReplicaPlan(max(cheapest.seeds, FEWEST_SEEDS), max(cheapest.groups, int(np.ceil(enough))))
 
 
 def difference(first: Matched, second: Matched) -> Difference:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analyze.compare.equal_l0.matched import Matched, key_of
 from analyze.compare.equal_l0.mean import mean_of_matched
-from analyze.compare.summary.place import Place, has_value
+from analyze.compare.summary.at_l0 import ComparisonAtL0, has_value
 from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import MISSED, NO_MARK, SummaryCell, SummaryLine
 from analyze.runs.configurations import Configuration, seeds_of
@@ -19,27 +19,27 @@ UNKNOWN = SummaryCell(None, None, None)
 ROUNDING = 1e-9  # half-widths of exact counts, interpolated or not, are at most this share of the mean
 
 
-def lines_at(place: Place, rankings: Mapping[str, Ranking | None], rows: int | None) -> list[SummaryLine]:
+def lines_at(comparison: ComparisonAtL0, rankings: Mapping[str, Ranking | None], rows: int | None) -> list[SummaryLine]:
     """Return a line per side that is compared at an L0, in the order of the sides.
 
     rankings: by measure. rows: rows in which dead features were counted.
     """
     lines = []
-    for name, side in place.measured["l0"].items():
-        hooks = place.hooks_of(name)
+    for name, side in comparison.measured["l0"].items():
+        hooks = comparison.hooks_of(name)
         if not hooks:
             continue
         cells = {}
         for measure, ranking in rankings.items():
-            own = place.measured[measure][name]
-            ranked_hooks = place.sides_at(measure)[1] if name in place.ranked else hooks
-            layers = [own.by_hook[hook] for hook in ranked_hooks or hooks if has_value(own, hook)]
+            matched_side = comparison.measured[measure][name]
+            ranked_hooks = comparison.sides_at(measure)[1] if name in comparison.ranked else hooks
+            layers = [matched_side.by_hook[hook] for hook in ranked_hooks or hooks if has_value(matched_side, hook)]
             cells[measure] = cell(layers, ranking.mark(name) if ranking else NO_MARK)
         at = [side.by_hook[hook] for hook in hooks]
         lines.append(
             SummaryLine(
-                name, place.l0, _mean_l0(at), min(len(matched.estimates) for matched in at), len(hooks), cells, rows,
-                place.notes.get(name, ""),
+                name, comparison.l0, _mean_l0(at), min(len(matched.estimates) for matched in at), len(hooks), cells,
+                rows, comparison.notes.get(name, ""),
             )
         )  # fmt: skip
     return lines
@@ -53,13 +53,14 @@ def line_of_configuration(
 
     samples: by measure, its estimates. target: the L0 that the runs were trained for and missed; None without one.
     """
-    at = {
+    by_measure = {
         name: _measured(estimates, configuration, hooks, name) for name, estimates in samples.items()
     }  # fmt: skip
-    cells = {name: cell(layers, NO_MARK) for name, layers in at.items() if name != "l0"}
+    cells = {name: cell(layers, NO_MARK) for name, layers in by_measure.items() if name != "l0"}
     note = "not compared" if target is None else MISSED
     return SummaryLine(
-        family, target, _mean_l0(at["l0"]), len(configuration.replicas), len(at["l0"]), cells, rows, note
+        family, target, _mean_l0(by_measure["l0"]), len(configuration.replicas), len(by_measure["l0"]), cells, rows,
+        note,
     )  # fmt: skip
 
 
@@ -68,7 +69,11 @@ def _measured(estimates: Estimates, configuration: Configuration, hooks: Sequenc
     layers = []
     for hook in hooks:
         known = {seeds_of(run): estimates.get(key_of(run, hook, measure)) for run in configuration.replicas}
-        finite = {seeds: own for seeds, own in known.items() if own is not None and math.isfinite(own.value)}
+        finite = {
+            seeds: estimate
+            for seeds, estimate in known.items()
+            if estimate is not None and math.isfinite(estimate.value)
+        }
         if len(finite) == len(known):
             layers.append(Matched(finite, list(configuration.replicas)))
     return layers

@@ -33,10 +33,10 @@ def plan(gaps: Sequence[Difference], n_layers: int, n_pairs: int) -> ReplicaPlan
     def decides(n_seeds: int, times: int) -> bool:
         p = np.ones((2, n_layers))
         for i, (gap, distance) in enumerate(zip(gaps, distances.tolist(), strict=True)):
-            own = gap.variances
-            seeds, degrees = own.seeds * gap.n_seeds / n_seeds, own.group_degrees * times
+            variances = gap.variances
+            seeds, degrees = variances.seeds * gap.n_seeds / n_seeds, variances.group_degrees * times
             for j, between in enumerate((seeds, 0.0)):
-                scaled = Variances(between, own.groups / times, 0.0, n_seeds - 1, degrees)
+                scaled = Variances(between, variances.groups / times, 0.0, n_seeds - 1, degrees)
                 p[j, i] = scaled.p_above(distance, gap.interpolation_error)
         return 2 * combined_p(*p) <= SIGNIFICANCE / n_pairs
 
@@ -46,4 +46,4 @@ def plan(gaps: Sequence[Difference], n_layers: int, n_pairs: int) -> ReplicaPlan
         enough = bisect_left(counts, True, key=lambda n_seeds: decides(n_seeds, times))
         if enough < len(counts):
             plans.append(ReplicaPlan(counts[enough], gaps[0].n_groups * times))
-    return min(plans, key=lambda own: (own.seeds * own.groups, own.seeds), default=None)
+    return min(plans, key=lambda needed: (needed.seeds * needed.groups, needed.seeds), default=None)

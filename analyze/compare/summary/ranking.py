@@ -75,10 +75,10 @@ def rank(sides: Sequence[MatchedSide], hooks: Sequence[str], drifts: DriftsBySae
     if cost is None or len(sides) < 2 or not hooks:
         return None
     costs = {side.name: {hook: cost(side.by_hook[hook]) for hook in hooks} for side in sides}
-    means = {name: float(np.mean([_mean(own[hook]) for hook in hooks])) for name, own in costs.items()}
+    means = {name: float(np.mean([_mean(of_side[hook]) for hook in hooks])) for name, of_side in costs.items()}
     pairs = list(combinations(costs, 2))
     gaps = {pair: decidable(costs[pair[0]], costs[pair[1]], hooks, drifts) for pair in pairs}
-    of_pairs = [p_value(own, len(hooks)) for own, _ in gaps.values()]
+    of_pairs = [p_value(differences, len(hooks)) for differences, _ in gaps.values()]
     adjusted = dict(zip(pairs, holm(np.array([p for p, _ in of_pairs])).tolist(), strict=True))
     higher = {pair: pair[1] if sign > 0 else pair[0] for pair, (_, sign) in zip(pairs, of_pairs, strict=True)}
     best = min(means, key=lambda name: means[name])
@@ -115,9 +115,9 @@ def p_value(gaps: Sequence[Difference], n_layers: int) -> tuple[float, int]:
     p = np.ones((2, 2, n_layers))  # directions, with seeds or documents alone, layers
     for i, gap in enumerate(gaps):
         variances = gap.variances
-        for j, own in enumerate((variances, replace(variances, seeds=0.0, interaction=0.0))):
+        for j, assumed in enumerate((variances, replace(variances, seeds=0.0, interaction=0.0))):
             for k, sign in enumerate((1, -1)):
-                p[k, j, i] = own.p_above(sign * gap.value, gap.interpolation_error)
+                p[k, j, i] = assumed.p_above(sign * gap.value, gap.interpolation_error)
     second, first = (combined_p(*direction) for direction in p)
     return min(1.0, 2 * min(first, second)), 1 if second <= first else -1
 
@@ -151,7 +151,7 @@ def _mean(matched: Matched) -> float:
 def _linear(matched: Matched, factor: float, ideal: float) -> Matched:
     """Return factor · (measure − ideal)."""
     return replace(
-        matched, estimates={seeds: _moved(own, factor, ideal) for seeds, own in matched.estimates.items()}
+        matched, estimates={seeds: _moved(estimate, factor, ideal) for seeds, estimate in matched.estimates.items()}
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from analyze.compare.equal_l0.comparison import Comparison, compare_matched
 from analyze.compare.equal_l0.mean import mean_of_matched
 from analyze.compare.equal_l0.sentence import OBJECTS, OPPOSITE, VERBS, finding, plus_minus, winner_of, word_for
 from analyze.compare.equal_l0.sides import Side
-from analyze.compare.summary.place import Place
+from analyze.compare.summary.at_l0 import ComparisonAtL0
 from analyze.compare.summary.planning import plan
 from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import MISSED, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
@@ -31,13 +31,13 @@ MOST_NAMES = 4
 class Answer:
     """The ranking in one measure at one L0."""
 
-    place: Place
+    comparison: ComparisonAtL0
     ranking: Ranking
     measure: str
 
     @property
     def l0(self) -> float:
-        return self.place.l0
+        return self.comparison.l0
 
     @property
     def all_tied(self) -> bool:
@@ -45,37 +45,42 @@ class Answer:
 
     @property
     def mean_of_best(self) -> LayerMean:
-        own = self.place.measured[self.measure][self.ranking.best].by_hook
-        return mean_of_matched([own[hook] for hook in self.ranking.hooks])
+        best_by_hook = self.comparison.measured[self.measure][self.ranking.best].by_hook
+        return mean_of_matched([best_by_hook[hook] for hook in self.ranking.hooks])
 
     @property
     def n_seeds(self) -> int:
-        sides = (self.place.measured[self.measure][name] for name in self.ranking.costs)
+        sides = (self.comparison.measured[self.measure][name] for name in self.ranking.costs)
         return min(len(side.by_hook[hook].estimates) for side in sides for hook in self.ranking.hooks)
 
     @property
     def n_groups(self) -> int:
-        own = self.place.measured[self.measure][self.ranking.best].by_hook[self.ranking.hooks[0]]
-        return len(next(iter(own.estimates.values())).shares)
+        matched = self.comparison.measured[self.measure][self.ranking.best].by_hook[self.ranking.hooks[0]]
+        return len(next(iter(matched.estimates.values())).shares)
 
     @property
     def interpolated(self) -> bool:
-        sides = (self.place.measured["l0"][name] for name in self.ranking.costs)
+        sides = (self.comparison.measured["l0"][name] for name in self.ranking.costs)
         return any(side.by_hook[hook].interpolated for side in sides for hook in self.ranking.hooks)
 
 
 def sentences(
-    places: Sequence[tuple[Place, Mapping[str, Ranking | None]]], sides: Sequence[Side], hooks: Sequence[str],
-    drifts: DriftsBySae, unit: str, lines: Sequence[SummaryLine],
+    comparisons: Sequence[tuple[ComparisonAtL0, Mapping[str, Ranking | None]]], sides: Sequence[Side],
+    hooks: Sequence[str], drifts: DriftsBySae, unit: str, lines: Sequence[SummaryLine],
 ) -> list[str]:  # fmt: skip
     """Return the answer, each sentence on one thing.
 
     It is about nats lost, or without the language model about explained variance.
 
-    places: what is compared, with rankings by measure. lines: those of the table.
+    comparisons: with their rankings by measure. lines: those of the table.
     """
-    measure = next((name for name in BEST_OF for _, rankings in places if rankings.get(name)), "explained_variance")
-    answers = [Answer(place, own, measure) for place, rankings in places if (own := rankings.get(measure))]
+    ranked = [name for name in BEST_OF for _, rankings in comparisons if rankings.get(name)]
+    measure = next(iter(ranked), "explained_variance")
+    answers = [
+        Answer(comparison, ranking, measure)
+        for comparison, rankings in comparisons
+        if (ranking := rankings.get(measure))
+    ]
     if not answers:
         return _nothing_ranked(sides, lines)
     middle = answers[len(answers) // 2]
@@ -88,9 +93,9 @@ def sentences(
 def _ranking(answers: Sequence[Answer], middle: Answer) -> list[str]:
     """Return which architecture is best at the middle L0, and at those where it is another."""
     groups = _grouped(answers, _best_and_tied)
-    own = next(group for group in groups if middle in group)
+    group_of_middle = next(group for group in groups if middle in group)
     number = plus_minus(middle.mean_of_best.value, middle.mean_of_best.half_width)
-    where = f" at L0 = {middle.l0:g}" if len(own) > 1 else ""
+    where = f" at L0 = {middle.l0:g}" if len(group_of_middle) > 1 else ""
     n_layers = len(middle.ranking.hooks)
     over = f"mean over {n_layers} layers" if n_layers > 1 else "in one layer"
     best, names = middle.ranking.best, list(middle.ranking.costs)
@@ -102,9 +107,9 @@ def _ranking(answers: Sequence[Answer], middle: Answer) -> list[str]:
         )
     else:
         first = f"{best} {BEST_OF[middle.measure]} ({number}{where}, {over}); {_others(middle, where)}"
-    others = [group for group in groups if group is not own]
+    others = [group for group in groups if group is not group_of_middle]
     rest = [f"{_at(group)} {_best_and_tied(group[0])}" for group in others]
-    return [f"{_at(own)} {first}.", *([f"{'; '.join([rest[0], *map(_lower, rest[1:])])}."] if rest else [])]
+    return [f"{_at(group_of_middle)} {first}.", *([f"{'; '.join([rest[0], *map(_lower, rest[1:])])}."] if rest else [])]
 
 
 def _others(answer: Answer, where: str) -> str:
@@ -139,16 +144,18 @@ def _of_the_post(
         by_kind[kind_of(side.runs[0])].append(side.name)
     pairs = [(first, second) for first in by_kind["baseline"] for second in by_kind["nsae"]]
     for first, second in pairs:
-        at_l0 = {answer.l0: answer.place.measured[answer.measure] for answer in answers}
-        compared = {l0: compare_matched(own[first], own[second], hooks, drifts, unit) for l0, own in at_l0.items()}
-        compared = {l0: own for l0, own in compared.items() if own.differences}
+        at_l0 = {answer.l0: answer.comparison.measured[answer.measure] for answer in answers}
+        compared = {
+            l0: compare_matched(matched[first], matched[second], hooks, drifts, unit) for l0, matched in at_l0.items()
+        }
+        compared = {l0: comparison for l0, comparison in compared.items() if comparison.differences}
         if not compared:
             continue
         at = middle.l0 if middle.l0 in compared else list(compared)[len(compared) // 2]
         text = f"At L0 = {at:g} {finding(compared[at])}"
-        words = {l0: _word(own) for l0, own in compared.items()}
+        words = {l0: _word(comparison) for l0, comparison in compared.items()}
         for word in dict.fromkeys(words.values()):
-            where = [l0 for l0, own in words.items() if own == word and l0 != at]
+            where = [l0 for l0, other in words.items() if other == word and l0 != at]
             if where:
                 text += f"; {'also ' * (word == words[at])}{word} at L0 = {_listed(where)}"
         return [f"{text}."]
@@ -185,12 +192,12 @@ def _how_sure(answer: Answer, unit: str) -> str:
         reasons = dict.fromkeys(reason for name in ranking.tied for reason in ranking.undecidable[name])
         return f"{text}; {ties} cannot be decided ({', '.join(reasons)})."
     plans = [plan(ranking.gaps[name], len(ranking.hooks), ranking.n_pairs) for name in ranking.tied]
-    known = sorted((own for own in plans if own is not None), key=lambda own: own.seeds * own.groups)
+    known = [needed for needed in plans if needed is not None]
     if not known:
         return f"{text}; up to {MOST_SEEDS} seeds would not decide {ties}, as small as the differences look."
     which = ties if len(known) == len(plans) else f"{len(known)} of {len(plans)} ties"
-    of_seeds = _between(*(f"{end(own.seeds for own in known):,}" for end in (min, max)))
-    of_groups = _between(*(f"{end(own.groups for own in known):,}" for end in (min, max)))
+    of_seeds = _between(*(f"{end(needed.seeds for needed in known):,}" for end in (min, max)))
+    of_groups = _between(*(f"{end(needed.groups for needed in known):,}" for end in (min, max)))
     plans_text = f"{of_seeds} seeds and {of_groups} {unit}s would decide {which}"
     return f"{text}; {plans_text}, if the differences are as large as seen."
 
@@ -219,7 +226,7 @@ def _nothing_ranked(sides: Sequence[Side], lines: Sequence[SummaryLine]) -> list
     for line in lines:
         if line.target is not None and line.note != MISSED:
             at_l0[line.target].append(line)
-    shared = {l0: own for l0, own in at_l0.items() if len(own) > 1}
+    shared = {l0: of_l0 for l0, of_l0 in at_l0.items() if len(of_l0) > 1}
     if not shared:
         return [
             "No two architectures have SAEs of the same L0, so none is said to be better; train them with the same "
@@ -251,11 +258,11 @@ def _measured(lines: Sequence[SummaryLine]) -> str:
     known = [line for line in lines if _value(line, "explained_variance") is not None]
     if not known:
         return ""
-    line = sorted(known, key=lambda own: own.l0)[len(known) // 2]
-    cell = line.cells["explained_variance"]
+    middle = sorted(known, key=lambda line: line.l0)[len(known) // 2]
+    cell = middle.cells["explained_variance"]
     assert cell.value is not None
     number = f"{cell.value:.3g}" if cell.low is None else plus_minus(cell.value, cell.value - cell.low)
-    return f": at L0 = {line.l0:.3g} it explains {number}{OBJECTS['explained_variance']}"
+    return f": at L0 = {middle.l0:.3g} it explains {number}{OBJECTS['explained_variance']}"
 
 
 def _grouped(answers: Iterable[Answer], key: Callable[[Answer], Hashable]) -> list[list[Answer]]:

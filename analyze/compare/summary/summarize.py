@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from analyze.compare.equal_l0.places import l0_values as l0_of_configurations
+from analyze.compare.equal_l0.shared_l0 import l0_values as l0_of_configurations
 from analyze.compare.equal_l0.sides import Side
+from analyze.compare.summary.at_l0 import ComparisonAtL0, compare_at_l0
 from analyze.compare.summary.lines import line_of_configuration, lines_at
-from analyze.compare.summary.place import Place, place_at
 from analyze.compare.summary.ranking import Ranking, rank
 from analyze.compare.summary.sentences import sentences
 from analyze.compare.summary.summary import Summary, SummaryLine
@@ -20,7 +20,7 @@ from analyze.statistics.estimates import Estimates
 from train.measures import PATCHED
 
 MEASURES = ("explained_variance", "nats_lost", "kl", "gamma", "dead")
-Ranked = tuple[Place, dict[str, Ranking | None]]
+Ranked = tuple[ComparisonAtL0, dict[str, Ranking | None]]
 
 
 def summarize(
@@ -36,28 +36,28 @@ def summarize(
     """
     samples, by_sae = _samples(held_out, patched, fires), drifts_by_sae(drifts)
     measures = [name for name in MEASURES if name in samples]
-    rows = next((own.all.rows for own in fires), None) if "dead" in samples else None
+    rows = next((activity.all.rows for activity in fires), None) if "dead" in samples else None
     chosen = sorted(l0_values) or _shared_l0(held_out, sides, hooks)
-    places = [_ranked(place_at(samples, sides, hooks, l0, by_sae), measures, by_sae) for l0 in chosen]
-    places = [own for own in places if any(side.by_hook for side in own[0].measured["l0"].values())]
+    compared = [_ranked(compare_at_l0(samples, sides, hooks, l0, by_sae), measures, by_sae) for l0 in chosen]
+    compared = [ranked for ranked in compared if any(side.by_hook for side in ranked[0].measured["l0"].values())]
     lines = list[SummaryLine]()
-    for place, rankings in places:
-        lines += lines_at(place, rankings, rows)
+    for comparison, rankings in compared:
+        lines += lines_at(comparison, rankings, rows)
         lines += [
-            line_of_configuration(samples, side.name, own, hooks, rows, place.l0)
+            line_of_configuration(samples, side.name, configuration, hooks, rows, comparison.l0)
             for side in sides
-            for own in side.configurations
-            if not place.measured["l0"][side.name].by_hook and own.replicas[0].target_l0 == place.l0
+            for configuration in side.configurations
+            if not comparison.measured["l0"][side.name].by_hook and configuration.replicas[0].target_l0 == comparison.l0
         ]
     listed = {line.family for line in lines}
     lines += [
-        line_of_configuration(samples, side.name, own, hooks, rows)
+        line_of_configuration(samples, side.name, configuration, hooks, rows)
         for side in sides
-        for own in side.configurations
+        for configuration in side.configurations
         if side.name not in listed
     ]
-    text = sentences(places, sides, hooks, by_sae, unit, lines)
-    return Summary(text, [place.l0 for place, _ in places], measures, lines)
+    text = sentences(compared, sides, hooks, by_sae, unit, lines)
+    return Summary(text, [comparison.l0 for comparison, _ in compared], measures, lines)
 
 
 def _samples(held_out: Estimates, patched: Estimates, fires: Sequence[FeatureActivity]) -> dict[str, Estimates]:
@@ -81,14 +81,14 @@ def _dead(held_out: Estimates, fires: Sequence[FeatureActivity]) -> Estimates:
     return estimates
 
 
-def _ranked(place: Place, measures: Sequence[str], drifts: DriftsBySae) -> Ranked:
-    """Return a place with its rankings by measure. Exact counts of one seed have no error, so they rank nothing."""
+def _ranked(comparison: ComparisonAtL0, measures: Sequence[str], drifts: DriftsBySae) -> Ranked:
+    """Return a comparison with its rankings by measure. Exact counts of one seed have no error: they rank nothing."""
     rankings: dict[str, Ranking | None] = {}
     for measure in measures:
-        sides, hooks = place.sides_at(measure)
+        sides, hooks = comparison.sides_at(measure)
         one_seed = any(len(side.by_hook[hook].estimates) == 1 for side in sides for hook in hooks)
         rankings[measure] = None if measure == "dead" and one_seed else rank(sides, hooks, drifts)
-    return place, rankings
+    return comparison, rankings
 
 
 def _shared_l0(estimates: Estimates, sides: Sequence[Side], hooks: Sequence[str]) -> list[float]:
@@ -103,6 +103,6 @@ def _shared_l0(estimates: Estimates, sides: Sequence[Side], hooks: Sequence[str]
 
 def _n_compared(samples: Mapping[str, Estimates], sides: Sequence[Side], hooks: Sequence[str], l0: float) -> int:
     """Return how many SAEs have an L0 at hooks where another side has it too."""
-    measured = place_at(samples, sides, hooks, l0, {}).measured["l0"].values()
+    measured = compare_at_l0(samples, sides, hooks, l0, {}).measured["l0"].values()
     by_hook = [sum(hook in side.by_hook for side in measured) for hook in hooks]
     return sum(count for count in by_hook if count > 1)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from analyze.compare.seed_spread import spread_lines, untouched_pair
+from analyze.compare.seed_spread import difference_of_replicas, spread_lines
 from analyze.runs.configurations import Configuration
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Key, combine, difference, over_replicas
@@ -68,7 +68,7 @@ def test_the_smallest_detectable_difference_is_found_in_four_of_five_repetitions
             )
             for _ in range(2)
         )
-        detectable.append(untouched_pair(first).smallest_detectable_difference())
+        detectable.append(difference_of_replicas(first).smallest_detectable_difference())
         gap = difference(second, first)
         false += not gap.interval[0] <= 0 <= gap.interval[1]
         moved = combine(lambda x: x + np.float64(0.51), [gap])  # by the formula with the true variances

@@ -1,4 +1,4 @@
-"""Where two sides are compared if no L0 is asked for: at the L0 of their own runs, so at most one side interpolates."""
+"""The values of L0 at which two sides are compared if none is asked for: those of their runs, which one side has."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def shared_l0_values(l0_estimates: Estimates, first: Side, second: Side, hook: s
     """
     of_first, of_second = (l0_values(l0_estimates, side, hook) for side in (first, second))
     shared = sorted([*_within(of_first, of_second), *_within(of_second, of_first)])
-    places: list[list[float]] = []
+    groups: list[list[float]] = []
     for l0 in shared:
-        if places and l0 / places[-1][0] <= 1 + 2 * SAME_L0:
-            places[-1].append(l0)
+        if groups and l0 / groups[-1][0] <= 1 + 2 * SAME_L0:
+            groups[-1].append(l0)
         else:
-            places.append([l0])
-    return [float(np.sqrt(place[0] * place[-1])) for place in places]
+            groups.append([l0])
+    return [float(np.sqrt(group[0] * group[-1])) for group in groups]
 
 
 def l0_values(l0_estimates: Estimates, side: Side, hook: str) -> list[float]:

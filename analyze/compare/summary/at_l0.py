@@ -1,4 +1,4 @@
-"""What is compared at one L0: the architectures' measures at each hook, and which of these count."""
+"""A comparison at one L0: the architectures' measures at each hook, and which architectures are ranked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANDOM_DECODER = "frozen"  # the kind of the random-decoder control
 
 
 @dataclass(frozen=True)
-class Place:
+class ComparisonAtL0:
     """Sides at one L0.
 
     l0: the L0 that is asked for.
@@ -38,8 +38,8 @@ class Place:
 
     def hooks_of(self, side: str) -> list[str]:
         """Return the hooks that a side's means are over: those of the ranking, or its own if it has none of them."""
-        own = self.measured["l0"][side].by_hook
-        return [hook for hook in self.hooks if hook in own] or list(own)
+        matched_by_hook = self.measured["l0"][side].by_hook
+        return [hook for hook in self.hooks if hook in matched_by_hook] or list(matched_by_hook)
 
     def sides_at(self, measure: str) -> tuple[list[MatchedSide], list[str]]:
         """Return the ranked sides in a measure, and the hooks in which all of them have a value."""
@@ -49,12 +49,13 @@ class Place:
 
 def has_value(side: MatchedSide, hook: str) -> bool:
     """Return whether a side has a finite value at a hook."""
-    return hook in side.by_hook and all(np.isfinite(own.value) for own in side.by_hook[hook].estimates.values())
+    matched = side.by_hook.get(hook)
+    return matched is not None and all(np.isfinite(estimate.value) for estimate in matched.estimates.values())
 
 
-def place_at(
+def compare_at_l0(
     samples: Mapping[str, Estimates], sides: Sequence[Side], hooks: Sequence[str], l0: float, drifts: DriftsBySae
-) -> Place:
+) -> ComparisonAtL0:
     """Match sides at an L0, and choose those that are ranked.
 
     samples: by measure, its estimates and those of L0 on the same rows; "l0" has those that decide which runs have an
@@ -66,7 +67,7 @@ def place_at(
     }
     matched = {name: side for name, side in measured["l0"].items() if side.by_hook}
     unfit = {name: _unfit(side, drifts) for name, side in matched.items()}
-    notes = {name: _note(own, len(matched[name].by_hook)) for name, own in unfit.items()}
+    notes = {name: _note(reasons, len(matched[name].by_hook)) for name, reasons in unfit.items()}
     controls = {side.name for side in sides if kind_of(side.runs[0]) == RANDOM_DECODER}
     candidates = []
     for name, side in matched.items():
@@ -79,7 +80,7 @@ def place_at(
     ranked, common = _compared(candidates, matched, hooks)
     for name in set(candidates) - set(ranked):
         notes[name] = f"compared in {len(matched[name].by_hook)} of {len(hooks)} layers{NOT_RANKED}"
-    return Place(l0, measured, common, ranked if len(ranked) > 1 else [], notes)
+    return ComparisonAtL0(l0, measured, common, ranked if len(ranked) > 1 else [], notes)
 
 
 def _compared(
@@ -103,6 +104,6 @@ def _unfit(side: MatchedSide, drifts: DriftsBySae) -> dict[str, str]:
 
 def _note(unfit: Mapping[str, str], n_layers: int) -> str:
     return "; ".join(
-        f"{reason} in {sum(own == reason for own in unfit.values())} of {n_layers} layers"
+        f"{reason} in {sum(hook_reason == reason for hook_reason in unfit.values())} of {n_layers} layers"
         for reason in dict.fromkeys(unfit.values())
     )
