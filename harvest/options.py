@@ -19,7 +19,7 @@ class Token(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in ("none", "bos", "eos") and not re.fullmatch("[0-9]{1,18}", str(value)):
-            self.fail(f"{value!r} is no token; give none, bos, eos or a token's number", param, ctx)
+            self.fail(f"{value!r} is not a token; give none, bos, eos or a token's number", param, ctx)
         return str(value)
 
 
@@ -30,7 +30,7 @@ class HookName(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", value):
-            self.fail(f"{shown(value)} is no name of a hook; give mlp_out, resid_post or another", param, ctx)
+            self.fail(f"{shown(value)} is not a valid hook name; give mlp_out, resid_post or another", param, ctx)
         return value
 
 
@@ -41,7 +41,7 @@ class ArrayName(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}", value):
-            self.fail(f"{shown(value)} is no name of a hook; give letters, digits, _, . and - only", param, ctx)
+            self.fail(f"{shown(value)} is not a valid hook name; give letters, digits, _, . and - only", param, ctx)
         return value
 
 
@@ -56,7 +56,7 @@ class HeldOutContexts(click.ParamType[float | int]):
         if re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,9}%", str(value)):
             return float(value[:-1]) / 100
         if "." in str(value) or str(value).endswith("%"):
-            self.fail(f"{shown(value)} is no share; give a number and a percent sign, such as 1%", param, ctx)
+            self.fail(f"{shown(value)} is not a share; give a number and a percent sign, such as 1%", param, ctx)
         return Count(zero=True).convert(value, param, ctx)
 
 
@@ -68,7 +68,7 @@ class WorkerOfCount(click.ParamType[tuple[int, int]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", str(value))
         if match is None or not int(match[1]) < int(match[2]):
-            self.fail(f"{shown(value)} is no worker; give its index, from 0, and their number, such as 0/8", param, ctx)
+            self.fail(f"{shown(value)} is not a worker; give its index, from 0, and their count, as in 0/8", param, ctx)
         return int(match[1]), int(match[2])
 
 

@@ -5,7 +5,7 @@ its formula needs a new sum, add that where the rows are summed: train/sums.py f
 analyze/measure/row_sums.py for held-out rows; analyze/measure/patching/passes.py sums over the language model's tokens,
 and analyze/measure/truth.py compares with the truth of a store that has one.
 
-The terms of a loss are no entries of the registry, because each architecture has its own; `term_measure` names them.
+The terms of a loss are not entries of the registry, because each architecture has its own; `term_measure` names them.
 
 In the formulas x is an activation, c its feature activations, x̂ its reconstruction, and μ the mean of the rows' x.
 """

@@ -1,6 +1,6 @@
 """The mean of a measure over layers, with its interval over seeds and groups.
 
-The layers are all that were measured, so their differences are no part of the interval.
+The layers are all that were measured, so their differences are not part of the interval.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Size(click.ParamType[int]):
         match = re.fullmatch(f"({NUMERAL}) ?([kmgt]?)b?", str(value).strip(), re.IGNORECASE)
         size = Decimal(match[1]) * FACTORS[match[2].lower()] if match else Decimal(0)
         if not 1 <= size <= MOST_BYTES:
-            self.fail(f"{shown(value)} is no size on a disk; write 200G, 1.5TB or 500MB", param, ctx)
+            self.fail(f"{shown(value)} is not a size; write 200G, 1.5TB or 500MB", param, ctx)
         return int(size)
 
 

@@ -1,6 +1,6 @@
 """Check values that a Python call or a file gives to options, by the options' types.
 
-A shell gives texts only. Python and files can give more, so what is no value of any option is refused first.
+A shell gives texts only. Python and files can give more, so what is not a value of any option is refused first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def check_value(types: Types, name: str, value: Any) -> Any:
     is_truth = isinstance(value, bool) and not getattr(kind, "takes_truth_values", False)
     if not isinstance(value, (str, int, float, list)) or is_truth:
         accepted = "a text, a number or a list" if takes_lists else "a text or a number"
-        raise click.BadParameter(f"{shown(value)} is no value of this option; give {accepted}")
+        raise click.BadParameter(f"{shown(value)} is not a value of this option; give {accepted}")
     return kind.convert(value, None, None)
 
 
@@ -57,7 +57,7 @@ def check_values(function: Callable[..., Any], types: Types, values: Mapping[str
     for name, value in values.items():
         try:
             if value is None and defaults.get(name) is not None:
-                raise click.BadParameter("None is no value of this option; give one")
+                raise click.BadParameter("None is not a value of this option; give one")
             checked[name] = None if value is None else check_value(types, name, _plain(value))
         except click.BadParameter as error:
             raise InputError(f"--{name.replace('_', '-')}: {error.message}") from error

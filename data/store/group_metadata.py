@@ -101,7 +101,7 @@ def _root(attributes: dict[str, Any]) -> GroupMetadata:
         raise StoreError("its provenance does not have settings, model and tokens")
     fingerprint = attributes.get("fingerprint")
     if fingerprint is not None and not isinstance(fingerprint, str):
-        raise StoreError("its fingerprint is no text")
+        raise StoreError("its fingerprint is not a text")
     schema = Schema.from_json(attributes.get("schema"))
     return GroupMetadata(schema, provenance, _checksums(attributes.get("checksums"), schema), complete, fingerprint)
 

@@ -235,10 +235,10 @@ class Schema:
         layout = _members(value, cls, optional="truth")["layout"]
         pairs, sizes = value["widths"], value.get("truth")
         if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-            raise StoreError("its schema's widths are no pairs of a hook and a width")
+            raise StoreError("its schema's widths are not pairs of a hook and a width")
         names = [hook for hook, _ in pairs]
         if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-            raise StoreError("its schema's widths name a hook twice, or one that is no text")
+            raise StoreError("its schema's widths name a hook twice, or one that is not a text")
         truth = TruthSizes(**_members(sizes, TruthSizes)) if "truth" in value else None
         layout = Layout(**_members(layout, Layout))
         return cls(**{**value, "layout": layout, "widths": dict(pairs), "truth": truth})

@@ -75,7 +75,7 @@ def locate(address: str | Location) -> Location:
 
 def _local(path: str) -> Path:
     if not (location := named(path)).name:
-        raise InputError(f"{path} is no place for a store; name a folder in it")
+        raise InputError(f"{path} cannot be a store; name a folder in it")
     return location
 
 
@@ -127,7 +127,7 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
     """Return a file's bytes, uint8: a private memory map of a local file, or a copy in memory.
 
     Writing to the map changes no file, and the map holds no file descriptor. Raises FileNotFoundError, or another
-    OSError if it is no ordinary file.
+    OSError if it is not an ordinary file.
     """
     import numpy as np  # imported late, as torch is: commands that read nothing start faster
 
@@ -148,15 +148,15 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
 
 
 def file_size(location: Path) -> int:
-    """Return an ordinary file's size in bytes. Raises FileNotFoundError, or another OSError if it is no such file."""
+    """Return an ordinary file's size in bytes. Raises FileNotFoundError, or another OSError if it is not one."""
     about = location.stat()
     if not stat.S_ISREG(about.st_mode):
-        raise OSError("it is no ordinary file")
+        raise OSError("it is not an ordinary file")
     return about.st_size
 
 
 def read_bytes(location: Location, *, at_most: int) -> bytes:
-    """Return a small file's bytes. Raises FileNotFoundError; StoreError if it is no file, or larger than `at_most`."""
+    """Return a small file's bytes. Raises FileNotFoundError; StoreError if it is not a file or too large."""
     try:
         if not isinstance(location, Path):
             path = location.path

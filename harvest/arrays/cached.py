@@ -111,7 +111,7 @@ def names_of(folder: Path) -> tuple[str | None, str | None]:
 
 
 def _inner(feature: Any) -> tuple[tuple[int, ...], torch.dtype] | None:
-    """Return the lengths and the type of a column's entries; None if they are no arrays of numbers."""
+    """Return the lengths and the type of a column's entries; None if they are not arrays of numbers."""
     if not isinstance(feature, dict):
         return None
     if feature.get("_type") == "Array2D":

@@ -100,8 +100,8 @@ def choose_hooks(arrays: Mapping[str, ArrayInFile], names: Sequence[str] | None,
     if wrong is not None and names is None:
         remedy = "name it with --hook" if len(own) == 1 else "rename it"
         raise InputError(
-            f"--activations {path}: {wrong[:80]!r} is no name of a hook, which has ASCII letters, digits, _, . and - "
-            f"only; {remedy}"
+            f"--activations {path}: {wrong[:80]!r} is not a valid hook name, which has ASCII letters, digits, _, . "
+            f"and - only; {remedy}"
         )
     return own if names is None else {name: own[name] for name in names}
 

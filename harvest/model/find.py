@@ -23,7 +23,7 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
     """
     label, only_cache = name, None
     if revision is not None and (name == "demo" or Path(name).is_dir()):
-        raise InputError(f"--revision {revision}: does not apply to {name}, which is no model on the hub; leave it out")
+        raise InputError(f"--revision {revision}: does not apply to {name}, which is not on the hub; leave it out")
     if name == "demo":
         name = str(DEMO_MODEL)
     elif Path(name).is_dir():

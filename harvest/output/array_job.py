@@ -23,7 +23,7 @@ class ArrayVariables:
     step: str | None = None
 
     def worker(self, environment: Mapping[str, str]) -> Worker | None:
-        """Return the worker that the variables describe; None if this is no job of an array of this system.
+        """Return the worker that the variables describe; None if this is not a job of an array of this system.
 
         Raises InputError if the index or the count cannot be used.
         """

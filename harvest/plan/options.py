@@ -26,7 +26,7 @@ class Bandwidth(click.ParamType[float]):
             return value
         match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([KMGT])(B|bit)/s", str(value), re.IGNORECASE)
         if match is None or float(match[1]) == 0:
-            self.fail(f"{shown(value)} is no bandwidth; give one such as 5GB/s, 800MB/s or 25Gbit/s", param, ctx)
+            self.fail(f"{shown(value)} is not a bandwidth; give one such as 5GB/s, 800MB/s or 25Gbit/s", param, ctx)
         unit = BYTES[match[2].upper()] / (1 if match[3].upper() == "B" else 8)
         return float(match[1]) * unit
 

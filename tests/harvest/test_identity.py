@@ -129,7 +129,7 @@ def test_store_without_held_out_rows_is_reported_by_harvest_and_train(
         (("--dataset-config", "en"), "--dataset-config en does not apply"),
         (("--held-out", "60%"), "--held-out: at most half of the 250 contexts"),
         (("--held-out", "126"), "--held-out: at most half of the 250 contexts"),
-        (("--held-out", "a%"), "'a%' is no share"),
+        (("--held-out", "a%"), "'a%' is not a share"),
     ],
 )
 def test_harvest_options_that_do_not_apply_are_refused_at_once(

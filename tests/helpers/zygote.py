@@ -46,7 +46,7 @@ class Fault:
     """The fault at call number `at`, counted from 0 over the calls that change a file.
 
     `mode` is a key of MODES. In mode "fail" this call and all later calls of `kinds` return the error number `error`;
-    only `span` of them, if `span` is not 0. `at` = -1 is no fault.
+    only `span` of them, if `span` is not 0. `at` = -1: no fault.
     """
 
     mode: str = "before"

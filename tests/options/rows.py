@@ -72,7 +72,7 @@ def count(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
 
 def size(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
     """Rows of an option of type Size."""
-    no = "size on a disk; write 200G, 1.5TB or 500MB"
+    no = "is not a size; write 200G, 1.5TB or 500MB"
     kinds = {WRONG_TYPE: "x", EMPTY: "", ZERO: "0", NEGATIVE: "-1", HUGE: "1e30", NAN: "nan", WRONG_KIND: "5GB/s"}
     return valued(flag, {**{kind: (value, no) for kind, value in kinds.items()}, **(more or {})})
 

@@ -29,14 +29,14 @@ from tests.options.table import Table, Watched, check
 LONGER = "is longer than a file's name may be"
 NO_MODEL = "the model is not in the hub's cache; "
 NO_DATA = "the dataset is not in the hub's cache; "
-NO_TOKEN = "is no token; give none, bos, eos or a token's number"
+NO_TOKEN = "is not a token; give none, bos, eos or a token's number"
 FEW = "the model's vocabulary has 4096 tokens; give less"
-NO_NAME = "is no name of a hook; give mlp_out, resid_post or another"
+NO_NAME = "is not a valid hook name; give mlp_out, resid_post or another"
 NOT_OF_FILES = "does not apply to local files; leave it out"
 OF_IDS = "does not apply to a dataset of token ids; leave it out"
 HALF = "--held-out: at most half of the 31 contexts (50% or 15) can be held out; give less"
 
-NO_WORKER = "is no worker; give its index, from 0, and their number, such as 0/8"
+NO_WORKER = "is not a worker; give its index, from 0, and their count, as in 0/8"
 NO_ARRAYS = "there is no such file or folder"
 OF_ARRAYS = "applies to --activations only; leave it out"
 NO_PLAN = "has no effect without --plan; leave it out"
@@ -44,7 +44,7 @@ NO_PLAN = "has no effect without --plan; leave it out"
 
 def bandwidth(flag: str) -> Rows:
     """Rows of an option of type Bandwidth."""
-    no = "is no bandwidth; give one such as 5GB/s, 800MB/s or 25Gbit/s"
+    no = "is not a bandwidth; give one such as 5GB/s, 800MB/s or 25Gbit/s"
     kinds = {WRONG_TYPE: "x", EMPTY: "", ZERO: "0GB/s", NEGATIVE: "-1GB/s", HUGE: "1e30GB/s", NAN: "nan"}
     values: dict[Kind, tuple[str, str]] = {kind: (value, no) for kind, value in kinds.items()}
     return valued(flag, {**values, WRONG_KIND: ("5GB", no), CONTRADICTION: ("5GB/s", NO_PLAN)})
@@ -66,7 +66,7 @@ TABLE = Table(
             WRONG_KIND: ("{file}", "there is no such folder"), NO_RIGHTS: ("{file}/x", "there is no such folder"),
             CONTRADICTION: ("{folder}", "--model folder: neither a local directory in hub format"),
         }),
-        "revision": text("--revision", "does not apply to demo, which is no model on the hub; leave it out"),
+        "revision": text("--revision", "does not apply to demo, which is not on the hub; leave it out"),
         "tokens": count("--tokens", {
             HUGE: ("1000B", "more than a store can have; give fewer"),
             CONTRADICTION: ("10", "--tokens 10: not one context of 32 tokens; give more, or a smaller --context-size"),
@@ -120,8 +120,8 @@ TABLE = Table(
             CONTRADICTION: refused("--dataset", "{ids}", "--special-tokens", "parse", sentence=OF_IDS),
         }),
         "held_out": count("--held-out", {
-            ZERO: ("0", None), HUGE: ("60%", HALF), NAN: ("nan%", "is no share; give a number and a percent sign"),
-            WRONG_KIND: ("1.5", "is no share; give a number and a percent sign"), CONTRADICTION: ("16", HALF),
+            ZERO: ("0", None), HUGE: ("60%", HALF), NAN: ("nan%", "is not a share; give a number and a percent sign"),
+            WRONG_KIND: ("1.5", "is not a share; give a number and a percent sign"), CONTRADICTION: ("16", HALF),
         }),
         "processing": choice("--processing"),
         "precision": choice("--precision", {CONTRADICTION: ("tf32", "--precision tf32: only GPUs have it")}),

@@ -64,8 +64,8 @@ def test_python_values_are_refused_as_on_the_command_line(store: LocalStore, tmp
     [
         ({"variant": 3}, "--variant 3: there is no such variant; give baseline, nsae"),
         ({"variant": ["topk", 3]}, "--variant: 3 is not a text"),
-        ({"variant": b"topk"}, "--variant: b'topk' is no value of this option"),
-        ({"variant": {"topk"}}, "--variant: {'topk'} is no value of this option; give a text, a number or a list"),
+        ({"variant": b"topk"}, "--variant: b'topk' is not a value of this option"),
+        ({"variant": {"topk"}}, "--variant: {'topk'} is not a value of this option; give a text, a number or a list"),
         ({"variant": ()}, "--variant: [] has an empty part"),
         ({"variant": "topk,nsea"}, "--variant nsea: there is no such variant; did you mean nsae?"),
         ({"variant": "topk", "k": {"topkk": 3}}, "--k topkk=…: no run has this variant; did you mean topk?"),

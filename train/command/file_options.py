@@ -73,7 +73,7 @@ class FileOptions:
     def _table(self, variant: str, table: Any) -> Iterator[tuple[str, click.Parameter, Any]]:
         """Yield the options in the table of a variant; none if the command line leaves out this class."""
         if not isinstance(table, Mapping):
-            self._fail(f"{variant} is no option; write a table [{variant}] of its settings")
+            self._fail(f"{variant} is not an option; write a table [{variant}] of its settings")
         if self.named and variant not in self.named:
             self._fail(f"[{variant}]: no run has this variant; name it in variant, or leave the table out")
         if ":" in variant and not is_loaded(variant):

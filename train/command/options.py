@@ -44,7 +44,7 @@ SETTINGS_TYPES = {name: setting_type(setting) for name, setting in all_settings(
 # Options that may differ between runs, beside variant, in the order in which a run's name has them.
 _FIRST = ("l1", "k", "lr", "sigma", "seed", "l1_power", "input_scale", "input_mean", *SHARED)
 PER_RUN = (*_FIRST, *(name for name in SETTINGS_TYPES if name not in _FIRST))
-# Options per run that are no settings of architectures.
+# Options per run that are not settings of architectures.
 OF_EVERY_RUN = ("lr", "seed", "input_scale", "input_mean", *SHARED)
 RESERVED = ("name", "config", "resume", "show", "json", "as_json", "quiet", "help", "version")  # no setting's names
 MOST_SEEDS = 1000

@@ -17,7 +17,7 @@ def by_variant(given: Mapping[str, Values], variants: Sequence[str]) -> dict[str
     """Return the options, in which variants with a k and no target have `--target-l0` as `--k`.
 
     given: the values of each option by variant. Raises InputError if both are given for such a variant, or a target
-    that is no k.
+    that is not a whole number.
     """
     targets, k = given.get(TARGET, {}), given.get("k", {})
     known = {variant: options_of_variant(variant) for variant in variants}

@@ -37,6 +37,6 @@ def parse_address(text: str) -> HubAddress:
     parts = ADDRESS.fullmatch(text)
     if parts is None:
         raise InputError(
-            f"{text[:200]}: is no address on the hub; give hf://user/repo, or hf://user/repo/folder@revision"
+            f"{text[:200]}: is not an address on the hub; give hf://user/repo, or hf://user/repo/folder@revision"
         )
     return HubAddress(parts[1], parts[2].removeprefix("/"), parts[3])

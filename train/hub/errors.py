@@ -25,7 +25,7 @@ def reading(
 ) -> Iterator[None]:
     """Raise InputError in place of an error of reading a repository.
 
-    name: what is read, as the user wrote it. If it is an hf:// address, it can be no local folder.
+    name: what is read, as the user wrote it. If it is an hf:// address, it cannot be a local folder.
     only_cache: why only the cache can be used, and the remedy (`why_only_cache`); None if the hub can be used.
     revision_sign: the text before a revision, in a message.
     """
@@ -42,7 +42,7 @@ def reading(
         raise InputError(f"{name}: {repo} is gated; accept its terms on the hub, and {LOG_IN}") from error
     except RepositoryNotFoundError as error:
         access = "that the token in use may read" if get_token() else "that can be read without a token"
-        missing = f"is no local folder, and {repo} no repository" if local else f"{repo} is no repository"
+        missing = f"is not a local folder, and {repo} is not a repository" if local else f"{repo} is not a repository"
         raise InputError(
             f"{name}: {missing} on the hub {access}; correct the name, or for a private repository {LOG_IN}"
         ) from error
@@ -56,7 +56,7 @@ def reading(
 
 def not_cached(name: str, why: str, remedy: str) -> str:
     """Return the sentence that says that a name can neither be fetched nor read from the cache."""
-    local = "" if name.startswith("hf://") else "is no local folder, "
+    local = "" if name.startswith("hf://") else "is not a local folder, "
     return f"{name}: {local}{why}, and it is not in the hub's cache; {remedy}, or give a local folder"
 
 

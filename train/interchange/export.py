@@ -56,7 +56,7 @@ def converted(sae: SAE, to: str) -> Files:
     """Return the files of an SAE in a format. Raises InputError."""
     if to not in EXPORTS:
         formats = ", ".join(EXPORTS)
-        raise InputError(f"--to {to[:80]}: is no format; {suggestion(to, EXPORTS, f'give {formats}')}")
+        raise InputError(f"--to {to[:80]}: is not a format; {suggestion(to, EXPORTS, f'give {formats}')}")
     return EXPORTS[to](portable(sae), origin_of(sae))
 
 

@@ -75,7 +75,7 @@ def import_run(
     if folder.exists():
         raise InputError(f"--out: {folder} exists; remove it, or give another --out")
     if not PLAIN.fullmatch(folder.name):
-        raise InputError(f"--out {folder.name[:80]}: is no name of a run; use letters, digits and . , + - = _")
+        raise InputError(f"--out {folder.name[:80]}: is not a valid run name; use letters, digits and . , + - = _")
     files = find_files(path, revision)
     foreign = read_foreign(files.path)
     if input_scale is not None:

@@ -46,7 +46,7 @@ class Extent:
 
     def __post_init__(self) -> None:
         if self.bytes < 0:
-            raise ValueError(f"{self.bytes} is no size of a file")
+            raise ValueError(f"{self.bytes} is not a file size")
 
 
 def write_checked(path: Path, value: Mapping[str, Any]) -> None:
@@ -124,4 +124,4 @@ def _extent(path: Path, size: int, inode: int, changed: int) -> Extent:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a number in JSON")

@@ -17,7 +17,7 @@ from train.output.run_folder import RunFolder, read_info
 
 Record = dict[str, Any]
 
-# The entries of a record that are no measures: their type, and the values they may have, if these are few.
+# The entries of a record that are not measures: their type, and the values they may have, if these are few.
 ABOUT: dict[str, tuple[type, tuple[str, ...] | None]] = {
     "step": (int, None), "rows": (int, None), "split": (str, ("train", "heldout")), "hook": (str, None),
     "noise": (bool, None),

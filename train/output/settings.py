@@ -179,7 +179,7 @@ def _check_values(experiment: Experiment) -> None:
     """Raise ValueError if a value is one that `train` never writes."""
     for name in (*experiment.hooks, *(run.name for run in experiment.runs)):
         if not PLAIN.fullmatch(name):
-            raise ValueError(f"{name[:80]!r} is no name of a hook or a run")
+            raise ValueError(f"{name[:80]!r} is not a valid name of a hook or a run")
     if not experiment.hooks or len(set(experiment.hooks)) < len(experiment.hooks):
         raise ValueError("its hooks are not a list of different names")
     if not 0 < experiment.batch_size <= experiment.schedule.total:

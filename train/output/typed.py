@@ -78,7 +78,7 @@ def _scalar(kind: Any, value: Any, name: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST:
         value = float(value)
     if type(value) is not kind:
-        raise ValueError(f"{name} is no {kind.__name__}")
+        raise ValueError(f"{name} is not of type {kind.__name__}")
     if (kind is int and abs(value) > LARGEST) or (kind is float and not math.isfinite(value)):
         raise ValueError(f"{name} is out of range")
     return value

@@ -37,7 +37,7 @@ def finished_runs(path: Path) -> tuple[list[FinishedRun], list[str]]:
     whole = [folder for folder in folders if folder not in diverged]
     unfinished = [folder for folder in whole if not folder.final.is_dir()]
     if not folders:
-        raise InputError(f"{path}: is no run and no experiment; give a folder such as runs/NAME/RUN or runs/NAME")
+        raise InputError(f"{path}: is neither a run nor an experiment; give a folder, runs/NAME/RUN or runs/NAME")
     if not whole:
         raise InputError(f"{path}: its training diverged, so there are no final weights; train again")
     if unfinished:

@@ -79,9 +79,9 @@ def _read_report(report: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"--report {file}: cannot be read ({error.strerror}); give the folder of a report") from error
     except ValueError as error:
-        raise InputError(f"--report {file}: is no metrics.json of a report ({error})") from error
+        raise InputError(f"--report {file}: is not the metrics.json of a report ({error})") from error
     if not isinstance(tables, dict) or not isinstance(tables.get("measures"), list):
-        raise InputError(f"--report {file}: is no metrics.json of a report; give the folder of a report")
+        raise InputError(f"--report {file}: is not the metrics.json of a report; give the folder of a report")
     return tables
 
 
@@ -97,7 +97,7 @@ def _reported(tables: Mapping[str, Any], run: FinishedRun, report: Path) -> Meas
                 value = Value(float(row["value"]), *bounds)
                 measured.setdefault(str(row["hook"]), {})[row["measure"]] = value
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"--report {report}: is no metrics.json of a report ({error!r})") from error
+        raise InputError(f"--report {report}: is not the metrics.json of a report ({error!r})") from error
     if not measured:
         raise InputError(f"--report {report}: has no run {name}; give a report on it, or leave --report out")
     return measured

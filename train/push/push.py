@@ -57,7 +57,7 @@ def prepare_push(
     folder of a report, whose measures with intervals the card shows. Raises InputError.
     """
     if not REPOSITORY.fullmatch(to):
-        raise InputError(f"--to {to[:80]}: is no name of a repository; give user/repo")
+        raise InputError(f"--to {to[:80]}: is not a valid repository name; give user/repo")
     runs, diverged = finished_runs(path)
     if len({run.settings.experiment.store for run in runs}) > 1:
         raise InputError(f"{path}: its runs are of several stores; push each experiment to a repository of its own")

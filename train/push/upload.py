@@ -77,7 +77,7 @@ def writing(repo: str) -> Iterator[None]:
     except InputError:
         raise
     except HFValidationError as error:
-        raise InputError(f"--to {repo}: is no name of a repository ({reason(error)})") from error
+        raise InputError(f"--to {repo}: is not a valid repository name ({reason(error)})") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status == 401:

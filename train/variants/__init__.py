@@ -52,5 +52,5 @@ def settings_of(variant: str) -> type[ArchitectureSettings]:
         )
     settings: type[ArchitectureSettings] = plugin.Settings
     if not issubclass(settings, ArchitectureSettings):
-        raise InputError(f"--variant {variant}: its Settings are no subclass of train.variants.ArchitectureSettings")
+        raise InputError(f"--variant {variant}: its Settings is not a subclass of train.variants.ArchitectureSettings")
     return settings

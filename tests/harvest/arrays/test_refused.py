@@ -137,7 +137,7 @@ CASES: list[tuple[Callable[[Path], None], dict[str, Any], str]] = [
     (saved(x=X), {"tokens": 3}, "not one context of 16 tokens"),
     (saved(x=X), {"held_out": 30}, "at most half of the 40 contexts"),
     (saved(x=X), {"hook": ["y", "z"]}, "has no such array"),
-    (saved(**{"a b": X}), {"at": "a b.npy"}, "is no name of a hook"),
+    (saved(**{"a b": X}), {"at": "a b.npy"}, "is not a valid hook name"),
     (
         saved(x=X, t=np.zeros((39, 16), int)),
         {"token_ids": "t.npy"},

@@ -178,7 +178,7 @@ def test_plan_as_text_names_the_limit_and_what_it_rests_on(gpt2: Path) -> None:
         (["--plan", "--device", "cpu"], "--device cpu: --plan is about GPUs"),
         (["--plan", "--precision", "float32"], "--precision float32: the plan's GPU was measured in bfloat16"),
         (["--plan", "--expansion", "0.0001"], "--expansion 0.0001: leaves no feature at d_model 128; give more"),
-        (["--plan", "--disk", "5GB"], "'5GB' is no bandwidth; give one such as 5GB/s, 800MB/s or 25Gbit/s"),
+        (["--plan", "--disk", "5GB"], "'5GB' is not a bandwidth; give one such as 5GB/s, 800MB/s or 25Gbit/s"),
         (["--plan", "--tokens", "100"], "--tokens 100: not one context of 256 tokens"),
     ],
 )

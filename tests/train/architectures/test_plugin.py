@@ -140,7 +140,7 @@ def test_options_of_another_package_are_those_of_one_call(tmp_path: Path, monkey
             "its setting sparsity takes one of few, many, but that of jumprelu takes one of step, quadratic",
         ),
         ("class SlopeSAE", "class SlopedSAE", "slope.py has no SAE SlopeSAE; did you mean SlopedSAE?"),
-        ("(ArchitectureSettings)", "", "its Settings are no subclass of train.variants.ArchitectureSettings"),
+        ("(ArchitectureSettings)", "", "its Settings is not a subclass of train.variants.ArchitectureSettings"),
     ],
 )
 def test_architecture_that_does_not_fit_is_refused_in_a_sentence(

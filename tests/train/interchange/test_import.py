@@ -250,7 +250,7 @@ def test_another_model_or_prefix_is_noted(run: Path, store: Store, tmp_path: Pat
         ({"reshape_activations": "hook_z"}, "reshapes its activations"),
         ({"metadata": {"hook_name": "blocks.9.hook_resid_post"}}, "name one of the store's with --hook"),
         ({"architecture": "topk", "k": 99}, "k is not from 1"),
-        ({"architecture": 3}, "architecture is no str"),
+        ({"architecture": 3}, "architecture is not of type str"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(

@@ -103,7 +103,7 @@ def test_a_folder_of_folders_becomes_one_run_also_offline_from_the_cache(
     done = import_(f"{REPOSITORY}/dl_0", tmp_path / "absent", at=closed, home="prepared")
     assert done.code == 2
     assert done.stderr == (
-        f"Error: {REPOSITORY}/dl_0: is no local folder, 127.0.0.1 cannot be reached (Connection refused), and it is "
+        f"Error: {REPOSITORY}/dl_0: is not a local folder, 127.0.0.1 cannot be reached (Connection refused), and it is "
         "not in the hub's cache; check the network, or give a local folder\n"
     )
 
@@ -127,8 +127,9 @@ def test_a_private_repository_is_read_with_a_token_that_nothing_shows(import_: I
 @pytest.mark.parametrize(
     ("name", "options", "environment", "message"),
     [
-        ("someone/nothing", (), {}, "is no local folder, and someone/nothing no repository on the hub that can be read "
-         "without a token; correct the name, or for a private repository log in with `hf auth login` or set HF_TOKEN"),
+        ("someone/nothing", (), {}, "is not a local folder, and someone/nothing is not a repository on the hub that "
+         "can be read without a token; correct the name, or for a private repository log in with `hf auth login` or "
+         "set HF_TOKEN"),
         ("someone/private", (), {}, "that can be read without a token"),
         ("someone/private", (), {"HF_TOKEN": "hf_" + "x" * 30}, "that the token in use may read"),
         ("someone/private", (), {"HF_TOKEN": "hf_bad\tvalue"}, "someone/private: "),

@@ -179,7 +179,7 @@ def test_the_card_takes_intervals_from_a_report(push: Command, run: Path, tmp_pa
     for changed, message in (
         ({"store": {"fingerprint": "other"}}, "is of another store"),
         ({"measures": [{**rows[0], "run": "another"}]}, f"has no run {settings.run.name}"),
-        ({"measures": [{"run": settings.run.name}]}, "is no metrics.json of a report"),
+        ({"measures": [{"run": settings.run.name}]}, "is not the metrics.json of a report"),
     ):
         (tmp_path / "metrics.json").write_text(json.dumps({**tables, **changed}))
         done = push(run, "--to", "me/saes", "--dry-run", "--report", tmp_path)
@@ -240,8 +240,8 @@ def test_no_token_is_printed_or_written(push: Command, load: Command, hub: Hub, 
         ("other/saes", (), {}, "--to other/saes: the token in use may not write there; give a repository of yours"),
         ("me/saes", (), {"HF_TOKEN": "hf_" + "x" * 30}, "--to me/saes: the hub does not know the token in use; log in"),
         ("me/saes", (), {"HF_TOKEN": None}, "--to me/saes: a push needs a token that may write; log in with"),
-        ("saes", (), {}, "--to saes: is no name of a repository; give user/repo"),
-        ("me/sa..es", (), {}, "--to me/sa..es: is no name of a repository (Cannot have -- or .."),
+        ("saes", (), {}, "--to saes: is not a valid repository name; give user/repo"),
+        ("me/sa..es", (), {}, "--to me/sa..es: is not a valid repository name (Cannot have -- or .."),
         ("me/x", ("--licence", "no-such"), {}, "one of the known licenses"),
         ("me/full", (), {}, "--to me/full: has files that no push wrote (ae.pt); give another repository"),
         ("me/full", ("--private",), {}, "--private: me/full exists and is public; make it private on the hub"),
@@ -293,7 +293,7 @@ def test_unfinished_diverged_and_damaged_runs_are_refused(push: Command, run: Pa
         settings = read_run_settings(other)
         write_run_settings(other, replace(settings.experiment, store=name), settings.run, settings.provenance)
     assert "its runs are of several stores" in push(tmp_path / "two", "--to", "me/x").stderr
-    assert "is no run and no experiment" in push(tmp_path / "empty", "--to", "me/x").stderr
+    assert "is neither a run nor an experiment" in push(tmp_path / "empty", "--to", "me/x").stderr
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_local_paths_are_not_published(text: str, published: str) -> None:
 
 @pytest.mark.parametrize("address", ["hf://me", "hf://", "hf://me/x@", "hf://me/x//y"])
 def test_addresses_that_are_none_are_refused(address: str) -> None:
-    with pytest.raises(InputError, match="is no address on the hub; give hf://user/repo"):
+    with pytest.raises(InputError, match="is not an address on the hub; give hf://user/repo"):
         load_sae(address)
 
 

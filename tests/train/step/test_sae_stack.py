@@ -52,7 +52,7 @@ def test_value_measured_at_the_start_of_an_experiment_is_reused_on_resume(tmp_pa
 
     assert opened().measure_once("sparse_below", lambda: 0.25) == 0.25
     assert opened().measure_once("sparse_below", lambda: pytest.fail("measured again")) == 0.25
-    assert not check_existing(tmp_path, experiment(), overwrite=False)  # and is no setting that a resume must repeat
+    assert not check_existing(tmp_path, experiment(), overwrite=False)  # and is not a setting that a resume must repeat
 
 
 def test_memory_plan_includes_restarting_dead_features() -> None:

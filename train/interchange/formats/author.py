@@ -24,7 +24,7 @@ def read_author(file: Path) -> list[ForeignSAE]:
     """Return the SAE of each component. Raises InputError."""
     saved = tensors_in(read_torch(file), "encoder.weight")
     if saved is None:
-        raise InputError(f"{file}: has no tensor encoder.weight, so it is no checkpoint of the post's author")
+        raise InputError(f"{file}: has no tensor encoder.weight, so it is not a checkpoint of the post's author")
     encoder = tensor(saved, "encoder.weight", (None, None, None), file)
     layers, d_sae, d_model = encoder.shape
     b_enc = tensor(saved, "encoder.bias", (layers, d_sae), file)

@@ -25,7 +25,7 @@ def entry(config: dict[str, Any], name: str, kind: type[T], path: Path, default:
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 2**63 else None
     if type(value) is not kind:
-        raise InputError(f"{path}: its entry {name} is no {kind.__name__}")
+        raise InputError(f"{path}: its entry {name} is not of type {kind.__name__}")
     return value
 
 

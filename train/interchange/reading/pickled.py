@@ -110,7 +110,7 @@ class _Machine:
             raise ValueError("its pickle sets items of something else than a dictionary")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(key, (str, int, float, bytes, type(None))):
-                raise ValueError("its pickle has a dictionary with keys that are no texts or numbers")
+                raise ValueError("its pickle has a dictionary with keys that are not texts or numbers")
             items[key] = value
 
     def append(self, values: list[Any]) -> None:

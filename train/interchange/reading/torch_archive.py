@@ -1,6 +1,6 @@
 """Read the tensors of a file that `torch.save` wrote: a zip of raw storages, and a pickle that says what they are.
 
-The pickle is read by pickled.py, so no code of the file runs. Files of PyTorch before 1.6, which are no zips, are
+The pickle is read by pickled.py, so no code of the file runs. Files of PyTorch before 1.6, which are not zips, are
 refused.
 """
 
