@@ -6,9 +6,7 @@ Every step continues where a stopped harvest left off.
 from __future__ import annotations
 
 import shutil
-import sys
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.command.progress import Bar
 from data.command.sizes import human_bytes
-from data.errors import InputError, Stopped, StoreError, WindowDamagedError
+from data.errors import InputError
 from data.store.chunks import write_json
 from data.store.encodings import ENCODINGS
 from data.store.reader import Store, open_store
@@ -29,25 +26,23 @@ from data.store.schema import Schema
 from data.store.sealed import sealed
 from data.store.writing.create import begin, create
 from data.store.writing.lifecycle import committed_windows, finish, staging_path
-from data.store.writing.window_writer import WindowWriter
 from data.system.allocator import keep_large_blocks
 from data.system.location import Location, exists
 from data.system.lock import LockHeldError, locked
+from harvest.fill import WindowFiller
 from harvest.inputs import HarvestInputs
 from harvest.model.base import LanguageModel
 from harvest.model.calibrate import CALIBRATION_CONTEXTS, calibrate
 from harvest.model.load import load
 from harvest.model.precision import ReducedPrecisionModel, relative_errors
 from harvest.output.disk_space import check_free_space
-from harvest.output.keep import KeptWindows, check_keep
+from harvest.output.keep import check_keep
 from harvest.output.overwrite import claimed, discard, remove_old, replace, replaces_at_creation, tidy
 from harvest.output.provenance import provenance_of
 from harvest.output.resume import check_settings
 from harvest.output.worker import Worker, finishing_lock, wait_for
 from harvest.output.write_speed import write_speed
 from harvest.packed_dataset import PackedDataset, pack_dataset
-from harvest.pipeline import Pipeline
-from harvest.progress import FillProgress
 from harvest.request import Request, expected_schema, make_schema
 from harvest.text.rows import ReadingStopped
 
@@ -217,71 +212,11 @@ class Harvest:
 
         Raises StoreError if a window is damaged twice, and Stopped once `stop` is set.
         """
-        schema, layout = store.schema, store.layout
-        owned = layout.worker_windows(self.worker.rank, self.worker.world_size)
-        committed = committed_windows(store.path, schema)
-        windows = [window for window in owned if window not in committed][:most]
-        scales = {hook: torch.from_numpy(x.copy()).to(self.device) for hook, x in store.channel_scales().items()}
-        damaged_before: set[int] = set()
-        kept = None if self.keep is None else KeptWindows(store, self.keep, self.worker, self.stop)
-        with FillProgress(schema, owned, windows, disable=self.quiet or self.worker.rank > 0) as progress:
-            while windows:
-                with Pipeline(
-                    model, schema, batch_size=self.request.batch_size, device=self.device, channel_scales=scales,
-                    wrote=progress.wrote,
-                ) as pipeline:  # fmt: skip
-                    left = deque(windows)
-                    while left and self._has_room(kept, left[0], pipeline, progress):
-                        self.fill_window(store, left.popleft(), pipeline, progress)
-                for window, why in pipeline.damaged.items():
-                    if window in damaged_before:
-                        raise StoreError(f"{why}; it was damaged before: check the disk")
-                    Bar.write(why, file=sys.stderr)
-                    progress.repeat(window)
-                damaged_before |= set(pipeline.damaged)
-                windows = sorted([*pipeline.damaged, *left])
-        return progress.tokens_per_second()
-
-    def _has_room(self, kept: KeptWindows | None, window: int, pipeline: Pipeline, progress: FillProgress) -> bool:
-        """Wait for room for a window; return False if another one was damaged meanwhile, which goes first.
-
-        Raises Stopped once `stop` is set.
-        """
-        if kept is None:
-            return True
-
-        def interrupted() -> bool:
-            pipeline.check()
-            return bool(pipeline.damaged)
-
-        return kept.make_room(window, progress, interrupted)
-
-    def fill_window(self, store: Store, window: int, pipeline: Pipeline, progress: FillProgress) -> None:
-        """Run the contexts that a window still lacks. Raises Stopped once `stop` is set."""
-        layout = store.layout
-        writer = WindowWriter(store.path, staging_path(store.path), store.schema, window)
-        begin, end = layout.window_contexts(window)
-        try:
-            done = writer.resume()
-        except WindowDamagedError as error:
-            Bar.write(str(error), file=sys.stderr)
-            writer, done = WindowWriter(store.path, staging_path(store.path), store.schema, window), 0
-        progress.skip(max(done - begin, 0))
-        if done >= end:  # stopped while the window was being sealed
-            pipeline.seal(writer)
-            return
-        batches = list(layout.window_batches(window, self.request.batch_size, done))
-        offset = batches[0][0]
-        tokens = store.tokens(np.arange(offset, batches[-1][1]))  # in one read: an object store answers slowly
-        for first, last in batches:
-            if self.stop.is_set():
-                raise Stopped
-            first_row = first * layout.rows_per_context
-            rows, ranges = layout.writing_order(window, first_row, last * layout.rows_per_context)
-            pipeline.submit(
-                tokens[first - offset : last - offset], first_row, rows, ranges, writer,
-                contexts_done=min(last, end), last=last >= end,
-            )  # fmt: skip
+        filler = WindowFiller(
+            store, model, self.worker, batch_size=self.request.batch_size, device=self.device, keep=self.keep,
+            stop=self.stop, quiet=self.quiet,
+        )  # fmt: skip
+        return filler.fill(most)
 
     def _wait_for_workers(self, store: Store) -> None:
         """Wait until all workers' windows are committed."""

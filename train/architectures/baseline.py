@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import kaiming_uniform_, random_directions
 from train.sae.elementwise import ElementwiseSAE, relu_backward
+from train.sae.initialise import kaiming_uniform_, random_directions
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
 from train.variants import BaselineSettings
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import kaiming_uniform_, random_directions
 from train.sae.elementwise import ElementwiseSAE, relu_backward
+from train.sae.initialise import kaiming_uniform_, random_directions
 from train.sae.l0_controller import ControlLaw
 from train.sae.tensors import TensorSpec
 from train.variants import NSAESettings

@@ -1,6 +1,7 @@
 """What the SAE architectures have in common. train/architectures has the architectures.
 
 base.py           SAE: what every architecture states, and its loss
+initialise.py     the random draws with which its tensors begin
 tensors.py        the shapes of its tensors, and their gradients
 elementwise.py    the kind of baseline and nsae: an elementwise activation and L1, with gradients written by hand
 pairwise.py       the kind of the others: a loss on selected entries of the pre-activations

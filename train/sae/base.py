@@ -291,14 +291,3 @@ class SAE(nn.Module, ABC):
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name, as a checkpoint saves them."""
         return {name: getattr(self, name).detach() for name in self.saved_tensors(self.input_form)}
-
-
-def random_directions(n: int, d: int, generator: torch.Generator) -> Tensor:
-    """Draw n directions, uniform on the sphere: float32 [n, d], on the CPU, so every device starts the same."""
-    return nn.functional.normalize(torch.randn(n, d, generator=generator), dim=-1)
-
-
-def kaiming_uniform_(weight: Tensor, *, fan_in: int, generator: torch.Generator) -> None:
-    """Fill `weight` from U(−b, b), b = √(6 / fan_in): He et al. 2015, as PyTorch's `kaiming_uniform_` for ReLU."""
-    bound = (6 / fan_in) ** 0.5
-    weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))

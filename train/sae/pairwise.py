@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, LossInputs, TrainingPass, random_directions
+from train.sae.base import SAE, LossInputs, TrainingPass
 from train.sae.entries import DenseRows, PreActivations
+from train.sae.initialise import random_directions
 from train.sae.tensors import LINEAR_MAPS, TensorSpec
 
 
