@@ -1,8 +1,9 @@
 """A cache of partial measurements next to the report, so an interrupted command resumes.
 
-The name of a file is a hash of everything that its numbers depend on: the measurement, the format of these files, the
-device, and the versions of PyTorch and NumPy. A file of another format, device or version is therefore never read.
-Nothing is pickled or unpickled.
+Each pass over an SAE has a file of its own, so a report to which a run is added measures that run alone. The name of a
+file is a hash of everything that its numbers depend on: the measurement, the format of these files, the device, and the
+versions of PyTorch and NumPy. A file of another format, device or version is therefore never read. Nothing is pickled
+or unpickled.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from data.system.location import write_file
 
-FORMAT = 3  # raise it when the files, or the numbers in them, change for an unchanged key
+FORMAT = 4  # raise it when the files, or the numbers in them, change for an unchanged key
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from zlib import crc32
 
 import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
-from analyze.measure.cache import NO_CACHE, MeasurementCache, device_identity
+from analyze.measure.cache import NO_CACHE, Arrays, MeasurementCache, device_identity
 from analyze.measure.firing import FeatureActivity, fire_counts
 from analyze.measure.heldout import Heldout
 from analyze.measure.positions import subsets
@@ -51,24 +51,29 @@ def sum_rows(
     with Bar(total=len(chosen) * heldout.n_rows(), desc="measuring", unit="row", unit_scale=True) as bar:
         for hook in chosen:
             bar.set_postfix_str(hook)
-            with_hook = [run for run in runs if hook in run.hooks]
-            passes = [(i, noise) for i, run in enumerate(with_hook) for noise in noises if noise in run.noises]
-            key = ["rows by position, with reconstructions", device_identity(device), heldout.identity(), hook, seed,
-                   [run.identity() for run in with_hook], passes, *(["truth"] if truth else [])]  # fmt: skip
-            arrays = cache.load(key)
-            if arrays is None:
-                saes = [run.sae(hook, device) for run in with_hook]
-                arrays = _sum_hook(heldout, hook, saes, passes, seed, truth, device, bar)
-                cache.save(key, arrays)
+            passes = [(run, noise) for run in runs if hook in run.hooks for noise in noises if noise in run.noises]
+            of_rows = ["rows by position", device_identity(device), heldout.identity(), hook]
+            keys = [
+                [*of_rows, "reconstructed", seed, run.identity(), noise, *(["truth"] if truth else [])]
+                for run, noise in passes
+            ]
+            arrays, x_arrays = [cache.load(key) for key in keys], cache.load(of_rows)
+            missing = [n for n, array in enumerate(arrays) if array is None]
+            if missing or x_arrays is None:
+                summed, x_arrays = _sum_hook(heldout, hook, [passes[n] for n in missing], seed, truth, device, bar)
+                cache.save(of_rows, x_arrays)
+                for n, of_pass in zip(missing, summed, strict=True):
+                    cache.save(keys[n], of_pass)
+                    arrays[n] = of_pass
             else:
                 bar.update(heldout.n_rows())
-            for n, (i, noise) in enumerate(passes):
-                sums = arrays[f"sums {n}"]
+            for (run, noise), of_pass in zip(passes, cast(list[Arrays], arrays), strict=True):
+                sums = of_pass["sums"]
                 rows = sums[..., ROWS].sum(axis=0)
-                counts = fire_counts(rows, arrays[f"fires {n}"], arrays[f"silent {n}"], heldout.bins)
-                compared = TruthSums.of_array(arrays[f"truth {n}"]) if truth else None
-                activity = FeatureActivity(with_hook[i], hook, noise, counts)
-                in_groups = [total[: heldout.n_groups] for total in (sums, arrays["x"], arrays[f"x_hat {n}"])]
+                counts = fire_counts(rows, of_pass["fires"], of_pass["silent"], heldout.bins)
+                compared = TruthSums.of_array(of_pass["truth"]) if truth else None
+                activity = FeatureActivity(run, hook, noise, counts)
+                in_groups = [total[: heldout.n_groups] for total in (sums, x_arrays["x"], of_pass["x_hat"])]
                 yield SummedRows(activity, in_groups[0], in_groups[1], in_groups[2], compared)
 
 
@@ -118,28 +123,41 @@ class SaeSums:
         if self.truth is not None:
             self.truth.add((c != 0).cpu(), true_fires)
 
+    def arrays(self, sae: SAE, directions: torch.Tensor | None, true_counts: torch.Tensor) -> Arrays:
+        """Return the sums by name. directions: the true features' [n_features, d_model]; true_counts: their firings."""
+        arrays = {"sums": self.sums.numpy(), "x_hat": self.x_hat.numpy(), "fires": self.fires.numpy(),
+                  "silent": np.array(self.silent, dtype=np.int64)}  # fmt: skip
+        if self.truth is not None and directions is not None:
+            W_dec = sae.W_dec.detach().cpu()
+            arrays["truth"] = self.truth.sums(W_dec, directions, self.fires.sum(dim=0), true_counts).array()
+        return arrays
+
 
 def _sum_hook(
-    heldout: Heldout, hook: str, saes: Sequence[SAE], passes: Sequence[tuple[int, bool]], seed: int,
-    truth: Truth | None, device: torch.device | str, bar: Bar,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Read a hook's rows once. `passes` are (index of the SAE, noise on); arrays carry the pass's number.
+    heldout: Heldout, hook: str, passes: Sequence[tuple[TrainedRun, bool]], seed: int, truth: Truth | None,
+    device: torch.device | str, bar: Bar,
+) -> tuple[list[Arrays], Arrays]:  # fmt: skip
+    """Read a hook's rows once, for passes of (run, noise on).
 
-    Returns `sums N`, `x_hat N`, `fires N` and `silent N` as in SaeSums, `truth N` as in TruthSums, and `x`, the sums of
-    the rows.
+    Returns for each pass `sums`, `x_hat`, `fires` and `silent` as in SaeSums, and `truth` as in TruthSums; and `x`, the
+    sums of the rows. An SAE's sums do not depend on the other passes.
     """
     bins = heldout.bins
     bin_of = np.repeat(np.arange(len(bins)), [end - begin for _, begin, end in bins])
     directions = None if truth is None else torch.from_numpy(truth.directions[hook])
-    matchings = [None if directions is None else match(sae.W_dec.detach().cpu(), directions) for sae in saes]
-    counts = [None if matching is None else TruthCounts(matching) for i, _ in passes for matching in [matchings[i]]]
+    loaded = {run.name: run.sae(hook, device) for run, _ in passes}
+    saes = [loaded[run.name] for run, _ in passes]
     totals = [
-        SaeSums.empty(heldout.n_groups, bins, saes[i], together)
-        for (i, _), together in zip(passes, counts, strict=True)
-    ]
+        SaeSums.empty(
+            heldout.n_groups, bins, sae,
+            None if directions is None else TruthCounts(match(sae.W_dec.detach().cpu(), directions)),
+        )
+        for sae in saes
+    ]  # fmt: skip
     true_counts = torch.zeros(0 if truth is None else truth.sizes.n_features, dtype=torch.int64)
-    x_sum = torch.zeros((heldout.n_groups + 1) * len(bins), saes[0].d_model, dtype=torch.float64)
-    generator = torch.Generator(device).manual_seed(torch_seed(seed, crc32(hook.encode())))
+    x_sum = torch.zeros((heldout.n_groups + 1) * len(bins), heldout.store.width(hook), dtype=torch.float64)
+    noise_seed = torch_seed(seed, crc32(hook.encode()))
+    generators = {sae.d_sae: torch.Generator(device).manual_seed(noise_seed) for sae in saes}
     for rows in heldout.rows(hook, batch_size=BATCH):
         cell = torch.from_numpy(rows.group * len(bins) + bin_of[rows.position])
         x_sum.index_add_(0, cell, rows.x.double())
@@ -148,19 +166,13 @@ def _sum_hook(
         if truth is not None:
             true_fires = torch.from_numpy(truth.fires(heldout.row_numbers(rows)))
             true_counts += true_fires.sum(dim=0)
-        for (i, noise), total in zip(passes, totals, strict=True):
-            sae = saes[i]
-            if noise and sae.d_sae not in noise_of_width:
-                drawn = torch.randn(len(x), sae.d_sae, generator=generator, device=device)
-                noise_of_width[sae.d_sae] = drawn
-            total.add(sae, x, noise_of_width[sae.d_sae] if noise else None, cell, true_fires)
+        for (_, noise), sae, total in zip(passes, saes, totals, strict=True):
+            width = sae.d_sae
+            if noise and width not in noise_of_width:
+                noise_of_width[width] = torch.randn(len(x), width, generator=generators[width], device=device)
+            total.add(sae, x, noise_of_width[width] if noise else None, cell, true_fires)
         bar.update(len(x))
-    arrays = {"x": x_sum.view(heldout.n_groups + 1, len(bins), -1).numpy()}
-    for n, total in enumerate(totals):
-        arrays |= {f"sums {n}": total.sums.numpy(), f"x_hat {n}": total.x_hat.numpy(),
-                   f"fires {n}": total.fires.numpy(),
-                   f"silent {n}": np.array(total.silent, dtype=np.int64)}  # fmt: skip
-        if total.truth is not None and directions is not None:
-            W_dec = saes[passes[n][0]].W_dec.detach().cpu()
-            arrays[f"truth {n}"] = total.truth.sums(W_dec, directions, total.fires.sum(dim=0), true_counts).array()
-    return arrays
+    return (
+        [total.arrays(sae, directions, true_counts) for sae, total in zip(saes, totals, strict=True)],
+        {"x": x_sum.view(heldout.n_groups + 1, len(bins), -1).numpy()},
+    )

@@ -99,10 +99,10 @@ class TrainedRun:
         return read_info(self._weights_file().parent).corrections
 
     def identity(self) -> list[Any]:
-        """Return what the run's measures depend on, in JSON's types: settings, and checksum and time of its weights."""
+        """Return what its SAEs' measures depend on, in JSON's types: settings, and checksum and time of the weights."""
         file = self._weights_file()
         recorded = asdict(read_info(file.parent).files[SAE_FILE])
-        return [self.name, self.settings.to_json(), self.trained, recorded, file.stat().st_mtime_ns]
+        return [self.settings.to_json(), self.trained, recorded, file.stat().st_mtime_ns]
 
     def snapshots(self) -> list[TrainedRun]:
         """Return the run at each of its snapshots, in the order of training."""

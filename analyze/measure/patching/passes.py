@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from analyze.measure.heldout import Ints
 from analyze.statistics.jackknife import Float
 from train.measures import Measure, compute
 
-DONE = "contexts done"
+SUMS, DONE = "sums", "contexts done"
 
 
 @dataclass(frozen=True)
@@ -100,32 +99,33 @@ class PatchSums:
     """Accumulates the sums of each pass by group.
 
     by_pass: float64 [groups + 1, COLUMNS] by pass; the last entry is of the positions that count in no group.
+    done: number of contexts in the sums of each pass.
     """
 
     def __init__(self, n_groups: int) -> None:
         self._n_groups = n_groups
         self.by_pass: dict[Pass, Float] = {}
+        self.done: dict[Pass, int] = {}
 
-    @classmethod
-    def from_arrays(cls, n_groups: int, arrays: Mapping[str, NDArray[Any]] | None) -> tuple[PatchSums, int]:
-        """Return the sums in the arrays of `to_arrays`, and the count of contexts in them; empty sums for None."""
-        sums = cls(n_groups)
-        if arrays is None:
-            return sums, 0
-        sums.by_pass = {Pass(*json.loads(name)): array for name, array in arrays.items() if name != DONE}
-        return sums, int(arrays[DONE])
+    def begin(self, key: Pass, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+        """Begin a pass with the sums in the arrays of `to_arrays`, or for None with none."""
+        empty = np.zeros((self._n_groups + 1, len(COLUMNS)))
+        self.by_pass[key] = empty if arrays is None else arrays[SUMS]
+        self.done[key] = 0 if arrays is None else int(arrays[DONE])
 
-    def to_arrays(self, done: int) -> dict[str, NDArray[Any]]:
-        """Return the sums by name, with the count of contexts in them."""
-        return {DONE: np.array(done), **{json.dumps(key): sums for key, sums in self.by_pass.items()}}
+    def to_arrays(self, key: Pass) -> dict[str, NDArray[Any]]:
+        """Return the sums of a pass by name, with the number of contexts in them."""
+        return {SUMS: self.by_pass[key], DONE: np.array(self.done[key])}
 
     def by_group(self, key: Pass) -> Float:
         """Return the sums of a pass by group, float64 [groups, COLUMNS]."""
         return self.by_pass[key][: self._n_groups]
 
     def add(self, key: Pass, terms: Tensor, group: Ints, l0: Tensor | None = None) -> None:
-        """Add the terms [b, t, 4] of positions of the groups [b, t], and their counts of active features [b, t]."""
-        total = self.by_pass.setdefault(key, np.zeros((self._n_groups + 1, len(COLUMNS))))
+        """Add the terms [b, t, 4] of b contexts' positions, of the groups [b, t], and their active features [b, t]."""
+        if key not in self.by_pass:
+            self.begin(key, None)
         counts = torch.zeros_like(terms[..., 0]) if l0 is None else l0
         columns = torch.cat([terms, counts[..., None]], dim=-1)
-        np.add.at(total, group.reshape(-1), columns.reshape(-1, len(COLUMNS)).cpu().numpy())
+        np.add.at(self.by_pass[key], group.reshape(-1), columns.reshape(-1, len(COLUMNS)).cpu().numpy())
+        self.done[key] += len(terms)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -64,14 +65,23 @@ class PatchedHook:
             for noise in run.noises:
                 yield Pass(run.name, self.hook, noise), sae
 
-    def replacements(self, x: Tensor, seed: int) -> Iterator[tuple[Pass, Tensor, Tensor | None]]:
-        """Yield the replacements of x [b, context, d_model] and their L0 [b, context], None without features.
+    def passes(self) -> list[Pass]:
+        """List the passes with zero, with the mean, and with each reconstruction."""
+        return [Pass("zero", self.hook), Pass("mean", self.hook), *(key for key, _ in self.reconstructions())]
+
+    def replacements(self, x: Tensor, seed: int, due: Collection[Pass]) -> Iterator[tuple[Pass, Tensor, Tensor | None]]:
+        """Yield the due passes' replacements of x [b, context, d_model] and their L0 [b, context], None without one.
 
         The noise depends on `seed` only. It is the same for all SAEs of one width.
         """
-        yield Pass("zero", self.hook), torch.zeros_like(x), None
-        yield Pass("mean", self.hook), self.mean.expand_as(x).clone(), None
+        zero, mean = Pass("zero", self.hook), Pass("mean", self.hook)
+        if zero in due:
+            yield zero, torch.zeros_like(x), None
+        if mean in due:
+            yield mean, self.mean.expand_as(x).clone(), None
         for key, sae in self.reconstructions():
+            if key not in due:
+                continue
             epsilon = None
             if key.noise:
                 generator = torch.Generator(x.device).manual_seed(seed)
@@ -104,25 +114,36 @@ def patch(
         )
         for hook in all_hooks(runs) if not hooks or hook in hooks
     ]  # fmt: skip
+
+    def key_of(pass_: Pass) -> list[Any]:
+        """Return what a pass's sums depend on. What other passes there are changes nothing."""
+        return ["patched", device_identity(device), heldout.identity(), seed, first, contexts_at_once, pass_.hook,
+                pass_.noise, identities.get((pass_.name, pass_.hook), pass_.name),
+                *([[*uncounted], keep_uncounted] if uncounted else ())]  # fmt: skip
+
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
-    key = ["patched", device_identity(device), heldout.identity(), seed, first, contexts_at_once,
-           [[at.hook, *(run.identity() for run, _ in at.saes)] for at in patched_hooks],
-           *([[*uncounted], keep_uncounted] if uncounted else ())]  # fmt: skip
+    identities = {(run.name, at.hook): run.identity() for at in patched_hooks for run, _ in at.saes}
+    passes = [CLEAN, *(pass_ for at in patched_hooks for pass_ in at.passes())]
+    sums = PatchSums(heldout.n_groups)
+    for pass_ in passes:
+        sums.begin(pass_, cache.load(key_of(pass_)))
+    done = min(sums.done.values())
     not_counted = torch.tensor(uncounted, dtype=torch.int64, device=device)
-    sums, done = PatchSums.from_arrays(heldout.n_groups, cache.load(key))
-    saved = time.monotonic()
+    changed, saved = set[Pass](), time.monotonic()
     with Bar(total=len(tokens), initial=done, desc="patching", unit="context") as bar:
         for begin in range(done, len(tokens), contexts_at_once):
+            due = {pass_ for pass_ in passes if sums.done[pass_] <= begin}
             batch = tokens[begin : begin + contexts_at_once].to(device)
             group = heldout.group_of[begin : begin + contexts_at_once, 1:]
             logits, activations = model.clean(batch)
             reference = Reference(logits, batch)
             special = torch.isin(batch, not_counted)
             counted = (~special[:, :-1, None]).double()
-            sums.add(CLEAN, reference.compare(logits) * counted, group)
+            if CLEAN in due:
+                sums.add(CLEAN, reference.compare(logits) * counted, group)
             for at in patched_hooks:
                 x = activations[at.hook]
-                for pass_, value, l0 in at.replacements(x, torch_seed(seed, crc32(at.hook.encode()), begin)):
+                for pass_, value, l0 in at.replacements(x, torch_seed(seed, crc32(at.hook.encode()), begin), due):
                     value[:, :first] = x[:, :first]
                     if keep_uncounted and l0 is not None:
                         value[special] = x[special]
@@ -133,10 +154,11 @@ def patch(
                         l0[special] = 0
                     sums.add(pass_, terms, group, None if l0 is None else l0[:, :-1])
             bar.update(len(batch))
-            done = begin + len(batch)
-            if time.monotonic() - saved > SAVE_SECONDS or done == len(tokens):
-                cache.save(key, sums.to_arrays(done))
-                saved = time.monotonic()
+            changed |= due
+            if time.monotonic() - saved > SAVE_SECONDS or begin + len(batch) == len(tokens):
+                for pass_ in changed:
+                    cache.save(key_of(pass_), sums.to_arrays(pass_))
+                changed, saved = set(), time.monotonic()
     return {
         estimate_key: estimate
         for at in patched_hooks

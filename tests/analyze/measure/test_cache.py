@@ -27,10 +27,10 @@ class Interrupted(Exception):
 
 
 class Counting:
-    """A model that counts its clean passes, and is interrupted in one of them."""
+    """A model that counts its passes, and is interrupted in a clean one."""
 
     def __init__(self, model: PatchableModel, stop_at: int = 0) -> None:
-        self.model, self.stop_at, self.passes = model, stop_at, 0
+        self.model, self.stop_at, self.passes, self.patches = model, stop_at, 0, 0
 
     def clean(self, tokens: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         self.passes += 1
@@ -39,6 +39,7 @@ class Counting:
         return self.model.clean(tokens)
 
     def patched(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        self.patches += 1
         return self.model.patched(name, value)
 
 
@@ -54,15 +55,42 @@ def test_interrupted_patching_continues_after_the_cached_contexts(
     with pytest.raises(Interrupted):
         patch(Counting(model, stop_at=4), heldout, runs, contexts_at_once=2, cache=cache)
     again = Counting(model)
-    found = patch(again, heldout, runs, contexts_at_once=2, cache=cache)
+    continued = patch(again, heldout, runs, contexts_at_once=2, cache=cache)
     assert again.passes == 2  # of five batches three were kept
-    assert list(found) == list(whole)
+    assert list(continued) == list(whole)
     for key, estimate in whole.items():
-        assert found[key].value == estimate.value
-        assert np.array_equal(found[key].replicates, estimate.replicates)
+        assert continued[key].value == estimate.value
+        assert np.array_equal(continued[key].replicates, estimate.replicates)
     other = Counting(model)
     patch(other, heldout, runs, contexts_at_once=2, cache=cache, seed=1)
     assert other.passes == 5  # another seed is another measurement
+
+
+def test_run_added_to_a_report_is_measured_alone_with_the_numbers_of_a_whole_measurement(
+    demo_runs: tuple[Path, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folders = demo_runs
+    before, added = (find_runs(folders)[i] for i in (0, 2))
+    heldout, cache = Heldout(open_store(path), 4), MeasurementCache(tmp_path)
+    hooks = all_hooks([before, added])
+    model = load_for_store(heldout.store, hooks, model="demo", device=torch.device("cpu"))
+    whole, fires = measure_heldout(heldout, [before, added])
+    patched = patch(model, heldout, [before, added], contexts_at_once=2)
+    measure_heldout(heldout, [before], cache=cache)
+    patch(model, heldout, [before], contexts_at_once=2, cache=cache)
+
+    summed: list[str] = []
+    empty = row_pass.SaeSums.empty
+    monkeypatch.setattr(row_pass.SaeSums, "empty", lambda *given: summed.append("pass") or empty(*given))
+    again, fires_again = measure_heldout(heldout, [before, added], cache=cache)
+    counting = Counting(model)
+    patched_again = patch(counting, heldout, [before, added], contexts_at_once=2, cache=cache)
+    n_passes = len(added.hooks) * len(added.noises)
+    assert (len(summed), counting.patches) == (n_passes, 2 * n_passes)
+    for first, second in ((whole, again), (patched, patched_again)):
+        assert list(first) == list(second)
+        assert all(np.array_equal(second[key].replicates, first[key].replicates) for key in first)
+    assert all(torch.equal(a.all.count, b.all.count) for a, b in zip(fires, fires_again, strict=True))
 
 
 def test_cached_measures_are_reused_until_the_weights_change(
