@@ -87,7 +87,7 @@ NOT_RUN = {
     r"(train --resume|analyze verify) runs/NAME": "names stand for others",
     r"train --resume OUT/.*|train import user/.*": "names stand for others",
     r"harvest --activations (acts\.npy|cached) .*": "tests/harvest/arrays does the same",
-    r'sae = load_sae\("hf://.*': "needs the hub; tests/train/interchange/test_push.py loads one",
+    r'sae = load_sae\("hf://.*': "needs the hub; tests/train/interchange/push/test_push.py loads one",
     r"harvest .*--keep 200G( &)?|train .* --follow .* --out runs/gpt2": (
         "each waits for the other; tests/train/loop/test_bounded.py runs both"
     ),

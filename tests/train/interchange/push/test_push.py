@@ -2,112 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from data.errors import InputError
 from tests.helpers.hub import Hub
-from tests.helpers.zygote import Ended, Zygote
+from tests.train.interchange.push.published import TOKEN, WEIGHTS, Command, files_below, pushed
 from train import load_sae
 from train.output.metrics_file import read_records
 from train.output.run_folder import RunFolder
 from train.output.settings import read_run_settings, write_run_settings
 from train.push.content import without_local_paths
-from train.push.push import prepare_push
-
-TOKEN, OTHER_TOKEN = "hf_" + "SecretOfTheTest" * 2, "hf_" + "OfSomebodyElse" * 2
-WEIGHTS = {"run.json", "metrics.jsonl", "final/sae.safetensors", "final/state.json"}
-Command = Callable[..., Ended]
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A hub with two users; TOKEN writes to the repositories of `me`."""
-    with Hub() as server:
-        server.uploads.folder = tmp_path_factory.mktemp("hub")
-        server.uploads.accounts = {"me": TOKEN, "other": OTHER_TOKEN}
-        server.start()
-        yield server
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def zygote(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    removed = {name: None for name in os.environ if name.startswith("HF_")}
-    environment = {
-        **removed, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HUB_DISABLE_XET": "1",
-        "HF_HOME": str(tmp_path_factory.mktemp("home")), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1",
-        "HF_TOKEN": TOKEN,
-    }  # fmt: skip
-    warm = ["train.cli", "train.push.push", "train.hub.fetch", "train.output.load", __name__]
-    with Zygote(warm, keep_imports=False, environment=environment) as started:
-        yield started
-
-
-@pytest.fixture
-def push(zygote: Zygote, tmp_path: Path) -> Command:
-    """Run `train push`; `more` is added to the environment."""
-
-    def run(*arguments: object, patches: dict[str, Any] | None = None, **more: str | None) -> Ended:
-        return zygote.run("train", "push", *arguments, folder=tmp_path, environment=more, patches=patches)
-
-    return run
-
-
-@pytest.fixture
-def load(zygote: Zygote, tmp_path: Path) -> Command:
-    """Save the tensors of `load_sae(address, layer=1)` in loaded.pt, by a process that knows the hub."""
-
-    def run(address: str, *, patches: dict[str, Any] | None = None, **more: str | None) -> Ended:
-        arguments = (address, tmp_path / "loaded.pt")
-        return zygote.run(f"{__name__}:save_loaded", *arguments, folder=tmp_path, environment=more, patches=patches)
-
-    return run
-
-
-def save_loaded(address: str, path: str) -> None:
-    try:
-        sae = load_sae(address, layer=1)
-    except InputError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    torch.save(sae.state_dict(), path)
-    assert sae.source is not None
-    print(sae.source.model, sae.source.rows)
-
-
-def pushed(hub: Hub, repo: str, branch: str = "main") -> Path:
-    return hub.repositories["models", repo][branch][1]
-
-
-def files_below(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def metadata(card: str) -> dict[str, Any]:
-    _, text, _ = card.split("---\n", 2)
-    loaded: dict[str, Any] = yaml.safe_load(text)
-    return loaded
 
 
 def test_a_pushed_run_is_loaded_bit_for_bit_also_offline(
     push: Command, load: Command, hub: Hub, run: Path, tmp_path: Path
 ) -> None:
+    commits = len(hub.uploads.commits)
     done = push(run, "--to", "me/saes", "--licence", "mit")
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1:] == ["hf://me/saes"]
     assert files_below(pushed(hub, "me/saes")) == {".gitattributes", "README.md", *WEIGHTS}
-    assert len(hub.uploads.commits) == 1
+    assert len(hub.uploads.commits) == commits + 1
     assert hub.uploads.large  # the weights went by LFS
     closed = {"huggingface_hub.constants.ENDPOINT": "http://127.0.0.1:1"}
     for patches in ({}, closed):
@@ -129,62 +51,6 @@ def test_a_copy_of_a_pushed_run_is_a_whole_run(push: Command, hub: Hub, run: Pat
     folder = RunFolder(pushed(hub, "me/copied"))
     assert list(read_records(folder)) == list(read_records(RunFolder(run)))
     assert read_run_settings(folder) == read_run_settings(RunFolder(run))
-
-
-def test_the_card_has_metadata_settings_data_and_measures(push: Command, run: Path) -> None:
-    done = push(run, "--to", "me/saes", "--licence", "cc-by-4.0", "--dry-run", HF_TOKEN=None, HF_ENDPOINT="http://[::")
-    assert (done.code, done.stderr) == (0, "")
-    about = metadata(done.stdout)
-    assert about["library_name"] == "nsae-pipeline"
-    assert about["license"] == "cc-by-4.0"
-    assert about["tags"] == ["sparse-autoencoder", "baseline"]
-    assert "base_model" not in about  # a local model
-    last = [r for r in read_records(RunFolder(run)) if r["split"] == "heldout" and "layers.1" not in r["hook"]][-1]
-    assert f"| `{last['hook']}` | {last['l0']:.4g} | {last['explained_variance']:.4g} |" in done.stdout
-    for part in ("| `l1` | `0.001` |", "| `activations` | `2000` |", "| model | `tiny` |", "| text | `texts` |"):
-        assert part in done.stdout
-    assert 'load_sae("hf://me/saes", hook="blocks.0.hook_mlp_out")' in done.stdout
-    assert f"final/sae.safetensors: {(run / 'final' / 'sae.safetensors').stat().st_size:,} bytes" in done.stdout
-
-
-def test_the_card_names_a_model_and_a_text_of_the_hub(push: Command, run: Path, tmp_path: Path) -> None:
-    copy = RunFolder(shutil.copytree(run, tmp_path / "copy"))
-    settings = read_run_settings(copy)
-    provenance = {
-        "model": {"name": "someone/model", "revision": "abc"},
-        "tokens": {"dataset": "someone/text | <b>"}, "settings": {"dataset": "/home/me/text"},
-    }  # fmt: skip
-    write_run_settings(copy, settings.experiment, settings.run, provenance)
-    done = push(copy.path, "--to", "me/saes", "--dry-run")
-    assert done.code == 0, done.stderr
-    assert metadata(done.stdout)["base_model"] == "someone/model"
-    assert "| text | `someone/text / <b>` |" in done.stdout
-    settings_file = prepare_push(copy.path, "me/saes").files["run.json"]
-    assert isinstance(settings_file, bytes)
-    assert json.loads(settings_file)["provenance"] == {**provenance, "settings": {"dataset": "text"}}
-
-
-def test_the_card_takes_intervals_from_a_report(push: Command, run: Path, tmp_path: Path) -> None:
-    settings = read_run_settings(RunFolder(run))
-    row = {"run": settings.run.name, "hook": "blocks.0.hook_mlp_out", "noise": False, "measure": "l0"}
-    rows = [
-        {**row, "subset": "all", "value": 3.25, "low": 3.125, "high": 3.5},
-        {**row, "subset": "without 0", "value": 9.0, "low": 8.0, "high": 9.5},
-        {**row, "subset": "all", "noise": True, "value": 7.0, "low": 6.0, "high": 7.5},
-    ]
-    tables = {"store": {"fingerprint": settings.experiment.store}, "measures": rows, "patching": []}
-    (tmp_path / "metrics.json").write_text(json.dumps(tables))
-    done = push(run, "--to", "me/saes", "--dry-run", "--report", tmp_path)
-    assert "| `blocks.0.hook_mlp_out` | 3.25 (3.125 to 3.5) |\n" in done.stdout
-    for changed, message in (
-        ({"store": {"fingerprint": "other"}}, "is of another store"),
-        ({"measures": [{**rows[0], "run": "another"}]}, f"has no run {settings.run.name}"),
-        ({"measures": [{"run": settings.run.name}]}, "is not the metrics.json of a report"),
-    ):
-        (tmp_path / "metrics.json").write_text(json.dumps({**tables, **changed}))
-        done = push(run, "--to", "me/saes", "--dry-run", "--report", tmp_path)
-        assert (done.code, len(done.stderr.splitlines())) == (2, 1)
-        assert message in done.stderr
 
 
 def test_runs_of_an_experiment_have_a_folder_each_and_replace_an_earlier_push(
@@ -261,14 +127,6 @@ def test_a_push_that_is_refused_is_one_sentence(
     (line,) = done.stderr.splitlines()
     assert message in line
     assert len(hub.uploads.commits) == commits
-
-
-def test_a_card_that_the_hub_made_is_replaced(push: Command, hub: Hub, run: Path, tmp_path: Path) -> None:
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "README.md").write_text("---\nlicense: mit\n---\n")
-    hub.add("models", "me/made", tmp_path / "made")
-    assert push(run, "--to", "me/made").code == 0
-    assert "## Load" in (pushed(hub, "me/made") / "README.md").read_text()
 
 
 def test_a_push_without_a_connection_is_one_sentence(push: Command, run: Path) -> None:
