@@ -1,4 +1,4 @@
-"""What is in a store, in numbers: sizes, norms per hook, and how well its stream mixes."""
+"""A summary of a store in numbers: sizes, norms per hook, and the quality of its stream's mixing."""
 
 from __future__ import annotations
 

@@ -106,5 +106,5 @@ def public_names(package: str) -> list[str]:
 
 
 def is_described(name: str, item: object) -> bool:
-    """Whether a class's member is a public method or property, rather than a field."""
+    """Return whether a class's member is a public method or property, rather than a field."""
     return not name.startswith("_") and (inspect.isroutine(item) or isinstance(item, property | cached_property))

@@ -1,4 +1,4 @@
-"""What a harvest would write and how long it would take, from the speed of a few batches and of the disk."""
+"""The estimate of a harvest's size and time, from the speed of a few batches and of the disk."""
 
 from __future__ import annotations
 

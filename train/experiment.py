@@ -1,4 +1,4 @@
-"""What an experiment is: its runs, and everything else that determines their results.
+"""The definition of an experiment: its runs, and everything else that determines their results.
 
 An experiment is a set of runs that are trained on the same batches. A run is one SAE per layer, with its own
 architecture, coefficient, learning rate and seed.
@@ -97,7 +97,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Reports:
-    """When and how an experiment is measured.
+    """The schedule of an experiment's measures.
 
     log_every: rows between two measures on a training batch.
     validate_every: rows between two measures on the held-out split.
@@ -165,7 +165,7 @@ class Experiment:
 
     @property
     def restarts(self) -> bool:
-        """Whether dead features are ever restarted. The last step restarts none, because no training follows."""
+        """True if dead features are ever restarted. The last step restarts none, because no training follows."""
         return self.resampling.at_most > 0 and -(-self.resampling.interval // self.batch_size) < self.n_steps
 
     @property

@@ -22,7 +22,7 @@ NO_VARIANCE = 1e-12  # Σ‖x − μ‖² up to this share of Σ‖x‖² is rou
 
 
 class Sample(Flag):
-    """What a measure is taken on."""
+    """The data that a measure is taken on."""
 
     TRAINING = auto()  # training batches and validations; written to metrics.jsonl
     HELD_OUT = auto()  # held-out rows of the store, by `analyze`, with an interval
@@ -31,7 +31,7 @@ class Sample(Flag):
 
 
 class Shown(Flag):
-    """Where the reader sees a measure, beside the JSON and CSV files."""
+    """The places where a reader sees a measure, beside the JSON and CSV files."""
 
     NOWHERE = 0
     TABLES = auto()  # printed tables, and the report's

@@ -34,7 +34,7 @@ MEETING_SECONDS = 1.0  # of steps between two meetings
 
 @dataclass(frozen=True)
 class RankPlace:
-    """Which process this is: its rank among `size` processes, of which `on_machine` run on this machine."""
+    """The rank of this process among `size` processes, of which `on_machine` run on this machine."""
 
     rank: int = 0
     size: int = 1
@@ -54,7 +54,7 @@ class Ranks(Protocol):
 
     @property
     def leads(self) -> bool:
-        """Whether this is rank 0."""
+        """True on rank 0."""
 
     def gather(self, value: T) -> list[T]:
         """Return the values of all ranks, in their order, on rank 0; an empty list on the others."""

@@ -1,4 +1,4 @@
-"""How much training varies: the differences between replicas, which differ only in their seeds.
+"""The differences between replicas, which differ only in their seeds: a measure of how much training varies.
 
 A difference between architectures is to be judged against the difference between two copies of one architecture. The
 smallest detectable difference of such an untouched pair, with as many seeds on each side as were trained, says how

@@ -1,4 +1,4 @@
-"""How near each SAE's mean L0 is to its target: its `--target-l0`, or its k."""
+"""The difference of each SAE's mean L0 from its target, which is its `--target-l0`, or its k."""
 
 from __future__ import annotations
 

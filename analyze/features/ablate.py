@@ -1,4 +1,4 @@
-"""How much the language model's predictions change without a feature."""
+"""The change of the language model's predictions without a feature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which stretches of text show a feature: its strongest contexts, and samples by the size of the activation."""
+"""The stretches of text that show a feature: its strongest contexts, and samples by the size of the activation."""
 
 from __future__ import annotations
 

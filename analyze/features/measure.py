@@ -24,7 +24,7 @@ KEPT_ENTRIES = 1 << 25  # active entries in memory at once: 384 MiB
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """How much of each feature is measured.
+    """The extent to which each feature is measured.
 
     top: contexts with its largest activations.
     quantiles, samples: intervals of its activations, and positions sampled from each.

@@ -1,4 +1,4 @@
-"""Which features fire on a text."""
+"""The features that fire on a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often features fire in training rows."""
+"""The counts of training rows in which features fire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which features of an SAE fire: exact counts over all held-out rows, without intervals.
+"""The counts of held-out rows in which an SAE's features fire: exact, without intervals.
 
 A share of dead features over fewer documents is larger, so leaving out documents says nothing of its error.
 """
@@ -24,7 +24,7 @@ DENSITY_EDGES = np.arange(-7.0, 0.01, 0.25)  # log₁₀ of the share of rows in
 
 @dataclass(frozen=True)
 class HeldoutFireCounts:
-    """How often each feature fired in the rows of a subset of positions.
+    """The number of rows of a subset of positions in which each feature fired.
 
     count: int64 [d_sae], out of `rows` rows. silent: count of features that fire in none of a batch's rows, mean over
     the batches of `batch` rows; of a batch, only the rows of the subset count.
@@ -37,7 +37,7 @@ class HeldoutFireCounts:
 
     @property
     def live(self) -> torch.Tensor:
-        """Whether each feature fired at all: bool [d_sae]."""
+        """True for each feature that fired at all: bool [d_sae]."""
         return self.count > 0
 
     @property
@@ -53,7 +53,7 @@ class HeldoutFireCounts:
 
 @dataclass(frozen=True)
 class FeatureActivity:
-    """How often the features of one SAE fire, noise off or on, by subset of positions."""
+    """The firing counts of one SAE's features, noise off or on, by subset of positions."""
 
     run: TrainedRun
     hook: str

@@ -98,7 +98,7 @@ class Heldout:
 
     @property
     def effective_groups(self) -> float:
-        """How many groups of equal size would weigh as much."""
+        """The number of groups of equal size that would weigh as much."""
         return effective_groups(self.shares)
 
     def groups_line(self) -> Row:

@@ -23,7 +23,7 @@ BLOCK = 1024  # features compared at once
 
 @dataclass(frozen=True)
 class Matching:
-    """Which true features the features of an SAE stand for. Cosines are absolute.
+    """The assignment of an SAE's features to true features. Cosines are absolute.
 
     nearest: int64 [d_sae], the true feature with the largest cosine to each feature.
     partner: int64 [d_sae], each feature's true feature in the best one-to-one matching; −1 without one.

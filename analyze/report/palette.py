@@ -1,4 +1,4 @@
-"""How a family is drawn: its colour, dashes and point are the same in all charts and figures of a report.
+"""The colour, dashes and point of each family, the same in all charts and figures of a report.
 
 Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart, without yellow and black, which vanish on
 a light or dark page. Points and dashes differ too, so a family can be told without its colour.
@@ -38,7 +38,7 @@ POINTS = (
 
 @dataclass(frozen=True)
 class FamilyStyle:
-    """How a family is drawn. dash: lengths of dash and gap in pixels."""
+    """The colour, dashes and point of a family. dash: lengths of dash and gap in pixels."""
 
     colour: str
     dash: tuple[int, int]

@@ -78,7 +78,7 @@ class Configuration:
 
     @property
     def finished(self) -> bool:
-        """Whether all replicas are finished."""
+        """True if all replicas are finished."""
         return all(run.finished for run in self.replicas)
 
 

@@ -1,4 +1,4 @@
-"""How far runs are trained, and which of them cannot be measured."""
+"""The progress of runs, and the runs that cannot be measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether runs can be measured on a store: they were trained on it, or on another store of the same rows.
+"""The check that runs can be measured on a store: they were trained on it, or on another store of the same rows.
 
 Stores of the same rows are harvests of one text by one model that differ only in how the rows are stored, such as
 `harvest --dtype float16` and `--dtype int8`. Their held-out contexts are the same.

@@ -1,4 +1,4 @@
-"""Whether training has settled: how much the measures of its batches still change in the last tenth of a training.
+"""The change of training batches' measures in the last tenth of a training, which tells whether it has settled.
 
 A change is the slope of a line through the logged points, times a tenth of the training, relative to the mean of the
 points; that of the explained variance is relative to 1 − its mean. An SAE has settled if the 95 % intervals of the
@@ -39,7 +39,7 @@ class Drift:
 
     @property
     def settled(self) -> bool | None:
-        """Whether the change is within ±LIMIT; None if the interval contains a limit."""
+        """True if the change is within ±LIMIT; None if the interval contains a limit."""
         if self.trend is None:
             return None
         low, high = self.trend.interval

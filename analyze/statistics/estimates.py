@@ -26,7 +26,7 @@ def _no_groups() -> Float:
 
 
 class Key(NamedTuple):
-    """What an estimate is of: a measure of a run's SAE at a hook, noise off or on, on a subset of the positions."""
+    """The key of an estimate: a measure of a run's SAE at a hook, noise off or on, on a subset of the positions."""
 
     run: str
     hook: str
@@ -61,7 +61,7 @@ class Estimate:
 
     @property
     def n_seeds(self) -> int:
-        """How many replicas it is the mean of."""
+        """The number of replicas that it is the mean of."""
         return len(self.replicas) or 1
 
     @property
@@ -90,7 +90,7 @@ class Estimate:
 
     @property
     def decisive(self) -> bool:
-        """Whether there are enough groups for an interval that decides anything."""
+        """True if there are enough groups for an interval that decides anything."""
         return self.degrees_of_freedom >= FEWEST_DEGREES
 
     @property

@@ -36,7 +36,7 @@ class LayerMean:
 
     @property
     def decided(self) -> bool:
-        """Whether the 95 % interval excludes 0."""
+        """True if the 95 % interval excludes 0."""
         return abs(self.value) > self.half_width
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:

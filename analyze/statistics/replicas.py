@@ -132,7 +132,7 @@ def overturning_seed_spread(value: float, margin: float, groups: float, group_de
 
 @dataclass(frozen=True)
 class ReplicaPlan:
-    """How many seeds, and effective groups (1 over the sum of the squared shares), would decide."""
+    """The number of seeds, and of effective groups (1 over the sum of the squared shares), that would decide."""
 
     seeds: int
     groups: int

@@ -1,4 +1,4 @@
-"""How much a noisy series changes: the slope of a straight line through it, by least squares."""
+"""The change of a noisy series: the slope of a straight line through it, by least squares."""
 
 from __future__ import annotations
 

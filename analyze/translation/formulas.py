@@ -14,7 +14,7 @@ from train.measures import Measure, Sample
 
 @dataclass(frozen=True)
 class Library:
-    """How a library evaluates an SAE.
+    """The formulas by which a library evaluates an SAE.
 
     rows: measures from sums over rows (analyze/measure/row_sums.py).
     features: measures from the counts of firing features (analyze/measure/firing.py).

@@ -16,7 +16,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class StopRequest:
-    """Whether a signal has asked the command to stop (`event`), and the exit code for it."""
+    """The request of a signal to stop the command, which sets `event` and the exit code."""
 
     def __init__(self) -> None:
         self.event = threading.Event()

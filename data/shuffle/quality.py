@@ -1,4 +1,4 @@
-"""How well the stream mixes: the distinct contexts in a batch, relative to those of a uniform draw of rows.
+"""The quality of the stream's mixing: distinct contexts in a batch, relative to those of a uniform draw of rows.
 
 Pure arithmetic over the order; no row is read. 1 is a perfect shuffle.
 """

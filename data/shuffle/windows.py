@@ -1,4 +1,4 @@
-"""Which windows the batches of an order need, if it visits the windows in order: pure arithmetic, no I/O.
+"""The windows that the batches of an order need, if it visits the windows in order: pure arithmetic, no I/O.
 
 A batch needs the first m windows of the store, except those that no later batch reads. Both bounds only grow.
 """

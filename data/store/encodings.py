@@ -1,4 +1,4 @@
-"""How float32 activations are stored: one class per stored type.
+"""The encodings of float32 activations in a store: one class per stored type.
 
 To add a type, write a subclass of `Encoding`, list it in `ENCODINGS`, and add its name to data/choices.py and to
 FORMAT.md, section 4.

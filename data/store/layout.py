@@ -1,4 +1,4 @@
-"""Which row goes into which shard: pure arithmetic, no I/O.
+"""The assignment of rows to shards: pure arithmetic, no I/O.
 
 Rows are numbered in reading order: row = context × rows_per_context + position. Held-out contexts come first, and each
 split has shards of its own. Up to `shards_per_window` neighbouring shards form a *window*: one worker writes it, and
@@ -101,7 +101,7 @@ class ShardAssignment:
 
 @dataclass(frozen=True)
 class Layout:
-    """How many contexts a store has, and how their rows are divided into shards and windows."""
+    """The number of contexts of a store, and the division of their rows into shards and windows."""
 
     n_contexts: int
     n_heldout_contexts: int

@@ -101,17 +101,17 @@ class Store:
 
     @property
     def harvested(self) -> bool:
-        """Whether `harvest` made the store from a language model; otherwise `write_store` made it."""
+        """True if `harvest` made the store from a language model; otherwise `write_store` made it."""
         return "sha256" in self.provenance["model"]
 
     @property
     def unknown(self) -> list[str]:
-        """What the store records as unknown: of "model", "token_ids", "documents" and "positions"."""
+        """The facts that the store records as unknown: of "model", "token_ids", "documents" and "positions"."""
         return [str(name) for name in self.provenance["tokens"].get("unknown", ())]
 
     @property
     def mapped(self) -> bool:
-        """Whether shards are memory-mapped; compressed ones, and those in an object store without a cache, are read
+        """True if shards are memory-mapped; compressed ones, and those in an object store without a cache, are read
         into memory."""
         return self.schema.compression == "none" and (is_local(self.path) or self.cache is not None)
 
@@ -136,7 +136,7 @@ class Store:
 
     @cached_property
     def recycled_windows(self) -> int:
-        """How many of the first windows have lost their training rows, because a training had used them.
+        """The number of first windows without training rows, which were removed because a training had used them.
 
         `shards` and `statistics` still count these rows. Raises DamagedError.
         """

@@ -21,7 +21,7 @@ ROWS_PER_DOCUMENT = 64  # rows are independent, but intervals resample documents
 
 @dataclass(frozen=True)
 class Firings:
-    """Which features fire in some rows: the entries of a matrix [rows, features], row by row, features ascending.
+    """The features that fire in some rows, as entries of a matrix [rows, features], row by row, features ascending.
 
     row, feature: int64 [n].
     """

@@ -1,4 +1,4 @@
-"""Which rows of arrays are a context, and which contexts are held out.
+"""The division of arrays' rows into contexts, and the choice of held-out contexts.
 
 Contexts that share a document are held out together, so no document is in both splits. Without document numbers, each
 context counts as a document; contexts of a single row are then counted in groups of ROWS_PER_DOCUMENT.
@@ -26,7 +26,7 @@ SPLIT_SEED = 0x5350  # of the choice of held-out documents, which does not depen
 
 @dataclass(frozen=True)
 class ContextShape:
-    """How the rows of arrays are divided into contexts.
+    """The division of the rows of arrays into contexts.
 
     n: contexts. size: tokens per context. skip: first positions without rows in the store. in_file: rows per context in
     the arrays: `size`, or without those of the skipped positions.

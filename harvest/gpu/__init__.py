@@ -1,1 +1,1 @@
-"""What a harvest computes on a GPU beside the model: the statistics of the rows, by Triton."""
+"""The statistics of the rows on a GPU, by Triton."""

@@ -25,7 +25,7 @@ class LanguageModel(Protocol):
 
     @property
     def compiled(self) -> bool:
-        """Whether the forward pass is compiled."""
+        """True if the forward pass is compiled."""
 
     @property
     def compile_seconds(self) -> float | None:
@@ -48,7 +48,7 @@ class LoadedModel(LanguageModel, Protocol):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model's configuration says, known before the weights are loaded."""
+    """The facts in a model's configuration, known before the weights are loaded."""
 
     name: str  # what `transformers` loads: a hub name or a directory
     label: str  # what provenance records; holds no local path

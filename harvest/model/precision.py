@@ -1,4 +1,4 @@
-"""How a forward pass is computed: its precision, whether it is compiled, and the measured error.
+"""The precision and the compilation of a forward pass, and its measured error.
 
     float32    the reference, on every device
     tf32       matrix products on a GPU with inputs rounded to 10 bits of mantissa; the rest in float32

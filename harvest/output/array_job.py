@@ -1,4 +1,4 @@
-"""Which of several workers a process is: by --worker, by torchrun, or by a batch system's index in an array of jobs."""
+"""The index of a process among several workers: by --worker, torchrun, or a batch system's array of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store records about its origin: the settings of its harvest, the language model, and the tokens."""
+"""A store's record of its origin: the settings of its harvest, the language model, and the tokens."""
 
 from __future__ import annotations
 

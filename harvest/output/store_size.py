@@ -1,4 +1,4 @@
-"""How large a store will be, for `--dry-run`."""
+"""The size that a store will have, for `--dry-run`."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Worker:
 
     @property
     def reports(self) -> bool:
-        """Whether this worker prints the summary of a store that it finds complete."""
+        """True if this worker prints the summary of a store that it finds complete."""
         return self.rank == 0 or not self.end_together
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""How fast the disk of a store takes rows, measured by writing some."""
+"""The speed at which the disk of a store takes rows, measured by writing some."""
 
 from __future__ import annotations
 

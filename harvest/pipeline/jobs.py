@@ -1,4 +1,4 @@
-"""What passes between the threads of a harvest: buffers, batches to write, requests to sync; and a clock of stages."""
+"""The objects that a harvest's threads exchange: buffers, batches to write, requests to sync; and a clock of stages."""
 
 from __future__ import annotations
 

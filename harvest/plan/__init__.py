@@ -1,1 +1,1 @@
-"""What a harvest and training on its store would take, computed from the model's configuration alone."""
+"""The cost of a harvest and of training on its store, computed from the model's configuration alone."""

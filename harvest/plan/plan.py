@@ -27,7 +27,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Hardware:
-    """What harvests and trains. disk, network: bytes per second of all GPUs together; None: not a limit."""
+    """The machines that harvest and train. disk, network: bytes per second of all GPUs together; None: not a limit."""
 
     gpus: int
     tflops: float  # of a product of large matrices on one GPU

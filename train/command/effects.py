@@ -1,4 +1,4 @@
-"""Which options have no effect on any run of an experiment. They are refused, because their user expects one."""
+"""The options without effect on any run of an experiment. They are refused, because their user expects one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--target-l0` means to each variant: its k, or the L0 to which its coefficient is adjusted."""
+"""The meaning of `--target-l0` for each variant: its k, or the L0 to which its coefficient is adjusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the weights of an imported SAE belong to a store's activations: a check of the explained variance.
+"""A check that the weights of an imported SAE belong to a store's activations, by the explained variance.
 
     explained variance = 1 − Σ‖x − x̂‖² / Σ‖x − mean‖²
 

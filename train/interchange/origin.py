@@ -1,4 +1,4 @@
-"""What an exported SAE was trained on, as the formats' metadata name it."""
+"""The origin of an exported SAE, as the formats' metadata name it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train.sae import SAE
 
 @dataclass(frozen=True)
 class Origin:
-    """What an SAE was trained on; None or "" where that is not recorded.
+    """The data that an SAE was trained on; None or "" where that is not recorded.
 
     hook: in TransformerLens's notation. model: name of the language model. model_revision: its commit.
     processing: how the model's weights were processed, such as "centred" (data/FORMAT.md).

@@ -1,4 +1,4 @@
-"""What the ranks exchange when they meet between two steps: the report of each, and the decision of rank 0 for all."""
+"""The messages of the ranks when they meet between two steps: the report of each, and rank 0's decision for all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Report:
-    """What a rank tells when the ranks meet: its new records and divergences, and whether it was asked to stop."""
+    """The report of a rank when the ranks meet: its new records and divergences, and whether it was asked to stop."""
 
     records: list[tuple[str, Record]]
     divergences: list[Divergence]
@@ -28,7 +28,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Decision:
-    """What rank 0 decides when the ranks meet, which all of them do.
+    """The decision of rank 0 when the ranks meet, which all of them carry out.
 
     diverged: the runs to drop, each with its first divergence.
     stop, save: whether to stop, and whether to save after the pending tasks.

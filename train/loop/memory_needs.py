@@ -1,4 +1,4 @@
-"""How many bytes an experiment needs, and whether the machine has them."""
+"""The memory that an experiment needs, and the check that the machine has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which SAEs are stepped together, and how much of their features is in memory at once.
+"""The plan of the SAEs that are stepped together, and of how much of their features is in memory at once.
 
 The plan depends on shapes alone, so a resumed experiment computes the same sums in the same order. On a CPU a stack
 holds SAEs of one layer, so a layer's sums do not depend on the layers beside it, nor on the process that trains it

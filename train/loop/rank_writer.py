@@ -1,4 +1,4 @@
-"""What ranks other than 0 have in place of the experiment's folder: they send their layers to rank 0, which writes."""
+"""The counterpart of the experiment's folder on ranks other than 0: they send their layers to rank 0, which writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which SAEs each rank trains: about equal shares of the cost, each of as few layers as possible."""
+"""The distribution of SAEs over ranks: about equal shares of the cost, each of as few layers as possible."""
 
 from __future__ import annotations
 

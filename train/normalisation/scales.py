@@ -27,7 +27,7 @@ InputMean = Literal["none", "store"]
 
 @dataclass(frozen=True)
 class RowDivisor:
-    """What rows are divided by, so that their norm becomes 1 (or √d, if `sqrt_d`), on average or each.
+    """The divisor of rows, by which their norm becomes 1 (or √d, if `sqrt_d`), on average or each.
 
     by: nothing; E‖x‖ ("mean"); √E‖x‖² ("root mean square"); each row's ‖x‖ ("row norm"); or, after its mean is
         subtracted, the standard deviation of each row's entries ("row deviation").
@@ -51,7 +51,7 @@ SCALES: dict[InputScale, RowDivisor] = {
 
 @dataclass(frozen=True)
 class InputForm:
-    """Which steps an SAE's normalisation has.
+    """The steps of an SAE's normalisation.
 
     centred: `input_mean` is subtracted from each row.
     rows: what each row is then divided by: nothing ("none"), its norm, or the standard deviation of its entries, whose

@@ -1,4 +1,4 @@
-"""How often features fire, counted over windows of rows."""
+"""Counts of the rows in which features fire, over windows of rows."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Resampling:
-    """When dead features are restarted (loop/resample.py): every `interval` rows, at most `at_most` times.
+    """The schedule of restarts of dead features (loop/resample.py): every `interval` rows, at most `at_most` times.
 
     A feature is restarted if it fired in at most `threshold` of the last `window` rows. New inputs are drawn from the
     next `rows` rows.

@@ -1,4 +1,4 @@
-"""Whether a folder holds a given experiment, and whether that is finished."""
+"""The check that a folder holds a given experiment, and whether that is finished."""
 
 from __future__ import annotations
 

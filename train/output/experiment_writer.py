@@ -26,7 +26,7 @@ FIRST_STEPS = 2  # the loss of the second step shows whether the first one broke
 
 
 class Writer(Protocol):
-    """What a training needs of its output. All ranks call it: rank 0 an ExperimentWriter, others a RankWriter."""
+    """The interface of a training's output. All ranks call it: rank 0 an ExperimentWriter, others a RankWriter."""
 
     start: Manifest
     diverged: set[str]

@@ -38,7 +38,7 @@ class FileMetadata:
 
 @dataclass(frozen=True)
 class SAESource:
-    """What a loaded SAE was trained on, and how.
+    """The data and settings that a loaded SAE was trained with.
 
     run: name of its run.
     hook: the hook whose activations it was trained on.

@@ -76,7 +76,7 @@ class RunSettings:
 
     @property
     def training_known(self) -> bool:
-        """Whether `experiment` describes the training; false for an SAE of another library that does not record it."""
+        """True if `experiment` describes the training; false for an SAE of another library that does not record it."""
         imported = self.provenance.get("imported")
         return not isinstance(imported, dict) or imported.get("trained_rows") is not None
 

@@ -18,7 +18,7 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Push:
-    """What is pushed to a repository.
+    """The content that is pushed to a repository.
 
     files: by path, the content or the file that has it; README.md first.
     addresses: of each run, for `load_sae`. diverged: names of the experiment's runs that are left out.

@@ -1,4 +1,4 @@
-"""What the SAE architectures have in common. train/architectures has the architectures.
+"""The code that all SAE architectures share. train/architectures has the architectures.
 
 base.py           SAE: what every architecture states, and its loss
 initialise.py     the random draws with which its tensors begin

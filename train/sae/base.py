@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What a loss depends on beside the batch and the parameters.
+    """The inputs of a loss beside the batch and the parameters.
 
     beta: coefficient of the sparsity term, with its warm-up: [1], or [rows] with `--norm sample`.
     l2_weight: weight of one entry's squared error, 1/d_model or 1 (`--l2`), for the architectures of the post.
@@ -230,7 +230,7 @@ class SAE(nn.Module, ABC):
 
     @property
     def threshold_in_use(self) -> float:
-        """What `compared` exceeds where a feature is active."""
+        """The value that `compared` exceeds where a feature is active."""
         return 0.0
 
     def set_threshold_(self, threshold: float) -> None:

@@ -41,7 +41,7 @@ class L0Correction:
 
 @dataclass(frozen=True)
 class ControlLaw:
-    """How u follows the error: i, d and w of the formula."""
+    """The constants i, d and w of the formula, by which u follows the error."""
 
     integral: float
     differential: float = 0.0

@@ -41,7 +41,7 @@ class PairwiseSAE(SAE):
 
     @property
     def subtracts_bias(self) -> bool:
-        """Whether the encoder sees x − b_dec rather than x."""
+        """True if the encoder sees x − b_dec rather than x."""
         return getattr(self.settings, "subtract_bias", True)
 
     @property

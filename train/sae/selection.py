@@ -1,4 +1,4 @@
-"""Which entries of a matrix of pre-activations an SAE trains on: a few per row, so the step need not touch the others.
+"""The selection of pre-activations that an SAE trains on: a few per row, so the step need not touch the others.
 
 A selection yields flat positions, row · d_sae + feature, for a block of rows. The sparse step uses them directly; the
 definition of a loss uses them as a mask.

@@ -33,7 +33,7 @@ class TensorSpec:
 
     @property
     def per_feature(self) -> bool:
-        """Whether it has an entry or a row per feature, which a restart of the feature sets anew."""
+        """True if it has an entry or a row per feature, which a restart of the feature sets anew."""
         return "d_sae" in self.axes
 
 

@@ -1,4 +1,4 @@
-"""How a stack's gradients are computed: by the formulas of gradients.py, or by PyTorch from each SAE's loss."""
+"""The method of a stack's gradients: the formulas of gradients.py, or PyTorch from each SAE's loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all architectures' settings have in common, and the types of settings that several of them share.
+"""The base class of all architectures' settings, and the types of settings that several of them share.
 
 A field's annotation has the type of its option and a sentence of help; its default is the option's.
 """

@@ -28,7 +28,7 @@ DECIDED: tuple[Verdict, ...] = ("holds", "does not hold")
 
 @dataclass(frozen=True)
 class ClaimHeader:
-    """What a claim states and compares, before it is decided.
+    """The statement of a claim, and what it compares, before it is decided.
 
     number: the claim's number in the post.
     claim: the statement, in a sentence.

@@ -97,7 +97,7 @@ class Comparison:
 
     @cached_property
     def verdicts(self) -> dict[str, str]:
-        """Whether the second side is "higher" or "lower" at each hook, or this is "undecided"."""
+        """The decided direction of the second side at each hook: "higher", "lower" or "undecided"."""
         values = np.array([d.value for d in self.differences.values()])
         decided = signs(values, np.array(list(self.adjusted_p.values())), SIGNIFICANCE)
         return {hook: SIDES[int(sign)] for hook, sign in zip(self.differences, decided, strict=True)}
@@ -112,7 +112,7 @@ class Comparison:
 
     @property
     def n_seeds(self) -> int:
-        """How many seeds the differences have; 0 without differences."""
+        """The smallest number of seeds of a difference; 0 without differences."""
         return min((d.n_seeds for d in self.differences.values()), default=0)
 
     @property
@@ -122,7 +122,7 @@ class Comparison:
 
     @cached_property
     def in_most_layers(self) -> str | None:
-        """Whether the second side is "higher" or "lower" in more than half of the layers, by one test of all."""
+        """The direction of the second side in more than half of the layers, by one test of all; None: undecided."""
         for name, sign in (("higher", 1), ("lower", -1)):
             p = np.ones(self.n_layers)
             for i, (hook, d) in enumerate(self.differences.items()):

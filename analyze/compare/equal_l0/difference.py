@@ -96,7 +96,7 @@ class Difference:
 
     @cached_property
     def plan(self) -> ReplicaPlan | None:
-        """How many seeds and effective groups would decide a difference as large as this one; None if none would."""
+        """The number of seeds and effective groups that would decide such a difference; None if no number would."""
         distance = abs(self.value) - self.interpolation_error
         if distance <= 0:
             return None

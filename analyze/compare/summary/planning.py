@@ -1,4 +1,4 @@
-"""How many seeds and documents would decide a tie, if the differences are as large as those seen."""
+"""The number of seeds and documents that would decide a tie, if the differences are as large as those seen."""
 
 from __future__ import annotations
 

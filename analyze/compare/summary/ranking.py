@@ -1,4 +1,4 @@
-"""Which architectures are best in a measure at one L0, and which are tied with the best.
+"""The ranking of architectures in a measure at one L0: the best, and those that are tied with it.
 
 The best is the one with the best mean over the layers. Another is tied with it unless it is decided to be worse in most
 of these layers. A pair's p-value is the larger of two, each doubled because the claim has two directions:

@@ -51,7 +51,7 @@ class SummaryLine:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the comparisons say.
+    """The answer that the comparisons give.
 
     sentences: the answer in words.
     l0_values: values of L0 that families are compared at, ascending.

@@ -40,7 +40,7 @@ class Points:
 
     @property
     def has_means(self) -> bool:
-        """Whether there are means over several layers."""
+        """True if there are means over several layers."""
         return len(self.layers) > 1 and any(row["layer"] == MEAN for row in self.rows)
 
     def measure_menu(self) -> Menu:

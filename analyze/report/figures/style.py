@@ -30,7 +30,7 @@ WIDE = 300  # a logarithmic axis that spans more than this factor is labelled at
 
 @dataclass(frozen=True)
 class Style:
-    """How a run is drawn. dash: lengths of dash and gap, in units of the line's width."""
+    """The colour and dashes of a run. dash: lengths of dash and gap, in units of the line's width."""
 
     colour: Any
     marker: str

@@ -1,4 +1,4 @@
-"""What the pages of a report are made from."""
+"""The data that the pages of a report show."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Content:
 
     @property
     def noisy(self) -> bool:
-        """Whether a run was trained with noise, so measured with noise off and on."""
+        """True if a run was trained with noise, and so is measured with noise off and on."""
         return any(len(run.noises) > 1 for run in self.measurements.runs)
 
     def figures_of(self, section: Section) -> list[FigureFile]:

@@ -1,4 +1,4 @@
-"""What a harvest and the trainings that follow it tell each other: small files beside the store's unfinished parts.
+"""The files by which a harvest and the trainings that follow it exchange requests, beside the store's unfinished parts.
 
     NAME.zarr.partial/followers/ID.json        a training: the windows that it no longer needs (Follower)
     NAME.zarr.partial/requests/RANK.json       a worker of the harvest that waits for space: the windows that are to go

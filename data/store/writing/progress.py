@@ -1,4 +1,4 @@
-"""What the staged files of one window hold: the rows and the checksum of each file, and the statistics of each shard.
+"""The content of one window's staged files: rows and checksum of each file, and the statistics of each shard.
 
 It is recorded in one file, an .npz archive followed by its CRC-32C, so that a stopped harvest continues with the sums
 over the rows that it has.
@@ -25,7 +25,7 @@ CONTEXTS = "contexts"
 
 @dataclass(frozen=True)
 class WrittenRows:
-    """How many rows each staged file has, from its front, and their CRC-32C: int64 [shards] each, by array."""
+    """The number of rows in each staged file, from its front, and their CRC-32C: int64 [shards] each, by array."""
 
     count: dict[str, NDArray[np.int64]]
     checksum: dict[str, NDArray[np.int64]]

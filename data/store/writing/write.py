@@ -65,7 +65,7 @@ class ActivationSource:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the store records of its origin: the members that FORMAT.md asks for, with the names that are known."""
+        """The store's record of its origin: the members that FORMAT.md asks for, with the names that are known."""
         model = {} if self.model is None else {"name": self.model}
         dataset = {} if self.dataset is None else {"dataset": self.dataset}
         return {"settings": dict(self.settings), "model": model, "tokens": dataset}
