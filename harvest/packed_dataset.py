@@ -32,6 +32,7 @@ class PackedDataset:
 
     @property
     def n_contexts(self) -> int:
+        """The number of contexts in both splits."""
         return self.n_heldout + self.n_train
 
     def contexts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:

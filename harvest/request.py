@@ -40,6 +40,7 @@ class Request:
 
     @property
     def n_contexts(self) -> int:
+        """The number of whole contexts in the tokens that are asked for."""
         return self.n_tokens // self.context_size
 
 

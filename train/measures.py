@@ -63,6 +63,7 @@ class Measure:
 
     @property
     def axis_label(self) -> str:
+        """The title, with the unit if there is one."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
@@ -267,6 +268,7 @@ def dead_title(rows: int) -> str:
 
 
 def title_of(name: str) -> str:
+    """Return the title of a measure by name."""
     return measure_of(name).title
 
 

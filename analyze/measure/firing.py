@@ -62,6 +62,7 @@ class FeatureActivity:
 
     @property
     def all(self) -> HeldoutFireCounts:
+        """The counts over all positions."""
         return self.by_subset[Subset.ALL]
 
     def lines(self) -> list[Row]:

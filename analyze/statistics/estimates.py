@@ -57,6 +57,7 @@ class Estimate:
 
     @property
     def exact(self) -> bool:
+        """True if there are no groups, as for an exact count: then there is no interval over documents."""
         return len(self.shares) == 0
 
     @property

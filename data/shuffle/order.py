@@ -94,6 +94,7 @@ class Order:
 
     @property
     def n_groups(self) -> int:
+        """The number of groups of shards per epoch."""
         return -(-len(self.shards.rows) // self.pool)
 
     def group_of(self, row: int) -> int:

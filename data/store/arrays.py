@@ -34,10 +34,12 @@ class ArraySpec:
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
+        """The shape of a chunk."""
         return (self.chunk_rows, *self.shape[1:])
 
     @property
     def n_chunks(self) -> int:
+        """The number of chunks."""
         return -(-self.shape[0] // self.chunk_rows)
 
     @property

@@ -87,6 +87,7 @@ class ArrayFile:
             raise DamagedError(f"{file} is damaged: it does not describe the array as the store's schema does")
 
     def chunk_path(self, index: int) -> Location:
+        """Return the file of a chunk."""
         return self.path / self.spec.chunk_key(index)
 
     def stored_bytes(self, index: int, *, copy: Path | None = None) -> NDArray[np.uint8]:

@@ -59,6 +59,7 @@ class ShardAssignment:
 
     @property
     def n_rounds(self) -> int:
+        """The number of rounds."""
         return -(-self.n_rows // self.n_shards)
 
     def rows_of_rounds(self, first_round: int, last_round: int) -> Int:
@@ -112,22 +113,27 @@ class Layout:
 
     @property
     def n_rows(self) -> int:
+        """The number of rows per hook in both splits."""
         return self.n_contexts * self.rows_per_context
 
     def split_rows(self, split: Split) -> int:
+        """Return the number of rows per hook in a split."""
         heldout = self.n_heldout_contexts * self.rows_per_context
         return heldout if split == "heldout" else self.n_rows - heldout
 
     @property
     def n_heldout_shards(self) -> int:
+        """The number of shards of the held-out split."""
         return -(-self.split_rows("heldout") // self.rows_per_shard)
 
     @property
     def n_shards(self) -> int:
+        """The number of shards of both splits."""
         return self.n_heldout_shards - (-self.split_rows("train") // self.rows_per_shard)
 
     @property
     def n_windows(self) -> int:
+        """The number of windows."""
         return -(-self.n_shards // self.shards_per_window)
 
     def worker_windows(self, rank: int, world_size: int) -> range:

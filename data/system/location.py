@@ -85,6 +85,7 @@ def named(path: str) -> Path:
 
 
 def is_local(location: Location) -> bool:
+    """Return whether a location is on a local disk rather than in an object store."""
     return isinstance(location, Path)
 
 

@@ -77,10 +77,12 @@ class PortableSAE:
 
     @property
     def d_sae(self) -> int:
+        """The number of features."""
         return self.W_enc.shape[0]
 
     @property
     def d_model(self) -> int:
+        """The width of the activations."""
         return self.W_enc.shape[1]
 
     def with_thresholds(self) -> PortableSAE:

@@ -51,10 +51,12 @@ class MemoryPlan:
 
     @property
     def n_saes(self) -> int:
+        """The number of SAEs in all stacks."""
         return sum(len(stack) for stack in self.stacks)
 
     @property
     def largest_stack(self) -> int:
+        """The number of SAEs in the largest stack."""
         return max(len(stack) for stack in self.stacks)
 
     @property

@@ -39,6 +39,7 @@ class Manifest:
 
     @property
     def name(self) -> str:
+        """The name of the checkpoint."""
         return f"{self.step:09d}" + (f"-{self.pending[0]}" if self.pending else "")
 
 

@@ -73,18 +73,22 @@ class RunFolder:
 
     @property
     def settings(self) -> Path:
+        """The file of the run's settings."""
         return self.path / "run.json"
 
     @property
     def metrics(self) -> Path:
+        """The file of the run's measures."""
         return self.path / "metrics.jsonl"
 
     @property
     def final(self) -> Path:
+        """The folder of the state after the last step."""
         return self.path / "final"
 
     @property
     def failure(self) -> Path:
+        """The file that says where the run diverged."""
         return self.path / "failed.json"
 
     @property

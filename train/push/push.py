@@ -31,6 +31,7 @@ class Push:
 
     @property
     def card(self) -> str:
+        """The text of the model card."""
         content = self.files[CARD]
         assert isinstance(content, bytes)
         return content.decode()

@@ -17,14 +17,16 @@ class Evidence(Protocol):
     """A number of trained SAEs that a claim compares with its margin."""
 
     @property
-    def value(self) -> float: ...
+    def value(self) -> float:
+        """The number."""
 
     @property
     def detectable(self) -> float | None:
         """The smallest detectable difference; None where it is unknown."""
 
     @property
-    def n_seeds(self) -> int: ...
+    def n_seeds(self) -> int:
+        """The number of seeds that it comes from."""
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Return the interval (low, high)."""

@@ -26,6 +26,7 @@ NEAR_DUPLICATES = 0.01  # smallest difference of the share of features with a ne
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
+    """Yield claim 7 for each NSAE family and pair of families."""
     for family, runs in measurements.of_kind("nsae").items():
         yield from decide_above(
             ClaimHeader(7, "most of NSAE's live features have norms in (0, 0.5)", family, runs),

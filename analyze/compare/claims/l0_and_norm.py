@@ -33,6 +33,7 @@ AT_EQUAL_SCALE = f"{SLOPE}, at equal α/‖x‖"
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
+    """Yield claim 2 without position 0 and on it."""
     for positions, estimates in by_position(measurements.held_out):
         yield from _Relations(measurements, estimates, positions).claims()
 
@@ -44,6 +45,7 @@ class _Relations:
         self._measurements, self._estimates, self._positions = measurements, estimates, positions
 
     def claims(self) -> Iterator[Claim]:
+        """Yield claim 2 on these positions."""
         baselines, nsaes = self._families("baseline"), self._families("nsae")
         norm_scaled = self._families("norm-scaled baseline")
         for family, runs in baselines.items():

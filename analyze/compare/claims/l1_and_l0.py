@@ -25,6 +25,7 @@ MARGIN = 0.05  # of a coefficient of variation
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
+    """Yield claim 3 for each pair of families, without position 0 and on it."""
     for pair in measurements.pairs():
         for positions, estimates in by_position(measurements.held_out):
             header = ClaimHeader(3, "L1/L0 varies less over layers for NSAE", pair.name, pair.runs, positions)

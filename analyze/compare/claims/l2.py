@@ -21,6 +21,7 @@ SLOWER = 0.1  # margin of the log of a ratio of rows
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
+    """Yield claim 5 for each pair of families."""
     for pair in measurements.pairs():
         for positions, estimates in by_position(measurements.held_out):
             header = ClaimHeader(5, "NSAE's L2 is higher at the same L0", pair.name, pair.runs, positions)

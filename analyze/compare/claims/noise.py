@@ -27,6 +27,7 @@ NORM_MARGIN = 0.1  # of the log of a ratio of decoder norms
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
+    """Yield claim 6 for pairs of runs that differ only in σ; none without an NSAE."""
     with_noise, noiseless = (_runs(measurements, kind) for kind in ("nsae", "noiseless"))
     if not with_noise and not noiseless:
         return

@@ -83,6 +83,7 @@ class _Rule:
     somewhere: bool = False
 
     def nearest_margin(self, value: float) -> float:
+        """Return the limit of the claim that is nearest to a value."""
         return math.copysign(self.margin, value) if self.somewhere else self.margin
 
 
@@ -98,6 +99,7 @@ class _Layer:
 
     @property
     def unsettled(self) -> bool:
+        """True if a number comes from runs that have not settled."""
         return any(cell.unsettled for cell in self.cells)
 
     @property
@@ -107,6 +109,7 @@ class _Layer:
 
     @property
     def n_seeds(self) -> int:
+        """The smallest number of seeds of a number."""
         return min(cell.evidence.n_seeds for cell in self.cells)
 
     def interval(self) -> tuple[float | None, float | None]:

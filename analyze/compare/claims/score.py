@@ -23,6 +23,7 @@ FEWEST_SNAPSHOTS = 4
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
+    """Yield claim 4 for each pair of families."""
     for pair in measurements.pairs():
         yield from _same_score(measurements, pair)
     for pair in measurements.pairs():

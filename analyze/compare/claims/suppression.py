@@ -14,6 +14,7 @@ SYMBOLS = {"suppression": "Σ‖x̂‖/Σ‖x‖", "gamma": "γ"}
 
 
 def claims(measurements: Measurements) -> Iterator[Claim]:
+    """Yield claim 1 for each pair of families, without position 0 and on it."""
     for pair in measurements.pairs():
         for positions, estimates in by_position(measurements.held_out):
             for measure, symbol in SYMBOLS.items():

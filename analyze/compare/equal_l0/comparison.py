@@ -108,6 +108,7 @@ class Comparison:
 
     @property
     def n_layers(self) -> int:
+        """The number of layers that are compared."""
         return len(self.hooks)
 
     @property

@@ -39,22 +39,27 @@ class Difference:
 
     @property
     def value(self) -> float:
+        """The mean difference over the seeds."""
         return float(self.values.mean())
 
     @property
     def n_seeds(self) -> int:
+        """The number of seeds."""
         return len(self.values)
 
     @property
     def n_groups(self) -> int:
+        """The number of documents."""
         return len(self.shares)
 
     @property
     def effective_groups(self) -> float:
+        """The number of documents of equal length that would weigh as much."""
         return jackknife.effective_groups(self.shares)
 
     @cached_property
     def variances(self) -> Variances:
+        """The variances over seeds and documents."""
         return replicas.variances(self.values, self.replicates, self.shares)
 
     def half_width(self, level: float = LEVEL) -> float:

@@ -37,29 +37,35 @@ class Answer:
 
     @property
     def l0(self) -> float:
+        """The L0 of the comparison."""
         return self.comparison.l0
 
     @property
     def all_tied(self) -> bool:
+        """True if all others are tied with the best."""
         return len(self.ranking.tied) == len(self.ranking.costs) - 1
 
     @property
     def mean_of_best(self) -> LayerMean:
+        """The mean of the best over the layers."""
         best_by_hook = self.comparison.measured[self.measure][self.ranking.best].by_hook
         return mean_of_matched([best_by_hook[hook] for hook in self.ranking.hooks])
 
     @property
     def n_seeds(self) -> int:
+        """The smallest number of seeds of an architecture in a layer."""
         sides = (self.comparison.measured[self.measure][name] for name in self.ranking.costs)
         return min(len(side.by_hook[hook].estimates) for side in sides for hook in self.ranking.hooks)
 
     @property
     def n_groups(self) -> int:
+        """The number of documents."""
         matched = self.comparison.measured[self.measure][self.ranking.best].by_hook[self.ranking.hooks[0]]
         return len(next(iter(matched.estimates.values())).shares)
 
     @property
     def interpolated(self) -> bool:
+        """True if a value is interpolated between runs."""
         sides = (self.comparison.measured["l0"][name] for name in self.ranking.costs)
         return any(side.by_hook[hook].interpolated for side in sides for hook in self.ranking.hooks)
 

@@ -44,6 +44,7 @@ class Points:
         return len(self.layers) > 1 and any(row["layer"] == MEAN for row in self.rows)
 
     def measure_menu(self) -> Menu:
+        """Return the menu of measures."""
         options = {name: measure_of(name).title for name in self.measures}
         return Menu("measure", "measure", options, self.measures[0])
 

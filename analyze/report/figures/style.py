@@ -59,6 +59,7 @@ def run_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
 
 
 def layer_colour(i: int, n: int) -> Any:
+    """Return the colour of layer i of n."""
     return pyplot.get_cmap("viridis")(0.95 * i / max(n - 1, 1))
 
 
@@ -113,11 +114,13 @@ def log_axis(panel: Axes, which: Literal["x", "y"]) -> None:
 
 
 def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:
+    """Give a panel a horizontal axis with one tick per layer."""
     panel.set_xticks(range(len(hooks)), layers(hooks), fontsize=8 if len(hooks) < 20 else 6)
     panel.set_xlabel("layer")
 
 
 def rows_axis(panel: Axes) -> None:
+    """Give a panel a horizontal axis of activations seen."""
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panel.set_xlabel("activations seen", fontsize=8)
 
