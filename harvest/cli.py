@@ -157,13 +157,15 @@ def main(ctx: click.Context, /, dry_run: bool, as_json: bool, **options: Any) ->
 
 def _store_arrays(ctx: click.Context, options: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
     """Do what `store_arrays` does. Raises InputError, also for options that only a language model has."""
-    own = {name: parameter.default for name, parameter in signature(store_arrays).parameters.items() if name != "quiet"}
-    check_no_effect(ctx, "with --activations", *(name for name in options if name not in own))
-    given = {name: options[name] if is_given(ctx, name) else default for name, default in own.items()}
+    defaults = {
+        name: parameter.default for name, parameter in signature(store_arrays).parameters.items() if name != "quiet"
+    }
+    check_no_effect(ctx, "with --activations", *(name for name in options if name not in defaults))
+    values = {name: options[name] if is_given(ctx, name) else default for name, default in defaults.items()}
     from harvest.arrays.prepare import prepare_arrays
 
     stopping: StopRequest = ctx.obj
-    prepared = prepare_arrays(given, stop=stopping.event)
+    prepared = prepare_arrays(values, stop=stopping.event)
     if dry_run:
         from harvest.output.store_size import store_size
 

@@ -148,7 +148,10 @@ def features_command(
     click.echo(f"Note: the page has up to {largest:,} features and {expected / MEGABYTE:,.3g} MB", err=True)
     fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
     chosen = [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
-    saes = [ShownSAE(at, own, most_frequent(at, own, ablate)) for at, own in zip(fires, chosen, strict=True)]
+    saes = [
+        ShownSAE(at, chosen_numbers, most_frequent(at, chosen_numbers, ablate))
+        for at, chosen_numbers in zip(fires, chosen, strict=True)
+    ]
     page = write_features_page(
         out, heldout, saes, unembedding, settings, model=patchable, text=on_text, device=torch_device
     )

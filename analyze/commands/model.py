@@ -138,10 +138,13 @@ def pareto_command(
         estimates[PATCHED] = patching.patch(
             language_model, heldout, runs, seed=seed, keep_first=keep_first, device=torch_device
         )
-    own, settledness = configurations(runs), drifts(training_curves(runs), runs)
-    points = [curve_lines(of_configurations(measured, own), own, sample) for sample, measured in estimates.items()]
+    configured, settledness = configurations(runs), drifts(training_curves(runs), runs)
+    points = [
+        curve_lines(of_configurations(measured, configured), configured, sample)
+        for sample, measured in estimates.items()
+    ]
     matched = [difference_lines(measured, runs, sample, settledness) for sample, measured in estimates.items()]
-    points_with_progress = [with_progress(lines, own) for lines in points]
+    points_with_progress = [with_progress(lines, configured) for lines in points]
     all_points, all_matched = list(chain(*points_with_progress)), list(chain(*matched))
     if out is not None:
         write_pareto(out, all_points, all_matched)

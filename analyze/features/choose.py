@@ -18,9 +18,9 @@ EQUAL_NORMS = 1.01  # largest ratio of norms that counts as equal; a baseline's 
 
 
 def choose_features(
-    fires: FeatureActivity, W_dec: Tensor, thresholds: Thresholds, each: int, *, seed: int = 0
+    fires: FeatureActivity, W_dec: Tensor, thresholds: Thresholds, n_per_kind: int, *, seed: int = 0
 ) -> dict[str, list[int]]:
-    """Return at most `each` live features per kind, by number. A feature may be of several kinds.
+    """Return at most `n_per_kind` live features per kind, by number. A feature may be of several kinds.
 
     W_dec: float32 [d_sae, d_model].
     """
@@ -31,12 +31,12 @@ def choose_features(
 
     def sample(features: Tensor) -> list[int]:
         numbers = features.tolist()
-        return sorted(rng.choice(numbers, min(each, len(numbers)), replace=False).tolist()) if numbers else []
+        return sorted(rng.choice(numbers, min(n_per_kind, len(numbers)), replace=False).tolist()) if numbers else []
 
-    pillars = by_kind.pillars[:each].tolist() if norms_differ(W_dec[fires.all.live]) else []
+    pillars = by_kind.pillars[:n_per_kind].tolist() if norms_differ(W_dec[fires.all.live]) else []
     return {
         "pillar": pillars, "direction": sample(by_kind.directions), "correction": sample(by_kind.corrections),
-        "random": sample(live), "most frequent": by_rate[:each], "least frequent": by_rate[::-1][:each],
+        "random": sample(live), "most frequent": by_rate[:n_per_kind], "least frequent": by_rate[::-1][:n_per_kind],
     }  # fmt: skip
 
 
@@ -47,8 +47,8 @@ def kinds_by_feature(W_dec: Tensor, live: Tensor, thresholds: Thresholds) -> dic
         "pillar": by_kind.pillars.tolist() if norms_differ(W_dec[live]) else [],
         "direction": by_kind.directions.tolist(), "correction": by_kind.corrections.tolist(),
     }  # fmt: skip
-    numbers = sorted({number for own in features.values() for number in own})
-    members = {kind: set(own) for kind, own in features.items()}
+    numbers = sorted({number for of_kind in features.values() for number in of_kind})
+    members = {kind: set(of_kind) for kind, of_kind in features.items()}
     return {number: tuple(kind for kind in KINDS if number in members[kind]) for number in numbers}
 
 

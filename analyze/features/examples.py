@@ -34,8 +34,10 @@ class Contexts:
         _, first = np.unique(context[by_activation], return_index=True)
         return self._examples(active, by_activation[np.sort(first)[:n]])
 
-    def quantiles(self, active: ActivePositions, n: int, each: int, rng: np.random.Generator) -> list[Quantile]:
-        """Return n intervals of a feature's activations, the largest first, with at most `each` positions of each."""
+    def quantiles(
+        self, active: ActivePositions, n: int, n_per_quantile: int, rng: np.random.Generator
+    ) -> list[Quantile]:
+        """Return n intervals of a feature's activations, the largest first, with up to `n_per_quantile` positions."""
         if not len(active.place):
             return []
         edges = np.linspace(0, float(active.activation.max()), n + 1)
@@ -43,7 +45,7 @@ class Contexts:
         quantiles = []
         for i in reversed(range(n)):
             members = np.flatnonzero(interval == i)
-            picked = rng.choice(members, min(each, len(members)), replace=False)
+            picked = rng.choice(members, min(n_per_quantile, len(members)), replace=False)
             picked = picked[np.argsort(-active.activation[picked], kind="stable")]
             quantiles.append(
                 Quantile(float(edges[i]), float(edges[i + 1]), len(members), self._examples(active, picked))

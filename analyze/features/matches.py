@@ -38,7 +38,7 @@ def match_replicas(saes: Sequence[FeatureActivity]) -> list[Matches]:
         first, second = saes[i], saes[j]
         numbers = [torch.nonzero(fires.all.live)[:, 0] for fires in (first, second)]
         directions = (
-            fires.run.sae(fires.hook).W_dec.detach()[own] for fires, own in zip((first, second), numbers, strict=True)
+            fires.run.sae(fires.hook).W_dec.detach()[live] for fires, live in zip((first, second), numbers, strict=True)
         )
         in_first, in_second, cosines = match_directions(*directions)
         matched = zip(numbers[0][in_first].tolist(), numbers[1][in_second].tolist(), cosines, strict=True)

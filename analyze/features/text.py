@@ -63,9 +63,9 @@ def features_on_text(
             is empty or too long.
     """
     opened = store if isinstance(store, Store) else open_store(str(store))
-    given = [runs] if isinstance(runs, str | PathLike) else list(runs)
-    trained = [run for run in given if isinstance(run, TrainedRun)]
-    trained += find_runs([Path(run) for run in given if not isinstance(run, TrainedRun)])
+    wanted_runs = [runs] if isinstance(runs, str | PathLike) else list(runs)
+    trained = [run for run in wanted_runs if isinstance(run, TrainedRun)]
+    trained += find_runs([Path(run) for run in wanted_runs if not isinstance(run, TrainedRun)])
     check_store(trained, opened)
     wanted = [hooks] if isinstance(hooks, str) else list(hooks)
     chosen = [hook for hook in all_hooks(trained) if not wanted or hook in wanted]

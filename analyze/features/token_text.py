@@ -85,21 +85,24 @@ class ContextText:
         self._tokenizer = tokenizer
         self._n_prefix = int(store.provenance["tokens"].get("prefix_token") is not None)
         last = store.layout.n_heldout_contexts - 1
-        before, own, after = (
+        before, middle, after = (
             store.tokens(np.clip(contexts + shift, 0, last))[:, self._n_prefix :] for shift in (-1, 0, 1)
         )
         before, after = before[:, -NEIGHBOURS:].copy(), after[:, :NEIGHBOURS].copy()
         before[contexts == 0] = after[contexts == last] = -1  # no such context
         self._prefix = store.tokens(contexts)[:, : self._n_prefix]
-        self._stream, self._n_before = np.concatenate([before, own, after], axis=1), before.shape[1]
+        self._stream, self._n_before = np.concatenate([before, middle, after], axis=1), before.shape[1]
 
     def texts(self, context: int, begin: int, end: int) -> list[str]:
         """Return the texts of positions `begin` to `end` (exclusive) of the context with this index in `contexts`."""
         prefix = [text_of_token(self._tokenizer, i) for i in self._prefix[context, begin:end].tolist()]
         first, stop = (max(i - self._n_prefix, 0) + self._n_before for i in (begin, end))
         stream = self._stream[context]
-        before, own, after = (
+        before, middle, after = (
             [i for i in part.tolist() if i >= 0]
             for part in (stream[first - self._n_before : first], stream[first:stop], stream[stop : stop + NEIGHBOURS])
         )
-        return [*prefix, *token_texts(self._tokenizer, before + own + after)[len(before) : len(before) + len(own)]]
+        return [
+            *prefix,
+            *token_texts(self._tokenizer, before + middle + after)[len(before) : len(before) + len(middle)],
+        ]

@@ -85,9 +85,9 @@ def evaluate(
         DamagedError: A file differs from its checksum.
     """
     opened = store if isinstance(store, Store) else open_store(str(store))
-    given = [runs] if isinstance(runs, str | PathLike) else list(runs)
-    trained = [run for run in given if isinstance(run, TrainedRun)]
-    folders = [Path(run) for run in given if not isinstance(run, TrainedRun)]
+    wanted_runs = [runs] if isinstance(runs, str | PathLike) else list(runs)
+    trained = [run for run in wanted_runs if isinstance(run, TrainedRun)]
+    folders = [Path(run) for run in wanted_runs if not isinstance(run, TrainedRun)]
     trained += find_runs(folders)
     check_store(trained, opened)
     heldout = Heldout(opened, contexts)

@@ -110,12 +110,14 @@ def report_tables(measurements: Measurements, unit: str, summary: Summary) -> Ta
 
 def run_lines(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> list[Row]:
     """Return each run's settings and progress as a line of the table `runs`; None where a run has no such setting."""
-    own = dict.fromkeys(name for run in runs for name in asdict(run.settings.run.settings) if name not in OF_EVERY_RUN)
-    names = ("variant", *own, *OF_EVERY_RUN)
+    own_settings = dict.fromkeys(
+        name for run in runs for name in asdict(run.settings.run.settings) if name not in OF_EVERY_RUN
+    )
+    names = ("variant", *own_settings, *OF_EVERY_RUN)
     lines: list[Row] = []
     for run in runs:
-        settings, experiment, own_run = run.settings.to_json(), run.settings.experiment, run.settings.run
-        optimisation = {**vars(experiment.schedule_of(own_run)), "clip": experiment.clip_of(own_run)}
+        settings, experiment, run_settings = run.settings.to_json(), run.settings.experiment, run.settings.run
+        optimisation = {**vars(experiment.schedule_of(run_settings)), "clip": experiment.clip_of(run_settings)}
         known = {**settings["run"], **settings["objective"], **settings, **optimisation, **progress(run)}
         known["dtype"] = stored_type(run.settings.provenance)
         known["settled"] = has_settled(measured, run.name)

@@ -73,11 +73,11 @@ def write_report(
     return path
 
 
-def _shown(fires: FeatureActivity, scope: Scope, each: int) -> ShownSAE:
-    """Choose `each` features of each kind of an SAE."""
+def _shown(fires: FeatureActivity, scope: Scope, n_per_kind: int) -> ShownSAE:
+    """Choose `n_per_kind` features of each kind of an SAE."""
     W_dec = fires.run.sae(fires.hook).W_dec.detach()
-    chosen = choose_features(fires, W_dec, scope.thresholds, each, seed=scope.seed)
-    return ShownSAE(fires, sorted({number for own in chosen.values() for number in own}))
+    chosen = choose_features(fires, W_dec, scope.thresholds, n_per_kind, seed=scope.seed)
+    return ShownSAE(fires, sorted({number for features in chosen.values() for number in features}))
 
 
 def write_measurements(

@@ -87,9 +87,12 @@ def configurations(runs: Sequence[TrainedRun]) -> list[Configuration]:
     members: dict[str, list[TrainedRun]] = {}
     for run in runs:
         members.setdefault(_without_seeds(run), []).append(run)
-    alike = [_configuration(own) for own in members.values()]
-    count = Counter(own.name for own in alike)
-    return [own if count[own.name] == 1 else replace(own, name=own.replicas[0].name) for own in alike]
+    alike = [_configuration(replicas) for replicas in members.values()]
+    count = Counter(configuration.name for configuration in alike)
+    return [
+        configuration if count[configuration.name] == 1 else replace(configuration, name=configuration.replicas[0].name)
+        for configuration in alike
+    ]
 
 
 def _configuration(runs: Sequence[TrainedRun]) -> Configuration:
@@ -120,15 +123,17 @@ def of_configurations(estimates: Estimates, configurations: Iterable[Configurati
     for configuration in configurations:
         for key in keys_of_run.get(configuration.replicas[0].name, ()):
             keys = [key._replace(run=run.name) for run in configuration.replicas]
-            if all(own in estimates for own in keys):
-                combined[key._replace(run=configuration.name)] = over_replicas([estimates[own] for own in keys])
+            if all(key_of_run in estimates for key_of_run in keys):
+                combined[key._replace(run=configuration.name)] = over_replicas(
+                    [estimates[key_of_run] for key_of_run in keys]
+                )
     return combined
 
 
 def _without_seeds(run: TrainedRun) -> str:
     """Return the settings on which a run's results depend, except its seeds, as text."""
-    experiment, own = run.settings.experiment, run.settings.run
-    alike = replace(experiment, data_seed=0, runs=(replace(own, name="", seed=0),))
+    experiment, run_settings = run.settings.experiment, run.settings.run
+    alike = replace(experiment, data_seed=0, runs=(replace(run_settings, name="", seed=0),))
     settings = replace(run.settings, experiment=alike).to_json()
     del settings["reports"]  # how often a training is measured changes no result
     return json.dumps(settings, sort_keys=True)

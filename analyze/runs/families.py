@@ -35,11 +35,15 @@ def families(members: Sequence[Member]) -> dict[str, list[Member]]:
     """
     settings = [_shared_settings(member) for member in members]
     by_family: dict[str, list[Member]] = {}
-    for member, own in zip(members, settings, strict=True):
-        same_variant = [other for each, other in zip(members, settings, strict=True) if each.variant == member.variant]
+    for member, member_settings in zip(members, settings, strict=True):
+        same_variant = [
+            other
+            for settings_of_other, other in zip(members, settings, strict=True)
+            if settings_of_other.variant == member.variant
+        ]
         distinct: list[str] = [
             f"{key} {value}"
-            for key, value in own.items()
+            for key, value in member_settings.items()
             if any(key in other and other[key] != value for other in same_variant)
         ]
         imported = member.settings.imported_from
@@ -56,11 +60,11 @@ def _shared_settings(member: Configuration | TrainedRun) -> Row:
     experiment, run = member.settings.experiment, member.settings.run
     if member.settings.imported_from:
         return {"expansion": experiment.expansion, "input_scale": run.input_scale}
-    own = {key: value for key, value in run.to_json().items() if key not in OF_ONE_RUN}
+    run_settings = {key: value for key, value in run.to_json().items() if key not in OF_ONE_RUN}
     shared = {key: getattr(experiment, key) for key in ("init", "decoder_bias", "expansion", "batch_size")}
     optimisation = {"clip": experiment.clip_of(run), **vars(experiment.schedule_of(run))}
     stored = {"dtype": stored_type(member.settings.provenance)}
-    return own | shared | vars(experiment.objective) | optimisation | stored
+    return run_settings | shared | vars(experiment.objective) | optimisation | stored
 
 
 def kind_of(run: TrainedRun) -> str:

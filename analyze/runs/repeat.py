@@ -51,8 +51,8 @@ def _line(name: str, command: click.Command, values: Mapping[str, Any]) -> str:
         if value is None or value == defaults.get(parameter.name or ""):
             continue
         if isinstance(value, Mapping):  # by variant
-            for variant, own in value.items():
-                arguments += [option, f"{variant}=" * bool(variant) + ",".join(map(str, own))]
+            for variant, of_variant in value.items():
+                arguments += [option, f"{variant}=" * bool(variant) + ",".join(map(str, of_variant))]
             continue
         arguments.append(option)
         if not (isinstance(parameter, click.Option) and parameter.is_flag):

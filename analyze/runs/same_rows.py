@@ -59,5 +59,5 @@ def _identity(provenance: Mapping[str, Any]) -> dict[str, Any] | None:
     settings = harvest_settings(provenance)
     if settings is None:
         return None
-    own = {name: value for name, value in settings.items() if name not in NOT_OF_THE_ROWS}
-    return {**own, "sha256 of the tokens": (provenance.get("tokens") or {}).get("sha256")}
+    of_rows = {name: value for name, value in settings.items() if name not in NOT_OF_THE_ROWS}
+    return {**of_rows, "sha256 of the tokens": (provenance.get("tokens") or {}).get("sha256")}

@@ -57,7 +57,7 @@ def as_trained(curves: Sequence[TrainingCurve]) -> list[TrainingCurve]:
         [curve for curve in curves if curve.split == split and curve.noise == (curve.run in noisy)]
         for split in ("train", "heldout")
     ]
-    return max(by_split, key=lambda own: sum(len(curve.rows) for curve in own))
+    return max(by_split, key=lambda of_split: sum(len(curve.rows) for curve in of_split))
 
 
 def mean_curves(curves: Sequence[TrainingCurve], configurations: Sequence[Configuration]) -> list[TrainingCurve]:
@@ -73,7 +73,9 @@ def mean_curves(curves: Sequence[TrainingCurve], configurations: Sequence[Config
             if key[0] != names[0]:
                 continue
             of_replicas = [by_key.get((name, *key[1:])) for name in names]
-            known = [dict(zip(own.rows, own.values, strict=True)) for own in of_replicas if own is not None]
+            known = [
+                dict(zip(replica.rows, replica.values, strict=True)) for replica in of_replicas if replica is not None
+            ]
             rows = [n for n in curve.rows if all(n in values for values in known)]
             if len(known) == len(names) and rows:
                 mean = [float(np.mean([values[n] for values in known])) for n in rows]

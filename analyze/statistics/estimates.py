@@ -68,9 +68,9 @@ class Estimate:
     @property
     def variances(self) -> Variances:
         """Its variance over seeds and groups; NaN where a replicate is not finite."""
-        own = self.replicas or (self,)
+        single_runs = self.replicas or (self,)
         values, replicates = (
-            np.array([getattr(estimate, name) for estimate in own]) for name in ("value", "replicates")
+            np.array([getattr(estimate, name) for estimate in single_runs]) for name in ("value", "replicates")
         )
         return variances(values, replicates, self.shares)
 
@@ -141,8 +141,10 @@ def combine(function: Callable[..., NDArray[Any]], estimates: Sequence[Estimate]
             if estimate.bias
         )
     n_seeds = min((estimate.n_seeds for estimate in estimates), default=1)
-    own = [combine(function, [estimate.replicas[i] for estimate in estimates]) for i in range(n_seeds) if n_seeds > 1]
-    return Estimate(value, np.asarray(replicates), shares, bias, tuple(own))
+    single_runs = [
+        combine(function, [estimate.replicas[i] for estimate in estimates]) for i in range(n_seeds) if n_seeds > 1
+    ]
+    return Estimate(value, np.asarray(replicates), shares, bias, tuple(single_runs))
 
 
 def over_replicas(estimates: Sequence[Estimate]) -> Estimate:

@@ -51,12 +51,12 @@ def mean_over_layers(estimates: Sequence[Estimate]) -> LayerMean:
     All layers have the same replicas in the same order, and the same groups. Raises ValueError otherwise.
     """
     shares, n_seeds = estimates[0].shares, estimates[0].n_seeds
-    if not all(np.array_equal(each.shares, shares) and each.n_seeds == n_seeds for each in estimates):
+    if not all(np.array_equal(estimate.shares, shares) and estimate.n_seeds == n_seeds for estimate in estimates):
         raise ValueError("the layers have different groups or replicas")
-    replicas = [each.replicas or (each,) for each in estimates]
-    values = np.array([[replica.value for replica in own] for own in replicas])
-    replicates = np.array([[replica.replicates for replica in own] for own in replicas])
-    return layer_mean(values, replicates, shares, float(np.mean([each.bias for each in estimates])))
+    replicas = [estimate.replicas or (estimate,) for estimate in estimates]
+    values = np.array([[replica.value for replica in in_layer] for in_layer in replicas])
+    replicates = np.array([[replica.replicates for replica in in_layer] for in_layer in replicas])
+    return layer_mean(values, replicates, shares, float(np.mean([estimate.bias for estimate in estimates])))
 
 
 def layer_mean(values: Float, replicates: Float, shares: Float, bias: float = 0.0) -> LayerMean:

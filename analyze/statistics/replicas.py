@@ -116,9 +116,9 @@ def _group_variances(replicates: Float) -> tuple[float, float]:
     groups = float(covariance.mean())
     if n_seeds == 1:
         return groups, 0.0
-    own = float(np.trace(covariance)) / n_seeds
-    shared = (float(covariance.sum()) - own * n_seeds) / (n_seeds * (n_seeds - 1))
-    return groups, (own - shared) / n_seeds
+    of_one_seed = float(np.trace(covariance)) / n_seeds
+    shared = (float(covariance.sum()) - of_one_seed * n_seeds) / (n_seeds * (n_seeds - 1))
+    return groups, (of_one_seed - shared) / n_seeds
 
 
 def overturning_seed_spread(value: float, margin: float, groups: float, group_degrees: float) -> float:

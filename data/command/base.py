@@ -55,9 +55,9 @@ class HelpfulCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse an option with a list of values that is given twice; click would take the last one alone."""
-        _, _, given = self.make_parser(ctx).parse_args(list(args))
-        for param in given:
-            if isinstance(param.type, (ListOf, LayerChoice)) and given.count(param) > 1:
+        _, _, given_parameters = self.make_parser(ctx).parse_args(list(args))
+        for param in given_parameters:
+            if isinstance(param.type, (ListOf, LayerChoice)) and given_parameters.count(param) > 1:
                 raise click.BadParameter("is given twice; give all values at once, with commas", ctx, param)
         return super().parse_args(ctx, args)
 

@@ -71,5 +71,5 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {name: _plain(own) for name, own in value.items()}
+        return {name: _plain(entry) for name, entry in value.items()}
     return list(map(_plain, value)) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else value

@@ -37,10 +37,10 @@ class Firings:
 def draw_firings(features: SyntheticFeatures, n_rows: int, rng: np.random.Generator) -> Firings:
     """Draw which features fire in each of n rows. Only the free features take memory for all pairs."""
     thresholds = torch.special.ndtri(torch.from_numpy(features.probabilities[: features.n_free])).float()
-    shared, own = (torch.from_numpy(rng.standard_normal((n_rows, n), dtype=np.float32))
+    shared, independent = (torch.from_numpy(rng.standard_normal((n_rows, n), dtype=np.float32))
                    for n in (features.rank, features.n_free))  # fmt: skip
     v = features.shared_variance
-    latent = torch.addmm(own, shared, features.factors.T, beta=(1 - v) ** 0.5, alpha=v**0.5)
+    latent = torch.addmm(independent, shared, features.factors.T, beta=(1 - v) ** 0.5, alpha=v**0.5)
     row, feature = (latent < thresholds).nonzero().numpy().T
     rows, fired = [row], [feature]
     bounds = np.cumsum(features.child_probabilities)

@@ -47,11 +47,11 @@ def export_activations(
     for hook in chosen:
         opened.width(hook)
     splits: list[Split] = ["heldout", "train"] if split == "all" else [split]
-    if not sum(opened.layout.split_rows(each) for each in splits):
+    if not sum(opened.layout.split_rows(part) for part in splits):
         raise InputError(f"--split {split}: the store has no such contexts")
     unfinished = folder.with_name(folder.name + ".partial")
     shutil.rmtree(unfinished, ignore_errors=True)
-    total = len(chosen) * sum(opened.layout.split_rows(each) for each in splits)
+    total = len(chosen) * sum(opened.layout.split_rows(part) for part in splits)
     with Bar(total=total, desc="exporting", unit="row", unit_scale=True, disable=quiet) as bar:
         for hook in chosen:
             write_dataset(opened, hook, splits, unfinished / hook, bar)

@@ -74,16 +74,16 @@ def _in_folder(folder: Path, option: str) -> dict[str, ArrayInFile]:
     arrays: dict[str, ArrayInFile] = {}
     for child in children:
         if child in files:
-            own = READERS[_kind(child) or ""](child)
+            of_child = READERS[_kind(child) or ""](child)
         elif child.is_dir():
             parts = _in_folder(child, option)
-            own = {child.name: next(iter(parts.values()))} if len(parts) == 1 else parts
+            of_child = {child.name: next(iter(parts.values()))} if len(parts) == 1 else parts
         else:
             continue
-        twice = next((name for name in own if name in arrays), None)
+        twice = next((name for name in of_child if name in arrays), None)
         if twice is not None:
             raise InputError(f"{option} {folder}: has the array {twice} twice; give each array a name of its own")
-        arrays |= own
+        arrays |= of_child
     return arrays
 
 

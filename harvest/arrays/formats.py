@@ -122,7 +122,7 @@ def read_zarr(path: Path) -> dict[str, ArrayInFile]:
         if opened.attrs.get("format") == "activation-store":
             raise ValueError("it is an activation store already; give it to `train --store`")
         members = sorted(opened.members(max_depth=None))
-        return {name: _zarr_array(path / name, each) for name, each in members if isinstance(each, zarr.Array)}
+        return {name: _zarr_array(path / name, member) for name, member in members if isinstance(member, zarr.Array)}
 
 
 def _zarr_array(path: Path, array: zarr.Array[Any]) -> ArrayInFile:

@@ -89,21 +89,21 @@ def names_at(path: Path, options: Mapping[str, Any]) -> tuple[str | None, str | 
 
 def choose_hooks(arrays: Mapping[str, ArrayInFile], names: Sequence[str] | None, path: Path) -> dict[str, ArrayInFile]:
     """Return the arrays that `--hook` names, or all; a single array may be given another name. Raises InputError."""
-    own = {name.replace("/", "."): array for name, array in arrays.items()}
-    if names is not None and len(own) == len(names) == 1:
-        own = {names[0]: next(iter(own.values()))}
+    by_hook = {name.replace("/", "."): array for name, array in arrays.items()}
+    if names is not None and len(by_hook) == len(names) == 1:
+        by_hook = {names[0]: next(iter(by_hook.values()))}
     for name in names or ():
-        if name not in own:
-            known = ", ".join(own)[:300]
-            raise InputError(f"--hook {name}: {path} has no such array; {suggestion(name, own, f'it has {known}')}")
-    wrong = next((name for name in own if not HOOK_NAME.fullmatch(name)), None)
+        if name not in by_hook:
+            known = ", ".join(by_hook)[:300]
+            raise InputError(f"--hook {name}: {path} has no such array; {suggestion(name, by_hook, f'it has {known}')}")
+    wrong = next((name for name in by_hook if not HOOK_NAME.fullmatch(name)), None)
     if wrong is not None and names is None:
-        remedy = "name it with --hook" if len(own) == 1 else "rename it"
+        remedy = "name it with --hook" if len(by_hook) == 1 else "rename it"
         raise InputError(
             f"--activations {path}: {wrong[:80]!r} is not a valid hook name, which has ASCII letters, digits, _, . "
             f"and - only; {remedy}"
         )
-    return own if names is None else {name: own[name] for name in names}
+    return by_hook if names is None else {name: by_hook[name] for name in names}
 
 
 def _only_array(path: Path, option: str) -> ArrayInFile:

@@ -58,15 +58,15 @@ ARRAYS = (
 )  # fmt: skip
 
 
-def choose_worker(given: tuple[int, int] | None, environment: Mapping[str, str]) -> Worker:
+def choose_worker(option: tuple[int, int] | None, environment: Mapping[str, str]) -> Worker:
     """Return the worker of --worker; else of torchrun; else of an array job; else a single one.
 
-    given: index and count.
+    option: index and count, as --worker gives them.
 
     Raises InputError if the variables of an array job cannot be used.
     """
-    if given is not None:
-        return Worker(*given)
+    if option is not None:
+        return Worker(*option)
     if "WORLD_SIZE" in environment:
         world_size = int(environment["WORLD_SIZE"])
         one_machine = int(environment.get("LOCAL_WORLD_SIZE", 0)) == world_size

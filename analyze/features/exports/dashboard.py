@@ -86,11 +86,11 @@ class Dashboard:
 
         The correlations are empty: they are not measured.
         """
-        own = {"feature_index", "activations", "largest", "cosines"}
+        excluded = {"feature_index", "activations", "largest", "cosines"}
         correlations: dict[str, list[float]] = {
             f"correlated_{what}_{kind}": [] for what in ("neurons", "features") for kind in ("indices", "l1", "pearson")
         }
-        measured = {name: value for name, value in vars(self).items() if name not in own}
+        measured = {name: value for name, value in vars(self).items() if name not in excluded}
         return {**measured, **correlations, "decoder_weights_dist": []}
 
 

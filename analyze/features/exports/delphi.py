@@ -49,7 +49,7 @@ def write_delphi(features: SAEFeatures, root: Path) -> Path:
         active = activations(heldout, features.hook, sae, split.numbers, device=features.device)
         entries = [active.of_feature(i) for i in range(len(split.numbers))]
         tensors = {"locations": _locations(split, entries, tokens.shape), "tokens": tokens,
-                   "activations": np.concatenate([each.activation for each in entries])}  # fmt: skip
+                   "activations": np.concatenate([entry.activation for entry in entries])}  # fmt: skip
         save_file(tensors, latents / f"{split.first}_{split.last}.safetensors")
     config = {
         "dataset_repo": features.store.dataset, "dataset_split": "heldout", "dataset_name": "", "dataset_column": "",
@@ -80,7 +80,7 @@ def _locations(
     shape: of the contexts. delphi expects uint16 or uint32, and each feature's entries in the order of the text.
     """
     size = max(*shape, split.last - split.first + 1)
-    context_and_position = [divmod(each.place, shape[1]) for each in entries]
+    context_and_position = [divmod(entry.place, shape[1]) for entry in entries]
     columns = [
         np.stack([context, position, np.full(len(context), number - split.first)], axis=1)
         for (context, position), number in zip(context_and_position, split.numbers, strict=True)

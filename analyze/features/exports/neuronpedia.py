@@ -31,8 +31,8 @@ def write_neuronpedia(features: SAEFeatures, root: Path) -> Path:
         (root / folder / f"{name}.jsonl").write_bytes(_lines([row]))
     key = {"modelId": model, "layer": source}
     for i, batch in enumerate(dashboard_batches(features)):
-        _write_batch(root / folder / "features", i, [_feature(each, key, features) for each in batch])
-        rows = [_activation(each, n, key) for each in batch for n in range(len(each.activations))]
+        _write_batch(root / folder / "features", i, [_feature(dashboard, key, features) for dashboard in batch])
+        rows = [_activation(dashboard, n, key) for dashboard in batch for n in range(len(dashboard.activations))]
         _write_batch(root / folder / "activations", i, rows)
     return folder
 

@@ -89,8 +89,8 @@ class FeatureExport:
         unfinished = self.out.with_name(self.out.name + ".partial")
         shutil.rmtree(unfinished, ignore_errors=True)
         folders = []
-        for fires, own in zip(Bar(saes, desc="features", unit="SAE"), numbers, strict=True):
-            features = SAEFeatures(heldout, fires, sorted(set(own)), unembedding, seed, device)
+        for fires, chosen in zip(Bar(saes, desc="features", unit="SAE"), numbers, strict=True):
+            features = SAEFeatures(heldout, fires, sorted(set(chosen)), unembedding, seed, device)
             folders.append(self.format.write(features, unfinished))
         publish_folder(unfinished, self.out, last="")
         return [self.out / folder for folder in dict.fromkeys(folders)]

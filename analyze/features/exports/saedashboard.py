@@ -17,7 +17,7 @@ def write_saedashboard(features: SAEFeatures, root: Path) -> Path:
     (root / folder).mkdir(parents=True)
     sae = {"model_id": features.model_id, "layer": features.layer, "sae_set": features.set_name}
     for i, batch in enumerate(dashboard_batches(features)):
-        content = {**sae, "sae_id_suffix": None, "features": [_feature(each, features) for each in batch]}
+        content = {**sae, "sae_id_suffix": None, "features": [_feature(dashboard, features) for dashboard in batch]}
         (root / folder / f"batch-{i}.json").write_text(json_text(content, indent=None), encoding="utf-8")
     skipped = {
         **sae, "layer": str(features.layer), "log_sparsity": -math.log10(features.fires.all.rows),

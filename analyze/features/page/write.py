@@ -140,10 +140,10 @@ def _text(lines: Sequence[TokenFeatures]) -> Row | None:
         by_sae.setdefault((line.run, line.hook), []).append(line)
     if not by_sae:
         return None
-    features = {sae: [[[n, rounded(c)] for n, c in at.features] for at in own] for sae, own in by_sae.items()}
+    features = {sae: [[[n, rounded(c)] for n, c in at.features] for at in tokens] for sae, tokens in by_sae.items()}
     return {
         "tokens": [at.token for at in next(iter(by_sae.values()))],
-        "saes": [{"run": run, "hook": hook, "features": own} for (run, hook), own in features.items()],
+        "saes": [{"run": run, "hook": hook, "features": per_token} for (run, hook), per_token in features.items()],
     }
 
 

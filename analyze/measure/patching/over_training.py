@@ -52,9 +52,9 @@ def mean_over_replicas(over: OverTraining, configurations: Iterable[Configuratio
         for rows, estimate in points:
             at_rows.setdefault(rows, {})[key] = estimate
     means: OverTraining = {}
-    own = list(configurations)
+    all_configurations = list(configurations)
     for rows in sorted(at_rows):
-        for key, estimate in of_configurations(at_rows[rows], own).items():
+        for key, estimate in of_configurations(at_rows[rows], all_configurations).items():
             means.setdefault(key, []).append((rows, estimate))
     return means
 

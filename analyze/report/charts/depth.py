@@ -31,7 +31,7 @@ def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | No
     parameters = [
         *parameters_of(menus),
         {"name": "axes", "value": {
-            measure: {name: _axis(own, measure) for name, own in of_target.items()} for measure in shown.measures
+            measure: {name: _axis(lines, measure) for name, lines in of_target.items()} for measure in shown.measures
         }},
         {"name": "axis", "expr": "axes[measure][target]"},
     ]  # fmt: skip

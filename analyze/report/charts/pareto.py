@@ -32,7 +32,7 @@ def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     parameters = [
         *parameters_of(menus),
         {"name": "axes", "value": {
-            measure: {layer: axes(own, measure) for layer, own in of_layer.items()} for measure in points.measures
+            measure: {layer: axes(lines, measure) for layer, lines in of_layer.items()} for measure in points.measures
         }},
         {"name": "names", "value": names},
         {"name": "axis", "expr": "axes[measure][layer]"},

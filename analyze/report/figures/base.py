@@ -34,7 +34,10 @@ def runs_by_family(measurements: Measurements) -> Families:
 def configurations_by_family(measurements: Measurements) -> Families:
     """Return the names of the configurations by family, in the order of α."""
     by_family = families(measurements.configurations).items()
-    return {name: [own.name for own in sorted(members, key=lambda own: own.sparsity)] for name, members in by_family}
+    return {
+        name: [member.name for member in sorted(members, key=lambda member: member.sparsity)]
+        for name, members in by_family
+    }
 
 
 def has_noise(measurements: Measurements) -> bool:

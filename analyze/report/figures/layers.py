@@ -53,10 +53,10 @@ def _activity_figure(measurements: Measurements, of_configurations: Families) ->
     silent, dead = f"features silent in a batch of {batch}", f"dead fraction in {rows:,} rows"
     counts = {(sae.run.name, sae.hook, sae.noise): sae.all for sae in measurements.fires}
     activity = []
-    for own, noise in product(measurements.configurations, (False, True)):
-        for hook in own.hooks if noise in own.noises else ():
-            of_replicas = [counts[run.name, hook, noise] for run in own.replicas]
-            about = {"run": own.name, "hook": hook, "noise": noise, "rows": rows}
+    for configuration, noise in product(measurements.configurations, (False, True)):
+        for hook in configuration.hooks if noise in configuration.noises else ():
+            of_replicas = [counts[run.name, hook, noise] for run in configuration.replicas]
+            about = {"run": configuration.name, "hook": hook, "noise": noise, "rows": rows}
             activity += [
                 {**about, "measure": silent, "value": float(np.mean([count.silent for count in of_replicas]))},
                 {**about, "measure": dead, "value": float(np.mean([count.dead for count in of_replicas]))},
@@ -107,11 +107,11 @@ def _sparsity_lines(measurements: Measurements) -> list[Row]:
     """Return L0 and L1 of each configuration that fires, by hook, noise off and on."""
     estimates = measurements.held_out_of_configurations
     return [
-        {"run": own.name, "hook": hook, "noise": noise, "measure": measure, "value": estimate.value,
+        {"run": configuration.name, "hook": hook, "noise": noise, "measure": measure, "value": estimate.value,
          "low": estimate.interval[0], "high": estimate.interval[1]}
-        for measure in ("l0", "l1") for own in measurements.configurations for noise in (False, True)
-        for hook in own.hooks
-        if (estimate := estimates.get(Key(own.name, hook, noise, Subset.ALL, measure))) and estimate.value > 0
+        for measure in ("l0", "l1") for configuration in measurements.configurations for noise in (False, True)
+        for hook in configuration.hooks
+        if (estimate := estimates.get(Key(configuration.name, hook, noise, Subset.ALL, measure))) and estimate.value > 0
     ]  # fmt: skip
 
 

@@ -49,12 +49,12 @@ def run_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
     """Return the style of each run. families: the runs of each family, by growing α."""
     styles = {}
     for i, members in enumerate(families.values()):
-        own = family_style(i)
-        base = colors.to_rgb(own.colour)
+        style = family_style(i)
+        base = colors.to_rgb(style.colour)
         for j, run in enumerate(members):
             light = 0.6 * (len(members) - 1 - j) / max(len(members) - 1, 1)
             shade = tuple(1 - (1 - part) * (1 - light) for part in base)
-            styles[run] = Style(shade, own.point.marker, own.dash)
+            styles[run] = Style(shade, style.point.marker, style.dash)
     return styles
 
 

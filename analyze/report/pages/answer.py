@@ -58,8 +58,8 @@ def summary_key(summary: Summary, unit: str) -> str:
 
 
 def _cell(line: SummaryLine, measure: str) -> HtmlCell:
-    own = line.cells.get(measure)
-    if own is None:
+    summary = line.cells.get(measure)
+    if summary is None:
         return HtmlCell(html.NO_VALUE)
-    cell = html.with_interval(own.value, own.low, own.high, own.mark)
-    return replace(cell, text=f"{MARKS[own.mark]} {cell.text}") if own.mark in MARKS else cell
+    html_cell = html.with_interval(summary.value, summary.low, summary.high, summary.mark)
+    return replace(html_cell, text=f"{MARKS[summary.mark]} {html_cell.text}") if summary.mark in MARKS else html_cell

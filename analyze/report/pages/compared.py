@@ -65,21 +65,21 @@ def followed_windows(runs: Sequence[TrainedRun], store: Store) -> str:
 def warnings(content: Content) -> list[tuple[str, str]]:
     """Return what limits the comparison: a heading and a sentence each."""
     measurements = content.measurements
-    found = []
+    warned = []
     unfinished = [run for run in measurements.runs if not run.finished]
     if unfinished:
         n = f"{len(unfinished)} of {_count(len(measurements.runs), 'run')}"
-        found.append(("Unfinished", f"{n} (see Training), measured at their last checkpoint and without a verdict."))
-    found += _unsettled(content)
-    found += [("Left out", f"{note}.") for note in notes(measurements.left_out)]
+        warned.append(("Unfinished", f"{n} (see Training), measured at their last checkpoint and without a verdict."))
+    warned += _unsettled(content)
+    warned += [("Left out", f"{note}.") for note in notes(measurements.left_out)]
     if content.n_seeds == 1:
-        found.append((
+        warned.append((
             "One seed", "intervals cover the choice of text only, so verdicts are about these trained SAEs, not about "
             "their architectures.",
         ))  # fmt: skip
     if not measurements.patched:
-        found.append(("Without the language model", "loss, KL and reconstruction score were not measured."))
-    return found
+        warned.append(("Without the language model", "loss, KL and reconstruction score were not measured."))
+    return warned
 
 
 def where(hooks: Sequence[str]) -> str:

@@ -74,8 +74,8 @@ class ActivationSource:
         """Return tokens and documents, int32 [n_contexts, context_size] each. Raises InputError for other shapes."""
         shape = (self.n_contexts, self.context_size)
         tokens = np.full(shape, -1) if self.tokens is None else np.asarray(self.tokens)
-        each = np.broadcast_to(np.arange(self.n_contexts)[:, None], shape)
-        documents = each if self.documents is None else np.asarray(self.documents)
+        one_per_context = np.broadcast_to(np.arange(self.n_contexts)[:, None], shape)
+        documents = one_per_context if self.documents is None else np.asarray(self.documents)
         for name, values in (("tokens", tokens), ("documents", documents)):
             if values.shape != shape:
                 raise InputError(f"{name} has shape {values.shape}; give {shape}, contexts and positions")
