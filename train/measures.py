@@ -3,7 +3,8 @@
 Training, analysis, figures, tables, the report and its documentation read it. To add a measure, add it to MEASURES. If
 its formula needs a new sum, add that where the rows are summed: train/sums.py for training and
 analyze/measure/row_sums.py for held-out rows; analyze/measure/patching/passes.py sums over the language model's tokens,
-and analyze/measure/truth.py compares with the truth of a store that has one.
+and analyze/measure/truth.py compares with the truth of a store that has one. `Shown` says which places show it. Places
+with few measures have a list of them: RANKED, COMPARED, OVER_TRAINING and FIRST_IN_MENUS.
 
 The terms of a loss are not entries of the registry, because each architecture has its own; `term_measure` names them.
 
@@ -245,6 +246,13 @@ MEASURES = (
         lambda s: s.firings / s.true_firings, Sample.TRUTH, better="near 1", shown=Shown.TABLES,
     ),
 )  # fmt: skip
+
+
+# The few measures of a place, in their order there.
+RANKED = ("explained_variance", "nats_lost", "kl", "gamma", "dead")  # architectures at one L0, in `analyze compare`
+COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")  # pairs of architectures, likewise
+OVER_TRAINING = ("l0", "explained_variance", "loss", "dead")  # the report's chart of training
+FIRST_IN_MENUS = ("kl", "nats_lost", "score", "explained_variance", "gamma", "dead")  # of charts; the others follow
 
 
 def measures_on(sample: Sample, shown: Shown = Shown.NOWHERE) -> dict[str, Measure]:

@@ -21,7 +21,7 @@ from train.measures import title_of
 
 LIMIT = 0.05  # largest relative change per tenth of the training
 DECISIVE = ("l0", "explained_variance")
-MEASURES = ("loss", *DECISIVE)
+SETTLED_MEASURES = ("loss", *DECISIVE)
 SETTLED = {True: "yes", False: "no", None: "unknown"}
 
 
@@ -69,7 +69,7 @@ def drifts(curves: Iterable[TrainingCurve], runs: Sequence[TrainedRun]) -> list[
     return [
         Drift(curve.run, curve.hook, curve.measure, relative_change(curve, planned[curve.run] / 10))
         for curve in curves
-        if curve.split == "train" and curve.measure in MEASURES
+        if curve.split == "train" and curve.measure in SETTLED_MEASURES
     ]
 
 

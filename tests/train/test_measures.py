@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from train.measures import HELD_OUT, MEASURES, PATCHED, TRAINING, TRUTH, Sample
+from train.measures import (
+    COMPARED,
+    FIRST_IN_MENUS,
+    HELD_OUT,
+    MEASURES,
+    OVER_TRAINING,
+    PATCHED,
+    RANKED,
+    TRAINING,
+    TRUTH,
+    Sample,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "report-data.md"
 ON = {Sample.TRAINING: "training", Sample.HELD_OUT: "held-out", Sample.PATCHED: "patched", Sample.TRUTH: "truth"}
@@ -31,3 +42,7 @@ def test_each_sample_has_one_measure_of_a_name() -> None:
 def test_measures_of_one_name_have_one_title_and_unit() -> None:
     titles = {(m.name, m.title) for m in MEASURES}
     assert len(titles) == len({m.name for m in MEASURES})
+
+
+def test_lists_of_a_few_measures_name_measures_of_the_registry() -> None:
+    assert {*RANKED, *COMPARED, *OVER_TRAINING, *FIRST_IN_MENUS} <= {m.name for m in MEASURES}

@@ -23,9 +23,8 @@ from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.cells import holm, most, partial_conjunction, signs
 from analyze.statistics.estimates import Estimates
 from analyze.statistics.layer_mean import LayerMean
-from train.measures import PATCHED
+from train.measures import COMPARED, PATCHED
 
-COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")
 SIGNIFICANCE = 0.05
 SIDES = {1: "higher", -1: "lower", 0: "undecided"}
 

@@ -17,9 +17,8 @@ from analyze.compare.summary.summary import Summary, SummaryLine
 from analyze.measure.firing import FeatureActivity, dead_shares
 from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae
 from analyze.statistics.estimates import Estimates
-from train.measures import PATCHED
+from train.measures import PATCHED, RANKED
 
-MEASURES = ("explained_variance", "nats_lost", "kl", "gamma", "dead")
 Ranked = tuple[ComparisonAtL0, dict[str, Ranking | None]]
 
 
@@ -35,7 +34,7 @@ def summarize(
     unit: what the estimates' groups are, "document" or "context".
     """
     samples, by_sae = _samples(held_out, patched, fires), drifts_by_sae(drifts)
-    measures = [name for name in MEASURES if name in samples]
+    measures = [name for name in RANKED if name in samples]
     rows = next((activity.all.rows for activity in fires), None) if "dead" in samples else None
     chosen = sorted(l0_values) or _shared_l0(held_out, sides, hooks)
     compared = [_ranked(compare_at_l0(samples, sides, hooks, l0, by_sae), measures, by_sae) for l0 in chosen]
@@ -63,7 +62,7 @@ def summarize(
 def _samples(held_out: Estimates, patched: Estimates, fires: Sequence[FeatureActivity]) -> dict[str, Estimates]:
     """Return by measure the estimates that have it, with L0 on the same rows; "l0" is that on held-out rows."""
     samples = {"l0": held_out}
-    for name in MEASURES:
+    for name in RANKED:
         estimates = patched if name in PATCHED else held_out
         if any(key.measure == name for key in estimates):
             samples[name] = estimates

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from analyze.report.charts.axis import Axis, fit_axis
 from analyze.report.charts.chart import Menu, Spec
 from analyze.tables import Row, layers
-from train.measures import MEASURES, measure_of
+from train.measures import FIRST_IN_MENUS, MEASURES, measure_of
 
 MEAN = "mean"  # the layer of means over layers
-FIRST = ("kl", "nats_lost", "score", "explained_variance", "gamma", "dead")  # the menu's first measures
 DIGITS = 5
 BETTER = {"higher": "higher is better", "lower": "lower is better", "near 0": "best near 0", "near 1": "best near 1"}
 NOISE = {"off": "off", "on": "on, as trained"}
@@ -35,7 +34,7 @@ class Points:
     def measures(self) -> list[str]:
         """The measures, those first that the menu lists first."""
         measured = {row["measure"] for row in self.rows}
-        order = dict.fromkeys([*FIRST, *(measure.name for measure in MEASURES)])
+        order = dict.fromkeys([*FIRST_IN_MENUS, *(measure.name for measure in MEASURES)])
         return [name for name in order if name in measured]
 
     @property

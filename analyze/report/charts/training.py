@@ -13,10 +13,9 @@ from analyze.report.charts.theme import HEIGHT, OPACITY, family_channels, specif
 from analyze.report.palette import FamilyStyle
 from analyze.runs.training_curves import TrainingCurve
 from analyze.tables import Row, layers
-from train.measures import measure_of
+from train.measures import OVER_TRAINING, measure_of
 
 TITLE = "How training went"
-MEASURES = ("l0", "explained_variance", "loss", "dead")
 MOST_POINTS = 40  # of a line
 EVERY_TARGET = "all"
 
@@ -34,7 +33,7 @@ def training_rows(curves: Sequence[TrainingCurve], points: Sequence[Row]) -> lis
         {"family": known[curve.run]["family"], "run": curve.run, "layer": layer_of[curve.hook],
          "target": known[curve.run]["target"], "measure": curve.measure, "rows": curve.rows[i],
          "value": curve.values[i]}
-        for measure in MEASURES for curve in curves if curve.measure == measure and curve.run in known
+        for measure in OVER_TRAINING for curve in curves if curve.measure == measure and curve.run in known
         for i in thinned(len(curve.rows))
     ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analyze.compare.equal_l0.comparison import COMPARED, compare
+from analyze.compare.equal_l0.comparison import compare
 from analyze.compare.equal_l0.matched import key_of
 from analyze.compare.equal_l0.sentence import ONE_SEED
 from analyze.compare.equal_l0.sides import Side
@@ -26,7 +26,7 @@ from analyze.runs.trained_run import TrainedRun, find_runs
 from data import open_store
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.made_once import made_once
-from train.measures import PATCHED
+from train.measures import COMPARED, PATCHED
 from train.sae import SAE
 
 HOOKS = ["blocks.1.hook_mlp_out", "blocks.4.hook_mlp_out"]
