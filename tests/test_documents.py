@@ -43,7 +43,7 @@ RUN = {
     "train --store data/gpt2.zarr --variant baseline --l1 5e-4,1e-3,2e-3 --out runs/l1/baseline": ONE_LAYER,
     "train --store data/gpt2.zarr --variant nsae --l1 2e-5,4e-5,8e-5 --out runs/l1/nsae": ONE_LAYER,
     "analyze pareto --store data/gpt2.zarr runs/l1 --out pareto": "--contexts 8",
-    "train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 2e-5,4e-5,8e-5 --out runs/l1/control": ONE_LAYER,
+    "train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 2e-5,4e-5,8e-5 --out runs/l1/scaled": ONE_LAYER,
     "train --store data/gpt2.zarr --variant topk,nsae --target-l0 20 --seeds 5 --out runs/replicas": ONE_LAYER,
     "train --store data/gpt2.zarr --variant topk,nsae --target-l0 20 --seeds 3 --data-seeds 0,1 --out runs/orders": (
         ONE_LAYER

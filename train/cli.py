@@ -39,7 +39,7 @@ Examples:
   train --store data/demo.zarr --variant baseline,nsae --activations 1M
   train --store data/gpt2.zarr --preset post                       the post's four runs, on the same batches
   train --store data/gpt2.zarr --variant nsae --l1 1e-5,4e-5,1e-4 --layers 0,5,11
-  train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 4e-5   the control: α times the mean norm
+  train --store data/gpt2.zarr --variant baseline --l1-power 1 --l1 4e-5   a norm-scaled baseline: α times the mean norm
   train --config sweep.toml;  train --resume runs/gpt2;  train --preset post --show
   train export --help;  train import --help          SAEs for other libraries, and from them
   train push --help                                  runs on the Hugging Face hub

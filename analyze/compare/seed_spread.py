@@ -1,8 +1,8 @@
 """The differences between replicas, which differ only in their seeds: a measure of how much training varies.
 
 A difference between architectures is to be judged against the difference between two copies of one architecture. The
-smallest detectable difference of such an untouched pair, with as many seeds on each side as were trained, says how
-large a difference must be to be found. Its variance over seeds is twice that of one side. Over documents only the
+smallest detectable difference of such replicas, with as many seeds on each side as were trained, says how large a
+difference must be to be detected. Its variance over seeds is twice that of one side. Over documents only the
 interaction remains, because both sides are measured on the same ones.
 """
 

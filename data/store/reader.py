@@ -81,7 +81,7 @@ class Store:
 
     @property
     def encoding(self) -> Encoding:
-        """The class of the stored type."""
+        """The encoding of the stored type (data/store/encodings.py)."""
         return self.schema.encoding
 
     @property

@@ -89,7 +89,7 @@ class Schema:
 
     @property
     def encoding(self) -> Encoding:
-        """The class of the stored type."""
+        """The encoding of the stored type (data/store/encodings.py)."""
         return ENCODINGS[self.dtype]
 
     def at_first_position(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

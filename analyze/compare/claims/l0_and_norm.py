@@ -57,7 +57,7 @@ class _Relations:
             )
         for families, claim in (
             (nsaes, "NSAE's L0 has no relation to the mean input norm"),
-            (norm_scaled, "the control, a baseline whose α is scaled by the norm, shows no relation either"),
+            (norm_scaled, "the norm-scaled baseline shows no relation either"),
         ):
             for family, runs in families.items():
                 yield from decide_equivalent(self._header(claim, family, runs), SLOPE, self._slopes(runs), MARGIN)

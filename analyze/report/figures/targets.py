@@ -26,7 +26,7 @@ def target_figures(measurements: Measurements) -> Iterator[ReportFigure]:
             "target_l0", "The coefficient, L0 over its target, and the loss over training",
             "Training batches of the runs with --target-l0, one line per layer, one row of panels per run. Left: the "
             "coefficient, or for jumprelu the L0 at which its loss has its minimum. Middle: the mean L0 that the "
-            "control follows, noise off; the band is ±2 %.",
+            "controller follows, noise off; the band is ±2 %.",
             draw_controller(lines), lines,
         )  # fmt: skip
 
