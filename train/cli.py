@@ -128,10 +128,10 @@ class TrainCommand(PluginCommand):
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **more: Any) -> Any:
         """Run the command that the first argument names, else this one."""
-        given = sys.argv[1:] if args is None else list(args)
-        if given and given[0] in COMMANDS:
-            return COMMANDS[given[0]].main(given[1:], f"{prog_name or 'train'} {given[0]}", *rest, **more)
-        return super().main(given, prog_name, *rest, **more)
+        arguments = sys.argv[1:] if args is None else list(args)
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]].main(arguments[1:], f"{prog_name or 'train'} {arguments[0]}", *rest, **more)
+        return super().main(arguments, prog_name, *rest, **more)
 
 
 @click.command(
@@ -155,7 +155,7 @@ class TrainCommand(PluginCommand):
     "--json", "as_json", cls=GroupedOption, group="Command", is_flag=True, help="Print the final measures as JSON."
 )
 @click.pass_context
-def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, **given: Any) -> None:
+def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, **options: Any) -> None:
     """Train SAEs on a store's activations, all runs on the same batches, without the language model.
 
     A stopped training (Ctrl-C, SIGTERM, a crash) is continued by the same command. Several processes share a training
@@ -167,16 +167,16 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
 
     stopping: StopRequest = ctx.obj
     defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
-    options = settle(ctx, {**given, "out": resume or given["out"]}, defaults)
-    if show and options.store is None:
-        show_without_store(options)
+    settled = settle(ctx, {**options, "out": resume or options["out"]}, defaults)
+    if show and settled.store is None:
+        show_without_store(settled)
         return
-    trainings = prepare_orders(options, out_option="--resume" if resume else "--out")
+    trainings = prepare_orders(settled, out_option="--resume" if resume else "--out")
     if show:
         training = trainings[0]
         n_rows, experiment = training.store.n_rows("train"), training.experiment
         show_runs(
-            experiment.runs, {**vars(experiment.schedule), "clip": experiment.clip}, options, n_rows, out_of(options)
+            experiment.runs, {**vars(experiment.schedule), "clip": experiment.clip}, settled, n_rows, out_of(settled)
         )
         return
     for training in trainings:
@@ -185,7 +185,7 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
     results = train_orders(trainings, stopping.event)
     sentences = [sentence for result in results if (sentence := result.describe_failure())]
     if RankPlace.from_environment().rank == 0:
-        print_results(results, as_json=as_json, noise=options.eval_noise)
+        print_results(results, as_json=as_json, noise=settled.eval_noise)
         for sentence in sentences:
             click.echo(f"Error: {sentence}", err=True)
     if sentences:

@@ -91,8 +91,8 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """Return its fields and settings, side by side, as run.json holds them; not those that the experiment gives."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "settings"}
-        own = {name: value for name, value in values.items() if value is not None or name not in SHARED}
-        return {**own, **asdict(self.settings)}
+        in_json = {name: value for name, value in values.items() if value is not None or name not in SHARED}
+        return {**in_json, **asdict(self.settings)}
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ class Experiment:
 
     def schedule_of(self, run: Run) -> Schedule:
         """Return the schedule of a run."""
-        return replace(self.schedule, **{name: own for name in LENGTHS if (own := getattr(run, name)) is not None})
+        return replace(
+            self.schedule, **{name: length for name in LENGTHS if (length := getattr(run, name)) is not None}
+        )
 
     def clip_of(self, run: Run) -> float | None:
         """Return the norm to which a run's gradients are clipped; None: no clipping."""
@@ -206,11 +208,13 @@ def without_shared(runs: Sequence[Run]) -> tuple[tuple[Run, ...], dict[str, Any]
     None counts as 0. So an experiment is the same whether a value is given for all variants or for each of them.
     """
     values = [{name: getattr(run, name) or 0 for name in SHARED} for run in runs]
-    shared = {name: value if all(own[name] == value for own in values) else 0 for name, value in values[0].items()}
+    shared = {
+        name: value if all(of_run[name] == value for of_run in values) else 0 for name, value in values[0].items()
+    }
     differing: list[dict[str, Any]] = [
-        {name: None if value == shared[name] else value for name, value in own.items()} for own in values
+        {name: None if value == shared[name] else value for name, value in of_run.items()} for of_run in values
     ]
-    return tuple(replace(run, **own) for run, own in zip(runs, differing, strict=True)), shared
+    return tuple(replace(run, **of_run) for run, of_run in zip(runs, differing, strict=True)), shared
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

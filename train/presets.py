@@ -47,16 +47,16 @@ def presets() -> dict[str, Preset]:
     """Return all presets by name."""
     return {
         name: Preset(
-            name, suite, own["variant"],
+            name, suite, values["variant"],
             {
                 option: tuple(value) if isinstance(value, list) else (value,)
-                for option, value in {**tables.get("runs", {}), **own}.items()
+                for option, value in {**tables.get("runs", {}), **values}.items()
                 if option != "variant"
             },
             tables["experiment"]["activations"], tables["experiment"]["batch_size"],
         )
         for suite, tables in _tables().items()
-        for name, own in tables["presets"].items()
+        for name, values in tables["presets"].items()
     }  # fmt: skip
 
 

@@ -178,7 +178,7 @@ class Training:
 
     def _print_validation(self, records: Mapping[str, Sequence[Record]]) -> None:
         """Print a table of held-out measures if there are several runs, except the last, which is the results'."""
-        step = max((record["step"] for own in records.values() for record in own), default=0)
+        step = max((record["step"] for run_records in records.values() for record in run_records), default=0)
         if len(self.experiment.runs) > 1 and step < self.experiment.n_steps:
             table = heldout_table(with_noise(self.experiment.runs, records, noise=self.options.eval_noise))
             Bar.write(table, file=sys.stderr)

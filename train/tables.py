@@ -17,13 +17,13 @@ def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
 
     The dead share is unknown before the first complete `--window`; until then it has no column.
     """
-    counted = max((record[DEAD_ROWS] or 0 for own in records.values() for record in own), default=0)
+    counted = max((record[DEAD_ROWS] or 0 for run_records in records.values() for record in run_records), default=0)
     columns = [TRAINING[name] for name in COLUMNS if name != "dead" or counted]
     titles = [dead_title(counted) if measure.name == "dead" else measure.title for measure in columns]
     table = [["held-out", "rows", *titles]]
-    for run, own in records.items():
-        means = [_mean(own, measure.name) for measure in columns]
-        rows = f"{own[0]['rows']:,}" if own else "–"
+    for run, run_records in records.items():
+        means = [_mean(run_records, measure.name) for measure in columns]
+        rows = f"{run_records[0]['rows']:,}" if run_records else "–"
         table.append([run, rows, *("–" if mean is None else f"{mean:.4g}" for mean in means)])
     first, *widths = (max(map(len, column)) for column in zip(*table, strict=True))
     return "\n".join(
@@ -35,7 +35,10 @@ def heldout_table(records: Mapping[str, Sequence[Record]]) -> str:
 def with_noise(runs: Sequence[Run], records: Mapping[str, Sequence[Record]], *, noise: bool) -> dict[str, list[Record]]:
     """Select each run's records with noise on if `noise` is set and its architecture has noise, else with noise off."""
     noisy = {run.name: noise and architecture_of(run.variant).uses_noise for run in runs}
-    return {name: [record for record in own if record["noise"] == noisy[name]] for name, own in records.items()}
+    return {
+        name: [record for record in run_records if record["noise"] == noisy[name]]
+        for name, run_records in records.items()
+    }
 
 
 def batch_summary(records: Sequence[Record], n_runs: int) -> str:

@@ -99,7 +99,7 @@ def compared(name: str, density: float, *, without: str = "") -> Iterator[tuple[
             if not i:
                 sae.initialise_at_(x)
                 first["b_dec"] = sae.b_dec.detach().clone()
-            terms = sae.training_pass(x, stack.own_inputs(inputs, None, 1.0, seen).of_sae(0, 1.0)).terms
+            terms = sae.training_pass(x, stack.stack_inputs(inputs, None, 1.0, seen).of_sae(0, 1.0)).terms
         for term, value in step["terms"].items():
             yield "terms", term, distance(terms[term].mean() if term in terms else 0.0, value)
         before = None if stack.since_fired is None else stack.since_fired.dead(len(x))

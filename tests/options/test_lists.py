@@ -25,7 +25,7 @@ def lists() -> Iterator[tuple[str, str, str]]:
     """Yield each command, each of its options that takes a list, and a value of it."""
     for name, command in COMMANDS.items():
         for param in command.params:
-            kind = param.type.several if isinstance(param.type, PerVariant) else param.type
+            kind = param.type.values_type if isinstance(param.type, PerVariant) else param.type
             if isinstance(param, click.Option) and isinstance(kind, (ListOf, LayerChoice)):
                 yield name, max(param.opts, key=len), value_of(kind.element if isinstance(kind, ListOf) else kind)
 

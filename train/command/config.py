@@ -25,7 +25,7 @@ def load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None
     file, settings = options_in(str(param.name), value)
     values = FileOptions.of(ctx, file, variants_in(settings)).convert(settings)
     # The type of an option by variant takes a list of parts, as the command line gives them.
-    ctx.default_map = {name: [own] if isinstance(own, dict) else own for name, own in values.items()}
+    ctx.default_map = {name: [entry] if isinstance(entry, dict) else entry for name, entry in values.items()}
     return value
 
 
@@ -83,7 +83,9 @@ def options_in_rows(command: dict[str, Any], settings: Any) -> dict[str, Any]:
     for old, new in IN_STEPS.items():
         if old in command:
             by_variant = command.pop(old)
-            command[new] = {variant: [n * settings["batch_size"] for n in own] for variant, own in by_variant.items()}
+            command[new] = {
+                variant: [n * settings["batch_size"] for n in steps] for variant, steps in by_variant.items()
+            }
     return command
 
 

@@ -58,7 +58,7 @@ def row_counts(options: Options, n_rows: int | None = None) -> RowCounts:
         resample_rows=post["resample_rows"] if n_rows is None else min(post["resample_rows"], n_rows),
         batch_size=min(batch_size, total, total if n_rows is None else n_rows),
     )
-    given = {name: getattr(options, name) for name in FOLLOWING}
+    chosen = {name: getattr(options, name) for name in FOLLOWING}
     return RowCounts(
-        **{name: max(getattr(defaults, name), 1) if given[name] is None else given[name] for name in FOLLOWING}
+        **{name: max(getattr(defaults, name), 1) if chosen[name] is None else chosen[name] for name in FOLLOWING}
     )

@@ -54,11 +54,11 @@ class FileOptions:
                 values[name] = value
                 continue
             known = values.setdefault(name, {})
-            for variant, own in value.items():
+            for variant, of_variant in value.items():
                 if variant in known:
                     where = f"for {variant} twice" if variant else "twice, with dashes and with underscores"
                     self._fail(f"{place} is given {where}; give it once")
-                known[variant] = own
+                known[variant] = of_variant
         return values
 
     def _entries(self, settings: Mapping[str, Any]) -> Iterator[tuple[str, click.Parameter, Any]]:

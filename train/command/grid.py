@@ -37,7 +37,7 @@ def make_runs(
     variant are given.
     """
     variants = tuple(map(identity, options.get("variant", ())))
-    given = {
+    by_option = {
         name: values if isinstance(values, dict) else {EVERY: values}
         for name, values in options.items()
         if name != "variant"
@@ -57,16 +57,18 @@ def make_runs(
     same = next((variant for variant in variants if variants.count(variant) > 1), None)
     if same:
         raise InputError(f"--variant: names {same} twice, in different folders; rename one of the files")
-    given = targets.by_variant(given, [variant for _, variant, _ in starts])
-    _check_meaning(given, [variant for _, variant, _ in starts])
+    by_option = targets.by_variant(by_option, [variant for _, variant, _ in starts])
+    _check_meaning(by_option, [variant for _, variant, _ in starts])
     runs = []
     for label, variant, preset in starts:
-        ordered = dict.fromkeys((*PER_RUN, *given))  # the last: settings of other packages
-        own = {name: values for name in ordered if (values := _values_of(given, name, variant) or preset.get(name))}
-        own = targets.settled(own, preset, variant)
-        varying = [name for name, values in own.items() if len(values) > 1]
-        for values in product(*own.values()):
-            chosen = dict(zip(own, values, strict=True))
+        ordered = dict.fromkeys((*PER_RUN, *by_option))  # the last: settings of other packages
+        run_options = {
+            name: values for name in ordered if (values := _values_of(by_option, name, variant) or preset.get(name))
+        }
+        run_options = targets.settled(run_options, preset, variant)
+        varying = [name for name, values in run_options.items() if len(values) > 1]
+        for values in product(*run_options.values()):
+            chosen = dict(zip(run_options, values, strict=True))
             parts = [f"{SHORT.get(name, name)}={_short(chosen[name])}" for name in varying]
             runs.append(_make_run("_".join([label, *parts]), variant, chosen, sizes))
     names = [run.name for run in runs]
@@ -84,20 +86,20 @@ def _label(variant: str) -> str:
     return re.sub(UNSAFE, "-", variant.rpartition(":")[2])
 
 
-def _values_of(given: Mapping[str, Values], name: str, variant: str) -> tuple[Any, ...] | None:
+def _values_of(by_option: Mapping[str, Values], name: str, variant: str) -> tuple[Any, ...] | None:
     """Return the values of an option for a variant; None if they mean nothing to it, or are not given."""
-    return values_for(given.get(name), variant) if name in options_of_variant(variant) else None
+    return values_for(by_option.get(name), variant) if name in options_of_variant(variant) else None
 
 
-def _check_meaning(given: Mapping[str, Values], variants: Sequence[str]) -> None:
+def _check_meaning(by_option: Mapping[str, Values], variants: Sequence[str]) -> None:
     """Raise InputError if an option names a variant that no run has, or means nothing to the variants it is for."""
-    for name, values in given.items():
+    for name, values in by_option.items():
         flag = f"--{name.replace('_', '-')}"
-        for variant, own in values.items():
+        for variant, of_variant in values.items():
             if variant != EVERY and variant not in variants:
                 hint = suggestion(variant, variants, "name it in --variant, or leave it out")
                 raise InputError(f"{flag} {variant[:80]}=…: no run has this variant; {hint}")
-            if any(has_meaning(name, target, own) for target in ([variant] if variant else variants)):
+            if any(has_meaning(name, target, of_variant) for target in ([variant] if variant else variants)):
                 continue
             known = dict.fromkeys([*SETTINGS, *variants])
             owners = ", ".join(owner for owner in known if has_meaning(name, owner, ())) or "another package's"
@@ -118,9 +120,9 @@ def _short(value: Any) -> str:
 def _make_run(name: str, variant: str, values: Mapping[str, Any], sizes: Sizes) -> Run:
     """Return a run from the values that it has; the rest are its variant's defaults. Raises InputError."""
     kind = settings_of(variant)
-    own = {field.name for field in fields(kind)}
-    given = {name: _plain(kind, name, value) for name, value in values.items() if name in own}
-    settings = kind(**given).completed(sizes)
+    setting_names = {field.name for field in fields(kind)}
+    chosen = {name: _plain(kind, name, value) for name, value in values.items() if name in setting_names}
+    settings = kind(**chosen).completed(sizes)
     settings.check(sizes)
     lr = float(values["lr"]) if "lr" in values else kind.default_lr(sizes.d_sae)
     run = Run(

@@ -106,9 +106,9 @@ class Options:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Options:
         """Return options from checked values by name, in which the settings of architectures stand beside the rest."""
-        own = {field.name for field in fields(cls)} - {"settings"}
-        settings = {name: value for name, value in values.items() if name not in own and value is not None}
-        return cls(**{name: value for name, value in values.items() if name in own}, settings=settings)
+        names = {field.name for field in fields(cls)} - {"settings"}
+        settings = {name: value for name, value in values.items() if name not in names and value is not None}
+        return cls(**{name: value for name, value in values.items() if name in names}, settings=settings)
 
     @property
     def mixed_windows(self) -> int | None:
@@ -120,18 +120,18 @@ class Options:
 
         --seeds N gives `seed` the values 0 … N − 1. Raises InputError if --seed is given, too.
         """
-        own = {name: getattr(self, name) for name in ("variant", *OF_EVERY_RUN)}
+        by_name = {name: getattr(self, name) for name in ("variant", *OF_EVERY_RUN)}
         if self.seeds is not None:
             if self.seed is not None:
                 raise InputError("--seeds and --seed exclude each other; give the number of seeds, or the seeds")
-            own["seed"] = {EVERY: tuple(range(self.seeds))}
-        return {name: values for name, values in (own | self.settings).items() if values is not None}
+            by_name["seed"] = {EVERY: tuple(range(self.seeds))}
+        return {name: values for name, values in (by_name | self.settings).items() if values is not None}
 
     def recorded(self) -> dict[str, Any]:
         """Return the options that an experiment records for --resume, in JSON's types."""
-        given = {**{name: value for name, value in vars(self).items() if name != "settings"}, **self.settings}
-        values = {name: value for name, value in given.items() if name not in NOT_RECORDED and value is not None}
-        return {name: _to_json(value) for name, value in values.items()}
+        values = {**{name: value for name, value in vars(self).items() if name != "settings"}, **self.settings}
+        shown = {name: value for name, value in values.items() if name not in NOT_RECORDED and value is not None}
+        return {name: _to_json(value) for name, value in shown.items()}
 
 
 def settings_with(plugins: Iterable[str]) -> dict[str, Setting]:
@@ -147,8 +147,8 @@ def settings_with(plugins: Iterable[str]) -> dict[str, Setting]:
 def options_of_variant(variant: str) -> tuple[str, ...]:
     """Return the options per run that a variant has: its settings, and those of every run."""
     of_all = [setting.name for setting in fields(ArchitectureSettings)]
-    own = [setting.name for setting in fields(settings_of(variant)) if setting.name not in of_all]
-    return (*own, *OF_EVERY_RUN, *of_all)
+    of_variant = [setting.name for setting in fields(settings_of(variant)) if setting.name not in of_all]
+    return (*of_variant, *OF_EVERY_RUN, *of_all)
 
 
 def has_meaning(name: str, variant: str, values: tuple[Any, ...]) -> bool:

@@ -21,28 +21,28 @@ class PerVariant(click.ParamType[Values]):
     takes_tables = True  # in a file or in Python
     takes_truth_values = False
 
-    def __init__(self, several: ListOf[Any]) -> None:
-        self.several, self.name = several, several.name
+    def __init__(self, values_type: ListOf[Any]) -> None:
+        self.values_type, self.name = values_type, values_type.name
         self.option_arguments = {"multiple": True, "callback": lambda ctx, param, parts: merge(parts)}
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
         """Return the values if they are a few names; None stands for the type's name."""
-        return self.several.get_metavar(param, ctx)
+        return self.values_type.get_metavar(param, ctx)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Values:
         if isinstance(value, Mapping):
             if not value or not all(isinstance(key, str) for key in value):
                 self.fail(f"{shown(value)} is not a table of values by variant", param, ctx)
-            convert = self.several.convert
-            return merge({identity(name.strip()): convert(own, param, ctx)} for name, own in value.items()) or {}
+            convert = self.values_type.convert
+            return merge({identity(name.strip()): convert(values, param, ctx)} for name, values in value.items()) or {}
         if isinstance(value, str) and "=" in value:
-            variant, _, own = value.rpartition("=")
+            variant, _, values = value.rpartition("=")
             if not variant.strip():
-                self.fail(f"{shown(value)} names no variant before the =; write VARIANT={own}", param, ctx)
+                self.fail(f"{shown(value)} names no variant before the =; write VARIANT={values}", param, ctx)
             if "," in variant:
                 self.fail(f"{shown(value)} has values of several variants; give the option once for each", param, ctx)
-            return {identity(variant.strip()): self.several.convert(own, param, ctx)}
-        return {EVERY: self.several.convert(value, param, ctx)}
+            return {identity(variant.strip()): self.values_type.convert(values, param, ctx)}
+        return {EVERY: self.values_type.convert(value, param, ctx)}
 
 
 def merge(parts: Iterable[Values]) -> Values | None:

@@ -38,10 +38,10 @@ class PluginCommand(StoppableCommand):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         more = {option.name: option for option in ctx.meta.get(OPTIONS, ())}
         params = super().get_params(ctx)
-        own = {param.name for param in params}
+        declared = {param.name for param in params}
         return [
             *(more.get(param.name, param) for param in params),
-            *(option for name, option in more.items() if name not in own),
+            *(option for name, option in more.items() if name not in declared),
         ]
 
 

@@ -59,7 +59,7 @@ def _of_variants(name: str, values: Values, chosen: Collection[str]) -> Values:
     others = {key for key in values if key in known_variants() or ":" in key} - {*chosen}
     if not any(has_meaning(name, variant, values.get(EVERY, ())) for variant in chosen):
         others.add(EVERY)
-    return {variant: own for variant, own in values.items() if variant not in others}
+    return {variant: of_variant for variant, of_variant in values.items() if variant not in others}
 
 
 def _without_idle(
@@ -75,13 +75,13 @@ def _without_idle(
     from train.command.grid import make_runs
 
     runs = make_runs(options.preset or (), options.per_run())
-    given = {**vars(options), **options.settings}
+    values = {**vars(options), **options.settings}
     for idle in list(idle_options(options, runs)):
         overridden = idle.reason == OVERRIDDEN and idle.name in on_line
         if idle.name not in in_file or not (overridden or (narrowed and idle.name not in on_line)):
             continue
-        if isinstance(given[idle.name], dict):
-            given[idle.name] = {key: own for key, own in given[idle.name].items() if key != idle.variant} or None
+        if isinstance(values[idle.name], dict):
+            values[idle.name] = {key: kept for key, kept in values[idle.name].items() if key != idle.variant} or None
         else:
-            given[idle.name] = defaults[idle.name]
-    return Options.of({name: value for name, value in given.items() if name != "settings"})
+            values[idle.name] = defaults[idle.name]
+    return Options.of({name: value for name, value in values.items() if name != "settings"})

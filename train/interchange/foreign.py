@@ -59,8 +59,8 @@ class ForeignSAE:
         )
         chosen = self.scale if scale is None else scale
         assert chosen is not None
-        own = {name: torch.tensor(float(settings.sigma)) for name in ("sigma",) if name in sae.untrained}
-        sae.load_state_dict({**sae.tensors(), **own, **self.tensors, "input_scale": torch.tensor(chosen)})
+        noise_scale = {name: torch.tensor(float(settings.sigma)) for name in ("sigma",) if name in sae.untrained}
+        sae.load_state_dict({**sae.tensors(), **noise_scale, **self.tensors, "input_scale": torch.tensor(chosen)})
         return sae.eval()
 
 

@@ -35,8 +35,8 @@ Upcoming = Callable[[], Iterator[Inputs]]
 
 def sets_threshold(run: Run) -> bool:
     """Return whether an SAE of the run may have a threshold to set."""
-    own = architecture_of(run.variant).inference_l0 is not SAE.inference_l0
-    return own or bool(run.settings.adjusted_to)
+    by_architecture = architecture_of(run.variant).inference_l0 is not SAE.inference_l0
+    return by_architecture or bool(run.settings.adjusted_to)
 
 
 def needs_threshold(stacks: Sequence[SAEStack]) -> bool:

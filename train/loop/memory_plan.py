@@ -89,7 +89,7 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
         raise InputError(f"--expansion {experiment.expansion:g}: leaves no feature at d_model {d_model}; give more")
     compute = torch.bfloat16 if experiment.precision == "bfloat16" else torch.float32
     architectures = [architecture_of(run.variant) for run in experiment.runs]
-    elementwise = [each for each in architectures if issubclass(each, ElementwiseSAE)]
+    elementwise = [architecture for architecture in architectures if issubclass(architecture, ElementwiseSAE)]
 
     def rows_in(n_bytes: int) -> int:
         return max(n_bytes // (compute.itemsize * d_sae), 1)
@@ -115,7 +115,7 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
         noise_rows=noise_rows,
         n_noises=-(-experiment.batch_size // noise_rows),
         compute=compute,
-        keep_derivative=compute.itemsize < 4 and any(each.needs_derivative for each in elementwise),
+        keep_derivative=compute.itemsize < 4 and any(architecture.needs_derivative for architecture in elementwise),
         # A CPU has no sparse products in bfloat16. On a GPU the density is measured later (tune_density.py).
         max_sparse_density=CPU_MAX_SPARSE_DENSITY if device.type == "cpu" and compute == torch.float32 else 0.0,
         fused=fusible and len(elementwise) == len(architectures) and all(e.fused_activation for e in elementwise),
@@ -131,12 +131,12 @@ def stacked(
     """
 
     def kind(entry: StackEntry) -> tuple[Any, ...]:
-        run, own = entry.run, entry.run.settings
-        trained = architecture_of(run.variant).trained_with(own)
+        run, settings = entry.run, entry.run.settings
+        trained = architecture_of(run.variant).trained_with(settings)
         schedule, clip = experiment.schedule_of(run), experiment.clip_of(run)
-        optimisation = own.adam_beta2, own.adam_epsilon, *astuple(schedule), clip or 0.0
+        optimisation = settings.adam_beta2, settings.adam_epsilon, *astuple(schedule), clip or 0.0
         layer = entry.layer if by_layer else 0
-        return run.variant, run.seed, own.adam_beta1, repr(trained), repr(run.input_form), *optimisation, layer
+        return run.variant, run.seed, settings.adam_beta1, repr(trained), repr(run.input_form), *optimisation, layer
 
     for _, group in groupby(sorted(entries, key=kind), key=kind):
         alike = list(group)

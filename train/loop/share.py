@@ -35,16 +35,18 @@ def share_of(plan: MemoryPlan, experiment: Experiment, place: RankPlace, device:
             f"torchrun --nproc-per-node: {place.size} processes have only {len(parts)} parts of the training to do"
             f"{stacks}; start at most {len(parts)}"
         )
-    own = parts[slice(*cuts([cost(part) for part in parts], place.size)[place.rank : place.rank + 2])]
+    rank_stacks = parts[slice(*cuts([cost(part) for part in parts], place.size)[place.rank : place.rank + 2])]
     if not whole:
-        own = tuple(stacked([entry for part in own for entry in part], experiment, plan.max_stack, by_layer=False))
-    return replace(plan, stacks=own)
+        rank_stacks = tuple(
+            stacked([entry for part in rank_stacks for entry in part], experiment, plan.max_stack, by_layer=False)
+        )
+    return replace(plan, stacks=rank_stacks)
 
 
 def cost(part: Sequence[StackEntry]) -> float:
     """Return the cost of a step of some SAEs of one size, in steps of one whose gradients are written by hand."""
     by_hand = [issubclass(architecture_of(entry.run.variant), ElementwiseSAE) for entry in part]
-    return sum(1.0 if each else AUTOGRAD_COST for each in by_hand)
+    return sum(1.0 if by_formulas else AUTOGRAD_COST for by_formulas in by_hand)
 
 
 def cuts(costs: Sequence[float], n: int) -> list[int]:

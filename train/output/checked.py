@@ -108,9 +108,9 @@ def check_extent(path: Path, expected: Extent, *, whole: bool) -> None:
     size = os.stat(path).st_size if whole and path.exists() else expected.bytes
     if size != expected.bytes:
         raise DamagedRunError(f"{path} is damaged: it has {size} bytes where {expected.bytes} were written")
-    found = extent(path, expected.bytes)
-    if found != expected:
-        raise DamagedRunError(f"{path} is damaged: its checksum is {found.crc32c} where {expected.crc32c} was written")
+    actual = extent(path, expected.bytes)
+    if actual != expected:
+        raise DamagedRunError(f"{path} is damaged: its checksum is {actual.crc32c} where {expected.crc32c} was written")
 
 
 @lru_cache(maxsize=1024)

@@ -96,14 +96,14 @@ class ExperimentWriter:
         """
         hooks = self.experiment.hooks
         for name, lines in self._metrics.items():
-            own = [record for run, record in records if run == name and name not in self.diverged]
-            own.sort(key=lambda record: (record["noise"], hooks.index(record["hook"])))
-            if own:
-                lines.write(own)
+            run_records = [record for run, record in records if run == name and name not in self.diverged]
+            run_records.sort(key=lambda record: (record["noise"], hooks.index(record["hook"])))
+            if run_records:
+                lines.write(run_records)
                 if self._replaces is not None:
-                    self._unsent.append((name, own))
+                    self._unsent.append((name, run_records))
                 for sink in self._sinks:
-                    sink.write(name, own)
+                    sink.write(name, run_records)
 
     def add_timing(self, *, rows: int, waited: float) -> None:
         """Add a step's rows, and the seconds for which it waited for them, to the next line of timing.jsonl."""

@@ -49,8 +49,8 @@ class RunState:
 
     def gather_sae(self) -> dict[str, Tensor]:
         """Return parameters and buffers [layers, …], on the CPU, on rank 0; nothing on the others."""
-        own = {layer: _on_cpu(stack.sae.tensors(), i) for layer, (stack, i) in self.places.items()}
-        return _stacked(_in_order(self.ranks.gather(own)))
+        by_layer = {layer: _on_cpu(stack.sae.tensors(), i) for layer, (stack, i) in self.places.items()}
+        return _stacked(_in_order(self.ranks.gather(by_layer)))
 
     def broken_layer(self) -> int | None:
         """Return the first of this rank's layers with a parameter that is not finite, else None.
@@ -75,7 +75,7 @@ class RunState:
             if layer.correction is not None
         }
         info = CheckpointInfo(step, layers[0].counted_rows, metrics, corrections=corrections)
-        return Checkpoint(_stacked([each.sae for each in layers]), _stacked([each.state for each in layers]), info)
+        return Checkpoint(_stacked([layer.sae for layer in layers]), _stacked([layer.state for layer in layers]), info)
 
     def restore(self, checkpoint: Checkpoint, *, where: Path) -> None:
         """Put back what `save` returned. Raises DamagedRunError, naming the folder, if it is of other SAEs."""
@@ -142,10 +142,10 @@ def _on_cpu(tensors: Mapping[str, Tensor], i: int) -> dict[str, Tensor]:
 
 def _in_order(ranks: Sequence[Mapping[int, T]]) -> list[T]:
     """Return the values of all layers, which the ranks have by layer, in the order of the layers."""
-    by_layer = {layer: value for own in ranks for layer, value in own.items()}
+    by_layer = {layer: value for of_rank in ranks for layer, value in of_rank.items()}
     return [by_layer[layer] for layer in sorted(by_layer)]
 
 
 def _stacked(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Stack the tensors of all layers, by name: [layers, …]."""
-    return {name: torch.stack([each[name] for each in layers]) for name in (layers[0] if layers else ())}
+    return {name: torch.stack([layer[name] for layer in layers]) for name in (layers[0] if layers else ())}

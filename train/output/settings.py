@@ -161,18 +161,18 @@ def _run_of(value: Any, batch_size: int) -> Run:
     missing = next((name for name in needed if name not in value), None)
     if missing:
         raise ValueError(f"it lacks runs[0].{missing}")
-    own = {name: typed(hint, value[name], f"runs[0].{name}") for name, hint in hints.items() if name in value}
-    own["variant"] = identity(own["variant"])  # earlier versions recorded a file's folder too
+    of_run = {name: typed(hint, value[name], f"runs[0].{name}") for name, hint in hints.items() if name in value}
+    of_run["variant"] = identity(of_run["variant"])  # earlier versions recorded a file's folder too
     try:
-        kind = settings_of(own["variant"])
+        kind = settings_of(of_run["variant"])
     except InputError as error:
-        if ":" in own["variant"]:
+        if ":" in of_run["variant"]:
             raise  # another package's, which the user can name
-        raise ValueError(f"the variant {own['variant'][:80]!r} is unknown to this version") from error
+        raise ValueError(f"the variant {of_run['variant'][:80]!r} is unknown to this version") from error
     settings = {name: entry for name, entry in value.items() if name not in hints}
     if not any(setting.name == "sigma" for setting in fields(kind)):
         settings.pop("sigma", None)  # earlier versions recorded one for architectures without noise
-    return Run(**own, settings=typed(kind, in_rows(settings, batch_size), "runs[0]"))
+    return Run(**of_run, settings=typed(kind, in_rows(settings, batch_size), "runs[0]"))
 
 
 def _check_values(experiment: Experiment) -> None:

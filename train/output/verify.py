@@ -64,9 +64,9 @@ def _run(folder: RunFolder, name: str | None = None) -> Iterator[Problem | None]
 
 
 def _check_settings(folder: RunFolder, name: str | None) -> None:
-    own = read_run_settings(folder).run.name
-    if name not in (None, own):
-        raise DamagedRunError(f"{folder.settings} is that of another run, {own}")
+    recorded_name = read_run_settings(folder).run.name
+    if name not in (None, recorded_name):
+        raise DamagedRunError(f"{folder.settings} is that of another run, {recorded_name}")
 
 
 def _problem(file: Path, check: Callable[[], object]) -> Problem | None:

@@ -36,7 +36,7 @@ def model_card(runs: Sequence[FinishedRun], measures: Measures, *, address: HubA
         _table(("", ""), [(name, _code(value)) for name, value in _data(first.experiment.store, provenance)]),
         "## Runs",
         measures.explanation,
-        *(part for run in runs for part in _run_part(run, measures.of_run[run.name], several=len(runs) > 1)),
+        *(part for run in runs for part in _run_part(run, measures.of_run[run.name], in_subfolder=len(runs) > 1)),
         "## Licence",
         f"`{licence}`" if licence else "The authors of these weights have stated no licence.",
     ]
@@ -72,10 +72,10 @@ def _data(store: str, provenance: Mapping[str, Any]) -> Iterable[tuple[str, Any]
     return ((name, value) for name, value in named.items() if value is not None)
 
 
-def _run_part(run: FinishedRun, measured: Measured, *, several: bool) -> Iterable[str]:
+def _run_part(run: FinishedRun, measured: Measured, *, in_subfolder: bool) -> Iterable[str]:
     """Yield a run's heading, its measures by hook and its settings."""
     settings = run.settings
-    yield f"### {settings.run.name}" + (f"\n\nIn the folder `{run.name}`." if several else "")
+    yield f"### {settings.run.name}" + (f"\n\nIn the folder `{run.name}`." if in_subfolder else "")
     names = list(dict.fromkeys(name for values in measured.values() for name in values))
     if measured:
         rows = [(f"`{hook}`", *(_number(values.get(name)) for name in names)) for hook, values in measured.items()]
@@ -84,10 +84,10 @@ def _run_part(run: FinishedRun, measured: Measured, *, several: bool) -> Iterabl
         yield "Hooks: " + ", ".join(f"`{hook}`" for hook in settings.experiment.hooks)
     if settings.training_known:
         experiment = settings.experiment.to_json()
-        own = {name: value for name, value in settings.run.to_json().items() if name not in NOT_SETTINGS}
+        run_settings = {name: value for name, value in settings.run.to_json().items() if name not in NOT_SETTINGS}
         shared = {"activations": settings.experiment.schedule.total}
         shared |= {name: experiment[name] for name in SHARED}
-        rows = [(f"`{name}`", _code(value)) for name, value in (own | shared).items() if value is not None]
+        rows = [(f"`{name}`", _code(value)) for name, value in (run_settings | shared).items() if value is not None]
         yield _table(("setting", "value"), [("`variant`", _code(settings.run.variant)), *rows])
 
 

@@ -110,8 +110,8 @@ class AutogradStep:
                 _record_terms(terms, i, rows, part, x)
                 loss = sum(term.sum() / step.rows if term.dim() else term for term in part.terms.values())
                 tensors = [getattr(sae, name) for name in sae.trained]
-                found = torch.autograd.grad(loss, tensors, allow_unused=True)  # type: ignore[arg-type]
-                for name, gradient in zip(sae.trained, found, strict=True):
+                gradients = torch.autograd.grad(loss, tensors, allow_unused=True)  # type: ignore[arg-type]
+                for name, gradient in zip(sae.trained, gradients, strict=True):
                     _add(self._out[name][i], gradient, first=not number)
                 for name, value in part.observed.items():
                     observed.setdefault(name, []).append(value)

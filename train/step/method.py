@@ -84,12 +84,12 @@ class LossStep:
     l2_weight: float
 
     def gradients(self, inputs: StackInputs) -> tuple[Forward, Terms]:
-        return self.autograd.gradients(inputs.x, self._each(inputs))
+        return self.autograd.gradients(inputs.x, self._of_each_sae(inputs))
 
     def evaluate(self, inputs: StackInputs) -> tuple[Forward, Terms]:
-        return self.autograd.evaluate(inputs.x, self._each(inputs))
+        return self.autograd.evaluate(inputs.x, self._of_each_sae(inputs))
 
-    def _each(self, inputs: StackInputs) -> list[LossInputs]:
+    def _of_each_sae(self, inputs: StackInputs) -> list[LossInputs]:
         return [inputs.of_sae(i, self.l2_weight) for i in range(len(inputs.x))]
 
 

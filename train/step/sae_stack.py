@@ -80,16 +80,16 @@ class SAEStack:
         self.sae = architecture(n, d_model=d_model, d_sae=d_sae, settings=settings[0], input_form=form).to(device)
         self.singles = [self.sae.single(i, settings=settings[i]) for i in range(n)]
         constants: dict[str, Any] = {
-            "input_scale": [each.scale for each in normalisations],
-            "input_mean": np.array([each.mean for each in normalisations]),
+            "input_scale": [normalisation.scale for normalisation in normalisations],
+            "input_mean": np.array([normalisation.mean for normalisation in normalisations]),
             "sigma": [e.run.sigma for e in entries],
         }
         for name in constants.keys() & self.sae.tensors().keys():
             self.sae.get_buffer(name).copy_(torch.as_tensor(constants[name]))
-        self._normalises = form != SCALED_ONLY or any(each.scale != 1 for each in normalisations)
+        self._normalises = form != SCALED_ONLY or any(normalisation.scale != 1 for normalisation in normalisations)
         self._alpha = per_entry([e.run.l1 for e in entries])
         self._power = per_entry([float(e.run.l1_power) for e in entries])
-        self._store_norms = per_entry([each.seen_norm for each in normalisations])
+        self._store_norms = per_entry([normalisation.seen_norm for normalisation in normalisations])
         self.l0_controller = self._make_l0_controller(device)
         self.corrections: list[L0Correction | None] = [None] * n
         self._gradient = gradient
@@ -131,12 +131,12 @@ class SAEStack:
     def step(self, inputs: Inputs, noise: BatchNoise | None, *, seen: int, measure: bool) -> StepResult:
         """Take one step of all SAEs, after `seen` rows."""
         experiment = self.experiment
-        own = self.own_inputs(inputs, noise, self._schedule.l1(seen, experiment.batch_size), seen)
+        stack_inputs = self.stack_inputs(inputs, noise, self._schedule.l1(seen, experiment.batch_size), seen)
         if not seen and experiment.decoder_bias and experiment.init == "scaled":
             with torch.no_grad():
-                for sae, x in zip(self.singles, own.x, strict=True):
+                for sae, x in zip(self.singles, stack_inputs.x, strict=True):
                     sae.initialise_at_(x)
-        result, terms = self._method.gradients(own)
+        result, terms = self._method.gradients(stack_inputs)
         # A feature of NaN weights is never active, so a loss on active pairs may not show it; b_dec's gradient does.
         losses = total(terms).masked_fill(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
         if self.l0_controller is not None:
@@ -162,7 +162,7 @@ class SAEStack:
         """Return by name what is adjusted to a target L0, before the warm-up: float32 [n]; none without a target."""
         return {} if self.l0_controller is None else {self.sae.l0_controlled_by: self.l0_controller.values}
 
-    def own_inputs(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
+    def stack_inputs(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
         """Return each SAE's normalised inputs, and what its loss depends on."""
         x, norms = inputs.x.index_select(0, self.layers), inputs.norms[self.layers]
         if self._normalises:
@@ -212,7 +212,7 @@ class SAEStack:
 
     def _evaluate(self, inputs: Inputs, noise: BatchNoise | None) -> tuple[Forward, Terms]:
         """Return the forward pass of a batch, and the terms of each row's loss."""
-        return self._method.evaluate(self.own_inputs(inputs, noise, 1.0, self.experiment.schedule.total))
+        return self._method.evaluate(self.stack_inputs(inputs, noise, 1.0, self.experiment.schedule.total))
 
     def _measure(self, inputs: Inputs, result: Forward, losses: Tensor, terms: Terms) -> Sums:
         """Return the sums over a batch, in the store's scale."""

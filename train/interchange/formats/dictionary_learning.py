@@ -114,8 +114,8 @@ def read_dictionary_learning(folder: Path) -> ForeignSAE:
     if variant == "relu":
         settings = {"subtract_bias": name == "AutoEncoder"}
     elif variant == "gated":
-        own = {"b_gate": "gate_bias", "b_mag": "mag_bias", "r_mag": "r_mag"}
-        tensors |= {ours: tensor(saved, theirs, (d_sae,), weights) for ours, theirs in own.items()}
+        gate_names = {"b_gate": "gate_bias", "b_mag": "mag_bias", "r_mag": "r_mag"}
+        tensors |= {ours: tensor(saved, theirs, (d_sae,), weights) for ours, theirs in gate_names.items()}
     elif variant == "jumprelu":
         tensors["threshold"] = tensor(saved, "threshold", (d_sae,), weights).clamp(min=0)
         settings = {"subtract_bias": False}

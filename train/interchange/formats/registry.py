@@ -80,12 +80,12 @@ def files_to_read(names: Iterable[str], path: str) -> list[str]:
         folders = [folder] if name in READERS else None
     else:
         marked = folders_with_saes(known)
-        folders = [path] if path in marked else [each for each in marked if each.rpartition("/")[0] == path != each]
+        folders = [path] if path in marked else [other for other in marked if other.rpartition("/")[0] == path != other]
     if folders is None:
         return [path]
     read = []
-    for each in folders:
-        prefix = f"{each}/" if each else ""
+    for chosen in folders:
+        prefix = f"{chosen}/" if chosen else ""
         mark = next(mark for mark in READERS if prefix + mark in known)
         read += [prefix + file for file in (mark, BESIDE[mark]) if prefix + file in known]
     return read
