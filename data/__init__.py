@@ -12,12 +12,12 @@ it: run Python from elsewhere, or rename yours.
 
 from typing import TYPE_CHECKING
 
-from data.errors import DamagedError, InputError, StoreError
+from data.errors import DamagedError, InputError, RecycledError, StoreError
 from data.system.lazy import attributes
 
 __all__ = [
-    "ActivationSource", "DamagedError", "InputError", "ShuffledStream", "Store", "StoreError",
-    "SyntheticFeatures", "Truth", "open_store", "synthetic_source", "write_store",
+    "ActivationSource", "DamagedError", "FileCache", "InputError", "RecycledError", "ShuffledStream", "Store",
+    "StoreError", "SyntheticFeatures", "Truth", "open_store", "synthetic_source", "write_store",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from data.store.writing.write import ActivationSource, write_store
     from data.synthetic.features import SyntheticFeatures
     from data.synthetic.source import synthetic_source
+    from data.system.file_cache import FileCache
 
 __getattr__ = attributes(
     __name__,
     {
         "ActivationSource": "data.store.writing.write",
+        "FileCache": "data.system.file_cache",
         "ShuffledStream": "data.shuffle.stream",
         "Store": "data.store.reader",
         "SyntheticFeatures": "data.synthetic.features",

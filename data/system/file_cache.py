@@ -32,7 +32,7 @@ LONGEST_NAME = 150  # characters of a file's own path in the name of its copy
 
 @dataclass(frozen=True)
 class FileCache:
-    """The cache in `folder`, whose copies have at most `most_bytes` in all.
+    """A cache of object stores' files in a local folder, whose copies have at most `most_bytes` in all.
 
     store = open_store("s3://bucket/gpt2.zarr", cache=FileCache(Path("/scratch/cache"), 200 * 10**9))
     """
