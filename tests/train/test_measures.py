@@ -18,6 +18,7 @@ from train.measures import (
 )
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "report-data.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "report.md"
 ON = {Sample.TRAINING: "training", Sample.HELD_OUT: "held-out", Sample.PATCHED: "patched", Sample.TRUTH: "truth"}
 
 
@@ -32,6 +33,14 @@ def documented() -> str:
 
 def test_the_documents_list_of_measures_is_the_registry() -> None:
     assert documented() in DOCUMENT.read_text(encoding="utf-8"), f"put this table there:\n{documented()}"
+
+
+def test_the_guide_to_the_report_has_the_registrys_titles_and_directions() -> None:
+    section = GUIDE.read_text(encoding="utf-8").split("## What the measures mean")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split("|")[:2] for line in section.splitlines() if line.startswith("| ")][1:]
+    written = {title.strip(): better.strip() for title, better in rows}
+    assert len(written) > 10
+    assert written.items() <= {m.title: m.better or "" for m in MEASURES if m.name != "loss"}.items()
 
 
 def test_each_sample_has_one_measure_of_a_name() -> None:
