@@ -1,4 +1,4 @@
-"""What the benchmarks of harvesting share: a model of GPT-2 small's shape, tokens, and watched child processes."""
+"""Shared parts of the benchmarks of harvesting: a model of GPT-2 small's shape, tokens, and watched child processes."""
 
 from __future__ import annotations
 
@@ -83,8 +83,9 @@ def harvested(
     folder: Path, n_tokens: int, threads: int, *, model: str = "model", layers: str = "all", compiling: str = "no",
     device: str = "cpu", precision: str = "float32", batch_size: int = BATCH,
 ) -> dict[str, float]:  # fmt: skip
-    """What `child` tells of `harvest` on a model and `tokens.jsonl` in a folder; the first batch is not timed, nor what
-    is compiled in it.
+    """Return the report of `child` on `harvest` of a model and `tokens.jsonl` in a folder.
+
+    The first batch is not timed, nor what is compiled in it.
     """
     return child(
         [sys.executable, "-m", "harvest", "--model", str(folder / model), "--dataset", str(folder / "tokens.jsonl"),

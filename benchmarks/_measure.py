@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's description and limits, medians, and a table.
+"""The parts that the benchmarks share: the machine's description and limits, medians, and a table.
 
 Times on shared machines drift, so every script alternates the things it compares, and reports medians and ratios of
 them, or of what one turn measured.
@@ -38,8 +38,10 @@ def machine() -> dict[str, Any]:
 
 
 def limits() -> dict[str, float]:
-    """What the machine gives at most, of a matrix product in float32, a copy (a byte read and written counts once), and
-    a write that is synced, in the folder for temporary files.
+    """Measure the limits of the machine.
+
+    They are those of a matrix product in float32, a copy (a byte read and written counts once), and a write that is
+    synced, in the folder for temporary files.
     """
     import torch
 
@@ -65,8 +67,10 @@ def limits() -> dict[str, float]:
 
 
 def gpu_limits() -> dict[str, float]:
-    """What the GPU gives at most: of a product in bfloat16, on random data; of a copy, a byte read and written counting
-    once; and of a copy from pinned memory of the host.
+    """Measure the limits of the GPU.
+
+    They are those of a product in bfloat16 on random data, of a copy (a byte read and written counts once), and of a
+    copy from pinned memory of the host.
     """
     import torch
 

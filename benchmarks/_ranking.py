@@ -1,4 +1,4 @@
-"""How often the ranking with ties is right, on simulated architectures of which none, or one, is better."""
+"""The share of right rankings with ties, on simulated architectures of which none, or one, is better."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCUMENTS = 40
 
 
 def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
-    """How often identical architectures are told apart, and how many of the others are called worse than a better one.
+    """Count how often identical architectures are told apart, and how many others are called worse than a better one.
 
     With one seed there is no spread over seeds: identical architectures are then identical SAEs.
     """

@@ -25,7 +25,7 @@ from data.store.chunks import ArrayFile
 
 
 class Seconds(NamedTuple):
-    """What one epoch took a gigabyte: on the clock, and of CPUs over all threads."""
+    """Return the seconds of one epoch per gigabyte: on the clock, and of CPUs over all threads."""
 
     wall: float
     cpu: float

@@ -1,4 +1,4 @@
-"""How well other laws than the one built bring L0 to a target, and what they cost in explained variance.
+"""Other laws than the one built: their distance from a target L0, and their cost in explained variance.
 
     python benchmarks/control_laws.py --store data/demo.zarr --layer 4 --out benchmarks/results/control_laws.json
 

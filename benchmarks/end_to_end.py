@@ -1,4 +1,4 @@
-"""What a whole experiment costs: R runs × L layers × N activations.
+"""The cost of a whole experiment: R runs × L layers × N activations.
 
     python benchmarks/end_to_end.py --peers ENVIRONMENT/bin/python
 

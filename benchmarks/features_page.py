@@ -1,4 +1,4 @@
-"""What a page of all features costs, by part.
+"""The cost of a page of all features, by part.
 
     python benchmarks/features_page.py --store STORE --runs RUN --model MODEL --hooks HOOK…
 

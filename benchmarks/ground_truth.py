@@ -1,4 +1,4 @@
-"""What each architecture finds where the truth is known, at the true L0 and at several scales of the inputs.
+"""The features that each architecture finds where the truth is known: at the true L0, at several scales of the inputs.
 
     python benchmarks/ground_truth.py --small                        # a few minutes on one core
     python benchmarks/ground_truth.py --device cuda --work /scratch  # the large case

@@ -1,4 +1,4 @@
-"""What patching costs beside the plain way.  python benchmarks/patching.py
+"""The cost of patching beside the plain way.  python benchmarks/patching.py
 
 The plain way runs four passes from the tokens for each run and layer: clean, zeroed, mean-ablated, reconstructed. Ours
 runs the clean pass once, the ablated ones once a layer, and each patched pass from behind its layer

@@ -1,4 +1,4 @@
-"""How often the intervals and verdicts of `analyze` are right, on simulated experiments whose truth is known.
+"""The share of right intervals and verdicts of `analyze`, on simulated experiments whose truth is known.
 
     python benchmarks/simulate_statistics.py            # the tables of docs/statistics.md; a few minutes on one core
     python benchmarks/simulate_statistics.py --json
@@ -117,7 +117,7 @@ def two_seeds(rng: np.random.Generator, repeats: int) -> list[Row]:
 
 
 def detection(rng: np.random.Generator, repeats: int) -> list[Row]:
-    """How often a difference as large as the smallest detectable one, of the true variances, is decided."""
+    """Count how often a difference as large as the smallest detectable one, of the true variances, is decided."""
     rows = []
     for n_seeds, n in ((1, 40), (3, 40), (5, 40), (5, 100), (8, 100)):
         for seed_spread in (0.0,) if n_seeds == 1 else (0.1, 0.3):
@@ -212,7 +212,7 @@ def cells(rng: np.random.Generator, repeats: int) -> list[Row]:
 
 
 def copies(rng: np.random.Generator, repeats: int) -> list[Row]:
-    """How often two copies of one architecture get a verdict: six layers, 40 documents, no true difference."""
+    """Count how often two copies of one architecture get a verdict: six layers, 40 documents, no true difference."""
     rows = []
     for n_seeds in (1, 2, 3, 5):
         for seed_spread in (0.1, 0.3):

@@ -1,4 +1,4 @@
-"""Which package may import which (CONTRIBUTING.md, "Layout")."""
+"""The imports that packages may have (CONTRIBUTING.md, "Layout")."""
 
 from __future__ import annotations
 

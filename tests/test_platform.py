@@ -1,4 +1,4 @@
-"""What is missing on macOS is not needed to import the project."""
+"""Modules that are missing on macOS are not needed to import the project."""
 
 from __future__ import annotations
 

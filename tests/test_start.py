@@ -1,4 +1,4 @@
-"""What a command does before its options are parsed: imports, help, the version, shell completion."""
+"""The start of a command before its options are parsed: imports, help, the version, shell completion."""
 
 from __future__ import annotations
 

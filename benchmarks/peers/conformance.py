@@ -1,4 +1,4 @@
-"""What other libraries' trainers compute in five steps, as small files that our architectures are compared with.
+"""Five steps of other libraries' trainers, as small files that our architectures are compared with.
 
     ENVIRONMENT/bin/python benchmarks/peers/conformance.py write      (the libraries' environment; see README.md)
     python benchmarks/peers/conformance.py table                      (ours: the table in docs/architectures.md)

@@ -1,4 +1,4 @@
-"""What other libraries' evaluations compute on one small SAE, as a file that our translations are compared with.
+"""Other libraries' evaluations of one small SAE, as a file that our translations are compared with.
 
     ENVIRONMENT/bin/pip install --no-deps --target FOLDER sae-bench==0.6.0 tabulate
     PYTHONPATH=FOLDER ENVIRONMENT/bin/python benchmarks/peers/evaluation.py

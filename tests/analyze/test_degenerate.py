@@ -1,4 +1,4 @@
-"""What is undefined is null, an empty cell or a dash: equal rows, one held-out context, SAEs that never fire."""
+"""Undefined values are null, an empty cell or a dash: equal rows, one held-out context, SAEs that never fire."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def degenerate(
 
 
 def undefined(command: Command, arguments: Sequence[str | Path], form: str) -> str:
-    """What a command prints; no warning may be among it."""
+    """Return the output of a command, which may have no warning."""
     with warnings.catch_warnings(record=True) as noise:
         warnings.simplefilter("always")
         done = command("analyze", *arguments, *([form] if form else []))

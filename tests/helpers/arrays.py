@@ -1,4 +1,4 @@
-"""What a store of arrays has, in the order of its contexts."""
+"""The content of a store of arrays, in the order of its contexts."""
 
 from __future__ import annotations
 

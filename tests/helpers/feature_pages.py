@@ -1,4 +1,4 @@
-"""What the page of features holds: its index, and the details in the files beside it."""
+"""The content of the page of features: its index, and the details in the files beside it."""
 
 from __future__ import annotations
 

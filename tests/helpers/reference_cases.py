@@ -36,7 +36,7 @@ DEAD_AFTER = 192  # of all cases with dead features
 
 @dataclass(frozen=True)
 class Reference:
-    """What a library computed: `facts` as the script wrote them, and tensors by name."""
+    """The results of a library: `facts` as the script wrote them, and tensors by name."""
 
     facts: dict[str, Any]
     tensors: dict[str, Tensor]

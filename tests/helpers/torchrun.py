@@ -1,4 +1,4 @@
-"""What torchrun does, by its own agent, with processes that are forked: none need import PyTorch again."""
+"""Start processes as torchrun does, by its own agent. They are forked, so none need import PyTorch again."""
 
 from __future__ import annotations
 

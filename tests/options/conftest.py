@@ -44,7 +44,7 @@ def watched(world: Path) -> Watched:
 
 @pytest.fixture
 def places(world: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What {store} and the like in a row stand for. The working directory is a folder of the world."""
+    """Return the values of {store} and the like in a row. The working directory is a folder of the world."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # an unknown name is not looked for
     monkeypatch.chdir(world / "folder")
     names = {

@@ -1,4 +1,4 @@
-"""What may be wrong with an option's value."""
+"""The kinds of wrong values of an option."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What may be wrong with a value."""
+    """A kind of wrong value."""
 
     WRONG_TYPE = "wrong type"
     EMPTY = "empty"

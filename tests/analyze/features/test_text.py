@@ -1,4 +1,4 @@
-"""Which features fire on a text, against a pass of the language model through transformers."""
+"""The features that fire on a text, against a pass of the language model through transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a direction does to the logits, by the model's own modules, for tiny random models of many families."""
+"""The effect of a direction on the logits, by the model's own modules, for tiny random models of many families."""
 
 from __future__ import annotations
 

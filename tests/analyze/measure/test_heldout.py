@@ -1,4 +1,4 @@
-"""Which held-out contexts are looked at, and which rows those are."""
+"""The choice of held-out contexts, and of their rows."""
 
 from __future__ import annotations
 

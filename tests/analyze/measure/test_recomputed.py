@@ -1,4 +1,4 @@
-"""What `analyze` prints, recomputed in float64 from a store's rows and the weights' files, by other code."""
+"""The values that `analyze` prints, recomputed in float64 from a store's rows and the weights' files, by other code."""
 
 from __future__ import annotations
 

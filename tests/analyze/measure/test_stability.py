@@ -1,4 +1,4 @@
-"""Whether two runs found the same features."""
+"""The stability of features between two runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where libraries keep their caches when the home directory cannot be written."""
+"""The folders of libraries' caches when the home directory cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the types of options accept, and how --help names them."""
+"""The values that types of options accept, and their names in --help."""
 
 from __future__ import annotations
 

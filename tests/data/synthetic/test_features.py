@@ -18,7 +18,7 @@ ROWS = 60_000
 
 @pytest.fixture(scope="module")
 def fires() -> np.ndarray:
-    """Which features fire, bool [ROWS, 60]."""
+    """Return the features that fire, bool [ROWS, 60]."""
     drawn = draw_firings(FEATURES, ROWS, np.random.default_rng(1))
     dense = np.zeros((ROWS, 60), dtype=bool)
     dense[drawn.row, drawn.feature] = True

@@ -1,4 +1,4 @@
-"""Which faults of an object store are repeated, and what messages say of them."""
+"""The faults of an object store after which a request is repeated, and the messages about them."""
 
 from __future__ import annotations
 

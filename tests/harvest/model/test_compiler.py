@@ -1,4 +1,4 @@
-"""Whether code can be compiled here: not in an image without a compiler."""
+"""The check that code can be compiled: not in an image without a compiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rank 0 decides on the reports of all ranks."""
+"""The decisions of rank 0 on the reports of all ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the progress bar shows beside the speed."""
+"""The text of the progress bar beside the speed."""
 
 from __future__ import annotations
 

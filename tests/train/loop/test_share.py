@@ -1,4 +1,4 @@
-"""Which SAEs each rank trains."""
+"""The distribution of SAEs over ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs are compared with which."""
+"""The choice of the runs that are compared with each other."""
 
 from __future__ import annotations
 

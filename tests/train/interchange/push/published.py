@@ -1,4 +1,4 @@
-"""What the tests of `train push` share: tokens, the files of a run on the hub, and a load from it in a process."""
+"""Shared parts of the tests of `train push`: tokens, the files of a run on the hub, and a load from it in a process."""
 
 from __future__ import annotations
 
