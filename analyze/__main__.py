@@ -1,7 +1,7 @@
 """The command `analyze`. Signals are handled before its imports, which take seconds."""
 
-from data.command.caches import keep_caches_writable
 from data.command.console import print_in_any_locale
+from data.command.libraries.caches import keep_caches_writable
 from data.command.stop import exit_on_signals
 
 

@@ -1,7 +1,7 @@
 """The entry point of the command `harvest`: it handles signals before the slow imports."""
 
-from data.command.caches import keep_caches_writable
 from data.command.console import print_in_any_locale
+from data.command.libraries.caches import keep_caches_writable
 from data.command.stop import exit_on_signals
 
 

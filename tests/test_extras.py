@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from data.command.extras import EXTRAS
+from data.command.libraries.extras import EXTRAS
 from tests.helpers.fixture_types import MakeStore
 from tests.helpers.zygote import Ended, Zygote
 

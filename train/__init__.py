@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from train.architectures import NSAE, BaselineSAE
     from train.interchange.export import export_sae
     from train.interchange.import_run import import_run
-    from train.output.checked import DamagedRunError
+    from train.output.files.checked import DamagedRunError
     from train.output.load import SAESource, load_sae
     from train.output.results import RunResult
     from train.plugins import load_plugin
@@ -41,7 +41,7 @@ __getattr__ = attributes(
         "NSAE": "train.architectures",
         "SAE": "train.sae",
         "BaselineSAE": "train.architectures",
-        "DamagedRunError": "train.output.checked",
+        "DamagedRunError": "train.output.files.checked",
         "RunResult": "train.output.results",
         "SAESource": "train.output.load",
         "export_sae": "train.interchange.export",

@@ -29,10 +29,10 @@ from train.loop.memory_plan import MemoryPlan
 from train.loop.rank_writer import RankWriter
 from train.loop.trainer import Trainer
 from train.normalisation.statistics import InputStatistics, centred_mean_norm
-from train.output.checked import DamagedRunError
 from train.output.existing import check_existing
 from train.output.experiment_folder import ExperimentFolder
 from train.output.experiment_writer import ExperimentWriter, Writer, remove_checkpoints
+from train.output.files.checked import DamagedRunError
 from train.output.metrics_file import Record
 from train.output.results import RunResult, run_results
 from train.output.run_state import RunState, run_states

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data.command.extras import missing_library
 from data.command.layer_choice import LayerChoice
+from data.command.libraries.extras import missing_library
 from data.command.option_types import ListOf
 from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 from data.errors import InputError, Stopped, UnreachableError

@@ -1,7 +1,8 @@
 """JSON objects that carry their own checksum: the entry `sha256` is the digest of all other entries.
 
 The digest covers the values and not the bytes, because it lies in the attributes of a Zarr group, which other programs
-may rewrite with another layout. (The files of a training run carry a checksum of their bytes: train/output/checked.py.)
+may rewrite with another layout. (The files of a training run carry a checksum of their bytes:
+train/output/files/checked.py.)
 """
 
 from __future__ import annotations

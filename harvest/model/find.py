@@ -8,7 +8,7 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
-from data.command.hub import why_only_cache
+from data.command.libraries.hub import why_only_cache
 from data.errors import InputError
 from harvest.demo import MODEL as DEMO_MODEL
 from harvest.model.base import HUB_ERRORS, ModelFacts, first_line

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
-from data.command.hub import is_pointer
+from data.command.libraries.hub import is_pointer
 from data.errors import InputError
 from harvest.model.base import HUB_ERRORS, ModelFacts, first_line
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.command.hub import is_pointer
+from data.command.libraries.hub import is_pointer
 from data.errors import InputError
 from data.system.limits import disk_threads
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import datasets
 import pyarrow as pa
 
-from data.command.hub import why_only_cache
+from data.command.libraries.hub import why_only_cache
 from data.errors import InputError
 from harvest.text.file_rows import READ_ERRORS, BadRow, Row, read_rows
 from harvest.text.local_files import DataFile, find_files, fingerprint

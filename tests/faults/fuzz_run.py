@@ -29,7 +29,7 @@ from train.experiment import Experiment, Reports, Run
 from train.loss import Objective
 from train.measures import TRAINING
 from train.optim.schedule import Resampling, Schedule
-from train.output.checked import checked_body
+from train.output.files.checked import checked_body
 from train.output.load import load_sae
 from train.output.manifests import Manifest, Manifests
 from train.output.metrics_file import JsonLines

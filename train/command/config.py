@@ -67,7 +67,7 @@ def toml_options(file: Path) -> dict[str, Any]:
 
 def recorded_command(file: Path) -> dict[str, Any]:
     """Return the options that an experiment.json records. Raises click.BadParameter if the file is damaged."""
-    from train.output.checked import checked_body
+    from train.output.files.checked import checked_body
 
     try:
         record = json.loads(checked_body(content_of(file)), object_pairs_hook=unique_keys)

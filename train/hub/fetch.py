@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from data.command.hub import why_only_cache
+from data.command.libraries.hub import why_only_cache
 from data.errors import InputError
 from train.hub.address import HubAddress
 from train.hub.errors import not_cached, reading

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-from data.command.hub import why_only_cache
+from data.command.libraries.hub import why_only_cache
 from data.errors import InputError
 from train.hub.errors import not_cached, reading
 from train.interchange.formats.registry import BESIDE, files_to_read, folders_with_saes

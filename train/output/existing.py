@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from train.experiment import Experiment, differences
-from train.output.checked import DamagedRunError
+from train.output.files.checked import DamagedRunError
 from train.output.manifests import CHECKPOINTS
 from train.output.run_folder import RunFolder
 from train.output.settings import EXPERIMENT, as_written_now, read_experiment

@@ -11,8 +11,8 @@ from typing import Any
 from data.command.progress import Bar
 from data.system.location import sync_directory
 from train.experiment import Experiment
-from train.output.checked import DamagedRunError, check_extent
 from train.output.experiment_writer import ExperimentWriter
+from train.output.files.checked import DamagedRunError, check_extent
 from train.output.manifests import CHECKPOINTS, KEPT, START, Manifest, Manifests
 from train.output.metrics_file import JsonLines
 from train.output.run_folder import RunFolder, check_folder, read_checkpoint

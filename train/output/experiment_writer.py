@@ -14,7 +14,7 @@ from data.command.progress import Bar
 from data.errors import InputError
 from data.system.replace import take_place
 from train.experiment import Experiment, Run
-from train.output.checked import write_checked
+from train.output.files.checked import write_checked
 from train.output.manifests import CHECKPOINTS, KEPT, Manifest, Manifests
 from train.output.metrics_file import JsonLines, Record
 from train.output.run_folder import RunFolder, remove_folder

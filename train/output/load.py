@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from data.command.extras import missing_library
+from data.command.libraries.extras import missing_library
 from data.errors import InputError
 from data.hooks import layer_of
 from train.architectures import architecture_of
 from train.hub.address import SCHEME, parse_address
 from train.normalisation.scales import SCALED_ONLY, InputForm
-from train.output.checked import DamagedRunError, check_extent, parse_json
+from train.output.files.checked import DamagedRunError, check_extent, parse_json
+from train.output.files.typed import typed
 from train.output.run_folder import METADATA, SAE_FILE, STATE_JSON, WEIGHT_FILES, RunFolder, read_info
 from train.output.settings import RunSettings, read_run_settings
-from train.output.typed import typed
 from train.sae import SAE, TensorSpec
 from train.variants import in_rows
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data.system.location import sync_directory
-from train.output.checked import read_checked, write_checked
+from train.output.files.checked import read_checked, write_checked
 
 CHECKPOINTS = "checkpoints"  # the folder of the manifests
 TASKS = (

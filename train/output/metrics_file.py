@@ -12,7 +12,7 @@ from typing import Any
 
 from data.store.chunks import crc32c
 from train.measures import TRAINING
-from train.output.checked import MOST_JSON, DamagedRunError, Extent, check_extent, extent, parse_json
+from train.output.files.checked import MOST_JSON, DamagedRunError, Extent, check_extent, extent, parse_json
 from train.output.run_folder import RunFolder, read_info
 
 Record = dict[str, Any]

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.system.location import sync_directory
-from train.output.checked import DamagedRunError, Extent, check_extent, extent, read_checked, write_checked
+from train.output.files.checked import DamagedRunError, Extent, check_extent, extent, read_checked, write_checked
 from train.output.manifests import training_order
 from train.sae.l0_controller import L0Correction
 

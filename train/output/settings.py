@@ -17,9 +17,9 @@ from typing import Any, get_type_hints
 from data.errors import InputError
 from train.experiment import Experiment, Run
 from train.normalisation.scales import SCALED_ONLY
-from train.output.checked import DamagedRunError, read_checked, write_checked
+from train.output.files.checked import DamagedRunError, read_checked, write_checked
+from train.output.files.typed import typed
 from train.output.run_folder import METADATA, RunFolder
-from train.output.typed import typed
 from train.plugins import identity
 from train.variants import in_rows, settings_of
 

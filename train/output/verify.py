@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.store.verify import Problem
-from train.output.checked import DamagedRunError, check_extent
 from train.output.existing import missing_finals
+from train.output.files.checked import DamagedRunError, check_extent
 from train.output.manifests import CHECKPOINTS, Manifests
 from train.output.metrics_file import read_records
 from train.output.run_folder import STATE_JSON, RunFolder, read_info

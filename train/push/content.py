@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from train.output.checked import check_extent, checked_content
+from train.output.files.checked import check_extent, checked_content
 from train.output.run_folder import SAE_FILE, STATE_JSON, RunFolder, read_info
 from train.output.settings import RunSettings, read_run_settings
 

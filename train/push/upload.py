@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from data.command.hub import why_only_cache
+from data.command.libraries.hub import why_only_cache
 from data.errors import InputError
 from train.hub.errors import LOG_IN, reason
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 SCRIPT = """
 import os
-from data.command.caches import keep_caches_writable
+from data.command.libraries.caches import keep_caches_writable
 keep_caches_writable()
 import matplotlib
 print(matplotlib.get_configdir(), os.environ.get("TRITON_CACHE_DIR"), sep="\\n")

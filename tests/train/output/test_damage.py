@@ -17,7 +17,7 @@ from tests.helpers.killing import Killed, kill_at
 from tests.helpers.trainings import Start, results
 from train.loop.trainer import Trainer
 from train.output import experiment_writer
-from train.output.checked import DamagedRunError, read_checked, write_checked
+from train.output.files.checked import DamagedRunError, read_checked, write_checked
 from train.output.load import load_sae
 from train.output.run_folder import RunFolder
 from train.output.verify import verify

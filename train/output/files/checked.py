@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from data.errors import InputError
 from data.store.chunks import crc32c
 from data.system.location import write_file
-from train.output.typed import typed
+from train.output.files.typed import typed
 
 T = TypeVar("T")
 
