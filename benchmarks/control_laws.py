@@ -1,6 +1,6 @@
 """Other laws than the one built: their distance from a target L0, and their cost in explained variance.
 
-    python benchmarks/control_laws.py --store data/demo.zarr --layer 4 --out benchmarks/results/control_laws.json
+    python benchmarks/control_laws.py --store STORE --layer 4 --out benchmarks/results/control_laws.json
 
 Each law replaces `L0Controller` in an ordinary training of the same length and batches. The miss is that of the
 held-out L0 and of the training rows' L0 before the last correction; the explained variance is held out, after the

@@ -1,6 +1,6 @@
 """`--target-l0` against fixed coefficients: explained variance at the same L0, and how many SAEs reach their target.
 
-    python benchmarks/target_l0.py --store data/demo.zarr --layers 4 --out benchmarks/results/target_l0.json
+    python benchmarks/target_l0.py --store STORE --layers 4 --out benchmarks/results/target_l0.json
 
 Per architecture and target, one run has its coefficient adjusted. Runs of the same length and batches then keep
 coefficients around the one that it ended at, after a warm-up over an eighth of the training. Their explained variance

@@ -3,7 +3,7 @@
 from train import load_sae, train
 
 results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/alpha")
-sae = load_sae(results[0].folder, layer=2)
+sae = load_sae(results[0].folder, layer=3)
 """
 
 from typing import TYPE_CHECKING

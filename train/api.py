@@ -81,7 +81,7 @@ def train(
         from train import load_sae, train
         results = train("data/demo.zarr", variant="nsae", l1=[5e-6, 3e-5], activations="1M", out="runs/alpha")
         results[0].heldout[0]["l0"]  # of the first hook, noise off
-        sae = load_sae(results[0].folder, layer=2)
+        sae = load_sae(results[0].folder, layer=3)
 
     Args:
         store: The store to train on: opened, its path, or an address such as "s3://bucket/gpt2.zarr".

@@ -21,7 +21,7 @@ def export_sae(sae: SAE, *, to: str, out: str | PathLike[str]) -> Path:
     """Write one SAE in another library's format; return its folder.
 
         from train import export_sae, load_sae
-        export_sae(load_sae("runs/demo/topk_k=32", layer=2), to="saelens", out="exported")
+        export_sae(load_sae("runs/demo/topk_k=32", layer=3), to="saelens", out="exported")
 
     Args:
         sae: A trained SAE, as `load_sae` returns it. Its `source` gives the metadata.

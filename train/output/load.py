@@ -64,10 +64,10 @@ def load_sae(
     """Load one SAE of a run; its `source` says what it was trained on.
 
         from train import load_sae
-        sae = load_sae("runs/demo/nsae_target_l0=32", layer=2)
+        sae = load_sae("runs/demo/nsae_target_l0=32", layer=3)
         c = sae.encode(x)      # x float32 [batch, d_model] → c float32 [batch, d_sae], noise off
         x_hat = sae.decode(c)  # [batch, d_model]
-        sae.source.hook        # "blocks.2.hook_mlp_out"
+        sae.source.hook        # "blocks.3.hook_mlp_out"
 
     Args:
         path: The folder of a run (its final weights, else its newest checkpoint), of a checkpoint or of a snapshot. Its
