@@ -91,7 +91,7 @@ def train(
         lr: Learning rate of Adam. Default: that of the variant (train/variants/).
         seed: Seed of the initialisation, the noise and the resampling. Default: 0.
         seeds: Number of replicas of each run: the same run with the seeds 0, 1, 2 …, instead of `seed`.
-        input_scale: What inputs are divided by: "none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d",
+        input_scale: Scale that inputs are divided by: "none", "mean-norm", "sqrt-d", "mean-square", "mean-square-d",
             "row-norm", "row-sqrt-d" or "layer-norm" (train/normalisation/scales.py). Default: "none".
         input_mean: Subtracted from inputs before they are divided: "none", or "store" for the mean of the training
             rows. Default: "none".

@@ -56,9 +56,10 @@ HELP = {
         "--lr": "Learning rate of Adam.  [default: the variant's own]",
         "--seed": "Seed of the initialisation, the noise and the resampling.  [default: 0]",
         "--seeds": "Number of replicas of each run, with the seeds 0, 1, 2 …; instead of --seed.",
-        "--input-scale": "What inputs are divided by, so that over the training split E‖x‖ = 1 (mean-norm) or √d "
-        "(sqrt-d), E‖x‖² = 1 (mean-square) or d (mean-square-d), or each row's ‖x‖ = 1 (row-norm) or √d (row-sqrt-d); "
-        "layer-norm also subtracts each row's mean, and divides by its standard deviation.  [default: none]",
+        "--input-scale": "Scale that inputs are divided by: over the training split it makes E‖x‖ = 1 (mean-norm) or "
+        "√d (sqrt-d), E‖x‖² = 1 (mean-square) or d (mean-square-d), or each row's ‖x‖ = 1 (row-norm) or √d "
+        "(row-sqrt-d); layer-norm also subtracts each row's mean, and divides by its standard deviation.  "
+        "[default: none]",
         "--input-mean": "Subtracted from inputs before they are divided (--input-scale): none, or the mean of the "
         "store's training rows.  [default: none]",
     },

@@ -72,7 +72,7 @@ class AllOrCount(Count):
 )  # fmt: skip
 @click.option(
     "--size-limit", type=Size(), default="1G", show_default=True,
-    help="Largest size in bytes, as estimated before anything is measured, of the page and its files.",
+    help="Maximum size of the page and its files, as estimated before anything is measured.",
 )  # fmt: skip
 @click.option(
     "--ablate", type=Count(zero=True), default=0, show_default=True, callback=excludes("without_model"),

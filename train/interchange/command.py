@@ -55,7 +55,7 @@ def export_command(run: Path, to: str, out: Path, layers: Layers | None) -> None
 )  # fmt: skip
 @click.option(
     "--input-scale", type=click.Choice(ONE_NUMBER), default=None,
-    help="What the SAE's inputs are divided by, as in `train --input-scale`.  [default: as its files say]",
+    help="Scale that the SAE's inputs are divided by, as in `train --input-scale`.  [default: as its files say]",
 )  # fmt: skip
 def import_command(
     path: str, revision: str | None, store: Location, out: Path, hook: str | None, input_scale: Any
