@@ -89,7 +89,7 @@ def test_run_added_to_a_report_is_measured_alone_with_the_numbers_of_a_whole_mea
     assert (len(summed), counting.patches) == (n_passes, 2 * n_passes)
     for first, second in ((whole, again), (patched, patched_again)):
         assert list(first) == list(second)
-        assert all(np.array_equal(second[key].replicates, first[key].replicates) for key in first)
+        assert all(np.array_equal(second[key].replicates, first[key].replicates, equal_nan=True) for key in first)
     assert all(torch.equal(a.all.count, b.all.count) for a, b in zip(fires, fires_again, strict=True))
 
 
