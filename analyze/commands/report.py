@@ -60,6 +60,11 @@ MOST_SHOWN = 10_000  # features of a kind on one page
     help="Number of features of each kind on the page of features, which shows the middle layer of one run per "
     "family; 0 writes no such page.",
 )  # fmt: skip
+@click.option(
+    "--keep-measured", is_flag=True,
+    help="Keep the measurements in OUT/measured once the report is written. A later report into the same folder then "
+    "measures only the runs that are new.",
+)  # fmt: skip
 @without_model_option
 @keep_first_option
 @threshold_options
@@ -68,8 +73,8 @@ MOST_SHOWN = 10_000  # features of a kind on one page
 def report_command(
     choice: StoreChoice, paths: tuple[Path, ...], skip_damaged: bool,
     model: str | None, out: Path, held_out: int | None,
-    contexts_with_model: int, snapshot_contexts: int, features: int, without_model: bool, keep_first: bool,
-    thresholds: Thresholds, seed: int, device: str,
+    contexts_with_model: int, snapshot_contexts: int, features: int, keep_measured: bool, without_model: bool,
+    keep_first: bool, thresholds: Thresholds, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Write a report on runs: HTML pages that open offline, and their data.
 
@@ -100,6 +105,7 @@ def report_command(
         None if without_model else load_for_store(store, all_hooks(runs), model=model, device=torch_device),
         unembedding=None if without_model or not features else load_unembedding(store, model),
         features_each=features, left_out=usable.left_out, device=torch_device, command=command_line(),
+        keep_measured=keep_measured,
     )  # fmt: skip
     click.echo(index)
 

@@ -46,7 +46,7 @@ from data.system.location import write_file
 def write_report(
     out: Path, scope: Scope, runs: Sequence[TrainedRun], model: PatchableModel | None = None, *,
     unembedding: Unembedding | None = None, features_each: int = 5, left_out: Sequence[Row] = (),
-    device: torch.device | str = "cpu", command: str = "",
+    device: torch.device | str = "cpu", command: str = "", keep_measured: bool = False,
 ) -> Path:  # fmt: skip
     """Measure runs and write a report on them into the folder `out`; return the path of its index.html.
 
@@ -55,6 +55,7 @@ def write_report(
     features_each: features per kind on the page of features; 0 writes no such page.
     left_out: runs that could not be measured, with `run` and `why`.
     command: the command line that repeats the report, shown in it.
+    keep_measured: keep the measurements of each SAE in OUT/measured, so the next report into it measures only new ones.
 
     An interrupted call leaves its measurements in OUT/measured; the same call continues from them.
     """
@@ -69,7 +70,8 @@ def write_report(
             pages={link.href: link.title for link in page_links(FEATURES)}, device=device,
         )  # fmt: skip
     path = write_measurements(out, measurements, scope, command, features=features_each > 0)
-    cache.clear()
+    if not keep_measured:
+        cache.clear()
     return path
 
 

@@ -35,9 +35,9 @@ def test_report_stopped_by_a_signal_is_continued_by_the_same_command(
     assert "run the same command again" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"measured"}  # what was measured so far
-    if number == signal.SIGTERM:
-        done = zygote.run("analyze", *arguments, folder=tmp_path, patches=without_figures)
-        assert done.code == 0, done.stderr
-        assert (tmp_path / "r" / "index.html").is_file()
-        assert not (tmp_path / "r" / "measured").exists()
-        assert not list((tmp_path / "r").rglob("*.partial"))
+    kept = number == signal.SIGINT
+    done = zygote.run("analyze", *arguments, *["--keep-measured"] * kept, folder=tmp_path, patches=without_figures)
+    assert done.code == 0, done.stderr
+    assert (tmp_path / "r" / "index.html").is_file()
+    assert (tmp_path / "r" / "measured").exists() == kept
+    assert not list((tmp_path / "r").rglob("*.partial"))

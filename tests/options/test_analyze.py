@@ -209,8 +209,8 @@ TABLES = {
             WRONG_KIND: refused(*PAGE, "--snapshot-contexts", "11", sentence=f"11: the store has 10 {FEW}", alone=True),
         }),
         "features": count("--features", {ZERO: None, HUGE: ("1M", "is too much; give at most 10,000")}),
-        "without_model": WITHOUT, "keep_first": KEEP_FIRST, **thresholds(contradict=False),
-        "seed": {**SEED, ZERO: None}, "device": DEVICE,
+        "keep_measured": flag("--keep-measured"), "without_model": WITHOUT, "keep_first": KEEP_FIRST,
+        **thresholds(contradict=False), "seed": {**SEED, ZERO: None}, "device": DEVICE,
     }),
     "features": Table(main.commands["features"], [*PAGE, "--device", "cpu", "--without-model"], {
         "path": STORE_OF_RUNS, **cache(), "skip_damaged": SKIP,
