@@ -30,8 +30,8 @@ HOOK = "blocks.0.hook_mlp_out"
 
 def run(name: str, variant: str, l1: float, *, seed: int = 0, lr: float = 1e-3, l1_warmup: int = 0) -> TrainedRun:
     settings = {"nsae": NSAESettings(l1, 0, 1.0), "baseline": BaselineSettings(l1, 0)}[variant]
-    own = Run(name, variant, lr, seed, "none", settings)
-    run_settings = RunSettings(replace(experiment([HOOK], l1_warmup=l1_warmup), runs=(own,)), provenance={})
+    configured = Run(name, variant, lr, seed, "none", settings)
+    run_settings = RunSettings(replace(experiment([HOOK], l1_warmup=l1_warmup), runs=(configured,)), provenance={})
     return TrainedRun(name, RunFolder(Path(name)), run_settings, trained=96)
 
 
@@ -44,8 +44,8 @@ def estimates_of(points: Points, noise: float = 0.0) -> tuple[Estimates, list[Tr
     rng = np.random.default_rng(0)
     shock, shares = noise * rng.normal(size=GROUPS), np.full(GROUPS, 1 / GROUPS)
     runs, estimates = [], Estimates()
-    for variant, own in points.items():
-        for i, (l0, l2) in enumerate(own):
+    for variant, of_variant in points.items():
+        for i, (l0, l2) in enumerate(of_variant):
             name = f"{variant}{i}"
             runs.append(run(name, variant, 1 / (1 + i)))
             values = {"l0": Estimate(l0, np.full(GROUPS, l0), shares), "l2": Estimate(l2, l2 + shock, shares)}
@@ -65,8 +65,8 @@ def test_runs_that_differ_only_in_alpha_and_seed_form_a_family() -> None:
         run("c", "nsae", 1, l1_warmup=50),
         run("d", "baseline", 3),
     ]
-    found = {name: [r.name for r in members] for name, members in families(runs).items()}
-    assert found == {"nsae, l1_warmup 0": ["a", "b"], "nsae, l1_warmup 50": ["c"], "baseline": ["d"]}
+    names = {name: [r.name for r in members] for name, members in families(runs).items()}
+    assert names == {"nsae, l1_warmup 0": ["a", "b"], "nsae, l1_warmup 50": ["c"], "baseline": ["d"]}
 
 
 CURVE = [(8.0, 3.0), (14.0, 2.0), (22.0, 1.2), (40.0, 1.0)]
@@ -149,14 +149,14 @@ def test_points_are_in_order_of_l0_without_runs_that_never_fire() -> None:
 
 def test_replicas_are_one_point_of_a_curve_whose_interval_has_their_spread() -> None:
     """With the seeds as points of their own, this curve would have three points at nearly the same L0."""
-    own = configurations([run(f"baseline_seed={seed}", "baseline", 0.1, seed=seed) for seed in range(3)])
+    alike = configurations([run(f"baseline_seed={seed}", "baseline", 0.1, seed=seed) for seed in range(3)])
     shares, l2 = np.full(40, 1 / 40), (1.0, 1.1, 1.3)
     values = {"l0": (9.9, 10.0, 10.1), "l2": l2}
     estimates = {
         Key(f"baseline_seed={seed}", HOOK, False, "all", measure): Estimate(value, np.full(40, value), shares)
         for measure, by_seed in values.items() for seed, value in enumerate(by_seed)
     }  # fmt: skip
-    (line,) = curve_lines(of_configurations(estimates, own), own, HELD_OUT)
+    (line,) = curve_lines(of_configurations(estimates, alike), alike, HELD_OUT)
     half_width = stdtrit(2, 0.975) * np.std(l2, ddof=1) / np.sqrt(3)
     assert (line["run"], line["seeds"], line["l0"]) == ("baseline", 3, pytest.approx(10))
     assert (line["low"], line["high"]) == pytest.approx((np.mean(l2) - half_width, np.mean(l2) + half_width))
@@ -177,13 +177,13 @@ def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
     arguments = ("analyze", "pareto", "--store", path, runs, "--without-model", "--device", "cpu")
     done = command(*arguments, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {(p["family"], p["noise"]) for p in found["points"]} == {
+    output = json.loads(done.stdout)
+    assert {(p["family"], p["noise"]) for p in output["points"]} == {
         ("baseline", False), ("nsae", False), ("nsae", True),
     }  # fmt: skip
-    assert {line["second"] for line in found["matched"]} == {"nsae"}
-    assert len((out / "points.csv").read_text().splitlines()) == 1 + len(found["points"])
-    assert len((out / "matched.csv").read_text().splitlines()) == 1 + len(found["matched"])
+    assert {line["second"] for line in output["matched"]} == {"nsae"}
+    assert len((out / "points.csv").read_text().splitlines()) == 1 + len(output["points"])
+    assert len((out / "matched.csv").read_text().splitlines()) == 1 + len(output["matched"])
     for measure in ("l2", "explained_variance", "suppression", "gamma"):
         assert (out / f"{measure}.png").exists()
     assert "nsae − baseline" in command(*arguments).stdout

@@ -25,15 +25,15 @@ SHARES = np.full(DOCUMENTS, 1 / DOCUMENTS)
 
 
 def configuration(name: str, l1: float) -> Configuration:
-    own = Run(name, "baseline", 1e-3, 0, "none", BaselineSettings(l1, 0))
-    settings = RunSettings(replace(experiment([HOOK]), runs=(own,)), provenance={})
+    run_settings = Run(name, "baseline", 1e-3, 0, "none", BaselineSettings(l1, 0))
+    settings = RunSettings(replace(experiment([HOOK]), runs=(run_settings,)), provenance={})
     return Configuration(name, (TrainedRun(name, RunFolder(Path(name)), settings),))
 
 
 def mean_over_replicas(values: NDArray[np.float64]) -> Estimate:
     """Return the estimate of a mean over documents of equal length, values [seeds, DOCUMENTS]."""
     return over_replicas([
-        Estimate(float(own.mean()), (own.sum() - own) / (DOCUMENTS - 1), SHARES) for own in values
+        Estimate(float(replica.mean()), (replica.sum() - replica) / (DOCUMENTS - 1), SHARES) for replica in values
     ])  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_spread_is_that_of_the_differences_between_a_configurations_own_seeds() 
 
 def test_the_smallest_detectable_difference_is_found_in_four_of_five_repetitions_and_none_seldom() -> None:
     rng, n_seeds = np.random.default_rng(0), 5
-    detectable, found, false = [], 0, 0
+    detectable, n_detected, false = [], 0, 0
     for _ in range(300):
         documents = rng.normal(size=DOCUMENTS)
         first, second = (
@@ -72,7 +72,7 @@ def test_the_smallest_detectable_difference_is_found_in_four_of_five_repetitions
         gap = difference(second, first)
         false += not gap.interval[0] <= 0 <= gap.interval[1]
         moved = combine(lambda x: x + np.float64(0.51), [gap])  # by the formula with the true variances
-        found += moved.interval[0] > 0
+        n_detected += moved.interval[0] > 0
     assert np.median(detectable) == pytest.approx(0.5, abs=0.08)
     assert false / 300 <= 0.08
-    assert 0.7 <= found / 300 <= 0.95
+    assert 0.7 <= n_detected / 300 <= 0.95

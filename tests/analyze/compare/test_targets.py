@@ -20,8 +20,8 @@ HOOK = "blocks.1.hook_mlp_out"
 
 def with_target(run: TrainedRun, target: float) -> TrainedRun:
     settings: Any = run.settings.run.settings
-    own = replace(run.settings.run, settings=replace(settings, target_l0=target))
-    return replace(run, settings=replace(run.settings, experiment=replace(run.settings.experiment, runs=(own,))))
+    configured = replace(run.settings.run, settings=replace(settings, target_l0=target))
+    return replace(run, settings=replace(run.settings, experiment=replace(run.settings.experiment, runs=(configured,))))
 
 
 def line(run: str, hook: str, miss: float) -> dict[str, Any]:

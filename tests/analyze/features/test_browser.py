@@ -87,14 +87,14 @@ def test_dead_features_of_a_layer_and_run_are_listed_and_order_is_by_density(ope
 def test_links_lead_to_neighbours_and_to_the_same_feature_of_the_other_seed(opened: Any, features_page: Path) -> None:
     page = opened()
     features = features_of(features_page)
-    own = features[0]
-    page.locator("#run").select_option(own["run"])
+    feature = features[0]
+    page.locator("#run").select_option(feature["run"])
     open_first(page)
-    assert heading(page) == str(own["number"])
+    assert heading(page) == str(feature["number"])
     page.locator("table.neighbours a").first.click()
-    page.wait_for_function(f"document.querySelector('#detail h2').textContent.includes({own['neighbours'][0][0]})")
+    page.wait_for_function(f"document.querySelector('#detail h2').textContent.includes({feature['neighbours'][0][0]})")
     page.go_back()
-    run, number, _ = own["seeds"][0]
+    run, number, _ = feature["seeds"][0]
     page.locator("table.seeds a").first.click()
     page.wait_for_function(f"document.querySelector('#detail .note').textContent.includes({run!r})")
     assert heading(page) == str(number)

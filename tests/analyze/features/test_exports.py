@@ -148,9 +148,9 @@ def test_passages_show_the_activations_in_their_interval_with_their_text(exporte
             assert passage["bin_contains"] == pytest.approx(inside.mean(), abs=1.5 / active.size)
         for passage in feature["activations"]:
             assert any(
-                own[begin : begin + len(passage["tokens"])] == passage["tokens"]
+                tokens[begin : begin + len(passage["tokens"])] == passage["tokens"]
                 and c[begin : begin + len(passage["values"])] == pytest.approx(passage["values"], rel=1e-4, abs=1e-5)
-                for own, c in zip(texts, active, strict=True)
+                for tokens, c in zip(texts, active, strict=True)
                 for begin in range(32 - len(passage["tokens"]) + 1)
             )
 
@@ -220,11 +220,11 @@ def test_delphis_neighbours_are_the_nearest_live_features(exported: Exported) ->
     unit = exported.fires.run.sae(HOOK).W_dec.detach().double().numpy()
     unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
     assert list(neighbours) == [str(number) for number in np.flatnonzero(live)]
-    for number, own in neighbours.items():
+    for number, nearest in neighbours.items():
         cosines = np.where(live, unit @ unit[int(number)], -2)
         cosines[int(number)] = -2
-        assert [cosine for cosine, _ in own] == pytest.approx(np.sort(cosines)[::-1][:10], abs=1e-5)
-        assert [cosines[near] for _, near in own] == pytest.approx([cosine for cosine, _ in own], abs=1e-5)
+        assert [cosine for cosine, _ in nearest] == pytest.approx(np.sort(cosines)[::-1][:10], abs=1e-5)
+        assert [cosines[near] for _, near in nearest] == pytest.approx([cosine for cosine, _ in nearest], abs=1e-5)
 
 
 @pytest.mark.parametrize("to", FORMATS)

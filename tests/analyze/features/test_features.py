@@ -34,17 +34,17 @@ def test_chosen_features_are_live_and_of_their_kind() -> None:
     count[55] = 0
     no_run: Any = None
     fires = FeatureActivity(no_run, HOOK, False, {"all": HeldoutFireCounts(1000, count, 0.0, 1000)})
-    found = choose_features(fires, W, DEFAULTS, 4)
-    assert found["pillar"] == sorted(set(range(60)) - {0, 55}, key=lambda i: -float(W[i].norm()))[:4]
-    assert found["direction"] == [10, 50]
-    assert all(0 < float(W[i].norm()) < 0.5 for i in found["correction"])
-    assert found["most frequent"] == [59, 58, 57, 56]
-    assert found["least frequent"] == [1, 2, 3, 4]
-    assert not {0, 55} & {i for features in found.values() for i in features}
+    chosen = choose_features(fires, W, DEFAULTS, 4)
+    assert chosen["pillar"] == sorted(set(range(60)) - {0, 55}, key=lambda i: -float(W[i].norm()))[:4]
+    assert chosen["direction"] == [10, 50]
+    assert all(0 < float(W[i].norm()) < 0.5 for i in chosen["correction"])
+    assert chosen["most frequent"] == [59, 58, 57, 56]
+    assert chosen["least frequent"] == [1, 2, 3, 4]
+    assert not {0, 55} & {i for features in chosen.values() for i in features}
     some = some_features(fires, W, DEFAULTS, 8)
     assert some == sorted(some)
     assert len(some) == 8
-    assert {found["pillar"][0], 10, 59, 1} <= set(some)
+    assert {chosen["pillar"][0], 10, 59, 1} <= set(some)
     assert some_features(fires, W, DEFAULTS, 1000) == [i for i in range(60) if i not in {0, 55}]
     flat = choose_features(fires, W / W.norm(dim=1, keepdim=True), DEFAULTS, 4)
     assert flat["pillar"] == []  # where all norms are 1, none stands out
@@ -80,12 +80,12 @@ def test_analyze_features_writes_a_page_of_the_requested_features(
         "--contexts", "8", "--out", tmp_path / "f", "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = features_of(tmp_path / "f")
-    assert [feature["number"] for feature in found] == [5, 9]
+    features = features_of(tmp_path / "f")
+    assert [feature["number"] for feature in features] == [5, 9]
     fires = feature_activity(Heldout(open_store(path), 8), find_runs([run]), hooks=[HOOK])[0]
     tokenizer = AutoTokenizer.from_pretrained(DEMO)
     tokens = open_store(path).tokens()
-    for feature in found:
+    for feature in features:
         assert (feature["fired"], feature["rows"]) == (int(fires.all.count[feature["number"]]), fires.all.rows)
         top = feature["strongest"][0]
         begin = max(0, top["position"] - 20)

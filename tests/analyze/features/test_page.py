@@ -57,8 +57,8 @@ def test_features_are_matched_one_to_one_with_those_of_the_other_seed(seed_runs:
     rows, columns = linear_sum_assignment(-cosines)
     numbers = [np.flatnonzero(fires.all.live) for fires in (first, second)]
     expected = {int(numbers[0][i]): (int(numbers[1][j]), cosines[i, j]) for i, j in zip(rows, columns, strict=True)}
-    own = [f for f in features_of(features_page) if (f["run"], f["hook"]) == (first.run.name, hook)]
-    for feature in own:
+    of_first = [f for f in features_of(features_page) if (f["run"], f["hook"]) == (first.run.name, hook)]
+    for feature in of_first:
         matches = {number: cosine for _, number, cosine in feature["seeds"]}
         if feature["number"] in expected:
             number, cosine = expected[feature["number"]]

@@ -47,34 +47,34 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 def test_token_texts_join_to_the_texts_and_their_separators(tokenizer: Any, texts: list[str]) -> None:
     separator = tokenizer.eos_token
     ids = [i for text in texts for i in [*ids_of(tokenizer, text), tokenizer.eos_token_id]]
-    found = token_texts(tokenizer, ids)
-    assert len(found) == len(ids)
-    assert "".join(found) == "".join(text + separator for text in texts)
+    parts = token_texts(tokenizer, ids)
+    assert len(parts) == len(ids)
+    assert "".join(parts) == "".join(text + separator for text in texts)
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
 def test_token_text_keeps_leading_spaces_and_gives_a_character_to_its_last_token(tokenizer: Any) -> None:
     ids = ids_of(tokenizer, "a bc 🎉 d")
-    found = token_texts(tokenizer, ids)
-    assert "".join(found) == "a bc 🎉 d"
-    assert "\ufffd" not in "".join(found)
-    emoji = next(i for i, part in enumerate(found) if "🎉" in part)
-    assert found[emoji - 1] == ""
-    assert "".join(found[emoji + 1 :]) == " d"
+    texts = token_texts(tokenizer, ids)
+    assert "".join(texts) == "a bc 🎉 d"
+    assert "\ufffd" not in "".join(texts)
+    emoji = next(i for i, part in enumerate(texts) if "🎉" in part)
+    assert texts[emoji - 1] == ""
+    assert "".join(texts[emoji + 1 :]) == " d"
 
 
 def test_incomplete_character_at_the_end_is_shown_as_replacement() -> None:
     tokenizer = TOKENIZERS["SentencePiece"]
-    found = token_texts(tokenizer, ids_of(tokenizer, "a🎉")[:-1])
-    assert "".join(found[:2]) == "a"
-    assert set("".join(found[2:])) == {"\ufffd"}
+    texts = token_texts(tokenizer, ids_of(tokenizer, "a🎉")[:-1])
+    assert "".join(texts[:2]) == "a"
+    assert set("".join(texts[2:])) == {"\ufffd"}
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_characters_after_a_cut_one_are_whole(cut: int) -> None:
     tokenizer = TOKENIZERS["SentencePiece"]
-    found = token_texts(tokenizer, ids_of(tokenizer, "🎉🎉🚀好 a")[1 + cut :])
-    assert "".join(found) == "\ufffd" * (4 - cut) + "🎉🚀好 a"
+    texts = token_texts(tokenizer, ids_of(tokenizer, "🎉🎉🚀好 a")[1 + cut :])
+    assert "".join(texts) == "\ufffd" * (4 - cut) + "🎉🚀好 a"
 
 
 def test_single_token_text_keeps_its_space_and_shows_its_bytes() -> None:
@@ -119,10 +119,10 @@ def test_context_texts_of_a_store_are_those_of_its_documents(
     first = int(prefix != "none")
     text = ContextText(tokenizer, store, np.array(contexts))
     whole = [text.texts(i, 0, 13) for i in contexts]
-    assert all(len(own) == 13 for own in whole)
+    assert all(len(context) == 13 for context in whole)
     if first:
-        assert {own[0] for own in whole} == {tokenizer.eos_token}
-    joined = "".join(part for own in whole for part in own[first:]).rstrip("\ufffd")
+        assert {context[0] for context in whole} == {tokenizer.eos_token}
+    joined = "".join(part for context in whole for part in context[first:]).rstrip("\ufffd")
     documents = list(dict.fromkeys(store.documents(np.array(contexts)).ravel().tolist()))
     assert "".join(texts[i] + tokenizer.eos_token for i in documents).startswith(joined)
     assert len(joined) > 800

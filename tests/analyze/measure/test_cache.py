@@ -81,7 +81,7 @@ def test_run_added_to_a_report_is_measured_alone_with_the_numbers_of_a_whole_mea
 
     summed: list[str] = []
     empty = row_pass.SaeSums.empty
-    monkeypatch.setattr(row_pass.SaeSums, "empty", lambda *given: summed.append("pass") or empty(*given))
+    monkeypatch.setattr(row_pass.SaeSums, "empty", lambda *arguments: summed.append("pass") or empty(*arguments))
     again, fires_again = measure_heldout(heldout, [before, added], cache=cache)
     counting = Counting(model)
     patched_again = patch(counting, heldout, [before, added], contexts_at_once=2, cache=cache)
@@ -125,9 +125,9 @@ def test_cached_measures_are_reused_until_the_weights_change(
 def test_damaged_cache_file_is_ignored(tmp_path: Path) -> None:
     cache = MeasurementCache(tmp_path)
     cache.save(["a", 1], {"x": np.arange(3)})
-    found = cache.load(["a", 1])
-    assert found is not None
-    assert found["x"].tolist() == [0, 1, 2]
+    loaded = cache.load(["a", 1])
+    assert loaded is not None
+    assert loaded["x"].tolist() == [0, 1, 2]
     assert cache.load(["a", 2]) is None
     (piece,) = tmp_path.iterdir()
     piece.write_bytes(piece.read_bytes()[:40])

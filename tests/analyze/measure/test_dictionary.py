@@ -37,11 +37,11 @@ def test_pillars_corrections_and_directions_follow_their_definitions() -> None:
     live = torch.ones(12, dtype=torch.bool)
     live[8] = False
     W[8] = 5 * W[9]
-    found = kinds(W, live, Thresholds(pillars=2))
-    assert found.pillars.tolist() == [1, 6]
-    assert found.corrections.tolist() == [3]
-    assert found.directions.tolist() == [0, 1]
-    assert found.overlaps() == {
+    of_kind = kinds(W, live, Thresholds(pillars=2))
+    assert of_kind.pillars.tolist() == [1, 6]
+    assert of_kind.corrections.tolist() == [3]
+    assert of_kind.directions.tolist() == [0, 1]
+    assert of_kind.overlaps() == {
         "pillars and corrections": 0,
         "pillars and directions": 1,
         "corrections and directions": 0,
@@ -50,12 +50,14 @@ def test_pillars_corrections_and_directions_follow_their_definitions() -> None:
 
 def test_feature_kinds_follow_the_given_thresholds(W: torch.Tensor) -> None:
     norms = W.norm(dim=1)
-    found = kinds(W, ALL_LIVE, Thresholds(pillars=7, correction_norm=2.5, direction_cosine=0.5, direction_norm_ratio=1))
-    assert set(found.pillars.tolist()) == set(torch.topk(norms, 7).indices.tolist())
-    assert found.corrections.tolist() == torch.nonzero(norms < 2.5)[:, 0].tolist()
+    by_kind = kinds(
+        W, ALL_LIVE, Thresholds(pillars=7, correction_norm=2.5, direction_cosine=0.5, direction_norm_ratio=1)
+    )
+    assert set(by_kind.pillars.tolist()) == set(torch.topk(norms, 7).indices.tolist())
+    assert by_kind.corrections.tolist() == torch.nonzero(norms < 2.5)[:, 0].tolist()
     cosines = 1 - cdist(W.numpy(), W.numpy(), "cosine")
     np.fill_diagonal(cosines, -1)
-    assert found.directions.tolist() == np.flatnonzero((cosines >= 0.5).any(axis=1)).tolist()
+    assert by_kind.directions.tolist() == np.flatnonzero((cosines >= 0.5).any(axis=1)).tolist()
 
 
 def test_cosine_histogram_counts_each_pair_of_live_features_once(W: torch.Tensor) -> None:
@@ -99,9 +101,9 @@ def test_a_permuted_dictionary_matches_itself_and_a_random_one_does_not(W: torch
     order = torch.randperm(60, generator=torch.Generator().manual_seed(2))
     assert matched_cosines(W, 3 * W[order]) == pytest.approx(np.ones(60), abs=1e-6)
     other = torch.randn(50, 8, generator=torch.Generator().manual_seed(3))
-    found = matched_cosines(W, other)
-    assert len(found) == 50
-    assert 0.3 < found.mean() < 0.95
+    cosines = matched_cosines(W, other)
+    assert len(cosines) == 50
+    assert 0.3 < cosines.mean() < 0.95
 
 
 def test_analyze_dictionary_describes_the_dictionary_of_each_run(
@@ -111,17 +113,17 @@ def test_analyze_dictionary_describes_the_dictionary_of_each_run(
     arguments = ("analyze", "dictionary", "--store", store.path, runs, "--device", "cpu", "--pillars", "5")
     done = command(*arguments, "--json", "--out", tmp_path / "d")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert [(line["run"], line["hook"]) for line in found["dictionary"]] == [
+    output = json.loads(done.stdout)
+    assert [(line["run"], line["hook"]) for line in output["dictionary"]] == [
         (run, hook) for hook in store.hooks for run in ("baseline", "nsae")
     ]
-    for line in found["dictionary"]:
+    for line in output["dictionary"]:
         W = load_sae(runs / line["run"], hook=line["hook"]).W_dec
         assert line["live"] + line["dead"] == len(W) == 64
         assert line["norm_max"] <= float(W.norm(dim=1).max()) + 1e-6
         assert line["pillars"] == 5
-        histogram = {h["of"]: 0 for h in found["histograms"]}
-        for h in found["histograms"]:
+        histogram = {h["of"]: 0 for h in output["histograms"]}
+        for h in output["histograms"]:
             if (h["run"], h["hook"]) == (line["run"], line["hook"]):
                 histogram[h["of"]] += h["count"]
         assert histogram["norms of live features"] == line["live"]
@@ -129,5 +131,5 @@ def test_analyze_dictionary_describes_the_dictionary_of_each_run(
         assert histogram["cosines of pillars"] == 10
         if line["run"] == "baseline":
             assert line["norm_median"] == pytest.approx(1, abs=1e-5)
-    assert (tmp_path / "d" / "histograms.csv").read_text().count("\n") == 1 + len(found["histograms"])
+    assert (tmp_path / "d" / "histograms.csv").read_text().count("\n") == 1 + len(output["histograms"])
     assert len(command(*arguments).stdout.splitlines()) == 2 + 4

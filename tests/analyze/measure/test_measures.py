@@ -37,7 +37,7 @@ def test_held_out_measures_equal_sklearn_and_scipy() -> None:
     c = np.where(rng.random((200, 30)) < 0.2, rng.random((200, 30)), 0.0)
     units = InputUnits(torch.tensor([[2.0]]), ())
     columns = row_columns(torch.from_numpy(x), torch.from_numpy(c), torch.from_numpy(x_hat), units)
-    found = RowSums.of_columns(columns.numpy().sum(axis=0), x.sum(axis=0), x_hat.sum(axis=0), 1 / 7).measures()
+    measures = RowSums.of_columns(columns.numpy().sum(axis=0), x.sum(axis=0), x_hat.sum(axis=0), 1 / 7).measures()
     norm, norm_out = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1)
     explained_at_best_factor = LinearRegression().fit(*centred_entries(x_hat, x)).score(*centred_entries(x_hat, x))
     mean_moved = x_hat - x_hat.mean(axis=0) + x.mean(axis=0)
@@ -59,9 +59,9 @@ def test_held_out_measures_equal_sklearn_and_scipy() -> None:
         "l1_over_norm": c.sum() / (norm_out / 2).sum(),
         "cosine": np.mean([1 - cosine(a, b) for a, b in zip(x, x_hat, strict=True)]),
     }
-    assert list(found) == list(HELD_OUT)
+    assert list(measures) == list(HELD_OUT)
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-12), name
+        assert measures[name] == pytest.approx(value, rel=1e-12), name
 
 
 def centred_entries(x_hat: Floats, x: Floats) -> tuple[Floats, Floats]:
@@ -80,15 +80,17 @@ def test_unshrunk_reconstructions_are_at_the_floor_of_suppression_at_any_quality
     x, error = np.random.default_rng(0).normal(size=(2, 300, 7)) + 2
     direction = x + error / quality
     x_hat = direction * (direction * x).sum(axis=1, keepdims=True) / np.square(direction).sum(axis=1, keepdims=True)
-    found = measures_of(x, x_hat)  # ⟨x̂, x⟩ = ‖x̂‖² in each row, so γ = 1
+    measures = measures_of(x, x_hat)  # ⟨x̂, x⟩ = ‖x̂‖² in each row, so γ = 1
     ratio, cosine = (np.sqrt(np.square(x_hat).sum() / np.square(x).sum()), (x_hat * x).sum())
     cosine /= np.sqrt(np.square(x_hat).sum() * np.square(x).sum())
-    assert found["gamma"] == pytest.approx(1, rel=1e-12)
-    assert found["suppression_floor"] == pytest.approx(ratio, rel=1e-12)
-    assert found["suppression_floor"] == pytest.approx(cosine, rel=1e-12)
-    assert found["suppression_floor"] < 0.99
-    assert found["suppression_excess"] == pytest.approx(0, abs=1e-12)
-    assert measures_of(x, 0.97 * x_hat)["suppression_excess"] == pytest.approx(-0.03 * found["suppression"], rel=1e-9)
+    assert measures["gamma"] == pytest.approx(1, rel=1e-12)
+    assert measures["suppression_floor"] == pytest.approx(ratio, rel=1e-12)
+    assert measures["suppression_floor"] == pytest.approx(cosine, rel=1e-12)
+    assert measures["suppression_floor"] < 0.99
+    assert measures["suppression_excess"] == pytest.approx(0, abs=1e-12)
+    assert measures_of(x, 0.97 * x_hat)["suppression_excess"] == pytest.approx(
+        -0.03 * measures["suppression"], rel=1e-9
+    )
 
 
 def test_a_mean_added_to_the_activations_lifts_suppression_and_leaves_the_centred_gamma() -> None:
@@ -106,18 +108,18 @@ def test_a_mean_added_to_the_activations_lifts_suppression_and_leaves_the_centre
 def test_unexplained_variance_is_the_offset_and_shrinkage_and_the_error_of_direction() -> None:
     x = np.random.default_rng(2).normal(size=(300, 7))
     x_hat = 0.7 * x + 0.3 * np.roll(x, 1, axis=1) + 0.2
-    found = measures_of(x, x_hat)
+    measures = measures_of(x, x_hat)
     correlation = np.corrcoef(np.stack([entries.ravel() for entries in centred_entries(x_hat, x)]))[0, 1]
-    costs = found["offset_cost"] + found["shrinkage_cost"]
+    costs = measures["offset_cost"] + measures["shrinkage_cost"]
     assert costs > 0.01
-    assert 1 - found["explained_variance"] == pytest.approx(costs + 1 - correlation**2, rel=1e-9)
+    assert 1 - measures["explained_variance"] == pytest.approx(costs + 1 - correlation**2, rel=1e-9)
 
 
 def test_measures_of_a_constant_reconstruction_have_no_centred_gamma() -> None:
     x = np.random.default_rng(3).normal(size=(50, 7))
-    found = measures_of(x, np.ones_like(x))
-    assert np.isnan([found["gamma_centred"], found["shrinkage_cost"]]).all()
-    assert np.isfinite([found["offset_cost"], found["suppression_excess"]]).all()
+    measures = measures_of(x, np.ones_like(x))
+    assert np.isnan([measures["gamma_centred"], measures["shrinkage_cost"]]).all()
+    assert np.isfinite([measures["offset_cost"], measures["suppression_excess"]]).all()
     assert measures_of(x, np.zeros_like(x))["suppression_excess"] == 0
 
 
@@ -126,10 +128,10 @@ def test_held_out_explained_variance_of_constant_rows_is_nan(n: int) -> None:
     x = np.tile(np.random.default_rng(0).normal(size=7).astype(np.float32) * 1e3, (n, 1))
     assert np.isnan(measures_of(x, 0.9 * x)["explained_variance"])
     x[-1, 0] *= 1.001  # a little variance is enough, of two rows
-    found = measures_of(x, 0.9 * x)["explained_variance"]
+    variance = measures_of(x, 0.9 * x)["explained_variance"]
     wide = x.astype(np.float64)
     expected = np.nan if n == 1 else 1 - np.square(wide - 0.9 * x).sum() / np.square(wide - wide.mean(axis=0)).sum()
-    assert found == pytest.approx(expected, rel=1e-3, nan_ok=True)
+    assert variance == pytest.approx(expected, rel=1e-3, nan_ok=True)
 
 
 @given(st.integers(1, 600))
@@ -137,9 +139,9 @@ def test_position_bins_cover_each_position_once_and_subsets_add_up(n: int) -> No
     bins = position_bins(n)
     assert [p for _, begin, end in bins for p in range(begin, end)] == list(range(n))
     per_bin = np.arange(2.0 * len(bins)).reshape(2, -1, 1)
-    found = subsets(per_bin, bins, axis=1)
-    assert np.array_equal(found["all"], per_bin.sum(axis=1))
-    assert np.array_equal(found["without 0"] + found["0"], found["all"])
+    by_subset = subsets(per_bin, bins, axis=1)
+    assert np.array_equal(by_subset["all"], per_bin.sum(axis=1))
+    assert np.array_equal(by_subset["without 0"] + by_subset["0"], by_subset["all"])
 
 
 @pytest.fixture(scope="module")
@@ -154,18 +156,18 @@ def measured(small_runs: tuple[LocalStore, Path], command: Command) -> tuple[Pat
 def test_analyze_measures_equals_a_computation_over_all_held_out_rows(
     measured: tuple[Path, Path, dict[str, Any]],
 ) -> None:
-    path, runs, found = measured
+    path, runs, measures = measured
     store = open_store(path)
     hook = "blocks.1.hook_mlp_out"
     x = np.concatenate([store.rows(hook, shard) for shard in store.shards("heldout")]).astype(np.float64)
     position = np.concatenate([store.origin(shard)[1] for shard in store.shards("heldout")])
     sae = load_sae(runs / "baseline", hook=hook).double()
     x_hat = sae(torch.from_numpy(x)).detach().numpy()
-    lines = {(li["run"], li["hook"], li["subset"], li["measure"]): li for li in found["measures"] if not li["noise"]}
-    assert found["rows"] == len(x) == 640
-    assert (found["unit"], found["groups"], found["longest_document"]) == ("document", 10, None)
-    assert found["effective_groups"] == pytest.approx(10)
-    of_hook = [f for f in found["features"] if (f["run"], f["hook"]) == ("baseline", hook)]
+    lines = {(li["run"], li["hook"], li["subset"], li["measure"]): li for li in measures["measures"] if not li["noise"]}
+    assert measures["rows"] == len(x) == 640
+    assert (measures["unit"], measures["groups"], measures["longest_document"]) == ("document", 10, None)
+    assert measures["effective_groups"] == pytest.approx(10)
+    of_hook = [f for f in measures["features"] if (f["run"], f["hook"]) == ("baseline", hook)]
     for subset, kept in (("all", position >= 0), ("without 0", position > 0), ("0", position == 0)):
         line = lines["baseline", hook, subset, "explained_variance"]
         assert line["value"] == pytest.approx(r2_score(x[kept], x_hat[kept], multioutput="variance_weighted"), abs=1e-5)
@@ -185,15 +187,15 @@ def test_analyze_measures_equals_a_computation_over_all_held_out_rows(
 def test_nsae_is_measured_with_and_without_reproducible_noise(
     measured: tuple[Path, Path, dict[str, Any]], command: Command
 ) -> None:
-    path, runs, found = measured
-    kinds = {(line["run"], line["noise"]) for line in found["measures"]}
+    path, runs, measures = measured
+    kinds = {(line["run"], line["noise"]) for line in measures["measures"]}
     assert kinds == {("baseline", False), ("nsae", False), ("nsae", True)}
-    l0 = {li["noise"]: li["value"] for li in found["measures"] if li["run"] == "nsae" and li["measure"] == "l0"}
+    l0 = {li["noise"]: li["value"] for li in measures["measures"] if li["run"] == "nsae" and li["measure"] == "l0"}
     assert l0[True] != l0[False]
     again = command("analyze", "measures", "--store", path, runs, "--csv", "--device", "cpu")
     read = list(csv.DictReader(io.StringIO(again.stdout)))
     values = [float(row["value"]) if row["value"] else None for row in read]
-    assert values == [line["value"] for line in found["measures"]]
+    assert values == [line["value"] for line in measures["measures"]]
 
 
 def test_run_trained_without_noise_is_measured_without_noise(

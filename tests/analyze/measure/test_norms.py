@@ -22,8 +22,8 @@ def test_norms_equal_those_of_the_rows_with_and_without_position_0(
 ) -> None:
     store, _, _ = make_store(n_contexts=80)
     out = tmp_path / "norms"
-    found = json.loads(command("analyze", "norms", "--store", store.path, "--json", "--out", out).stdout)
-    lines = {(line["hook"], line["subset"]): line for line in found["norms"]}
+    output = json.loads(command("analyze", "norms", "--store", store.path, "--json", "--out", out).stdout)
+    lines = {(line["hook"], line["subset"]): line for line in output["norms"]}
     for hook in store.hooks:
         rows = np.concatenate([store.rows(hook, s) for s in store.shards("train")]).astype(np.float64)
         position = np.concatenate([store.origin(s)[1] for s in store.shards("train")])
@@ -36,12 +36,12 @@ def test_norms_equal_those_of_the_rows_with_and_without_position_0(
             for q in QUANTILES:
                 exact = np.quantile(norm, q)
                 assert abs(np.log2(line[f"q{round(100 * q):02}"] / exact)) < 1 / stats.BINS_PER_OCTAVE
-            bins = [b for b in found["histogram"] if (b["hook"], b["subset"]) == (hook, subset)]
+            bins = [b for b in output["histogram"] if (b["hook"], b["subset"]) == (hook, subset)]
             assert sum(b["rows"] for b in bins) == len(norm)
             assert all(b["rows"] == np.sum((norm >= b["low"]) & (norm < b["high"])) for b in bins)
     assert (out / "norms.png").read_bytes()[:4] == b"\x89PNG"
     read = list(csv.DictReader(io.StringIO((out / "histogram.csv").read_text())))
-    assert len(read) == len(found["histogram"])
+    assert len(read) == len(output["histogram"])
 
 
 def statistics(norms: np.ndarray, first: np.ndarray | None = None) -> stats.NormStats:
@@ -82,8 +82,8 @@ def worst(shape: Callable[[float], np.ndarray], spread: float) -> tuple[float, f
     errors = []
     for centre in 10 * 2 ** (np.arange(8) / 8 / stats.BINS_PER_OCTAVE):
         exact = np.quantile(centre * drawn, QUANTILES)
-        found = norm_quantiles(statistics(centre * drawn), stats.Subset.ALL, QUANTILES)
-        errors.append((off(found, exact), off(middles(centre * drawn), exact)))
+        quantiles = norm_quantiles(statistics(centre * drawn), stats.Subset.ALL, QUANTILES)
+        errors.append((off(quantiles, exact), off(middles(centre * drawn), exact)))
     return max(error for error, _ in errors), max(error for _, error in errors)
 
 
@@ -102,8 +102,8 @@ def test_norm_quantiles_are_at_least_as_close_as_bin_middles(shape: str, spread:
 
 def test_norm_quantiles_are_unaffected_by_outliers_at_position_0() -> None:
     norms, first = 10 * np.exp(0.01 * NORMAL), np.full(100, 3000.0)
-    found = norm_quantiles(statistics(norms, first), stats.Subset.ALL, QUANTILES)
-    assert off(found, np.quantile(np.concatenate([norms, first]), QUANTILES)) < 0.002
+    quantiles = norm_quantiles(statistics(norms, first), stats.Subset.ALL, QUANTILES)
+    assert off(quantiles, np.quantile(np.concatenate([norms, first]), QUANTILES)) < 0.002
 
 
 @pytest.mark.parametrize("norm", [2.0**-3, 1.0, 7.3])

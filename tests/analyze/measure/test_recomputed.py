@@ -69,8 +69,8 @@ def passed(w: dict[str, Floats], run: str, x: Floats) -> tuple[Floats, Floats]:
 
 
 def test_analyze_measures_equal_their_recomputation_in_float64(trained: tuple[Store, Path], command: Command) -> None:
-    found = measure(command, trained, "measures")
-    for run, hook in {(line["run"], line["hook"]) for line in found["measures"]}:
+    output = measure(command, trained, "measures")
+    for run, hook in {(line["run"], line["hook"]) for line in output["measures"]}:
         x, w = heldout(trained[0], hook), weights(trained, run, hook)
         c, x_hat = passed(w, run, x)
         norm, norm_hat = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1)
@@ -96,12 +96,12 @@ def test_analyze_measures_equal_their_recomputation_in_float64(trained: tuple[St
             "cosine": (dot / norm / norm_hat).mean(),
         }
         values = {
-            li["measure"]: li["value"] for li in found["measures"]
+            li["measure"]: li["value"] for li in output["measures"]
             if (li["run"], li["hook"], li["subset"], li["noise"]) == (run, hook, "all", False)
         }  # fmt: skip
         assert values == pytest.approx(expected, rel=1e-5)
         (features,) = (
-            line for line in found["features"]
+            line for line in output["features"]
             if (line["run"], line["hook"], line["subset"], line["noise"]) == (run, hook, "all", False)
         )  # fmt: skip
         fires = (c > 0).sum(axis=0)
@@ -111,7 +111,7 @@ def test_analyze_measures_equal_their_recomputation_in_float64(trained: tuple[St
 
 
 def test_intervals_equal_those_of_measures_without_each_document(trained: tuple[Store, Path], command: Command) -> None:
-    found, store = measure(command, trained, "measures"), trained[0]
+    output, store = measure(command, trained, "measures"), trained[0]
     context, position = (
         np.concatenate(parts).astype(int) for parts in zip(*map(store.origin, store.shards("heldout")), strict=True)
     )
@@ -130,7 +130,7 @@ def test_intervals_equal_those_of_measures_without_each_document(trained: tuple[
     assert len(set(sizes)) == 1  # so the degrees of freedom are documents − 1
     half_width = stdtrit(len(numbers) - 1, 0.975) * error
     (line,) = (
-        li for li in found["measures"]
+        li for li in output["measures"]
         if (li["run"], li["hook"], li["subset"], li["measure"]) == (run, hook, "all", "explained_variance")
     )  # fmt: skip
     value = explained_variance(document >= 0)
@@ -146,8 +146,8 @@ def test_dictionary_measures_equal_their_recomputation_in_float64(
     trained: tuple[Store, Path], command: Command
 ) -> None:
     options = ("--pillars", "6", "--correction-norm", "0.4", "--direction-cosine", "0.6", "--direction-ratio", "1.05")
-    found, store = measure(command, trained, "dictionary", *options), trained[0]
-    for line in found["dictionary"]:
+    output, store = measure(command, trained, "dictionary", *options), trained[0]
+    for line in output["dictionary"]:
         run, hook = line["run"], line["hook"]
         w, alive = weights(trained, run, hook), live(trained, run, hook)
         norms, W = np.linalg.norm(w["W_dec"], axis=1), w["W_dec"][alive]
@@ -189,9 +189,9 @@ def test_dictionary_measures_equal_their_recomputation_in_float64(
 
 
 def test_stability_measures_equal_their_recomputation_in_float64(trained: tuple[Store, Path], command: Command) -> None:
-    found = measure(command, trained, "stability")["stability"]
-    assert len(found) == 2 * 10
-    for line in found:
+    output = measure(command, trained, "stability")["stability"]
+    assert len(output) == 2 * 10
+    for line in output:
         one, other = (
             w["W_dec"][alive] / np.linalg.norm(w["W_dec"][alive], axis=1, keepdims=True)
             for run in (line["first"], line["second"])
@@ -209,21 +209,21 @@ def test_stability_measures_equal_their_recomputation_in_float64(trained: tuple[
 
 def moved(points: dict[tuple[str, str, float], dict[str, Any]], hook: str, family: str, at: float) -> float | None:
     """Return L2 at an L0: of the run within 2 %, else of one within 10 %, moved along the line through both runs."""
-    own = sorted((l0, point["value"]) for (of, name, l0), point in points.items() if (of, name) == (hook, family))
-    l0, value = min(own, key=lambda point: abs(np.log(point[0] / at)))
+    curve = sorted((l0, point["value"]) for (of, name, l0), point in points.items() if (of, name) == (hook, family))
+    l0, value = min(curve, key=lambda point: abs(np.log(point[0] / at)))
     if abs(l0 / at - 1) <= 0.02:
         return float(value)
     if abs(l0 / at - 1) > 0.1:
         return None
-    (x0, y0), (x1, y1) = np.log(own)
+    (x0, y0), (x1, y1) = np.log(curve)
     return float(np.exp(y0 + (y1 - y0) * (np.log(at) - x0) / (x1 - x0)))
 
 
 def test_families_of_two_runs_are_compared_where_both_have_a_run_at_the_l0_or_near_it(
     trained: tuple[Store, Path], command: Command
 ) -> None:
-    found = measure(command, trained, "pareto", "--without-model")
-    points = {(p["hook"], p["family"], p["l0"]): p for p in found["points"] if not p["noise"] and p["measure"] == "l2"}
+    output = measure(command, trained, "pareto", "--without-model")
+    points = {(p["hook"], p["family"], p["l0"]): p for p in output["points"] if not p["noise"] and p["measure"] == "l2"}
     families = list(dict.fromkeys(family for _, family, _ in points))
     assert len(families) == 3
     for hook in HOOKS:
@@ -236,7 +236,7 @@ def test_families_of_two_runs_are_compared_where_both_have_a_run_at_the_l0_or_ne
                 *(l0 for l0 in of_second if of_first[0] / 1.02 <= l0 <= of_first[-1] * 1.02),
             ]
             lines = [
-                li for li in found["matched"]
+                li for li in output["matched"]
                 if (li["hook"], li["first"], li["second"], li["measure"]) == (hook, first, second, "l2")
             ]  # fmt: skip
             if not shared:

@@ -34,16 +34,16 @@ def test_runs_that_differ_only_in_the_seed_are_paired(demo_runs: tuple[Path, lis
 
 def test_analyze_stability_compares_every_two_runs(demo_runs: tuple[Path, list[Path]], command: Command) -> None:
     path, folders = demo_runs
-    several = sorted(folders[1].glob("nsae_l1=1e-05*"))
-    done = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--json", "--device", "cpu")
+    replicas = sorted(folders[1].glob("nsae_l1=1e-05*"))
+    done = command("analyze", "stability", "--store", path, *replicas, "--layers", "4", "--json", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     (line,) = json.loads(done.stdout)["stability"]
-    one, other = (load_sae(folder, layer=4).W_dec for folder in several)
+    one, other = (load_sae(folder, layer=4).W_dec for folder in replicas)
     cosines = np.abs(np.nan_to_num(torch.nn.functional.normalize(one, dim=1) @ torch.nn.functional.normalize(other).mT))
     assert 0 < line["cosine_mean"] <= cosines.max() + 1e-6
     assert line["matched"] == min(line["live_first"], line["live_second"])
     assert line["share_0.9"] <= line["share_0.7"] <= 1
-    table = command("analyze", "stability", "--store", path, *several, "--layers", "4", "--device", "cpu").stdout
+    table = command("analyze", "stability", "--store", path, *replicas, "--layers", "4", "--device", "cpu").stdout
     assert table.count("\n| blocks.4.hook_mlp_out") == 1
 
 
@@ -52,7 +52,7 @@ def test_dead_features_are_not_matched(demo_runs: tuple[Path, list[Path]]) -> No
     some, others = torch.zeros(256, dtype=torch.int64), torch.zeros(256, dtype=torch.int64)
     some[:5], others[3:10] = 1, 1
     counts = [{"all": HeldoutFireCounts(9, count, 0.0, 9)} for count in (some, others)]
-    (line,) = stability([FeatureActivity(run, "blocks.4.hook_mlp_out", False, here) for here in counts])
+    (line,) = stability([FeatureActivity(run, "blocks.4.hook_mlp_out", False, by_subset) for by_subset in counts])
     assert (line["live_first"], line["live_second"], line["matched"]) == (5, 7, 5)
     assert line["share_0.9"] == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same
 
@@ -62,8 +62,8 @@ def test_stability_of_one_run_or_a_missing_layer_is_refused(
     demo_runs: tuple[Path, list[Path]], command: Command, options: tuple[str, ...], says: str
 ) -> None:
     path, folders = demo_runs
-    several = sorted(folders[1].glob("nsae_l1=1e-05*"))[: 2 if options else 1]
-    done = command("analyze", "stability", "--store", path, *several, *options)
+    replicas = sorted(folders[1].glob("nsae_l1=1e-05*"))[: 2 if options else 1]
+    done = command("analyze", "stability", "--store", path, *replicas, *options)
     assert done.returncode == 2
     assert says in done.stderr
 

@@ -75,30 +75,30 @@ def test_truth_measures_equal_their_definitions(d_sae: int, n_features: int) -> 
     fires = rng.random((200, d_sae)) < 0.2
     fires[:, 0] = truth[:, 1] & (rng.random(200) < 0.8)
     fires[:, 3] = False  # dead
-    found = compared(W_dec, directions, fires, truth)
-    assert list(found) == list(TRUTH)
-    assert found == pytest.approx(expected(W_dec, directions, fires, truth), rel=1e-6)
+    measures = compared(W_dec, directions, fires, truth)
+    assert list(measures) == list(TRUTH)
+    assert measures == pytest.approx(expected(W_dec, directions, fires, truth), rel=1e-6)
 
 
 def test_an_sae_without_a_live_feature_recovers_nothing() -> None:
     eye, truth = np.eye(3, dtype=np.float32), np.ones((5, 3), dtype=bool)
-    found = compared(eye, eye, np.zeros((5, 3), dtype=bool), truth)
-    assert np.isnan(found.pop("false_features"))
-    assert found == {"recovered": 0, "max_cosine": 0, "mcc": 1, "f1": 0, "f1_matched": 0, "l0_over_true": 0}
+    measures = compared(eye, eye, np.zeros((5, 3), dtype=bool), truth)
+    assert np.isnan(measures.pop("false_features"))
+    assert measures == {"recovered": 0, "max_cosine": 0, "mcc": 1, "f1": 0, "f1_matched": 0, "l0_over_true": 0}
 
 
 def test_a_random_decoder_that_fires_at_random_scores_its_null() -> None:
     rng = np.random.default_rng(0)
     directions, W_dec = (rng.normal(size=(300, 64)).astype(np.float32) for _ in "12")
     truth, fires = (rng.random((4000, 300)) < p for p in (0.05, 0.1))
-    found = compared(W_dec, directions, fires, truth)
+    measures = compared(W_dec, directions, fires, truth)
     cosines = np.abs(1 - cdist(W_dec, directions, "cosine"))
-    assert found["recovered"] == 0
-    assert found["false_features"] == 1
-    assert found["f1"] == pytest.approx(2 * 0.05 * 0.1 / (0.05 + 0.1), rel=0.05)
-    assert found["f1_matched"] == pytest.approx(found["f1"], rel=0.05)
-    assert cosines.mean() < found["mcc"] <= cosines.max(axis=1).mean()
-    assert found["l0_over_true"] == pytest.approx(2, rel=0.02)
+    assert measures["recovered"] == 0
+    assert measures["false_features"] == 1
+    assert measures["f1"] == pytest.approx(2 * 0.05 * 0.1 / (0.05 + 0.1), rel=0.05)
+    assert measures["f1_matched"] == pytest.approx(measures["f1"], rel=0.05)
+    assert cosines.mean() < measures["mcc"] <= cosines.max(axis=1).mean()
+    assert measures["l0_over_true"] == pytest.approx(2, rel=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_analyze_measures_compares_with_the_truth_of_a_synthetic_store(
         sae = load_sae(runs / "topk", hook=hook)
         fires = (sae.encode(torch.from_numpy(x).float()) > 0).numpy()
         directions = FEATURES.directions.numpy()
-        own = compared(sae.W_dec.numpy(), directions, fires, store.truth.fires(rows.astype(np.int64)))
-        for name, value in own.items():
+        measures = compared(sae.W_dec.numpy(), directions, fires, store.truth.fires(rows.astype(np.int64)))
+        for name, value in measures.items():
             line = lines["topk", hook, False, name]
             assert line["value"] == pytest.approx(value, rel=1e-6), name
             assert line["low"] is None
@@ -196,12 +196,12 @@ def test_the_sae_whose_decoder_is_the_truth_scores_1(
     monkeypatch.setattr("analyze.measure.evaluate.check_store", lambda runs, store: None)
     monkeypatch.setattr(TrainedRun, "hooks", property(lambda self: HOOKS[:1]))
     result = evaluate(orthogonal_store, [run], contexts=contexts)
-    found = {name: result.value(name, run.name, HOOKS[0]).value for name in TRUTH}
+    values = {name: result.value(name, run.name, HOOKS[0]).value for name in TRUTH}
     live = float(result.activity[0].all.live.double().mean())  # a rare feature may fire in none of the rows
     assert contexts is not None or live == 1
     ones, shares = dict.fromkeys(("mcc", "l0_over_true"), 1), dict.fromkeys(("recovered", "f1", "f1_matched"), live)
-    assert found == pytest.approx({**ones, **shares, "max_cosine": found["max_cosine"], "false_features": 0})
-    assert found["max_cosine"] == pytest.approx(1) or live < 1
+    assert values == pytest.approx({**ones, **shares, "max_cosine": values["max_cosine"], "false_features": 0})
+    assert values["max_cosine"] == pytest.approx(1) or live < 1
     assert result.value("explained_variance", run.name, HOOKS[0]).value > 0.999
 
 

@@ -38,8 +38,8 @@ def test_report_metrics_agree_with_the_commands(
     for name, key, options in (("measures", "measures", ("--contexts", "12")), ("patch", "patching", SCOPE[:2])):
         done = command("analyze", name, "--store", path, *folders, *options, "--json", "--device", "cpu")
         assert done.returncode == 0, done.stderr
-        found = strictly(done.stdout)["measures"]
-        assert sorted(found, key=str) == sorted(metrics[key], key=str)  # a report has runs by growing α
+        measures = strictly(done.stdout)["measures"]
+        assert sorted(measures, key=str) == sorted(metrics[key], key=str)  # a report has runs by growing α
     assert {claim["number"] for claim in metrics["claims"]} == set(range(1, 8))
     assert len(metrics["stability"]) == 4  # two α, two layers
     assert {(line["run"], line["seeds"]) for line in metrics["seed_spread"]} == {(name, 2) for name in SEEDLESS}
@@ -51,12 +51,12 @@ def test_replicas_are_one_point_in_curves_and_runs_of_their_own_in_tables_of_mea
 ) -> None:
     of_nsae = {line["run"] for line in metrics["points"] if line["family"] == "nsae"}
     assert of_nsae == SEEDLESS
-    of_runs = [*metrics["measures"], *({**own, "measure": "dead", "value": own["dead"]} for own in metrics["features"])]
-    for line in (own for own in metrics["points"] if own["run"] in SEEDLESS and own["sample"] == "held_out"):
+    of_runs = [*metrics["measures"], *({**row, "measure": "dead", "value": row["dead"]} for row in metrics["features"])]
+    for line in (point for point in metrics["points"] if point["run"] in SEEDLESS and point["sample"] == "held_out"):
         replicas = [
-            own["value"] for own in of_runs
-            if own["run"] in {f"{line['run']}_seed={seed}" for seed in (0, 1)} and own["subset"] == "all"
-            and all(own[key] == line[key] for key in ("hook", "noise", "measure"))
+            row["value"] for row in of_runs
+            if row["run"] in {f"{line['run']}_seed={seed}" for seed in (0, 1)} and row["subset"] == "all"
+            and all(row[key] == line[key] for key in ("hook", "noise", "measure"))
         ]  # fmt: skip
         assert len(replicas) == 2
         assert line["value"] == pytest.approx(sum(replicas) / 2)
@@ -174,9 +174,9 @@ def test_report_without_the_model_leaves_out_patching(
     done = command(*arguments, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "r" / "figures" / "figure_05_activation.png").exists()
-    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
-    assert found["patching"] == found["over_training"] == []
-    assert found["measures"]
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    assert metrics["patching"] == metrics["over_training"] == []
+    assert metrics["measures"]
     assert not (tmp_path / "r" / "figures" / "figure_10_score.png").exists()
     assert 'id="figure_08_l0"' in (tmp_path / "r" / "post.html").read_text()
 
@@ -195,5 +195,5 @@ def test_report_on_baselines_alone_mentions_no_nsae(
         assert "NSAE" not in page
         assert "nsae" not in page
     assert not (tmp_path / "r" / "figures" / "figure_05_activation.png").exists()
-    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
-    assert {claim["number"] for claim in found["claims"]} == {2}
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    assert {claim["number"] for claim in metrics["claims"]} == {2}

@@ -13,8 +13,8 @@ from tests.analyze.compare.claims.made_up import RUNS
 def with_own(run: TrainedRun, *, clip: float, lr_warmup: int) -> TrainedRun:
     """Return the run with clipping and a warm-up of its own."""
     settings = run.settings
-    own = replace(settings.run, clip=clip, lr_warmup=lr_warmup)
-    return replace(run, settings=replace(settings, experiment=replace(settings.experiment, runs=(own,))))
+    run_settings = replace(settings.run, clip=clip, lr_warmup=lr_warmup)
+    return replace(run, settings=replace(settings, experiment=replace(settings.experiment, runs=(run_settings,))))
 
 
 def test_each_run_has_the_schedule_and_clipping_that_it_was_trained_with() -> None:

@@ -17,13 +17,13 @@ HOOK = "blocks.0.hook_mlp_out"
 
 
 def run(name: str, l1: float = 1.0, *, seed: int = 0, data_seed: int = 0, expansion: float = 4.0) -> TrainedRun:
-    own = Run(name, "baseline", 1e-3, seed, "none", BaselineSettings(l1, 0))
-    settings = replace(experiment([HOOK]), runs=(own,), data_seed=data_seed, expansion=expansion)
+    run_settings = Run(name, "baseline", 1e-3, seed, "none", BaselineSettings(l1, 0))
+    settings = replace(experiment([HOOK]), runs=(run_settings,), data_seed=data_seed, expansion=expansion)
     return TrainedRun(name, RunFolder(Path("runs") / name), RunSettings(settings, provenance={}), trained=96)
 
 
 def named(*runs: TrainedRun) -> dict[str, list[str]]:
-    return {own.name: [replica.name for replica in own.replicas] for own in configurations(runs)}
+    return {point.name: [replica.name for replica in point.replicas] for point in configurations(runs)}
 
 
 def test_runs_that_differ_only_in_seed_or_data_seed_form_one_configuration_without_the_seed_in_its_name() -> None:
@@ -52,8 +52,13 @@ def test_configurations_of_the_same_short_name_have_the_names_of_their_first_run
 
 def test_a_second_training_with_the_same_seeds_is_no_replica() -> None:
     first, copy = run("first/baseline"), run("second/baseline")
-    (own,) = configurations([first, copy])
-    assert (own.name, own.replicas, own.copies, own.runs) == ("first/baseline", (first,), (copy,), [first, copy])
+    (alike,) = configurations([first, copy])
+    assert (alike.name, alike.replicas, alike.copies, alike.runs) == (
+        "first/baseline",
+        (first,),
+        (copy,),
+        [first, copy],
+    )
 
 
 def test_replicas_in_experiments_of_their_own_are_named_by_their_folder() -> None:
@@ -62,5 +67,5 @@ def test_replicas_in_experiments_of_their_own_are_named_by_their_folder() -> Non
 
 
 def test_a_configuration_is_as_far_trained_as_its_least_trained_replica() -> None:
-    (own,) = configurations([run("baseline_seed=0"), replace(run("baseline_seed=1", seed=1), trained=40)])
-    assert (own.trained, own.planned, own.finished) == (40, 96, False)
+    (configuration,) = configurations([run("baseline_seed=0"), replace(run("baseline_seed=1", seed=1), trained=40)])
+    assert (configuration.trained, configuration.planned, configuration.finished) == (40, 96, False)

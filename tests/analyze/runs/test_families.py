@@ -18,8 +18,8 @@ HOOK = "blocks.0.hook_mlp_out"
 
 
 def topk(name: str, k: int, *, lr: float = 1e-3, expansion: float = 4.0, **provenance: Any) -> TrainedRun:
-    own = Run(name, "topk", lr, 0, "none", TopKSettings(k=k))
-    settings = replace(experiment([HOOK]), runs=(own,), expansion=expansion)
+    run_settings = Run(name, "topk", lr, 0, "none", TopKSettings(k=k))
+    settings = replace(experiment([HOOK]), runs=(run_settings,), expansion=expansion)
     return TrainedRun(name, RunFolder(Path("runs") / name), RunSettings(settings, provenance))
 
 

@@ -88,12 +88,12 @@ def test_analyze_commands_show_the_trained_rows_of_each_run(
     table, as_json, as_csv = (
         command(*start, finished, stopped, *more).stdout for more in ((), ("--json",), ("--csv",))
     )
-    found, lines = json.loads(as_json), list(csv.DictReader(io.StringIO(as_csv)))
+    objects, lines = json.loads(as_json), list(csv.DictReader(io.StringIO(as_csv)))
     if name == "runs":  # which tells of the last validation
         validated = 8 * 64
         assert f" {validated:,} of {PLANNED:,} rows, unfinished " in table
         assert f" {PLANNED:,} of {PLANNED:,} rows " in table
-        for run in (found, lines):
+        for run in (objects, lines):
             progress = {(li["run"], str(li["rows"]), str(li["planned"]), str(li["finished"])) for li in run}
             assert ("nsae", str(validated), str(PLANNED), "False") in progress
             assert ("baseline_l1=0.01", str(PLANNED), str(PLANNED), "True") in progress
@@ -104,15 +104,15 @@ def test_analyze_commands_show_the_trained_rows_of_each_run(
         all(pair in line for line in lines_of_nsae) if name == "stability" else f" {UNFINISHED} |" in lines_of_nsae[0]
     )
     assert f"| baseline_l1=0.01 | {'off | ' * (name != 'dictionary')}{FINISHED} |" in table or name == "stability"
-    assert {"run": "nsae", "trained": ROWS, "planned": PLANNED, "finished": False} in found["runs"]
-    assert {"run": "baseline_l1=0.01", "trained": PLANNED, "planned": PLANNED, "finished": True} in found["runs"]
+    assert {"run": "nsae", "trained": ROWS, "planned": PLANNED, "finished": False} in objects["runs"]
+    assert {"run": "baseline_l1=0.01", "trained": PLANNED, "planned": PLANNED, "finished": True} in objects["runs"]
     if name == "stability":
         of_nsae = [line for line in lines if line["second"] == "nsae"]
         assert {(li["trained_first"], li["trained_second"]) for li in of_nsae} == {(str(PLANNED), str(ROWS))}
         assert {(li["finished_first"], li["finished_second"]) for li in of_nsae} == {("True", "False")}
     elif name == "pareto":
         assert {line["unfinished"] for line in lines} == {"nsae"}
-        assert {tuple(line["unfinished"]) for line in found["matched"]} == {("nsae",)}
+        assert {tuple(line["unfinished"]) for line in objects["matched"]} == {("nsae",)}
     else:
         progress = {(li["run"], li["trained"], li["planned"], li["finished"]) for li in lines}
         assert ("nsae", str(ROWS), str(PLANNED), "False") in progress
@@ -140,15 +140,15 @@ def test_report_marks_unfinished_runs_without_verdicts_and_leaves_out_diverged_o
     done = command(*measuring("report", store, tmp_path / "r"), finished, stopped, bad)
     assert done.returncode == 0, done.stderr
     assert "Note: run baseline_lr=1e+30 is left out: it diverged at step " in done.stderr
-    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
-    of_nsae = [claim for claim in found["claims"] if "nsae" in claim["of"] and claim["number"] != 6]
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    of_nsae = [claim for claim in metrics["claims"] if "nsae" in claim["of"] and claim["number"] != 6]
     assert of_nsae
     assert {claim["verdict"] for claim in of_nsae} == {"no verdict: unfinished runs"}
     assert all(claim["note"].startswith(f"unfinished: nsae at {ROWS:,} of {PLANNED:,} rows") for claim in of_nsae)
-    progress = {run["run"]: (run["trained"], run["planned"], run["finished"]) for run in found["runs"]}
+    progress = {run["run"]: (run["trained"], run["planned"], run["finished"]) for run in metrics["runs"]}
     assert progress["nsae"] == (ROWS, PLANNED, False)
     assert progress["baseline_l1=0.01"] == (PLANNED, PLANNED, True)
-    assert [line["run"] for line in found["left_out"]] == ["baseline_lr=1e+30"]
+    assert [line["run"] for line in metrics["left_out"]] == ["baseline_lr=1e+30"]
     page = (tmp_path / "r" / "index.html").read_text()
     assert "run baseline_lr=1e+30 is left out: it diverged" in page
     assert f"Trained on {ROWS:,} rows (" in page
@@ -210,9 +210,9 @@ def test_patching_marks_an_unfinished_run_and_leaves_out_a_diverged_one(
     lines = [line for line in done.stdout.splitlines() if "hook_mlp_out" in line]
     assert len(lines) == 2 * 3
     assert all(f" | {UNFINISHED if 'nsae' in line else FINISHED} | " in line for line in lines)
-    found = json.loads(command(*start, "--json").stdout)
-    assert [line["run"] for line in found["left_out"]] == ["baseline_lr=1e+30"]
-    assert {line["run"]: line["finished"] for line in found["runs"]} == {"nsae": False, "baseline_lr=0.001": True}
+    output = json.loads(command(*start, "--json").stdout)
+    assert [line["run"] for line in output["left_out"]] == ["baseline_lr=1e+30"]
+    assert {line["run"]: line["finished"] for line in output["runs"]} == {"nsae": False, "baseline_lr=0.001": True}
     rows = list(csv.DictReader(io.StringIO(command(*start, "--csv").stdout)))
     progress = {(li["run"], li["trained"], li["planned"], li["finished"]) for li in rows}
     assert progress == {

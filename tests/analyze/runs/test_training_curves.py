@@ -48,14 +48,14 @@ def test_rows_to_near_end_is_the_first_such_point(values: list[float]) -> None:
 
 def test_training_curves_hold_the_values_of_metrics_jsonl(demo_runs: tuple[Path, list[Path]]) -> None:
     runs = find_runs(demo_runs[1])
-    found = {(c.run, c.hook, c.split, c.noise, c.measure): c for c in training_curves(runs)}
+    by_key = {(c.run, c.hook, c.split, c.noise, c.measure): c for c in training_curves(runs)}
     run = next(run for run in runs if run.variant == "nsae")
     records = [json.loads(line) for line in run.folder.metrics.read_text().splitlines()]
     expected = [
         (r["rows"], r["l0"]) for r in records
         if (r["split"], r["hook"], r["noise"]) == ("heldout", "blocks.4.hook_mlp_out", False)
     ]  # fmt: skip
-    one = found[run.name, "blocks.4.hook_mlp_out", "heldout", False, "l0"]
+    one = by_key[run.name, "blocks.4.hook_mlp_out", "heldout", False, "l0"]
     assert list(zip(one.rows, one.values, strict=True)) == expected
     assert len(expected) == 8
     assert len(curve_lines([one])) == 8

@@ -54,8 +54,8 @@ def p_values(true: np.ndarray, margin: float, *, repeats: int, correlation: floa
     """Return one-sided p-values [repeats, cells] of means > margin, of 20 groups whose values are correlated."""
     rng = np.random.default_rng(RNG_SEED)
     shared = rng.normal(size=(repeats, 20, 1))
-    own = rng.normal(size=(repeats, 20, len(true)))
-    values = true + np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+    errors = rng.normal(size=(repeats, 20, len(true)))
+    values = true + np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * errors
     error = values.std(axis=1, ddof=1) / np.sqrt(20)
     return stats.t.sf((values.mean(axis=1) - margin) / error, 19)
 

@@ -68,15 +68,15 @@ def test_unknown_replicate_leaves_the_interval_unknown() -> None:
 
 def replicas_of(values: np.ndarray) -> Estimate:
     """Return the mean over replicas of values [seeds, 20] of equal weight."""
-    return over_replicas([mean_estimate(own) for own in values])
+    return over_replicas([mean_estimate(of_replica) for of_replica in values])
 
 
 def test_interval_over_replicas_is_howes_for_seeds_crossed_with_groups() -> None:
     rng = np.random.default_rng(2)
     values = rng.normal(size=(5, 1)) + rng.normal(size=20) + 0.5 * rng.normal(size=(5, 20))
     covariance = np.cov(values) / 20  # of the seeds' means over the groups
-    own, shared = covariance.trace() / 5, (covariance.sum() - covariance.trace()) / 20
-    of_seeds, of_groups = values.mean(axis=1).var(ddof=1) / 5, covariance.mean() - (own - shared) / 5
+    of_one_seed, shared = covariance.trace() / 5, (covariance.sum() - covariance.trace()) / 20
+    of_seeds, of_groups = values.mean(axis=1).var(ddof=1) / 5, covariance.mean() - (of_one_seed - shared) / 5
     half_width = np.sqrt(stdtrit(4, 0.975) ** 2 * of_seeds + stdtrit(19, 0.975) ** 2 * of_groups)
     estimate = replicas_of(values)
     assert estimate.n_seeds == 5
@@ -87,10 +87,10 @@ def test_functions_apply_to_each_replica_and_pair_them_in_their_order() -> None:
     rng = np.random.default_rng(3)
     first, second = rng.normal(size=(3, 20)), rng.normal(size=(5, 20))
     gap = difference(replicas_of(first), replicas_of(second))
-    assert [own.value for own in gap.replicas] == pytest.approx(list(first.mean(axis=1) - second[:3].mean(axis=1)))
+    assert [one.value for one in gap.replicas] == pytest.approx(list(first.mean(axis=1) - second[:3].mean(axis=1)))
     assert gap.value == pytest.approx(first.mean() - second.mean())
     cubed = combine(lambda x: x**3, [replicas_of(first)])
-    assert [own.value for own in cubed.replicas] == pytest.approx(list(first.mean(axis=1) ** 3))
+    assert [one.value for one in cubed.replicas] == pytest.approx(list(first.mean(axis=1) ** 3))
 
 
 def test_function_of_replicas_and_a_single_run_has_no_spread_over_seeds() -> None:

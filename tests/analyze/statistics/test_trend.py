@@ -11,18 +11,18 @@ def test_trend_is_the_least_squares_slope_with_its_standard_error() -> None:
     rng = np.random.default_rng(0)
     x = np.sort(rng.uniform(100, 200, 30))
     y = 5 + 0.02 * x + rng.normal(0, 0.3, 30)
-    expected, found = linregress(x, y), trend(x.tolist(), y.tolist(), 50.0)
-    assert found is not None
-    assert found.change == pytest.approx(50 * expected.slope)
-    assert found.standard_error == pytest.approx(50 * expected.stderr)
-    assert found.mean == pytest.approx(y.mean())
+    expected, fitted = linregress(x, y), trend(x.tolist(), y.tolist(), 50.0)
+    assert fitted is not None
+    assert fitted.change == pytest.approx(50 * expected.slope)
+    assert fitted.standard_error == pytest.approx(50 * expected.stderr)
+    assert fitted.mean == pytest.approx(y.mean())
 
 
 def test_interval_covers_the_true_change_in_95_of_100_series() -> None:
     rng = np.random.default_rng(1)
     x = np.arange(12.0)
     intervals = [trend(x.tolist(), (3 + 0.1 * x + rng.normal(0, 0.5, 12)).tolist(), 12.0) for _ in range(2000)]
-    covered = [low <= 1.2 <= high for low, high in (found.interval for found in intervals if found is not None)]
+    covered = [low <= 1.2 <= high for low, high in (fitted.interval for fitted in intervals if fitted is not None)]
     assert len(covered) == 2000
     assert 0.935 < np.mean(covered) < 0.965
 
@@ -32,6 +32,6 @@ def test_two_points_have_no_trend() -> None:
 
 
 def test_constant_series_does_not_change() -> None:
-    found = trend([0.0, 1.0, 2.0, 3.0], [4.0] * 4, 3.0)
-    assert found is not None
-    assert found.interval == (0.0, 0.0)
+    fitted = trend([0.0, 1.0, 2.0, 3.0], [4.0] * 4, 3.0)
+    assert fitted is not None
+    assert fitted.interval == (0.0, 0.0)

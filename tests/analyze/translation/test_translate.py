@@ -40,7 +40,7 @@ def test_measures_of_other_libraries_equal_a_computation_over_the_rows_that_they
         "--device", "cpu", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = {
+    measures = {
         li["measure"]: (li["subset"], li["value"]) for li in json.loads(done.stdout)["measures"]
         if li["hook"] == HOOK and li["subset"] in ("all", WITHOUT_SPECIAL)
     }  # fmt: skip
@@ -72,8 +72,8 @@ def test_measures_of_other_libraries_equal_a_computation_over_the_rows_that_they
     }
     for name, value in expected.items():
         subset = "all" if name.startswith("dictionary") else WITHOUT_SPECIAL
-        assert found[name] == (subset, pytest.approx(value, rel=1e-5)), name
-    assert found["saelens_l0"] != found["dictionary_learning_l0"]
+        assert measures[name] == (subset, pytest.approx(value, rel=1e-5)), name
+    assert measures["saelens_l0"] != measures["dictionary_learning_l0"]
 
 
 def test_losses_of_other_libraries_equal_forward_hooks_in_transformers(demo_runs: tuple[Path, list[Path]]) -> None:
@@ -84,7 +84,7 @@ def test_losses_of_other_libraries_equal_forward_hooks_in_transformers(demo_runs
     heldout = Heldout(store, 6)
     model = load_patchable(find_model("demo", None), store.hooks, processing="none", device=CPU)
     rows = translate_losses(model, heldout, find_runs([baselines / RUN]), tuple(LIBRARIES))
-    found = {row.measure: row.value for row in rows if row.hook == HOOK}
+    measures = {row.measure: row.value for row in rows if row.hook == HOOK}
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
     special = torch.isin(tokens, torch.tensor(special_tokens(store)))
     assert int(special[:, :-1].sum()) > 0
@@ -118,5 +118,5 @@ def test_losses_of_other_libraries_equal_forward_hooks_in_transformers(demo_runs
         ):
             of_clean, of_zero, of_sae = (float(loss[counted].mean()) for loss in (clean, zero, losses(replaced)))
             expected[name] = (of_zero - of_sae) / (of_zero - of_clean)
-    assert found == pytest.approx(expected, rel=1e-3)
+    assert measures == pytest.approx(expected, rel=1e-3)
     assert len({round(value, 3) for value in expected.values()}) == 3

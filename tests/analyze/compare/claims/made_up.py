@@ -43,8 +43,8 @@ SHOCK = {"baseline": RNG.normal(size=GROUPS) / GROUPS, "nsae": RNG.normal(size=G
 def run(name: str, variant: str, l1: float, *, l1_power: int = 0, sigma: float = 1.0) -> TrainedRun:
     """Return a run at all HOOKS that has settings but no files."""
     architecture = NSAESettings(l1, l1_power, sigma) if variant == "nsae" else BaselineSettings(l1, l1_power)
-    own = Run(name, variant, 1e-3, 0, "none", architecture)
-    settings = RunSettings(replace(experiment(HOOKS), runs=(own,)), provenance={})
+    run_settings = Run(name, variant, 1e-3, 0, "none", architecture)
+    settings = RunSettings(replace(experiment(HOOKS), runs=(run_settings,)), provenance={})
     return TrainedRun(name, RunFolder(Path(name)), settings, trained=96)
 
 

@@ -10,7 +10,7 @@ from tests.analyze.compare.claims.made_up import N, made_up
 
 
 def test_claim_3_compares_how_l1_over_l0_varies_over_layers() -> None:
-    found = next(c for c in claims(made_up()) if c.number == 3)
+    claim = next(c for c in claims(made_up()) if c.number == 3)
     ratios = 0.1 * np.arange(1, N + 1)
-    assert found.verdict == "holds"
-    assert found.value == pytest.approx(ratios.std() / ratios.mean())
+    assert claim.verdict == "holds"
+    assert claim.value == pytest.approx(ratios.std() / ratios.mean())

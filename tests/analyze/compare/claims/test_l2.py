@@ -12,9 +12,9 @@ from tests.analyze.compare.claims.made_up import BASELINES, HOOKS, NSAES, RUNS, 
 
 @pytest.mark.parametrize(("l2", "verdict"), [(1.1, "holds"), (0.9, "does not hold")])
 def test_claim_5_compares_l2_at_the_same_l0(l2: float, verdict: str) -> None:
-    found = made_up(held_out=held_out(slope=0.0, l2=l2))
-    assert verdicts(claims, found, "NSAE's L2 is higher") == [verdict]
-    assert next(c for c in claims(found) if "L2 is higher" in c.claim).value == pytest.approx(l2 - 1)
+    measurements = made_up(held_out=held_out(slope=0.0, l2=l2))
+    assert verdicts(claims, measurements, "NSAE's L2 is higher") == [verdict]
+    assert next(c for c in claims(measurements) if "L2 is higher" in c.claim).value == pytest.approx(l2 - 1)
 
 
 @pytest.mark.parametrize(("l2", "verdict"), [(1.1, "holds"), (0.9, "does not hold")])
@@ -40,5 +40,5 @@ def test_claim_5_compares_when_l2_comes_near_its_end(rows: int, verdict: str) ->
         steps = [2, 5, 20, 80, 100]
         return TrainingCurve(r.name, hook, "heldout", False, "l2", steps, [1.0 if n >= near else 2.0 for n in steps])
 
-    found = made_up(training=[curve(r, hook) for r in RUNS for hook in HOOKS])
-    assert verdicts(claims, found, "converges more slowly") == [verdict]
+    measurements = made_up(training=[curve(r, hook) for r in RUNS for hook in HOOKS])
+    assert verdicts(claims, measurements, "converges more slowly") == [verdict]

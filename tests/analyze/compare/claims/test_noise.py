@@ -28,9 +28,9 @@ def test_claim_6_needs_runs_with_and_without_noise() -> None:
     }  # fmt: skip
     dictionaries = [portrait(r, hook) for r in RUNS for hook in HOOKS]
     dictionaries += [portrait(silent, hook, norm_median=500.0) for hook in HOOKS]
-    found = made_up(runs=[*RUNS, silent], held_out=gamed, dictionaries=dictionaries)
-    assert verdicts(claims, found, "without noise") == ["holds", "holds"]
-    norms = [c for c in claims(found) if "norm" in c.statistic and c.number == 6]
+    measurements = made_up(runs=[*RUNS, silent], held_out=gamed, dictionaries=dictionaries)
+    assert verdicts(claims, measurements, "without noise") == ["holds", "holds"]
+    norms = [c for c in claims(measurements) if "norm" in c.statistic and c.number == 6]
     assert norms[0].value == pytest.approx(np.log(500))
 
 
@@ -39,9 +39,9 @@ def test_claim_6_compares_l1_with_l0_at_two_sizes_of_noise() -> None:
     l0 = measured([loud], "l0", lambda r, i: 10.0 + i % 2, 0.0)
     l1 = measured([loud], "l1", lambda r, i: 9.0 + 0.9 * (i % 2), 0.0)
     more = {**held_out(), **l0, **l1}
-    found = made_up(runs=[*RUNS, loud], held_out=more)
-    assert verdicts(claims, found, "larger σ") == ["holds"]
-    assert next(c for c in claims(found) if "larger σ" in c.claim).value == pytest.approx(0.3)
+    measurements = made_up(runs=[*RUNS, loud], held_out=more)
+    assert verdicts(claims, measurements, "larger σ") == ["holds"]
+    assert next(c for c in claims(measurements) if "larger σ" in c.claim).value == pytest.approx(0.3)
 
 
 def test_claim_6_is_about_the_layers_of_the_runs_without_noise() -> None:

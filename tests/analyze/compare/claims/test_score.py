@@ -21,9 +21,9 @@ def patched(gap: float, width: float = 1e-4, zero: float = 1.0) -> Estimates:
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.0, "holds"), (-0.02, "does not hold"), (0.02, "does not hold")])
 def test_claim_4_holds_only_if_scores_are_equal_at_the_same_l0(gap: float, verdict: str) -> None:
-    found = made_up(patched=patched(gap))
-    assert verdicts(claims, found, "score is no different") == [verdict]
-    assert verdicts(claims, found, "score is no different", HOOKS[5]) == [verdict]
+    measurements = made_up(patched=patched(gap))
+    assert verdicts(claims, measurements, "score is no different") == [verdict]
+    assert verdicts(claims, measurements, "score is no different", HOOKS[5]) == [verdict]
 
 
 def test_claim_4_has_no_verdict_without_overlap_and_flags_unneeded_layers() -> None:
@@ -37,8 +37,8 @@ def test_claim_4_has_no_verdict_without_overlap_and_flags_unneeded_layers() -> N
 
 
 def test_claim_4_without_patching_gives_not_enough_data() -> None:
-    (found,) = (c for c in claims(made_up()) if "score is no different" in c.claim)
-    assert (found.verdict, found.note) == ("not enough data", "not measured: it needs the language model")
+    (claim,) = (c for c in claims(made_up()) if "score is no different" in c.claim)
+    assert (claim.verdict, claim.note) == ("not enough data", "not measured: it needs the language model")
 
 
 def test_claim_4_does_not_hold_where_differences_cancel_over_layers() -> None:

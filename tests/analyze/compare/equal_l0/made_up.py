@@ -25,8 +25,8 @@ DOCUMENTS = 60
 
 def run(name: str, variant: str, l1: float, seed: int, *, folder: str = "runs") -> TrainedRun:
     """Return a finished run at all HOOKS that has settings but no files."""
-    own = Run(name, variant, 1e-3, seed, "none", NSAESettings(l1) if variant == "nsae" else BaselineSettings(l1))
-    settings = RunSettings(replace(experiment(HOOKS), runs=(own,)), provenance={})
+    configured = Run(name, variant, 1e-3, seed, "none", NSAESettings(l1) if variant == "nsae" else BaselineSettings(l1))
+    settings = RunSettings(replace(experiment(HOOKS), runs=(configured,)), provenance={})
     return TrainedRun(name, RunFolder(Path(folder) / name), settings, trained=96)
 
 
@@ -41,8 +41,8 @@ def family(variant: str, n_seeds: int, l1: Sequence[float] = (1.0,), folder: str
 
 def replaced_seed(trained: TrainedRun, seed: int) -> TrainedRun:
     """Return the run with another seed."""
-    (own,) = trained.settings.experiment.runs
-    changed = replace(trained.settings.experiment, runs=(replace(own, seed=seed),))
+    (run_settings,) = trained.settings.experiment.runs
+    changed = replace(trained.settings.experiment, runs=(replace(run_settings, seed=seed),))
     return replace(trained, settings=replace(trained.settings, experiment=changed))
 
 
@@ -66,8 +66,10 @@ def measured(
         for hook, value in zip(HOOKS, true[side.name], strict=True):
             shared = document_spread * rng.normal(size=documents)
             for trained in side.runs:
-                own = value + seed_spread * rng.normal() + shared + 0.2 * document_spread * rng.normal(size=documents)
-                estimates[key_of(trained, hook, measure)] = mean_over_documents(own, shares)
+                replicates = (
+                    value + seed_spread * rng.normal() + shared + 0.2 * document_spread * rng.normal(size=documents)
+                )
+                estimates[key_of(trained, hook, measure)] = mean_over_documents(replicates, shares)
                 estimates[key_of(trained, hook, "l0")] = mean_over_documents(np.full(documents, 40.0), shares)
     return estimates
 

@@ -216,7 +216,9 @@ def test_a_run_near_the_l0_is_moved_there_and_all_of_its_way_widens_the_interval
     sides, estimates = on_curves({"baseline": [20.0, 43.0], "nsae": [37.0, 80.0]})
     matched = match(estimates, estimates, sides[0], HOOKS[0], "explained_variance", 40)
     (runs,) = [
-        own.replicas for own in sides[0].configurations if estimates[key_of(own.replicas[0], HOOKS[0], "l0")].value > 40
+        point.replicas
+        for point in sides[0].configurations
+        if estimates[key_of(point.replicas[0], HOOKS[0], "l0")].value > 40
     ]
     before = np.mean([estimates[key_of(run, HOOKS[0], "explained_variance")].value for run in runs])
     after = np.mean([estimate.value for estimate in matched.estimates.values()])
@@ -261,11 +263,11 @@ def test_all_pairs_at_once_are_compared_as_each_pair_is() -> None:
     sides = [*two_families(3), Side("second", configurations(family("nsae", 3, folder="second")))]
     estimates = measured(sides, {"baseline": BASELINE, "nsae": [0.08] * 6, "second": [0.05] * 6})
     at_once = compare_all(estimates, estimates, sides, HOOKS, [40], [], "document")
-    assert [(own.first, own.second) for own in at_once] == [
+    assert [(comparison.first, comparison.second) for comparison in at_once] == [
         ("baseline", "nsae"), ("baseline", "second"), ("nsae", "second"),
     ]  # fmt: skip
-    for own, pair in zip(at_once, combinations(sides, 2), strict=True):
-        assert vars(verdict_line(own)) == vars(verdict_line(compared(pair, estimates)))
+    for comparison, pair in zip(at_once, combinations(sides, 2), strict=True):
+        assert vars(verdict_line(comparison)) == vars(verdict_line(compared(pair, estimates)))
 
 
 def test_sides_without_a_common_seed_are_paired_in_order() -> None:

@@ -69,8 +69,8 @@ class MadeUp:
 def trained_run(variant: str, l0: float, seed: int, *, hooks: Sequence[str] = HOOKS, trained: int = 96) -> TrainedRun:
     """Return a run, finished with 96 rows, that has settings but no files."""
     name = f"{variant} {l0:g} {seed}"
-    own = Run(name, variant, 1e-3, seed, "none", SETTINGS[variant](l0))
-    settings = RunSettings(replace(experiment(hooks), runs=(own,)), provenance={})
+    run_settings = Run(name, variant, 1e-3, seed, "none", SETTINGS[variant](l0))
+    settings = RunSettings(replace(experiment(hooks), runs=(run_settings,)), provenance={})
     return TrainedRun(name, RunFolder(Path(name)), settings, trained=trained)
 
 
@@ -102,7 +102,7 @@ def made_up(
                 for measure, value in values.items():
                     noise = seed_spread * rng.normal() + 0.002 * rng.normal(size=documents)
                     estimates = patched if measure in ("nats_lost", "kl") else held_out
-                    own = mean_over_documents(value(name, l0, layer) + of_documents[layer] + noise, shares)
-                    estimates[key_of(run, hook, measure)] = own
+                    estimate = mean_over_documents(value(name, l0, layer) + of_documents[layer] + noise, shares)
+                    estimates[key_of(run, hook, measure)] = estimate
                     estimates[key_of(run, hook, "l0")] = at
     return MadeUp(sides, held_out, patched)

@@ -23,8 +23,8 @@ def sides_of(values: np.ndarray) -> list[MatchedSide]:
     without = (values.sum(axis=-1, keepdims=True) - values) / (values.shape[-1] - 1)
     return [
         MatchedSide(f"side {i}", "nats_lost", 40.0, {
-            f"layer {j}": Matched({(0, s): Estimate(float(values[i, j, s].mean()), own, SHARES)
-                                   for s, own in enumerate(seeds)}, [])
+            f"layer {j}": Matched({(0, s): Estimate(float(values[i, j, s].mean()), replicates, SHARES)
+                                   for s, replicates in enumerate(seeds)}, [])
             for j, seeds in enumerate(of_side)
         }, {}) for i, of_side in enumerate(without)
     ]  # fmt: skip
@@ -57,8 +57,8 @@ def test_layers_that_share_documents_tell_identical_saes_apart_in_at_most_5_perc
     rng, repeats = np.random.default_rng(1), 80
     wrong = 0
     for _ in range(repeats):  # one seed; all layers have the same error, so four layers are no more evidence than one
-        own = rng.normal(size=(4, 1, 1, DOCUMENTS))
-        wrong += is_wrong(np.broadcast_to(own, (4, 4, 1, DOCUMENTS)))
+        errors = rng.normal(size=(4, 1, 1, DOCUMENTS))
+        wrong += is_wrong(np.broadcast_to(errors, (4, 4, 1, DOCUMENTS)))
     assert wrong <= stats.binom.ppf(0.995, repeats, 0.05)
 
 

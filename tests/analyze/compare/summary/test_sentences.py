@@ -89,13 +89,17 @@ def test_the_posts_question_says_where_the_answer_is_another() -> None:
     def crossing(name: str, l0: float, layer: int) -> float:
         return nats(name, l0, layer) + 0.1 * (name == "nsae" and l0 > 40)
 
-    second = next(own for own in measured(crossing, l0_values=TARGETS).summary().sentences if "than baseline" in own)
+    second = next(
+        sentence
+        for sentence in measured(crossing, l0_values=TARGETS).summary().sentences
+        if "than baseline" in sentence
+    )
     assert second.endswith(" less than baseline in all 4 layers; also less at L0 = 20; more at L0 = 80.")
 
 
 def test_without_the_language_model_the_sentences_are_about_explained_variance() -> None:
-    own = measured()
-    sentences = replace(own, patched={}).summary().sentences
+    made = measured()
+    sentences = replace(made, patched={}).summary().sentences
     assert sentences[0].startswith("At L0 = 40 topk explains the most variance (0.7")
     assert re.search(r"; the other 3 explain 0\.01\d* to 0\.05\d* less\.$", sentences[0])
     assert " of the variance more than baseline in all 4 layers." in sentences[1]
@@ -130,15 +134,15 @@ def test_one_architecture_is_measured_but_not_compared() -> None:
 
 
 def test_runs_of_different_l0_say_which_option_makes_them_comparable() -> None:
-    own = measured(measured_l0=lambda name, l0, layer: l0 * (1 + FOUR.index(name)))
-    (sentence,) = own.summary(l0_values=[]).sentences
+    made = measured(measured_l0=lambda name, l0, layer: l0 * (1 + FOUR.index(name)))
+    (sentence,) = made.summary(l0_values=[]).sentences
     assert sentence.startswith("No two architectures have SAEs of the same L0, so none is said to be better; train")
     assert "--target-l0" in sentence
 
 
 def test_if_all_runs_are_unfinished_none_is_ranked_and_the_reason_is_given() -> None:
-    own = measured(names=["topk", "relu"], unfinished=["topk", "relu"], seed_spread=0.0)
-    sentences = [re.sub(r"0\.\d+", "0.1", text) for text in own.summary().sentences]
+    made = measured(names=["topk", "relu"], unfinished=["topk", "relu"], seed_spread=0.0)
+    sentences = [re.sub(r"0\.\d+", "0.1", text) for text in made.summary().sentences]
     assert sentences == [
         "No two architectures can be ranked; at L0 = 40 they range from topk, which loses 0.1 nats per token, to relu, "
         "0.1.",

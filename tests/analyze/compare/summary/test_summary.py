@@ -45,9 +45,9 @@ def marks(summary: Summary, measure: str, target: float | None = 40.0) -> dict[s
 
 
 def test_the_best_is_marked_those_that_hardly_differ_are_tied_and_worse_ones_are_not() -> None:
-    own = made_up(["baseline", "nsae", "relu", "topk"], BOTH, seed_spread=0.004)
+    made = made_up(["baseline", "nsae", "relu", "topk"], BOTH, seed_spread=0.004)
     for measure in BOTH:
-        assert marks(own.summary(), measure) == {"topk": "best", "relu": "tied", "nsae": "", "baseline": ""}
+        assert marks(made.summary(), measure) == {"topk": "best", "relu": "tied", "nsae": "", "baseline": ""}
 
 
 def test_random_decoder_control_is_in_the_table_but_neither_best_nor_tied() -> None:
@@ -58,9 +58,9 @@ def test_random_decoder_control_is_in_the_table_but_neither_best_nor_tied() -> N
 
 
 def test_a_value_is_the_mean_over_layers_with_students_interval_over_documents_for_one_seed() -> None:
-    own = made_up(["topk", "nsae"], BOTH, n_seeds=1)
-    line = own.summary().lines[0]
-    estimates = [own.held_out[key_of(own.sides[0].runs[0], hook, "explained_variance")] for hook in HOOKS]
+    made = made_up(["topk", "nsae"], BOTH, n_seeds=1)
+    line = made.summary().lines[0]
+    estimates = [made.held_out[key_of(made.sides[0].runs[0], hook, "explained_variance")] for hook in HOOKS]
     mean = np.mean([estimate.value for estimate in estimates])
     without = np.mean([estimate.replicates for estimate in estimates], axis=0)
     n = len(without)
@@ -75,28 +75,28 @@ def test_a_value_is_the_mean_over_layers_with_students_interval_over_documents_f
 @pytest.mark.parametrize("nsae", [0.9, 1.1])
 def test_gamma_is_best_nearest_to_1_from_either_side(nsae: float) -> None:
     gammas = {"topk": 0.98, "relu": 1.015, "nsae": nsae}
-    own = made_up(list(gammas), {"gamma": lambda name, l0, layer: gammas[name], "explained_variance": constant(0.5)})
-    assert marks(own.summary(), "gamma") == {"relu": "best", "topk": "tied", "nsae": ""}
+    made = made_up(list(gammas), {"gamma": lambda name, l0, layer: gammas[name], "explained_variance": constant(0.5)})
+    assert marks(made.summary(), "gamma") == {"relu": "best", "topk": "tied", "nsae": ""}
 
 
-def with_dead(own: MadeUp, dead: Mapping[str, Sequence[int]]) -> MadeUp:
+def with_dead(made: MadeUp, dead: Mapping[str, Sequence[int]]) -> MadeUp:
     """Return the same with the numbers of dead features of 100 by architecture, per seed."""
     fires = [
         FeatureActivity(
             run, hook, False, {"all": HeldoutFireCounts(5000, torch.arange(100) >= dead[side.name][seed], 0.0, 8)}
         )
-        for side in own.sides
+        for side in made.sides
         for seed, run in enumerate(side.runs)
         for hook in HOOKS
     ]
-    return replace(own, fires=fires)
+    return replace(made, fires=fires)
 
 
 def test_fewer_dead_features_are_better_with_an_interval_over_seeds() -> None:
-    own = with_dead(
+    made = with_dead(
         made_up(["topk", "relu", "nsae"], BOTH), {"topk": [5, 7, 6], "relu": [6, 7, 6], "nsae": [50, 51, 52]}
     )
-    summary = own.summary()
+    summary = made.summary()
     assert marks(summary, "dead") == {"topk": "best", "relu": "tied", "nsae": ""}
     cell = summary.lines[0].cells["dead"]
     assert cell.value == pytest.approx(0.06)
@@ -115,40 +115,40 @@ def test_dead_features_of_one_seed_have_neither_interval_nor_mark() -> None:
 
 
 def test_negative_explained_variance_is_ranked_like_any_other() -> None:
-    own = made_up(["topk", "nsae"], {"explained_variance": lambda name, l0, layer: -0.5 if name == "nsae" else 0.3})
-    summary = own.summary()
+    made = made_up(["topk", "nsae"], {"explained_variance": lambda name, l0, layer: -0.5 if name == "nsae" else 0.3})
+    summary = made.summary()
     assert marks(summary, "explained_variance") == {"topk": "best", "nsae": ""}
     assert summary.lines[1].cells["explained_variance"].value == pytest.approx(-0.5, abs=0.01)
 
 
-def without(own: MadeUp, family: str, measure: str, hooks: Sequence[str]) -> MadeUp:
+def without(made: MadeUp, family: str, measure: str, hooks: Sequence[str]) -> MadeUp:
     """Return the same with NaN in place of a measure of an architecture at hooks."""
-    (side,) = (side for side in own.sides if side.name == family)
+    (side,) = (side for side in made.sides if side.name == family)
     unknown = {
-        key_of(run, hook, measure): replace(own.held_out[key_of(run, hook, measure)], value=np.nan)
+        key_of(run, hook, measure): replace(made.held_out[key_of(run, hook, measure)], value=np.nan)
         for run in side.runs for hook in hooks
     }  # fmt: skip
-    return replace(own, held_out={**own.held_out, **unknown})
+    return replace(made, held_out={**made.held_out, **unknown})
 
 
 def test_a_layer_where_a_value_is_nan_counts_for_no_architecture() -> None:
-    own = made_up(["topk", "nsae"], {"explained_variance": lambda name, l0, layer: 0.8 if layer else 0.0})
-    summary = without(own, "nsae", "explained_variance", HOOKS[:1]).summary()
+    made = made_up(["topk", "nsae"], {"explained_variance": lambda name, l0, layer: 0.8 if layer else 0.0})
+    summary = without(made, "nsae", "explained_variance", HOOKS[:1]).summary()
     assert [line.cells["explained_variance"].value for line in summary.lines] == pytest.approx([0.8, 0.8], abs=0.01)
 
 
 def test_a_measure_that_is_nan_everywhere_is_an_empty_cell_without_marks() -> None:
-    own = made_up(["topk", "nsae"], {"explained_variance": variance, "gamma": constant(0.9)})
-    summary = without(own, "nsae", "gamma", HOOKS).summary()
+    made = made_up(["topk", "nsae"], {"explained_variance": variance, "gamma": constant(0.9)})
+    summary = without(made, "nsae", "gamma", HOOKS).summary()
     assert summary.lines[1].cells["gamma"] == SummaryCell(None, None, None)
     assert marks(summary, "gamma") == {"topk": "", "nsae": ""}
     assert marks(summary, "explained_variance") == {"topk": "best", "nsae": ""}
 
 
 def test_layers_that_one_architecture_lacks_are_left_out_for_all() -> None:
-    own = made_up(["topk", "nsae", "relu"], {"nats_lost": lambda name, l0, layer: 0.1 * (1 + layer)},
+    made = made_up(["topk", "nsae", "relu"], {"nats_lost": lambda name, l0, layer: 0.1 * (1 + layer)},
                   hooks_of={"relu": HOOKS[1:]})  # fmt: skip
-    summary = own.summary()
+    summary = made.summary()
     assert [line.layers for line in summary.lines] == [3, 3, 3]
     assert [line.cells["nats_lost"].value for line in summary.lines] == pytest.approx([0.3] * 3, abs=0.01)
 
@@ -174,17 +174,17 @@ def test_unfinished_runs_are_not_ranked() -> None:
 
 
 def test_unsettled_layers_decide_nothing_and_are_named_in_the_note() -> None:
-    own = made_up(["topk", "nsae"], BOTH)
-    moving = [Drift(own.sides[1].runs[0].name, hook, "l0", Trend(0.5, 0.01, 1.0, 100)) for hook in HOOKS[:2]]
-    summary = own.summary(moving)
+    made = made_up(["topk", "nsae"], BOTH)
+    moving = [Drift(made.sides[1].runs[0].name, hook, "l0", Trend(0.5, 0.01, 1.0, 100)) for hook in HOOKS[:2]]
+    summary = made.summary(moving)
     assert marks(summary, "nats_lost") == {"topk": "best", "nsae": "tied"}  # two layers are not most of four
     assert summary.lines[1].note == "not settled in 2 of 4 layers"
-    assert marks(own.summary(moving[:1]), "nats_lost") == {"topk": "best", "nsae": ""}
+    assert marks(made.summary(moving[:1]), "nats_lost") == {"topk": "best", "nsae": ""}
 
 
 def test_runs_that_miss_their_target_are_listed_with_their_own_l0() -> None:
-    own = made_up(["topk", "nsae", "relu"], BOTH, measured_l0=lambda name, l0, layer: 50.0 if name == "relu" else l0)
-    line = own.summary().lines[2]
+    made = made_up(["topk", "nsae", "relu"], BOTH, measured_l0=lambda name, l0, layer: 50.0 if name == "relu" else l0)
+    line = made.summary().lines[2]
     assert (line.family, line.target) == ("relu", 40.0)
     assert line.l0 == pytest.approx(50.0)
     assert line.note == "misses this L0 in all layers, not compared"
@@ -193,9 +193,9 @@ def test_runs_that_miss_their_target_are_listed_with_their_own_l0() -> None:
 
 
 def test_architectures_without_a_shared_target_are_compared_where_their_curves_meet() -> None:
-    own = made_up(["nsae", "relu"], BOTH, l0_values=[20.0, 35.0, 60.0],
+    made = made_up(["nsae", "relu"], BOTH, l0_values=[20.0, 35.0, 60.0],
                   measured_l0=lambda name, l0, layer: l0 * (1.3 if name == "relu" else 1.0))  # fmt: skip
-    summary = own.summary(l0_values=[])
+    summary = made.summary(l0_values=[])
     (l0,) = summary.l0_values
     assert 26 <= l0 <= 60
     assert marks(summary, "nats_lost", l0) == {"nsae": "", "relu": "best"}
@@ -203,8 +203,8 @@ def test_architectures_without_a_shared_target_are_compared_where_their_curves_m
 
 
 def test_rows_are_numbers_or_null_and_the_text_has_a_row_per_line() -> None:
-    own = without(made_up(["topk", "nsae", "frozen"], BOTH), "nsae", "explained_variance", HOOKS)
-    summary = own.summary()
+    made = without(made_up(["topk", "nsae", "frozen"], BOTH), "nsae", "explained_variance", HOOKS)
+    summary = made.summary()
     rows = json.loads(json.dumps(summary.to_json(), allow_nan=False))["lines"]
     assert len(rows) == 3 * 2
     assert [row["family"] for row in rows[::2]] == ["topk", "nsae", "frozen"]

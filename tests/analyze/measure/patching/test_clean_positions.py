@@ -83,12 +83,12 @@ def test_position_0_is_not_counted_in_l0_if_it_is_not_patched(demo_runs: tuple[P
     _, activations = model.clean(torch.from_numpy(heldout.tokens().astype(np.int64)))
     active = (runs[0].sae(hook).encode(activations[hook]) != 0).sum(dim=-1).double()
     for keep_first, positions in ((False, slice(0, -1)), (True, slice(1, -1))):
-        (found,) = (
+        (l0,) = (
             estimate.value
             for key, estimate in patch(model, heldout, runs, hooks=[hook], keep_first=keep_first).items()
             if key.measure == "l0"
         )
-        assert found == pytest.approx(float(active[:, positions].mean().detach()))
+        assert l0 == pytest.approx(float(active[:, positions].mean().detach()))
 
 
 def test_store_of_last_positions_alone_is_refused_for_patching(make_store: MakeStore) -> None:

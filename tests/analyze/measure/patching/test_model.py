@@ -42,7 +42,7 @@ def test_pass_resumed_at_the_patched_hook_equals_one_from_the_tokens(
     resumed = load_patchable(facts, names, processing=processing, device=CPU)
     assert isinstance(resumed, ResumedModel)
     replayed = ReplayedModel(facts, names, processing=processing, device=CPU)
-    (logits, found), (expected_logits, expected) = resumed.clean(tokens), replayed.clean(tokens)
+    (logits, activations), (expected_logits, expected) = resumed.clean(tokens), replayed.clean(tokens)
     generator = torch.Generator().manual_seed(2)
 
     def centred(logits: torch.Tensor) -> torch.Tensor:  # TransformerLens centres the unembedding, too
@@ -50,8 +50,11 @@ def test_pass_resumed_at_the_patched_hook_equals_one_from_the_tokens(
 
     torch.testing.assert_close(centred(logits), centred(expected_logits), rtol=1e-4, atol=2e-4)
     for name in names:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-4)
-        value = found[name] * 0.7 + torch.randn(found[name].shape, generator=generator) * found[name].std()
+        torch.testing.assert_close(activations[name], expected[name], rtol=1e-4, atol=1e-4)
+        value = (
+            activations[name] * 0.7
+            + torch.randn(activations[name].shape, generator=generator) * activations[name].std()
+        )
         ours, theirs = resumed.patched(name, value), replayed.patched(name, value)
         torch.testing.assert_close(centred(ours), centred(theirs), rtol=1e-4, atol=2e-4)
 
@@ -81,11 +84,11 @@ def test_patched_pass_runs_only_the_blocks_after_the_hook(random_gpt2: Path) -> 
     ran: list[int] = []
     for i, block in enumerate(model._blocks):
         block.register_forward_hook(lambda module, args, output, i=i: ran.append(i))
-    _, found = model.clean(some_tokens(facts))
+    _, activations = model.clean(some_tokens(facts))
     assert ran == [0, 1, 2]
     for i, name in enumerate(names):
         ran.clear()
-        model.patched(name, found[name])
+        model.patched(name, activations[name])
         assert ran == list(range(i + 1, 3))
 
 
@@ -95,9 +98,9 @@ def test_patching_with_the_identity_scores_1_and_with_zero_scores_0(layer: int) 
     name = f"blocks.{layer}.hook_mlp_out"
     model = load_patchable(facts, [name], processing="centred", device=CPU)
     tokens = some_tokens(facts)
-    logits, found = model.clean(tokens)
+    logits, activations = model.clean(tokens)
     reference = Reference(logits, tokens)
-    x = found[name]
+    x = activations[name]
 
     def sums(logits: torch.Tensor) -> np.ndarray:
         return np.append(reference.compare(logits).sum(dim=(0, 1)).numpy(), 0)

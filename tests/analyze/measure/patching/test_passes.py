@@ -16,14 +16,14 @@ def test_loss_kl_and_agreement_equal_torch_in_float64() -> None:
     generator = torch.Generator().manual_seed(0)
     clean, other = (torch.randn(2, 6, 50, generator=generator) * 3 for _ in range(2))
     tokens = torch.randint(0, 50, (2, 6), generator=generator)
-    found = Reference(clean, tokens).compare(other)
+    measures = Reference(clean, tokens).compare(other)
     p, q = (log_softmax(logits[:, :-1].double(), dim=-1) for logits in (clean, other))
     loss = cross_entropy(other[:, :-1].double().transpose(1, 2), tokens[:, 1:], reduction="none")
     kl = kl_div(q, p, log_target=True, reduction="none").sum(dim=-1)
-    assert torch.equal(found[..., 0], torch.ones(2, 5, dtype=torch.float64))
-    torch.testing.assert_close(found[..., 1], loss, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(found[..., 2], kl, rtol=1e-5, atol=1e-5)
-    assert torch.equal(found[..., 3].bool(), p.argmax(dim=-1) == q.argmax(dim=-1))
+    assert torch.equal(measures[..., 0], torch.ones(2, 5, dtype=torch.float64))
+    torch.testing.assert_close(measures[..., 1], loss, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(measures[..., 2], kl, rtol=1e-5, atol=1e-5)
+    assert torch.equal(measures[..., 3].bool(), p.argmax(dim=-1) == q.argmax(dim=-1))
 
 
 def test_patching_with_the_identity_has_zero_kl_at_every_position() -> None:

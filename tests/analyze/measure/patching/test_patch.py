@@ -43,8 +43,8 @@ def test_analyze_patch_measures_all_runs_on_the_same_contexts(
     arguments = ("analyze", "patch", "--store", path, *runs, "--contexts", "3", "--device", "cpu")
     done = command(*arguments, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    lines = {(li["run"], li["hook"], li["noise"], li["measure"]): li for li in found["measures"]}
+    output = json.loads(done.stdout)
+    lines = {(li["run"], li["hook"], li["noise"], li["measure"]): li for li in output["measures"]}
     assert {key[:3] for key in lines} == {
         (run, f"blocks.{layer}.hook_mlp_out", noise)
         for layer in (1, 4) for run, noise in ((BASELINE, False), (NSAE, False), (NSAE, True))
@@ -55,7 +55,7 @@ def test_analyze_patch_measures_all_runs_on_the_same_contexts(
     assert one["nats_lost"] == pytest.approx(one["loss"] - one["loss_clean"], abs=1e-9)
     assert all(line["low"] <= line["value"] <= line["high"] for line in lines.values())
     read = list(csv.DictReader(io.StringIO(command(*arguments, "--csv").stdout)))
-    assert [float(row["value"]) for row in read] == [line["value"] for line in found["measures"]]
+    assert [float(row["value"]) for row in read] == [line["value"] for line in output["measures"]]
     table = command(*arguments).stdout
     assert sum(line.startswith("|") for line in table.splitlines()) == 2 + 6
 

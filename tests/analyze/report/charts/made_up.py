@@ -77,8 +77,8 @@ def training(n_layers: int = 6, architectures: Sequence[str] = ARCHITECTURES, n:
                 curves += [
                     TrainingCurve(
                         f"{family}_target_l0={target:g}", f"blocks.{layer}.hook_mlp_out", "train", False, measure, rows,
-                        own,
+                        of_measure,
                     )
-                    for measure, own in values.items()
+                    for measure, of_measure in values.items()
                 ]  # fmt: skip
     return curves

@@ -50,20 +50,20 @@ def test_points_have_the_values_and_intervals_of_the_tables(by_name: dict[str, C
 def test_intervals_are_those_of_the_estimates() -> None:
     sides = two_families(3)
     runs = [run for side in sides for run in side.runs]
-    own = configurations(runs)
+    alike = configurations(runs)
     true = {side.name: [0.1 + 0.05 * i + 0.01 * layer for layer in range(len(HOOKS))] for i, side in enumerate(sides)}
     off = measured(sides, true)
-    estimates = of_configurations(off | {key._replace(noise=True): each for key, each in off.items()}, own)
+    estimates = of_configurations(off | {key._replace(noise=True): estimate for key, estimate in off.items()}, alike)
     made = {
-        "points": curve_lines(estimates, own, "patched"),
-        "layer_means": layer_mean_lines(estimates, own, "patched"),
+        "points": curve_lines(estimates, alike, "patched"),
+        "layer_means": layer_mean_lines(estimates, alike, "patched"),
     }
     (spec,) = next(charts(made, [side.name for side in sides])).specs
     shown = {
         (point["run"], point["layer"]): point["v"]["nats_lost"]
         for point in spec["data"]["values"] if point["noise"] != "on"
     }  # fmt: skip
-    for configuration in own:
+    for configuration in alike:
         of_layers = [estimates[Key(configuration.name, hook, False, "all", "nats_lost")] for hook in HOOKS]
         for layer, estimate in enumerate(of_layers):
             expected = [40, estimate.value, *estimate.interval]
