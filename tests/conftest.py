@@ -53,10 +53,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def shared(path: str) -> Path:
     """A file beside the checkout that only some machines have."""
-    found = SHARED / path
-    if not found.exists():
+    file = SHARED / path
+    if not file.exists():
         pytest.skip(f"needs {path}, which is not on this machine")
-    return found
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -169,10 +169,10 @@ def command() -> Command:
 
     def run(name: str, *arguments: str | Location) -> Finished:
         main = importlib.import_module(f"{name}.cli").main
-        found = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        if found.exception is not None and not isinstance(found.exception, SystemExit):
-            raise found.exception
-        return Finished(found.exit_code, found.stdout, found.stderr)
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Finished(result.exit_code, result.stdout, result.stderr)
 
     return run
 

@@ -142,9 +142,9 @@ def table(lines: list[dict[str, Any]]) -> str:
         how = line["case"] if line["part"] == "flips" else line["how"]
         groups[line["part"], line["case"], how].append(line)
     rows = ["| part | case | mode | trials | outcomes | failures |", "|---|---|---|---|---|---|"]
-    for (part, case, how), own in sorted(groups.items(), key=lambda item: list(PARTS).index(item[0][0])):
+    for (part, case, how), of_group in sorted(groups.items(), key=lambda item: list(PARTS).index(item[0][0])):
         if part == "flips":
-            counts = collections.Counter(line["n"] for line in own)
+            counts = collections.Counter(line["n"] for line in of_group)
             of_them = ", ".join(f"{n} {word}" for word, n in sorted(counts.items()))
         else:
             words = {
@@ -154,9 +154,9 @@ def table(lines: list[dict[str, Any]]) -> str:
                 "writers": "refused",
                 "fuzz": "inputs",
             }
-            of_them = f"{sum(line['n'] for line in own)} {words[part]}"
-        wrong = sum(bool(line["problems"]) for line in own)
-        rows.append(f"| {part} | {case} | {how} | {len(own)} | {of_them} | {wrong} |")
+            of_them = f"{sum(line['n'] for line in of_group)} {words[part]}"
+        wrong = sum(bool(line["problems"]) for line in of_group)
+        rows.append(f"| {part} | {case} | {how} | {len(of_group)} | {of_them} | {wrong} |")
     return "\n".join(rows)
 
 

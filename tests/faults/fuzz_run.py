@@ -91,8 +91,11 @@ def make_experiment(out: Path) -> None:
     sae = {name: torch.rand(len(HOOKS), *shape) for name, shape in shapes.items()}
     for name in ("nsae", "training", "failed"):
         folder = RunFolder(out / name)
-        own = {key: value for key, value in settings.items() if key != "runs"}
-        _write(folder.settings, {**own, "run": {**asdict(RUN), "name": name}, "provenance": {"model": {"name": "x"}}})
+        run_settings = {key: value for key, value in settings.items() if key != "runs"}
+        _write(
+            folder.settings,
+            {**run_settings, "run": {**asdict(RUN), "name": name}, "provenance": {"model": {"name": "x"}}},
+        )
         lines = JsonLines(folder.metrics, size=0)
         for step in (5, 10):
             lines.write(

@@ -135,12 +135,12 @@ def _read(store: Path, expected: str | None, what: str, *, with_verify: bool) ->
     try:
         if with_verify:
             list(verify(store))
-        found: Any = everything(store)
+        content: Any = everything(store)
     except StoreError as error:
         if str(store) not in str(error):
             raise AssertionError(f"{what}: the message names no file: {error}") from error
         return True
     except BaseException as error:
         raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
-    assert expected is None or found == expected, f"{what}: it was read as if undamaged"
+    assert expected is None or content == expected, f"{what}: it was read as if undamaged"
     return False

@@ -51,10 +51,10 @@ def test_bad_harvest_option_is_refused_with_one_sentence(
         pytest.skip("needs a machine without a GPU")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
-    found = CliRunner().invoke(main, arguments)
-    assert found.exit_code == 2, found.output
-    assert message in found.output
-    assert "Traceback" not in found.output
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
     assert not list(tmp_path.rglob("*.zarr*"))
 
 
@@ -62,11 +62,11 @@ def test_too_little_disk_space_is_refused_with_sizes_before_the_model_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvest.run.load", lambda *a, **k: pytest.fail("the model was loaded"))
-    found = CliRunner().invoke(main, ["--model", "demo", "--tokens", "60B", "--out", str(tmp_path / "s.zarr")])
-    assert found.exit_code == 2
-    assert "needs" in found.output
-    assert "TB" in found.output
-    assert "are free" in found.output
+    result = CliRunner().invoke(main, ["--model", "demo", "--tokens", "60B", "--out", str(tmp_path / "s.zarr")])
+    assert result.exit_code == 2
+    assert "needs" in result.output
+    assert "TB" in result.output
+    assert "are free" in result.output
     assert not list(tmp_path.iterdir())
 
 
@@ -75,25 +75,25 @@ def test_harvest_never_deletes_a_folder_that_is_no_store(tmp_path: Path) -> None
     precious.mkdir()
     (precious / "chapter1.txt").write_text("words")
     for more in ([], ["--overwrite"]):
-        found = CliRunner().invoke(main, [*BASE, "--out", str(precious), *more])
-        assert found.exit_code == 2
-        assert "is not an activation store" in found.output
+        result = CliRunner().invoke(main, [*BASE, "--out", str(precious), *more])
+        assert result.exit_code == 2
+        assert "is not an activation store" in result.output
     assert (precious / "chapter1.txt").read_text() == "words"
 
 
 def test_dry_run_prints_sizes_and_time_and_writes_nothing(tmp_path: Path) -> None:
-    found = CliRunner().invoke(main, [*BASE, "--out", str(tmp_path / "s.zarr"), "--dry-run"])
-    assert found.exit_code == 0, found.output
-    assert "9,984 rows × 6 hooks in float16" in found.output
-    assert "tokens/s" in found.output
+    result = CliRunner().invoke(main, [*BASE, "--out", str(tmp_path / "s.zarr"), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "9,984 rows × 6 hooks in float16" in result.output
+    assert "tokens/s" in result.output
     assert not list(tmp_path.iterdir())
 
 
 def test_dry_run_of_a_large_store_measures_the_disk_and_names_the_limit(tmp_path: Path) -> None:
     options = [*BASE, "--out", str(tmp_path / "s.zarr"), "--tokens", "3M", "--dry-run", "--json"]
-    found = CliRunner().invoke(main, options)
-    assert found.exit_code == 0, found.output
-    estimate = json.loads(found.stdout)
+    result = CliRunner().invoke(main, options)
+    assert result.exit_code == 0, result.output
+    estimate = json.loads(result.stdout)
     slower = min(estimate["forward_tokens_per_second"], estimate["disk_tokens_per_second"])
     assert estimate["tokens_per_second"] == slower > 0
     assert estimate["seconds"] == pytest.approx(3e6 / slower, rel=1e-9)

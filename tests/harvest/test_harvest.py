@@ -82,8 +82,8 @@ def test_harvested_contexts_hold_the_text_in_order_with_separators(command: Comm
         kept = list(dict.fromkeys(documents[part].ravel().tolist()))
         assert kept == sorted(kept)
         stream = [t for i in kept for t in [*tokenizer(texts[i])["input_ids"], tokenizer.eos_token_id]]
-        found = tokens[part].ravel().tolist()
-        assert found == stream[: len(found)]
+        stored = tokens[part].ravel().tolist()
+        assert stored == stream[: len(stored)]
     n_held = store.layout.n_heldout_contexts
     held, train = (set(documents[p].ravel().tolist()) for p in (slice(0, n_held), slice(n_held, None)))
     assert not held & train

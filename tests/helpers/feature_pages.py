@@ -11,9 +11,9 @@ from typing import Any
 def index_of(folder: Path) -> dict[str, Any]:
     """Return the index of a folder's page."""
     page = (folder / "features.html").read_text(encoding="utf-8")
-    found = re.search('<script type="application/json" id="index">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    index: dict[str, Any] = json.loads(found[1])
+    match = re.search('<script type="application/json" id="index">(.*?)</script>', page, re.DOTALL)
+    assert match is not None
+    index: dict[str, Any] = json.loads(match[1])
     return index
 
 

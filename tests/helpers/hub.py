@@ -84,12 +84,12 @@ class Handler(BaseHTTPRequestHandler):
         path, query = unquote(urlsplit(self.path).path), urlsplit(self.path).query
         if path == self.server.breaks_at:
             self.close_connection = True
-        elif found := API.fullmatch(path):
-            kind, name, question, revision, below = found.groups()
+        elif match := API.fullmatch(path):
+            kind, name, question, revision, below = match.groups()
             deep = "recursive=true" in query
             self.answer_from(kind, name, revision or "main", question or "revision", below or "", deep=deep)
-        elif found := RESOLVE.fullmatch(path):
-            kind, name, revision, below = found.groups("models")
+        elif match := RESOLVE.fullmatch(path):
+            kind, name, revision, below = match.groups("models")
             self.answer_from(kind, name, revision, "resolve", below)
         else:
             self.answer(404)

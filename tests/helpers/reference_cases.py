@@ -89,10 +89,10 @@ def compared(name: str, density: float, *, without: str = "") -> Iterator[tuple[
     reference = replace(reference, facts={**reference.facts, "settings": settings})
     stack = make_stack(reference, begin["x"], density)
     (sae,) = stack.singles
-    parameters = {own: getattr(sae, own).detach() for own in sae.trained}
-    for own, parameter in parameters.items():
-        parameter.copy_(begin["free.W_dec" if reference.facts["free"] and own == "W_dec" else own])
-    first = {own: parameter.clone() for own, parameter in parameters.items()}
+    parameters = {tensor: getattr(sae, tensor).detach() for tensor in sae.trained}
+    for tensor, parameter in parameters.items():
+        parameter.copy_(begin["free.W_dec" if reference.facts["free"] and tensor == "W_dec" else tensor])
+    first = {tensor: parameter.clone() for tensor, parameter in parameters.items()}
     for i, (x, step) in enumerate(zip(begin["x"], reference.facts["steps"], strict=True)):
         inputs, seen = Inputs.of(x[None].clone(), torch.device("cpu")), i * len(x)
         with torch.no_grad():
@@ -110,8 +110,8 @@ def compared(name: str, density: float, *, without: str = "") -> Iterator[tuple[
         for term, value in step["terms"].items():
             yield "terms", f"recorded {term}", distance(recorded.get(term_measure(term), torch.zeros(1))[0], value)
         if not i:
-            for own in parameters:
-                yield "gradients", own, distance(stack._gradient[own][0], reference.tensors[f"gradient.{own}"])
+            for tensor in parameters:
+                yield "gradients", tensor, distance(stack._gradient[tensor][0], reference.tensors[f"gradient.{tensor}"])
         if "threshold" in step:
             yield "threshold", "threshold", distance(sae.get_buffer("threshold"), step["threshold"])
         if "penalty_scale" in step:
@@ -120,10 +120,10 @@ def compared(name: str, density: float, *, without: str = "") -> Iterator[tuple[
             after = stack.since_fired.rows >= settings.get("dead_after", DEAD_AFTER)
             dead = before if name.startswith("sae_lens") else after
             yield "dead", "number", float(abs(int(dead.sum()) - step["dead"]))
-    for own, parameter in parameters.items():
-        theirs = reference.tensors[f"final.{own}"]
-        yield "parameters", own, distance(parameter, theirs)
-        yield "movement", own, distance(parameter - first[own], theirs - first[own])
+    for tensor, parameter in parameters.items():
+        theirs = reference.tensors[f"final.{tensor}"]
+        yield "parameters", tensor, distance(parameter, theirs)
+        yield "movement", tensor, distance(parameter - first[tensor], theirs - first[tensor])
     if stack.since_fired is not None and "since_fired" in reference.tensors:
         yield "dead", "since fired", float((stack.since_fired.rows[0] != reference.tensors["since_fired"]).sum())
 

@@ -57,18 +57,18 @@ class Watched:
 
 def files_below(folder: Path) -> dict[str, tuple[int, int]]:
     """Return the size and time of change of all files below a folder by path, and (0, 0) for folders."""
-    found: dict[str, tuple[int, int]] = {}
+    entries_by_path: dict[str, tuple[int, int]] = {}
     folders = [str(folder)]
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir():
                     folders.append(entry.path)
-                    found[entry.path] = (0, 0)
+                    entries_by_path[entry.path] = (0, 0)
                 else:
                     about = entry.stat()
-                    found[entry.path] = (about.st_size, about.st_mtime_ns)
-    return found
+                    entries_by_path[entry.path] = (about.st_size, about.st_mtime_ns)
+    return entries_by_path
 
 
 def filled(arguments: Sequence[str], places: Mapping[str, str]) -> list[str]:

@@ -106,8 +106,10 @@ MODEL = text("--model", NO_MODEL, {
 
 def alone(rows: Rows, *base: str) -> Rows:
     """Rows of an option that the command's base already has; `base` has the other arguments."""
-    own = {kind: Row((*base, *row.arguments), row.sentence, True) for kind, row in rows.items() if row is not None}
-    return {**rows, **own}
+    rows_with_base = {
+        kind: Row((*base, *row.arguments), row.sentence, True) for kind, row in rows.items() if row is not None
+    }
+    return {**rows, **rows_with_base}
 
 
 def model(*others: str) -> Rows:

@@ -46,6 +46,6 @@ def test_option_with_a_list_is_refused_if_it_is_given_twice(command: str, option
 
 
 def test_options_with_lists_are_found_in_all_three_commands() -> None:
-    found = {(command, option) for command, option, _ in lists()}
-    assert {("train", "--variant"), ("train", "--k"), ("train", "--log"), ("harvest", "--hook")} <= found
-    assert {("analyze features", "--numbers"), ("analyze stability", "--layers"), ("harvest", "--layers")} <= found
+    options = {(command, option) for command, option, _ in lists()}
+    assert {("train", "--variant"), ("train", "--k"), ("train", "--log"), ("harvest", "--hook")} <= options
+    assert {("analyze features", "--numbers"), ("analyze stability", "--layers"), ("harvest", "--layers")} <= options

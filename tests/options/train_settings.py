@@ -107,9 +107,9 @@ SETTINGS = {
         *(("--k", "4") if variant in ("topk", "batchtopk", "matryoshka") and name != "k" else ()),
         *(("--prefixes", "1/4+3/4") if variant == "matryoshka" and name != "prefixes" else ()),
     )
-    for variant, own in (
+    for variant, of_variant in (
         ("topk", OF_TOPK), ("batchtopk", OF_BATCHTOPK), ("matryoshka", OF_MATRYOSHKA), ("gated", OF_GATED),
         ("relu", OF_RELU), ("jumprelu", OF_JUMPRELU), ("p-anneal", OF_P_ANNEAL),
     )
-    for name, rows in own.items()
+    for name, rows in of_variant.items()
 }  # fmt: skip

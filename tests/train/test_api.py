@@ -133,9 +133,9 @@ def test_diverged_run_is_returned_with_its_failure(store: LocalStore, tmp_path: 
 def test_options_of_the_function_the_command_and_the_checks_are_the_same() -> None:
     arguments = {name for name in signature(train).parameters if name not in ("quiet", "settings")}
     options = {str(param.name) for param in main.params} - {"config", "resume", "show", "as_json"}
-    own = set(Options.__dataclass_fields__) - {"settings"}
-    assert arguments == own == options - all_settings().keys()
-    assert set(TYPES) <= own | all_settings().keys()
+    fields = set(Options.__dataclass_fields__) - {"settings"}
+    assert arguments == fields == options - all_settings().keys()
+    assert set(TYPES) <= fields | all_settings().keys()
     assert signature(train).parameters["store"].default is Parameter.empty
 
 

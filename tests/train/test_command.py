@@ -96,12 +96,12 @@ def test_training_on_a_missing_or_unfinished_store_is_refused(
 def test_train_json_is_alone_on_stdout_and_eval_noise_shows_noisy_measures(
     store: LocalStore, command: Command, tmp_path: Path
 ) -> None:
-    given = ["--store", store.path, "--variant", "baseline,nsae", *SHORT, "--out", tmp_path / "runs"]
-    found = json.loads(command("train", *given, "--json").stdout)
-    assert set(found) == {"baseline", "nsae"}
-    quiet, noisy = (command("train", *given, *more).stdout.splitlines() for more in ([], ["--eval-noise"]))
+    options = ["--store", store.path, "--variant", "baseline,nsae", *SHORT, "--out", tmp_path / "runs"]
+    output = json.loads(command("train", *options, "--json").stdout)
+    assert set(output) == {"baseline", "nsae"}
+    quiet, noisy = (command("train", *options, *more).stdout.splitlines() for more in ([], ["--eval-noise"]))
     for lines, noise in ((quiet, False), (noisy, True)):
-        l0 = [record["l0"] for record in found["nsae"] if record["noise"] == noise]
+        l0 = [record["l0"] for record in output["nsae"] if record["noise"] == noise]
         assert float(lines[2].split()[3]) == pytest.approx(sum(l0) / len(l0), rel=1e-3)
     assert quiet[1] == noisy[1]
 

@@ -86,12 +86,12 @@ def test_config_file_accepts_every_form_of_a_value(tmp_path: Path) -> None:
         'variant = ["baseline", "nsae"]\nl1 = [1e-5, "2e-5"]\nseed = 3\nactivations = 1e6\nl1_warmup = "100k"\n'
         "lr-decay = 0\nno-decoder-bias = true\nlayers = [0, 2]\nclip = 1\n",
     )
-    found = shown("--config", file)
-    assert [(run["name"], run["l1"], run["seed"]) for run in found["runs"]] == [
+    output = shown("--config", file)
+    assert [(run["name"], run["l1"], run["seed"]) for run in output["runs"]] == [
         ("baseline_l1=1e-05", 1e-5, 3), ("baseline_l1=2e-05", 2e-5, 3), ("nsae_l1=1e-05", 1e-5, 3),
         ("nsae_l1=2e-05", 2e-5, 3),
     ]  # fmt: skip
-    shared = found["shared"]
+    shared = output["shared"]
     assert (shared["activations"], shared["l1_warmup"], shared["lr_decay"], shared["clip"]) == (10**6, 100_000, 0, 1)
     assert (shared["layers"], shared["no_decoder_bias"]) == ("0,2", True)
 
@@ -161,10 +161,10 @@ def test_unusable_config_and_resume_paths_are_named(arguments: list[str], senten
 
 
 def test_config_file_options_without_effect_are_refused(tmp_path: Path) -> None:
-    found = show("--config", toml(tmp_path, 'variant = "nsae"\nresample-threshold = 0.5\n'))
-    assert (found.exit_code, "--resample-threshold: has no effect without" in found.output) == (2, True)
-    found = show("--config", toml(tmp_path, 'variant = "baseline"\nsigma = 2\n'))
-    assert (found.exit_code, "--sigma: has no effect without" in found.output) == (2, True)
+    result = show("--config", toml(tmp_path, 'variant = "nsae"\nresample-threshold = 0.5\n'))
+    assert (result.exit_code, "--resample-threshold: has no effect without" in result.output) == (2, True)
+    result = show("--config", toml(tmp_path, 'variant = "baseline"\nsigma = 2\n'))
+    assert (result.exit_code, "--sigma: has no effect without" in result.output) == (2, True)
     shown("--config", toml(tmp_path, 'variant = "baseline"\nresample-at-most = 4\neval-noise = false\n'))
 
 
@@ -212,10 +212,10 @@ Settings = tuple[str, int | None, float, int | None]  # name, k, lr, aux_k
 def test_command_line_overrides_a_file_per_variant_and_narrows_it(
     arguments: list[str], runs: list[Settings], tmp_path: Path
 ) -> None:
-    found = shown("--config", toml(tmp_path, MIXED), *arguments)
-    assert [(run["name"], run.get("k"), run["lr"], run.get("aux_k")) for run in found["runs"]] == runs
-    has_nsae = any(run["variant"] == "nsae" for run in found["runs"])
-    assert found["shared"]["norm"] == ("store" if has_nsae else "batch")  # of no effect on the others, so left out
+    output = shown("--config", toml(tmp_path, MIXED), *arguments)
+    assert [(run["name"], run.get("k"), run["lr"], run.get("aux_k")) for run in output["runs"]] == runs
+    has_nsae = any(run["variant"] == "nsae" for run in output["runs"])
+    assert output["shared"]["norm"] == ("store" if has_nsae else "batch")  # of no effect on the others, so left out
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ from train.command.defaults import FOLLOWING, RowCounts, row_counts
 from train.command.options import TYPES, Options
 
 
-def options(activations: int, **given: int) -> Options:
-    """The function's defaults, except for those given."""
+def options(activations: int, **changed: int) -> Options:
+    """The function's defaults, except for those changed."""
     defaults = {
         name: "made.zarr" if name == "store" else value.default
         for name, value in signature(train).parameters.items()
         if name != "settings"
     }
     del defaults["quiet"]
-    return Options.of(check_values(train, TYPES, {**defaults, "activations": activations, **given}))
+    return Options.of(check_values(train, TYPES, {**defaults, "activations": activations, **changed}))
 
 
 def test_defaults_at_100m_rows_are_those_of_the_post() -> None:

@@ -45,7 +45,7 @@ def test_preset_post_is_the_four_runs_of_table_a1() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "given", "message"),
+    ("named", "options", "message"),
     [
         ((), {"variant": ("gate",)}, "--variant gate: there is no such variant"),
         ((), {}, "--variant: give one or more of baseline, nsae, relu, .*, or a --preset"),
@@ -63,10 +63,10 @@ def test_preset_post_is_the_four_runs_of_table_a1() -> None:
     ],
 )
 def test_impossible_run_settings_are_refused_with_a_sentence(
-    named: tuple[str, ...], given: dict[str, tuple[Any, ...]], message: str
+    named: tuple[str, ...], options: dict[str, tuple[Any, ...]], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        make_runs(named, given)
+        make_runs(named, options)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def test_more_active_features_than_there_are_is_refused() -> None:
     [("1/32+31/32", "prefix 1 adds less than one of the 16"), ("1/2+1/32+15/32", "prefix 2"), ("1/2+1/2", None)],
 )
 def test_prefixes_that_add_no_feature_are_refused(prefixes: str, sentence: str | None) -> None:
-    given = {"variant": ("matryoshka",), "prefixes": (prefixes,), "k": (4,)}
+    options = {"variant": ("matryoshka",), "prefixes": (prefixes,), "k": (4,)}
     if sentence is None:
-        (run,) = make_runs((), given, Sizes(16))
+        (run,) = make_runs((), options, Sizes(16))
         assert run.settings.prefix_ends(16) == [8, 16]  # type: ignore[attr-defined]
     else:
         with pytest.raises(InputError, match=sentence):
-            make_runs((), given, Sizes(16))
+            make_runs((), options, Sizes(16))
 
 
 def test_annealing_begins_after_4_percent_of_the_training_by_default() -> None:
@@ -168,7 +168,7 @@ def test_annealing_happens_in_the_shortest_of_runs(batch_size: int, expected: tu
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("changed", "sentence"),
     [
         ({"anneal_after": 961}, "--anneal-after 961: p would stay 1 until the end of --activations 1,000; give less"),
         ({"p_updates": 17}, "--p-updates 17: is more than the 16 steps from --anneal-after on"),
@@ -177,9 +177,9 @@ def test_annealing_happens_in_the_shortest_of_runs(batch_size: int, expected: tu
         ({"anneal_after": 895, "p_updates": 2}, None),
     ],
 )
-def test_annealing_that_cannot_happen_is_refused(given: dict[str, int], sentence: str | None) -> None:
+def test_annealing_that_cannot_happen_is_refused(changed: dict[str, int], sentence: str | None) -> None:
     """1000 rows are 15 steps of 64."""
-    options = {"variant": ("p-anneal",), **{name: (value,) for name, value in given.items()}}
+    options = {"variant": ("p-anneal",), **{name: (value,) for name, value in changed.items()}}
     if sentence is None:
         make_runs((), options, Sizes(None, 1000, 64))
     else:

@@ -135,13 +135,13 @@ def test_unknown_or_repeated_presets_are_refused(names: list[str], sentence: str
 def test_all_presets_train_on_a_small_store_and_continue_by_the_same_command(
     store: LocalStore, command: Command, tmp_path: Path
 ) -> None:
-    given = [
+    options = [
         "--store", store.path, "--preset", ",".join(suites()), "--k", "4", "--target-l0", "jumprelu=4",
         "--l1", "relu=0.02,0.04", "--l1", "gated=0.02", "--l1", "p-anneal=0.01", "--activations", "1k",
         "--batch-size", "64", "--layers", "0", "--validate-every", "1k",
         "--snapshots", "0", "--expansion", "2", "--device", "cpu", "--out", tmp_path / "runs",
     ]  # fmt: skip
-    done = command("train", *given)
+    done = command("train", *options)
     assert done.returncode == 0, done.stderr
     record = read_experiment(tmp_path / "runs")
     assert record is not None

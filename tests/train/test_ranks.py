@@ -88,9 +88,9 @@ def test_training_continues_on_another_number_of_ranks_after_signals(
         wait_for_checkpoint(out, ranks, newest)
         ranks[-1].kill(number)
         ended = [rank.wait() for rank in ranks]
-        assert [each.code for each in ended] == codes, [each.stderr for each in ended]
-        assert all("the same command continues" in each.stderr for each in ended)
-        assert "Traceback" not in "".join(each.stderr for each in ended)
+        assert [rank.code for rank in ended] == codes, [rank.stderr for rank in ended]
+        assert all("the same command continues" in rank.stderr for rank in ended)
+        assert "Traceback" not in "".join(rank.stderr for rank in ended)
         newest = Manifests(out / "checkpoints").names()[-1]
     (last,) = start(zygote, 1, store, out)
     assert last.wait().code == 0

@@ -29,14 +29,14 @@ def run(**environment: str | Path) -> list[str]:
 
 def test_library_caches_move_to_the_temporary_folder_if_home_is_not_writable(tmp_path: Path) -> None:
     folder = tmp_path / f"nsae-{os.getuid()}"
-    found = run(HOME=tmp_path / "absent", TMPDIR=tmp_path)
-    assert found == [str(folder / "mplconfigdir"), str(folder / "triton_cache_dir")]
+    folders = run(HOME=tmp_path / "absent", TMPDIR=tmp_path)
+    assert folders == [str(folder / "mplconfigdir"), str(folder / "triton_cache_dir")]
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_cache_folders_set_in_the_environment_are_kept(tmp_path: Path) -> None:
-    found = run(HOME=tmp_path / "absent", TMPDIR=tmp_path, MPLCONFIGDIR=tmp_path, TRITON_CACHE_DIR=tmp_path)
-    assert found == [str(tmp_path), str(tmp_path)]
+    folders = run(HOME=tmp_path / "absent", TMPDIR=tmp_path, MPLCONFIGDIR=tmp_path, TRITON_CACHE_DIR=tmp_path)
+    assert folders == [str(tmp_path), str(tmp_path)]
 
 
 def test_library_caches_stay_in_a_writable_home(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ orders = st.builds(
 
 
 def rows_of(order: Order, step: int, batch_size: int) -> list[tuple[int, int]]:
-    found = []
+    shards_and_rows = []
     for part in order.batch(step, batch_size):
-        found += list(zip(part.shards.tolist(), part.rows.tolist(), strict=True))
-    return found
+        shards_and_rows += list(zip(part.shards.tolist(), part.rows.tolist(), strict=True))
+    return shards_and_rows
 
 
 @given(order=orders, data=st.data())

@@ -26,11 +26,11 @@ def labelled(make_store: MakeStore, **more: Any) -> tuple[LocalStore, dict[str, 
 
 
 def rows_in(batch: torch.Tensor, values: dict[str, np.ndarray]) -> list[int]:
-    found = []
+    numbers = []
     lookup = {row.tobytes(): i for i, row in enumerate(values["blocks.0.hook_mlp_out"])}
     for x in batch[:, 0].numpy():
-        found.append(lookup[x.tobytes()])
-    return found
+        numbers.append(lookup[x.tobytes()])
+    return numbers
 
 
 def test_an_epoch_visits_every_training_row_once_and_no_held_out_row(make_store: MakeStore) -> None:
@@ -160,19 +160,19 @@ def test_stream_continues_with_the_failed_batch_after_a_transient_failure(make_s
     batches = expected_batches(store, 60)
     away = store.path.with_name("away")
     with ShuffledStream(store, batch_size=64, pool=3) as stream:
-        given: list[torch.Tensor] = []
+        received: list[torch.Tensor] = []
         failures = 0
-        while len(given) < 60:
-            if len(given) == 5 and not failures and not away.exists():
+        while len(received) < 60:
+            if len(received) == 5 and not failures and not away.exists():
                 (store.path / "blocks.1.hook_mlp_out").rename(away)
             try:
-                given.append(next(stream).clone())
+                received.append(next(stream).clone())
             except StoreError:
                 failures += 1
                 if failures == 3:
                     away.rename(store.path / "blocks.1.hook_mlp_out")
     assert failures >= 3
-    assert all(torch.equal(one, other) for one, other in zip(given, batches, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(received, batches, strict=True))
 
 
 def test_stream_raises_a_lasting_failure_at_every_batch(make_store: MakeStore) -> None:
@@ -180,14 +180,14 @@ def test_stream_raises_a_lasting_failure_at_every_batch(make_store: MakeStore) -
     batches = expected_batches(store, 60)
     damaged = store.path / "blocks.0.hook_mlp_out" / f"c.{store.shards('train')[5]}.0"
     damaged.write_bytes(bytes(damaged.stat().st_size))
-    given: list[torch.Tensor] = []
+    received: list[torch.Tensor] = []
     with ShuffledStream(open_store(store.path), batch_size=64, pool=3) as stream:
         with pytest.raises(DamagedError, match=str(damaged)):
-            take(given, stream, 60)
+            take(received, stream, 60)
         for _ in range(3):
             with pytest.raises(DamagedError, match=str(damaged)):
                 next(stream)
-    assert all(torch.equal(one, other) for one, other in zip(given, batches, strict=False))
+    assert all(torch.equal(one, other) for one, other in zip(received, batches, strict=False))
 
 
 @pytest.mark.parametrize("change", ["flipped", "zeroed", "swapped", "foreign", "truncated", "emptied", "a folder"])

@@ -16,17 +16,17 @@ def outlier_rows(n: int = 512, d: int = 64) -> torch.Tensor:
 
 
 def first_unstorable(dtype: DType, x: torch.Tensor, scale: torch.Tensor | None = None) -> int | None:
-    found = ENCODINGS[dtype].first_unstorable(ENCODINGS[dtype].encode(x, scale))
-    return None if found is None else found[0]
+    unstorable = ENCODINGS[dtype].first_unstorable(ENCODINGS[dtype].encode(x, scale))
+    return None if unstorable is None else unstorable[0]
 
 
 def test_int8_error_of_ordinary_channels_is_small_beside_an_outlier_channel() -> None:
     x = outlier_rows()
     scale = channel_scales(x)
     codes, row_scale = INT8.encode(x, scale).values()
-    found = INT8.decode(EncodedRows(codes.numpy(), (row_scale[:, 0].numpy(),), (scale.numpy(),)))
+    decoded = INT8.decode(EncodedRows(codes.numpy(), (row_scale[:, 0].numpy(),), (scale.numpy(),)))
     ordinary = np.arange(64) != 3
-    error = np.linalg.norm((found - x.numpy())[:, ordinary], axis=1) / np.linalg.norm(x.numpy()[:, ordinary], axis=1)
+    error = np.linalg.norm((decoded - x.numpy())[:, ordinary], axis=1) / np.linalg.norm(x.numpy()[:, ordinary], axis=1)
     assert np.median(error) < 0.012
     assert codes.abs().max() == 127
 
@@ -37,8 +37,8 @@ def test_int8_error_of_ordinary_rows_is_small_beside_massive_entries() -> None:
     x[::256, 3] = 20_000
     scale = channel_scales(x)
     codes, row_scale = INT8.encode(x, scale).values()
-    found = INT8.decode(EncodedRows(codes.numpy(), (row_scale[:, 0].numpy(),), (scale.numpy(),)))
-    error = np.linalg.norm(found - x.numpy(), axis=1) / np.linalg.norm(x.numpy(), axis=1)
+    decoded = INT8.decode(EncodedRows(codes.numpy(), (row_scale[:, 0].numpy(),), (scale.numpy(),)))
+    error = np.linalg.norm(decoded - x.numpy(), axis=1) / np.linalg.norm(x.numpy(), axis=1)
     assert error.max() < 0.02
 
 
@@ -48,10 +48,10 @@ def test_int8_of_a_zero_row_and_a_zero_channel_is_zero() -> None:
     x[:, 5] = 0
     scale = channel_scales(x)
     codes, row_scale = INT8.encode(x, scale).values()
-    found = INT8.decode(EncodedRows(codes.numpy(), (row_scale[:, 0].numpy(),), (scale.numpy(),)))
-    assert not found[2].any()
-    assert not found[:, 5].any()
-    assert np.isfinite(found).all()
+    decoded = INT8.decode(EncodedRows(codes.numpy(), (row_scale[:, 0].numpy(),), (scale.numpy(),)))
+    assert not decoded[2].any()
+    assert not decoded[:, 5].any()
+    assert np.isfinite(decoded).all()
 
 
 @pytest.mark.parametrize("d", [6, 7])

@@ -44,5 +44,5 @@ def test_fingerprint_follows_the_formula_of_format_md(golden: Path) -> None:
     commit = (path / "commit" / "c.0.0").read_bytes()[:-4]
     left_out = ("complete", "fingerprint", "sha256")
     identity = {name: value for name, value in attributes.items() if name not in left_out}
-    found = hashlib.sha256(commit + json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    assert attributes["fingerprint"] == found
+    digest = hashlib.sha256(commit + json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    assert attributes["fingerprint"] == digest

@@ -18,20 +18,20 @@ layouts = st.builds(
 
 def every_row(layout: Layout, windows: list[int]) -> list[tuple[int, int, int]]:
     """(row, shard, offset) of all rows of some windows, read off `rows_of_rounds`."""
-    found = []
+    rows = []
     for window in windows:
         for assignment in layout.assignments(window):
             columns = assignment.rows_of_rounds(0, assignment.n_rounds)
             for offset, shard in zip(*np.nonzero(columns >= 0), strict=True):
-                found.append((int(columns[offset, shard]), assignment.first_shard + int(shard), int(offset)))
-    return found
+                rows.append((int(columns[offset, shard]), assignment.first_shard + int(shard), int(offset)))
+    return rows
 
 
 @given(layout=layouts)
 def test_every_row_has_one_shard_position_and_every_position_one_row(layout: Layout) -> None:
-    found = every_row(layout, list(range(layout.n_windows)))
-    assert sorted(row for row, _, _ in found) == list(range(layout.n_rows))
-    assert len({(shard, offset) for _, shard, offset in found}) == layout.n_rows
+    rows = every_row(layout, list(range(layout.n_windows)))
+    assert sorted(row for row, _, _ in rows) == list(range(layout.n_rows))
+    assert len({(shard, offset) for _, shard, offset in rows}) == layout.n_rows
 
 
 @given(layout=layouts)
@@ -66,15 +66,15 @@ def test_workers_share_no_row_and_cover_all_rows(layout: Layout, world_size: int
 def test_batches_of_any_size_place_rows_as_the_whole_window_does(layout: Layout, batch: int) -> None:
     for window in range(layout.n_windows):
         expected = {row: (shard, offset) for row, shard, offset in every_row(layout, [window])}
-        found: dict[int, tuple[int, int]] = {}
+        position_of_row: dict[int, tuple[int, int]] = {}
         first, last = layout.window_contexts(window)
         for context in range(first, last, batch):
             lo, hi = context * layout.rows_per_context, min(context + batch, last) * layout.rows_per_context
             for assignment in layout.assignments(window):
                 rows, ranges = assignment.writing_order(lo, hi)
                 places = [(part.shard, part.offset + i) for part in ranges for i in range(part.count)]
-                found |= dict(zip(rows.tolist(), places, strict=True))
-        assert found == expected
+                position_of_row |= dict(zip(rows.tolist(), places, strict=True))
+        assert position_of_row == expected
 
 
 @given(layout=layouts)

@@ -15,25 +15,25 @@ def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x, rng.random(n) < 0.2
 
 
-def check_same(found: stats.NormStats, expected: stats.NormStats) -> None:
-    assert np.allclose(found.moments, expected.moments, rtol=1e-12)
-    assert np.allclose(found.norms, expected.norms, rtol=1e-12)
-    assert np.array_equal(found.histogram, expected.histogram)
+def check_same(actual: stats.NormStats, expected: stats.NormStats) -> None:
+    assert np.allclose(actual.moments, expected.moments, rtol=1e-12)
+    assert np.allclose(actual.norms, expected.norms, rtol=1e-12)
+    assert np.array_equal(actual.histogram, expected.histogram)
 
 
 def test_moments_and_norms_agree_with_numpy_in_float64() -> None:
     x, first = rows(1000, 0)
-    found = norm_stats(x, first)
+    norms_of_x = norm_stats(x, first)
     for subset, part in ((stats.Subset.ALL, x), (stats.Subset.WITHOUT_FIRST, x[~first])):
         norms = np.linalg.norm(part.astype(np.float64), axis=1)
-        assert found.count(subset) == len(part)
-        assert found.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-12)
-        assert found.norm_variance(subset) == pytest.approx(norms.var(), rel=1e-9)
-        assert found.mean(subset) == pytest.approx(part.astype(np.float64).mean(0), rel=1e-9, abs=1e-12)
-        assert found.variance(subset) == pytest.approx(part.astype(np.float64).var(0), rel=1e-9)
-        assert found.largest(subset) == np.abs(part).max()
+        assert norms_of_x.count(subset) == len(part)
+        assert norms_of_x.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-12)
+        assert norms_of_x.norm_variance(subset) == pytest.approx(norms.var(), rel=1e-9)
+        assert norms_of_x.mean(subset) == pytest.approx(part.astype(np.float64).mean(0), rel=1e-9, abs=1e-12)
+        assert norms_of_x.variance(subset) == pytest.approx(part.astype(np.float64).var(0), rel=1e-9)
+        assert norms_of_x.largest(subset) == np.abs(part).max()
         edges = np.concatenate([[0], stats.bin_edges(), [np.inf]])
-        assert np.array_equal(found.histogram[subset.axis_index], np.histogram(norms, bins=edges)[0])
+        assert np.array_equal(norms_of_x.histogram[subset.axis_index], np.histogram(norms, bins=edges)[0])
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
@@ -72,12 +72,12 @@ def test_every_finite_float16_counts_with_its_value() -> None:
     x = x[np.isfinite(x)][:, None]
     norms = np.abs(x[:, 0].astype(np.float64))
     for value, norm in zip(np.split(x, 512), np.split(norms, 512), strict=True):  # sums that one wrong value changes
-        found = norm_stats(value, np.zeros(len(value), dtype=bool))
-        assert found.moments[stats.Subset.ALL.axis_index, 0, 0] == pytest.approx(
+        norms_of_x = norm_stats(value, np.zeros(len(value), dtype=bool))
+        assert norms_of_x.moments[stats.Subset.ALL.axis_index, 0, 0] == pytest.approx(
             value.astype(np.float64).sum(), rel=1e-12
         )
-        assert found.norms[stats.Subset.ALL.axis_index, stats.NORM_SUM] == pytest.approx(norm.sum(), rel=1e-12)
-        assert found.largest() == norm.max()
+        assert norms_of_x.norms[stats.Subset.ALL.axis_index, stats.NORM_SUM] == pytest.approx(norm.sum(), rel=1e-12)
+        assert norms_of_x.largest() == norm.max()
 
 
 def test_mean_norm_of_no_rows_is_nan() -> None:
@@ -86,7 +86,7 @@ def test_mean_norm_of_no_rows_is_nan() -> None:
 
 def test_histogram_counts_norms_of_any_size() -> None:
     x = np.array([[0.0], [2.0**-40], [1.0], [2.0**30]], dtype=np.float32)
-    found = norm_stats(x, np.zeros(4, dtype=bool))
-    assert found.histogram[stats.Subset.ALL.axis_index].sum() == 4
-    assert found.histogram[stats.Subset.ALL.axis_index][0] == 2
-    assert found.histogram[stats.Subset.ALL.axis_index][-1] == 1
+    norms_of_x = norm_stats(x, np.zeros(4, dtype=bool))
+    assert norms_of_x.histogram[stats.Subset.ALL.axis_index].sum() == 4
+    assert norms_of_x.histogram[stats.Subset.ALL.axis_index][0] == 2
+    assert norms_of_x.histogram[stats.Subset.ALL.axis_index][-1] == 1

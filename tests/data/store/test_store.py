@@ -51,19 +51,19 @@ def decoded(store: Store, hook: str, read: Callable[[Store, str], np.ndarray]) -
     return stored
 
 
-def check_rows(store: Store, found: np.ndarray, expected: np.ndarray) -> None:
+def check_rows(store: Store, stored: np.ndarray, expected: np.ndarray) -> None:
     """Each stored row is its source row within the type's rounding; all others are NaN."""
     per_shard = store.layout.rows_per_shard
-    seen = np.zeros(len(found), dtype=bool)
+    seen = np.zeros(len(stored), dtype=bool)
     for shard in store.shards("heldout") + store.shards("train"):
         context, position = store.origin(shard)
         rows = context.astype(int) * store.layout.rows_per_context + position - store.schema.skip_positions
-        here = slice(shard * per_shard, shard * per_shard + len(rows))
-        error = np.linalg.norm(found[here] - expected[rows], axis=1) / np.linalg.norm(expected[rows], axis=1)
+        in_shard = slice(shard * per_shard, shard * per_shard + len(rows))
+        error = np.linalg.norm(stored[in_shard] - expected[rows], axis=1) / np.linalg.norm(expected[rows], axis=1)
         assert error.max() <= ERROR[store.dtype]
-        seen[here] = True
+        seen[in_shard] = True
     assert seen.sum() == store.n_rows("train") + store.n_rows("heldout")
-    assert np.isnan(found[~seen]).all()
+    assert np.isnan(stored[~seen]).all()
 
 
 def mapped_file(address: int) -> str | None:
@@ -131,14 +131,14 @@ def test_statistics_equal_those_of_the_stored_values_in_float64(make_store: Make
             shards = store.shards(split)
             x = np.concatenate([store.rows(hook, s) for s in shards]).astype(np.float64)
             first = np.concatenate([store.origin(s)[1] for s in shards]) == 0
-            found = store.statistics(hook, split)
+            statistics = store.statistics(hook, split)
             for subset, part in ((stats.Subset.ALL, x), (stats.Subset.WITHOUT_FIRST, x[~first])):
                 norms = np.linalg.norm(part, axis=1)
-                assert found.count(subset) == len(part)
-                assert found.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-9)
-                assert found.norm_variance(subset) == pytest.approx(norms.var(), rel=1e-6)
-                assert found.mean(subset) == pytest.approx(part.mean(0), abs=1e-9)
-                assert found.largest(subset) == pytest.approx(np.abs(part).max())
+                assert statistics.count(subset) == len(part)
+                assert statistics.mean_norm(subset) == pytest.approx(norms.mean(), rel=1e-9)
+                assert statistics.norm_variance(subset) == pytest.approx(norms.var(), rel=1e-6)
+                assert statistics.mean(subset) == pytest.approx(part.mean(0), abs=1e-9)
+                assert statistics.largest(subset) == pytest.approx(np.abs(part).max())
 
 
 def test_tokens_and_documents_are_read_by_context(make_store: MakeStore) -> None:
@@ -154,8 +154,8 @@ def test_unfinished_store_shows_only_whole_windows(make_store: MakeStore) -> Non
     assert store.shards("train") + store.shards("heldout") != []
     assert max(store.shards("train")) == 7
     assert all(problem is None for problem in verify(store.path))
-    found = read_zarr(store, "blocks.0.hook_mlp_out")
-    assert np.isnan(found[8 * 128 :]).all()
+    stored = read_zarr(store, "blocks.0.hook_mlp_out")
+    assert np.isnan(stored[8 * 128 :]).all()
     with pytest.raises(StoreError, match="not committed"):
         store.rows("blocks.0.hook_mlp_out", 9)
 
@@ -234,8 +234,8 @@ def test_unknown_hook_error_lists_the_hooks_of_the_store(make_store: MakeStore) 
 def test_importing_data_imports_neither_zarr_nor_language_model_libraries() -> None:
     heavy = ("transformer_lens", "transformers", "datasets", "zarr")
     code = f"import sys, data; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_positions_beyond_16_bits_are_kept(make_store: MakeStore) -> None:

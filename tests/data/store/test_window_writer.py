@@ -105,7 +105,7 @@ def test_rows_to_be_compressed_that_changed_discard_the_window(make_store: MakeS
 
 
 def test_statistics_of_a_resumed_window_are_the_same_bit_for_bit(make_store: MakeStore, tmp_path: Path) -> None:
-    found = []
+    statistics = []
     for stops in ((), (3, 11)):  # contexts after which the writer is stopped
         store, _, _ = make_store(root=tmp_path / str(len(stops)), windows=0)
         layout, per_context = store.layout, store.layout.rows_per_context
@@ -126,8 +126,8 @@ def test_statistics_of_a_resumed_window_are_the_same_bit_for_bit(make_store: Mak
             done = stop
         writer.seal()
         opened = open_store(store.path)
-        found.append([*opened.shard_statistics(HOOK, opened.shards("train"))])
-    for uninterrupted, resumed in zip(*found, strict=True):
+        statistics.append([*opened.shard_statistics(HOOK, opened.shards("train"))])
+    for uninterrupted, resumed in zip(*statistics, strict=True):
         for field in ("moments", "norms", "histogram"):
             assert np.array_equal(getattr(uninterrupted, field), getattr(resumed, field))
 

@@ -161,10 +161,10 @@ def test_bad_files_are_refused_and_leave_nothing(
     monkeypatch.chdir(tmp_path)
     save(tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
-    own = dict(options)
-    at = own.pop("at", next((name for name in before if name.split(".")[0] == "x"), ""))
+    keywords = dict(options)
+    at = keywords.pop("at", next((name for name in before if name.split(".")[0] == "x"), ""))
     with pytest.raises(InputError) as refused:
-        make(tmp_path / at, **own)
+        make(tmp_path / at, **keywords)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -74,11 +74,11 @@ def test_sums_on_the_gpu_are_those_of_the_host(dtype: DType) -> None:
             part = slice(done, done + row_range.count)
             host[row_range.shard].add(encoding.decode(stored[part]), rows[part] % 8 == 0)
             done += row_range.count
-    found = on_device.arrays()[HOOK]
+    on_host = on_device.arrays()[HOOK]
     for shard, sums in enumerate(host):
-        assert np.array_equal(found["moments"][shard], sums.moments)
-        assert np.array_equal(found["histogram"][shard], sums.histogram)
-        assert found["norms"][shard] == pytest.approx(sums.norms, rel=1e-12)
+        assert np.array_equal(on_host["moments"][shard], sums.moments)
+        assert np.array_equal(on_host["histogram"][shard], sums.histogram)
+        assert on_host["norms"][shard] == pytest.approx(sums.norms, rel=1e-12)
 
 
 def test_kernels_compile_for_a_gpu(tmp_path: Path) -> None:

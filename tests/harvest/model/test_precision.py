@@ -39,9 +39,9 @@ def test_bfloat16_harvest_has_the_error_recorded_in_the_store(
     assert exact.provenance["model"]["precision"] == "float32"
     assert set(exact.provenance["model"]["relative_error"].values()) == {0.0}
     assert rounded.provenance["model"]["precision"] == facts["precision"] == "bfloat16"
-    for found in facts["hooks"]:
-        assert 1e-3 < found["relative_error"] < 2e-2
-        assert distance(rounded, exact, found["hook"]) == pytest.approx(found["relative_error"], rel=0.2)
+    for hook_facts in facts["hooks"]:
+        assert 1e-3 < hook_facts["relative_error"] < 2e-2
+        assert distance(rounded, exact, hook_facts["hook"]) == pytest.approx(hook_facts["relative_error"], rel=0.2)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")

@@ -93,9 +93,9 @@ def test_the_fast_path_equals_transformer_lens_to_float32_rounding(model_dir: Pa
     fast = load(facts, STANDARD_HOOKS, layers, processing=processing, device=CPU)
     assert isinstance(fast, FastModel)
     tokens = some_tokens(facts.vocab_size)
-    found, expected = captured(fast, tokens), captured(transformer_lens(model_dir, processing, layers), tokens)
-    assert set(found) == {f"blocks.{i}.hook_{hook}" for i in layers for hook in STANDARD_HOOKS}
-    for name, value in found.items():
+    activations, expected = captured(fast, tokens), captured(transformer_lens(model_dir, processing, layers), tokens)
+    assert set(activations) == {f"blocks.{i}.hook_{hook}" for i in layers for hook in STANDARD_HOOKS}
+    for name, value in activations.items():
         error = (value - expected[name]).norm() / expected[name].norm()
         assert error < 5e-6, name
 

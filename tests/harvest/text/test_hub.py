@@ -113,8 +113,8 @@ def assert_holds_the_texts(store: Store) -> None:
         kept = list(dict.fromkeys(documents[part].ravel().tolist()))
         assert kept == sorted(kept)
         stream = [t for i in kept for t in [*tokenizer(TEXTS[i])["input_ids"], tokenizer.eos_token_id]]
-        found = tokens[part].ravel().tolist()
-        assert found == stream[: len(found)]
+        stored = tokens[part].ravel().tolist()
+        assert stored == stream[: len(stored)]
 
 
 def test_a_hub_model_and_a_streamed_hub_dataset_are_harvested(hub: Hub, folder: Path, first: Store) -> None:

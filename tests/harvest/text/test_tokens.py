@@ -68,9 +68,9 @@ def test_changed_token_files_of_a_stopped_harvest_are_tokenised_again(
     def run(progress: Callable[[int], None]) -> tuple[Any, ...]:
         source = open_source(DatasetChoice(str(path)))
         stream = tokenise(tmp_path, source, Pretokenized("ids", 50), n_tokens=15_100, progress=progress)
-        found = stream.tokens.tobytes(), stream.lengths.tolist(), stream.hashes.tolist()
+        content = stream.tokens.tobytes(), stream.lengths.tolist(), stream.hashes.tolist()
         flip()
-        return found
+        return content
 
     def flip() -> None:
         data = bytearray((tmp_path / file).read_bytes())

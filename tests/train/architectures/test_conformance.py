@@ -17,7 +17,9 @@ def limit_of(kind: str) -> float:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("path", DENSITIES)
 def test_five_steps_are_those_of_the_reference(name: str, path: str) -> None:
-    apart = [(kind, own, value) for kind, own, value in compared(name, DENSITIES[path]) if not value <= limit_of(kind)]
+    apart = [
+        (kind, tensor, value) for kind, tensor, value in compared(name, DENSITIES[path]) if not value <= limit_of(kind)
+    ]
     assert not apart
 
 

@@ -79,9 +79,9 @@ def by_definition(sae: SAE, x: Tensor, step: LossInputs) -> tuple[dict[str, Tens
     tensors = {name: getattr(single, name).requires_grad_() for name in sae.trained}
     terms = single.training_pass(x, step).terms
     loss = torch.stack([term.mean() for term in terms.values()]).sum()
-    found = torch.autograd.grad(loss, list(tensors.values()), allow_unused=True)
+    by_autograd = torch.autograd.grad(loss, list(tensors.values()), allow_unused=True)
     zero = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
-    return {n: zero[n] if g is None else g for n, g in zip(tensors, found, strict=True)}, loss.detach()
+    return {n: zero[n] if g is None else g for n, g in zip(tensors, by_autograd, strict=True)}, loss.detach()
 
 
 def by_fast_step(sae: SAE, x: Tensor, step: LossInputs, *, rows: int, density: float) -> tuple[Gradients, Tensor, SAE]:
@@ -92,10 +92,10 @@ def by_fast_step(sae: SAE, x: Tensor, step: LossInputs, *, rows: int, density: f
     single = sae.single(0)
     if isinstance(sae, ElementwiseSAE):
         noise = None if step.epsilon is None else step.epsilon.__getitem__
-        found = gradients(
+        result = gradients(
             make_encoder(sae, workspace), x[None].clone(), step.beta[:, None], noise, l2_weight=step.l2_weight, out=out
         )
-        losses = step.beta * found.l1 + step.l2_weight * found.residual.square().sum(-1)
+        losses = step.beta * result.l1 + step.l2_weight * result.residual.square().sum(-1)
     else:
         _, terms = AutogradStep([single], workspace, pair_products, out).gradients(x[None].clone(), [step])
         losses = total(terms)

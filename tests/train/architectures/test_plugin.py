@@ -86,15 +86,20 @@ def test_stopped_training_of_a_file_continues_from_another_folder(
     write_example(tmp_path / "code")
     monkeypatch.chdir(tmp_path / "code")
     sizes = ["--activations", "1k", "--batch-size", "64", "--expansion", "2", "--device", "cpu"]
-    given = ["--store", store.path, "--variant", "slope.py:SlopeSAE", "--slope-decay", "slope.py:SlopeSAE=0.5", *sizes]
-    done = command("train", *given, "--out", tmp_path / "runs")
+    options = [
+        "--store", store.path, "--variant", "slope.py:SlopeSAE", "--slope-decay", "slope.py:SlopeSAE=0.5", *sizes,
+    ]  # fmt: skip
+    done = command("train", *options, "--out", tmp_path / "runs")
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(tmp_path)
     for arguments in (
         ["--resume", tmp_path / "runs"],
         ["--resume", tmp_path / "runs", "--variant", "code/slope.py:SlopeSAE"],  # as if it had been moved
-        [*given[:2], "--variant", "code/slope.py:SlopeSAE", "--slope-decay", "0.5", *sizes, "--out", tmp_path / "runs"],
-    ):
+        [
+            *options[:2], "--variant", "code/slope.py:SlopeSAE", "--slope-decay", "0.5", *sizes,
+            "--out", tmp_path / "runs",
+        ],
+    ):  # fmt: skip
         done = command("train", *arguments)
         assert done.returncode == 0, done.stderr
         assert "is finished; nothing to do" in done.stderr

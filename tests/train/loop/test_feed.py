@@ -68,13 +68,13 @@ def test_training_registers_at_its_start_and_needs_the_windows_of_its_checkpoint
     assert feed.lacks(feed.available + 1)
     assert feed.needed(feed.available) <= 10 < feed.needed(feed.available + 1)
     feed.give_up(feed.available)
-    given = registered(followed).unused
-    assert 0 < given < 10
+    released = registered(followed).unused
+    assert 0 < released < 10
     again = open_feed()
     again.start(threading.Event(), silent)
-    assert registered(followed).unused == given  # until it is known which checkpoint it continues from
+    assert registered(followed).unused == released  # until it is known which checkpoint it continues from
     again.begin(0)
-    assert registered(followed).unused < given
+    assert registered(followed).unused < released
     again.finish()
     assert registered(followed).unused == followed.layout.n_windows
 

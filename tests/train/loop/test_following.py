@@ -36,10 +36,10 @@ def test_each_row_is_visited_once_and_windows_in_order(windows: LocalStore) -> N
     with ShuffledStream(windows, hook, batch_size=64, mixed_windows=2, pool=3, available=n_batches) as stream:
         visited = [row.numpy().tobytes() for batch in stream for row in batch[:, 0]]
     assert len(visited) == n_batches * 64
-    assert set(visited) <= {row for own in rows.values() for row in own}
+    assert set(visited) <= {row for of_window in rows.values() for row in of_window}
     assert len(set(visited)) == len(visited)
     place = {row: i for i, row in enumerate(visited)}
-    means = [np.mean([place[row] for row in own if row in place]) for own in rows.values() if own]
+    means = [np.mean([place[row] for row in of_window if row in place]) for of_window in rows.values() if of_window]
     assert means == sorted(means)
 
 

@@ -26,9 +26,9 @@ def test_break_even_density_is_the_last_one_below_which_sparse_steps_were_always
     times: list[tuple[float, float]],
 ) -> None:
     of = dict(zip(SHARES, times, strict=True))
-    found = tune_density.break_even_density(lambda share, below: of[share][0 if below else 1], SHARES)
-    assert all(of[share][0] < of[share][1] for share in SHARES if share <= found)
-    after = [share for share in SHARES if share > found]
+    density = tune_density.break_even_density(lambda share, below: of[share][0 if below else 1], SHARES)
+    assert all(of[share][0] < of[share][1] for share in SHARES if share <= density)
+    after = [share for share in SHARES if share > density]
     assert not after or of[after[0]][0] >= of[after[0]][1]
 
 
@@ -44,9 +44,9 @@ def test_timed_steps_have_the_requested_density_and_method(monkeypatch: pytest.M
 
     def watched(encoder: Encoder, **options: Any) -> Callable[..., Forward]:
         def step(*arguments: Any) -> Forward:
-            found = make_step(encoder, **options)(*arguments)
-            seen.append((found.fires.double() / 256, encoder.workspace.max_sparse_density))
-            return found
+            forward = make_step(encoder, **options)(*arguments)
+            seen.append((forward.fires.double() / 256, encoder.workspace.max_sparse_density))
+            return forward
 
         return step
 

@@ -48,13 +48,13 @@ def test_numbers_of_each_normalisation_are_those_of_all_training_rows(store: Sto
         mean = rows.mean(axis=0) if centre == "store" else np.zeros(D)
         norms = np.linalg.norm(rows - mean, axis=1)
         for scale, divisor in DIVISORS.items():
-            found = normalisation(scale, centre, statistics, D, exact=True)
-            assert found.scale == pytest.approx(divisor(norms), rel=1e-12), scale
-            if found.mean is not None:
-                np.testing.assert_allclose(found.mean, mean, rtol=1e-12, atol=1e-15)
-            assert (found.mean is None) == (centre == "none")
-            if found.form.rows == "none":
-                assert found.seen_norm == pytest.approx(norms.mean() / divisor(norms), rel=1e-12)
+            normalised = normalisation(scale, centre, statistics, D, exact=True)
+            assert normalised.scale == pytest.approx(divisor(norms), rel=1e-12), scale
+            if normalised.mean is not None:
+                np.testing.assert_allclose(normalised.mean, mean, rtol=1e-12, atol=1e-15)
+            assert (normalised.mean is None) == (centre == "none")
+            if normalised.form.rows == "none":
+                assert normalised.seen_norm == pytest.approx(norms.mean() / divisor(norms), rel=1e-12)
 
 
 @pytest.mark.parametrize(("scale", "seen"), [("row-norm", 1.0), ("row-sqrt-d", D**0.5), ("layer-norm", (D - 1) ** 0.5)])
@@ -66,9 +66,9 @@ def test_start_of_centred_inputs_takes_the_root_mean_square_norm_where_no_pass_i
     store = make_store(n_contexts=40, widths={HOOK: D})[0]
     rows = training_rows(store)
     square = np.square(rows - rows.mean(axis=0)).sum(axis=1).mean()
-    found = normalisation("mean-square-d", "store", InputStatistics.of(store, HOOK), D)
-    assert found.scale == pytest.approx((square / D) ** 0.5, rel=1e-12)
-    assert found.seen_norm == pytest.approx(D**0.5)
+    normalised = normalisation("mean-square-d", "store", InputStatistics.of(store, HOOK), D)
+    assert normalised.scale == pytest.approx((square / D) ** 0.5, rel=1e-12)
+    assert normalised.seen_norm == pytest.approx(D**0.5)
 
 
 def test_every_scale_of_the_option_is_defined() -> None:

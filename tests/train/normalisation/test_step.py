@@ -125,8 +125,8 @@ def check_step(runs: tuple[Run, ...], density: float, norm: str = "batch", *, fu
             assert float(result.sums.squared_error[i]) == pytest.approx(squared_error, rel=1e-4), name
             assert float(result.sums.norm_out[i]) == pytest.approx(norm_out, rel=1e-4), name
             for tensor, gradient in gradients.items():
-                found = stack._gradient[tensor][i].double()
-                torch.testing.assert_close(found, gradient, rtol=1e-3, atol=2e-5 * float(gradient.abs().max()))
+                by_stack = stack._gradient[tensor][i].double()
+                torch.testing.assert_close(by_stack, gradient, rtol=1e-3, atol=2e-5 * float(gradient.abs().max()))
             checked += 1
     assert checked == len(runs)
 

@@ -81,11 +81,11 @@ def test_crashed_training_continues_to_the_same_files_without_another_pass(
     arguments += ["--checkpoint-minutes", "0"]  # after each step, however fast steps are
     taken, step = [0], SAEStack.step
 
-    def crash_later(self: SAEStack, *given: Any, **named: Any) -> Any:
+    def crash_later(self: SAEStack, *positional: Any, **named: Any) -> Any:
         taken[0] += 1
         if taken[0] > 70:
             raise RuntimeError("crash")
-        return step(self, *given, **named)
+        return step(self, *positional, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(SAEStack, "step", crash_later)
@@ -104,8 +104,8 @@ def test_loaded_sae_and_its_measures_have_raw_units(
     x = rows(store, "heldout")
     f, x_hat, seen = passed(trained / name, x)
     sae = load_sae(trained / name)
-    found = sae(torch.from_numpy(x).float()).numpy()
-    np.testing.assert_allclose(found, x_hat, rtol=1e-4, atol=1e-4 * np.abs(x_hat).max())
+    decoded = sae(torch.from_numpy(x).float()).numpy()
+    np.testing.assert_allclose(decoded, x_hat, rtol=1e-4, atol=1e-4 * np.abs(x_hat).max())
     error, norm_hat = np.square(x - x_hat).sum(axis=1), np.linalg.norm(x_hat, axis=1)
     expected = {
         "l0": (f > 0).sum(axis=1).mean(), "l1": f.sum(axis=1).mean(), "l2": error.mean() / D,
@@ -113,9 +113,9 @@ def test_loaded_sae_and_its_measures_have_raw_units(
         "gamma": np.square(norm_hat).sum() / (x * x_hat).sum(),
         "suppression": norm_hat.sum() / np.linalg.norm(x, axis=1).sum(),
     }  # fmt: skip
-    own = {measure: value for (run, measure), value in measured.items() if run == name}
-    assert {measure: own[measure] for measure in expected} == pytest.approx(expected, rel=1e-4)
-    assert own["l1_over_norm"] == pytest.approx(f.sum() / seen.sum(), rel=1e-4)
+    of_run = {measure: value for (run, measure), value in measured.items() if run == name}
+    assert {measure: of_run[measure] for measure in expected} == pytest.approx(expected, rel=1e-4)
+    assert of_run["l1_over_norm"] == pytest.approx(f.sum() / seen.sum(), rel=1e-4)
     (last,) = [line for line in records(trained / name / "metrics.jsonl") if line.get("split") == "heldout"][-1:]
     assert last["explained_variance"] == pytest.approx(expected["explained_variance"], abs=0.02)
 

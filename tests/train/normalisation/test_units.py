@@ -26,18 +26,20 @@ def by_hand(form: InputForm, scale: float, mean: Tensor, x: Tensor) -> tuple[NDA
     rows, offset = x.numpy(), np.zeros((len(x), D))
     if form.centred:
         offset = offset + mean.numpy()
-    own = np.ones((len(x), 1))
+    divisor = np.ones((len(x), 1))
     if form.rows == "norm":
-        own = np.sqrt(np.square(rows - offset).sum(axis=1, keepdims=True))
+        divisor = np.sqrt(np.square(rows - offset).sum(axis=1, keepdims=True))
     if form.rows == "deviation":
         offset = offset + (rows - offset).mean(axis=1, keepdims=True)
-        own = np.sqrt(np.square(rows - offset).sum(axis=1, keepdims=True) / (D - 1)) + 1e-5
-    return (rows - offset) / (own * scale), own * scale, offset
+        divisor = np.sqrt(np.square(rows - offset).sum(axis=1, keepdims=True) / (D - 1)) + 1e-5
+    return (rows - offset) / (divisor * scale), divisor * scale, offset
 
 
 def make(variant: str, form: InputForm, *stack: int, **settings: Any) -> SAE:
-    own = replace(ARCHITECTURES[variant].Settings(), **settings)
-    sae = ARCHITECTURES[variant](*stack, d_model=D, d_sae=M, settings=own, dtype=torch.float64, input_form=form)
+    filled_settings = replace(ARCHITECTURES[variant].Settings(), **settings)
+    sae = ARCHITECTURES[variant](
+        *stack, d_model=D, d_sae=M, settings=filled_settings, dtype=torch.float64, input_form=form
+    )
     generator = torch.Generator().manual_seed(0)
     for tensor in sae.tensors().values():
         tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=torch.float64) - 0.4)
@@ -71,13 +73,13 @@ def test_sae_encodes_normalised_rows_and_reconstructs_raw_rows(variant: str, for
 def test_stack_normalises_as_its_saes_do(form: InputForm) -> None:
     stack, x = make("baseline", form, 3), torch.stack([rows() * k for k in (1.0, 2.0, 5.0)])
     stack.input_scale.copy_(torch.tensor([0.5, 1.0, 2.0]))
-    each = torch.stack([stack.single(i).normalise(x[i]) for i in range(3)])
-    assert torch.equal(stack.normalise(x), each)
+    one_by_one = torch.stack([stack.single(i).normalise(x[i]) for i in range(3)])
+    assert torch.equal(stack.normalise(x), one_by_one)
     norms = torch.linalg.vector_norm(x, dim=-1)
     units = stack.input_units(x, norms)
-    torch.testing.assert_close(units.norms(x, norms), torch.linalg.vector_norm(each, dim=-1), rtol=1e-12, atol=0)
-    torch.testing.assert_close(units.normalise_(x.clone()), each, rtol=1e-12, atol=1e-13)
-    torch.testing.assert_close(units.denormalise(each), x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(units.norms(x, norms), torch.linalg.vector_norm(one_by_one, dim=-1), rtol=1e-12, atol=0)
+    torch.testing.assert_close(units.normalise_(x.clone()), one_by_one, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(units.denormalise(one_by_one), x, rtol=1e-12, atol=1e-12)
 
 
 @by_form
@@ -112,9 +114,9 @@ def test_scale_folds_into_the_parameters_as_documented(variant: str, unit_decode
     has_it = hasattr(ARCHITECTURES[variant].Settings(), "unit_decoder")
     settings = {"unit_decoder": unit_decoder} if has_it else {}
     sae, folded, x = make(variant, SCALED_ONLY, **settings), make(variant, SCALED_ONLY, **settings), rows()
-    for each in (sae, folded):
-        if "threshold" in each.tensors():
-            each.tensors()["threshold"].fill_(0.7)
+    for changed in (sae, folded):
+        if "threshold" in changed.tensors():
+            changed.tensors()["threshold"].fill_(0.7)
     folded.input_scale.fill_(1)
     folded.W_enc.div_(2.5)
     folded.W_dec.mul_(2.5)

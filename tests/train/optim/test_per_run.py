@@ -28,16 +28,17 @@ SETTINGS: dict[str, Any] = {
 
 
 def test_each_run_is_trained_with_its_own_schedule_clipping_and_constants(store: LocalStore, tmp_path: Path) -> None:
-    own: dict[str, dict[str, Any]] = {
+    by_variant: dict[str, dict[str, Any]] = {
         "topk": {"k": 4, "lr_warmup": 512, "clip": 0.1, "adam_epsilon": 1e-3, "lr_decay": 0},
         "gated": {"l1": 0.1, "l1_warmup": 1024, "lr_decay": 256, "adam_beta2": 0.9},
     }
-    names = dict.fromkeys(name for settings in own.values() for name in settings)
+    names = dict.fromkeys(name for settings in by_variant.values() for name in settings)
     mixed: dict[str, Any] = {
-        name: {variant: own[variant][name] for variant in own if name in own[variant]} for name in names
+        name: {variant: by_variant[variant][name] for variant in by_variant if name in by_variant[variant]}
+        for name in names
     }
-    together = train(store, variant=[*own], out=tmp_path / "together", **mixed, **SETTINGS)
-    for result, (variant, settings) in zip(together, own.items(), strict=True):
+    together = train(store, variant=[*by_variant], out=tmp_path / "together", **mixed, **SETTINGS)
+    for result, (variant, settings) in zip(together, by_variant.items(), strict=True):
         (alone,) = train(store, variant=variant, out=tmp_path / variant, **settings, **SETTINGS)
         expected, weights = load_sae(alone.folder).tensors(), load_sae(result.folder).tensors()
         assert all(torch.equal(weights[name], expected[name]) for name in expected)

@@ -54,12 +54,12 @@ def test_validations_are_spaced_as_set_and_snapshots_are_a_subset_of_them(
     total: int, batch: int, every: int, snapshots: int
 ) -> None:
     total, every = max(total, batch), max(every, total // 200 + 1)
-    found = experiment(total, batch, every, snapshots)
-    steps = found.validation_steps()
+    made = experiment(total, batch, every, snapshots)
+    steps = made.validation_steps()
     assert steps == sorted(set(steps))
-    assert steps[-1] == found.n_steps
+    assert steps[-1] == made.n_steps
     assert all((step * batch) // every > ((step - 1) * batch) // every for step in steps[:-1])
-    kept = found.snapshot_steps()
+    kept = made.snapshot_steps()
     assert kept <= set(steps)
     assert len(kept) <= max(snapshots + 1, 0)
     assert bool(kept) == bool(snapshots)

@@ -42,20 +42,20 @@ def test_resumed_experiment_continues_its_wandb_run(
         def finish(self) -> None:
             pass
 
-    def init(**given: Any) -> Dashboard:
-        begun.append(given)
+    def init(**arguments: Any) -> Dashboard:
+        begun.append(arguments)
         return Dashboard()
 
     module = ModuleType("wandb")
     module.__spec__ = ModuleSpec("wandb", None)
     vars(module)["init"] = init
     monkeypatch.setitem(sys.modules, "wandb", module)
-    given = ["--store", store.path, "--variant", "nsae", *SHORT, "--log", "wandb", "--out"]
+    options = ["--store", store.path, "--variant", "nsae", *SHORT, "--log", "wandb", "--out"]
     with monkeypatch.context() as patched:
         patched.setattr(train.loop.trainer.Trainer, "_validate", lambda self, bar, stop: stop.set() or False)
-        assert command("train", *given, tmp_path / "runs").returncode == 75
-    assert command("train", *given, tmp_path / "runs").returncode == 0
-    assert command("train", *given, tmp_path / "others").returncode == 0
+        assert command("train", *options, tmp_path / "runs").returncode == 75
+    assert command("train", *options, tmp_path / "runs").returncode == 0
+    assert command("train", *options, tmp_path / "others").returncode == 0
     first, second, other = (one["id"] for one in begun)
     assert first == second != other
     assert {one["resume"] for one in begun} == {"allow"}

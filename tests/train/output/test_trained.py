@@ -21,13 +21,13 @@ def test_training_writes_settings_provenance_and_measures_of_each_run(store: Loc
         assert settings["run"]["variant"] == name
         assert settings["store"] == store.fingerprint
         assert settings["provenance"] == store.provenance
-        found = records(trained / name / "metrics.jsonl")
-        assert {record["hook"] for record in found} == set(WIDTHS)
-        assert {record["split"] for record in found} == {"train", "heldout"}
-        heldout = [record for record in found if record["split"] == "heldout"]
+        lines = records(trained / name / "metrics.jsonl")
+        assert {record["hook"] for record in lines} == set(WIDTHS)
+        assert {record["split"] for record in lines} == {"train", "heldout"}
+        heldout = [record for record in lines if record["split"] == "heldout"]
         assert {record["noise"] for record in heldout} == ({False, True} if name == "nsae" else {False})
         assert [r["rows"] for r in heldout if not r["noise"]][::2] == [1024, 2048, 3008, 3968]
-        assert all(record["loss"] is not None and record["l0"] >= 0 for record in found)
+        assert all(record["loss"] is not None and record["l0"] >= 0 for record in lines)
         assert not list((trained / name).glob("checkpoints"))
     timing = records(trained / "timing.jsonl")
     assert all(0 <= record["data_wait_share"] <= 1 for record in timing)

@@ -56,9 +56,9 @@ for kernel, constants, products in (
     names = {name: "constexpr" if name in constants else KINDS.get(name, "*fp32") for name in kernel.arg_names}
     source = ASTSource(kernel, names, constexprs=constants)
     options = dense_kernels.LAUNCH if products else {}
-    found = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    assert ".entry" in found.asm["ptx"] and len(found.asm["cubin"]) > 1000
-    assert ("wgmma" in found.asm["ptx"]) == ("cp.async.bulk.tensor" in found.asm["ptx"]) == products
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert ".entry" in compiled.asm["ptx"] and len(compiled.asm["cubin"]) > 1000
+    assert ("wgmma" in compiled.asm["ptx"]) == ("cp.async.bulk.tensor" in compiled.asm["ptx"]) == products
 """
 
 
@@ -110,9 +110,9 @@ def test_pair_kernels_equal_sums_in_float64(d: int, dtype: torch.dtype) -> None:
     total.fill_(torch.nan)
     pair_kernels.add_weighted_sums_(total, *places, weights, source, first=True)
     assert total.cpu().numpy() == pytest.approx(expected, abs=1e-5)
-    found = pair_kernels.dots(*places, rows, source, bias)
-    assert found.dtype == torch.float32
-    assert found.cpu().numpy() == pytest.approx(products, abs=1e-4)
+    products_by_kernel = pair_kernels.dots(*places, rows, source, bias)
+    assert products_by_kernel.dtype == torch.float32
+    assert products_by_kernel.cpu().numpy() == pytest.approx(products, abs=1e-4)
 
 
 # The encoder's bias of two SAEs: how many features are active in each.
@@ -139,10 +139,10 @@ def test_kernel_step_has_the_dense_gradients(
         return dots(*arguments)
 
     monkeypatch.setattr(pair_kernels, "dots", counted)
-    out, found = stepped(sae, x, epsilon, rows=BLOCK, below=below, compute=compute, encoder=by_kernels)
+    out, result = stepped(sae, x, epsilon, rows=BLOCK, below=below, compute=compute, encoder=by_kernels)
     assert used
-    assert torch.equal(found.fires, seen.fires)
-    assert_close(out, found, dense, seen, 1e-5 if compute == torch.float32 else 0.02)
+    assert torch.equal(result.fires, seen.fires)
+    assert_close(out, result, dense, seen, 1e-5 if compute == torch.float32 else 0.02)
 
 
 @pytest.mark.usefixtures("small_tiles")
@@ -154,16 +154,16 @@ def test_kernel_step_has_the_dense_gradients(
 def test_fused_step_has_the_float32_gradients(variant: str, bias: list[float], rows: int, below: float) -> None:
     sae, x, epsilon = problem(variant, bias)
     expected, seen = stepped(sae, x, epsilon, rows=rows, below=0.0)
-    out, found = stepped(sae, x, epsilon, rows=rows, below=below, compute=FUSED, fused=True, encoder=by_kernels)
-    assert_close(out, found, expected, seen, 1e-5 if torch.float32 == FUSED else 0.03)
-    for ours, theirs in ((found.fires, seen.fires), (found.fires_without_noise, seen.fires_without_noise)):
+    out, result = stepped(sae, x, epsilon, rows=rows, below=below, compute=FUSED, fused=True, encoder=by_kernels)
+    assert_close(out, result, expected, seen, 1e-5 if torch.float32 == FUSED else 0.03)
+    for ours, theirs in ((result.fires, seen.fires), (result.fires_without_noise, seen.fires_without_noise)):
         assert ours.dtype == torch.int64
         if torch.float32 == FUSED:
             assert torch.equal(ours, theirs)
         else:
             assert float((ours - theirs).abs().double().mean()) < 0.02 * len(x[0])
     if variant == "nsae" and bias == MIXED:
-        assert not torch.equal(found.fires, found.fires_without_noise)
+        assert not torch.equal(result.fires, result.fires_without_noise)
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
@@ -211,12 +211,12 @@ def test_cuda_graph_step_has_the_gradients_of_a_launched_one(variant: str) -> No
     assert isinstance(step, CudaGraphStep)
     for number in range(3):
         sae.b_enc.add_(0.1)  # parameters move between steps
-        here, beta = x * (1 + number), torch.full((2, 1), 0.01 * number, device=DEVICE)
+        x_now, beta = x * (1 + number), torch.full((2, 1), 0.01 * number, device=DEVICE)
         noise.mul_(-1)
-        seen = gradients(encoder, here.clone(), beta, noise.__getitem__, l2_weight=1 / D, out=expected)
-        found = step(here.clone(), beta, noise.__getitem__)
-        assert_close(out, found, expected, seen, 1e-6)
-        assert torch.equal(found.fires, seen.fires)
+        seen = gradients(encoder, x_now.clone(), beta, noise.__getitem__, l2_weight=1 / D, out=expected)
+        result = step(x_now.clone(), beta, noise.__getitem__)
+        assert_close(out, result, expected, seen, 1e-6)
+        assert torch.equal(result.fires, seen.fires)
 
 
 def test_kernels_compile_for_a_gpu() -> None:
@@ -237,8 +237,8 @@ def problem(variant: str, bias: list[float]) -> tuple[Any, ...]:
     return sae, x.to(DEVICE), epsilon.to(DEVICE, torch.bfloat16).float()  # which bfloat16 holds exactly
 
 
-def assert_close(out: Gradients, found: Any, expected: Gradients, seen: Any, tolerance: float) -> None:
-    sums = [(found.l1, seen.l1), (found.residual, seen.residual)]
+def assert_close(out: Gradients, result: Any, expected: Gradients, seen: Any, tolerance: float) -> None:
+    sums = [(result.l1, seen.l1), (result.residual, seen.residual)]
     for ours, theirs in [*zip(out.tensors(), expected.tensors(), strict=True), *sums]:
         assert ours.isfinite().all()
         assert float((ours - theirs).norm()) <= tolerance * float(theirs.norm())

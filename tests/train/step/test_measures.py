@@ -32,7 +32,7 @@ def test_training_measures_summed_over_batches_equal_numpy_over_all_rows(l2: L2)
         )
         for rows in (slice(0, 40), slice(40, 41), slice(41, 90))
     ]
-    found = (parts[0] + parts[1] + parts[2]).measures()
+    measures = (parts[0] + parts[1] + parts[2]).measures()
     norm, norm_hat = np.linalg.norm(x, axis=2), np.linalg.norm(x_hat, axis=2)
     error = ((x - x_hat) ** 2).sum(2)
     expected = {
@@ -48,9 +48,9 @@ def test_training_measures_summed_over_batches_equal_numpy_over_all_rows(l2: L2)
         "loss_l2": terms["l2"].mean(1),
         "loss_aux": terms["aux"].mean(1),
     }
-    assert set(found) == set(expected)
+    assert set(measures) == set(expected)
     for name, values in expected.items():
-        assert found[name].numpy() == pytest.approx(values, rel=1e-10), name
+        assert measures[name].numpy() == pytest.approx(values, rel=1e-10), name
 
 
 @pytest.mark.parametrize("rows", [1, 2, 300])
@@ -58,9 +58,11 @@ def test_training_explained_variance_of_constant_rows_is_nan(rows: int) -> None:
     x = torch.randn(1, 1, 7, generator=torch.Generator().manual_seed(0)).mul(1e3).expand(2, rows, 7).clone()
     x[1, -1, 0] *= 1.001  # a little variance is enough, of two rows
     none = torch.zeros(2, rows)
-    found = Sums.of_batch(x, 0.9 * x, l1=none, fires=torch.zeros(2, 3), loss=none, l2_weight=1 / 7, terms={}).measures()
+    measures = Sums.of_batch(
+        x, 0.9 * x, l1=none, fires=torch.zeros(2, 3), loss=none, l2_weight=1 / 7, terms={}
+    ).measures()
     wide = x[1].double()
     expected = 1 - (wide - 0.9 * x[1]).square().sum() / (wide - wide.mean(dim=0)).square().sum()
-    explained = found["explained_variance"].tolist()
+    explained = measures["explained_variance"].tolist()
     assert explained == pytest.approx([np.nan, np.nan if rows == 1 else float(expected)], rel=1e-3, nan_ok=True)
-    assert found["l2"].isfinite().all()
+    assert measures["l2"].isfinite().all()

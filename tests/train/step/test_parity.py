@@ -93,11 +93,11 @@ def test_loss_and_gradients_equal_numpy_in_float64(variant: str, norm: Any, l2: 
     sae, out = stack_of(variant, parameters), gradients_of(len(parameters))
     alpha, powers, store_norms = (torch.full((3,), v, dtype=torch.float64) for v in (ALPHA, power, store_norm))
     beta = objective.coefficient(alpha, powers, torch.from_numpy(norms), store_norms)
-    found = gradients(
+    result = gradients(
         make_encoder(sae, workspace_for(3, rows)), torch.from_numpy(x.copy()), beta,
         torch.from_numpy(epsilon).__getitem__, l2_weight=objective.l2_weight(D), out=out,
     )  # fmt: skip
-    losses = total(objective.terms(found.l1, beta, found.residual)).mean(dim=1)
+    losses = total(objective.terms(result.l1, beta, result.residual)).mean(dim=1)
     for i, p in enumerate(parameters):
         scale = {"batch": norms[i].mean(), "store": store_norm, "sample": norms[i]}[norm]
         w = 1 / D if l2 == "mean" else 1.0

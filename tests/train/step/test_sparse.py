@@ -30,15 +30,15 @@ def test_sparse_gradients_equal_dense_ones_to_1e_10(variant: str, rows: int, bia
     epsilon = torch.randn(B, M, generator=generator, dtype=torch.float64)
     dense, seen = stepped(sae, x, epsilon, rows=rows, below=0.0)
     for below in (1.0, 0.3):
-        out, found = stepped(sae, x, epsilon, rows=rows, below=below)
+        out, result = stepped(sae, x, epsilon, rows=rows, below=below)
         for ours, theirs in zip(out.tensors(), dense.tensors(), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(found.l1, seen.l1, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(found.residual, seen.residual, rtol=1e-12, atol=1e-12)
-        assert torch.equal(found.fires, seen.fires)
+        torch.testing.assert_close(result.l1, seen.l1, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(result.residual, seen.residual, rtol=1e-12, atol=1e-12)
+        assert torch.equal(result.fires, seen.fires)
         alone = (sae.encode(x) > 0).sum(dim=1)
-        assert torch.equal(found.fires_without_noise, alone)
-        assert variant == "baseline" or bias[0] < -9 or not torch.equal(found.fires_without_noise, found.fires)
+        assert torch.equal(result.fires_without_noise, alone)
+        assert variant == "baseline" or bias[0] < -9 or not torch.equal(result.fires_without_noise, result.fires)
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
@@ -58,8 +58,8 @@ def test_sparse_steps_have_the_losses_of_dense_steps(variant: str) -> None:
         adam, beta = StackAdam(sae, out, [1e-3]), torch.full((1, 1), 0.03)
         losses[below] = []
         for x, epsilon in zip(xs, epsilons, strict=True):
-            found = gradients(encoder, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, out=out)
-            losses[below].append(float((beta * found.l1).mean() + found.residual.square().sum(-1).mean() / D))
+            result = gradients(encoder, x.clone(), beta, epsilon.__getitem__, l2_weight=1 / D, out=out)
+            losses[below].append(float((beta * result.l1).mean() + result.residual.square().sum(-1).mean() / D))
             adam.step(1.0)
     assert losses[0.5] != losses[0.0]  # else both went the same way
     assert losses[0.5] == pytest.approx(losses[0.0], rel=5e-5)
@@ -72,10 +72,10 @@ def test_bfloat16_gradients_are_close_to_float64_ones_if_features_saturate(varia
     sae.W_enc.mul_(0.3)
     generator = torch.Generator().manual_seed(3)
     x, epsilon = torch.randn(1, B, D, generator=generator), torch.randn(B, M, generator=generator)
-    found, _ = stepped(sae, x, epsilon, rows=32, below=0.0, compute=torch.bfloat16)
+    rounded, _ = stepped(sae, x, epsilon, rows=32, below=0.0, compute=torch.bfloat16)
     exact, _ = stepped(sae.double(), x.double(), epsilon.double(), rows=32, below=0.0)
     for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
-        error = (getattr(found, name).double() - getattr(exact, name)).norm() / getattr(exact, name).norm()
+        error = (getattr(rounded, name).double() - getattr(exact, name)).norm() / getattr(exact, name).norm()
         assert error < 0.02, name
 
 

@@ -35,12 +35,12 @@ def test_a_pushed_run_is_loaded_bit_for_bit_also_offline(
     for patches in ({}, closed):
         done = load("hf://me/saes", patches=patches)
         assert (done.code, done.stderr) == (0, "")
-        own = load_sae(run, layer=1)
-        assert own.source is not None
-        assert done.stdout == f"tiny {own.source.rows}\n"
+        ours = load_sae(run, layer=1)
+        assert ours.source is not None
+        assert done.stdout == f"tiny {ours.source.rows}\n"
         loaded = torch.load(tmp_path / "loaded.pt", weights_only=True)
-        assert set(loaded) == set(own.state_dict())
-        assert all(torch.equal(loaded[name], tensor) for name, tensor in own.state_dict().items())
+        assert set(loaded) == set(ours.state_dict())
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in ours.state_dict().items())
     done = load("hf://me/never-fetched", patches=closed)
     assert "127.0.0.1 cannot be reached" in done.stderr
     assert "it is not in the hub's cache" in done.stderr
