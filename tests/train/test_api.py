@@ -17,7 +17,7 @@ from data.command.option_values import check_values
 from tests.helpers.fixture_types import LocalStore
 from tests.helpers.trainings import WIDTHS
 from train import load_sae, train
-from train.architectures import BaselineSAE
+from train.architectures import NSAE, BaselineSAE
 from train.cli import main
 from train.command.options import TYPES, Options
 from train.command.setting_options import setting_options
@@ -161,3 +161,9 @@ def test_loaded_sae_knows_where_it_comes_from(store: LocalStore, trained: Path) 
     assert repr(sae) == f"NSAE(d_model=16, d_sae=64, input_scale=1, sigma=1, {source})"
     assert repr(BaselineSAE(2, d_model=16, d_sae=64)) == "BaselineSAE(stack=(2,), d_model=16, d_sae=64)"
     assert torch.equal(sae(torch.ones(2, 16)), sae.decode(sae.encode(torch.ones(2, 16))))
+
+
+def test_package_exports_the_classes_of_baseline_and_nsae() -> None:
+    import train as package
+
+    assert (package.NSAE, package.BaselineSAE) == (NSAE, BaselineSAE)

@@ -114,7 +114,7 @@ def test_target_is_k_where_there_is_a_k() -> None:
         ({"variant": ("relu",), "target_l0": (64.0,)}, "--target-l0 64: is not less than the 64 features"),
     ],
 )
-def test_target_is_refused_beside_what_it_replaces(options: dict[str, tuple[object, ...]], sentence: str) -> None:
+def test_impossible_target_l0_is_refused(options: dict[str, tuple[object, ...]], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         make_runs((), options, Sizes(d_sae=64))
 

@@ -183,7 +183,7 @@ def test_report_prints_to_pdf_with_all_details_open_and_closes_them_again(opened
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_printed_on_a4_it_keeps_columns_and_drops_controls(opened: Any, name: str) -> None:
+def test_page_printed_on_a4_keeps_columns_and_drops_controls(opened: Any, name: str) -> None:
     page = opened(name, 718, "dark")  # A4 less Chromium's margins, in CSS pixels
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 718

@@ -96,7 +96,7 @@ def test_activations_are_sums_of_directions_with_positive_amounts() -> None:
     assert np.linalg.norm(wide.constant) == pytest.approx(2)
 
 
-def test_noise_has_its_norm() -> None:
+def test_synthetic_noise_has_the_norm_that_is_set() -> None:
     noisy = SyntheticFeatures(p_max=0, p_min=0, offset=0, noise=3.0)
     rng = np.random.default_rng(0)
     x = draw_activations(noisy, draw_firings(noisy, 4096, rng), 4096, rng)

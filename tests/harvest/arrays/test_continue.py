@@ -43,7 +43,7 @@ def files_of(store: Path) -> dict[Path, bytes]:
         (WindowWriter, "_write_small", 5),
     ],
 )
-def test_a_killed_one_is_continued(
+def test_killed_array_harvest_ends_with_the_same_bytes(
     owner: Any, name: str, at: int, rows: Path, make: Make, tmp_path: Path, small_windows: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_killed_one_is_continued(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made.zarr", "rows.npy", "whole.zarr"]
 
 
-def test_a_stop_keeps_what_is_written(
+def test_stopped_array_harvest_ends_with_the_same_bytes(
     rows: Path, make: Make, tmp_path: Path, small_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make(rows, "whole.zarr")
@@ -88,7 +88,7 @@ def test_a_stop_keeps_what_is_written(
     assert whole.fingerprint == open_store(tmp_path / "made.zarr").fingerprint
 
 
-def test_other_settings_or_other_numbers_do_not_continue(rows: Path, make: Make, tmp_path: Path) -> None:
+def test_array_harvest_with_other_settings_or_numbers_is_refused(rows: Path, make: Make, tmp_path: Path) -> None:
     first = make(rows)
     assert make(rows).fingerprint == first.fingerprint
     with pytest.raises(InputError, match=r"other settings: --seed \(the store has 0, the command 1\)"):
@@ -102,7 +102,7 @@ def test_other_settings_or_other_numbers_do_not_continue(rows: Path, make: Make,
     assert make(rows, overwrite=True).fingerprint != first.fingerprint
 
 
-def test_train_and_analyze_use_it_and_say_what_is_unknown(
+def test_store_of_arrays_is_trained_on_and_analysed_and_unknown_facts_are_named(
     rows: Path, command: Command, train_small: TrainSmall, tmp_path: Path
 ) -> None:
     out = tmp_path / "arrays.zarr"

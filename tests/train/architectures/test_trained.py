@@ -56,7 +56,7 @@ def _newest(out: Path) -> int:
 
 
 @pytest.mark.parametrize(("variant", "k"), [("batchtopk", 5), ("matryoshka", 6), ("topk", 6), ("frozen", 6)])
-def test_mean_l0_at_inference_is_what_was_asked_for(trained: Path, store: LocalStore, variant: str, k: int) -> None:
+def test_mean_l0_at_inference_is_the_target_l0(trained: Path, store: LocalStore, variant: str, k: int) -> None:
     sae = load_sae(trained / variant, layer=0)
     rows = torch.cat(list(open_store(store.path).batches("train", [store.hooks[0]], batch_size=500)), dim=1)[0]
     l0 = (sae.encode(rows.float()) != 0).sum(dim=1).double().mean()

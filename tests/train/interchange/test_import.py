@@ -253,7 +253,7 @@ def test_another_model_or_prefix_is_noted(run: Path, store: Store, tmp_path: Pat
         ({"architecture": 3}, "architecture is not of type str"),
     ],
 )
-def test_what_has_no_counterpart_is_refused(
+def test_foreign_sae_without_a_counterpart_is_refused(
     change: dict[str, Any], message: str, run: Path, store: Store, tmp_path: Path
 ) -> None:
     folder = export(run, tmp_path)

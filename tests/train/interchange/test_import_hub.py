@@ -143,7 +143,7 @@ def test_a_private_repository_is_read_with_a_token_that_nothing_shows(import_: I
     ids=["unknown", "private", "wrong token", "impossible token", "gated", "revision", "folder", "no SAE", "bad name",
          "told to be offline"],
 )  # fmt: skip
-def test_what_the_hub_does_not_give_is_one_sentence(
+def test_sae_that_the_hub_does_not_give_is_refused_in_one_sentence(
     import_: Import, name: str, options: tuple[str, ...], environment: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     done = import_(name, tmp_path / "theirs", *options, home="refused", **environment)

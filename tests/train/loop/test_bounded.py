@@ -166,7 +166,7 @@ def test_bounded_pair_that_is_killed_ends_with_the_weights_of_the_whole_store(
     assert "windows were removed after a training had used them, and this one, at step 0, needs" in second.stderr
 
 
-def test_each_side_says_what_it_waits_for_and_that_the_other_has_ended(
+def test_harvest_and_training_say_what_they_wait_for_and_that_the_other_has_ended(
     whole: Pair, zygote: Zygote, tmp_path: Path
 ) -> None:
     keep = str(open_store(whole.store).schema.total_bytes() // 4)

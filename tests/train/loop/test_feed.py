@@ -104,7 +104,7 @@ def test_training_that_needs_recycled_rows_is_refused(followed: LocalStore, open
         feed.begin(0)
 
 
-def test_start_waits_for_the_first_windows_and_names_them(
+def test_training_waits_for_the_first_windows_and_names_them(
     make_store: MakeStore, experiment: Experiment, tmp_path: Path
 ) -> None:
     empty = make_store(n_contexts=200, shards_per_window=2, windows=0, name="empty.zarr")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from train.architectures import ARCHITECTURES, NSAE, BaselineSAE
+from train.architectures import ARCHITECTURES
 from train.loop.resample import draw_inputs, restart_features
 from train.sae import SAE
 
@@ -86,9 +86,3 @@ def test_inputs_are_drawn_from_more_rows_than_torch_multinomial_takes() -> None:
     losses[[5, 2**24 + 1]] = 1.0
     assert sorted(draw_inputs(losses, 2, seed=1).tolist()) == [5, 2**24 + 1]
     assert set(draw_inputs(losses, 50, seed=1).tolist()) == {5, 2**24 + 1}
-
-
-def test_the_architectures_are_exported() -> None:
-    import train
-
-    assert (train.NSAE, train.BaselineSAE) == (NSAE, BaselineSAE)

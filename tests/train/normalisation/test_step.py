@@ -146,7 +146,9 @@ def test_step_has_the_gradients_and_raw_sums_of_its_definition(variant: str, den
 
 
 @pytest.mark.parametrize("variant", ["baseline", "nsae"])
-def test_step_by_the_gpus_kernels_has_them_too(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_by_gpu_kernels_has_the_gradients_and_raw_sums_of_its_definition(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("triton")
     from train.step.gpu import pair_kernels
     from train.step.gpu.fused import FusedEncoder

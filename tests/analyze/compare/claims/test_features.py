@@ -11,7 +11,7 @@ from tests.analyze.compare.claims.made_up import HOOKS, NSAES, RUNS, made_up, po
 from train.variants import FrozenSettings
 
 
-def test_claim_7_counts_short_features_twins_and_their_overlap() -> None:
+def test_claim_7_counts_short_features_near_duplicates_and_their_overlap() -> None:
     def dictionaries(**nsae: Any) -> list[DictionarySummary]:
         return [portrait(r, hook, **(nsae if r.variant == "nsae" else {})) for r in RUNS for hook in HOOKS]
 

@@ -110,7 +110,7 @@ def test_one_seed_is_named_first_and_runs_far_from_the_l0_are_not_compared(
         ([""], ["--at", "0"], "'0' is not a number; give one that is greater than 0"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(
+def test_runs_of_one_family_and_an_l0_of_zero_are_refused(
     command: Command, topk_runs: tuple[Path, Path], folders: list[str], options: list[str], message: str
 ) -> None:
     store, runs = topk_runs

@@ -56,7 +56,7 @@ def test_the_verdict_is_one_sentence_with_seeds_and_documents() -> None:
     assert "Smallest detectable difference: 0.01" in text
 
 
-def test_one_seed_says_so_first_and_names_the_seed_spread_that_would_overturn_it() -> None:
+def test_verdict_of_one_seed_begins_with_that_and_names_the_seed_spread_that_would_overturn_it() -> None:
     comparison = five_better_one_worse(1)
     text = verdict_text(comparison)
     assert text.startswith(ONE_SEED)

@@ -58,7 +58,7 @@ def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
     )
 
 
-def test_ties_for_want_of_documents_say_so() -> None:
+def test_ties_that_too_few_documents_leave_undecided_are_named_so() -> None:
     sentences = measured(documents=8).summary().sentences
     assert sentences[0].startswith("At L0 = 40 none of 4 architectures is shown to lose fewer nats per token")
     assert (
@@ -105,7 +105,7 @@ def test_without_the_language_model_the_sentences_are_about_explained_variance()
     assert " of the variance more than baseline in all 4 layers." in sentences[1]
 
 
-def test_the_first_words_with_one_seed_are_that_it_is_about_these_saes() -> None:
+def test_summary_of_one_seed_begins_by_saying_that_it_is_about_these_saes() -> None:
     sentences = measured(n_seeds=1).summary().sentences
     assert sentences[0].startswith(f"{ONE_SEED}at L0 = 40 topk loses the fewest nats per token")
     assert sentences[-1] == (

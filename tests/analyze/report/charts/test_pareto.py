@@ -47,7 +47,7 @@ def test_points_have_the_values_and_intervals_of_the_tables(by_name: dict[str, C
         assert shown == pytest.approx([line[key] for key in ("l0", "value", "low", "high")], rel=1e-4)
 
 
-def test_intervals_are_those_of_the_estimates() -> None:
+def test_chart_intervals_are_those_of_the_estimates() -> None:
     sides = two_families(3)
     runs = [run for side in sides for run in side.runs]
     alike = configurations(runs)
