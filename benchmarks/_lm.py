@@ -104,5 +104,5 @@ def saelens_seconds(
     environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
                           env=environment)  # fmt: skip
-    found = json.loads(done.stdout.strip().split("\n")[-1])
-    return {int(layer): seconds / found["tokens"] for layer, seconds in found["seconds"].items()}
+    timed = json.loads(done.stdout.strip().split("\n")[-1])
+    return {int(layer): seconds / timed["tokens"] for layer, seconds in timed["seconds"].items()}

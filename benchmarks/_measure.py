@@ -79,13 +79,13 @@ def gpu_limits() -> dict[str, float]:
     host = torch.ones(LIMIT_BYTES, dtype=torch.uint8, pin_memory=True)
 
     def rate(amount: float, work: Callable[[], object]) -> float:
-        def several() -> None:
+        def repeated() -> None:
             for _ in range(GPU_REPEATS):
                 work()
             torch.cuda.synchronize()
 
-        several()
-        return GPU_REPEATS * amount / 1e9 / seconds(several)
+        repeated()
+        return GPU_REPEATS * amount / 1e9 / seconds(repeated)
 
     return {
         "GPU, bfloat16 matmul, TFLOP/s": rate(2 * GPU_SIDE**3, lambda: torch.mm(a, b)) / 1000,
@@ -116,9 +116,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def report(result: dict[str, Any], rows: list[dict[str, Any]], out: Path | None) -> None:
     print(table(rows))
-    found = limits()
-    print("\nthe machine's limits: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items()))
-    text = json.dumps({"machine": {**machine(), "limits": found}, **result, "rows": rows}, indent=2)
+    machine_limits = limits()
+    print("\nthe machine's limits: " + ", ".join(f"{name} {value:.3g}" for name, value in machine_limits.items()))
+    text = json.dumps({"machine": {**machine(), "limits": machine_limits}, **result, "rows": rows}, indent=2)
     if out:
         out.write_text(text + "\n", encoding="utf-8")
     else:

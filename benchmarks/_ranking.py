@@ -28,8 +28,8 @@ def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
         alike = [_ranked(rng, architectures, layers, n_seeds, 0) for _ in range(n)]
         row: Row = {
             "architectures": architectures, "layers": layers, "seeds": n_seeds,
-            "identical ones told apart": float(np.mean([len(own.tied) < architectures - 1 for own in alike])),
-            "corrected for pairs with the best": float(np.mean([_told_apart_by_fewer_pairs(own) for own in alike])),
+            "identical ones told apart": float(np.mean([len(one.tied) < architectures - 1 for one in alike])),
+            "corrected for pairs with the best": float(np.mean([_told_apart_by_fewer_pairs(one) for one in alike])),
         }  # fmt: skip
         for gain in (1, 3, 10):
             tied = [len(_ranked(rng, architectures, layers, n_seeds, gain).tied) for _ in range(n // 4)]
@@ -66,5 +66,5 @@ def _ranked(rng: np.random.Generator, architectures: int, layers: int, n_seeds: 
 
 
 def _matched(values: Float, without: Float, shares: Float) -> Matched:
-    own = enumerate(zip(values, without, strict=True))
-    return Matched({(0, seed): Estimate(float(value), replicates, shares) for seed, (value, replicates) in own}, [])
+    pairs = enumerate(zip(values, without, strict=True))
+    return Matched({(0, seed): Estimate(float(value), replicates, shares) for seed, (value, replicates) in pairs}, [])

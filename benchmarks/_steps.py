@@ -220,8 +220,8 @@ def problem_of(parser: argparse.ArgumentParser) -> tuple[str, Problem]:
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--l0", type=float, required=True)
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
-    return given.name, Problem(given.d_model, given.d_sae, given.batch_size, given.l0, given.device)
+    options = parser.parse_args()
+    return options.name, Problem(options.d_model, options.d_sae, options.batch_size, options.l0, options.device)
 
 
 def compete_as(p: Problem, step: Step, **facts: Any) -> None:

@@ -39,13 +39,13 @@ def main() -> None:
         for _ in range(args.repeats):
             peer = saelens_seconds(args.peers, range(N_LAYERS), args.batches, args.threads)
             for layers in sets:
-                there = sum(peer.values()) if layers == "all" else peer[int(layers)]
-                here = 1 / harvested(folder, n_tokens, args.threads, layers=layers)["tokens_per_second"]
-                times[layers].append((here, there))
+                peers = sum(peer.values()) if layers == "all" else peer[int(layers)]
+                ours = 1 / harvested(folder, n_tokens, args.threads, layers=layers)["tokens_per_second"]
+                times[layers].append((ours, peers))
     rows: list[dict[str, Any]] = [
-        {"layers": layers, "hooks": sets[layers], "ours, µs an activation": 1e6 * median(u for u, _ in found) / n,
-         "SAELens, µs": 1e6 * median(t for _, t in found) / n, "SAELens / ours": median(t / u for u, t in found)}
-        for (layers, found), n in zip(times.items(), sets.values(), strict=True)
+        {"layers": layers, "hooks": sets[layers], "ours, µs an activation": 1e6 * median(u for u, _ in timings) / n,
+         "SAELens, µs": 1e6 * median(t for _, t in timings) / n, "SAELens / ours": median(t / u for u, t in timings)}
+        for (layers, timings), n in zip(times.items(), sets.values(), strict=True)
     ]  # fmt: skip
     report({"benchmark": "cache", "batches": args.batches, "repeats": args.repeats}, rows, args.out)
 

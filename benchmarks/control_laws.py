@@ -69,8 +69,8 @@ def with_law(integral: float, differential: float = 0.0, *, above: float = 1.0) 
     def control(
         law: ControlLaw, targets: Sequence[float], first: Sequence[float], *, device: torch.device
     ) -> L0Controller:
-        own = replace(law, integral=integral, differential=differential)
-        return L0Controller(own, targets, [above * value for value in first], device=device)
+        other_law = replace(law, integral=integral, differential=differential)
+        return L0Controller(other_law, targets, [above * value for value in first], device=device)
 
     return control
 

@@ -53,8 +53,8 @@ def errors(x: torch.Tensor, dtype: DType, scale: torch.Tensor, channels: torch.T
     row_scales = tuple(encoded[suffix][:, 0].numpy() for suffix in encoding.row_scales)
     per_channel = (scale.numpy(),) if encoding.channel_scales else ()
     stored = EncodedRows(as_stored(encoded[VALUES], encoding.stored), row_scales, per_channel)
-    found = torch.from_numpy(encoding.decode(stored).astype(np.float32))
-    difference = (x - found).double()
+    decoded = torch.from_numpy(encoding.decode(stored).astype(np.float32))
+    difference = (x - decoded).double()
     some = difference[:, channels].norm(dim=1) / x.double()[:, channels].norm(dim=1)
     return (difference.norm(dim=1) / x.double().norm(dim=1)).numpy(), some.numpy()
 
@@ -72,16 +72,16 @@ def main() -> None:
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in lm.widths}
     for batch in tokens.split(16):  # type: ignore[no-untyped-call]
         lm.capture(batch, lambda name, value: rows[name].append(value.flatten(0, 1).clone()))
-    found: dict[DType, list[tuple[np.ndarray, np.ndarray]]] = {dtype: [] for dtype in DTYPES}
+    errors_by_type: dict[DType, list[tuple[np.ndarray, np.ndarray]]] = {dtype: [] for dtype in DTYPES}
     for parts in rows.values():
         x = torch.cat(parts)
         split = CALIBRATION_CONTEXTS * 256
         scale = channel_scales(x[:split])
         ordinary = torch.argsort(scale)[: int(0.99 * len(scale))]
         for dtype in DTYPES:
-            found[dtype].append(errors(x[split:], dtype, scale, ordinary))
+            errors_by_type[dtype].append(errors(x[split:], dtype, scale, ordinary))
     table = []
-    for dtype, layers in found.items():
+    for dtype, layers in errors_by_type.items():
         every, ordinary_errors = (np.concatenate([layer[i] for layer in layers]) for i in (0, 1))
         table.append(
             {

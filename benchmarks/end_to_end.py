@@ -32,12 +32,12 @@ N_LAYERS, BATCH = 12, 4096
 def step_seconds(python: str, rounds: int) -> dict[str, float]:
     """Seconds a row of one SAE's step: ours is the mean of a baseline's and an NSAE's."""
     shape = ["--d-model", "768", "--d-sae", "12288", "--batch-size", str(BATCH), "--l0", "50"]
-    found = compete(
+    results = compete(
         {"ours": [sys.executable, str(HERE / "_steps.py"), "ours", *shape],
          "ours, NSAE": [sys.executable, str(HERE / "_steps.py"), "ours, NSAE", *shape],
          "SAELens": [python, str(HERE / "peers" / "run.py"), "SAELens", *shape]}, rounds=rounds, steps=1,
     )  # fmt: skip
-    a_row = {name: median(result["seconds"]) / BATCH for name, result in found.items()}
+    a_row = {name: median(result["seconds"]) / BATCH for name, result in results.items()}
     return {**a_row, "ours, mean": (a_row["ours"] + a_row["ours, NSAE"]) / 2}
 
 
@@ -62,12 +62,12 @@ def main() -> None:
         passes: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(args.repeats):
             harvests.append(1 / harvested(folder, n_tokens, args.threads)["tokens_per_second"])
-            for is_live, found in passes.items():
+            for is_live, seconds in passes.items():
                 # A pass up to a layer costs what the layers before it do, so that the mean over some is that over all.
                 peer = saelens_seconds(args.peers, args.part, args.batches, args.threads, live=is_live)
-                found.append(mean(peer.values()))
+                seconds.append(mean(peer.values()))
     steps = step_seconds(args.peers, args.rounds)
-    harvest, live, cached = (median(found) for found in (harvests, passes[True], passes[False]))
+    harvest, live, cached = (median(seconds) for seconds in (harvests, passes[True], passes[False]))
     saes, n = args.runs * N_LAYERS, args.activations
     ways = {
         "ours": (harvest * n, saes * steps["ours, mean"] * n),

@@ -40,17 +40,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    generator, outcomes, began = random.Random(given.seed), Counter[tuple[str, str]](), time.perf_counter()
+    options = parser.parse_args()
+    generator, outcomes, began = random.Random(options.seed), Counter[tuple[str, str]](), time.perf_counter()
     with tempfile.TemporaryDirectory() as root:
         folders = valid_folders(Path(root))
         sys.addaudithook(stop_at_code)
-        for i in range(given.files):
+        for i in range(options.files):
             case = CASES[i % len(CASES)]
             outcomes[case, fuzzed(folders[case], generator, Path(root) / "fuzzed")] += 1
     for case in CASES:
         print(f"{case:20} read {outcomes[case, 'read']:6,}   refused {outcomes[case, 'refused']:6,}")
-    print(f"{given.files:,} files in {time.perf_counter() - began:.0f} s; no other error, no code run")
+    print(f"{options.files:,} files in {time.perf_counter() - began:.0f} s; no other error, no code run")
 
 
 if __name__ == "__main__":

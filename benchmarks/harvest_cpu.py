@@ -75,20 +75,20 @@ def main() -> None:
             kind: [*python, "--batches", str(args.batches), "--child", kind, model]
             for kind in ("transformers", "transformer_lens")
         }
-        found: dict[str, list[dict[str, float]]] = {}
+        results: dict[str, list[dict[str, float]]] = {}
         first = {kind: [child(command, args.threads)] for kind, command in bare_pass.items()}
         fastest = max(first, key=lambda kind: first[kind][0]["tokens_per_second"])
         for repeat in range(args.repeats):
-            found.setdefault(fastest, []).append(child(bare_pass[fastest], args.threads))
+            results.setdefault(fastest, []).append(child(bare_pass[fastest], args.threads))
             for name, compiling in OURS.items():
-                found.setdefault(name, []).append(
+                results.setdefault(name, []).append(
                     harvested(Path(folder), args.batches * TOKENS, args.threads, compiling=compiling)
                 )
-            print(f"repeat {repeat}: " + ", ".join(str(found[kind][-1]) for kind in found), file=sys.stderr)
+            print(f"repeat {repeat}: " + ", ".join(str(results[kind][-1]) for kind in results), file=sys.stderr)
         slower = next(kind for kind in first if kind != fastest)
-        found[slower] = first[slower]
-    speed = {kind: [f["tokens_per_second"] for f in runs] for kind, runs in found.items()}
-    memory = {kind: max(f["rss_anon_mib"] for f in runs) for kind, runs in found.items()}
+        results[slower] = first[slower]
+    speed = {kind: [f["tokens_per_second"] for f in runs] for kind, runs in results.items()}
+    memory = {kind: max(f["rss_anon_mib"] for f in runs) for kind, runs in results.items()}
     ratios = {
         name: summary([ours / bare for ours, bare in zip(speed[name], speed[fastest], strict=True)]) for name in OURS
     }

@@ -112,7 +112,7 @@ def check_rows(store: Store, model: Path, contexts: int) -> dict[str, Any]:
     tokens = torch.from_numpy(store.tokens(np.arange(contexts)).astype(np.int64))
     expected: dict[str, torch.Tensor] = {}
     lm.capture_uncompiled(tokens, lambda name, value: expected.update({name: value.clone()}))
-    worst, found = 0.0, 0
+    worst, compared = 0.0, 0
     for shard in [*store.shards("heldout"), *store.shards("train")]:
         context, position = store.origin(shard)
         wanted = np.flatnonzero((context >= 0) & (context < contexts))
@@ -120,11 +120,11 @@ def check_rows(store: Store, model: Path, contexts: int) -> dict[str, Any]:
             x = expected[hook].numpy()[context[wanted], position[wanted]]
             error = np.linalg.norm(store.rows(hook, shard, wanted) - x, axis=1) / np.linalg.norm(x, axis=1)
             worst = max(worst, float(error.max()))
-        found += len(wanted)
+        compared += len(wanted)
     n_rows = sum(int(store.shard_rows(shard)) for shard in range(store.layout.n_shards))
     return {
-        "rows missing": store.layout.n_rows - n_rows + contexts * CONTEXT - found,
-        "largest relative error of a row": worst, "rows compared": found * len(store.hooks),
+        "rows missing": store.layout.n_rows - n_rows + contexts * CONTEXT - compared,
+        "largest relative error of a row": worst, "rows compared": compared * len(store.hooks),
     }  # fmt: skip
 
 
@@ -133,14 +133,14 @@ def check_statistics(store: Store, shards: int) -> dict[str, Any]:
     worst = 0.0
     for hook in store.hooks:
         numbers = store.shards("train")[:shards]
-        for shard, found in zip(numbers, store.shard_statistics(hook, numbers), strict=True):
+        for shard, sums in zip(numbers, store.shard_statistics(hook, numbers), strict=True):
             x = np.asarray(store.rows(hook, shard), dtype=np.float64)
             norms = np.linalg.norm(x, axis=1)
             for value, expected in (
-                (found.moments[0, 0], x.sum(axis=0)), (found.moments[0, 1], np.square(x).sum(axis=0)),
-                (found.norms[0, :3], np.array([len(x), norms.sum(), np.square(norms).sum()])),
+                (sums.moments[0, 0], x.sum(axis=0)), (sums.moments[0, 1], np.square(x).sum(axis=0)),
+                (sums.norms[0, :3], np.array([len(x), norms.sum(), np.square(norms).sum()])),
             ):  # fmt: skip
-                scale = np.abs(x).sum(axis=0) if value is found.moments[0, 0] else np.abs(expected)
+                scale = np.abs(x).sum(axis=0) if value is sums.moments[0, 0] else np.abs(expected)
                 worst = max(worst, float((np.abs(value - expected) / scale).max()))
     return {"largest relative difference of a sum": worst}
 

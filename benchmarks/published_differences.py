@@ -36,8 +36,8 @@ def published_curves() -> dict[tuple[str, str], tuple[Float, Float]]:
         if row["noise"] == "False" and row["measure"] in ("l0", "score"):
             runs = values.setdefault((row["hook"], row["variant"]), {})
             runs.setdefault(row["run"], {})[row["measure"]] = float(row["value"])
-    points = {key: sorted((own["l0"], own["score"]) for own in runs.values()) for key, runs in values.items()}
-    return {key: (np.array([l0 for l0, _ in own]), np.array([y for _, y in own])) for key, own in points.items()}
+    points = {key: sorted((run["l0"], run["score"]) for run in runs.values()) for key, runs in values.items()}
+    return {key: (np.array([l0 for l0, _ in curve]), np.array([y for _, y in curve])) for key, curve in points.items()}
 
 
 def differences() -> list[Row]:

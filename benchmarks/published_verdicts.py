@@ -93,11 +93,11 @@ def slope_claims(result: str) -> Iterator[Claim]:
 
 def exact(by_run: ByRun) -> Cells:
     """Return the exact number of each hook and run."""
-    hooks = list(dict.fromkeys(hook for own in by_run.values() for hook in own))
+    hooks = list(dict.fromkeys(hook for of_run in by_run.values() for hook in of_run))
     none = np.empty((1, 0))
     cells = [
-        Cell(hook, run, OverDocuments(Difference(0.0, own[hook], np.array([own[hook]]), none, none[0])))
-        for run, own in by_run.items() for hook in own
+        Cell(hook, run, OverDocuments(Difference(0.0, of_run[hook], np.array([of_run[hook]]), none, none[0])))
+        for run, of_run in by_run.items() for hook in of_run
     ]  # fmt: skip
     return Cells(cells, hooks)
 
@@ -134,7 +134,7 @@ def comparable_layers(result: str, table: str) -> tuple[int, int]:
 
     def has_value(points: list[float], at: float) -> bool:
         ordered = np.array(sorted(points))
-        return any(curves.same_l0(own, at) for own in points) or curves.why_refused(ordered, at) is None
+        return any(curves.same_l0(point, at) for point in points) or curves.why_refused(ordered, at) is None
 
     comparable = [
         hook for hook in hooks

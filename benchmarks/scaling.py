@@ -44,8 +44,8 @@ def harvesting(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
     for _ in range(options.repeats):
         for case, (n_layers, batches) in cases.items():
             n_tokens = (batches + 1) * TOKENS  # the first batch is not counted
-            found = harvested(folder, n_tokens, options.threads, model=str(n_layers))
-            seconds[case].append(batches * TOKENS / found["tokens_per_second"])
+            speed = harvested(folder, n_tokens, options.threads, model=str(n_layers))
+            seconds[case].append(batches * TOKENS / speed["tokens_per_second"])
     return [row("harvest: tokens", 10, seconds["small"], seconds["tokens"]),
             row("harvest: layers", 3, seconds["small"], seconds["layers"])]  # fmt: skip
 
@@ -57,12 +57,12 @@ def training(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     after: dict[int, list[float]] = {few: [], many: []}
     together: list[float] = []
     for _ in range(options.repeats):
-        for n_steps, found in whole.items():
-            found.append(sum(run_seconds(folder, n_steps, options).values()))
+        for n_steps, timings in whole.items():
+            timings.append(sum(run_seconds(folder, n_steps, options).values()))
         together.append(sum(run_seconds(folder, many, options, seeds="0,1,2,3").values()))
         seconds = run_seconds(folder, settled + many, options)
-        for n_steps, found in after.items():
-            found.append(sum(s for step, s in seconds.items() if settled < step <= settled + n_steps))
+        for n_steps, timings in after.items():
+            timings.append(sum(s for step, s in seconds.items() if settled < step <= settled + n_steps))
     return [row("training: activations", 10, whole[few], whole[many]),
             row(f"training: activations, after {settled} steps", 10, after[few], after[many]),
             row("training: runs on one stream", 4, whole[many], together)]  # fmt: skip
@@ -93,8 +93,8 @@ def stepping(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     commands = {"small": command("ours", 3072), "layers": command("ours, three layers", 3072),
                 "features": command("ours", 12288)}  # fmt: skip
-    found = compete(commands, rounds=options.repeats, steps=10)
-    times = {name: result["seconds"] for name, result in found.items()}
+    results = compete(commands, rounds=options.repeats, steps=10)
+    times = {name: result["seconds"] for name, result in results.items()}
     return [row("training: layers", 3, times["small"], times["layers"]),
             row("training: features", 4, times["small"], times["features"])]  # fmt: skip
 

@@ -56,10 +56,10 @@ def _differences(
 
     def draw(shape: tuple[int, ...]) -> Documents:
         tokens = lengths(rng, shape, longest)
-        own = rng.exponential(size=shape) - 1 if effect == "skewed" else rng.normal(size=shape)
+        effect_of_document = rng.exponential(size=shape) - 1 if effect == "skewed" else rng.normal(size=shape)
         noise = 10 * rng.normal(size=shape) / np.sqrt(tokens)
         trend = 0.5 * np.log(tokens / 400) if effect == "grows with length" else 0.0
-        return Documents(tokens, own + noise + trend)
+        return Documents(tokens, effect_of_document + noise + trend)
 
     truth = float(draw((1, 4_000_000)).statistic()[0]) if effect == "grows with length" else 0.0
     return truth, draw((repeats, n))
@@ -90,8 +90,8 @@ def _replicas(
     rng: np.random.Generator, repeats: int, n_seeds: int, seed_spread: float, n: int = 40, true: float = 0.0
 ) -> Documents:
     """Draw differences of replicas: a seed's effect, a document's of spread 1, and their interaction."""
-    own = true + seed_spread * rng.normal(size=(repeats, n_seeds, 1)) + rng.normal(size=(repeats, 1, n))
-    return Documents(lengths(rng, (repeats, n), CAPPED), own + 0.5 * rng.normal(size=(repeats, n_seeds, n)))
+    effects = true + seed_spread * rng.normal(size=(repeats, n_seeds, 1)) + rng.normal(size=(repeats, 1, n))
+    return Documents(lengths(rng, (repeats, n), CAPPED), effects + 0.5 * rng.normal(size=(repeats, n_seeds, n)))
 
 
 def two_seeds(rng: np.random.Generator, repeats: int) -> list[Row]:
@@ -159,13 +159,15 @@ def equal_l0(rng: np.random.Generator, repeats: int) -> list[Row]:
                 truth += sign * (1 - float(rest(np.array(40.0))))
                 by_family.append(family(rng, rest, gap))
             for name, how in (("linear", _linear), ("PCHIP", _pchip)):
-                (first, first_rep, own), (second, second_rep, other) = (how(*family) for family in by_family)
+                (first, first_rep, first_error), (second, second_rep, second_error) = (
+                    how(*family) for family in by_family
+                )
                 error = abs(first - second - truth)
                 half = jackknife.critical_value(39) * float(jackknife.standard_error(first_rep - second_rep))
                 errors[name].append(error)
                 covered[name].append(error <= half)
                 if name == "PCHIP":
-                    covered["PCHIP, own error"].append(error <= half + own + other)
+                    covered["PCHIP, own error"].append(error <= half + first_error + second_error)
         rows.append({
             "ratio of neighbours' L0": gap,
             **{f"mean error, {name}, in 1/1000": 1000 * float(np.mean(values)) for name, values in errors.items()},
@@ -189,8 +191,8 @@ def cells(rng: np.random.Generator, repeats: int) -> list[Row]:
     """Error rates of decisions over 12 layers, with 40 documents shared by the layers, at the worst truth."""
     rows = []
     for correlation in (0.0, 0.5, 0.9):
-        shared, own = rng.normal(size=(repeats, 1, 40)), rng.normal(size=(repeats, 12, 40))
-        values = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+        shared, of_layer = rng.normal(size=(repeats, 1, 40)), rng.normal(size=(repeats, 12, 40))
+        values = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * of_layer
         drawn = Documents(lengths(rng, (repeats, 40), CAPPED), values)
         value, error = drawn.statistic(), jackknife.standard_error(np.moveaxis(drawn.without_each(), -1, 0))
         f = np.array([jackknife.degrees_of_freedom(h) for h in drawn.shares])[:, None]
@@ -216,19 +218,19 @@ def copies(rng: np.random.Generator, repeats: int) -> list[Row]:
     rows = []
     for n_seeds in (1, 2, 3, 5):
         for seed_spread in (0.1, 0.3):
-            found = {"percentile bootstrap, any layer": 0, "crossed, Holm": 0}
+            verdicts = {"percentile bootstrap, any layer": 0, "crossed, Holm": 0}
             for _ in range(repeats // 8):
                 tokens = lengths(rng, (1, 40), CAPPED)
                 shared = rng.normal(size=(1, 1, 40))
-                own = seed_spread * rng.normal(size=(6, n_seeds, 1)) + 0.5 * rng.normal(size=(6, n_seeds, 40))
-                drawn = Documents(tokens, (0.3 * shared + own)[None])
+                effects = seed_spread * rng.normal(size=(6, n_seeds, 1)) + 0.5 * rng.normal(size=(6, n_seeds, 40))
+                drawn = Documents(tokens, (0.3 * shared + effects)[None])
                 values, replicates = drawn.statistic()[0], drawn.without_each()[0]
                 low, high = np.quantile(drawn.resampled(rng)[:, 0].mean(axis=-1), [0.025, 0.975], axis=0)
-                found["percentile bootstrap, any layer"] += bool(((low > 0) | (high < 0)).any())
+                verdicts["percentile bootstrap, any layer"] += bool(((low > 0) | (high < 0)).any())
                 parts = [variances(v, r, drawn.shares[0]) for v, r in zip(values, replicates, strict=True)]
                 p = np.array([part.p_beyond(v.mean(), 0.0) for part, v in zip(parts, values, strict=True)])
-                found["crossed, Holm"] += bool((holm(p) <= 0.05).any())
-            shares = {name: count / (repeats // 8) for name, count in found.items()}
+                verdicts["crossed, Holm"] += bool((holm(p) <= 0.05).any())
+            shares = {name: count / (repeats // 8) for name, count in verdicts.items()}
             rows.append({"seeds": n_seeds, "spread over seeds": seed_spread, **shares,
                          "verdicts in 20 comparisons": 20 * shares["crossed, Holm"]})  # fmt: skip
     return rows

@@ -97,17 +97,17 @@ def main() -> None:
     if args.child:
         train_once(*args.child)
         return
-    found: list[dict[str, float]] = []
+    timings: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         store = Path(folder) / "large.zarr"
         make_store(store, args.gigabytes)
         for repeat in range(args.repeats + 1):  # the first one warms the cache
             command = [sys.executable, str(Path(__file__).resolve()), "--child", str(store), f"{folder}/run-{repeat}"]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found += [json.loads(done.stdout.strip().split("\n")[-1])] if repeat else []
+            timings += [json.loads(done.stdout.strip().split("\n")[-1])] if repeat else []
     rows = [
         {"until": what, "seconds": statistics.median(values), "least": min(values), "most": max(values)}
-        for what, values in ((what, [one[what] for one in found]) for what in found[0])
+        for what, values in ((what, [one[what] for one in timings]) for what in timings[0])
     ]
     report({"benchmark": "start", "gigabytes": args.gigabytes, "layers": N_LAYERS, "trained": 1}, rows, args.out)
 

@@ -42,15 +42,15 @@ FACTORS = "0.5,0.7,1"  # of the coefficient that the adjusted run ended at
 JUMPRELU = {"threshold": 1.0, "bandwidth": 0.1}
 
 
-def train_runs(options: argparse.Namespace, variant: str, out: Path, **own: Any) -> list[TrainedRun]:
+def train_runs(options: argparse.Namespace, variant: str, out: Path, **settings: Any) -> list[TrainedRun]:
     """Train runs of one architecture, and return them."""
     total = options.rows
     if variant == "p-anneal":
-        own["anneal_after"] = total // 5
+        settings["anneal_after"] = total // 5
     train(
         options.store, variant=variant, layers=options.layers, out=out, activations=total, quiet=True, device="cpu",
         batch_size=options.batch_size, expansion=options.expansion, lr=1e-3, lr_warmup=total // 12,
-        lr_decay=total // 5, input_scale="sqrt-d", validate_every=total, snapshots=0, **own,
+        lr_decay=total // 5, input_scale="sqrt-d", validate_every=total, snapshots=0, **settings,
     )  # fmt: skip
     return find_runs([out])
 
@@ -60,17 +60,17 @@ def fixed_runs(options: argparse.Namespace, adjusted: TrainedRun, out: Path) -> 
     factors, runs = [float(factor) for factor in options.factors.split(",")], []
     last = {record["hook"]: record for record in read_records(adjusted.folder) if record["split"] == "train"}
     for i, hook in enumerate(adjusted.hooks):
-        own: dict[str, Any]
+        settings: dict[str, Any]
         if adjusted.variant == "jumprelu":
             setpoints = [adjusted.target_l0 * factor for factor in (0.8, 1.0, 1.3)]
             mean_square = float(open_store(options.store).width(hook))  # of inputs with E‖x‖ = √d, about
-            own = {"sparsity": "quadratic", "target_l0": setpoints, "l1": mean_square, **JUMPRELU}
+            settings = {"sparsity": "quadratic", "target_l0": setpoints, "l1": mean_square, **JUMPRELU}
         else:
             values = [last[hook]["coefficient"] * factor for factor in factors]
-            own = {"l1": values, "l1_warmup": options.rows // 8}
+            settings = {"l1": values, "l1_warmup": options.rows // 8}
         layer = str(options.layers).split(",")[i]
         one_layer = argparse.Namespace(**{**vars(options), "layers": layer})
-        runs.append(train_runs(one_layer, adjusted.variant, out / str(i), **own))
+        runs.append(train_runs(one_layer, adjusted.variant, out / str(i), **settings))
     return runs
 
 
@@ -82,13 +82,13 @@ def at_equal_l0(measured: Estimates, adjusted: TrainedRun, fixed: Sequence[Train
 
     ordered = sorted(fixed, key=lambda run: value(run, "l0").value)
     l0, explained = ([value(run, measure) for run in ordered] for measure in ("l0", "explained_variance"))
-    at, own = value(adjusted, "l0"), value(adjusted, "explained_variance")
+    at, explained_at_l0 = value(adjusted, "l0"), value(adjusted, "explained_variance")
     points, heights = (np.array([estimate.value for estimate in curve]) for curve in (l0, explained))
-    row = {"explained variance": own.value, "fixed L0": [round(float(x), 2) for x in points]}
+    row = {"explained variance": explained_at_l0.value, "fixed L0": [round(float(x), 2) for x in points]}
     nearest = min(ordered, key=lambda run: abs(value(run, "l0").value / at.value - 1))
     if same_l0(value(nearest, "l0").value, at.value):
         beside = value(nearest, "explained_variance")
-        difference = combine(np.subtract, [own, beside])
+        difference = combine(np.subtract, [explained_at_l0, beside])
         low, high = difference.interval
         return {**row, "fixed": beside.value, "difference": difference.value, "low": low, "high": high}
     why = why_refused(points, at.value)
@@ -100,7 +100,7 @@ def at_equal_l0(measured: Estimates, adjusted: TrainedRun, fixed: Sequence[Train
         x, y = np.stack(values[:n], axis=-1), np.stack(values[n : 2 * n], axis=-1)
         return interpolate(x, y, values[2 * n], Scale.LOG_OF_REST, left)  # type: ignore[arg-type]
 
-    inputs = [*l0, *explained, at, own]
+    inputs = [*l0, *explained, at, explained_at_l0]
     difference = combine(lambda *values: values[-1] - curve(*values), inputs)
     error = interpolation_error(points, heights, at.value, Scale.LOG_OF_REST)
     difference = replace(difference, bias=error)
@@ -112,8 +112,8 @@ def compare(
     options: argparse.Namespace, store: Store, heldout: Heldout, variant: str, target: float, work: Path
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per layer."""
-    own = JUMPRELU if variant == "jumprelu" else {}
-    (adjusted,) = train_runs(options, variant, work / "adjusted", target_l0=target, **own)
+    settings = JUMPRELU if variant == "jumprelu" else {}
+    (adjusted,) = train_runs(options, variant, work / "adjusted", target_l0=target, **settings)
     adjusted = replace(adjusted, name=f"{variant}_target_l0={target:g}")
     by_layer = fixed_runs(options, adjusted, work / "fixed")
     for hook, fixed in zip(adjusted.hooks, by_layer, strict=True):

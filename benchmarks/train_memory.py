@@ -20,8 +20,8 @@ from _measure import report
 
 
 def rss_anon() -> int:
-    found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return int(match[1]) * 1024 if match else 0
 
 
 def measure(variant: str, n_layers: int, d: int, expansion: int, batch: int, steps: int) -> dict[str, Any]:

@@ -80,8 +80,8 @@ def compete_with(
     rows = []
     for name, result in results.items():
         floors = rounds.get("encode", rounds[name])
-        over_encode = median(own / floor for own, floor in zip(rounds[name], floors, strict=True))
-        ratios = sorted(theirs / own for theirs, own in zip(rounds[name], rounds[ours], strict=True))
+        over_encode = median(seconds / floor for seconds, floor in zip(rounds[name], floors, strict=True))
+        ratios = sorted(theirs / seconds for theirs, seconds in zip(rounds[name], rounds[ours], strict=True))
         times = summary([1000 * s for s in result["seconds"]])
         n, products = 12 if "twelve" in name else 1, 1 if name == "encode" else PRODUCTS
         flop = 2 * n * products * options.batch_size * options.d_model * options.d_sae

@@ -117,7 +117,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for (dtype, threads), turns in rates.items():
         whole, plain = (statistics.median(values) for values in zip(*turns, strict=True))
-        over = sorted(own / floor for own, floor in turns)
+        over = sorted(path_rate / floor for path_rate, floor in turns)
         rows.append({
             "rows": dtype, "threads": threads, "whole path, GB/s": whole, "plain writing, GB/s": plain,
             "over plain": statistics.median(over), "by round": f"{over[0]:.2f} to {over[-1]:.2f}",

@@ -193,17 +193,17 @@ def write() -> None:
         parameters = peer.parameters()
         centre = begin["median"] if case.variant in ("topk", "batchtopk", "matryoshka") else begin["b_dec"]
         free = case.variant == "relu" or not case.settings.get("unit_decoder", True)
-        for own, parameter in parameters.items():
-            value = centre if own == "b_dec" else begin["free.W_dec" if free and own == "W_dec" else own]
-            parameter.data.copy_(peer.oriented(own, value))
+        for tensor, parameter in parameters.items():
+            value = centre if tensor == "b_dec" else begin["free.W_dec" if free and tensor == "W_dec" else tensor]
+            parameter.data.copy_(peer.oriented(tensor, value))
         steps: list[dict[str, Any]] = []
         for i, x in enumerate(begin["x"]):
             terms = peer.step(i, x.clone())
             steps.append({"terms": terms, **peer.state()})
         arrays = {}
-        for own, parameter in parameters.items():
-            arrays[f"gradient.{own}"] = peer.oriented(own, applied[0][id(parameter)])
-            arrays[f"final.{own}"] = peer.oriented(own, parameter.detach())
+        for tensor, parameter in parameters.items():
+            arrays[f"gradient.{tensor}"] = peer.oriented(tensor, applied[0][id(parameter)])
+            arrays[f"final.{tensor}"] = peer.oriented(tensor, parameter.detach())
         since_fired = steps[-1].get("since_fired")
         if since_fired is not None:
             arrays["since_fired"] = since_fired.to(torch.int32)

@@ -180,8 +180,8 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=["write", "read", "table"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--store")
-    given = parser.parse_args()
-    if given.part == "write":
-        write(given.folder, given.store)
+    options = parser.parse_args()
+    if options.part == "write":
+        write(options.folder, options.store)
     else:
-        {"read": read, "table": table}[given.part](given.folder)
+        {"read": read, "table": table}[options.part](options.folder)

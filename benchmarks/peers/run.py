@@ -67,7 +67,7 @@ def dictionary_learning(p: Problem, name: str = "standard.StandardTrainer", **op
         steps=NEVER, activation_dim=p.d_model, dict_size=p.d_sae, layer=0, lm_name="none", lr=0.0,
         device=str(p.device), warmup_steps=1, **options,
     )  # fmt: skip
-    fill(p, {DL_NAMES.get(own, own): parameter for own, parameter in trainer.ae.named_parameters()})
+    fill(p, {DL_NAMES.get(tensor, tensor): parameter for tensor, parameter in trainer.ae.named_parameters()})
     x, done = p.x.to(p.compute), 0
 
     def step() -> None:

@@ -85,9 +85,9 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=40)
     parser.add_argument("--steps", type=int, default=120)
     options = parser.parse_args()
-    given = {"model_name": options.model, "d_sae": options.features, "k": options.k, "steps": options.steps}
-    train_dictionary_learning(options.activations, options.folder / "dictionary-learning", **given)
-    train_saelens(options.activations, options.folder / "saelens", **given)
+    sizes = {"model_name": options.model, "d_sae": options.features, "k": options.k, "steps": options.steps}
+    train_dictionary_learning(options.activations, options.folder / "dictionary-learning", **sizes)
+    train_saelens(options.activations, options.folder / "saelens", **sizes)
 
 
 if __name__ == "__main__":

@@ -179,12 +179,12 @@ def saelens(name: str, terms: dict[str, str], **options: Any) -> Callable[[], Pe
         def step(i: int, x: Tensor) -> dict[str, float]:
             nonlocal dead
             dead = int(trainer.dead_neurons.sum())
-            found: dict[str, float] = {}
+            losses: dict[str, float] = {}
             for key, value in trainer._train_step(sae, x).losses.items():
                 ours = "l2" if "mse" in key else terms[key]
-                found[ours] = found.get(ours, 0.0) + float(value)
+                losses[ours] = losses.get(ours, 0.0) + float(value)
             trainer.n_training_steps += 1
-            return found
+            return losses
 
         def state() -> dict[str, Any]:
             known: dict[str, Any] = {"since_fired": trainer.n_forward_passes_since_fired * ROWS, "dead": dead}

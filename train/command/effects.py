@@ -75,8 +75,8 @@ def _weights_squared_error(variant: str) -> bool:
 
 def _is_given(name: str, value: Any) -> bool:
     """Return whether the value of an option is not the one that it has if it is left out."""
-    given = value is not None and value is not False  # 0 is given, too
-    return given and (name in FOLLOWING or value != table_a2().get(name))
+    has_value = value is not None and value is not False  # 0 is given, too
+    return has_value and (name in FOLLOWING or value != table_a2().get(name))
 
 
 def _idle_reason(name: str, values: tuple[Any, ...], runs: Sequence[Run]) -> str | None:
