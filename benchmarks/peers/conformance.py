@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from peers.trainers import (
+from benchmarks.peers.trainers import (
     AUX_K,
     D_MODEL,
     D_SAE,

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT))
 Function = Callable[[Tensor], tuple[Tensor, Tensor]]
 LIBRARIES = ("saelens", "dictionary-learning", "sparsify", "saebench")
 VERSIONS = {
@@ -37,7 +37,6 @@ VERSIONS = {
 
 def write(folder: Path, store: str | None) -> None:
     """Export every SAE of tests/helpers/made_saes.py, and write what ours compute of the rows."""
-    sys.path.insert(0, str(ROOT))
     from data import open_store
     from data.errors import InputError
     from tests.helpers.made_saes import D_MODEL, MADE, make
@@ -143,7 +142,7 @@ def read(folder: Path) -> None:
             pair = [relative(f, expected * scale), relative(x_hat, ours["x_hat"]), float(folded)]
             differences.setdefault(path.parent.name, {})[to] = pair
             print(f"{path.parent.name:20} {to:20} f {pair[0]:.1e}  x_hat {pair[1]:.1e}  folded {folded}")
-    from peers.theirs import save_theirs
+    from benchmarks.peers.theirs import save_theirs
 
     save_theirs(folder / "theirs")
     versions = {to: version(name) for to, name in VERSIONS.items()}
@@ -153,7 +152,6 @@ def read(folder: Path) -> None:
 
 def table(folder: Path) -> None:
     """Print the table of docs/interchange.md."""
-    sys.path.insert(0, str(ROOT))
     from tests.helpers.made_saes import MADE
 
     result = json.loads((folder / "differences.json").read_text(encoding="utf-8"))

@@ -1,9 +1,9 @@
-"""Training steps of other libraries, as contestants of benchmarks/train_step.py; see README.md beside this.
+"""Training steps of other libraries, as contestants of benchmarks/train/train_step.py; see README.md beside this.
 
     ENVIRONMENT/bin/python benchmarks/peers/run.py NAME --d-model 768 --d-sae 12288 --batch-size 4096 --l0 50
 
 Each step is the one that the library's own trainer takes: its loss, autograd, its optimizer, and its bookkeeping of
-dead features. Inputs and parameters are the same for all contestants (../_steps.py), and the learning rate is 0.
+dead features. Inputs and parameters are the same for all contestants (../train/steps.py), and the learning rate is 0.
 On a GPU each library trains in bfloat16: SAELens and dictionary_learning by their options for it, sparsify by default.
 """
 
@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from _steps import ALPHA, Problem, Step, compete_as, problem_of
+from benchmarks.train.steps import ALPHA, Problem, Step, compete_as, problem_of
 
 NEVER = 10**9
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from torch import Tensor
 
 # Fraction of active pairs at which sparse and dense products cost the same: on a CPU a constant, measured by
-# benchmarks/train_step.py --density; on a GPU one of these, measured when an experiment begins (tune_density.py).
+# benchmarks/train/train_step.py --density; on a GPU one of these, measured when an experiment begins (tune_density.py).
 CPU_MAX_SPARSE_DENSITY = 0.075
 DENSITIES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 

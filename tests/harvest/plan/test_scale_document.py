@@ -1,4 +1,4 @@
-"""The tables of docs/scale.md are those that benchmarks/plan.py prints."""
+"""The tables of docs/scale.md are those that benchmarks/harvest/plan.py prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "plan.py"))
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "harvest" / "plan.py"))
 
 
 @pytest.fixture(scope="module")

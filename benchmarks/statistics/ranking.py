@@ -1,0 +1,70 @@
+"""The share of right rankings with ties, on simulated architectures of which none, or one, is better."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analyze.compare.equal_l0.comparison import SIGNIFICANCE
+from analyze.compare.equal_l0.matched import Matched, MatchedSide
+from analyze.compare.summary.ranking import Ranking, p_value, rank
+from analyze.statistics.estimates import Estimate
+from analyze.statistics.jackknife import Float
+from benchmarks.statistics.simulations import CAPPED, Documents, Row, lengths
+
+CASES = ((3, 1, 3), (9, 1, 1), (9, 1, 3), (9, 6, 1), (9, 6, 2), (9, 6, 3), (9, 6, 5))  # architectures, layers, seeds
+SEED_SPREAD = 0.3  # of the spread over documents
+DOCUMENTS = 40
+
+
+def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
+    """Count how often identical architectures are told apart, and how many others are called worse than a better one.
+
+    With one seed there is no spread over seeds: identical architectures are then identical SAEs.
+    """
+    rows = []
+    start, n = rng.bit_generator.state, max(4, repeats // 20)
+    for architectures, layers, n_seeds in CASES:
+        rng.bit_generator.state = start  # each case alone gives the same numbers
+        alike = [_ranked(rng, architectures, layers, n_seeds, 0) for _ in range(n)]
+        row: Row = {
+            "architectures": architectures, "layers": layers, "seeds": n_seeds,
+            "identical ones told apart": float(np.mean([len(one.tied) < architectures - 1 for one in alike])),
+            "corrected for pairs with the best": float(np.mean([_told_apart_by_fewer_pairs(one) for one in alike])),
+        }  # fmt: skip
+        for gain in (1, 3, 10):
+            tied = [len(_ranked(rng, architectures, layers, n_seeds, gain).tied) for _ in range(n // 4)]
+            row[f"called worse at {gain} spreads"] = 1 - float(np.mean(tied)) / (architectures - 1)
+        rows.append(row)
+    return rows
+
+
+def _told_apart_by_fewer_pairs(ranked: Ranking) -> bool:
+    """Return whether one is called worse if only the pairs with the best are corrected for."""
+    smallest = min(p_value(gaps, len(ranked.hooks))[0] for gaps in ranked.gaps.values())
+    return smallest * (len(ranked.costs) - 1) <= SIGNIFICANCE
+
+
+def _ranked(rng: np.random.Generator, architectures: int, layers: int, n_seeds: int, gain: float) -> Ranking:
+    """Rank simulated architectures, the first of which is better by `gain` spreads over seeds."""
+    spread = SEED_SPREAD if n_seeds > 1 else 0.0
+    of_architectures = 0.2 * rng.normal(size=(architectures, 1, 1, DOCUMENTS))  # the same in all layers
+    values = rng.normal(size=(1, layers, 1, DOCUMENTS)) + of_architectures
+    values = values + spread * rng.normal(size=(architectures, layers, n_seeds, 1))
+    values = values + 0.5 * rng.normal(size=(architectures, layers, n_seeds, DOCUMENTS))
+    values[0] -= gain * SEED_SPREAD
+    drawn = Documents(lengths(rng, (1, DOCUMENTS), CAPPED), values[None])
+    means, without = drawn.statistic()[0], drawn.without_each()[0]
+    hooks = [f"layer {j}" for j in range(layers)]
+    sides = [
+        MatchedSide(f"architecture {i}", "nats_lost", 40.0,
+                    {hook: _matched(means[i, j], without[i, j], drawn.shares[0]) for j, hook in enumerate(hooks)}, {})
+        for i in range(architectures)
+    ]  # fmt: skip
+    ranked = rank(sides, hooks, {})
+    assert ranked is not None
+    return ranked
+
+
+def _matched(values: Float, without: Float, shares: Float) -> Matched:
+    pairs = enumerate(zip(values, without, strict=True))
+    return Matched({(0, seed): Estimate(float(value), replicates, shares) for seed, (value, replicates) in pairs}, [])
