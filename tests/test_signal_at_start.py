@@ -17,11 +17,11 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("room", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_command_signalled_during_its_imports_exits_as_after_any_stop(
-    tmp_path: Path, room: str, number: signal.Signals, code: int
+    tmp_path: Path, name: str, number: signal.Signals, code: int
 ) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", room, *COMMANDS[room]]
+    command = [sys.executable, "-X", "importtime", "-m", name, *COMMANDS[name]]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     for line in process.stderr:

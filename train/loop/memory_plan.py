@@ -98,9 +98,9 @@ def make_plan(experiment: Experiment, d_model: int, device: torch.device) -> Mem
         """Down to a power of two, at least MIN_ROWS, at most a batch."""
         return min(experiment.batch_size, max(1 << (rows.bit_length() - 1), MIN_ROWS))
 
-    room = rows_in(BLOCK_BYTES[device.type])
-    block_rows, noise_rows = round_rows(room), round_rows(rows_in(CHUNK_BYTES[device.type]))
-    max_stack = max(room // block_rows, 1)
+    rows_in_block = rows_in(BLOCK_BYTES[device.type])
+    block_rows, noise_rows = round_rows(rows_in_block), round_rows(rows_in(CHUNK_BYTES[device.type]))
+    max_stack = max(rows_in_block // block_rows, 1)
     entries = [StackEntry(run, layer) for run in experiment.runs for layer in range(len(experiment.hooks))]
     stacks = tuple(stacked(entries, experiment, max_stack, by_layer=device.type == "cpu"))
     stack_rows = max(map(len, stacks)) * block_rows

@@ -187,9 +187,9 @@ def compare_all(
     """
     matched, by_sae = match_all(held_out, patched, sides, hooks, l0_values), drifts_by_sae(drifts)
     return [
-        compare_matched(places[i], places[j], hooks, by_sae, unit)
+        compare_matched(matched_sides[i], matched_sides[j], hooks, by_sae, unit)
         for i, j in combinations(range(len(sides)), 2)
-        for places in matched
+        for matched_sides in matched
     ]
 
 
