@@ -27,9 +27,9 @@ from data import Store, open_store
 from data.store.writing.write import ActivationSource, create_empty, fill, make_schema, write_store
 from data.system.location import Location
 from tests.helpers.fixture_types import Command, Finished, LocalStore, MakeStore, TrainSmall
-from tests.helpers.s3_front import S3Front
-from tests.helpers.syncs import skip_syncs
-from tests.helpers.zygote import Zygote, compiler
+from tests.helpers.processes.syncs import skip_syncs
+from tests.helpers.processes.zygote import Zygote, compiler
+from tests.helpers.servers.s3_front import S3Front
 
 settings.register_profile("ours", deadline=None, max_examples=50)
 settings.load_profile("ours")
@@ -190,7 +190,7 @@ def zygote() -> Iterator[Zygote]:
 @pytest.fixture(scope="session")
 def moto_port() -> Iterator[int]:
     """The port of an S3 server in this process, with a bucket."""
-    from tests.helpers.s3 import moto_server  # imports moto, which takes seconds
+    from tests.helpers.servers.s3 import moto_server  # imports moto, which takes seconds
 
     with moto_server() as port:
         yield port
@@ -199,7 +199,7 @@ def moto_port() -> Iterator[int]:
 @pytest.fixture
 def s3(moto_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Front]:
     """A process that is an S3 server to its clients, and counts their requests; the environment names it."""
-    from tests.helpers.s3 import s3_front
+    from tests.helpers.servers.s3 import s3_front
 
     with s3_front(moto_port, tmp_path_factory.mktemp("s3")) as front:
         yield front

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from data import open_store
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.zygote import Zygote
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))

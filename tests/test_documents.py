@@ -20,7 +20,7 @@ import pytest
 
 from harvest.demo import MODEL as DEMO
 from tests.helpers.documents import DOCUMENTS, ROOT, Snippet, snippets
-from tests.helpers.hub import Hub, write_jsonl
+from tests.helpers.servers.hub import Hub, write_jsonl
 
 ENVIRONMENT = os.environ.get("README_VENV")  # what `pip install .` made, and nothing else
 SMALL = "--activations 6k --batch-size 64 --expansion 2"

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from data.command.libraries.extras import EXTRAS
 from tests.helpers.fixture_types import MakeStore
-from tests.helpers.zygote import Ended, Zygote
+from tests.helpers.processes.zygote import Ended, Zygote
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -27,7 +27,7 @@ def core() -> Iterator[Zygote]:
 
 
 def run_without(core: Zygote, folder: Path, modules: tuple[str, ...], *command: str | Path) -> Ended:
-    return core.run("tests.helpers.hidden:run_without", json.dumps(modules), *command, folder=folder)
+    return core.run("tests.helpers.processes.hidden:run_without", json.dumps(modules), *command, folder=folder)
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

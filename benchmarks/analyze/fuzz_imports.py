@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.helpers.hostile import CASES, fuzzed, valid_folders
+from tests.helpers.saes.hostile import CASES, fuzzed, valid_folders
 
 FORBIDDEN = (
     "pickle.find_class",

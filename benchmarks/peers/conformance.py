@@ -218,7 +218,7 @@ def write() -> None:
 def table() -> None:
     """Print how our steps differ from each case, as docs/architectures.md has it."""
     sys.path.insert(0, str(ROOT))
-    from tests.helpers.reference_cases import markdown
+    from tests.helpers.saes.reference_cases import markdown
 
     print(markdown())
 

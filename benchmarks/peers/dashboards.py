@@ -72,7 +72,7 @@ def read_saedashboard(folder: Path, ours: Any, tokenizer: Any) -> dict[str, floa
         NeuronpediaDashboardFeature,
     )
 
-    from tests.helpers.feature_schemas import BATCH, FEATURE, PASSAGE
+    from tests.helpers.pages.feature_schemas import BATCH, FEATURE, PASSAGE
 
     for reader, keys in (
         (NeuronpediaDashboardBatch, BATCH), (NeuronpediaDashboardFeature, FEATURE),
@@ -128,7 +128,7 @@ def read_delphi(raw: Path, hook: str, ours: Any, tokenizer: Any) -> dict[str, fl
     from delphi.config import CacheConfig, ConstructorConfig, SamplerConfig
     from delphi.latents import LatentDataset
 
-    from tests.helpers.feature_schemas import DELPHI_CONFIG
+    from tests.helpers.pages.feature_schemas import DELPHI_CONFIG
 
     assert set(CacheConfig().to_dict()) | {"model_name"} == DELPHI_CONFIG
     dense, tokens = ours["dense"], ours["tokens"]

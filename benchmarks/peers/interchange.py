@@ -36,10 +36,10 @@ VERSIONS = {
 
 
 def write(folder: Path, store: str | None) -> None:
-    """Export every SAE of tests/helpers/made_saes.py, and write what ours compute of the rows."""
+    """Export every SAE of tests/helpers/saes/made_saes.py, and write what ours compute of the rows."""
     from data import open_store
     from data.errors import InputError
-    from tests.helpers.made_saes import D_MODEL, MADE, make
+    from tests.helpers.saes.made_saes import D_MODEL, MADE, make
     from train import export_sae
 
     refused: dict[str, dict[str, str]] = {}
@@ -152,7 +152,7 @@ def read(folder: Path) -> None:
 
 def table(folder: Path) -> None:
     """Print the table of docs/interchange.md."""
-    from tests.helpers.made_saes import MADE
+    from tests.helpers.saes.made_saes import MADE
 
     result = json.loads((folder / "differences.json").read_text(encoding="utf-8"))
     heads = [f"{to} {result['versions'][to]}" for to in LIBRARIES]

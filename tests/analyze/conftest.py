@@ -11,9 +11,9 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from data import open_store
-from tests.helpers.browser import chromium
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.made_once import made_once
+from tests.helpers.pages.browser import chromium
 
 EXPERIMENTS = {
     "baseline": ("--variant", "baseline", "--l1", "5e-4,5e-3"),

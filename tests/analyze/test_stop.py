@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.zygote import Zygote
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])

@@ -4,6 +4,6 @@
     python -m tests.faults --full          the number of trials that docs/reliability.md reports
 
 A trial runs a real command, disturbs it once or several times, runs it to its end and compares all files with those of
-an undisturbed run. A warm process forks once per trial (tests/helpers/zygote.py), so a trial takes one second rather
-than ten. `fault.c` counts the calls that change files and kills the command at the n-th.
+an undisturbed run. A warm process forks once per trial (tests/helpers/processes/zygote.py), so a trial takes one second
+rather than ten. `fault.c` counts the calls that change files and kills the command at the n-th.
 """

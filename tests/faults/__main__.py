@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.faults import disk, flips, kills, writers
 from tests.faults.bench import CASES, Bench
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.zygote import Zygote
 
 # part → (cases, trials per case in a short run, trials per case in a full run)
 PARTS: dict[str, tuple[tuple[str, ...], int, int]] = {

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tests.helpers.zygote import Ended, Fault, Running, Zygote
+from tests.helpers.processes.zygote import Ended, Fault, Running, Zygote
 
 # Small shards give a small store several windows, and rows are synced often. All else is as in a user's command.
 PATCHES = {"data.store.layout.MAX_ROWS_PER_SHARD": 128, "harvest.pipeline.pipeline.SYNC_SECONDS": 0.02}

@@ -18,7 +18,7 @@ from data.command.base import BAD_INPUT
 from data.command.stop import TRY_AGAIN
 from tests.faults.bench import Bench, Case, differences, files_of
 from tests.faults.kills import damage
-from tests.helpers.zygote import Ended, Fault, Zygote
+from tests.helpers.processes.zygote import Ended, Fault, Zygote
 
 # Fault → (error number, kinds of calls, number of calls or 0 for all later ones, documented exit code or None for any).
 WAYS = {

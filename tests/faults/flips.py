@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.faults.bench import CASES, Bench, Case, differences, files_of
 from tests.faults.kills import damage
-from tests.helpers.zygote import Ended, Fault, Zygote
+from tests.helpers.processes.zygote import Ended, Fault, Zygote
 
 BAD_INPUT = 2
 # Damaged folders, by what reads them:

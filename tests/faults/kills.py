@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.faults.bench import Bench, Case, differences, files_of
-from tests.helpers.zygote import Ended, Fault, Zygote
+from tests.helpers.processes.zygote import Ended, Fault, Zygote
 
 MODES = ("before", "after", "torn", "any moment", "power cut")
 KILLED = -9

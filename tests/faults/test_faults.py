@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults import kills, writers
 from tests.faults.bench import CASES, Bench
-from tests.helpers.zygote import Zygote, compiler
+from tests.helpers.processes.zygote import Zygote, compiler
 
 pytestmark = [
     pytest.mark.long,

@@ -6,7 +6,7 @@ import random
 import time
 
 from tests.faults.bench import Bench, Case, differences, files_of
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.zygote import Zygote
 
 BAD_INPUT = 2
 

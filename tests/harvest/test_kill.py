@@ -18,7 +18,7 @@ from data import open_store
 from data.store.verify import verify
 from data.store.writing.lifecycle import staging_path, worker_lock
 from data.system.lock import is_held
-from tests.helpers.zygote import Running, Zygote
+from tests.helpers.processes.zygote import Running, Zygote
 
 pytestmark = pytest.mark.long
 

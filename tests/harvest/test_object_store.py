@@ -23,7 +23,7 @@ from data.store.verify import verify
 from data.store.writing.lifecycle import MARK, staging_path
 from data.system.location import Location, exists, locate
 from tests.helpers.fixture_types import Command
-from tests.helpers.zygote import Running, Zygote
+from tests.helpers.processes.zygote import Running, Zygote
 
 pytestmark = pytest.mark.long
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.fixture_types import Command
-from tests.helpers.s3_front import S3Front
-from tests.helpers.zygote import Running, Zygote
+from tests.helpers.processes.zygote import Running, Zygote
+from tests.helpers.servers.s3_front import S3Front
 
 pytestmark = pytest.mark.long
 
@@ -49,7 +49,7 @@ def interrupt(s3: S3Front, running: Running, requests: int) -> None:
 def test_harvest_and_train_continue_through_faults_of_an_object_store(
     fault: str, s3: S3Front, zygote: Zygote, undisturbed: Path, tmp_path: Path
 ) -> None:
-    from tests.helpers.s3 import downloaded
+    from tests.helpers.servers.s3 import downloaded
 
     zygote.preload("harvest.run", "train.run", "s3fs")
     key = f"{uuid.uuid4().hex}/demo.zarr"

@@ -22,7 +22,7 @@ from harvest.output.worker import Worker, wait_for
 from harvest.pipeline import pipeline
 from harvest.run import Harvest
 from tests.helpers.fixture_types import Command
-from tests.helpers.killing import Killed, kill_at
+from tests.helpers.processes.killing import Killed, kill_at
 
 pytestmark = pytest.mark.long
 

@@ -11,7 +11,7 @@ import pytest
 
 from data import InputError
 from tests.helpers.fixture_types import Command, LocalStore
-from tests.helpers.reference_cases import SIZES, Reference
+from tests.helpers.saes.reference_cases import SIZES, Reference
 from train.command.grid import make_runs
 from train.experiment import Run
 from train.output.settings import read_experiment

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.trainings import results, train_runs
-from tests.helpers.zygote import Running, Zygote
 from train.output.manifests import Manifests
 
 pytestmark = pytest.mark.long
@@ -139,7 +139,7 @@ def test_torchrun_restarts_the_ranks_from_the_last_checkpoint_after_a_kill(
 ) -> None:
     out = tmp_path / "killed"
     arguments = (2, 1, "train", "--store", store.path, "--out", out, *OFTEN)
-    torchrun = zygote.start("tests.helpers.torchrun:launch", *arguments, folder=tmp_path)
+    torchrun = zygote.start("tests.helpers.processes.torchrun:launch", *arguments, folder=tmp_path)
     wait_for_checkpoint(out, [torchrun])
     (_, last) = children(torchrun.pid)
     os.kill(last, signal.SIGKILL)

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from data import InputError
 from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.trainings import SHORT, results
-from tests.helpers.zygote import Running, Zygote
 from train import train
 from train.cli import main
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.browser import watched_pages
-from tests.helpers.feature_pages import features_of, index_of
-from tests.helpers.page_checks import CUT_OFF, LOW_CONTRAST
+from tests.helpers.pages.browser import watched_pages
+from tests.helpers.pages.feature_pages import features_of, index_of
+from tests.helpers.pages.page_checks import CUT_OFF, LOW_CONTRAST
 
 pytestmark = pytest.mark.browser
 

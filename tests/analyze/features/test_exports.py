@@ -29,8 +29,15 @@ from analyze.measure.heldout import Heldout
 from data import Store, open_store
 from data.errors import InputError
 from tests.analyze.features.conftest import SeedRuns
-from tests.helpers.feature_schemas import ACTIVATION_COLUMNS, BATCH, DELPHI_CONFIG, FEATURE, FEATURE_COLUMNS, PASSAGE
 from tests.helpers.fixture_types import LocalStore
+from tests.helpers.pages.feature_schemas import (
+    ACTIVATION_COLUMNS,
+    BATCH,
+    DELPHI_CONFIG,
+    FEATURE,
+    FEATURE_COLUMNS,
+    PASSAGE,
+)
 
 HOOK = "blocks.1.hook_mlp_out"
 

@@ -19,8 +19,8 @@ from analyze.measure.row_pass import feature_activity
 from analyze.runs.trained_run import find_runs
 from data import open_store
 from harvest.demo import MODEL as DEMO
-from tests.helpers.feature_pages import features_of, index_of
 from tests.helpers.fixture_types import Command
+from tests.helpers.pages.feature_pages import features_of, index_of
 
 HOOK = "blocks.4.hook_mlp_out"
 

@@ -14,7 +14,7 @@ from analyze.features.page.bundles import BundleWriter
 from analyze.features.page.write import ShownSAE, expected_bytes, write_features_page
 from analyze.features.text import TokenFeatures
 from tests.analyze.features.conftest import SeedRuns
-from tests.helpers.feature_pages import features_of, index_of
+from tests.helpers.pages.feature_pages import features_of, index_of
 
 
 def test_index_lists_every_feature_of_each_sae_live_or_dead(seed_runs: SeedRuns, features_page: Path) -> None:

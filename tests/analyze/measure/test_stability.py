@@ -13,8 +13,8 @@ from analyze.measure.dictionary import matched_cosines
 from analyze.measure.firing import FeatureActivity, HeldoutFireCounts
 from analyze.measure.stability import excess, pairs_of_replicas, stability, unrelated
 from analyze.runs.trained_run import find_runs
-from tests.helpers.feature_pages import index_of
 from tests.helpers.fixture_types import Command, MakeStore, TrainSmall
+from tests.helpers.pages.feature_pages import index_of
 from train import load_sae
 
 

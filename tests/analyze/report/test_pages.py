@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.browser import watched_pages
-from tests.helpers.page_checks import CUT_OFF, LOW_CONTRAST
+from tests.helpers.pages.browser import watched_pages
+from tests.helpers.pages.page_checks import CUT_OFF, LOW_CONTRAST
 
 pytestmark = pytest.mark.browser
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.feature_pages import index_of
 from tests.helpers.fixture_types import Command, MakeStore
+from tests.helpers.pages.feature_pages import index_of
 from train.loop.trainer import Trainer
 from train.step.sae_stack import SAEStack
 

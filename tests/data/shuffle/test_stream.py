@@ -13,8 +13,8 @@ from data import InputError, ShuffledStream, Store, StoreError, open_store
 from data.errors import DamagedError
 from data.shuffle.stream import training_order
 from tests.helpers.fixture_types import LocalStore, MakeStore
-from tests.helpers.script import printed
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.script import printed
+from tests.helpers.processes.zygote import Zygote
 
 
 def labelled(make_store: MakeStore, **more: Any) -> tuple[LocalStore, dict[str, np.ndarray]]:

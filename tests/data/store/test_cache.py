@@ -14,8 +14,8 @@ import torch
 from data import InputError, ShuffledStream, Store, open_store
 from data.system.file_cache import FileCache
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
-from tests.helpers.s3_front import S3Front
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.zygote import Zygote
+from tests.helpers.servers.s3_front import S3Front
 
 WIDTHS = {"blocks.0.hook_mlp_out": 8}
 SHARD_BYTES = 128 * 8 * 2 + 4  # rows × width × float16, and the trailer
@@ -28,7 +28,7 @@ def local(make_store: MakeStore) -> LocalStore:
 
 @pytest.fixture
 def address(local: LocalStore, s3: S3Front) -> str:
-    from tests.helpers.s3 import upload
+    from tests.helpers.servers.s3 import upload
 
     return upload(local.path, f"{uuid.uuid4().hex}/made.zarr")
 
@@ -77,7 +77,9 @@ def test_two_processes_share_a_cache_and_fetch_each_shard_once(
     address: str, local: LocalStore, cache: FileCache, s3: S3Front, zygote: Zygote, tmp_path: Path
 ) -> None:
     processes = [
-        zygote.start("tests.helpers.s3:print_sum", address, cache.folder, folder=tmp_path, environment=s3.environment)
+        zygote.start(
+            "tests.helpers.servers.s3:print_sum", address, cache.folder, folder=tmp_path, environment=s3.environment
+        )
         for _ in range(2)
     ]
     ended = [process.wait() for process in processes]
@@ -131,7 +133,7 @@ def test_damaged_copy_is_fetched_again(
 def test_store_of_other_content_at_the_same_address_is_not_read_from_the_cache(
     make_store: MakeStore, address: str, cache: FileCache
 ) -> None:
-    from tests.helpers.s3 import upload
+    from tests.helpers.servers.s3 import upload
 
     read_all(open_store(address, cache=cache))
     other = make_store(widths=WIDTHS, seed=1, name="other.zarr")[0]

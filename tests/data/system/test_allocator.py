@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.script import printed
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.script import printed
+from tests.helpers.processes.zygote import Zygote
 
 # Prints how many bytes of the process's memory the system gets back when a tensor of 50 MB is freed: by the C library's
 # defaults, and after `keep_large_blocks`.

@@ -17,9 +17,9 @@ from data.store.writing.staged_files import StagedFiles
 from data.store.writing.window_writer import WindowWriter
 from harvest.arrays.prepare import prepare_arrays
 from harvest.options import ARRAY_TYPES
-from tests.helpers.feature_pages import features_of
 from tests.helpers.fixture_types import Command, TrainSmall
-from tests.helpers.killing import Killed, kill_at
+from tests.helpers.pages.feature_pages import features_of
+from tests.helpers.processes.killing import Killed, kill_at
 
 Make = Callable[..., Store]
 

@@ -21,7 +21,7 @@ from data import InputError, Store, write_store
 from data.store.writing.write import ActivationSource
 from harvest.arrays.find import find_arrays
 from tests.helpers.fixture_types import Command
-from tests.helpers.hostile import damaged
+from tests.helpers.saes.hostile import damaged
 
 Make = Callable[..., Store]
 SAVED = Path(__file__).with_name("references") / "saelens"

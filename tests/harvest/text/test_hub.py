@@ -19,8 +19,8 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from data import Store, open_store
 from harvest.demo import MODEL as DEMO
 from harvest.text.sources import THE_PILE
-from tests.helpers.hub import Hub, write_jsonl
-from tests.helpers.zygote import Ended, Zygote
+from tests.helpers.processes.zygote import Ended, Zygote
+from tests.helpers.servers.hub import Hub, write_jsonl
 
 pytestmark = pytest.mark.long
 

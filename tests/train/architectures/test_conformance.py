@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.reference_cases import DENSITIES, NAMES, Reference, compared
+from tests.helpers.saes.reference_cases import DENSITIES, NAMES, Reference, compared
 
 ROUNDING = 1e-5  # float32 sums in another order, over the largest value
 MOVEMENT = 2e-4  # Adam divides gradients by their size, so it enlarges the relative errors of small ones

@@ -11,8 +11,8 @@ import torch
 
 from data.store.reader import open_store
 from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.processes.zygote import Zygote
 from tests.helpers.trainings import records, results, train_runs
-from tests.helpers.zygote import Zygote
 from train import load_sae
 from train.architectures import ARCHITECTURES
 from train.variants import BaselineSettings

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from data.errors import InputError
 from tests.helpers.fixture_types import Command
-from tests.helpers.made_saes import MADE, make
+from tests.helpers.saes.made_saes import MADE, make
 from train import export_sae, load_sae
 from train.sae import SAE
 

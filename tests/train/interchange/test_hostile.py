@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from data.errors import InputError
-from tests.helpers.hostile import CASES, PICKLED, fuzzed, valid_folders
+from tests.helpers.saes.hostile import CASES, PICKLED, fuzzed, valid_folders
 from train.interchange.formats.registry import read_foreign
 from train.interchange.reading.pickled import Call, Name, read_pickle
 from train.interchange.reading.torch_archive import read_torch

@@ -16,7 +16,7 @@ from torch import Tensor
 from data import Store
 from data.errors import InputError
 from tests.helpers.fixture_types import Command
-from tests.helpers.made_saes import D_MODEL, D_SAE, MADE, make
+from tests.helpers.saes.made_saes import D_MODEL, D_SAE, MADE, make
 from train import export_sae, import_run, load_sae
 from train.interchange.formats.registry import read_foreign
 

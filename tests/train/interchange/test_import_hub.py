@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from data import Store
-from tests.helpers.hub import Hub
-from tests.helpers.zygote import Ended, Zygote
+from tests.helpers.processes.zygote import Ended, Zygote
+from tests.helpers.servers.hub import Hub
 from train import export_sae, load_sae
 from train.interchange.formats.registry import BESIDE, READERS, files_to_read
 

@@ -23,8 +23,8 @@ from data.errors import RecycledError
 from data.store.verify import verify
 from data.store.writing.lifecycle import staging_path
 from harvest.output.keep import windows_kept
+from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.trainings import results
-from tests.helpers.zygote import Running, Zygote
 
 pytestmark = pytest.mark.long
 

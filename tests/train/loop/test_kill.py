@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.trainings import results
-from tests.helpers.zygote import Running, Zygote
 from train.cli import main
 from train.loop import resample
 from train.loop.trainer import Trainer

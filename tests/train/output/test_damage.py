@@ -13,7 +13,7 @@ import pytest
 from analyze.runs.recorded import last_measures
 from analyze.runs.trained_run import find_runs
 from tests.helpers.fixture_types import Command
-from tests.helpers.killing import Killed, kill_at
+from tests.helpers.processes.killing import Killed, kill_at
 from tests.helpers.trainings import Start, results
 from train.loop.trainer import Trainer
 from train.output import experiment_writer

@@ -11,7 +11,7 @@ import pytest
 
 from data.errors import InputError
 from data.system.lock import lock_path, locked
-from tests.helpers.killing import Killed, kill_at
+from tests.helpers.processes.killing import Killed, kill_at
 from tests.helpers.trainings import Start, results
 from train.loop.trainer import Trainer
 

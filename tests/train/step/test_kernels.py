@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.steps import D, stack, stepped
+from tests.helpers.saes.steps import D, stack, stepped
 from train.optim.adam import StackAdam
 from train.sae import ElementwiseSAE, Gradients
 from train.step.encode import TorchEncoder, make_encoder

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 
-from tests.helpers.steps import CPU, B, D, M, stack, stepped
+from tests.helpers.saes.steps import CPU, B, D, M, stack, stepped
 from train.optim.adam import StackAdam
 from train.sae import Gradients
 from train.sae.selection import flatnonzero

@@ -12,7 +12,7 @@ import pytest
 
 from analyze.report.charts import charts, javascript_bundle
 from tests.analyze.report.charts.made_up import tables, training
-from tests.helpers.browser import watched_pages
+from tests.helpers.pages.browser import watched_pages
 
 pytestmark = pytest.mark.browser
 

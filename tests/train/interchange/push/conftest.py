@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.hub import Hub
-from tests.helpers.zygote import Ended, Zygote
+from tests.helpers.processes.zygote import Ended, Zygote
+from tests.helpers.servers.hub import Hub
 from tests.train.interchange.push.published import OTHER_TOKEN, TOKEN, Command
 
 PUBLISHED = "tests.train.interchange.push.published"

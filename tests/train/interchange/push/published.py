@@ -11,8 +11,8 @@ import torch
 import yaml
 
 from data.errors import InputError
-from tests.helpers.hub import Hub
-from tests.helpers.zygote import Ended
+from tests.helpers.processes.zygote import Ended
+from tests.helpers.servers.hub import Hub
 from train import load_sae
 
 TOKEN, OTHER_TOKEN = "hf_" + "SecretOfTheTest" * 2, "hf_" + "OfSomebodyElse" * 2

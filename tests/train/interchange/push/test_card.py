@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.helpers.hub import Hub
+from tests.helpers.servers.hub import Hub
 from tests.train.interchange.push.published import Command, metadata, pushed
 from train.output.metrics_file import read_records
 from train.output.run_folder import RunFolder

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from data.errors import InputError
-from tests.helpers.hub import Hub
+from tests.helpers.servers.hub import Hub
 from tests.train.interchange.push.published import TOKEN, WEIGHTS, Command, files_below, pushed
 from train import load_sae
 from train.output.metrics_file import read_records

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SOURCE = REPOSITORY / "tests" / "faults" / "fault.c"
 WARM = ("torch", "datasets", "transformers", "harvest.cli", "train.cli", "analyze.cli")
 COMMAND_SECONDS = 600.0  # a command that takes longer is killed by SIGABRT
@@ -107,7 +107,7 @@ class Zygote:
         if faults:
             library = str(compiled())
             variables |= {"LD_PRELOAD": library, LIBRARY: library}
-        command = [sys.executable, "-m", "tests.helpers.zygote_process", *warm]
+        command = [sys.executable, "-m", "tests.helpers.processes.zygote_process", *warm]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables, cwd=REPOSITORY
         )

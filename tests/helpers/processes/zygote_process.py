@@ -1,6 +1,6 @@
-"""The process that tests/helpers/zygote.py starts: it imports libraries once, and forks once per command.
+"""The process that tests/helpers/processes/zygote.py starts: it imports libraries once, and forks once per command.
 
-    python -m tests.helpers.zygote_process MODULE…
+    python -m tests.helpers.processes.zygote_process MODULE…
 
 It reads orders as lines of JSON from standard input, and answers each with a line.
 """
@@ -22,8 +22,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tests.helpers.syncs import skip_syncs
-from tests.helpers.zygote import KINDS, LIBRARY, MODES, RUNNING
+from tests.helpers.processes.syncs import skip_syncs
+from tests.helpers.processes.zygote import KINDS, LIBRARY, MODES, RUNNING
 
 
 def serve(warm: Sequence[str]) -> None:

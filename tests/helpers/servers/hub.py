@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.helpers.hub_uploads import Uploads
+from tests.helpers.servers.hub_uploads import Uploads
 
 API = re.compile(r"/api/(models|datasets)/((?:[^/]+/)?[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.+))?)?")
 RESOLVE = re.compile(r"/(?:(datasets)/)?((?:[^/]+/)?[^/]+)/resolve/([^/]+)/(.+)")

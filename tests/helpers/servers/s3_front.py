@@ -1,6 +1,6 @@
 """A process before an S3 server, which can be killed and started again while the server keeps its objects.
 
-    python tests/helpers/s3_front.py PORT SERVER_PORT LOG FAIL_EVERY
+    python tests/helpers/servers/s3_front.py PORT SERVER_PORT LOG FAIL_EVERY
 
 It forwards each request and writes its method and path as a line of LOG. Of every FAIL_EVERY requests (0: none) one
 fails: in turn with status 500, with "SlowDown", or by a closed connection. With FAIL_EVERY -1 all get 403.

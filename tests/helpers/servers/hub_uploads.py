@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.helpers.hub import Hub
+    from tests.helpers.servers.hub import Hub
 
 MODEL = re.compile(r"/api/models/([^/]+/[^/]+)/(branch|preupload|commit)/([^/]+)")
 LFS = re.compile(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch")

@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from data import open_store
 from data.system.file_cache import FileCache
-from tests.helpers.s3_front import S3Front
+from tests.helpers.servers.s3_front import S3Front
 
 BUCKET = "bucket"
 

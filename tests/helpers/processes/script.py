@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.helpers.zygote import Zygote
+from tests.helpers.processes.zygote import Zygote
 
 
 def printed(zygote: Zygote, folder: Path, script: str, *arguments: object) -> str:
     """Return what a script prints, run in the working directory `folder`; it must succeed."""
-    ended = zygote.run("tests.helpers.script:execute", script, *arguments, folder=folder)
+    ended = zygote.run("tests.helpers.processes.script:execute", script, *arguments, folder=folder)
     assert ended.code == 0, ended.stderr
     return ended.stdout
 

@@ -24,7 +24,7 @@ from train.step.inputs import Inputs
 from train.step.sae_stack import SAEStack
 from train.variants import Sizes
 
-FOLDER = Path(__file__).parents[1] / "train" / "architectures" / "references"
+FOLDER = Path(__file__).parents[2] / "train" / "architectures" / "references"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz") if path.stem != "start")
 DENSITIES = {"pairs": 1.0, "matrices": 0.0}
 SIZES = (

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.errors import InputError
-from tests.helpers.made_saes import D_MODEL, D_SAE, make
+from tests.helpers.saes.made_saes import D_MODEL, D_SAE, make
 from train import export_sae
 from train.interchange.formats.registry import read_foreign
 

@@ -1,0 +1,1 @@
+"""Reading of the pages and files that `analyze` writes: with a browser, and by their schemas."""

@@ -1,0 +1,1 @@
+"""Processes of the tests: forked from one with the libraries imported, killed, or started as torchrun does."""
