@@ -11,6 +11,7 @@ from analyze.compare.equal_l0.mean import mean_of_matched
 from analyze.compare.equal_l0.sentence import OBJECTS, OPPOSITE, VERBS, finding, plus_minus, winner_of, word_for
 from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.at_l0 import ComparisonAtL0
+from analyze.compare.summary.enumerations import join_names, join_numbers
 from analyze.compare.summary.planning import plan
 from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import MISSED, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
@@ -24,7 +25,6 @@ ONE_SEED = "About these trained SAEs, not their architectures (one seed): "
 BEST_OF = {"nats_lost": "loses the fewest nats per token", "explained_variance": "explains the most variance"}
 BETTER = {"nats_lost": "lose fewer nats per token", "explained_variance": "explain more of the variance"}
 WORSE = {"nats_lost": ("lose", "more"), "explained_variance": ("explain", "less")}
-MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _others(answer: Answer, where: str) -> str:
     """Return which architectures are tied with the best, and how much worse the others are."""
     ranking = answer.ranking
     tied, worse = ranking.tied, [name for name in ranking.costs if name not in (ranking.best, *ranking.tied)]
-    ties = f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
+    ties = f"{join_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
     if not worse:
         return ties
     gaps = sorted(ranking.costs[name] - ranking.costs[ranking.best] for name in worse)
@@ -136,7 +136,7 @@ def _others(answer: Answer, where: str) -> str:
 def _best_and_tied(answer: Answer) -> str:
     if answer.all_tied:
         return "none is shown to be best"
-    ties = f", tied with {_names(answer.ranking.tied)}" if answer.ranking.tied else " alone"
+    ties = f", tied with {join_names(answer.ranking.tied)}" if answer.ranking.tied else " alone"
     return f"the best is {answer.ranking.best}{ties}"
 
 
@@ -163,7 +163,7 @@ def _of_the_post(
         for word in dict.fromkeys(words.values()):
             where = [l0 for l0, other in words.items() if other == word and l0 != at]
             if where:
-                text += f"; {'also ' * (word == words[at])}{word} at L0 = {_listed(where)}"
+                text += f"; {'also ' * (word == words[at])}{word} at L0 = {join_numbers(where)}"
         return [f"{text}."]
     return []
 
@@ -220,8 +220,8 @@ def _rest(lines: Sequence[SummaryLine]) -> list[str]:
             reasons[line.note.removesuffix(NOT_RANKED)].append(line.family)
         elif line.note == MISSED:
             reasons[f"with L0 = {line.l0:.3g} instead of {line.target:g}"].append(line.family)
-    texts = [f"{_names(list(dict.fromkeys(names)))} ({reason})" for reason, names in reasons.items()]
-    return [f"Not ranked: {_names(texts)}."] if texts else []
+    texts = [f"{join_names(list(dict.fromkeys(names)))} ({reason})" for reason, names in reasons.items()]
+    return [f"Not ranked: {join_names(texts)}."] if texts else []
 
 
 def _nothing_ranked(sides: Sequence[Side], lines: Sequence[SummaryLine]) -> list[str]:
@@ -279,23 +279,8 @@ def _grouped(answers: Iterable[Answer], key: Callable[[Answer], Hashable]) -> li
 
 
 def _at(answers: Sequence[Answer]) -> str:
-    return f"At L0 = {_listed([answer.l0 for answer in answers])}"
+    return f"At L0 = {join_numbers([answer.l0 for answer in answers])}"
 
 
 def _lower(text: str) -> str:
     return f"{text[0].lower()}{text[1:]}"
-
-
-def _listed(values: Sequence[float]) -> str:
-    return _joined([f"{value:g}" for value in values])
-
-
-def _names(names: Sequence[str]) -> str:
-    """Return names as text, at most MOST_NAMES of them."""
-    if len(names) <= MOST_NAMES:
-        return _joined(names)
-    return _joined([*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} others"])
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
