@@ -62,7 +62,7 @@ class Problem:
             patched = PatchedHook(
                 name, torch.zeros(D), [(cast(TrainedRun, _Named(i)), sae) for i, sae in enumerate(self.saes)]
             )
-            for what, value, _ in patched.replacements(activations[name], 0):
+            for what, value, _ in patched.replacements(activations[name], 0, patched.passes()):
                 sums.add(what, reference.compare(self.model.patched(name, value)), group)
 
     @torch.inference_mode()
