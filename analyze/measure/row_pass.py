@@ -57,7 +57,8 @@ def sum_rows(
                 [*of_rows, "reconstructed", seed, run.identity(), noise, *(["truth"] if truth else [])]
                 for run, noise in passes
             ]
-            arrays, x_arrays = [cache.load(key) for key in keys], cache.load(of_rows)
+            arrays: list[Arrays | None] = [cache.load(key) for key in keys]
+            x_arrays: Arrays | None = cache.load(of_rows)
             missing = [n for n, array in enumerate(arrays) if array is None]
             if missing or x_arrays is None:
                 summed, x_arrays = _sum_hook(heldout, hook, [passes[n] for n in missing], seed, truth, device, bar)

@@ -79,9 +79,14 @@ def test_run_added_to_a_report_is_measured_alone_with_the_numbers_of_a_whole_mea
     measure_heldout(heldout, [before], cache=cache)
     patch(model, heldout, [before], contexts_at_once=2, cache=cache)
 
-    summed: list[str] = []
+    summed: list[Any] = []
     empty = row_pass.SaeSums.empty
-    monkeypatch.setattr(row_pass.SaeSums, "empty", lambda *arguments: summed.append("pass") or empty(*arguments))
+
+    def counted(*arguments: Any) -> row_pass.SaeSums:
+        summed.append(empty(*arguments))
+        return summed[-1]
+
+    monkeypatch.setattr(row_pass.SaeSums, "empty", counted)
     again, fires_again = measure_heldout(heldout, [before, added], cache=cache)
     counting = Counting(model)
     patched_again = patch(counting, heldout, [before, added], contexts_at_once=2, cache=cache)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import data.shuffle.stream
 import train.loop.trainer
-from data.shuffle.mapped_shards import Shard
+from data.shuffle.mapped_shards import Shard, gather
 from data.shuffle.stream import READ_AHEAD
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.trainings import SHORT, SMALL
@@ -65,7 +65,6 @@ def test_four_runs_read_the_store_once(
     store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    gather = data.shuffle.stream.gather
 
     def counting(shard: Shard, rows: np.ndarray, out: np.ndarray) -> None:
         read.append(out.nbytes)
