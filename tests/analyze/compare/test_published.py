@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "published_differences.py"))
+SCRIPT = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "statistics" / "published_differences.py"))
 
 
 def test_published_differences_move_under_a_monotone_cubic_and_are_refused_now() -> None:

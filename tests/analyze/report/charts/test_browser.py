@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analyze.report.charts import charts, javascript_bundle
+from analyze.report.html import PACKAGE
+from analyze.web.document import FRAME, resource
 from tests.analyze.report.charts.made_up import tables, training
 from tests.helpers.pages.browser import watched_pages
 
@@ -24,10 +25,8 @@ DRAWN = "[...document.querySelectorAll('figure.chart')].every((figure) => 'drawn
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of all charts, with a chart in a closed <details>."""
-    style, charts_style, script = (
-        (files("analyze.report") / "templates" / name).read_text(encoding="utf-8")
-        for name in ("style.css", "charts.css", "charts.js")
-    )
+    frame = resource(FRAME, "base.css")
+    style, charts_style, script = (resource(PACKAGE, name) for name in ("style.css", "charts.css", "charts.js"))
     dark = (
         "@media (prefers-color-scheme: dark) { :root { --ink: #eee; --soft: #aaa; --line: #444; --paper: #161616; } }"
     )
@@ -40,7 +39,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{style}{dark}{charts_style}</style><body>{''.join(figures)}"
+        f"<style>{frame}{style}{dark}{charts_style}</style><body>{''.join(figures)}"
         f"<script>{javascript_bundle()}</script><script>{script}</script></body></html>",
         encoding="utf-8",
     )
