@@ -16,7 +16,7 @@ from tests.helpers.processes.zygote import Ended, Zygote
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-MODULE_OF = {"vl_convert_python": "vl_convert"}  # of distributions whose module has another name
+MODULE_OF = {"vl_convert_python": "vl_convert", "pillow": "PIL"}  # of distributions whose module has another name
 
 
 @pytest.fixture(scope="module")

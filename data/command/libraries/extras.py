@@ -7,7 +7,7 @@ EXTRAS = {
     "harvest": (
         "transformer_lens", "transformers", "datasets", "pyarrow", "zstandard", "huggingface_hub", "tokenizers",
     ),
-    "analyze": ("matplotlib", "scipy", "jinja2", "vl_convert"),
+    "analyze": ("matplotlib", "PIL", "scipy", "jinja2", "vl_convert"),
 }  # fmt: skip
 
 
