@@ -22,11 +22,11 @@ pytestmark = pytest.mark.long
 # Noise, the L0 controller, thresholds over a batch, resampling and snapshots all happen within these steps.
 SETTINGS = [
     "--variant", "nsae,batchtopk", "--target-l0", "4", "--seeds", "2", "--expansion", "2", "--batch-size", "64",
-    "--activations", "3k", "--validate-every", "1k", "--validate-rows", "128", "--log-every", "256", "--window", "500",
+    "--activations", "9k", "--validate-every", "1k", "--validate-rows", "128", "--log-every", "256", "--window", "500",
     "--resample-interval", "1k", "--resample-window", "512", "--resample-threshold", "0.3", "--resample-rows", "256",
     "--snapshots", "3", "--device", "cpu",
 ]  # fmt: skip
-OFTEN = [*SETTINGS, "--checkpoint-minutes", "0.01"]
+OFTEN = [*SETTINGS, "--checkpoint-minutes", "0.002"]
 
 
 def free_port() -> int:
