@@ -114,15 +114,14 @@ def patch(
         )
         for hook in all_hooks(runs) if not hooks or hook in hooks
     ]  # fmt: skip
+    shared = [device_identity(device), heldout.identity(), seed, first, contexts_at_once, [*uncounted], keep_uncounted]
+    identities = {run.name: run.identity() for run in runs}
 
     def key_of(pass_: Pass) -> list[Any]:
         """Return what a pass's sums depend on. What other passes there are changes nothing."""
-        return ["patched", device_identity(device), heldout.identity(), seed, first, contexts_at_once, pass_.hook,
-                pass_.noise, identities.get((pass_.name, pass_.hook), pass_.name),
-                *([[*uncounted], keep_uncounted] if uncounted else ())]  # fmt: skip
+        return ["patched", *shared, pass_.hook, pass_.noise, identities.get(pass_.name, pass_.name)]
 
     tokens = torch.from_numpy(heldout.tokens().astype(np.int64))
-    identities = {(run.name, at.hook): run.identity() for at in patched_hooks for run, _ in at.saes}
     passes = [CLEAN, *(pass_ for at in patched_hooks for pass_ in at.passes())]
     sums = PatchSums(heldout.n_groups)
     for pass_ in passes:
