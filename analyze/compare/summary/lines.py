@@ -10,7 +10,6 @@ import numpy as np
 from analyze.compare.equal_l0.matched import Matched, key_of
 from analyze.compare.equal_l0.mean import mean_of_matched
 from analyze.compare.summary.at_l0 import ComparisonAtL0, has_value
-from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import MISSED, NO_MARK, SummaryCell, SummaryLine
 from analyze.runs.configurations import Configuration, seeds_of
 from analyze.statistics.estimates import Estimates
@@ -19,10 +18,12 @@ UNKNOWN = SummaryCell(None, None, None)
 ROUNDING = 1e-9  # half-widths of exact counts, interpolated or not, are at most this share of the mean
 
 
-def lines_at(comparison: ComparisonAtL0, rankings: Mapping[str, Ranking | None], rows: int | None) -> list[SummaryLine]:
+def lines_at(
+    comparison: ComparisonAtL0, marks: Mapping[str, Mapping[str, str]], rows: int | None
+) -> list[SummaryLine]:  # fmt: skip
     """Return a line per side that is compared at an L0, in the order of the sides.
 
-    rankings: by measure. rows: rows in which dead features were counted.
+    marks: by measure and side; a side without one is not ranked. rows: rows in which dead features were counted.
     """
     lines = []
     for name, side in comparison.measured["l0"].items():
@@ -30,11 +31,11 @@ def lines_at(comparison: ComparisonAtL0, rankings: Mapping[str, Ranking | None],
         if not hooks:
             continue
         cells = {}
-        for measure, ranking in rankings.items():
+        for measure, by_side in marks.items():
             matched_side = comparison.measured[measure][name]
             ranked_hooks = comparison.sides_at(measure)[1] if name in comparison.ranked else hooks
             layers = [matched_side.by_hook[hook] for hook in ranked_hooks or hooks if has_value(matched_side, hook)]
-            cells[measure] = cell(layers, ranking.mark(name) if ranking else NO_MARK)
+            cells[measure] = cell(layers, by_side.get(name, NO_MARK))
         at = [side.by_hook[hook] for hook in hooks]
         lines.append(
             SummaryLine(

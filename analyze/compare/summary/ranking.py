@@ -1,5 +1,7 @@
 """The ranking of architectures in a measure at one L0: the best, and those that are tied with it.
 
+dead.py has the rule for dead shares, which are exact counts.
+
 The best is the one with the best mean over the layers. Another is tied with it unless it is decided to be worse in most
 of these layers. A pair's p-value is the larger of two, each doubled because the claim has two directions:
 

@@ -10,6 +10,7 @@ import numpy as np
 from analyze.compare.equal_l0.shared_l0 import l0_values as l0_of_configurations
 from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.at_l0 import ComparisonAtL0, compare_at_l0
+from analyze.compare.summary.dead import marks_of_dead
 from analyze.compare.summary.lines import line_of_configuration, lines_at
 from analyze.compare.summary.ranking import Ranking, rank
 from analyze.compare.summary.sentences import sentences
@@ -41,7 +42,7 @@ def summarize(
     compared = [ranked for ranked in compared if any(side.by_hook for side in ranked[0].measured["l0"].values())]
     lines = list[SummaryLine]()
     for comparison, rankings in compared:
-        lines += lines_at(comparison, rankings, rows)
+        lines += lines_at(comparison, _marks(comparison, rankings), rows)
         lines += [
             line_of_configuration(samples, side.name, configuration, hooks, rows, comparison.l0)
             for side in sides
@@ -81,13 +82,19 @@ def _dead(held_out: Estimates, fires: Sequence[FeatureActivity]) -> Estimates:
 
 
 def _ranked(comparison: ComparisonAtL0, measures: Sequence[str], drifts: DriftsBySae) -> Ranked:
-    """Return a comparison with its rankings by measure. Exact counts of one seed have no error: they rank nothing."""
-    rankings: dict[str, Ranking | None] = {}
-    for measure in measures:
-        sides, hooks = comparison.sides_at(measure)
-        one_seed = any(len(side.by_hook[hook].estimates) == 1 for side in sides for hook in hooks)
-        rankings[measure] = None if measure == "dead" and one_seed else rank(sides, hooks, drifts)
-    return comparison, rankings
+    """Return a comparison with its rankings by measure; dead shares have none (dead.py)."""
+    return comparison, {
+        measure: None if measure == "dead" else rank(*comparison.sides_at(measure), drifts) for measure in measures
+    }
+
+
+def _marks(comparison: ComparisonAtL0, rankings: Mapping[str, Ranking | None]) -> dict[str, dict[str, str]]:
+    """Return the marks of the ranked sides, by measure and side."""
+    marks = {
+        measure: {name: ranking.mark(name) for name in comparison.ranked} if ranking else {}
+        for measure, ranking in rankings.items()
+    }
+    return marks | {"dead": marks_of_dead(*comparison.sides_at("dead"))} if "dead" in marks else marks
 
 
 def _shared_l0(estimates: Estimates, sides: Sequence[Side], hooks: Sequence[str]) -> list[float]:

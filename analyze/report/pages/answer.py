@@ -50,7 +50,12 @@ def summary_key(summary: Summary, unit: str) -> str:
         by_direction[measure_of(measure).better].append(title_of(measure))
     better = "; ".join(f"{direction} for {enumerate_names(titles)}" for direction, titles in by_direction.items())
     rows = next((line.rows_counted for line in summary.lines if line.rows_counted is not None), None)
-    dead = f" Dead features fire in none of {rows:,} held-out rows." if rows else ""
+    dead = (
+        f" Dead features fire in none of {rows:,} held-out rows; the dead shares of several seeds are tied if their "
+        "intervals, over seeds, overlap."
+        if rows
+        else ""
+    )
     return (
         f"{MARKS[BEST]} best at this L0; {MARKS[TIED]} tied: not shown to be worse than the best. Means over layers, "
         f"noise off, with 95 % intervals over {unit}s and, with several seeds, over these. Better is {better}.{dead}"

@@ -10,8 +10,10 @@ from scipy import stats
 
 from analyze.compare.equal_l0.difference import Difference
 from analyze.compare.equal_l0.matched import Matched, MatchedSide
+from analyze.compare.summary.dead import marks_of_dead
 from analyze.compare.summary.planning import plan
 from analyze.compare.summary.ranking import combined_p, p_value, rank
+from analyze.compare.summary.summary import NO_MARK
 from analyze.statistics.estimates import Estimate
 from tests.analyze.compare.summary.made_up import DOCUMENTS
 
@@ -51,6 +53,17 @@ def test_identical_architectures_are_told_apart_in_at_most_5_percent_of_experime
         of_seeds = 0.2 * rng.normal(size=(n_sides, layers, seeds, 1)) * (seeds > 1)
         wrong += is_wrong(of_seeds + rng.normal(size=(n_sides, layers, seeds, DOCUMENTS)))
     assert wrong <= stats.binom.ppf(0.995, repeats, 0.05)
+
+
+def test_one_of_nine_equal_dead_shares_is_called_worse_in_about_11_percent_of_experiments() -> None:
+    rng, repeats = np.random.default_rng(0), 200
+    wrong = 0
+    for _ in range(repeats):
+        shares = np.broadcast_to(
+            rng.normal(size=(9, 6, 3, 1)), (9, 6, 3, DOCUMENTS)
+        )  # exact: the same in all documents
+        wrong += NO_MARK in marks_of_dead(sides_of(shares), layers_of(shares)).values()
+    assert abs(wrong - 0.11 * repeats) <= 3 * np.sqrt(0.11 * 0.89 * repeats)
 
 
 def test_layers_that_share_documents_tell_identical_saes_apart_in_at_most_5_percent() -> None:

@@ -79,16 +79,19 @@ def test_gamma_is_best_nearest_to_1_from_either_side(nsae: float) -> None:
     assert marks(made.summary(), "gamma") == {"relu": "best", "topk": "tied", "nsae": ""}
 
 
-def with_dead(made: MadeUp, dead: Mapping[str, Sequence[int]]) -> MadeUp:
-    """Return the same with the numbers of dead features of 100 by architecture, per seed."""
+def with_dead(made: MadeUp, dead: Mapping[str, Sequence[int]], hooks: Sequence[str] = HOOKS) -> MadeUp:
+    """Return the same with the numbers of dead features of 100 by architecture, per seed; in other layers none."""
     fires = [
         FeatureActivity(
-            run, hook, False, {"all": HeldoutFireCounts(5000, torch.arange(100) >= dead[side.name][seed], 0.0, 8)}
+            run, hook, False,
+            {"all": HeldoutFireCounts(
+                5000, torch.arange(100) >= (dead[side.name][seed] if hook in hooks else 0), 0.0, 8
+            )},
         )
         for side in made.sides
         for seed, run in enumerate(side.runs)
         for hook in HOOKS
-    ]
+    ]  # fmt: skip
     return replace(made, fires=fires)
 
 
@@ -105,6 +108,22 @@ def test_fewer_dead_features_are_better_with_an_interval_over_seeds() -> None:
     assert cell.low < 0.06 < cell.high
     assert {line.rows_counted for line in summary.lines} == {5000}
     assert [row["rows"] for row in summary.rows() if row["measure"] == "dead"] == [5000] * 3
+
+
+def test_dead_shares_are_tied_if_their_intervals_overlap_though_they_lie_in_few_layers() -> None:
+    made = made_up(["topk", "relu", "nsae"], BOTH)
+    dead = {"topk": [0, 0, 0], "relu": [0, 0, 1], "nsae": [19, 20, 21]}
+    summary = with_dead(made, dead, HOOKS[:1]).summary()
+    assert marks(summary, "dead") == {"topk": "best", "relu": "tied", "nsae": ""}
+    cell = summary.lines[2].cells["dead"]
+    assert cell.value == pytest.approx(0.05)
+    assert cell.low is not None
+    assert cell.low > 0
+
+
+def test_equal_dead_shares_are_tied() -> None:
+    made = with_dead(made_up(["topk", "relu"], BOTH), {"topk": [5, 5, 5], "relu": [5, 5, 5]})
+    assert marks(made.summary(), "dead") == {"topk": "best", "relu": "tied"}
 
 
 def test_dead_features_of_one_seed_have_neither_interval_nor_mark() -> None:
