@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ def harvest(
     precision: Precision = "float32",
     compile: Compiling = "auto",
     device: str = "auto",
+    device_map: str | None = None,
+    max_memory: str | Mapping[int | str, int | str] | None = None,
     quiet: bool = False,
 ) -> Store:
     """Run a language model once over a text and store its activations; return the store, opened for reading.
@@ -88,6 +90,10 @@ def harvest(
         precision: Precision of the model's matrix products: "float32", "tf32" or "bfloat16".
         compile: Whether the forward pass is compiled; "auto" compiles on a GPU for 20M tokens or more.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
+        device_map: Spreads a model that is larger than one GPU over all GPUs, main memory and the disk: "auto",
+            "balanced_low_0" or "sequential", as in transformers. Default: the whole model is on one device.
+        max_memory: Memory for the weights on each device with `device_map`: {0: "70GB", "cpu": "200GB"}, or
+            "0=70GB,cpu=200GB". Default: what is free.
         quiet: Show no progress and no notes on standard error.
 
     Raises:

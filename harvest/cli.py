@@ -80,6 +80,11 @@ HELP = {
         "--compile": "Whether to compile the forward pass; `auto` compiles on a GPU for 20M tokens or more if a "
         "compiler is installed.",
         "--device": "Device of the forward pass; `auto` takes a GPU if there is one.",
+        "--device-map": "Spread a model that is larger than one GPU over all GPUs, main memory and the disk, as in "
+        "transformers: `auto` fills the GPUs evenly, `balanced_low_0` leaves room on the first one, `sequential` fills "
+        "one after another.  [default: the whole model on one device]",
+        "--max-memory": "Memory for the weights on each device with --device-map, such as 0=70GB,1=70GB,cpu=200GB; "
+        "the other weights are read from the disk for each pass.  [default: what is free]",
     },
 }
 

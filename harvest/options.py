@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -72,6 +73,28 @@ class WorkerOfCount(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
+class MaxMemory(click.ParamType[dict[int | str, int]]):
+    """Bytes by device, a GPU's number or `cpu`: `0=70GB,cpu=200GB`. In Python also a mapping."""
+
+    name = "device=size"
+    takes_tables = True
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[int | str, int]:
+        parts = (
+            [f"{name}={size}" for name, size in value.items()] if isinstance(value, Mapping) else str(value).split(",")
+        )
+        memory: dict[int | str, int] = {}
+        for part in parts:
+            match = re.fullmatch("([0-9]{1,4}|cpu)=(.*)", part.strip())
+            if match is None:
+                self.fail(f"{shown(value)} gives no memory by device; write 0=70GB,1=70GB,cpu=200GB", param, ctx)
+            device = match[1] if match[1] == "cpu" else int(match[1])
+            if device in memory:
+                self.fail(f"{shown(value)} has {match[1]} twice; give each once", param, ctx)
+            memory[device] = Size().convert(match[2], param, ctx)
+        return memory
+
+
 # By the options' names in snake_case. Options without a value, such as --overwrite, have no type.
 TYPES: dict[str, click.ParamType[Any]] = {
     "model": NAME,
@@ -100,6 +123,8 @@ TYPES: dict[str, click.ParamType[Any]] = {
     "precision": click.Choice(["float32", "tf32", "bfloat16"]),
     "compile": click.Choice(["auto", "yes", "no"]),
     "device": click.Choice(["auto", "cpu", "cuda"]),
+    "device_map": click.Choice(["auto", "balanced_low_0", "sequential"]),
+    "max_memory": MaxMemory(),
 }
 # Those of a store of arrays (harvest/arrays), which has others of the above, too.
 ARRAY_TYPES: dict[str, click.ParamType[Any]] = {

@@ -14,6 +14,7 @@ from data.store.writing.lifecycle import staging_path
 from harvest.inputs import open_inputs
 from harvest.memory import check_batch
 from harvest.model.base import ModelFacts
+from harvest.model.device_map import DeviceMap
 from harvest.model.find import find_model
 from harvest.model.precision import Compute
 from harvest.output.array_job import choose_worker
@@ -40,6 +41,9 @@ def prepare(options: Mapping[str, Any], *, stop: threading.Event | None = None, 
     device = choose_device(options["device"])
     check_request(request, facts)
     request.compute.check(device)
+    device_map = choose_device_map(options)
+    if device_map is not None:
+        device_map.check(request, facts, device, os.environ)
     check_batch(request, facts, device)
     schema = expected_schema(request, facts)
     if options["keep"] is not None:
@@ -53,8 +57,17 @@ def prepare(options: Mapping[str, Any], *, stop: threading.Event | None = None, 
         raise InputError(f"--overwrite: several processes would race; remove {out} and {staging_path(out)} first")
     return Harvest(
         request, inputs, settings, out, device, worker=worker, overwrite=overwrite, keep=options["keep"],
-        finished=finished, quiet=quiet, stop=stop or threading.Event(),
+        finished=finished, quiet=quiet, stop=stop or threading.Event(), device_map=device_map,
     )  # fmt: skip
+
+
+def choose_device_map(options: Mapping[str, Any]) -> DeviceMap | None:
+    """Return the device map of the options; None without one. Raises InputError for --max-memory alone."""
+    if options["device_map"] is not None:
+        return DeviceMap(options["device_map"], options["max_memory"])
+    if options["max_memory"] is not None:
+        raise InputError("--max-memory: has no effect without --device-map; leave it out, or give --device-map auto")
+    return None
 
 
 def make_request(options: Mapping[str, Any], facts: ModelFacts) -> Request:

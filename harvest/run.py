@@ -33,6 +33,7 @@ from harvest.fill import WindowFiller
 from harvest.inputs import HarvestInputs
 from harvest.model.base import LanguageModel
 from harvest.model.calibrate import CALIBRATION_CONTEXTS, calibrate
+from harvest.model.device_map import DeviceMap
 from harvest.model.load import load
 from harvest.model.precision import ReducedPrecisionModel, relative_errors
 from harvest.output.disk_space import check_free_space
@@ -70,6 +71,7 @@ class Harvest:
     out: Location
     device: torch.device
     worker: Worker = field(default_factory=Worker)
+    device_map: DeviceMap | None = None  # None: the whole model is on `device`
     keep: int | None = None  # most bytes of the store on the disk at once (output/keep.py)
     overwrite: bool = False  # replace the store at `out` (output/overwrite.py)
     finished: Store | None = None  # the store at `out` if it is already complete
@@ -185,7 +187,7 @@ class Harvest:
         request, facts, compute = self.request, self.inputs.facts, self.request.compute
         model = load(
             facts, request.hooks, request.layers, processing=request.processing, device=self.device,
-            compiled=compute.compiled(request.n_tokens, self.device),
+            compiled=compute.compiled(request.n_tokens, self.device), device_map=self.device_map, note=self._note,
         )  # fmt: skip
         if compute.compiling == "yes" and not model.compiled:
             raise InputError(

@@ -91,6 +91,7 @@ NOT_RUN = {
     r"harvest .*--keep 200G( &)?|train .* --follow .* --out runs/gpt2": (
         "each waits for the other; tests/train/loop/test_bounded.py runs both"
     ),
+    r"harvest (.* )?--device-map auto.*": "several GPUs; tests/harvest/model/test_device_map.py uses the disk",
     r"make (test|docs)|python -m tests\.faults.*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py and tests/train/test_ranks.py run two processes",

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from data.errors import InputError
 from data.hooks import layer_of
 from harvest.model.base import OnActivation, Processing
 
@@ -61,13 +62,17 @@ T = TypeVar("T")
 
 
 class FastModel:
-    """A `transformers` base model without the blocks after the last requested hook. Modifies the model it is given."""
+    """A `transformers` base model without the blocks after the last requested hook. Modifies the model it is given.
+
+    device: that of the tokens and of all activations. spread: the model's blocks are on other devices, too, and stay
+    there (device_map.py). The constructor raises InputError if weights that are to be centred are on no device.
+    """
 
     path: Literal["transformers", "transformer_lens"] = "transformers"
 
     def __init__(
         self, model: PreTrainedModel, names: Sequence[str], d_model: int, *, processing: Processing,
-        device: torch.device, compiled: bool = False,
+        device: torch.device, compiled: bool = False, spread: bool = False,
     ) -> None:  # fmt: skip
         family = FAMILIES[type(model).__name__]
         self.widths = dict.fromkeys(names, d_model)
@@ -81,7 +86,8 @@ class FastModel:
         setattr(model, family.blocks, blocks[:n_blocks])
         setattr(model, family.final_norm, nn.Identity())
         model.config.num_hidden_layers = n_blocks
-        self.model = model.to(device)
+        self.model = model if spread else model.to(device)
+        self._device = device
         self.compiled = compiled
         self.compile_seconds: float | None = None
         self._compiled = torch.compile(self._collect, dynamic=False) if compiled else None
@@ -127,7 +133,8 @@ class FastModel:
     def _attach(self, name: str, block: nn.Module, family: Family) -> None:
         def on_output(value: Any) -> None:
             if self._on_activation is not None:
-                self._on_activation(name, value[0] if isinstance(value, tuple) else value)
+                activation = value[0] if isinstance(value, tuple) else value
+                self._on_activation(name, activation.to(self._device))
 
         after: Callable[..., None] = lambda module, args, output: on_output(output)  # noqa: E731
         kind = name.rsplit(".hook_", 1)[1]
@@ -150,10 +157,19 @@ class TanhGELU(nn.Module):
 
 
 def centre(model: nn.Module, family: Family) -> None:
-    """Subtract the mean over d_model, their last axis, from the writing weights, in place."""
+    """Subtract the mean over d_model, their last axis, from the writing weights, in place, on the CPU.
+
+    Raises InputError if some weights are left on the disk or in main memory until they are used.
+    """
     for name, weight in model.named_parameters():
         if name.endswith(family.writers) and family.writers:
-            weight.sub_(weight.mean(dim=-1, keepdim=True))
+            if weight.is_meta:
+                raise InputError(
+                    "--processing centred: cannot change weights that --device-map leaves on the disk; give "
+                    "--processing none, or more --max-memory"
+                )
+            on_cpu = weight.cpu()
+            weight.copy_(on_cpu.sub_(on_cpu.mean(dim=-1, keepdim=True)))
 
 
 def _replace(root: nn.Module, old: nn.Module, new: nn.Module) -> None:

@@ -7,23 +7,35 @@ provenance records the path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from harvest.model.base import STANDARD_HOOKS, LoadedModel, ModelFacts, Processing, full_names
+from harvest.model.device_map import DeviceMap, blocks_by_device
 from harvest.model.fast import FAMILIES, FastModel
 from harvest.model.weights import load_transformers
 
 
 def load(
     facts: ModelFacts, hooks: Sequence[str], layers: Sequence[int], *, processing: Processing, device: torch.device,
-    compiled: bool = False,
+    compiled: bool = False, device_map: DeviceMap | None = None, note: Callable[[str], None] = lambda text: None,
 ) -> LoadedModel:  # fmt: skip
     """Load a model in float32 that captures `hooks` in `layers`; `compiled` has an effect on the fast path only.
 
+    device_map: spreads the model over several devices; it must have been checked. note: told where the blocks are.
+
     Raises InputError if the weights cannot be loaded or a hook does not exist.
     """
+    if device_map is not None:
+        model = load_transformers(
+            facts, attention="sdpa", n_blocks=max(layers) + 1, placement=device_map.placement(device)
+        )
+        note(f"blocks of the model: {blocks_by_device(model)}")
+        return FastModel(
+            model.base_model, full_names(hooks, layers), facts.d_model, processing=processing, device=device,
+            spread=True,
+        )  # fmt: skip
     model = load_transformers(facts, attention="sdpa")
     base = model.base_model
     if type(base).__name__ in FAMILIES and set(hooks) <= set(STANDARD_HOOKS):

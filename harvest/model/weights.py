@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
@@ -29,11 +29,17 @@ NEUTRAL = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use
 # Buffers saved by older versions of transformers: causal masks, rotary frequencies, positions.
 OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|rotary_emb\.inv_freq$|position_ids$")
 
+BLOCK = re.compile(r"(?:^|\.)(?:h|layers)\.([0-9]+)\.")  # a block's number in the name of a weight
+
 SHOWN = 3  # names listed in a message
 
 
-def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
+def load_transformers(
+    facts: ModelFacts, attention: str, *, n_blocks: int | None = None, placement: Mapping[str, Any] | None = None
+) -> PreTrainedModel:
     """Load a model in float32 for inference, with the `attention` implementation if its architecture has it.
+
+    n_blocks: load only so many blocks, the first ones. placement: arguments of `from_pretrained` that choose devices.
 
     Raises InputError if loading fails or the files' weights are not exactly those of the architecture.
     """
@@ -41,7 +47,10 @@ def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
     settings: dict[str, Any] = {
         "dtype": torch.float32, "revision": facts.revision, "trust_remote_code": False, "use_safetensors": True,
         "output_loading_info": True, "ignore_mismatched_sizes": True,
+        **(placement or {}),
     }  # fmt: skip
+    if n_blocks is not None:
+        settings["config"] = _first_blocks(facts, n_blocks)
     try:
         try:
             model, info = AutoModelForCausalLM.from_pretrained(facts.name, attn_implementation=attention, **settings)
@@ -49,14 +58,34 @@ def load_transformers(facts: ModelFacts, attention: str) -> PreTrainedModel:
             model, info = AutoModelForCausalLM.from_pretrained(facts.name, **settings)
     except HUB_ERRORS as error:
         raise InputError(f"--model {facts.label}: its weights cannot be loaded ({first_line(error)})") from error
-    _check_complete(facts, info)
+    _check_complete(facts, info, facts.n_layers if n_blocks is None else n_blocks)
     return model.eval().requires_grad_(False)
 
 
-def _check_complete(facts: ModelFacts, info: dict[str, Any]) -> None:
+def _first_blocks(facts: ModelFacts, n_blocks: int) -> PreTrainedConfig:
+    """Return the configuration of the model's first blocks; lists with an entry per block are cut, too."""
+    config = AutoConfig.from_pretrained(facts.name, revision=facts.revision, trust_remote_code=False)
+    for name, value in vars(config).items():
+        if isinstance(value, list) and len(value) == facts.n_layers:
+            setattr(config, name, value[:n_blocks])
+    config.num_hidden_layers = n_blocks
+    return config
+
+
+def _check_complete(facts: ModelFacts, info: dict[str, Any], n_blocks: int) -> None:
+    """Raise InputError if weights are missing, unexpected or of another shape, except those of blocks from n_blocks on.
+
+    info: what `from_pretrained` says about the weights.
+    """
+
+    def is_expected(name: str) -> bool:
+        block = BLOCK.search(name)
+        is_later = block is not None and n_blocks <= int(block[1]) < facts.n_layers
+        return is_later or OLD_BUFFERS.search(name) is not None
+
     kinds = {
         "lack": info["missing_keys"],
-        "have, beyond its architecture,": [name for name in info["unexpected_keys"] if not OLD_BUFFERS.search(name)],
+        "have, beyond its architecture,": [name for name in info["unexpected_keys"] if not is_expected(name)],
         "have in another shape": [entry[0] for entry in info["mismatched_keys"]],
     }
     faults = [f"{verb} {_listed(names)}" for verb, names in kinds.items() if names]

@@ -34,6 +34,10 @@ def planned_request(ctx: click.Context, options: Mapping[str, Any]) -> tuple[Req
         )
     if options["device"] == "cpu":
         raise InputError("--device cpu: --plan is about GPUs; leave --device out, or give --dry-run instead of --plan")
+    if options["device_map"] is not None or options["max_memory"] is not None:
+        raise InputError(
+            "--device-map: --plan is about GPUs that hold the whole model each; leave --device-map and --max-memory out"
+        )
     facts = find_model(options["model"], options["revision"])
     request = make_request(options, facts)
     check_request(request, facts)

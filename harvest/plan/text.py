@@ -29,7 +29,10 @@ def describe(plan: Plan) -> str:
             f"one store cannot have so many shards: these are {plan.stores} stores of {plan.rows // plan.stores:,} rows"
         )
     if 4 * plan.parameters > GPU_MEMORY_BYTES:
-        lines.append("the weights do not fit on one H200, and every GPU of a harvest holds all of them")
+        lines.append(
+            "the weights do not fit on one H200, and the plan is for GPUs that hold all of them; harvest --device-map "
+            "auto spreads them over several"
+        )
     if not plan.fast:
         lines.append("runs in TransformerLens, whose speed was measured on CPUs only")
     if not plan.widths_known:

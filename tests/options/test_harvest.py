@@ -39,6 +39,8 @@ HALF = "--held-out: at most half of the 31 contexts (50% or 15) can be held out;
 NO_WORKER = "is not a worker; give its index, from 0, and their count, as in 0/8"
 NO_ARRAYS = "there is no such file or folder"
 OF_ARRAYS = "applies to --activations only; leave it out"
+NO_MEMORY = "gives no memory by device; write 0=70GB,1=70GB,cpu=200GB"
+NO_SIZE = "is not a size; write 200G, 1.5TB or 500MB"
 NO_PLAN = "has no effect without --plan; leave it out"
 
 
@@ -127,6 +129,18 @@ TABLE = Table(
         "precision": choice("--precision", {CONTRADICTION: ("tf32", "--precision tf32: only GPUs have it")}),
         "compile": choice("--compile"),
         "device": choice("--device"),
+        "device_map": choice("--device-map", {
+            CONTRADICTION: refused(
+                "--hook", "mlp.hook_post", "--device-map", "auto",
+                sentence="runs in TransformerLens with these hooks, on one device; leave it out",
+            ),
+        }),
+        "max_memory": valued("--max-memory", {
+            WRONG_TYPE: ("x", NO_MEMORY), EMPTY: ("", NO_MEMORY), ZERO: ("0=0", NO_SIZE),
+            NEGATIVE: ("-1=1G", NO_MEMORY), HUGE: ("cpu=1e30", NO_SIZE), NAN: ("cpu=nan", NO_SIZE),
+            WRONG_KIND: ("cpu=1G,cpu=2G", "has cpu twice"),
+            CONTRADICTION: ("cpu=1G", "--max-memory: has no effect without --device-map; leave it out, or give"),
+        }),
         "seed": count("--seed", {ZERO: ("0", None)}),
         "overwrite": flag("--overwrite", refused(
             "--overwrite", "--out", "{folder}", sentence="is not an activation store; choose another --out"

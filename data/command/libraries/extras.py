@@ -5,7 +5,8 @@ from __future__ import annotations
 # By extra of the package (pyproject.toml): the modules that its libraries provide.
 EXTRAS = {
     "harvest": (
-        "transformer_lens", "transformers", "datasets", "pyarrow", "zstandard", "huggingface_hub", "tokenizers",
+        "transformer_lens", "transformers", "accelerate", "datasets", "pyarrow", "zstandard", "huggingface_hub",
+        "tokenizers",
     ),
     "analyze": ("matplotlib", "PIL", "scipy", "jinja2", "vl_convert"),
 }  # fmt: skip
