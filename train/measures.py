@@ -49,7 +49,8 @@ class Measure:
     compute: from sums to the value. It uses arithmetic operators only, so the sums may be PyTorch tensors or NumPy
         arrays of any shape. None: the value does not come from sums over rows.
     better: which values are better at equal L0. None: values of different runs do not rank them.
-    log_axis: its figures over training and over layers have a logarithmic axis.
+    log_axis: its figures over training and over layers have a logarithmic axis. Any other axis has one if large values
+        would squash the others (analyze/report/charts/axis.py).
     """
 
     name: str

@@ -9,7 +9,7 @@ from statistics import median
 
 from analyze.tables import Row
 
-SQUASHED = 0.1  # an axis is logarithmic if half of the values lie in this lowest share of its length
+SQUASHED = 0.25  # an axis is logarithmic if half of the values lie in this lowest share of its length
 MOST_OF_BARS = 0.5  # error bars lengthen an axis at each end by at most this share of the values' range
 PADDING = 0.04  # share of an axis that stays free at each end
 N_TICKS = 5
@@ -48,7 +48,7 @@ def fit_axis(values: Iterable[float], bars: Iterable[float] = (), *, log: bool |
     shown = [value for value in values if math.isfinite(value)]
     if not shown:
         return Axis(1.0, 10.0, (1.0, 2.0, 5.0, 10.0), True) if log else Axis(0.0, 1.0, ticks(0.0, 1.0))
-    logarithmic = min(shown) > 0 and (squashed(shown) if log is None else log)
+    logarithmic = is_logarithmic(shown, log)
     scale, unscale = (math.log10, _power_of_10) if logarithmic else (float, float)
     low, high = scale(min(shown)), scale(max(shown))
     ends = [scale(bar) for bar in bars if math.isfinite(bar) and (bar > 0 or not logarithmic)]
@@ -62,8 +62,16 @@ def fit_axis(values: Iterable[float], bars: Iterable[float] = (), *, log: bool |
     return Axis(*ends_of_axis, ticks(*ends_of_axis, log=logarithmic), logarithmic)
 
 
+def is_logarithmic(values: Sequence[float], log: bool | None = None) -> bool:
+    """Return whether the axis of values, at least one, is logarithmic; see `fit_axis`."""
+    return min(values) > 0 and (squashed(values) if log is None else log)
+
+
 def squashed(values: Sequence[float]) -> bool:
-    """Return whether large values leave the lower half of the values a tenth of a linear axis, or less."""
+    """Return whether large values leave the lower half of the values a quarter of a linear axis, or less.
+
+    Values spread evenly over a logarithmic axis are squashed if the largest is nine times the smallest or more.
+    """
     return median(values) - min(values) < SQUASHED * (max(values) - min(values))
 
 

@@ -17,7 +17,7 @@ from analyze.report.figures.base import (
     has_variant,
     runs_by_family,
 )
-from analyze.report.figures.style import layer_axis, legend, log_axis, panels, run_styles, unique
+from analyze.report.figures.style import layer_axis, legend, log_axis, panels, run_styles, unique, value_axis
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Key
 from analyze.statistics.slopes import slope
@@ -65,7 +65,7 @@ def _activity_figure(measurements: Measurements, of_configurations: Families) ->
         "figure_16_silent", "Figure 16. Silent features (\"neuron activity\" in the post) and dead features",
         f"Left: the count of features that do not fire in a batch of {batch} held-out rows, as in the author's code. "
         f"Right: the share of features that never fire in {rows:,} rows. Means over seeds.",
-        over_layers(activity, of_configurations, {silent: silent, dead: dead}, log=False), activity,
+        over_layers(activity, of_configurations, {silent: silent, dead: dead}), activity,
     )  # fmt: skip
 
 
@@ -144,10 +144,10 @@ def l0_against_norm(points: Sequence[Row], fits: Sequence[Row], families: Famili
     return figure
 
 
-def over_layers(lines: Sequence[Row], families: Families, titles: Mapping[str, str], *, log: bool) -> Figure:
+def over_layers(lines: Sequence[Row], families: Families, titles: Mapping[str, str], *, log: bool = False) -> Figure:
     """Draw a panel per measure, whose title `titles` gives, and in it a line per run over the layers, noise off and on.
 
-    `lines`: run, hook, noise, measure, value.
+    `lines`: run, hook, noise, measure, value. log: the axes are logarithmic; otherwise `value_axis` decides.
     """
     styles, hooks = run_styles(families), unique(li["hook"] for li in lines)
     figure, axes = panels(list(titles.values()), columns=2)
@@ -158,8 +158,7 @@ def over_layers(lines: Sequence[Row], families: Families, titles: Mapping[str, s
             x = [hooks.index(li["hook"]) for li in of_run]
             label = f"{run}, noise on" if noise else run
             panel.plot(x, [li["value"] for li in of_run], label=label, **styles[run].line(hollow=noise))
-        if log:
-            log_axis(panel, "y")
+        value_axis(panel, [li["value"] for li in of_measure], log=log)
         layer_axis(panel, hooks)
     legend(figure, axes)
     return figure

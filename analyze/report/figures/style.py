@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
+from analyze.report.charts.axis import is_logarithmic
 from analyze.report.palette import family_style
 from analyze.tables import layers
 
@@ -112,6 +113,16 @@ def log_axis(panel: Axes, which: Literal["x", "y"]) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def value_axis(panel: Axes, values: Sequence[float], *, log: bool = False) -> None:
+    """Make the vertical axis logarithmic if `log` is set, or if large values would squash the others on a linear one.
+
+    It stays linear if a value is not positive. values: those that are drawn, NaN among them or none.
+    """
+    known = [value for value in values if math.isfinite(value)]
+    if known and is_logarithmic(known, log or None):
+        log_axis(panel, "y")
 
 
 def layer_axis(panel: Axes, hooks: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from analyze.report.figures.base import (
     has_noise,
     runs_by_family,
 )
-from analyze.report.figures.style import Style, layer_colour, legend, log_axis, panels, rows_axis, run_styles, unique
+from analyze.report.figures.style import Style, layer_colour, legend, panels, rows_axis, run_styles, unique, value_axis
 from analyze.runs.training_curves import as_trained, curve_lines, mean_curves
 from analyze.tables import Row, layers
 from train.measures import measure_of, title_of
@@ -97,8 +97,7 @@ def by_layer(lines: Sequence[Row], measure: str) -> Figure:
         for i, hook in enumerate(hooks):
             rows, values = _points(lines, run, hook)
             panel.plot(rows, values, color=layer_colour(i, len(hooks)), linewidth=1, label=names[i])
-        if measure_of(measure).log_axis:
-            log_axis(panel, "y")
+        value_axis(panel, [li["value"] for li in lines], log=measure_of(measure).log_axis)
         rows_axis(panel)
     figure.supylabel(measure_of(measure).axis_label)
     legend(figure, axes, title="layer", columns=12)
@@ -118,8 +117,7 @@ def means(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> 
             rows = unique(li["rows"] for li in of_run)
             values = [np.mean([li["value"] for li in of_run if li["rows"] == n]) for n in rows]
             _draw(panel, rows, values, run, styles[run], noise)
-        if measure_of(measure).log_axis:
-            log_axis(panel, "y")
+        value_axis(panel, [li["value"] for li in of_measure], log=measure_of(measure).log_axis)
         rows_axis(panel)
     legend(figure, axes)
     return figure
@@ -137,6 +135,7 @@ def one_layer(lines: Sequence[Row], families: Families, measures: Sequence[str])
             panel.fill_between(
                 rows, [li["low"] for li in of_run], [li["high"] for li in of_run], color=styles[run].colour, alpha=0.15
             )
+        value_axis(panel, [li["value"] for li in lines if li["measure"] == measure])
         rows_axis(panel)
     legend(figure, axes)
     return figure

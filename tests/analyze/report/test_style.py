@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analyze.report.figures.style import as_png, legend, panels
+from analyze.report.figures.style import as_png, legend, panels, value_axis
 
 
 def figure_of_two_panels() -> Figure:
@@ -44,3 +44,18 @@ def test_png_of_a_figure_is_what_matplotlib_saves_in_256_colours() -> None:
     assert np.abs(pixels - all_colours).mean() < 0.2
     assert len(png) < len(drawn.getvalue())
     assert png == as_png(figure_of_two_panels())
+
+
+def test_vertical_axis_is_logarithmic_if_asked_for_or_if_a_value_would_squash_the_others() -> None:
+    for values, log, scale in (
+        ([1.0, 2.0, 3.0], False, "linear"),
+        ([1.0, 2.0, 3.0], True, "log"),
+        ([1.0, 2.0, 3.0, 90.0, np.nan], False, "log"),
+        ([0.0, 2.0, 3.0, 90.0], True, "linear"),
+        ([], False, "linear"),
+    ):
+        figure, (panel,) = panels(["panel"])
+        panel.plot(values)
+        value_axis(panel, values, log=log)
+        assert panel.get_yscale() == scale
+        as_png(figure)

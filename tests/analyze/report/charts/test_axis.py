@@ -17,6 +17,12 @@ def test_axis_is_logarithmic_if_a_large_value_would_squash_half_of_the_others() 
     assert not squashed([1 - value for value in (*spread, 5.0)])  # an outlier below
 
 
+def test_axis_is_logarithmic_if_a_control_is_far_above_curves_that_differ_by_a_factor_of_three() -> None:
+    curves = [0.06 * factor for factor in (1, 1.2, 1.5, 1.8, 2.2, 2.6, 3)]
+    assert not fit_axis(curves).log
+    assert fit_axis([*curves, 0.4, 0.5, 0.6]).log
+
+
 def test_axis_contains_all_values_and_as_much_of_the_bars_as_leaves_the_values_half_of_it() -> None:
     narrow = fit_axis([1.0, 2.0], [0.9, 2.1])
     assert narrow.low < 0.9
