@@ -78,7 +78,8 @@ def compare_command(
     by layer with 95 % intervals over seeds and documents. A difference is the second family minus the first. --csv
     prints the differences.
     """
-    from analyze.compare.equal_l0.comparison import compare_all
+    from analyze.compare.equal_l0.comparison import compare
+    from analyze.compare.equal_l0.matching import Matching, samples_of
     from analyze.compare.equal_l0.sentence import verdict_line
     from analyze.compare.equal_l0.sides import find_sides, targets
     from analyze.compare.equal_l0.table import as_text
@@ -90,6 +91,7 @@ def compare_command(
     from analyze.measure.patching.model import load_for_store
     from analyze.runs.settled import drifts
     from analyze.runs.training_curves import training_curves
+    from train.measures import COMPARED
 
     store, usable = open_store_and_runs(choice, paths, skip_damaged=skip_damaged)
     runs, hooks, torch_device = usable.runs, choose_hooks(usable.runs, layers), choose_device(device)
@@ -114,8 +116,9 @@ def compare_command(
         )
         answer |= {"patched_contexts": patched.n_contexts, "patched_groups": patched.n_groups}
     settledness = drifts(training_curves(runs), runs)
-    comparisons = compare_all(estimates, with_model, sides, hooks, chosen, settledness, heldout.unit)
-    summary = summarize(estimates, with_model, fires, sides, hooks, chosen, settledness, heldout.unit)
+    matching = Matching(samples_of(estimates, with_model, fires), sides, hooks)
+    comparisons = compare(matching, COMPARED, chosen, settledness, heldout.unit)
+    summary = summarize(matching, fires, chosen, settledness, heldout.unit)
     verdicts = [verdict_line(comparison) for comparison in comparisons]
     lines = list(chain.from_iterable(comparison.lines() for comparison in comparisons))
     rows = [dict(vars(line)) for line in lines]

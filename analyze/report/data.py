@@ -9,7 +9,8 @@ from pathlib import Path
 from analyze.compare.claims import decide_claims
 from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines
 from analyze.compare.differences import difference_lines
-from analyze.compare.equal_l0.comparison import compare_all
+from analyze.compare.equal_l0.comparison import compare
+from analyze.compare.equal_l0.matching import Matching, samples_of
 from analyze.compare.equal_l0.sentence import verdict_line
 from analyze.compare.equal_l0.sides import find_sides, targets
 from analyze.compare.layer_means import layer_mean_lines
@@ -30,6 +31,7 @@ from analyze.statistics.estimates import estimate_rows
 from analyze.tables import Row, as_csv
 from data.summary import summarize as summarize_store
 from data.system.location import write_file
+from train.measures import COMPARED
 
 Tables = dict[str, list[Row]]
 
@@ -46,28 +48,26 @@ def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
         write_file(out / f"{name}.csv", as_csv(lines).encode())
 
 
-def report_summary(measurements: Measurements, unit: str) -> Summary:
+def match_runs(measurements: Measurements) -> Matching:
+    """Return the measures of the runs' families at any L0, which the summary and the tables share."""
+    samples = samples_of(measurements.held_out, measurements.patched, measurements.fires)
+    return Matching(samples, find_sides(measurements.runs, ()), measurements.hooks)
+
+
+def report_summary(measurements: Measurements, matching: Matching, unit: str) -> Summary:
     """Return the answer of the report. unit: what intervals are over, "document" or "context"."""
-    sides = find_sides(measurements.runs, ())
-    return summarize_comparison(
-        measurements.held_out, measurements.patched, measurements.fires, sides, measurements.hooks, targets(sides),
-        measurements.drifts, unit,
-    )  # fmt: skip
+    return summarize_comparison(matching, measurements.fires, targets(matching.sides), measurements.drifts, unit)
 
 
-def report_tables(measurements: Measurements, unit: str, summary: Summary) -> Tables:
+def report_tables(measurements: Measurements, matching: Matching, unit: str, summary: Summary) -> Tables:
     """Return every table by name. The lines of a table all have the same keys.
 
-    unit: what intervals are over, "document" or "context". summary: see `report_summary`.
+    matching: see `match_runs`. unit: what intervals are over, "document" or "context". summary: see `report_summary`.
     """
     runs = measurements.runs
     points = {HELD_OUT: measurements.held_out_of_configurations, PATCHED: measurements.patched_of_configurations}
     measured = {HELD_OUT: measurements.held_out, PATCHED: measurements.patched}
-    sides = find_sides(runs, ())
-    comparisons = compare_all(
-        measurements.held_out, measurements.patched, sides, measurements.hooks, targets(sides), measurements.drifts,
-        unit,
-    )  # fmt: skip
+    comparisons = compare(matching, COMPARED, targets(matching.sides), measurements.drifts, unit)
     return {
         "summary": summary.rows(),
         "claims": [claim.line() for claim in decide_claims(measurements)],

@@ -27,7 +27,7 @@ from analyze.report.charts import charts as make_charts
 from analyze.report.charts import png as chart_png
 from analyze.report.charts.pareto import layer_grid
 from analyze.report.charts.points import points as chart_points
-from analyze.report.data import metrics_json, report_summary, report_tables, write_csv
+from analyze.report.data import match_runs, metrics_json, report_summary, report_tables, write_csv
 from analyze.report.figures.catalogue import draw
 from analyze.report.figures.style import as_png
 from analyze.report.pages.content import Content, FigureFile
@@ -89,8 +89,9 @@ def write_measurements(
 
     features: whether its pages link to a page of features in the same folder.
     """
-    summary = report_summary(measurements, scope.heldout.unit)
-    tables = report_tables(measurements, scope.heldout.unit, summary)
+    matching = match_runs(measurements)
+    summary = report_summary(measurements, matching, scope.heldout.unit)
+    tables = report_tables(measurements, matching, scope.heldout.unit, summary)
     write_csv(out / "csv", tables)
     curves = mean_curves(as_trained(measurements.training), measurements.configurations)
     charts = {chart.name: chart for chart in make_charts(tables, list(measurements.families), curves)}

@@ -23,6 +23,7 @@ import torch
 
 from analyze.compare.equal_l0.comparison import compare
 from analyze.compare.equal_l0.difference import Difference
+from analyze.compare.equal_l0.matching import Matching
 from analyze.compare.equal_l0.sides import Side
 from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
@@ -94,7 +95,8 @@ def comparisons(
             Side(name, configurations(runs[begin : begin + seeds]))
             for name, runs in (("topk", first), ("copy", second))
         ]
-        (comparison,) = compare(estimates, estimates, sides, [hook], [measure], [K], [], "context")
+        matching = Matching({"l0": estimates, measure: estimates}, sides, [hook])
+        (comparison,) = compare(matching, [measure], [K], [], "context")
         yield comparison.differences[hook], comparison.verdicts[hook]
 
 

@@ -14,16 +14,14 @@ from itertools import combinations
 import numpy as np
 
 from analyze.compare.equal_l0.difference import TWO_SEEDS, Difference, difference
-from analyze.compare.equal_l0.matched import MatchedSide, match_hooks
+from analyze.compare.equal_l0.matched import MatchedSide
+from analyze.compare.equal_l0.matching import Matching
 from analyze.compare.equal_l0.mean import mean_of_differences
-from analyze.compare.equal_l0.sides import Side
 from analyze.runs.progress import unfinished
 from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae, unsettled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.cells import holm, most, partial_conjunction, signs
-from analyze.statistics.estimates import Estimates
 from analyze.statistics.layer_mean import LayerMean
-from train.measures import COMPARED, PATCHED
 
 SIGNIFICANCE = 0.05
 SIDES = {1: "higher", -1: "lower", 0: "undecided"}
@@ -161,57 +159,19 @@ class Comparison:
         )  # fmt: skip
 
 
-def match_all(
-    held_out: Estimates, patched: Estimates, sides: Sequence[Side], hooks: Sequence[str], l0_values: Sequence[float]
-) -> list[list[MatchedSide]]:
-    """Return the measures COMPARED of each side, one list of sides per L0 and measure, in this order.
-
-    Which runs have an L0 is decided on the held-out rows. patched: estimates with the language model; may be empty.
-    """
-    samples = {name: patched if name in PATCHED else held_out for name in COMPARED}
-    measured = [name for name, estimates in samples.items() if any(key.measure == name for key in estimates)]
-    return [
-        [match_hooks(samples[name], held_out, side, hooks, name, l0) for side in sides]
-        for l0 in l0_values
-        for name in measured
-    ]
-
-
-def compare_all(
-    held_out: Estimates, patched: Estimates, sides: Sequence[Side], hooks: Sequence[str],
-    l0_values: Sequence[float], drifts: Sequence[Drift], unit: str,
-) -> list[Comparison]:  # fmt: skip
-    """Compare each two sides at each L0 in the measures COMPARED, ordered by pair, L0 and measure.
-
-    Which runs have an L0 is decided on the held-out rows. patched: estimates with the language model; may be empty.
-    """
-    matched, by_sae = match_all(held_out, patched, sides, hooks, l0_values), drifts_by_sae(drifts)
-    return [
-        compare_matched(matched_sides[i], matched_sides[j], hooks, by_sae, unit)
-        for i, j in combinations(range(len(sides)), 2)
-        for matched_sides in matched
-    ]
-
-
 def compare(
-    estimates: Estimates, l0_estimates: Estimates, sides: Sequence[Side], hooks: Sequence[str],
-    measures: Sequence[str], l0_values: Sequence[float], drifts: Sequence[Drift], unit: str,
-) -> list[Comparison]:  # fmt: skip
-    """Compare each two sides at each L0 in each measure.
+    matching: Matching, measures: Sequence[str], l0_values: Sequence[float], drifts: Sequence[Drift], unit: str
+) -> list[Comparison]:
+    """Compare each two sides at each L0 in each of the measures that was measured, ordered by pair, L0 and measure.
 
-    estimates: of the measures, and of L0 on the same rows. l0_estimates: those that decide which runs have an L0.
     drifts: how much the runs' measures still change. unit: what the estimates' groups are, "document" or "context".
     """
     by_sae = drifts_by_sae(drifts)
-
-    def matched(side: Side, l0: float, measure: str) -> MatchedSide:
-        return match_hooks(estimates, l0_estimates, side, hooks, measure, l0)
-
+    matched = [matching.at(name, l0) for l0 in l0_values for name in measures if name in matching.samples]
     return [
-        compare_matched(matched(first, l0, measure), matched(second, l0, measure), hooks, by_sae, unit)
-        for first, second in combinations(sides, 2)
-        for l0 in l0_values
-        for measure in measures
+        compare_matched(sides[i], sides[j], matching.hooks, by_sae, unit)
+        for i, j in combinations(range(len(matching.sides)), 2)
+        for sides in matched
     ]
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from analyze.compare.equal_l0.comparison import why_unfit
-from analyze.compare.equal_l0.matched import MatchedSide, match_hooks
-from analyze.compare.equal_l0.sides import Side
+from analyze.compare.equal_l0.matched import MatchedSide
+from analyze.compare.equal_l0.matching import Matching
 from analyze.compare.summary.summary import NOT_RANKED, RANDOM_DECODER_NOTE
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
 from analyze.statistics.cells import most
-from analyze.statistics.estimates import Estimates
 
 RANDOM_DECODER = "frozen"  # the kind of the random-decoder control
 
@@ -53,18 +52,10 @@ def has_value(side: MatchedSide, hook: str) -> bool:
     return matched is not None and all(np.isfinite(estimate.value) for estimate in matched.estimates.values())
 
 
-def compare_at_l0(
-    samples: Mapping[str, Estimates], sides: Sequence[Side], hooks: Sequence[str], l0: float, drifts: DriftsBySae
-) -> ComparisonAtL0:
-    """Match sides at an L0, and choose those that are ranked.
-
-    samples: by measure, its estimates and those of L0 on the same rows; "l0" has those that decide which runs have an
-    L0.
-    """
-    measured = {
-        measure: {side.name: match_hooks(estimates, samples["l0"], side, hooks, measure, l0) for side in sides}
-        for measure, estimates in samples.items()
-    }
+def compare_at_l0(matching: Matching, measures: Sequence[str], l0: float, drifts: DriftsBySae) -> ComparisonAtL0:
+    """Match sides at an L0 in L0 and the measures, and choose those that are ranked."""
+    sides, hooks = matching.sides, matching.hooks
+    measured = {measure: {side.name: side for side in matching.at(measure, l0)} for measure in ("l0", *measures)}
     matched = {name: side for name, side in measured["l0"].items() if side.by_hook}
     unfit = {name: _unfit(side, drifts) for name, side in matched.items()}
     notes = {name: _note(reasons, len(matched[name].by_hook)) for name, reasons in unfit.items()}

@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-import numpy as np
-
+from analyze.compare.equal_l0.matching import Matching
 from analyze.compare.equal_l0.shared_l0 import l0_values as l0_of_configurations
-from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.at_l0 import ComparisonAtL0, compare_at_l0
 from analyze.compare.summary.dead import marks_of_dead
 from analyze.compare.summary.lines import line_of_configuration, lines_at
 from analyze.compare.summary.ranking import Ranking, rank
 from analyze.compare.summary.sentences import sentences
 from analyze.compare.summary.summary import Summary, SummaryLine
-from analyze.measure.firing import FeatureActivity, dead_shares
+from analyze.measure.firing import FeatureActivity
 from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae
-from analyze.statistics.estimates import Estimates
-from train.measures import PATCHED, RANKED
+from train.measures import RANKED
 
 Ranked = tuple[ComparisonAtL0, dict[str, Ranking | None]]
 
 
 def summarize(
-    held_out: Estimates, patched: Estimates, fires: Sequence[FeatureActivity], sides: Sequence[Side],
-    hooks: Sequence[str], l0_values: Sequence[float], drifts: Sequence[Drift], unit: str,
-) -> Summary:  # fmt: skip
+    matching: Matching, fires: Sequence[FeatureActivity], l0_values: Sequence[float], drifts: Sequence[Drift], unit: str
+) -> Summary:
     """Return the ranking of sides at each L0, as a table and in sentences.
 
     Without values of L0, sides are compared at the L0 that most SAEs of two sides share, if there is one.
 
-    held_out, patched: estimates without and with the language model; `patched` may be empty. fires: the dead features.
-    unit: what the estimates' groups are, "document" or "context".
+    fires: the dead features. unit: what the estimates' groups are, "document" or "context".
     """
-    samples, by_sae = _samples(held_out, patched, fires), drifts_by_sae(drifts)
-    measures = [name for name in RANKED if name in samples]
+    sides, hooks, by_sae = matching.sides, matching.hooks, drifts_by_sae(drifts)
+    measures = [name for name in RANKED if name in matching.samples]
+    samples = {name: matching.samples[name] for name in ("l0", *measures)}
     rows = next((activity.all.rows for activity in fires), None) if "dead" in samples else None
-    chosen = sorted(l0_values) or _shared_l0(held_out, sides, hooks)
-    compared = [_ranked(compare_at_l0(samples, sides, hooks, l0, by_sae), measures, by_sae) for l0 in chosen]
+    chosen = sorted(l0_values) or _shared_l0(matching)
+    compared = [_ranked(compare_at_l0(matching, measures, l0, by_sae), measures, by_sae) for l0 in chosen]
     compared = [ranked for ranked in compared if any(side.by_hook for side in ranked[0].measured["l0"].values())]
     lines = list[SummaryLine]()
     for comparison, rankings in compared:
@@ -60,27 +55,6 @@ def summarize(
     return Summary(text, [comparison.l0 for comparison, _ in compared], measures, lines)
 
 
-def _samples(held_out: Estimates, patched: Estimates, fires: Sequence[FeatureActivity]) -> dict[str, Estimates]:
-    """Return by measure the estimates that have it, with L0 on the same rows; "l0" is that on held-out rows."""
-    samples = {"l0": held_out}
-    for name in RANKED:
-        estimates = patched if name in PATCHED else held_out
-        if any(key.measure == name for key in estimates):
-            samples[name] = estimates
-    if dead := _dead(held_out, fires):
-        samples["dead"] = held_out | dead
-    return samples
-
-
-def _dead(held_out: Estimates, fires: Sequence[FeatureActivity]) -> Estimates:
-    """Return the share of dead features of each SAE, as an estimate of the same documents as L0 that does not vary."""
-    estimates = Estimates()
-    for key, dead in dead_shares(fires).items():
-        if (l0 := held_out.get(key._replace(measure="l0"))) is not None:
-            estimates[key] = replace(dead, replicates=np.full(len(l0.shares), dead.value), shares=l0.shares)
-    return estimates
-
-
 def _ranked(comparison: ComparisonAtL0, measures: Sequence[str], drifts: DriftsBySae) -> Ranked:
     """Return a comparison with its rankings by measure; dead shares have none (dead.py)."""
     return comparison, {
@@ -97,18 +71,21 @@ def _marks(comparison: ComparisonAtL0, rankings: Mapping[str, Ranking | None]) -
     return marks | {"dead": marks_of_dead(*comparison.sides_at("dead"))} if "dead" in marks else marks
 
 
-def _shared_l0(estimates: Estimates, sides: Sequence[Side], hooks: Sequence[str]) -> list[float]:
+def _shared_l0(matching: Matching) -> list[float]:
     """Return the L0, to two digits, at which most SAEs can be compared with another side's; none if none can."""
-    known = {l0 for side in sides for hook in hooks for l0 in l0_of_configurations(estimates, side, hook)}
+    estimates = matching.samples["l0"]
+    known = {
+        l0 for side in matching.sides for hook in matching.hooks for l0 in l0_of_configurations(estimates, side, hook)
+    }
     candidates = sorted({float(f"{l0:.2g}") for l0 in known})
-    counts = {l0: _n_compared({"l0": estimates}, sides, hooks, l0) for l0 in candidates}
+    counts = {l0: _n_compared(matching, l0) for l0 in candidates}
     most = max(counts.values(), default=0)
     best = [l0 for l0 in candidates if counts[l0] == most]
     return [best[len(best) // 2]] if most else []
 
 
-def _n_compared(samples: Mapping[str, Estimates], sides: Sequence[Side], hooks: Sequence[str], l0: float) -> int:
+def _n_compared(matching: Matching, l0: float) -> int:
     """Return how many SAEs have an L0 at hooks where another side has it too."""
-    measured = compare_at_l0(samples, sides, hooks, l0, {}).measured["l0"].values()
-    by_hook = [sum(hook in side.by_hook for side in measured) for hook in hooks]
+    measured = matching.at("l0", l0)
+    by_hook = [sum(hook in side.by_hook for side in measured) for hook in matching.hooks]
     return sum(count for count in by_hook if count > 1)

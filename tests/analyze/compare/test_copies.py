@@ -14,6 +14,7 @@ from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.runs.configurations import configurations
 from analyze.runs.trained_run import TrainedRun, find_runs
+from tests.analyze.compare.equal_l0.made_up import matching_of
 from tests.helpers.fixture_types import MakeStore
 from train import train
 from train.sae import SAE
@@ -55,7 +56,7 @@ def copies(
 def compared(heldout: Heldout, first: Sequence[TrainedRun], second: Sequence[TrainedRun], measure: str) -> Comparison:
     estimates, _ = measure_heldout(heldout, [*first, *second])
     sides = [Side(name, configurations(runs)) for name, runs in (("topk", first), ("copy", second))]
-    (comparison,) = compare(estimates, estimates, sides, [HOOK], [measure], [K], [], heldout.unit)
+    (comparison,) = compare(matching_of(sides, estimates, measure, [HOOK]), [measure], [K], [], heldout.unit)
     return comparison
 
 

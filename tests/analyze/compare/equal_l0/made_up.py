@@ -10,6 +10,7 @@ import numpy as np
 
 from analyze.compare.equal_l0.comparison import Comparison, compare
 from analyze.compare.equal_l0.matched import key_of
+from analyze.compare.equal_l0.matching import Matching
 from analyze.compare.equal_l0.sides import Side, find_sides
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates
@@ -79,6 +80,12 @@ def mean_over_documents(values: np.ndarray, shares: np.ndarray) -> Estimate:
     return Estimate(mean, (mean - values * shares) / (1 - shares), shares)
 
 
+def matching_of(
+    sides: Sequence[Side], estimates: Estimates, measure: str, hooks: Sequence[str] = tuple(HOOKS)
+) -> Matching:
+    return Matching({"l0": estimates, measure: estimates}, sides, hooks)
+
+
 def compared(sides: Sequence[Side], estimates: Estimates, *, measure: str = "nats_lost", l0: float = 40) -> Comparison:
-    (comparison,) = compare(estimates, estimates, sides, HOOKS, [measure], [l0], [], "document")
+    (comparison,) = compare(matching_of(sides, estimates, measure), [measure], [l0], [], "document")
     return comparison

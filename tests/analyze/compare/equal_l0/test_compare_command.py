@@ -20,10 +20,11 @@ from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.measure.measurements import Measurements
 from analyze.measure.norms import Norms
-from analyze.report.data import report_summary, report_tables
+from analyze.report.data import match_runs, report_summary, report_tables
 from analyze.runs.configurations import Configuration
 from analyze.runs.trained_run import TrainedRun, find_runs
 from data import open_store
+from tests.analyze.compare.equal_l0.made_up import matching_of
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.made_once import made_once
 from train.measures import COMPARED, PATCHED
@@ -130,7 +131,8 @@ def test_the_reports_tables_have_the_verdicts_at_the_l0_that_families_share(topk
     store, runs = open_store(topk_runs[0]), find_runs([topk_runs[1]])
     held_out, _ = measure_heldout(Heldout(store, 8), runs, hooks=HOOKS)
     measured = Measurements(runs, Norms.of(store), held_out)
-    tables = report_tables(measured, "document", report_summary(measured, "document"))
+    matching = match_runs(measured)
+    tables = report_tables(measured, matching, "document", report_summary(measured, matching, "document"))
     assert [line["measure"] for line in tables["verdicts"]] == [m for m in COMPARED if m not in PATCHED]
     assert {line["l0"] for line in tables["differences"]} == {K}
     assert len(tables["differences"]) == len(HOOKS) * len(tables["verdicts"])
@@ -156,7 +158,7 @@ def test_a_decoder_shrunk_by_3_percent_is_found_at_that_size(small_runs: tuple[L
     estimates, _ = measure_heldout(Heldout(store), [run, shrunk])
     for hook in run.hooks:
         l0 = estimates[key_of(run, hook, "l0")].value
-        (comparison,) = compare(estimates, estimates, sides, [hook], ["gamma"], [l0], [], "document")
+        (comparison,) = compare(matching_of(sides, estimates, "gamma", [hook]), ["gamma"], [l0], [], "document")
         difference = comparison.differences[hook]
         assert comparison.with_verdict("lower") == [hook]
         assert difference.value == pytest.approx(-0.03 * difference.at_first, rel=1e-3)

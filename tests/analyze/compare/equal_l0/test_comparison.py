@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyze.compare.equal_l0.comparison import Comparison, compare, compare_all
+from analyze.compare.equal_l0.comparison import Comparison, compare
 from analyze.compare.equal_l0.matched import NotComparedError, key_of, match
 from analyze.compare.equal_l0.sentence import ONE_SEED, verdict_line, verdict_text
 from analyze.compare.equal_l0.sides import Side, find_sides
@@ -25,11 +25,13 @@ from tests.analyze.compare.equal_l0.made_up import (
     HOOKS,
     compared,
     family,
+    matching_of,
     mean_over_documents,
     measured,
     replaced_seed,
     two_families,
 )
+from train.measures import COMPARED
 
 BASELINE = [0.1] * 6
 
@@ -136,7 +138,7 @@ def test_unsettled_saes_decide_nothing_in_their_layer() -> None:
     sides = two_families(3)
     estimates = measured(sides, {"baseline": BASELINE, "nsae": [0.05] * 6})
     moving = Drift(sides[1].runs[0].name, HOOKS[2], "l0", Trend(0.5, 0.01, 1.0, 100))
-    (comparison,) = compare(estimates, estimates, sides, HOOKS, ["nats_lost"], [40], [moving], "document")
+    (comparison,) = compare(matching_of(sides, estimates, "nats_lost"), ["nats_lost"], [40], [moving], "document")
     assert comparison.with_verdict("undecided") == [HOOKS[2]]
     assert "not settled" in comparison.undecidable[HOOKS[2]]
 
@@ -262,7 +264,7 @@ def test_a_difference_below_twice_the_leave_one_out_error_is_undecided() -> None
 def test_all_pairs_at_once_are_compared_as_each_pair_is() -> None:
     sides = [*two_families(3), Side("second", configurations(family("nsae", 3, folder="second")))]
     estimates = measured(sides, {"baseline": BASELINE, "nsae": [0.08] * 6, "second": [0.05] * 6})
-    at_once = compare_all(estimates, estimates, sides, HOOKS, [40], [], "document")
+    at_once = compare(matching_of(sides, estimates, "nats_lost"), COMPARED, [40], [], "document")
     assert [(comparison.first, comparison.second) for comparison in at_once] == [
         ("baseline", "nsae"), ("baseline", "second"), ("nsae", "second"),
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from analyze.compare.equal_l0.matched import key_of
+from analyze.compare.equal_l0.matching import Matching, samples_of
 from analyze.compare.equal_l0.sides import Side, targets
 from analyze.compare.summary.summarize import summarize
 from analyze.compare.summary.summary import Summary
@@ -54,9 +55,8 @@ class MadeUp:
     def summary(self, drifts: Sequence[Drift] = (), l0_values: Sequence[float] | None = None) -> Summary:
         """Return the summary at the shared targets, after checking what every summary promises."""
         chosen = targets(self.sides) if l0_values is None else l0_values
-        summary = summarize(
-            self.held_out, self.patched, self.fires, self.sides, self.hooks, chosen, drifts, "document"
-        )  # fmt: skip
+        matching = Matching(samples_of(self.held_out, self.patched, self.fires), self.sides, self.hooks)
+        summary = summarize(matching, self.fires, chosen, drifts, "document")
         assert summary.sentences
         for sentence in summary.sentences:
             assert len(sentence.split()) <= LONGEST_SENTENCE, sentence
