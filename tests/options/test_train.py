@@ -129,6 +129,10 @@ TABLE = Table(
         "l1_warmup": count("--l1-warmup", {
             ZERO: ("0", None), EMPTY: ("", NOTHING),
             CONTRADICTION: ("2k", "--l1-warmup 2,000: is longer than --activations 1,000"),
+            NO_RIGHTS: refused(
+                "--variant", "jumprelu", "--sparsity", "target", "--l1-warmup", "100",
+                sentence="--l1-warmup: has no effect with --sparsity target, whose coefficient is",
+            ),
         }),
         "lr_decay": count("--lr-decay", {
             ZERO: ("0", None), EMPTY: ("", NOTHING),

@@ -84,6 +84,12 @@ def _idle_reason(name: str, values: tuple[Any, ...], runs: Sequence[Run]) -> str
     if not runs:
         return OVERRIDDEN
     if name == "l1_warmup":
-        return None if any(run.l1 for run in runs) or not any(values) else "without a run whose --l1 is above 0"
-    reasons = [run.settings.without_effect().get(name) for run in runs if hasattr(run.settings, name)]
+        if not any(values):
+            return None
+        affected = [run for run in runs if run.l1]
+        if not affected:
+            return "without a run whose --l1 is above 0"
+    else:
+        affected = [run for run in runs if hasattr(run.settings, name)]
+    reasons = [run.settings.without_effect().get(name) for run in affected]
     return reasons[0] if reasons and all(reasons) else None

@@ -73,7 +73,10 @@ class ArchitectureSettings:
             raise InputError(f"{target}: is not less than the {sizes.d_sae} features; give less, or more --expansion")
 
     def without_effect(self) -> dict[str, str]:
-        """Return the settings that have no effect, given the others, and why: "with …", "unless …"."""
+        """Return the settings that have no effect, given the others, and why: "with …", "unless …".
+
+        The warm-up of the coefficient, "l1_warmup", may be among them.
+        """
         return {}
 
 

@@ -60,7 +60,8 @@ class JumpReLUSettings(ArchitectureSettings):
         if self.sparsity in ("step", "tanh"):
             reasons["target_l0"] = "unless --sparsity is target, quadratic or quadratic-row"
         if self.sparsity == "target":
-            reasons["l1"] = "with --sparsity target, whose coefficient is the inputs' mean ‖x‖²"
+            why = "with --sparsity target, whose coefficient is the inputs' mean ‖x‖²"
+            reasons |= {"l1": why, "l1_warmup": why}
         if self.sparsity == "tanh":
             reasons["l0_of"] = "with --sparsity tanh"
         if not self.pre_act_loss:
