@@ -131,12 +131,16 @@ def features_command(
     check_features(store, usable.runs, hooks, "numbers", max(numbers or (0,)) + 1)
     heldout = heldout_contexts(store, contexts)
     settings = FeatureSettings(thresholds=thresholds, seed=seed)
+
+    def measured() -> tuple[list[FeatureActivity], list[list[int]]]:
+        fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
+        return fires, [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
+
     if to is not None:
         export = FeatureExport(to, out)
         export.check(store, hooks, with_model=not without_model)
         unembedding = load_unembedding(store, model) if export.format.has_logits else None
-        fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
-        chosen = [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
+        fires, chosen = measured()
         for folder in export.write(heldout, fires, chosen, unembedding, seed=seed, device=torch_device):
             click.echo(folder)
         return
@@ -146,8 +150,7 @@ def features_command(
     unembedding = None if without_model else load_unembedding(store, model)
     patchable = load_for_store(store, hooks, model=model, device=torch_device) if ablate else None
     click.echo(f"Note: the page has up to {largest:,} features and {expected / MEGABYTE:,.3g} MB", err=True)
-    fires = feature_activity(heldout, usable.runs, hooks=hooks, device=torch_device)
-    chosen = [list(numbers or ()) or choose_numbers(at, settings, n_features) for at in fires]
+    fires, chosen = measured()
     saes = [
         ShownSAE(at, chosen_numbers, most_frequent(at, chosen_numbers, ablate))
         for at, chosen_numbers in zip(fires, chosen, strict=True)

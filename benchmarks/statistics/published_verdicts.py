@@ -77,7 +77,7 @@ def slope_claims(result: str) -> Iterator[Claim]:
     if rows:
         grows = ClaimHeader(2, "the baseline's L0 grows with the mean input norm", "", [])
         yield from decide_above(grows, SLOPE, slopes_of("baseline"), MARGIN)
-        for kind, name in (("nsae", "NSAE's L0"), ("norm-scaled baseline", "the control's L0")):
+        for kind, name in (("nsae", "NSAE's L0"), ("norm-scaled baseline", "the norm-scaled baseline's L0")):
             if runs_of(kind):
                 header = ClaimHeader(2, f"{name} has no relation to the mean input norm", "", [])
                 yield from decide_equivalent(header, SLOPE, slopes_of(kind), MARGIN)

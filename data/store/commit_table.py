@@ -47,6 +47,11 @@ class CommitTable:
         """The shards that exist."""
         return [int(shard) for shard in np.flatnonzero(self.rows)]
 
+    @property
+    def committed_windows(self) -> set[int]:
+        """The windows with a shard that exists; a worker commits all shards of a window at once."""
+        return {shard // self.schema.layout.shards_per_window for shard in self.committed}
+
     def shards(self, split: Split) -> list[int]:
         """Return the shards of a split that exist."""
         return [int(shard) for shard in np.flatnonzero((self.rows > 0) & (self.split == SPLITS.index(split)))]

@@ -150,5 +150,5 @@ class Feed:
 
 def leading_windows(store: Store) -> int:
     """Return how many windows, from the first on without a gap, are committed."""
-    committed = {shard // store.layout.shards_per_window for shard in store.commit.committed}
+    committed = store.commit.committed_windows
     return next(window for window in range(store.layout.n_windows + 1) if window not in committed)

@@ -72,8 +72,7 @@ def remove_store(store: Location) -> None:
 
 def committed_windows(store: Location, schema: Schema) -> set[int]:
     """Return the windows whose shards are committed."""
-    commit = CommitTable(schema, array_in_either_form(store, schema.arrays[COMMIT]).read_present())
-    return {shard // schema.layout.shards_per_window for shard in commit.committed}
+    return CommitTable(schema, array_in_either_form(store, schema.arrays[COMMIT]).read_present()).committed_windows
 
 
 def finish(store: Location) -> str:
