@@ -6,22 +6,50 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import Field, fields, is_dataclass
+from typing import Any, ClassVar, Protocol, TypeGuard
 
+from data.command.json_text import json_text
 from data.hooks import layer_of
 
-Row = dict[str, Any]
+
+class TableRow(Protocol):
+    """A row of a table: a dataclass, whose fields are the table's columns."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """Return CSV with a header; all rows have the keys of the first.
+def columns(row: TableRow | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a row by column, in the order of its fields.
+
+    A column has the name of its field, or the one that the field's metadata give as `column`. A field that is a mapping
+    or another row stands for the columns in it.
+    """
+    if isinstance(row, Mapping):
+        return dict(row)
+    by_name: dict[str, Any] = {}
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if _has_columns(value):
+            by_name |= columns(value)
+        else:
+            by_name[field.metadata.get("column", field.name)] = value
+    return by_name
+
+
+def _has_columns(value: object) -> TypeGuard[TableRow | Mapping[str, Any]]:
+    return isinstance(value, Mapping) or is_dataclass(value)
+
+
+def as_csv(rows: Sequence[TableRow]) -> str:
+    """Return CSV with a header; all rows have the columns of the first.
 
     A cell is empty if its value is None or not finite. The parts of a list are separated by spaces.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, list(columns(rows[0])) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _in_csv(value) for key, value in row.items()} for row in rows)
+    writer.writerows({name: _in_csv(value) for name, value in columns(row).items()} for row in rows)
     return text.getvalue()
 
 
@@ -29,6 +57,17 @@ def _in_csv(value: Any) -> Any:
     if isinstance(value, list):
         return " ".join(str(_in_csv(part)) for part in value)
     return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
+
+
+def as_json(value: Any) -> str:
+    """Return values as JSON text, with an object of its columns for each row in them."""
+    return json_text(_in_json(value))
+
+
+def _in_json(value: Any) -> Any:
+    if _has_columns(value):
+        return {name: _in_json(part) for name, part in columns(value).items()}
+    return [_in_json(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -63,15 +102,9 @@ def how_far(trained: int | None, planned: int | None) -> str:
     return f"{trained:,} of {planned:,} rows{', unfinished' * (trained < planned)}"
 
 
-def trained_on(line: Mapping[str, Any], suffix: str = "") -> str:
-    """Return how far the run of a line was trained, from its columns `trained` and `planned`; "–" without them."""
-    return how_far(line.get(f"trained{suffix}"), line.get(f"planned{suffix}"))
-
-
-def with_interval(line: Mapping[str, Any]) -> str:
-    """Return the value and interval of a line as "0.71 [0.70, 0.72]", to two digits of the interval's width."""
-    value, low, high = (line[key] for key in ("value", "low", "high"))
-    if any(v is None or math.isnan(v) for v in (value, low, high)):
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a value and its interval as "0.71 [0.70, 0.72]", to two digits of the interval's width."""
+    if value is None or low is None or high is None or math.isnan(value + low + high):
         return short(value)
     width = high - low
     digits = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 3

@@ -121,6 +121,5 @@ def compare_command(
     summary = summarize(matching, fires, chosen, settledness, heldout.unit)
     verdicts = [verdict_line(comparison) for comparison in comparisons]
     lines = list(chain.from_iterable(comparison.lines() for comparison in comparisons))
-    rows = [dict(vars(line)) for line in lines]
-    answer |= {"summary": summary.to_json(), "verdicts": [vars(verdict) for verdict in verdicts], "differences": rows}
-    show(answer, rows, f"{summary_text(summary)}\n\n{as_text(verdicts, lines)}", as_json, as_csv_)
+    answer |= {"summary": summary.to_json(), "verdicts": verdicts, "differences": lines}
+    show(answer, lines, f"{summary_text(summary)}\n\n{as_text(verdicts, lines)}", as_json, as_csv_)

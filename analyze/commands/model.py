@@ -24,7 +24,7 @@ from analyze.commands.options import (
     store_options,
 )
 from analyze.commands.shared import describe_heldout, describe_runs, heldout_contexts, open_store_and_runs, show
-from analyze.runs.progress import with_progress
+from analyze.runs.progress import trained_on, with_progress
 from data.command.base import choose_device
 from data.command.option_types import Count, excludes, is_given
 from data.errors import InputError
@@ -58,7 +58,7 @@ def patch_command(
     from analyze.measure.patching import patch as patching
     from analyze.measure.patching.model import load_for_store
     from analyze.runs.trained_run import all_hooks
-    from analyze.statistics.estimates import estimate_rows
+    from analyze.statistics.estimates import measure_rows
     from analyze.translation.translate import as_table as translated_table
     from analyze.translation.translate import translate_losses
 
@@ -72,22 +72,21 @@ def patch_command(
         language_model, heldout, runs, seed=seed, keep_first=keep_first, contexts_at_once=batch_size,
         device=torch_device,
     )  # fmt: skip
-    measures = estimate_rows(estimates, runs)
-    translated = [
-        dict(vars(row))
-        for row in translate_losses(
-            language_model, heldout, runs, libraries, seed=seed, contexts_at_once=batch_size, device=torch_device
-        )
-    ]
+    measures = measure_rows(estimates, runs)
+    translated = translate_losses(
+        language_model, heldout, runs, libraries, seed=seed, contexts_at_once=batch_size, device=torch_device
+    )
     n_clean = patching.clean_positions(store, keep_first=keep_first)
     answer = {
         **describe_heldout(heldout), **describe_runs(usable), "clean_positions": n_clean,
         "measures": [*measures, *translated],
     }  # fmt: skip
-    lines = with_progress(measures, runs)
-    tables = [patching.as_table(lines), *([translated_table(translated, libraries)] if libraries else [])]
+    tables = [
+        patching.as_table(measures, trained_on(runs)),
+        *([translated_table(translated, libraries)] if libraries else []),
+    ]
     table = "\n\n".join([*tables, heldout.groups_sentence()])
-    show(answer, [*lines, *with_progress(translated, runs)], table, as_json, as_csv_)
+    show(answer, with_progress([*measures, *translated], runs), table, as_json, as_csv_)
 
 
 @command("pareto", "pareto --store data/demo.zarr runs/demo --out pareto")
@@ -116,8 +115,8 @@ def pareto_command(
     Runs that differ only in the seed form one point, and points that differ only in α, k or the target L0 form a
     family. Prints each family's curve over L0, and the differences between families per layer, with 95 % intervals.
     """
-    from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines, curve_table
-    from analyze.compare.differences import difference_lines, difference_table
+    from analyze.compare.curves import HELD_OUT, PATCHED, curve_table, point_rows
+    from analyze.compare.differences import matched_rows, matched_table
     from analyze.measure.evaluate import measure_heldout
     from analyze.measure.patching import patch as patching
     from analyze.measure.patching.model import load_for_store
@@ -140,15 +139,15 @@ def pareto_command(
         )
     configured, settledness = configurations(runs), drifts(training_curves(runs), runs)
     points = [
-        curve_lines(of_configurations(measured, configured), configured, sample)
+        point_rows(of_configurations(measured, configured), configured, sample)
         for sample, measured in estimates.items()
     ]
-    matched = [difference_lines(measured, runs, sample, settledness) for sample, measured in estimates.items()]
-    points_with_progress = [with_progress(lines, configured) for lines in points]
-    all_points, all_matched = list(chain(*points_with_progress)), list(chain(*matched))
+    matched = [matched_rows(measured, runs, sample, settledness) for sample, measured in estimates.items()]
+    all_points, all_matched = list(chain(*points)), list(chain(*matched))
     if out is not None:
-        write_pareto(out, all_points, all_matched)
-    answer |= {"points": list(chain(*points)), "matched": all_matched}
-    tables = [*map(curve_table, points_with_progress), *map(difference_table, matched)]
+        write_pareto(out, all_points, all_matched, configured)
+    answer |= {"points": all_points, "matched": all_matched}
+    trained = trained_on(configured)
+    tables = [*(curve_table(rows, trained) for rows in points), *map(matched_table, matched)]
     table = "\n\n".join([*tables, heldout.groups_sentence()])
-    show(answer, all_matched or all_points, table, as_json, as_csv_)
+    show(answer, all_matched or with_progress(all_points, configured), table, as_json, as_csv_)

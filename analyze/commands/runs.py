@@ -32,7 +32,7 @@ from analyze.commands.shared import (
     open_store_and_runs,
     show,
 )
-from analyze.runs.progress import usable, with_progress
+from analyze.runs.progress import trained_on, usable, with_progress
 from data.command.base import choose_device
 from data.command.layer_choice import Layers
 from data.errors import InputError
@@ -85,23 +85,20 @@ def measures_command(
     check_contexts(store, contexts, "contexts")
     runs, torch_device = usable_runs.runs, choose_device(device)
     result = evaluate(store, runs, contexts=contexts, seed=seed, device=torch_device)
-    lines = [dict(vars(row)) for row in result.measures]
-    translated = [
-        dict(vars(row)) for row in translate_rows(result.heldout, runs, libraries, seed=seed, device=torch_device)
-    ]
-    features = [line for sae in result.activity for line in sae.lines()]
-    target_lines = targets.target_lines(lines, runs)
+    translated = translate_rows(result.heldout, runs, libraries, seed=seed, device=torch_device)
+    measures = [*result.measures, *translated]
+    features = [row for sae in result.activity for row in sae.feature_rows()]
+    target_rows = targets.target_rows(result.measures, runs)
     answer = {
-        **describe_heldout(result.heldout), **describe_runs(usable_runs), "measures": [*lines, *translated],
-        "features": features, "targets": target_lines,
+        **describe_heldout(result.heldout), **describe_runs(usable_runs), "measures": measures, "features": features,
+        "targets": target_rows,
     }  # fmt: skip
-    rows = with_progress(lines, runs)
     tables = [
-        as_table(rows, features), translated_table(translated, libraries) if libraries else "",
-        targets.as_table(target_lines), result.heldout.groups_sentence(),
+        as_table(result.measures, features, trained_on(runs)),
+        translated_table(translated, libraries) if libraries else "", targets.as_table(target_rows),
+        result.heldout.groups_sentence(),
     ]  # fmt: skip
-    table = "\n\n".join(filter(None, tables))
-    show(answer, [*rows, *with_progress(translated, runs)], table, as_json, as_csv_)
+    show(answer, with_progress(measures, runs), "\n\n".join(filter(None, tables)), as_json, as_csv_)
 
 
 @command("dictionary", "dictionary --store data/demo.zarr runs/demo")
@@ -131,7 +128,7 @@ def dictionary_command(
     check_features(store, runs, store.hooks, "pillars", thresholds.pillars)
     activity = feature_activity(heldout_contexts(store, contexts), runs, device=choose_device(device))
     summaries = [dictionary_summary.summarize_dictionary(sae, store, thresholds) for sae in activity]
-    lines = [summary.line for summary in summaries]
+    lines = [summary.row for summary in summaries]
     histograms = [line for summary in summaries for line in summary.histograms]
     rows = with_progress(lines, runs)
     if out is not None:
@@ -139,7 +136,7 @@ def dictionary_command(
 
         write_csv(out, {"dictionary": rows, "histograms": histograms})
     answer = {"store": store.fingerprint, **describe_runs(usable_runs), "dictionary": lines, "histograms": histograms}
-    show(answer, rows, dictionary_summary.as_table(rows), as_json, as_csv_)
+    show(answer, rows, dictionary_summary.as_table(lines, trained_on(runs)), as_json, as_csv_)
 
 
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
@@ -171,5 +168,4 @@ def stability_command(
     activity = feature_activity(heldout_contexts(store, contexts), runs, hooks=hooks, device=choose_device(device))
     lines = stability.stability(activity)
     answer = {"store": store.fingerprint, **describe_runs(usable_runs), "stability": lines}
-    rows = with_progress(lines, runs)
-    show(answer, rows, stability.as_table(rows), as_json, as_csv_)
+    show(answer, with_progress(lines, runs), stability.as_table(lines, trained_on(runs)), as_json, as_csv_)

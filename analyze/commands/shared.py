@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyze.commands.options import StoreChoice
-from analyze.runs.progress import Usable, notes, progress_lines, unfinished_notes, usable
-from analyze.tables import Row, as_csv
-from data.command.json_text import json_text
+from analyze.runs.progress import Usable, notes, progress_rows, unfinished_notes, usable
+from analyze.tables import TableRow, as_csv, as_json
 from data.command.layer_choice import Layers
 from data.command.option_types import flag_of, is_given
 from data.errors import InputError
@@ -97,19 +96,19 @@ def choose_hooks(runs: Sequence[TrainedRun], layers: Layers) -> list[str]:
     return layers.choose_hooks(all_hooks(runs), "the runs")
 
 
-def show(answer: Any, lines: Sequence[Row], table: str, as_json: bool, as_csv_: bool) -> None:
-    """Print the answer as JSON, or the lines as CSV, or the table."""
-    click.echo(json_text(answer) if as_json else as_csv(lines).rstrip() if as_csv_ else table)
+def show(answer: Any, rows: Sequence[TableRow], table: str, in_json: bool, in_csv: bool) -> None:
+    """Print the answer as JSON, or the rows as CSV, or the table."""
+    click.echo(as_json(answer) if in_json else as_csv(rows).rstrip() if in_csv else table)
 
 
 def describe_runs(usable_runs: Usable) -> dict[str, Any]:
     """Return a JSON answer's keys on runs: how far each was trained, and which are left out."""
-    return {"runs": progress_lines(usable_runs.runs), "left_out": usable_runs.left_out}
+    return {"runs": progress_rows(usable_runs.runs), "left_out": usable_runs.left_out}
 
 
 def describe_heldout(heldout: Heldout) -> dict[str, Any]:
     """Return a JSON answer's keys on the rows that were measured."""
     return {
         "store": heldout.store.fingerprint, "contexts": heldout.n_contexts, "rows": heldout.n_rows(),
-        **heldout.groups_line(),
+        **heldout.describe_groups(),
     }  # fmt: skip

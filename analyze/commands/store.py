@@ -56,7 +56,7 @@ def norms_command(choice: StoreChoice, split: Any, out: Path | None, as_json: bo
 
     store = choice.open()
     distributions = norms.Norms.of(store, split)
-    lines, histogram = norms.norm_lines(distributions), norms.histogram_lines(distributions)
+    lines, histogram = norms.norm_rows(distributions), norms.norm_bin_rows(distributions)
     if out is not None:
         from analyze.report.data import write_csv
         from analyze.report.figures import norms as norms_figure

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from analyze.runs.configurations import Configuration
 from analyze.runs.families import families
 from analyze.statistics.estimates import Estimates, Key
-from analyze.tables import Row, markdown, short, trained_on, with_interval
+from analyze.tables import markdown, short, with_interval
 from data.store.stats import Subset
 from train.measures import MEASURES, Shown, title_of
 
 HELD_OUT, PATCHED = "held_out", "patched"  # samples: stored rows, or patched positions of the language model
 
 
-def curve_lines(estimates: Estimates, configurations: Sequence[Configuration], sample: str) -> list[Row]:
-    """Return one line per family, hook, noise setting, measure and configuration, in ascending order of L0.
+@dataclass(frozen=True)
+class PointRow:
+    """A measure of a configuration at a hook, with its 95 % interval from `low` to `high`, beside its L0.
+
+    sample: HELD_OUT or PATCHED, what the measure and L0 were measured on.
+    target: the L0 that the configuration was trained for; None without one.
+    """
+
+    sample: str
+    family: str
+    hook: str
+    noise: bool
+    run: str
+    seeds: int
+    target: float | None
+    l0: float
+    measure: str
+    value: float
+    low: float
+    high: float
+
+
+def point_rows(estimates: Estimates, configurations: Sequence[Configuration], sample: str) -> list[PointRow]:
+    """Return one row per family, hook, noise setting, measure and configuration, in ascending order of L0.
 
     Configurations that never fire (L0 = 0) are left out.
 
-    estimates: of configurations (`of_configurations`).
-    sample: HELD_OUT or PATCHED, what the estimates, including L0, were measured on.
+    estimates: of configurations (`of_configurations`). sample: what they were measured on.
     """
-    lines: list[Row] = []
+    rows = []
     targets = {configuration.name: configuration.target_l0 for configuration in configurations}
     hooks = list(dict.fromkeys(key.hook for key in estimates))
     for family, members in families(configurations).items():
@@ -34,13 +56,11 @@ def curve_lines(estimates: Estimates, configurations: Sequence[Configuration], s
             }  # fmt: skip
             for measure, name in product(measures_of_curves(estimates), sorted(l0, key=lambda name: l0[name])):
                 point = estimates[Key(name, hook, noise, Subset.ALL, measure)]
-                low, high = point.interval
-                lines.append({
-                    "sample": sample, "family": family, "hook": hook, "noise": noise, "run": name,
-                    "seeds": point.n_seeds, "target": targets[name], "l0": l0[name], "measure": measure,
-                    "value": point.value, "low": low, "high": high,
-                })  # fmt: skip
-    return lines
+                rows.append(PointRow(
+                    sample, family, hook, noise, name, point.n_seeds, targets[name], l0[name], measure, point.value,
+                    *point.interval,
+                ))  # fmt: skip
+    return rows
 
 
 def compared_measures(estimates: Estimates) -> list[str]:
@@ -55,15 +75,18 @@ def measures_of_curves(estimates: Estimates) -> list[str]:
     return [*compared_measures(estimates), *(["dead"] if dead else [])]
 
 
-def curve_table(lines: Sequence[Row]) -> str:
-    """Return `curve_lines` of one sample as Markdown: a row per run, hook and noise, a column per measure."""
-    measures = list(dict.fromkeys(line["measure"] for line in lines))
-    cells = {(li["hook"], li["family"], li["run"], li["noise"], li["measure"]): li for li in lines}
-    line_of_row = {key[:4]: line for key, line in cells.items()}
+def curve_table(points: Sequence[PointRow], trained: Mapping[str, str]) -> str:
+    """Return the points of one sample as Markdown: a row per run, hook and noise, a column per measure.
+
+    trained: how far each configuration was trained, by name.
+    """
+    by_row: dict[tuple[str, str, str, bool, float], dict[str, str]] = {}
+    for p in points:
+        cells = by_row.setdefault((p.hook, p.family, p.run, p.noise, p.l0), {})
+        cells[p.measure] = with_interval(p.value, p.low, p.high)
+    measures = list(dict.fromkeys(point.measure for point in points))
     rows = [
-        [hook, run, "on" if noise else "off", trained_on(line), short(line["l0"]),
-         *(with_interval(cells[hook, family, run, noise, name]) if (hook, family, run, noise, name) in cells else ""
-           for name in measures)]
-        for (hook, family, run, noise), line in line_of_row.items()
-    ]  # fmt: skip
+        [hook, run, "on" if noise else "off", trained[run], short(l0), *(cells.get(name, "") for name in measures)]
+        for (hook, _, run, noise, l0), cells in by_row.items()
+    ]
     return markdown(["hook", "run", "noise", "trained on", "L0", *map(title_of, measures)], rows)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analyze.runs.trained_run import TrainedRun
-from analyze.tables import Row, layer_list, markdown, short, with_interval
+from analyze.statistics.estimates import MeasureRow
+from analyze.tables import layer_list, markdown, short, with_interval
 from data.store.stats import Subset
 
 WITHIN = 0.02  # of the target
@@ -17,65 +19,88 @@ TITLES = {
 }  # fmt: skip
 
 
-def target_lines(measures: Sequence[Row], runs: Sequence[TrainedRun]) -> list[Row]:
-    """Return one line per SAE that has a target, from the lines of its held-out measures, noise off.
+@dataclass(frozen=True)
+class TargetRow:
+    """The mean L0 of an SAE on held-out rows, noise off, beside its target.
 
-    `l0_before`, `l0_training`, `threshold_before` and `threshold` are those of the last correction, on `rows` training
-    rows; None without one.
+    low, high: the 95 % interval of `l0`.
+    miss: l0 / target − 1.
+    l0_before, l0_training, threshold_before, threshold, rows: L0 before and after the last correction of the
+        thresholds, on `rows` training rows, and the mean threshold; None without a correction.
     """
+
+    run: str
+    variant: str
+    hook: str
+    target: float
+    l0: float
+    low: float
+    high: float
+    miss: float
+    within: bool
+    l0_training: float | None
+    l0_before: float | None
+    threshold_before: float | None
+    threshold: float | None
+    rows: int | None
+
+
+def target_rows(measures: Sequence[MeasureRow], runs: Sequence[TrainedRun]) -> list[TargetRow]:
+    """Return one row per SAE that has a target, from the rows of its held-out measures, noise off."""
     known = {run.name: run for run in runs if run.target_l0}
     corrections = {name: run.corrections() for name, run in known.items()}
-    lines = []
+    rows = []
     for measured in measures:
-        if measured["measure"] != "l0" or measured["noise"] or measured["subset"] != Subset.ALL:
+        if measured.measure != "l0" or measured.noise or measured.subset != Subset.ALL:
             continue
-        if (run := known.get(measured["run"])) is None:
+        if (run := known.get(measured.run)) is None:
             continue
-        correction = corrections[run.name].get(measured["hook"])
-        miss = measured["value"] / run.target_l0 - 1
-        lines.append(
-            {
-                "run": run.name, "variant": run.variant, "hook": measured["hook"], "target": run.target_l0,
-                "l0": measured["value"], "low": measured["low"], "high": measured["high"], "miss": miss,
-                "within": abs(miss) <= WITHIN, "l0_training": correction and correction.l0,
-                "l0_before": correction and correction.l0_before,
-                "threshold_before": correction and correction.threshold_before,
-                "threshold": correction and correction.threshold, "rows": correction and correction.rows,
-            }
+        last = corrections[run.name].get(measured.hook)
+        miss = measured.value / run.target_l0 - 1
+        corrected = (
+            (last.l0, last.l0_before, last.threshold_before, last.threshold, last.rows)
+            if last
+            else (None, None, None, None, None)
+        )
+        rows.append(
+            TargetRow(
+                run.name, run.variant, measured.hook, run.target_l0, measured.value, measured.low, measured.high, miss,
+                abs(miss) <= WITHIN, *corrected,
+            )
         )  # fmt: skip
-    return lines
+    return rows
 
 
-def summary(lines: Sequence[Row]) -> str:
-    """Say in one sentence how many SAEs are within 2 % of their target, and name the others; empty without lines."""
-    if not lines:
+def summary(rows: Sequence[TargetRow]) -> str:
+    """Say in one sentence how many SAEs are within 2 % of their target, and name the others; empty without rows."""
+    if not rows:
         return ""
-    missed = [line for line in lines if not line["within"]]
-    counted = f"{len(lines) - len(missed)} of {len(lines)} SAEs are within {WITHIN:.0%} of their target L0"
+    missed = [row for row in rows if not row.within]
+    counted = f"{len(rows) - len(missed)} of {len(rows)} SAEs are within {WITHIN:.0%} of their target L0"
     if not missed:
         return f"{counted}."
-    by_run: dict[str, list[Row]] = {}
-    for line in missed:
-        by_run.setdefault(line["run"], []).append(line)
-    named = "; ".join(f"{run} in {_misses(missed_lines)}" for run, missed_lines in by_run.items())
+    by_run: dict[str, list[TargetRow]] = {}
+    for row in missed:
+        by_run.setdefault(row.run, []).append(row)
+    named = "; ".join(f"{run} in {_misses(of_run)}" for run, of_run in by_run.items())
     return f"{counted}; these are not: {named}."
 
 
-def _misses(lines: Sequence[Row]) -> str:
-    misses = ", ".join(f"{line['miss']:+.1%}" for line in lines)
-    return f"{layer_list([line['hook'] for line in lines])} ({misses})"
+def _misses(rows: Sequence[TargetRow]) -> str:
+    misses = ", ".join(f"{row.miss:+.1%}" for row in rows)
+    return f"{layer_list([row.hook for row in rows])} ({misses})"
 
 
-def as_table(lines: Sequence[Row]) -> str:
-    """Return the summary and a Markdown table with a row per SAE; empty without lines."""
-    if not lines:
+def as_table(rows: Sequence[TargetRow]) -> str:
+    """Return the summary and a Markdown table with a row per SAE; empty without rows."""
+    if not rows:
         return ""
-    cells = [
+    lines = [
         [
-            line["hook"], line["run"], short(line["target"]), with_interval({**line, "value": line["l0"]}),
-            f"{line['miss']:+.1%}", "yes" if line["within"] else "no",
-            *(short(line[key]) for key in ("l0_training", "l0_before", "threshold_before", "threshold")),
+            row.hook, row.run, short(row.target), with_interval(row.l0, row.low, row.high), f"{row.miss:+.1%}",
+            "yes" if row.within else "no",
+            *map(short, (row.l0_training, row.l0_before, row.threshold_before, row.threshold)),
         ]
-        for line in lines
+        for row in rows
     ]  # fmt: skip
-    return f"{summary(lines)}\n\n{markdown(list(TITLES.values()), cells)}"
+    return f"{summary(rows)}\n\n{markdown(list(TITLES.values()), lines)}"

@@ -7,11 +7,11 @@ cosines          the baseline's features are assumed to be almost orthogonal: co
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 
 from analyze.measure.measurements import Measurements
 from analyze.statistics.estimates import Key
-from analyze.tables import Row
 from data.store.stats import Subset
 from train.measures import title_of
 
@@ -19,18 +19,30 @@ CHECKED_MEASURES = ("l1_over_norm", "cosine")
 NEARLY_ORTHOGONAL = "share of live pairs of features at cosines within ±0.2"
 
 
-def theory_lines(measurements: Measurements) -> list[Row]:
-    """Return one line per run, hook and quantity, noise off; with an interval if it is a mean over rows."""
-    lines: list[Row] = []
+@dataclass(frozen=True)
+class TheoryRow:
+    """A quantity of a run at a hook, noise off. low, high: its 95 % interval if it is a mean over rows, else `value`.
+
+    step: the quantity, in words.
+    """
+
+    run: str
+    hook: str
+    step: str
+    value: float
+    low: float
+    high: float
+
+
+def theory_rows(measurements: Measurements) -> list[TheoryRow]:
+    """Return one row per run, hook and quantity."""
+    rows: list[TheoryRow] = []
     for run, measure in product(measurements.runs, CHECKED_MEASURES):
         for hook in run.hooks:
             estimate = measurements.held_out.get(Key(run.name, hook, False, Subset.ALL, measure))
             if estimate is not None:
-                low, high = estimate.interval
-                about = {"run": run.name, "hook": hook, "step": title_of(measure)}
-                lines.append({**about, "value": estimate.value, "low": low, "high": high})
-    for dictionary in measurements.dictionaries:
-        share = dictionary.line["pairs_within_0.2"]
-        about = {"run": dictionary.line["run"], "hook": dictionary.line["hook"], "step": NEARLY_ORTHOGONAL}
-        lines.append({**about, "value": share, "low": share, "high": share})
-    return lines
+                rows.append(TheoryRow(run.name, hook, title_of(measure), estimate.value, *estimate.interval))
+    for row in (dictionary.row for dictionary in measurements.dictionaries):
+        share = row.pairs_within_02
+        rows.append(TheoryRow(row.run, row.hook, NEARLY_ORTHOGONAL, share, share, share))
+    return rows

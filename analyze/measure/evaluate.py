@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from analyze.measure.cache import NO_CACHE, MeasurementCache
-from analyze.measure.firing import FeatureActivity
+from analyze.measure.firing import FeatureActivity, FeatureRow
 from analyze.measure.heldout import Heldout
 from analyze.measure.positions import subsets
 from analyze.measure.row_pass import SummedRows, sum_rows
@@ -20,7 +20,7 @@ from analyze.runs.same_rows import check_store
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.statistics.estimates import Estimates, MeasureRow, estimates_of_sae, measure_rows
 from analyze.statistics.jackknife import without_each
-from analyze.tables import Row, markdown, short, trained_on, with_interval
+from analyze.tables import markdown, short, with_interval
 from data.errors import InputError
 from data.store.reader import Store, open_store
 from data.store.stats import Subset
@@ -135,37 +135,35 @@ def _estimates(summed: SummedRows, bins: list[tuple[str, int, int]], measures: C
     return estimates
 
 
-def as_table(lines: Sequence[Row], features: Sequence[Row]) -> str:
+def as_table(rows: Sequence[MeasureRow], features: Sequence[FeatureRow], trained: Mapping[str, str]) -> str:
     """Return Markdown tables with a row per SAE, noise off and on, over all positions.
 
     The first has the main measures and the dead share; the measures that compare with a truth are columns if they were
-    taken. The second takes suppression apart.
+    taken. The second takes suppression apart. trained: how far each run was trained, by name.
     """
-    whole = [line for line in features if line["subset"] == Subset.ALL]
-    dead = {_sae(line): short(line["dead"]) for line in whole}
-    main = _table(lines, Sample.HELD_OUT | Sample.TRUTH, Shown.TABLES, {dead_title(whole[0]["rows"]): dead})
-    return f"{main}\n\nSuppression, taken apart\n\n{_table(lines, Sample.HELD_OUT, Shown.SUPPRESSION)}"
+    whole = [row for row in features if row.subset == Subset.ALL]
+    dead = {(row.hook, row.run, row.noise): short(row.dead) for row in whole}
+    main = _table(rows, trained, Sample.HELD_OUT | Sample.TRUTH, Shown.TABLES, {dead_title(whole[0].rows): dead})
+    return f"{main}\n\nSuppression, taken apart\n\n{_table(rows, trained, Sample.HELD_OUT, Shown.SUPPRESSION)}"
 
 
 def _table(
-    lines: Sequence[Row], samples: Sample, shown: Shown, more: Mapping[str, Mapping[tuple[str, str, bool], str]] = {}
-) -> str:
+    measured: Sequence[MeasureRow], trained: Mapping[str, str], samples: Sample, shown: Shown,
+    more: Mapping[str, Mapping[tuple[str, str, bool], str]] = {},
+) -> str:  # fmt: skip
     """Return a table of the measures of the samples that are shown there, and more columns: title to cell by SAE."""
-    measured = {line["measure"] for line in lines}
-    columns = [
-        measure for sample in samples for name, measure in measures_on(sample, shown).items() if name in measured
+    names = {row.measure for row in measured}
+    columns = [measure for sample in samples for name, measure in measures_on(sample, shown).items() if name in names]
+    by_sae: dict[tuple[str, str, bool], dict[str, str]] = {}
+    for row in measured:
+        if row.subset == Subset.ALL:
+            cell = with_interval(row.value, row.low, row.high)
+            by_sae.setdefault((row.hook, row.run, row.noise), {})[row.measure] = cell
+    rows = [
+        [
+            hook, run, "on" if noise else "off", trained[run], *(cells[measure.name] for measure in columns),
+            *(column[hook, run, noise] for column in more.values()),
+        ]
+        for (hook, run, noise), cells in by_sae.items()
     ]  # fmt: skip
-    by_sae: dict[tuple[str, str, bool], dict[str, Row]] = {}
-    for line in lines:
-        if line["subset"] == Subset.ALL:
-            by_sae.setdefault(_sae(line), {})[line["measure"]] = line
-    rows = []
-    for sae, of_sae in by_sae.items():
-        cells = [with_interval(of_sae[measure.name]) for measure in columns]
-        progress = trained_on(next(iter(of_sae.values())))
-        rows.append([*sae[:2], "on" if sae[2] else "off", progress, *cells, *(column[sae] for column in more.values())])
     return markdown(["hook", "run", "noise", "trained on", *(measure.title for measure in columns), *more], rows)
-
-
-def _sae(line: Row) -> tuple[str, str, bool]:
-    return line["hook"], line["run"], line["noise"]

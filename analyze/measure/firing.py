@@ -16,7 +16,6 @@ from analyze.measure.positions import subsets
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key
 from analyze.statistics.jackknife import Float
-from analyze.tables import Row
 from data.store.stats import Subset
 
 DENSITY_EDGES = np.arange(-7.0, 0.01, 0.25)  # log₁₀ of the share of rows in which a feature fires
@@ -52,6 +51,30 @@ class HeldoutFireCounts:
 
 
 @dataclass(frozen=True)
+class FeatureRow:
+    """How many features of an SAE fire, on a subset of positions (the table `features`).
+
+    rows: the rows in which features were counted.
+    dead: the share of features that never fired.
+    silent, batch: see `HeldoutFireCounts`.
+    density_log10_edges, density_features: histogram of the share of rows in which a feature fires.
+    """
+
+    run: str
+    variant: str
+    hook: str
+    noise: bool
+    subset: str
+    rows: int
+    d_sae: int
+    dead: float
+    silent: float
+    batch: int
+    density_log10_edges: list[float]
+    density_features: list[int]
+
+
+@dataclass(frozen=True)
 class FeatureActivity:
     """The firing counts of one SAE's features, noise off or on, by subset of positions."""
 
@@ -65,13 +88,13 @@ class FeatureActivity:
         """The counts over all positions."""
         return self.by_subset[Subset.ALL]
 
-    def lines(self) -> list[Row]:
-        """Return one line per subset for the table `features`."""
+    def feature_rows(self) -> list[FeatureRow]:
+        """Return one row per subset."""
         return [
-            {"run": self.run.name, "variant": self.run.variant, "hook": self.hook, "noise": self.noise,
-             "subset": subset, "rows": counts.rows, "d_sae": len(counts.count), "dead": counts.dead,
-             "silent": counts.silent, "batch": counts.batch, "density_log10_edges": DENSITY_EDGES.tolist(),
-             "density_features": counts.density_histogram().tolist()}
+            FeatureRow(
+                self.run.name, self.run.variant, self.hook, self.noise, subset, counts.rows, len(counts.count),
+                counts.dead, counts.silent, counts.batch, DENSITY_EDGES.tolist(), counts.density_histogram().tolist(),
+            )
             for subset, counts in self.by_subset.items()
         ]  # fmt: skip
 

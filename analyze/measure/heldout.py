@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 
 from analyze.measure.positions import position_bins
 from analyze.statistics.jackknife import effective_groups
-from analyze.tables import Row
 from data.errors import StoreError
 from data.store.reader import Store
 
@@ -101,7 +101,7 @@ class Heldout:
         """The number of groups of equal size that would weigh as much."""
         return effective_groups(self.shares)
 
-    def groups_line(self) -> Row:
+    def describe_groups(self) -> dict[str, Any]:
         """Return the keys of JSON files that say what the intervals are over."""
         return {
             "unit": self.unit, "groups": self.n_groups, "effective_groups": self.effective_groups,

@@ -19,14 +19,14 @@ from analyze.measure.norms import Norms
 from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.over_training import OverTraining, over_training
 from analyze.measure.patching.patch import patch
-from analyze.measure.stability import pairs_of_replicas, stability
+from analyze.measure.stability import StabilityRow, pairs_of_replicas, stability
 from analyze.runs.configurations import Configuration, configurations, of_configurations
 from analyze.runs.families import FamilyPair, families, family_pairs, kind_of
+from analyze.runs.progress import LeftOut
 from analyze.runs.settled import Drift, drifts
 from analyze.runs.trained_run import TrainedRun, all_hooks
 from analyze.runs.training_curves import TrainingCurve, training_curves
 from analyze.statistics.estimates import Estimate, Estimates, Key
-from analyze.tables import Row
 from data.store.reader import Store
 from data.store.stats import Subset
 
@@ -65,8 +65,8 @@ class Measurements:
     training: the measures that training recorded, as curves.
     drifts: how much these still changed at the end of training (see `runs/settled.py`).
     dictionaries, fires: one entry per SAE; dictionaries with noise off only.
-    stability: one line per pair of runs that differ only in the seed, and hook.
-    left_out: one line per run that could not be measured, with `run` and `why`.
+    stability: one row per pair of runs that differ only in the seed, and hook.
+    left_out: the runs that could not be measured.
     """
 
     runs: Sequence[TrainedRun]
@@ -78,8 +78,8 @@ class Measurements:
     drifts: Sequence[Drift] = ()
     dictionaries: Sequence[DictionarySummary] = ()
     fires: Sequence[FeatureActivity] = ()
-    stability: Sequence[Row] = ()
-    left_out: Sequence[Row] = ()
+    stability: Sequence[StabilityRow] = ()
+    left_out: Sequence[LeftOut] = ()
 
     @cached_property
     def configurations(self) -> list[Configuration]:
@@ -128,7 +128,7 @@ class Measurements:
 
 
 def gather(
-    scope: Scope, runs: Sequence[TrainedRun], model: PatchableModel | None, *, left_out: Sequence[Row] = (),
+    scope: Scope, runs: Sequence[TrainedRun], model: PatchableModel | None, *, left_out: Sequence[LeftOut] = (),
     device: torch.device | str = "cpu", cache: MeasurementCache = NO_CACHE,
 ) -> Measurements:  # fmt: skip
     """Measure the runs; with `model` None, skip the measures that need the language model.

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from analyze.statistics.jackknife import Float
-from analyze.tables import Row, markdown, short
+from analyze.tables import markdown, short
 from data.store import stats
 from data.store.layout import Split
 from data.store.reader import Store
@@ -34,35 +35,61 @@ class Norms:
         return cls(store.model_name, {hook: store.statistics(hook, split) for hook in store.hooks})
 
 
-def norm_lines(norms: Norms) -> list[Row]:
-    """Return one line per hook and subset: rows, mean and variance of ‖x‖₂, quantiles, and the largest |entry|.
+@dataclass(frozen=True)
+class NormRow:
+    """‖x‖₂ of the rows at a hook and subset of positions: mean, variance, and quantiles from `norm_quantiles`.
 
-    Quantiles come from a histogram with 8 bins per octave (see `norm_quantiles`).
+    q05 … q95: the quantiles of QUANTILES. largest_entry: the largest |entry| of x.
     """
-    lines = []
-    for hook, norm_stats in norms.by_hook.items():
-        for subset in Subset:
-            quantiles = norm_quantiles(norm_stats, subset, QUANTILES)
-            lines.append({
-                "model": norms.model, "hook": hook, "subset": subset, "rows": norm_stats.count(subset),
-                "mean": norm_stats.mean_norm(subset), "variance": norm_stats.norm_variance(subset),
-                **{f"q{round(100 * q):02}": value for q, value in zip(QUANTILES, quantiles, strict=True)},
-                "largest_entry": norm_stats.largest(subset),
-            })  # fmt: skip
-    return lines
+
+    model: str
+    hook: str
+    subset: Subset
+    rows: int
+    mean: float
+    variance: float
+    q05: float
+    q25: float
+    q50: float
+    q75: float
+    q95: float
+    largest_entry: float
 
 
-def histogram_lines(norms: Norms) -> list[Row]:
-    """Return one line per bin that has rows: the count of rows whose norm is from `low` to `high`."""
+def norm_rows(norms: Norms) -> list[NormRow]:
+    """Return one row per hook and subset."""
+    rows = []
+    for (hook, norm_stats), subset in product(norms.by_hook.items(), Subset):
+        q05, q25, q50, q75, q95 = norm_quantiles(norm_stats, subset, QUANTILES)
+        rows.append(NormRow(
+            norms.model, hook, subset, norm_stats.count(subset), norm_stats.mean_norm(subset),
+            norm_stats.norm_variance(subset), q05, q25, q50, q75, q95, norm_stats.largest(subset),
+        ))  # fmt: skip
+    return rows
+
+
+@dataclass(frozen=True)
+class NormBinRow:
+    """The count of rows whose norm is from `low` to `high`."""
+
+    model: str
+    hook: str
+    subset: Subset
+    low: float
+    high: float
+    rows: int
+
+
+def norm_bin_rows(norms: Norms) -> list[NormBinRow]:
+    """Return one row per hook, subset and bin that has rows."""
     edges = np.concatenate([[0.0], stats.bin_edges(), [np.inf]])
     return [
-        {"model": norms.model, "hook": hook, "subset": subset, "low": float(edges[i]), "high": float(edges[i + 1]),
-         "rows": int(counts[i])}
+        NormBinRow(norms.model, hook, subset, float(edges[i]), float(edges[i + 1]), int(counts[i]))
         for hook, norm_stats in norms.by_hook.items()
         for subset in Subset
         for counts in [norm_stats.histogram[subset.axis_index]]
         for i in np.flatnonzero(counts)
-    ]  # fmt: skip
+    ]
 
 
 def norm_quantiles(norm_stats: stats.NormStats, subset: Subset, quantiles: Sequence[float]) -> Float:
@@ -140,9 +167,17 @@ NARROWEST = 1e-5  # smallest standard deviation of a log-normal
 RAREST = 1e-12  # a bin of smaller probability is taken as uniform
 
 
-def as_table(lines: Sequence[Row]) -> str:
+def as_table(rows: Sequence[NormRow]) -> str:
     """Return a Markdown table with a row per hook, for all positions and without position 0."""
-    names = ("mean", "variance", *(f"q{round(100 * q):02}" for q in QUANTILES), "largest_entry")
-    rows = [[li["model"], li["hook"], li["subset"], f"{li['rows']:,}", *(short(li[n]) for n in names)] for li in lines]
-    heads = ["mean ‖x‖₂", "its variance", *names[2:-1], "largest |entry|"]
-    return markdown(["model", "hook", "positions", "rows", *heads], rows)
+    lines = [
+        [
+            row.model, row.hook, row.subset, f"{row.rows:,}",
+            *map(short, (
+                row.mean, row.variance, row.q05, row.q25, row.q50, row.q75, row.q95, row.largest_entry,
+            )),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    quantiles = [f"q{round(100 * q):02}" for q in QUANTILES]
+    heads = ["model", "hook", "positions", "rows", "mean ‖x‖₂", "its variance", *quantiles, "largest |entry|"]
+    return markdown(heads, lines)

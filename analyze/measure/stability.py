@@ -8,7 +8,8 @@ from its place. docs/statistics.md compares it with other nulls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -21,7 +22,7 @@ from analyze.measure.dictionary import matched_cosines
 from analyze.measure.firing import FeatureActivity
 from analyze.runs.configurations import configurations
 from analyze.runs.trained_run import TrainedRun
-from analyze.tables import Row, markdown, short, trained_on
+from analyze.tables import markdown, short
 from data.command.progress import Bar
 
 ALIKE = (0.7, 0.9)  # cosines from which on two features count as the same, loosely and strictly
@@ -36,12 +37,34 @@ def pairs_of_replicas(runs: Sequence[TrainedRun]) -> set[frozenset[str]]:
     }
 
 
-def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None = None) -> list[Row]:
-    """Return one line per hook and pair of runs; `only` restricts the pairs, by name. Noise is off.
+@dataclass(frozen=True)
+class StabilityRow:
+    """The matched features of two runs at a hook. Statistics of no matched features are None.
 
-    `share_0.9` is the share of the smaller dictionary's live features that have a match at cosine ≥ 0.9. `null_…` are
-    the values of unrelated dictionaries; `excess` is (mean cosine − null) / (1 − null).
+    live_first, live_second, matched: counts of features.
+    share_07, share_09: the share of the smaller dictionary's live features that have a match at cosine ≥ 0.7 or 0.9.
+    null_…: the same for unrelated dictionaries.
+    excess: (mean cosine − null) / (1 − null).
     """
+
+    hook: str
+    first: str
+    second: str
+    live_first: int
+    live_second: int
+    matched: int
+    cosine_mean: float | None = None
+    cosine_median: float | None = None
+    share_07: float | None = field(default=None, metadata={"column": "share_0.7"})
+    share_09: float | None = field(default=None, metadata={"column": "share_0.9"})
+    null_cosine_mean: float | None = None
+    null_share_07: float | None = field(default=None, metadata={"column": "null_share_0.7"})
+    null_share_09: float | None = field(default=None, metadata={"column": "null_share_0.9"})
+    excess: float | None = None
+
+
+def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None = None) -> list[StabilityRow]:
+    """Return one row per hook and pair of runs; `only` restricts the pairs, by name. Noise is off."""
     by_hook: dict[str, list[FeatureActivity]] = {}
     for activity in fires:
         if not activity.noise:
@@ -52,7 +75,7 @@ def stability(fires: Iterable[FeatureActivity], only: set[frozenset[str]] | None
         for first, second in combinations(at_hook, 2)
         if only is None or frozenset((first.run.name, second.run.name)) in only
     ]
-    return [_line(*pair) for pair in Bar(pairs, desc="matching dictionaries", unit="pair", disable=not pairs)]
+    return [_row(*pair) for pair in Bar(pairs, desc="matching dictionaries", unit="pair", disable=not pairs)]
 
 
 def unrelated(W: Tensor, seed: int = 0) -> Tensor:
@@ -83,37 +106,33 @@ def excess(cosines: NDArray[np.float64], null: NDArray[np.float64]) -> float | N
     return float((cosines.mean() - null.mean()) / (1 - null.mean()))
 
 
-def _line(hook: str, first: FeatureActivity, second: FeatureActivity) -> Row:
+def _row(hook: str, first: FeatureActivity, second: FeatureActivity) -> StabilityRow:
     W_first, W_second = (fires.run.sae(hook).W_dec.detach()[fires.all.live] for fires in (first, second))
     cosines = matched_cosines(W_first, W_second)
-    known = len(cosines) > 0
-    null = matched_cosines(W_first, unrelated(W_second)) if known else cosines
-    return {
-        "hook": hook, "first": first.run.name, "second": second.run.name, "live_first": len(W_first),
-        "live_second": len(W_second), "matched": len(cosines),
-        "cosine_mean": float(cosines.mean()) if known else None,
-        "cosine_median": float(np.median(cosines)) if known else None,
-        **{f"share_{alike}": float((cosines >= alike).mean()) if known else None for alike in ALIKE},
-        "null_cosine_mean": float(null.mean()) if known else None,
-        **{f"null_share_{alike}": float((null >= alike).mean()) if known else None for alike in ALIKE},
-        "excess": excess(cosines, null),
-    }  # fmt: skip
+    about = hook, first.run.name, second.run.name, len(W_first), len(W_second), len(cosines)
+    if not len(cosines):
+        return StabilityRow(*about)
+    null = matched_cosines(W_first, unrelated(W_second))
+    loose, strict, null_loose, null_strict = (float((c >= alike).mean()) for c in (cosines, null) for alike in ALIKE)
+    return StabilityRow(
+        *about, float(cosines.mean()), float(np.median(cosines)), loose, strict, float(null.mean()), null_loose,
+        null_strict, excess(cosines, null),
+    )  # fmt: skip
 
 
-def as_table(lines: Sequence[Row]) -> str:
-    """Return a Markdown table with a row per pair of runs and hook."""
-    names = (
-        "cosine_mean",
-        "null_cosine_mean",
-        "excess",
-        *(f"{kind}share_{a}" for a in ALIKE for kind in ("", "null_")),
-    )
+def as_table(rows: Sequence[StabilityRow], trained: Mapping[str, str]) -> str:
+    """Return a Markdown table with a row per pair of runs and hook. trained: how far each run was trained, by name."""
     shares = [head for alike in ALIKE for head in (f"≥ {alike}", "null")]
     header = ["hook", "runs", "trained on", "live", "mean cosine", "null", "excess", *shares]
-    rows = [
-        [line["hook"], f"{line['first']}, {line['second']}",
-         "; ".join(trained_on(line, side) for side in ("_first", "_second")),
-         f"{line['live_first']}, {line['live_second']}", *(short(line[name]) for name in names)]
-        for line in lines
+    lines = [
+        [
+            row.hook, f"{row.first}, {row.second}", f"{trained[row.first]}; {trained[row.second]}",
+            f"{row.live_first}, {row.live_second}",
+            *map(short, (
+                row.cosine_mean, row.null_cosine_mean, row.excess, row.share_07, row.null_share_07, row.share_09,
+                row.null_share_09,
+            )),
+        ]
+        for row in rows
     ]  # fmt: skip
-    return markdown(header, rows)
+    return markdown(header, lines)

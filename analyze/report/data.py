@@ -3,37 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from analyze.compare.claims import decide_claims
-from analyze.compare.curves import HELD_OUT, PATCHED, curve_lines
-from analyze.compare.differences import difference_lines
-from analyze.compare.equal_l0.comparison import compare
+from analyze.compare.claims.claim import Claim
+from analyze.compare.curves import HELD_OUT, PATCHED, PointRow, point_rows
+from analyze.compare.differences import MatchedRow, matched_rows
+from analyze.compare.equal_l0.comparison import DifferenceLine, compare
 from analyze.compare.equal_l0.matching import Matching, samples_of
-from analyze.compare.equal_l0.sentence import verdict_line
+from analyze.compare.equal_l0.sentence import VerdictLine, verdict_line
 from analyze.compare.equal_l0.sides import find_sides, targets
-from analyze.compare.layer_means import layer_mean_lines
-from analyze.compare.seed_spread import spread_lines
+from analyze.compare.layer_means import LayerMeanRow, layer_mean_rows
+from analyze.compare.seed_spread import SpreadRow, spread_rows
 from analyze.compare.summary.summarize import summarize as summarize_comparison
-from analyze.compare.summary.summary import Summary
-from analyze.compare.targets import target_lines
-from analyze.compare.theory import theory_lines
+from analyze.compare.summary.summary import Summary, SummaryRow
+from analyze.compare.targets import TargetRow, target_rows
+from analyze.compare.theory import TheoryRow, theory_rows
+from analyze.measure.dictionary_summary import DictionaryRow
+from analyze.measure.firing import FeatureRow
 from analyze.measure.measurements import Measurements, Scope
-from analyze.measure.norms import norm_lines
-from analyze.measure.patching.over_training import over_training_lines
+from analyze.measure.norms import NormRow, norm_rows
+from analyze.measure.patching.over_training import SnapshotRow, snapshot_rows
 from analyze.measure.patching.patch import clean_positions
+from analyze.measure.stability import StabilityRow
 from analyze.runs.progress import progress
 from analyze.runs.same_rows import stored_type
-from analyze.runs.settled import Drift, has_settled
+from analyze.runs.settled import Drift, DriftRow, has_settled
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.estimates import estimate_rows
-from analyze.tables import Row, as_csv
+from analyze.statistics.estimates import MeasureRow, measure_rows
+from analyze.tables import TableRow, as_csv
 from data.summary import summarize as summarize_store
 from data.system.location import write_file
 from train.measures import COMPARED
 
-Tables = dict[str, list[Row]]
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run's settings and progress. settings: by name, a column each; None where the run has no such setting."""
+
+    run: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Every table of a report, under its name in metrics.json and csv/."""
+
+    summary: Sequence[SummaryRow]
+    claims: Sequence[Claim]
+    verdicts: Sequence[VerdictLine]
+    differences: Sequence[DifferenceLine]
+    measures: Sequence[MeasureRow]
+    patching: Sequence[MeasureRow]
+    over_training: Sequence[SnapshotRow]
+    points: Sequence[PointRow]
+    layer_means: Sequence[LayerMeanRow]
+    matched: Sequence[MatchedRow]
+    seed_spread: Sequence[SpreadRow]
+    features: Sequence[FeatureRow]
+    dictionary: Sequence[DictionaryRow]
+    norms: Sequence[NormRow]
+    stability: Sequence[StabilityRow]
+    theory: Sequence[TheoryRow]
+    targets: Sequence[TargetRow]
+    settledness: Sequence[DriftRow]
+    runs: Sequence[RunRow]
+
 
 OF_EVERY_RUN = (
     "lr", "input_scale", "input_mean", "seed", "expansion", "batch_size", "trained", "planned", "l1_warmup",
@@ -42,10 +79,10 @@ OF_EVERY_RUN = (
 )  # fmt: skip
 
 
-def write_csv(out: Path, tables: Mapping[str, Sequence[Row]]) -> None:
+def write_csv(out: Path, tables: Mapping[str, Sequence[TableRow]]) -> None:
     """Write NAME.csv per table into the folder `out`."""
-    for name, lines in tables.items():
-        write_file(out / f"{name}.csv", as_csv(lines).encode())
+    for name, rows in tables.items():
+        write_file(out / f"{name}.csv", as_csv(rows).encode())
 
 
 def match_runs(measurements: Measurements) -> Matching:
@@ -60,72 +97,61 @@ def report_summary(measurements: Measurements, matching: Matching, unit: str) ->
 
 
 def report_tables(measurements: Measurements, matching: Matching, unit: str, summary: Summary) -> Tables:
-    """Return every table by name. The lines of a table all have the same keys.
+    """Return every table.
 
     matching: see `match_runs`. unit: what intervals are over, "document" or "context". summary: see `report_summary`.
     """
-    runs = measurements.runs
+    runs, configured = measurements.runs, measurements.configurations
     points = {HELD_OUT: measurements.held_out_of_configurations, PATCHED: measurements.patched_of_configurations}
     measured = {HELD_OUT: measurements.held_out, PATCHED: measurements.patched}
     comparisons = compare(matching, COMPARED, targets(matching.sides), measurements.drifts, unit)
-    return {
-        "summary": summary.rows(),
-        "claims": [claim.line() for claim in decide_claims(measurements)],
-        "verdicts": [dict(vars(verdict_line(comparison))) for comparison in comparisons],
-        "differences": [dict(vars(line)) for comparison in comparisons for line in comparison.lines()],
-        "measures": estimate_rows(measurements.held_out, runs),
-        "patching": estimate_rows(measurements.patched, runs),
-        "over_training": over_training_lines(measurements.over_training),
-        "points": [
-            line
-            for sample, estimates in points.items()
-            for line in curve_lines(estimates, measurements.configurations, sample)
-        ],
-        "layer_means": [
-            line
-            for sample, estimates in points.items()
-            for line in layer_mean_lines(estimates, measurements.configurations, sample)
-        ],
-        "matched": [
-            line
+    measures = measure_rows(measurements.held_out, runs)
+    return Tables(
+        summary=summary.rows(),
+        claims=decide_claims(measurements),
+        verdicts=[verdict_line(comparison) for comparison in comparisons],
+        differences=[row for comparison in comparisons for row in comparison.lines()],
+        measures=measures,
+        patching=measure_rows(measurements.patched, runs),
+        over_training=snapshot_rows(measurements.over_training),
+        points=[row for sample, at in points.items() for row in point_rows(at, configured, sample)],
+        layer_means=[row for sample, at in points.items() for row in layer_mean_rows(at, configured, sample)],
+        matched=[
+            row
             for sample, estimates in measured.items()
             if estimates
-            for line in difference_lines(estimates, runs, sample, measurements.drifts)
+            for row in matched_rows(estimates, runs, sample, measurements.drifts)
         ],
-        "seed_spread": [
-            line
-            for sample, estimates in points.items()
-            for line in spread_lines(estimates, measurements.configurations, sample)
-        ],
-        "features": [line for fires in measurements.fires for line in fires.lines()],
-        "dictionary": [dictionary.line for dictionary in measurements.dictionaries],
-        "norms": norm_lines(measurements.norms),
-        "stability": list(measurements.stability),
-        "theory": theory_lines(measurements),
-        "targets": target_lines(estimate_rows(measurements.held_out, runs), runs),
-        "settledness": [drift.line() for drift in measurements.drifts],
-        "runs": run_lines(runs, measurements.drifts),
-    }
+        seed_spread=[row for sample, at in points.items() for row in spread_rows(at, configured, sample)],
+        features=[row for fires in measurements.fires for row in fires.feature_rows()],
+        dictionary=[dictionary.row for dictionary in measurements.dictionaries],
+        norms=norm_rows(measurements.norms),
+        stability=measurements.stability,
+        theory=theory_rows(measurements),
+        targets=target_rows(measures, runs),
+        settledness=[drift.row() for drift in measurements.drifts],
+        runs=run_rows(runs, measurements.drifts),
+    )
 
 
-def run_lines(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> list[Row]:
-    """Return each run's settings and progress as a line of the table `runs`; None where a run has no such setting."""
+def run_rows(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> list[RunRow]:
+    """Return each run's settings and progress: of all architectures, then those that every run has."""
     own_settings = dict.fromkeys(
         name for run in runs for name in asdict(run.settings.run.settings) if name not in OF_EVERY_RUN
     )
     names = ("variant", *own_settings, *OF_EVERY_RUN)
-    lines: list[Row] = []
+    rows = []
     for run in runs:
         settings, experiment, run_settings = run.settings.to_json(), run.settings.experiment, run.settings.run
         optimisation = {**vars(experiment.schedule_of(run_settings)), "clip": experiment.clip_of(run_settings)}
-        known = {**settings["run"], **settings["objective"], **settings, **optimisation, **progress(run)}
+        known = {**settings["run"], **settings["objective"], **settings, **optimisation, **vars(progress(run))}
         known["dtype"] = stored_type(run.settings.provenance)
         known["settled"] = has_settled(measured, run.name)
-        lines.append({"run": run.name, **{name: known.get(name) for name in names}})
-    return lines
+        rows.append(RunRow(run.name, {name: known.get(name) for name in names}))
+    return rows
 
 
-def metrics_json(measurements: Measurements, scope: Scope, tables: Tables, summary: Summary) -> Row:
+def metrics_json(measurements: Measurements, scope: Scope, tables: Tables, summary: Summary) -> dict[str, Any]:
     """Return the content of metrics.json: the store, the scope, the summary's sentences and every table."""
     heldout, store = scope.heldout, scope.store
     return {
@@ -133,11 +159,11 @@ def metrics_json(measurements: Measurements, scope: Scope, tables: Tables, summa
         "scope": {
             "held_out": heldout.n_contexts, "patched": scope.patched.n_contexts,
             "snapshots": scope.snapshots.n_contexts if scope.snapshots else 0, "seed": scope.seed,
-            "keep_first": scope.keep_first, **heldout.groups_line(),
+            "keep_first": scope.keep_first, **heldout.describe_groups(),
             "clean_positions": n_clean_positions(measurements, scope),
         },
         "left_out": list(measurements.left_out), "answer": summary.sentences,
-        **tables,
+        **vars(tables),
     }  # fmt: skip
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from analyze.report.charts import javascript_bundle
-from analyze.tables import Row, short
+from analyze.tables import short
 from analyze.web.document import document, resource
 
 PACKAGE = "analyze.report"
-INTERVAL = ("low", "high")
 NO_VALUE = "–"
 SHOWN, LONG = 100, 140  # a text of more characters than LONG is folded after SHOWN
 
@@ -57,6 +56,32 @@ class Table:
         return [row for rows in self.groups.values() for row in rows]
 
 
+Content = HtmlCell | str | float | None
+R = TypeVar("R")
+Columns = Sequence[tuple[str, Callable[[R], Content]]]  # heads, and what the cells of a row show
+
+
+class OfMeasure(Protocol):
+    """A row of one measure."""
+
+    @property
+    def measure(self) -> str: ...
+
+
+class Estimated(Protocol):
+    """A row with a value and its interval, None where they are unknown."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+M = TypeVar("M", bound=OfMeasure)
+
+
 def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
     """Fill in a template, with styles and scripts included, and return the HTML document.
 
@@ -71,48 +96,48 @@ def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
     return document(PACKAGE, template, styles=styles, scripts=scripts, **content)
 
 
-def table(lines: Iterable[Row], columns: Mapping[str, str]) -> Table:
-    """Return lines as a table with a row per line; `columns` maps their keys to column heads.
-
-    The column `value` also shows the line's interval, `low` to `high`.
-    """
-    return Table(list(columns.values()), {"": [[_cell(line, key) for key in columns] for line in lines]})
+def table(rows: Iterable[R], columns: Columns[R]) -> Table:
+    """Return rows as a table with a line per row."""
+    cells = [[_cell(content(row)) for _, content in columns] for row in rows]
+    return Table([head for head, _ in columns], {"": cells})
 
 
-def wide(lines: Sequence[Row], by: Mapping[str, str], measures: Mapping[str, str]) -> Table:
-    """Return lines with one `measure` and `value` each as a table with a column per measure.
+def wide(rows: Iterable[M], by: Columns[M], measures: Mapping[str, str], content: Callable[[M], Content]) -> Table:
+    """Return rows of one measure each as a table with a column per measure.
 
-    by: keys that identify a row, with their column heads.
+    by: the columns that identify a line.
     measures: measures to show, with their column heads.
+    content: what the cell of a row shows.
 
-    Raises ValueError if two lines belong in one cell, as lines of two samples would.
+    Raises ValueError if two rows belong in one cell, as rows of two samples would.
     """
-    by_key: dict[tuple[Any, ...], dict[str, Row]] = {}
-    for line in lines:
-        if line["measure"] in measures:
-            row, measure = by_key.setdefault(tuple(line[key] for key in by), {}), line["measure"]
-            if measure in row:
-                raise ValueError(f"two values of {measure} in one cell: {row[measure]} and {line}")
-            row[measure] = line
-    rows = [
+    by_line: dict[tuple[Content, ...], dict[str, M]] = {}
+    for row in rows:
+        if row.measure in measures:
+            line = by_line.setdefault(tuple(part(row) for _, part in by), {})
+            if row.measure in line:
+                raise ValueError(f"two values of {row.measure} in one cell: {line[row.measure]} and {row}")
+            line[row.measure] = row
+    cells = [
         [
-            *(plain(part) for part in key),
-            *(_value(row[name]) if name in row else HtmlCell(NO_VALUE) for name in measures),
+            *(_cell(part) for part in parts),
+            *(_cell(content(line[name])) if name in line else HtmlCell(NO_VALUE) for name in measures),
         ]
-        for key, row in by_key.items()
+        for parts, line in by_line.items()
     ]
-    return Table([*by.values(), *measures.values()], {"": rows})
+    return Table([*(head for head, _ in by), *measures.values()], {"": cells})
 
 
-def _cell(line: Row, key: str) -> HtmlCell:
-    if key == "value" and all(end in line for end in INTERVAL):
-        return _value(line)
-    if key == "verdict":
-        return HtmlCell(line[key], mark=f"verdict {line[key].replace(' ', '-')}")
-    return plain(line[key])
+def _cell(content: Content) -> HtmlCell:
+    return content if isinstance(content, HtmlCell) else plain(content)
 
 
-def plain(value: Any) -> HtmlCell:
+def verdict(text: str) -> HtmlCell:
+    """Return a verdict as a cell in its colour."""
+    return HtmlCell(text, mark=f"verdict {text.replace(' ', '-')}")
+
+
+def plain(value: str | float | None) -> HtmlCell:
     """Return a value without an interval as a cell; what is undefined is a dash."""
     if isinstance(value, bool):
         return HtmlCell("on" if value else "off")
@@ -124,8 +149,9 @@ def plain(value: Any) -> HtmlCell:
     return HtmlCell(str(value))
 
 
-def _value(line: Row) -> HtmlCell:
-    return with_interval(line["value"], line["low"], line["high"])
+def interval(row: Estimated) -> HtmlCell:
+    """Return the value of a row with its interval as a cell."""
+    return with_interval(row.value, row.low, row.high)
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, mark: str = "") -> HtmlCell:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from analyze.compare.curves import PointRow
+from analyze.compare.differences import MatchedRow
 from analyze.features.choose import choose_features, representatives
 from analyze.features.measure import FeatureSettings
 from analyze.features.page.write import ShownSAE, write_features_page
@@ -34,18 +36,19 @@ from analyze.report.pages.content import Content, FigureFile
 from analyze.report.pages.front import render_front
 from analyze.report.pages.post import render_post
 from analyze.report.palette import family_styles
+from analyze.runs.configurations import Configuration
+from analyze.runs.progress import LeftOut, with_progress
 from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import as_trained, mean_curves
-from analyze.tables import Row
+from analyze.tables import as_json
 from analyze.web.navigation import FEATURES, POST, REPORT, page_links
-from data.command.json_text import json_text
 from data.command.progress import Bar
 from data.system.location import write_file
 
 
 def write_report(
     out: Path, scope: Scope, runs: Sequence[TrainedRun], model: PatchableModel | None = None, *,
-    unembedding: Unembedding | None = None, features_each: int = 5, left_out: Sequence[Row] = (),
+    unembedding: Unembedding | None = None, features_each: int = 5, left_out: Sequence[LeftOut] = (),
     device: torch.device | str = "cpu", command: str = "", keep_measured: bool = False,
 ) -> Path:  # fmt: skip
     """Measure runs and write a report on them into the folder `out`; return the path of its index.html.
@@ -53,7 +56,7 @@ def write_report(
     model: the language model; None leaves out the measures that need it.
     unembedding: shows features with text and raised tokens; None shows token numbers.
     features_each: features per kind on the page of features; 0 writes no such page.
-    left_out: runs that could not be measured, with `run` and `why`.
+    left_out: runs that could not be measured.
     command: the command line that repeats the report, shown in it.
     keep_measured: keep the measurements of each SAE in OUT/measured, so the next report into it measures only new ones.
 
@@ -92,9 +95,12 @@ def write_measurements(
     matching = match_runs(measurements)
     summary = report_summary(measurements, matching, scope.heldout.unit)
     tables = report_tables(measurements, matching, scope.heldout.unit, summary)
-    write_csv(out / "csv", tables)
+    write_csv(out / "csv", vars(tables))
     curves = mean_curves(as_trained(measurements.training), measurements.configurations)
-    charts = {chart.name: chart for chart in make_charts(tables, list(measurements.families), curves)}
+    charts = {
+        chart.name: chart
+        for chart in make_charts(tables.points, tables.layer_means, list(measurements.families), curves)
+    }
     for chart in charts.values():
         write_file(out / "figures" / f"{chart.name}.png", chart_png(chart))
         write_csv(out / "csv", {chart.name: chart.rows})
@@ -102,22 +108,21 @@ def write_measurements(
     for section, drawn in Bar(draw(measurements), desc="drawing", unit="figure"):
         png = as_png(drawn.figure)
         write_file(out / "figures" / f"{drawn.name}.png", png)
-        write_csv(out / "csv", {drawn.name: drawn.lines})
+        write_csv(out / "csv", {drawn.name: drawn.rows})
         figures.append(FigureFile(drawn.name, section, drawn.title, drawn.caption, png))
-    write_file(out / "metrics.json", json_text(metrics_json(measurements, scope, tables, summary)).encode())
+    write_file(out / "metrics.json", as_json(metrics_json(measurements, scope, tables, summary)).encode())
     content = Content(measurements, scope, summary, tables, charts, figures, command, features)
     write_file(out / POST, render_post(content).encode())
     write_file(out / REPORT, render_front(content).encode())
     return out / REPORT
 
 
-def write_pareto(out: Path, points: Sequence[Row], matched: Sequence[Row]) -> None:
-    """Write points.csv, matched.csv and a figure per measure into the folder `out`.
-
-    points, matched: lines of the tables of these names (see `compare/curves.py` and `compare/differences.py`).
-    """
-    write_csv(out, {"points": points, "matched": matched})
-    styles = family_styles(list(dict.fromkeys(line["family"] for line in points)))
-    chart = layer_grid(chart_points({"points": points, "layer_means": ()}), styles)
-    for measure in dict.fromkeys(line["measure"] for line in points):
+def write_pareto(
+    out: Path, points: Sequence[PointRow], matched: Sequence[MatchedRow], configured: Sequence[Configuration]
+) -> None:
+    """Write points.csv, with the progress of the configurations, matched.csv and a figure per measure into `out`."""
+    write_csv(out, {"points": with_progress(points, configured), "matched": matched})
+    styles = family_styles(list(dict.fromkeys(point.family for point in points)))
+    chart = layer_grid(chart_points(points, ()), styles)
+    for measure in dict.fromkeys(point.measure for point in points):
         write_file(out / f"{measure}.png", chart_png(chart, {"measure": measure}))

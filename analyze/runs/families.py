@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from analyze.runs.configurations import Configuration
 from analyze.runs.same_rows import stored_type
 from analyze.runs.trained_run import TrainedRun
-from analyze.tables import Row
 
 Runs = Sequence[TrainedRun]
 Member = TypeVar("Member", Configuration, TrainedRun)
@@ -52,7 +51,7 @@ def families(members: Sequence[Member]) -> dict[str, list[Member]]:
     return by_family
 
 
-def _shared_settings(member: Configuration | TrainedRun) -> Row:
+def _shared_settings(member: Configuration | TrainedRun) -> dict[str, Any]:
     """Return the settings that all members of a family share; families differ in at least one of them.
 
     Of an imported SAE only the width and the scale of its inputs are known.

@@ -16,13 +16,32 @@ from dataclasses import dataclass
 from analyze.runs.trained_run import TrainedRun
 from analyze.runs.training_curves import TrainingCurve
 from analyze.statistics.trend import Trend, trend
-from analyze.tables import Row, layer_list
+from analyze.tables import layer_list
 from train.measures import title_of
 
 LIMIT = 0.05  # largest relative change per tenth of the training
 DECISIVE = ("l0", "explained_variance")
 SETTLED_MEASURES = ("loss", *DECISIVE)
 SETTLED = {True: "yes", False: "no", None: "unknown"}
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """A drift as a row: the relative change per tenth of the training, with its 95 % interval from `low` to `high`.
+
+    The numbers are None if the change is unknown. points: how many logged points it is from.
+    settled: None if the log does not tell, and for a measure that decides nothing.
+    """
+
+    run: str
+    hook: str
+    measure: str
+    change: float | None
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    points: int
+    settled: bool | None
 
 
 @dataclass(frozen=True)
@@ -47,17 +66,12 @@ class Drift:
             return True
         return False if low > LIMIT or high < -LIMIT else None
 
-    def line(self) -> Row:
-        """Return the drift as a line of the table `settledness`."""
-        known = self.trend
-        low, high = (None, None) if known is None else known.interval
-        return {
-            "run": self.run, "hook": self.hook, "measure": self.measure,
-            "change": None if known is None else known.change,
-            "standard_error": None if known is None else known.standard_error, "low": low, "high": high,
-            "points": 0 if known is None else known.points,
-            "settled": self.settled if self.measure in DECISIVE else None,
-        }  # fmt: skip
+    def row(self) -> DriftRow:
+        """Return the drift as a row of the table `settledness`."""
+        about, settled = (self.run, self.hook, self.measure), self.settled if self.measure in DECISIVE else None
+        if (known := self.trend) is None:
+            return DriftRow(*about, None, None, None, None, 0, settled)
+        return DriftRow(*about, known.change, known.standard_error, *known.interval, known.points, settled)
 
 
 DriftsBySae = dict[tuple[str, str], list[Drift]]  # by run and hook

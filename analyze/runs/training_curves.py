@@ -9,7 +9,6 @@ import numpy as np
 
 from analyze.runs.configurations import Configuration
 from analyze.runs.trained_run import TrainedRun
-from analyze.tables import Row
 from train.measures import TRAINING
 from train.output.metrics_file import read_records
 
@@ -83,14 +82,26 @@ def mean_curves(curves: Sequence[TrainingCurve], configurations: Sequence[Config
     return means
 
 
-def curve_lines(curves: Sequence[TrainingCurve]) -> list[Row]:
-    """Return one line per point of each curve."""
+@dataclass(frozen=True)
+class CurveRow:
+    """A point of a training curve: the value after `rows` rows."""
+
+    run: str
+    hook: str
+    split: str
+    noise: bool
+    rows: int
+    measure: str
+    value: float
+
+
+def curve_rows(curves: Sequence[TrainingCurve]) -> list[CurveRow]:
+    """Return one row per point of each curve."""
     return [
-        {"run": c.run, "hook": c.hook, "split": c.split, "noise": c.noise, "rows": rows, "measure": c.measure,
-         "value": value}
+        CurveRow(c.run, c.hook, c.split, c.noise, rows, c.measure, value)
         for c in curves
         for rows, value in zip(c.rows, c.values, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def rows_to_near_end(curve: TrainingCurve, near: float = NEAR) -> int | None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from analyze.statistics import jackknife
 from analyze.statistics.jackknife import LEVEL, Float
 from analyze.statistics.replicas import Variances, variances
-from analyze.tables import Row
 
 if TYPE_CHECKING:
     from analyze.runs.trained_run import TrainedRun
@@ -216,8 +215,3 @@ def measure_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Measu
         )
         for key, estimate in estimates.items()
     ]  # fmt: skip
-
-
-def estimate_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Row]:
-    """Return the same rows as dictionaries, for JSON and CSV."""
-    return [dict(vars(row)) for row in measure_rows(estimates, runs)]

@@ -14,7 +14,7 @@ from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.patch import patch
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import MeasureRow, measure_rows
-from analyze.tables import Row, markdown, with_interval
+from analyze.tables import markdown, with_interval
 from analyze.translation.formulas import LIBRARIES
 from data.store.reader import Store
 from data.store.stats import Subset
@@ -72,19 +72,20 @@ def translate_losses(
     return rows
 
 
-def as_table(lines: Sequence[Row], libraries: Sequence[str]) -> str:
+def as_table(rows: Sequence[MeasureRow], libraries: Sequence[str]) -> str:
     """Return a Markdown table with a row per SAE, noise off and on, and the libraries' measures as columns."""
-    measured = {line["measure"] for line in lines}
+    measured = {row.measure for row in rows}
     columns = [
         measure
         for library in (LIBRARIES[name] for name in libraries)
         for measure in (*library.rows, *library.features, *library.patched) if measure.name in measured
     ]  # fmt: skip
-    by_sae: dict[tuple[str, str, bool], dict[str, Row]] = {}
-    for line in lines:
-        by_sae.setdefault((line["hook"], line["run"], line["noise"]), {})[line["measure"]] = line
-    rows = [
-        [hook, run, "on" if noise else "off", *(with_interval(of_sae[measure.name]) for measure in columns)]
-        for (hook, run, noise), of_sae in by_sae.items()
+    by_sae: dict[tuple[str, str, bool], dict[str, str]] = {}
+    for row in rows:
+        cells = by_sae.setdefault((row.hook, row.run, row.noise), {})
+        cells[row.measure] = with_interval(row.value, row.low, row.high)
+    lines = [
+        [hook, run, "on" if noise else "off", *(cells[measure.name] for measure in columns)]
+        for (hook, run, noise), cells in by_sae.items()
     ]
-    return markdown(["hook", "run", "noise", *(measure.title for measure in columns)], rows)
+    return markdown(["hook", "run", "noise", *(measure.title for measure in columns)], lines)

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from analyze.statistics import curves
 from analyze.statistics.curves import Scale
 from analyze.statistics.jackknife import Float
-from analyze.tables import Row, markdown
+from analyze.tables import markdown
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "stories15M"
 MARGIN = 0.01  # of claim 4
 FAMILIES = ("baseline", "nsae")
 
 
-def read(name: str) -> list[Row]:
+def read(name: str) -> list[dict[str, str]]:
     """Return the rows of a published table."""
     with open(RESULTS / f"{name}.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -40,9 +41,9 @@ def published_curves() -> dict[tuple[str, str], tuple[Float, Float]]:
     return {key: (np.array([l0 for l0, _ in curve]), np.array([y for _, y in curve])) for key, curve in points.items()}
 
 
-def differences() -> list[Row]:
+def differences() -> list[dict[str, Any]]:
     """Return each published difference, NSAE less baseline, with what replaces it and whether it is refused now."""
-    by_family, lines = published_curves(), list[Row]()
+    by_family, lines = published_curves(), list[dict[str, Any]]()
     for row in read("matched"):
         if row["measure"] != "score" or not row["l0"]:
             continue

@@ -24,13 +24,13 @@ from analyze.compare.equal_l0.difference import Difference
 from analyze.statistics import curves, slopes
 from analyze.statistics.jackknife import Float
 from analyze.statistics.slopes import LayerFit
-from analyze.tables import Row, markdown, short
+from analyze.tables import markdown, short
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 ByRun = dict[str, dict[str, float]]  # a number by run and hook
 
 
-def read(name: str) -> list[Row]:
+def read(name: str) -> list[dict[str, str]]:
     """Return the rows of a published table; none if it was not published."""
     path = RESULTS / f"{name}.csv"
     if not path.exists():
@@ -39,7 +39,7 @@ def read(name: str) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def numbers(rows: Sequence[Row], column: str) -> ByRun:
+def numbers(rows: Sequence[Mapping[str, str]], column: str) -> ByRun:
     """Return the known numbers of a column."""
     by_run: ByRun = {}
     for row in rows:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from analyze.compare.targets import WITHIN, target_lines
+from analyze.compare.targets import WITHIN, target_rows
 from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.report.figures.style import as_png
-from analyze.report.figures.targets import controller_lines, draw_controller
+from analyze.report.figures.targets import controller_rows, draw_controller
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.runs.training_curves import training_curves
 from analyze.statistics.curves import Scale, bracket, interpolate, interpolation_error, same_l0, why_refused
-from analyze.statistics.estimates import Estimate, Estimates, Key, combine, estimate_rows
+from analyze.statistics.estimates import Estimate, Estimates, Key, combine, measure_rows
 from analyze.statistics.jackknife import Float
 from benchmarks.shared.measure import table
 from data import Store, open_store
@@ -119,10 +120,10 @@ def compare(
     for hook, fixed in zip(adjusted.hooks, by_layer, strict=True):
         fixed = [replace(run, name=f"fixed {i}") for i, run in enumerate(fixed)]
         measured, _ = measure_heldout(heldout, [adjusted, *fixed], hooks=[hook])
-        (reached,) = target_lines(estimate_rows(measured, [adjusted, *fixed]), [adjusted])
+        (reached,) = target_rows(measure_rows(measured, [adjusted, *fixed]), [adjusted])
         yield {
-            "architecture": variant, "hook": hook, "target": target, "L0": reached["l0"], "miss": reached["miss"],
-            "miss on training rows before the correction": reached["l0_before"] / target - 1,
+            "architecture": variant, "hook": hook, "target": target, "L0": reached.l0, "miss": reached.miss,
+            "miss on training rows before the correction": (reached.l0_before or math.nan) / target - 1,
             **at_equal_l0(measured, adjusted, fixed, hook),
         }  # fmt: skip
 
@@ -147,7 +148,7 @@ def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def draw(work: Path) -> bytes:
     """Return the figure of the paths of all adjusted runs as PNG."""
     runs = find_runs(sorted(work.glob("*/adjusted")))
-    return as_png(draw_controller(controller_lines(training_curves(runs), runs)))
+    return as_png(draw_controller(controller_rows(training_curves(runs), runs)))
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from typing import Literal
 
 from analyze.compare.claims.evidence import Evidence
 from analyze.runs.trained_run import TrainedRun
-from analyze.tables import Row
 from data.store.stats import Subset
 
 UNFINISHED: Literal["no verdict: unfinished runs"] = "no verdict: unfinished runs"
@@ -75,7 +74,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, what it compares, the statistic that decides it, and the verdict.
+    """A claim, what it compares, the statistic that decides it, and the verdict: a row of the table `claims`.
 
     low, high: the 95 % interval in one layer, over its places; None over several layers.
     p: the p-value of "holds", corrected for the number of layers.
@@ -85,11 +84,11 @@ class Claim:
 
     number: int
     claim: str
-    compared: str
+    compared: str = field(metadata={"column": "of"})
     hook: str
     positions: str
     statistic: str
-    criterion: str  # which values of the statistic fulfil the claim
+    criterion: str = field(metadata={"column": "margin"})  # which values of the statistic fulfil the claim
     value: float | None
     low: float | None
     high: float | None
@@ -98,15 +97,6 @@ class Claim:
     seeds: int
     verdict: Verdict
     note: str = ""
-
-    def line(self) -> Row:
-        """Return the claim as a line of the table `claims`."""
-        return {
-            "number": self.number, "claim": self.claim, "of": self.compared, "hook": self.hook,
-            "positions": self.positions, "statistic": self.statistic, "margin": self.criterion, "value": self.value,
-            "low": self.low, "high": self.high, "p": self.p, "detectable": self.detectable, "seeds": self.seeds,
-            "verdict": self.verdict, "note": self.note,
-        }  # fmt: skip
 
 
 def join_notes(*notes: str) -> str:

@@ -115,7 +115,7 @@ def _log_ratios_of_norms(measurements: Measurements, pairs: Sequence[RunPair]) -
         ratios: dict[str, dict[Seeds, float]] = {}
         for hook in measurements.hooks:
             for seeds, pair in replicas.items():
-                less, more = (of_dictionary(measurements, run, hook, "norm_median") for run in pair)
+                less, more = (of_dictionary(measurements, run, hook, lambda row: row.norm_median) for run in pair)
                 if less and more:
                     ratios.setdefault(hook, {})[seeds] = float(np.log(less / more))
         numbers.append(exact_numbers(measurements, place, ratios, _all_runs(list(replicas.values()))))

@@ -18,7 +18,8 @@ def as_text(verdicts: Sequence[VerdictLine], lines: Sequence[DifferenceLine]) ->
     rows = [
         [
             f"{line.l0:g}", title_of(line.measure), line.hook, f"{line.second} − {line.first}",
-            with_interval(vars(line)), short(line.detectable), short(line.p_holm), line.verdict, line.note,
+            with_interval(line.value, line.low, line.high), short(line.detectable), short(line.p_holm),
+            line.verdict, line.note,
         ]
         for line in lines
     ]  # fmt: skip

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from analyze.tables import Row
+from typing import Any
 
 BEST, TIED, NO_MARK = "best", "tied", ""
 NOT_RANKED = ", not ranked"  # ends the notes of lines that are compared but not ranked
@@ -50,6 +49,21 @@ class SummaryLine:
 
 
 @dataclass(frozen=True)
+class SummaryRow:
+    """One cell of the summary, with its line, as a row of the table `summary`. rows: see `rows_counted` of the line."""
+
+    family: str
+    target: float | None
+    l0: float
+    seeds: int
+    layers: int
+    measure: str
+    cell: SummaryCell
+    rows: int | None
+    note: str
+
+
+@dataclass(frozen=True)
 class Summary:
     """The answer that the comparisons give.
 
@@ -63,18 +77,17 @@ class Summary:
     measures: list[str] = field(default_factory=list)
     lines: list[SummaryLine] = field(default_factory=list)
 
-    def rows(self) -> list[Row]:
-        """Return a row per line and measure, for JSON and CSV."""
+    def rows(self) -> list[SummaryRow]:
+        """Return a row per line and measure."""
         return [
-            {
-                "family": line.family, "target": line.target, "l0": line.l0, "seeds": line.seeds,
-                "layers": line.layers, "measure": measure, "value": cell.value, "low": cell.low, "high": cell.high,
-                "mark": cell.mark, "rows": line.rows_counted if measure == "dead" else None, "note": line.note,
-            }
+            SummaryRow(
+                line.family, line.target, line.l0, line.seeds, line.layers, measure, cell,
+                line.rows_counted if measure == "dead" else None, line.note,
+            )
             for line in self.lines
             for measure, cell in line.cells.items()
         ]  # fmt: skip
 
-    def to_json(self) -> Row:
-        """Return the summary as a JSON object."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of JSON answers."""
         return {"sentences": self.sentences, "l0_values": self.l0_values, "lines": self.rows()}

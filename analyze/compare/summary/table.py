@@ -29,4 +29,5 @@ def _titles(summary: Summary) -> list[str]:
 
 def _text(cell: SummaryCell) -> str:
     """Return "0.81 [0.80, 0.82] (best)"."""
-    return f"{with_interval(vars(cell))}{f' ({cell.mark})' if cell.mark != NO_MARK else ''}"
+    mark = f" ({cell.mark})" if cell.mark != NO_MARK else ""
+    return with_interval(cell.value, cell.low, cell.high) + mark

@@ -7,8 +7,8 @@ lines: a call of `featureBundle` with the bundle's number, the details as JSON, 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from analyze.tables import Row
 from data.command.json_text import json_text
 from data.system.location import write_file
 
@@ -26,7 +26,7 @@ class BundleWriter:
         self._parts: list[str] = []
         self._pending = self._number = self.bytes_written = 0
 
-    def add(self, details: Row) -> int:
+    def add(self, details: dict[str, Any]) -> int:
         """Add a feature's details; return the number of its bundle."""
         part = json_text(details, indent=None)
         number = self._number

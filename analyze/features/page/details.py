@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from analyze.features.ablate import Ablation
 from analyze.features.matches import Match
@@ -11,7 +12,6 @@ from analyze.features.record import Example, FeatureRecord, TokenLogits
 from analyze.features.token_text import ContextText, text_of_token
 from analyze.features.unembedding import Unembedding
 from analyze.measure.heldout import Heldout
-from analyze.tables import Row
 
 DIGITS = 4
 
@@ -50,7 +50,7 @@ class Texts:
         return self._of_context(example.context)[example.begin : example.begin + len(example.tokens)]
 
 
-def details(record: FeatureRecord, texts: Texts, matches: Sequence[Match], ablation: Ablation | None) -> Row:
+def details(record: FeatureRecord, texts: Texts, matches: Sequence[Match], ablation: Ablation | None) -> dict[str, Any]:
     """Return a feature's details: everything that its index entry (index.py) leaves out."""
     return {
         "number": record.number, "rows": record.rows, "fired": record.fired, "norm": rounded(record.norm),
@@ -76,7 +76,7 @@ def _logits(logits: TokenLogits | None, texts: Texts) -> list[list[str | float]]
     return [[texts.of_token(token), rounded(value)] for token, value in pairs]
 
 
-def _example(example: Example, texts: Texts) -> Row:
+def _example(example: Example, texts: Texts) -> dict[str, Any]:
     """Return the texts of the tokens, the index of the firing one, and [index, activation] where it is not 0."""
     return {
         "context": example.context, "position": example.position, "firing": example.position - example.begin,

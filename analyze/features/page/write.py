@@ -25,7 +25,7 @@ from analyze.measure.firing import FeatureActivity
 from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import PatchableModel
 from analyze.runs.progress import progress
-from analyze.tables import Row, how_far, layers
+from analyze.tables import layers
 from analyze.web.document import document, resource
 from analyze.web.navigation import Link
 from data.command.json_text import json_text
@@ -103,7 +103,7 @@ def _counted(records: Iterable[FeatureRecord], bar: Bar) -> Iterator[FeatureReco
 def _sae_index(
     sae: ShownSAE, records: Iterable[FeatureRecord], texts: Texts, bundles: BundleWriter, matches: Matches,
     training: TrainingCounts, ablator: Ablator | None,
-) -> Row:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     """Write the details of one SAE's features; return its part of the index: a list per column."""
     columns: dict[str, list[Any]] = {
         name: [] for name in ("number", "fired", "norm", "largest", "kinds", "fires_on", "raises", "kl", "bundle")
@@ -126,14 +126,14 @@ def _sae_index(
     shown = set(columns["number"])
     dead = [number for number in torch.nonzero(~counts.live)[:, 0].tolist() if number not in shown]
     return {
-        "hook": sae.fires.hook, "run": run.name, **trained, "how_far": how_far(trained["trained"], trained["planned"]),
+        "hook": sae.fires.hook, "run": run.name, **vars(trained), "how_far": str(trained),
         "rows": counts.rows, "training_rows": training.rows, "d_sae": len(fired), "dead": dead,
         "live": int(counts.live.sum()), "training_fired_dead": [fired[number] for number in dead], **columns,
         "training_fired": [fired[number] for number in columns["number"]],
     }  # fmt: skip
 
 
-def _text(lines: Sequence[TokenFeatures]) -> Row | None:
+def _text(lines: Sequence[TokenFeatures]) -> dict[str, Any] | None:
     """Return the tokens of a text, and the features that fire on each by SAE; None if there is no text."""
     by_sae: dict[tuple[str, str], list[TokenFeatures]] = {}
     for line in lines:
@@ -147,7 +147,7 @@ def _text(lines: Sequence[TokenFeatures]) -> Row | None:
     }
 
 
-def _page(title: str, content: Row, pages: Mapping[str, str], heldout: Heldout) -> str:
+def _page(title: str, content: dict[str, Any], pages: Mapping[str, str], heldout: Heldout) -> str:
     # Tokens may hold markup such as "</script" or "<!--", which would change where the element ends.
     index = json_text(content, indent=None).replace("<", "\\u003c")
     styles, scripts = ([resource(PACKAGE, name) for name in names] for names in (STYLES, SCRIPTS))

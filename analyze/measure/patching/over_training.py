@@ -6,6 +6,7 @@ All snapshots use the same contexts, so their estimates are paired.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from analyze.measure.patching.patch import patch
 from analyze.runs.configurations import Configuration, of_configurations
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Estimates, Key, combine
-from analyze.tables import Row
 from train.measures import Sample, Shown, measures_on
 
 OverTraining = dict[Key, list[tuple[int, Estimate]]]  # (rows, estimate) in the order of training
@@ -59,14 +59,27 @@ def mean_over_replicas(over: OverTraining, configurations: Iterable[Configuratio
     return means
 
 
-def over_training_lines(over: OverTraining) -> list[Row]:
-    """Return one line per SAE, noise setting, measure and snapshot."""
+@dataclass(frozen=True)
+class SnapshotRow:
+    """A measure of an SAE after `rows` rows of training, with its 95 % interval (the table `over_training`)."""
+
+    run: str
+    hook: str
+    noise: bool
+    rows: int
+    measure: str
+    value: float
+    low: float
+    high: float
+
+
+def snapshot_rows(over: OverTraining) -> list[SnapshotRow]:
+    """Return one row per SAE, noise setting, measure and snapshot."""
     return [
-        {"run": key.run, "hook": key.hook, "noise": key.noise, "rows": rows, "measure": key.measure,
-         "value": estimate.value, "low": estimate.interval[0], "high": estimate.interval[1]}
+        SnapshotRow(key.run, key.hook, key.noise, rows, key.measure, estimate.value, *estimate.interval)
         for key, points in over.items()
         for rows, estimate in points
-    ]  # fmt: skip
+    ]
 
 
 def std_over_snapshots(points: Sequence[tuple[int, Estimate]]) -> Estimate:

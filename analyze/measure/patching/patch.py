@@ -9,7 +9,7 @@ Activations are the model's own, float32, in the form that the store's processin
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -23,9 +23,9 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import PatchableModel
 from analyze.measure.patching.passes import CLEAN, POSITIONS, Pass, PatchSums, Reference, patch_measures
 from analyze.runs.trained_run import TrainedRun, all_hooks
-from analyze.statistics.estimates import Estimates, estimates_of_sae
+from analyze.statistics.estimates import Estimates, MeasureRow, estimates_of_sae
 from analyze.statistics.jackknife import without_each
-from analyze.tables import Row, markdown, trained_on, with_interval
+from analyze.tables import markdown, with_interval
 from data.command.progress import Bar
 from data.errors import InputError
 from data.store.reader import Store
@@ -177,21 +177,23 @@ def _estimates(sums: PatchSums, patched: Pass, measures: Collection[Measure]) ->
     return estimates_of_sae(values, replicates, positions[positions > 0] / positions.sum(), sae)
 
 
-def as_table(lines: Sequence[Row]) -> str:
+def as_table(rows: Sequence[MeasureRow], trained: Mapping[str, str]) -> str:
     """Return a Markdown table with a row per run and hook, noise off and on, with intervals.
 
     A score is marked where zeroing the layer may cost next to nothing, because the score divides by that cost.
+
+    trained: how far each run was trained, by name.
     """
-    line_of = {(line["hook"], line["run"], line["noise"], line["measure"]): line for line in lines}
-    measured = {line["measure"] for line in lines}
+    row_of = {(row.hook, row.run, row.noise, row.measure): row for row in rows}
+    measured = {row.measure for row in rows}
     shown = {name: m for name, m in measures_on(Sample.PATCHED, Shown.TABLES).items() if name in measured}
-    rows, marked = list[list[str]](), False
-    for sae in dict.fromkeys(key[:3] for key in line_of):
-        cells = {name: with_interval(line_of[*sae, name]) for name in shown}
-        if line_of[*sae, "nats_lost_zero"]["low"] <= NEEDED:
+    lines, marked = list[list[str]](), False
+    for hook, run, noise in dict.fromkeys(key[:3] for key in row_of):
+        of_sae = {name: row_of[hook, run, noise, name] for name in shown}
+        cells = {name: with_interval(row.value, row.low, row.high) for name, row in of_sae.items()}
+        if row_of[hook, run, noise, "nats_lost_zero"].low <= NEEDED:
             cells["score"] += " *"
             marked = True
-        hook, run, noise = sae
-        rows.append([hook, run, "on" if noise else "off", trained_on(line_of[*sae, "score"]), *cells.values()])
-    table = markdown(["hook", "run", "noise", "trained on", *(m.title for m in shown.values())], rows)
+        lines.append([hook, run, "on" if noise else "off", trained[run], *cells.values()])
+    table = markdown(["hook", "run", "noise", "trained on", *(m.title for m in shown.values())], lines)
     return f"{table}\n\n* zeroing the layer may cost {NEEDED} nats or less: the score says little" * marked or table

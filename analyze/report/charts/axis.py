@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-
-from analyze.tables import Row
+from typing import Any
 
 SQUASHED = 0.25  # an axis is logarithmic if half of the values lie in this lowest share of its length
 MOST_OF_BARS = 0.5  # error bars lengthen an axis at each end by at most this share of the values' range
@@ -34,7 +33,7 @@ class Axis:
         """
         return self.low / LINEAR if self.log else max(abs(self.low), abs(self.high)) * LINEAR
 
-    def to_json(self) -> Row:
+    def to_json(self) -> dict[str, Any]:
         """Return the axis for a chart's expressions."""
         return {"domain": [self.low, self.high], "ticks": list(self.ticks), "constant": self.symlog_constant}
 

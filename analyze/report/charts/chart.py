@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from analyze.report.palette import FamilyStyle
-from analyze.tables import Row
+from analyze.tables import TableRow
 
 Spec = dict[str, Any]
 
@@ -27,7 +27,7 @@ class Menu:
     options: Mapping[str, str]
     selected: str
 
-    def to_spec(self) -> Row:
+    def to_spec(self) -> Spec:
         """Return the parameter for a specification."""
         return {"name": self.parameter, "value": self.selected}
 
@@ -38,7 +38,7 @@ class Chart:
 
     name: that of its PNG and CSV files.
     specs: Vega-Lite specifications; several are a grid of panels with the same axes.
-    rows: its data, one line per point.
+    rows: its data, one row per point.
     menus: what the reader can choose; a choice holds for all panels.
     legend: style by family. A click on a family's entry sets the parameter `highlight` of all panels to its name.
     """
@@ -47,7 +47,7 @@ class Chart:
     title: str
     caption: str
     specs: Sequence[Spec]
-    rows: Sequence[Row]
+    rows: Sequence[TableRow]
     menus: Sequence[Menu] = ()
     legend: Mapping[str, FamilyStyle] = field(default_factory=dict)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from analyze.report.charts.chart import Chart, Menu
 from analyze.report.charts.pareto import INTERVALS, marks, parameters_of, value_axis_channel
-from analyze.report.charts.points import MEAN, Points, choose, data, title, value_axis
+from analyze.report.charts.points import MEAN, ChartPoint, Points, choose, data, title, value_axis
 from analyze.report.charts.theme import HEIGHT, specification
 from analyze.report.palette import FamilyStyle
-from analyze.tables import Row
 
 TITLE = "Each measure over the layers"
 
@@ -21,13 +21,13 @@ def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | No
 
     None without runs that have a target L0, or with a single layer.
     """
-    rows = [row for row in points.rows if row["layer"] != MEAN and row["target"] is not None]
+    rows = [row for row in points.rows if row.layer != MEAN and row.target is not None]
     if not rows or len(points.layers) < 2:
         return None
     shown = replace(points, rows=rows)
-    targets = target_menu(rows)
+    targets = target_menu(row.target for row in rows)
     menus = [shown.measure_menu(), targets, *shown.noise_menus()]
-    of_target = {name: [row for row in rows if f"{row['target']:g}" == name] for name in targets.options}
+    of_target = {name: [row for row in rows if f"{row.target:g}" == name] for name in targets.options}
     parameters = [
         *parameters_of(menus),
         {"name": "axes", "value": {
@@ -52,12 +52,12 @@ def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | No
     return Chart("depth", TITLE, caption, [spec], rows, menus, styles)
 
 
-def target_menu(rows: list[Row]) -> Menu:
-    """Return a menu of the rows' target L0, at first the middle one."""
-    names = [f"{target:g}" for target in sorted({row["target"] for row in rows})]
+def target_menu(targets: Iterable[float | None]) -> Menu:
+    """Return a menu of the target L0 that are not None, at first the middle one."""
+    names = [f"{target:g}" for target in sorted({target for target in targets if target is not None})]
     return Menu("target", "target L0", {name: name for name in names}, names[(len(names) - 1) // 2])
 
 
-def _axis(rows: list[Row], measure: str) -> Row:
-    of_measure = [row for row in rows if row["measure"] == measure]
+def _axis(rows: Sequence[ChartPoint], measure: str) -> dict[str, Any]:
+    of_measure = [row for row in rows if row.measure == measure]
     return {"y": value_axis(of_measure).to_json(), "title": title(measure)}

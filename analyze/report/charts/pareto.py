@@ -16,7 +16,6 @@ from analyze.report.charts.theme import (
     specification,
 )
 from analyze.report.palette import FamilyStyle
-from analyze.tables import Row
 from train.measures import measure_of
 
 INTERVALS = "Bars are 95 % intervals over documents and, with several seeds, over these."
@@ -27,8 +26,8 @@ def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     shown_layers = [*([MEAN] if points.has_means else []), *points.layers]
     names = {layer: heading(layer) for layer in shown_layers} | ({MEAN: "mean over layers"} if points.has_means else {})
     menus = [points.measure_menu(), Menu("layer", "layer", names, shown_layers[0]), *points.noise_menus()]
-    rows = [row for row in points.rows if row["layer"] in shown_layers]
-    of_layer = {layer: [row for row in rows if row["layer"] == layer] for layer in shown_layers}
+    rows = [row for row in points.rows if row.layer in shown_layers]
+    of_layer = {layer: [row for row in rows if row.layer == layer] for layer in shown_layers}
     parameters = [
         *parameters_of(menus),
         {"name": "axes", "value": {
@@ -49,7 +48,7 @@ def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
 
 def layer_grid(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     """Return a chart with a panel per layer, all with the same axes, and menus of the measure and the noise."""
-    rows = [row for row in points.rows if row["layer"] != MEAN]
+    rows = [row for row in points.rows if row.layer != MEAN]
     menus = [points.measure_menu(), *points.noise_menus()]
     parameters = [
         *parameters_of(menus),
@@ -59,7 +58,7 @@ def layer_grid(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     specs = [
         specification(f"Measures against L0 in {heading(layer)}", parameters, {
             "title": {"text": {"expr": f"[{json.dumps(heading(layer))}, axis.title]"}},
-            "height": PANEL_HEIGHT, "data": data([row for row in rows if row["layer"] == layer]),
+            "height": PANEL_HEIGHT, "data": data([row for row in rows if row.layer == layer]),
             "transform": choose(), **curves(styles),
         })
         for layer in points.layers
@@ -79,7 +78,7 @@ def parameters_of(menus: Sequence[Menu]) -> list[Spec]:
     return known if any(menu.parameter == "noise" for menu in menus) else [*known, {"name": "noise", "value": "off"}]
 
 
-def curves(styles: Mapping[str, FamilyStyle]) -> Row:
+def curves(styles: Mapping[str, FamilyStyle]) -> Spec:
     """Return the marks of curves over L0: intervals, lines, and points with a text on hover."""
     x = {
         "field": "l0", "type": "quantitative",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from analyze.compare.curves import PointRow
+from analyze.compare.layer_means import LayerMeanRow
 from analyze.report.charts.axis import Axis, fit_axis
 from analyze.report.charts.chart import Menu, Spec
-from analyze.tables import Row, layers
+from analyze.tables import layers
 from train.measures import FIRST_IN_MENUS, MEASURES, measure_of
 
 MEAN = "mean"  # the layer of means over layers
@@ -18,29 +21,49 @@ NOISE = {"off": "off", "on": "on, as trained"}
 
 
 @dataclass(frozen=True)
+class ChartPoint:
+    """A measure of a configuration in a layer, or its mean over `layers` layers.
+
+    layer: the layer's name, or MEAN.
+    noise: "off" or "on"; "" of a configuration without noise.
+    """
+
+    family: str
+    run: str
+    layer: str
+    layers: int
+    noise: str
+    seeds: int
+    target: float | None
+    l0: float
+    measure: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Points:
     """Measures of configurations by layer.
 
-    rows: one line per point and measure, with `family`, `run` (the configuration), `layer`, `noise` ("off", "on", or
-        "" of a configuration without noise), `seeds`, `target`, `l0`, `measure`, `value`, `low` and `high`; `layers`
-        is the number of layers that a mean is over.
+    rows: one row per point and measure.
     layers: names of layers, in their order; without MEAN.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[ChartPoint]
     layers: Sequence[str]
 
     @property
     def measures(self) -> list[str]:
         """The measures, those first that the menu lists first."""
-        measured = {row["measure"] for row in self.rows}
+        measured = {row.measure for row in self.rows}
         order = dict.fromkeys([*FIRST_IN_MENUS, *(measure.name for measure in MEASURES)])
         return [name for name in order if name in measured]
 
     @property
     def has_means(self) -> bool:
         """True if there are means over several layers."""
-        return len(self.layers) > 1 and any(row["layer"] == MEAN for row in self.rows)
+        return len(self.layers) > 1 and any(row.layer == MEAN for row in self.rows)
 
     def measure_menu(self) -> Menu:
         """Return the menu of measures."""
@@ -49,35 +72,35 @@ class Points:
 
     def noise_menus(self) -> list[Menu]:
         """Return a menu of the noise setting, if a configuration was trained with noise."""
-        return [Menu("noise", "noise", NOISE, "off")] if any(row["noise"] for row in self.rows) else []
+        return [Menu("noise", "noise", NOISE, "off")] if any(row.noise for row in self.rows) else []
 
 
-def points(tables: Mapping[str, Sequence[Row]]) -> Points:
+def points(of_layers: Sequence[PointRow], means: Sequence[LayerMeanRow]) -> Points:
     """Return the points of the tables `points` and `layer_means`."""
-    of_layers = tables["points"]
-    hooks = list(dict.fromkeys(line["hook"] for line in of_layers))
+    hooks = list(dict.fromkeys(row.hook for row in of_layers))
     layer_of = dict(zip(hooks, layers(hooks), strict=True))
-    noisy = {line["run"] for line in of_layers if line["noise"]}
-    lines = [(layer_of[line["hook"]], 1, line) for line in of_layers]
-    lines += [(MEAN, line["layers"], line) for line in tables["layer_means"]]
+    noisy = {row.run for row in of_layers if row.noise}
+    places: list[tuple[str, int, PointRow | LayerMeanRow]] = [
+        *((layer_of[row.hook], 1, row) for row in of_layers), *((MEAN, row.layers, row) for row in means)
+    ]  # fmt: skip
     rows = [
-        {"family": line["family"], "run": line["run"], "layer": layer, "layers": n_layers,
-         "noise": ("on" if line["noise"] else "off") if line["run"] in noisy else "",
-         **{key: line[key] for key in ("seeds", "target", "l0", "measure", "value", "low", "high")}}
-        for layer, n_layers, line in lines if math.isfinite(line["value"])
+        ChartPoint(
+            row.family, row.run, layer, n_layers, ("on" if row.noise else "off") if row.run in noisy else "",
+            row.seeds, row.target, row.l0, row.measure, row.value, row.low, row.high,
+        )
+        for layer, n_layers, row in places if math.isfinite(row.value)
     ]  # fmt: skip
     return Points(rows, list(layer_of.values()))
 
 
-def data(rows: Sequence[Row]) -> Spec:
+def data(rows: Sequence[ChartPoint]) -> Spec:
     """Return rows as a specification's data: one row per point, with [L0, value, low, high] of each measure in `v`."""
-    by_point: dict[tuple[str, ...], Row] = {}
-    about = ("family", "run", "layer", "noise", "seeds", "target")
+    names = ("family", "run", "layer", "noise", "seeds", "target")
+    by_point: dict[tuple[Any, ...], Spec] = {}
     for row in rows:
-        point = by_point.setdefault(
-            tuple(str(row[key]) for key in about), {**{key: row[key] for key in about}, "v": {}}
-        )
-        point["v"][row["measure"]] = [rounded(row[name]) for name in ("l0", "value", "low", "high")]
+        about = row.family, row.run, row.layer, row.noise, row.seeds, row.target
+        point = by_point.setdefault(about, {**dict(zip(names, about, strict=True)), "v": {}})
+        point["v"][row.measure] = [rounded(value) for value in (row.l0, row.value, row.low, row.high)]
     return {"values": list(by_point.values())}
 
 
@@ -106,17 +129,16 @@ TOOLTIP = [
 ]
 
 
-def axes(rows: Sequence[Row], measure: str) -> Row:
+def axes(rows: Sequence[ChartPoint], measure: str) -> dict[str, Any]:
     """Return the axes of one measure's rows for a specification: x (L0), y, and the title of y."""
-    of_measure = [row for row in rows if row["measure"] == measure]
-    x = fit_axis((row["l0"] for row in of_measure), log=True)
+    of_measure = [row for row in rows if row.measure == measure]
+    x = fit_axis((row.l0 for row in of_measure), log=True)
     return {"x": x.to_json(), "y": value_axis(of_measure).to_json(), "title": title(measure)}
 
 
-def value_axis(rows: Sequence[Row]) -> Axis:
+def value_axis(rows: Sequence[ChartPoint]) -> Axis:
     """Return the axis of the rows' values, with their intervals."""
-    bars = (row[end] for row in rows for end in ("low", "high") if row[end] is not None)
-    return fit_axis((row["value"] for row in rows), bars)
+    return fit_axis((row.value for row in rows), (end for row in rows for end in (row.low, row.high)))
 
 
 def title(measure: str) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from analyze.compare.curves import PointRow
 from analyze.report.charts.axis import fit_axis
 from analyze.report.charts.chart import Chart, Menu, Spec
 from analyze.report.charts.depth import target_menu
@@ -12,7 +15,7 @@ from analyze.report.charts.points import rounded, title
 from analyze.report.charts.theme import HEIGHT, OPACITY, family_channels, specification
 from analyze.report.palette import FamilyStyle
 from analyze.runs.training_curves import TrainingCurve
-from analyze.tables import Row, layers
+from analyze.tables import layers
 from train.measures import OVER_TRAINING, measure_of
 
 TITLE = "How training went"
@@ -20,19 +23,33 @@ MOST_POINTS = 40  # of a line
 EVERY_TARGET = "all"
 
 
-def training_rows(curves: Sequence[TrainingCurve], points: Sequence[Row]) -> list[Row]:
+@dataclass(frozen=True)
+class TrainingPoint:
+    """A measure of a configuration in a layer after `rows` rows of training."""
+
+    family: str
+    run: str
+    layer: str
+    target: float | None
+    measure: str
+    rows: int
+    value: float
+
+
+def training_rows(curves: Sequence[TrainingCurve], points: Sequence[PointRow]) -> list[TrainingPoint]:
     """Return one row per point of the curves of configurations, thinned to MOST_POINTS.
 
-    curves: of configurations, as trained (`as_trained`, `mean_curves`). points: lines of the table `points`, which tell
-    a configuration's family and target.
+    curves: of configurations, as trained (`as_trained`, `mean_curves`). points: tell a configuration's family and
+    target.
     """
-    known = {line["run"]: line for line in points}
+    known = {point.run: point for point in points}
     hooks = list(dict.fromkeys(curve.hook for curve in curves))
     layer_of = dict(zip(hooks, layers(hooks), strict=True))
     return [
-        {"family": known[curve.run]["family"], "run": curve.run, "layer": layer_of[curve.hook],
-         "target": known[curve.run]["target"], "measure": curve.measure, "rows": curve.rows[i],
-         "value": curve.values[i]}
+        TrainingPoint(
+            known[curve.run].family, curve.run, layer_of[curve.hook], known[curve.run].target, curve.measure,
+            curve.rows[i], curve.values[i],
+        )
         for measure in OVER_TRAINING for curve in curves if curve.measure == measure and curve.run in known
         for i in thinned(len(curve.rows))
     ]  # fmt: skip
@@ -45,19 +62,19 @@ def thinned(n: int) -> list[int]:
     return [round(i * (n - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)]
 
 
-def training_chart(rows: Sequence[Row], styles: Mapping[str, FamilyStyle]) -> Chart | None:
+def training_chart(rows: Sequence[TrainingPoint], styles: Mapping[str, FamilyStyle]) -> Chart | None:
     """Return the chart of a measure over training, with menus of the measure, the layer and the target L0.
 
     rows: from `training_rows`. None without rows.
     """
     if not rows:
         return None
-    measures, shown_layers = (list(dict.fromkeys(row[key] for row in rows)) for key in ("measure", "layer"))
+    measures, shown_layers = list(dict.fromkeys(r.measure for r in rows)), list(dict.fromkeys(r.layer for r in rows))
     menus = [
         Menu("measure", "measure", {name: measure_of(name).title for name in measures}, measures[0]),
         Menu("layer", "layer", {layer: heading(layer) for layer in shown_layers}, shown_layers[len(shown_layers) // 2]),
     ]
-    targets = [row for row in rows if row["target"] is not None]
+    targets = [row.target for row in rows if row.target is not None]
     every = {EVERY_TARGET: EVERY_TARGET}
     if targets:
         of_targets = target_menu(targets)
@@ -106,18 +123,18 @@ TOOLTIP = [
 ]
 
 
-def _axis(rows: Sequence[Row], measure: str, layer: str) -> Row:
-    values = [row["value"] for row in rows if (row["measure"], row["layer"]) == (measure, layer)]
+def _axis(rows: Sequence[TrainingPoint], measure: str, layer: str) -> dict[str, Any]:
+    values = [row.value for row in rows if (row.measure, row.layer) == (measure, layer)]
     axis = fit_axis(values, log=measure_of(measure).log_axis or None)
     return {"y": axis.to_json(), "title": title(measure)}
 
 
-def _data(rows: Sequence[Row]) -> Spec:
+def _data(rows: Sequence[TrainingPoint]) -> Spec:
     """Return one row per curve, with its points as lists in `rows` and `value`."""
-    curves: dict[tuple[str, str, str], Row] = {}
+    curves: dict[tuple[str, str, str], Spec] = {}
     for row in rows:
-        about = {key: row[key] for key in ("family", "run", "layer", "target", "measure")}
-        curve = curves.setdefault((row["run"], row["layer"], row["measure"]), {**about, "rows": [], "value": []})
-        curve["rows"].append(row["rows"])
-        curve["value"].append(rounded(row["value"]))
+        new = {**vars(row), "rows": [], "value": []}
+        curve = curves.setdefault((row.run, row.layer, row.measure), new)
+        curve["rows"].append(row.rows)
+        curve["value"].append(rounded(row.value))
     return {"values": list(curves.values())}

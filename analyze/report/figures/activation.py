@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +12,6 @@ from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import legend, panels
 from analyze.report.palette import COLOURS
-from analyze.tables import Row
 
 SPREADS = (0.5, 2.0)  # pre-activations for which x ± σ is shown
 
@@ -20,26 +20,32 @@ def activation_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Fig. 5, if an NSAE was trained with noise."""
     sigmas = [run.settings.run.sigma for run in measurements.runs if run.variant == "nsae"]
     if any(sigmas):
-        lines = activation_lines()
+        curve = activation_curve()
         yield ReportFigure(
             "figure_05_activation", "Figure 5. NSAE's activation",
             "Noise of size σ changes a small feature a lot, and a feature near 1 hardly at all.",
-            activation(lines, max(sigmas)), lines,
+            activation(curve, max(sigmas)), curve,
         )  # fmt: skip
 
 
-def activation_lines() -> list[Row]:
-    """Return tanh(ReLU(x)) for x from −2 to 5."""
+@dataclass(frozen=True)
+class ActivationRow:
+    """A point of the activation function: c = tanh(ReLU(x))."""
+
+    x: float
+    c: float
+
+
+def activation_curve() -> list[ActivationRow]:
+    """Return the activation function from −2 to 5."""
     x = np.linspace(-2, 5, 141)
-    return [{"x": float(a), "c": float(b)} for a, b in zip(x, np.tanh(np.maximum(x, 0)), strict=True)]
+    return [ActivationRow(float(a), float(b)) for a, b in zip(x, np.tanh(np.maximum(x, 0)), strict=True)]
 
 
-def activation(lines: Sequence[Row], sigma: float) -> Figure:
+def activation(curve: Sequence[ActivationRow], sigma: float) -> Figure:
     """Draw the curve, and the ranges onto which it maps two pre-activations ± σ."""
     figure, (panel,) = panels([f"c = tanh(ReLU(x)), and x ± σ for σ = {sigma:g}"])
-    panel.plot(
-        [li["x"] for li in lines], [li["c"] for li in lines], color="black", linewidth=1.5, label="tanh(ReLU(x))"
-    )
+    panel.plot([p.x for p in curve], [p.c for p in curve], color="black", linewidth=1.5, label="tanh(ReLU(x))")
     for colour, middle in zip(COLOURS, SPREADS, strict=False):
         low, high = middle - sigma, middle + sigma
         to = np.tanh(np.maximum([low, high], 0))

@@ -9,20 +9,20 @@ from matplotlib.figure import Figure
 
 from analyze.measure.measurements import Measurements
 from analyze.runs.families import families
-from analyze.tables import Row
+from analyze.tables import TableRow
 
 Families = Mapping[str, Sequence[str]]  # names of runs or configurations by family, in the order of α
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure with its text, and the lines that it is drawn from; `name` is that of its PNG and CSV files."""
+    """A figure with its text, and the rows that it is drawn from; `name` is that of its PNG and CSV files."""
 
     name: str
     title: str
     caption: str
     figure: Figure
-    lines: Sequence[Row]
+    rows: Sequence[TableRow]
 
 
 def runs_by_family(measurements: Measurements) -> Families:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from matplotlib.figure import Figure
 
+from analyze.measure.dictionary_summary import HistogramRow
+from analyze.measure.firing import DENSITY_EDGES
 from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import ReportFigure, has_variant
 from analyze.report.figures.style import layer_colour, legend, log_axis, panels, unique
-from analyze.tables import Row, layers
-from data.store.stats import Subset
+from analyze.tables import layers
 
 NORM = "‖W_dec‖₂ of a feature"
 DICTIONARY_FIGURES = (  # name, title, histogram of DictionarySummary, axis label, axes that are logarithmic
@@ -26,10 +29,10 @@ DICTIONARY_FIGURES = (  # name, title, histogram of DictionarySummary, axis labe
 
 def dictionary_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Figs. 12, 13 and 14."""
-    lines = [line for summary in measurements.dictionaries for line in summary.histograms]
+    bins = [row for summary in measurements.dictionaries for row in summary.histograms]
     norm_1 = " The baseline's features have norm 1 by construction." * has_variant(measurements, "baseline")
     for name, title, histogram, label, log in DICTIONARY_FIGURES:
-        shown = [line for line in lines if line["of"] == histogram]
+        shown = [row for row in bins if row.quantity == histogram]
         if shown:
             yield ReportFigure(
                 name, title, "One panel per run, one line per layer." + norm_1,
@@ -37,14 +40,24 @@ def dictionary_figures(measurements: Measurements) -> Iterator[ReportFigure]:
             )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class DensityBin:
+    """The count of an SAE's features that fire in a share of rows from `low` to `high`."""
+
+    run: str
+    hook: str
+    low: float
+    high: float
+    count: int
+
+
 def density_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield the histogram of how often features fire."""
     density = [
-        {"run": sae.run.name, "hook": sae.hook, "low": 10**low, "high": 10**high, "count": count}
+        DensityBin(sae.run.name, sae.hook, 10**low, 10**high, count)
         for sae in measurements.fires if not sae.noise
-        for line in sae.lines() if line["subset"] == Subset.ALL
-        for low, high, count in zip(
-            line["density_log10_edges"][:-1], line["density_log10_edges"][1:], line["density_features"], strict=True
+        for (low, high), count in zip(
+            pairwise(DENSITY_EDGES.tolist()), sae.all.density_histogram().tolist(), strict=True
         ) if count
     ]  # fmt: skip
     if density:
@@ -54,16 +67,18 @@ def density_figures(measurements: Measurements) -> Iterator[ReportFigure]:
         )  # fmt: skip
 
 
-def histograms(lines: Sequence[Row], label: str, *, log_x: bool = False, log_y: bool = False) -> Figure:
-    """Draw a panel per run and a line per layer. lines: run, hook, low, high, count of bins that are not empty."""
-    runs, hooks = unique(li["run"] for li in lines), unique(li["hook"] for li in lines)
+def histograms(
+    bins: Sequence[HistogramRow | DensityBin], label: str, *, log_x: bool = False, log_y: bool = False
+) -> Figure:
+    """Draw a panel per run and a line per layer. bins: those that are not empty."""
+    runs, hooks = unique(b.run for b in bins), unique(b.hook for b in bins)
     names = layers(hooks)
     figure, axes = panels(runs, columns=4, share_y=False)
     for panel, run in zip(axes, runs, strict=True):
         for i, hook in enumerate(hooks):
-            bins = [li for li in lines if (li["run"], li["hook"]) == (run, hook)]
-            if bins:
-                x, y = _outline(bins)
+            of_sae = [b for b in bins if (b.run, b.hook) == (run, hook)]
+            if of_sae:
+                x, y = _outline(of_sae)
                 panel.plot(x, y, color=layer_colour(i, len(hooks)), linewidth=1, label=names[i])
         if log_x:
             log_axis(panel, "x")
@@ -75,13 +90,13 @@ def histograms(lines: Sequence[Row], label: str, *, log_x: bool = False, log_y: 
     return figure
 
 
-def _outline(bins: Sequence[Row]) -> tuple[list[float], list[float]]:
+def _outline(bins: Sequence[HistogramRow | DensityBin]) -> tuple[list[float], list[float]]:
     """Return x and y of the histogram's steps, at 0 where bins are missing."""
-    total, x, y = sum(b["count"] for b in bins), list[float](), list[float]()
+    total, x, y = sum(b.count for b in bins), list[float](), list[float]()
     for i, b in enumerate(bins):
-        if i == 0 or bins[i - 1]["high"] < b["low"]:
-            x += [bins[i - 1]["high"], b["low"]] if i else [b["low"]]
+        if i == 0 or bins[i - 1].high < b.low:
+            x += [bins[i - 1].high, b.low] if i else [b.low]
             y += [0.0, 0.0] if i else [0.0]
-        x += [b["low"], b["high"]]
-        y += [b["count"] / total] * 2
-    return [*x, bins[-1]["high"]], [*y, 0.0]
+        x += [b.low, b.high]
+        y += [b.count / total] * 2
+    return [*x, bins[-1].high], [*y, 0.0]

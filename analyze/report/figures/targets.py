@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
@@ -11,8 +12,8 @@ from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import layer_colour, legend, log_axis, panels, rows_axis, unique
 from analyze.runs.trained_run import TrainedRun
-from analyze.runs.training_curves import TrainingCurve, curve_lines
-from analyze.tables import Row, layers
+from analyze.runs.training_curves import CurveRow, TrainingCurve, curve_rows
+from analyze.tables import layers
 
 L0_OVER_TARGET = "L0 / target"
 
@@ -20,37 +21,37 @@ L0_OVER_TARGET = "L0 / target"
 def target_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield the path of each run's coefficient to its `--target-l0`; nothing without such runs."""
     runs = [run for run in measurements.runs if run.settings.run.settings.adjusted_to]
-    lines = controller_lines(measurements.training, runs)
-    if lines:
+    points = controller_rows(measurements.training, runs)
+    if points:
         yield ReportFigure(
             "target_l0", "The coefficient, L0 over its target, and the loss over training",
             "Training batches of the runs with --target-l0, one line per layer, one row of panels per run. Left: the "
             "coefficient, or for jumprelu the L0 at which its loss has its minimum. Middle: the mean L0 that the "
             "controller follows, noise off; the band is ±2 %.",
-            draw_controller(lines), lines,
+            draw_controller(points), points,
         )  # fmt: skip
 
 
-def controller_lines(curves: Sequence[TrainingCurve], runs: Sequence[TrainedRun]) -> list[Row]:
-    """Return a line per point: `value` of the adjusted number, of L0 over its target, and of the loss."""
+def controller_rows(curves: Sequence[TrainingCurve], runs: Sequence[TrainedRun]) -> list[CurveRow]:
+    """Return a row per point: `value` of the adjusted number, of L0 over its target, and of the loss."""
     targets = {run.name: run.target_l0 for run in runs}
     shown = [curve for curve in curves if curve.run in targets and curve.split == "train"]
     followed = {curve.run for curve in shown if curve.measure == "mean_l0"}
-    lines = []
-    for line in curve_lines(shown):
+    rows = []
+    for row in curve_rows(shown):
         # Earlier versions did not record the mean.
-        if line["measure"] == ("mean_l0" if line["run"] in followed else "l0"):
-            lines.append({**line, "measure": L0_OVER_TARGET, "value": line["value"] / targets[line["run"]]})
-        elif line["measure"] in ("coefficient", "setpoint", "loss"):
-            lines.append(line)
-    return lines
+        if row.measure == ("mean_l0" if row.run in followed else "l0"):
+            rows.append(replace(row, measure=L0_OVER_TARGET, value=row.value / targets[row.run]))
+        elif row.measure in ("coefficient", "setpoint", "loss"):
+            rows.append(row)
+    return rows
 
 
-def draw_controller(lines: Sequence[Row]) -> Figure:
-    """Draw three panels per run, and a line per layer. lines: from controller_lines."""
-    hooks, by_panel = unique(line["hook"] for line in lines), defaultdict[tuple[str, str], dict[str, list[Row]]](dict)
-    for line in lines:
-        by_panel[line["run"], line["measure"]].setdefault(line["hook"], []).append(line)
+def draw_controller(rows: Sequence[CurveRow]) -> Figure:
+    """Draw three panels per run, and a line per layer. rows: from controller_rows."""
+    hooks, by_panel = unique(row.hook for row in rows), defaultdict[tuple[str, str], dict[str, list[CurveRow]]](dict)
+    for row in rows:
+        by_panel[row.run, row.measure].setdefault(row.hook, []).append(row)
     runs = unique(run for run, _ in by_panel)
     shown = [
         (run, measure)
@@ -63,7 +64,7 @@ def draw_controller(lines: Sequence[Row]) -> Figure:
         for i, hook in enumerate(hooks):
             points = by_panel[run, measure].get(hook, [])
             panel.plot(
-                [p["rows"] for p in points], [p["value"] for p in points], color=layer_colour(i, len(hooks)),
+                [p.rows for p in points], [p.value for p in points], color=layer_colour(i, len(hooks)),
                 linewidth=1, label=layers(hooks)[i],
             )  # fmt: skip
         if measure == L0_OVER_TARGET:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyze.measure.measurements import Measurements
-from analyze.measure.patching.over_training import mean_over_replicas, over_training_lines
+from analyze.measure.patching.over_training import SnapshotRow, mean_over_replicas, snapshot_rows
 from analyze.report.figures.base import (
     Families,
     ReportFigure,
@@ -19,20 +19,20 @@ from analyze.report.figures.base import (
     runs_by_family,
 )
 from analyze.report.figures.style import Style, layer_colour, legend, panels, rows_axis, run_styles, unique, value_axis
-from analyze.runs.training_curves import as_trained, curve_lines, mean_curves
-from analyze.tables import Row, layers
+from analyze.runs.training_curves import CurveRow, as_trained, curve_rows, mean_curves
+from analyze.tables import layers
 from train.measures import measure_of, title_of
 
 
 def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Figs. 1, 2, 6 and 15, from the measures that training recorded."""
     curves = mean_curves(measurements.training, measurements.configurations)
-    lines, recorded = curve_lines(curves), curve_lines(as_trained(curves))
+    rows, recorded = curve_rows(curves), curve_rows(as_trained(curves))
     noisy = has_noise(measurements)
     for number, measure in ((1, "l1"), (2, "l0")):
-        shown = [line for line in recorded if line["measure"] == measure and line["value"] > 0]
+        shown = [row for row in recorded if row.measure == measure and row.value > 0]
         if shown:
-            sample = "Training batches" if shown[0]["split"] == "train" else "Held-out split"
+            sample = "Training batches" if shown[0].split == "train" else "Held-out split"
             yield ReportFigure(
                 f"figure_{number:02}_{measure}", f"Figure {number}. {title_of(measure)} over training, by layer",
                 f"{sample}{', NSAE with its noise' * noisy}; one line per layer, one panel per configuration.",
@@ -42,23 +42,23 @@ def training_figures(measurements: Measurements) -> Iterator[ReportFigure]:
         ("figure_06_suppression", "Figure 6. Feature suppression over training", ("suppression", "gamma")),
         ("figure_15_l2", "Figure 15. L2 over training", ("l2", "explained_variance")),
     ):
-        shown = [line for line in lines if line["split"] == "heldout" and line["measure"] in measures]
-        if shown:
+        of_measures = [row for row in rows if row.split == "heldout" and row.measure in measures]
+        if of_measures:
             yield ReportFigure(
                 name, title, "Held-out split, mean over seeds and over the layers that all runs have. "
                 f"{'NSAE with noise off (solid) and on (dotted). ' * noisy}Runs differ in L0, so the heights alone do "
                 "not rank architectures.",
-                means(shown, configurations_by_family(measurements), measures), shown,
+                means(of_measures, configurations_by_family(measurements), measures), of_measures,
             )  # fmt: skip
 
 
 def snapshot_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     """Yield Figs. 10 and 11, from the snapshots patched into the language model."""
-    lines = over_training_lines(measurements.over_training)
-    if not lines:
+    rows = snapshot_rows(measurements.over_training)
+    if not rows:
         return
     means_over_seeds = mean_over_replicas(measurements.over_training, measurements.configurations)
-    score = [line for line in over_training_lines(means_over_seeds) if line["measure"] in ("score", "kl")]
+    score = [row for row in snapshot_rows(means_over_seeds) if row.measure in ("score", "kl")]
     yield ReportFigure(
         "figure_10_score", "Figure 10. Reconstruction score over training",
         "From the snapshots, mean over seeds and layers, on few contexts (see the scope). Right: KL.",
@@ -67,7 +67,7 @@ def snapshot_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     closest = closest_in_l0(measurements)
     if closest is not None:
         hook, *runs = closest
-        shown = [li for li in lines if li["hook"] == hook and li["run"] in runs and not li["noise"]]
+        shown = [row for row in rows if row.hook == hook and row.run in runs and not row.noise]
         yield ReportFigure(
             "figure_11_matched", f"Figure 11. {hook}, where L0 of baseline and NSAE is closest",
             "L0 and reconstruction score over training, noise off, with 95 % intervals over documents.",
@@ -88,62 +88,58 @@ def closest_in_l0(measurements: Measurements) -> tuple[str, str, str] | None:
     return min(candidates)[1] if candidates else None
 
 
-def by_layer(lines: Sequence[Row], measure: str) -> Figure:
-    """Draw a panel per run and a line per layer. lines: from curve_lines, of one split and measure."""
-    runs, hooks = unique(li["run"] for li in lines), unique(li["hook"] for li in lines)
+def by_layer(points: Sequence[CurveRow], measure: str) -> Figure:
+    """Draw a panel per run and a line per layer. points: of one split and measure."""
+    runs, hooks = unique(p.run for p in points), unique(p.hook for p in points)
     names = layers(hooks)
     figure, axes = panels(runs, columns=4, share_y=True)
     for panel, run in zip(axes, runs, strict=True):
         for i, hook in enumerate(hooks):
-            rows, values = _points(lines, run, hook)
+            of_sae = [p for p in points if (p.run, p.hook) == (run, hook)]
+            rows, values = [p.rows for p in of_sae], [p.value for p in of_sae]
             panel.plot(rows, values, color=layer_colour(i, len(hooks)), linewidth=1, label=names[i])
-        value_axis(panel, [li["value"] for li in lines], log=measure_of(measure).log_axis)
+        value_axis(panel, [p.value for p in points], log=measure_of(measure).log_axis)
         rows_axis(panel)
     figure.supylabel(measure_of(measure).axis_label)
     legend(figure, axes, title="layer", columns=12)
     return figure
 
 
-def means(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> Figure:
+def means(points: Sequence[CurveRow] | Sequence[SnapshotRow], families: Families, measures: Sequence[str]) -> Figure:
     """Draw a panel per measure and a line per run, noise off and on: means over the layers that all runs have."""
     styles = run_styles(families)
-    hooks_by_run = [{li["hook"] for li in lines if li["run"] == run} for run in unique(li["run"] for li in lines)]
+    hooks_by_run = [{p.hook for p in points if p.run == run} for run in unique(p.run for p in points)]
     common = set.intersection(*hooks_by_run) or set.union(*hooks_by_run)
     figure, axes = panels([measure_of(measure).axis_label for measure in measures], columns=2)
     for panel, measure in zip(axes, measures, strict=True):
-        of_measure = [line for line in lines if line["measure"] == measure and line["hook"] in common]
-        for run, noise in unique((li["run"], li["noise"]) for li in of_measure):
-            of_run = [li for li in of_measure if (li["run"], li["noise"]) == (run, noise)]
-            rows = unique(li["rows"] for li in of_run)
-            values = [np.mean([li["value"] for li in of_run if li["rows"] == n]) for n in rows]
+        of_measure = [p for p in points if p.measure == measure and p.hook in common]
+        for run, noise in unique((p.run, p.noise) for p in of_measure):
+            of_run = [p for p in of_measure if (p.run, p.noise) == (run, noise)]
+            rows = unique(p.rows for p in of_run)
+            values = [float(np.mean([p.value for p in of_run if p.rows == n])) for n in rows]
             _draw(panel, rows, values, run, styles[run], noise)
-        value_axis(panel, [li["value"] for li in of_measure], log=measure_of(measure).log_axis)
+        value_axis(panel, [p.value for p in of_measure], log=measure_of(measure).log_axis)
         rows_axis(panel)
     legend(figure, axes)
     return figure
 
 
-def one_layer(lines: Sequence[Row], families: Families, measures: Sequence[str]) -> Figure:
-    """Draw a panel per measure and a line per run, with intervals. lines: of one hook, noise off."""
+def one_layer(points: Sequence[SnapshotRow], families: Families, measures: Sequence[str]) -> Figure:
+    """Draw a panel per measure and a line per run, with intervals. points: of one hook, noise off."""
     styles = run_styles(families)
     figure, axes = panels([measure_of(measure).axis_label for measure in measures], columns=2)
     for panel, measure in zip(axes, measures, strict=True):
-        for run in unique(li["run"] for li in lines):
-            of_run = [li for li in lines if (li["run"], li["measure"]) == (run, measure)]
-            rows = [li["rows"] for li in of_run]
-            _draw(panel, rows, [li["value"] for li in of_run], run, styles[run], noise=False)
+        for run in unique(p.run for p in points):
+            of_run = [p for p in points if (p.run, p.measure) == (run, measure)]
+            rows = [p.rows for p in of_run]
+            _draw(panel, rows, [p.value for p in of_run], run, styles[run], noise=False)
             panel.fill_between(
-                rows, [li["low"] for li in of_run], [li["high"] for li in of_run], color=styles[run].colour, alpha=0.15
+                rows, [p.low for p in of_run], [p.high for p in of_run], color=styles[run].colour, alpha=0.15
             )
-        value_axis(panel, [li["value"] for li in lines if li["measure"] == measure])
+        value_axis(panel, [p.value for p in points if p.measure == measure])
         rows_axis(panel)
     legend(figure, axes)
     return figure
-
-
-def _points(lines: Sequence[Row], run: str, hook: str) -> tuple[list[int], list[float]]:
-    of_run = [li for li in lines if (li["run"], li["hook"]) == (run, hook)]
-    return [li["rows"] for li in of_run], [li["value"] for li in of_run]
 
 
 def _draw(panel: Axes, rows: Sequence[int], values: Sequence[float], run: str, style: Style, noise: bool) -> None:

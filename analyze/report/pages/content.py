@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from analyze.compare.summary.summary import Summary
 from analyze.measure.measurements import Measurements, Scope
 from analyze.report.charts import Chart
 from analyze.report.data import Tables
 from analyze.report.figures.catalogue import Section
-from analyze.tables import Row, layers
+from analyze.tables import TableRow, layers
+
+
+class OfHook(TableRow, Protocol):
+    """A row of one hook."""
+
+    @property
+    def hook(self) -> str: ...
+
+
+H = TypeVar("H", bound=OfHook)
 
 
 @dataclass(frozen=True)
@@ -61,14 +72,10 @@ class Content:
         """Return the figures that a section shows, in their order."""
         return [figure for figure in self.figures if figure.section == section]
 
-    def table(self, name: str) -> list[Row]:
-        """Return the lines of a table as `with_layers` shows them."""
-        return self.with_layers(self.tables[name])
-
-    def with_layers(self, lines: Sequence[Row]) -> list[Row]:
-        """Return lines whose `hook` is the number of its layer, or the hook's name if two hooks have one number."""
+    def with_layers(self, rows: Sequence[H]) -> list[H]:
+        """Return rows whose `hook` is the number of its layer, or the hook's name if two hooks have one number."""
         names = dict(zip(self.measurements.hooks, layers(self.measurements.hooks), strict=True))
-        return [{**line, "hook": names.get(line["hook"], line["hook"])} for line in lines]
+        return [replace(row, hook=names.get(row.hook, row.hook)) for row in rows]
 
     @property
     def n_seeds(self) -> int:

@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from analyze.measure import dictionary_summary
+from analyze.compare.seed_spread import SpreadRow
+from analyze.measure.dictionary_summary import SHOWN, DictionaryRow
+from analyze.measure.stability import StabilityRow
 from analyze.report import html
+from analyze.report.html import Columns
 from analyze.report.pages.content import Content
 from analyze.report.pages.layers import SAMPLES
-from analyze.report.pages.measures import MEASURE_COLUMNS, columns, measured_lines
-from analyze.tables import Row
+from analyze.report.pages.measures import MEASURE_COLUMNS, columns, measured_rows
 from train.measures import Shown, title_of
 
-DICTIONARY_COLUMNS = {"run": "run", "hook": "layer", **dictionary_summary.TITLES}
-STABILITY_COLUMNS = {"first": "first run", "second": "second run", "hook": "layer", "live_first": "live, first run",
-                     "live_second": "live, second run", "matched": "matched pairs", "cosine_mean": "mean cosine",
-                     "null_cosine_mean": "mean cosine, null", "excess": "excess",
-                     "share_0.7": "share at cosine ≥ 0.7", "null_share_0.7": "null", "share_0.9": "share at ≥ 0.9",
-                     "null_share_0.9": "null"}  # fmt: skip
-SPREAD_COLUMNS = {"run": "run, over its seeds", "hook": "layer", "measure": "measure", "seeds": "seeds",
-                  "value": "mean over seeds", "std": "standard deviation", "mean": "mean difference",
-                  "largest": "largest difference", "detectable": "smallest detectable difference"}  # fmt: skip
-DETECTABLE_COLUMNS = {"run": "run, over its seeds", "hook": "layer", "seeds": "seeds"}
+DICTIONARY_COLUMNS: Columns[DictionaryRow] = (("run", lambda r: r.run), ("layer", lambda r: r.hook), *SHOWN)
+STABILITY_COLUMNS: Columns[StabilityRow] = (
+    ("first run", lambda r: r.first), ("second run", lambda r: r.second), ("layer", lambda r: r.hook),
+    ("live, first run", lambda r: r.live_first), ("live, second run", lambda r: r.live_second),
+    ("matched pairs", lambda r: r.matched), ("mean cosine", lambda r: r.cosine_mean),
+    ("mean cosine, null", lambda r: r.null_cosine_mean), ("excess", lambda r: r.excess),
+    ("share at cosine ≥ 0.7", lambda r: r.share_07), ("null", lambda r: r.null_share_07),
+    ("share at ≥ 0.9", lambda r: r.share_09), ("null", lambda r: r.null_share_09),
+)  # fmt: skip
+SPREAD_COLUMNS: Columns[SpreadRow] = (
+    ("run, over its seeds", lambda r: r.run), ("layer", lambda r: r.hook), ("measure", lambda r: title_of(r.measure)),
+    ("seeds", lambda r: r.seeds), ("mean over seeds", lambda r: r.value), ("standard deviation", lambda r: r.std),
+    ("mean difference", lambda r: r.mean), ("largest difference", lambda r: r.largest),
+    ("smallest detectable difference", lambda r: r.detectable),
+)  # fmt: skip
+DETECTABLE_COLUMNS: Columns[SpreadRow] = (
+    ("run, over its seeds", lambda r: r.run), ("layer", lambda r: r.hook), ("seeds", lambda r: r.seeds),
+)  # fmt: skip
 
 
 def section(content: Content) -> dict[str, Any]:
     """Return what templates/dictionaries.html shows of the report."""
-    measured, spread = measured_lines(content), content.table("seed_spread")
+    measured, spread = measured_rows(content), content.with_layers(content.tables.seed_spread)
     return {
         "thresholds": content.scope.thresholds,
-        "summary": html.table(content.table("dictionary"), DICTIONARY_COLUMNS),
-        "suppression": html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.SUPPRESSION)),
-        "stability": html.table(content.table("stability"), STABILITY_COLUMNS),
+        "summary": html.table(content.with_layers(content.tables.dictionary), DICTIONARY_COLUMNS),
+        "suppression": html.wide(measured, MEASURE_COLUMNS, columns(measured, Shown.SUPPRESSION), html.interval),
+        "stability": html.table(content.with_layers(content.tables.stability), STABILITY_COLUMNS),
         "seed_spread": [
             (
                 title,
-                html.wide(_detectable(lines), DETECTABLE_COLUMNS, columns(lines, Shown.AT_EQUAL_L0)),
-                html.table([{**line, "measure": title_of(line["measure"])} for line in lines], SPREAD_COLUMNS),
+                html.wide(rows, DETECTABLE_COLUMNS, columns(rows, Shown.AT_EQUAL_L0), lambda r: r.detectable),
+                html.table(rows, SPREAD_COLUMNS),
             )
             for sample, title in SAMPLES.items()
-            if (lines := [line for line in spread if line["sample"] == sample])
+            if (rows := [row for row in spread if row.sample == sample])
         ],
         "figures": content.figures_of("dictionaries"),
     }
-
-
-def _detectable(spreads: Sequence[Row]) -> list[Row]:
-    """Return lines of the table `seed_spread` whose value is the smallest detectable difference."""
-    return [{**line, "value": line["detectable"], "low": None, "high": None} for line in spreads]

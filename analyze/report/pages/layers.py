@@ -3,69 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from analyze.compare.curves import HELD_OUT, PATCHED
-from analyze.compare.differences import which_is_better_by_layer
+from analyze.compare.differences import BetterRow, MatchedRow, which_is_better_by_layer
+from analyze.compare.equal_l0.comparison import DifferenceLine
 from analyze.report import html
+from analyze.report.html import Columns
 from analyze.report.pages.compared import enumerate_names
 from analyze.report.pages.content import Content
-from analyze.tables import Row, layer_list
+from analyze.tables import layer_list
 from train.measures import MEASURES, Shown, title_of
 
-DIFFERENCE_COLUMNS = {"pair": "difference", "l0": "at L0", "measure": "measure", "hook": "layer", "value": "value",
-                      "detectable": "smallest detectable", "p_holm": "p, corrected for layers", "verdict": "verdict",
-                      "note": "note"}  # fmt: skip
-MATCHED_COLUMNS = {"pair": "difference", "hook": "layer", "l0": "at L0", "measure": "measure", "value": "value",
-                   "detectable": "smallest detectable", "leave_one_out_error": "leave-one-out error",
-                   "note": "note"}  # fmt: skip
-BETTER_COLUMNS = {"pair": "compared", "measure": "measure", "higher": "higher in", "lower": "lower in",
-                  "undecided": "undecided in", "not_compared": "not compared in"}  # fmt: skip
+DIFFERENCE_COLUMNS: Columns[DifferenceLine] = (
+    ("difference", lambda r: f"{r.second} − {r.first}"), ("at L0", lambda r: r.l0),
+    ("measure", lambda r: shown_measure(r)), ("layer", lambda r: r.hook), ("value", html.interval),
+    ("smallest detectable", lambda r: r.detectable), ("p, corrected for layers", lambda r: r.p_holm),
+    ("verdict", lambda r: html.verdict(r.verdict)), ("note", lambda r: r.note),
+)  # fmt: skip
+MATCHED_COLUMNS: Columns[MatchedRow] = (
+    ("difference", lambda r: f"{r.second} − {r.first}"), ("layer", lambda r: r.hook), ("at L0", lambda r: r.l0),
+    ("measure", lambda r: shown_measure(r)), ("value", html.interval), ("smallest detectable", lambda r: r.detectable),
+    ("leave-one-out error", lambda r: r.leave_one_out_error), ("note", lambda r: r.note),
+)  # fmt: skip
+BETTER_COLUMNS: Columns[BetterRow] = (
+    ("compared", lambda r: f"{r.second} against {r.first}"), ("measure", lambda r: _compared_measure(r)),
+    ("higher in", lambda r: _number_and_layers(r.higher)), ("lower in", lambda r: _number_and_layers(r.lower)),
+    ("undecided in", lambda r: _number_and_layers(r.undecided)),
+    ("not compared in", lambda r: _number_and_layers(r.not_compared)),
+)  # fmt: skip
+D = TypeVar("D", DifferenceLine, MatchedRow)
 SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "On the patched positions"}
 
 
 def section(content: Content) -> dict[str, Any]:
     """Return what templates/layers.html shows of the report."""
-    matched = _titled_lines(content.table("matched"))
+    matched = once_per_reason(content.with_layers(content.tables.matched))
     return {
-        "verdicts": [line["text"] for line in content.tables["verdicts"]],
-        "differences": html.table(_titled_lines(content.table("differences")), DIFFERENCE_COLUMNS),
-        "better": html.table(_better_lines(content.tables["matched"]), BETTER_COLUMNS),
+        "verdicts": [verdict.text for verdict in content.tables.verdicts],
+        "differences": html.table(once_per_reason(content.with_layers(content.tables.differences)), DIFFERENCE_COLUMNS),
+        "better": html.table(_better_rows(content.tables.matched), BETTER_COLUMNS),
         "best_values": best_values(),
         "matched": [
-            (title, html.table(lines, MATCHED_COLUMNS))
+            (title, html.table(rows, MATCHED_COLUMNS))
             for sample, title in SAMPLES.items()
-            if (lines := [line for line in matched if line["sample"] == sample])
+            if (rows := [row for row in matched if row.sample == sample])
         ],
         "charts": [content.charts[name] for name in ("layers", "depth") if name in content.charts],
     }
 
 
-def _titled_lines(lines: Sequence[Row]) -> list[Row]:
-    """Return the differences with titles; a reason for which no measure could be compared is one line."""
-    shown: dict[tuple[Any, ...], Row] = {}
-    for line in lines:
-        measure = "any" if line["value"] is None else title_of(line["measure"])
-        pair = f"{line['second']} − {line['first']}"
-        key = (line.get("sample"), line["hook"], pair, line["l0"], measure, line["note"])
-        shown.setdefault(key, {**line, "pair": pair, "measure": measure})
+def shown_measure(row: DifferenceLine | MatchedRow) -> str:
+    """Return the title of a row's measure; "any" if it could not be compared."""
+    return "any" if row.value is None else title_of(row.measure)
+
+
+def once_per_reason(rows: Sequence[D]) -> list[D]:
+    """Return the rows, but one for each reason for which no measure could be compared."""
+    shown: dict[tuple[Any, ...], D] = {}
+    for row in rows:
+        sample = row.sample if isinstance(row, MatchedRow) else ""
+        shown.setdefault((sample, row.hook, row.first, row.second, row.l0, shown_measure(row), row.note), row)
     return list(shown.values())
 
 
-def _better_lines(matched: Sequence[Row]) -> list[Row]:
-    """Return in how many layers, and in which, each measure is higher; one line per pair that overlaps in none."""
+def _better_rows(matched: Sequence[MatchedRow]) -> list[BetterRow]:
+    """Return the rows of `which_is_better_by_layer`, but one for each pair that overlaps in no layer."""
+    rows: dict[tuple[str, str, str], BetterRow] = {}
+    for row in which_is_better_by_layer(matched):
+        rows[row.first, row.second, _compared_measure(row)] = row
+    return list(rows.values())
 
-    def number_and_layers(hooks: Sequence[str]) -> str:
-        return f"{len(hooks)}: {layer_list(hooks)}" if hooks else html.NO_VALUE
 
-    lines: dict[tuple[str, str], Row] = {}
-    for line in which_is_better_by_layer(matched):
-        compared = line["higher"] or line["lower"] or line["undecided"]
-        measure = title_of(line["measure"]) if compared else f"any {SAMPLES[line['sample']].lower()}"
-        sides = {side: number_and_layers(line[side]) for side in ("higher", "lower", "undecided", "not_compared")}
-        pair = f"{line['second']} against {line['first']}"
-        lines[pair, measure] = {"pair": pair, "measure": measure, **sides}
-    return list(lines.values())
+def _compared_measure(row: BetterRow) -> str:
+    compared = row.higher or row.lower or row.undecided
+    return title_of(row.measure) if compared else f"any {SAMPLES[row.sample].lower()}"
+
+
+def _number_and_layers(hooks: Sequence[str]) -> str:
+    return f"{len(hooks)}: {layer_list(hooks)}" if hooks else html.NO_VALUE
 
 
 def best_values() -> str:

@@ -3,68 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from analyze.report import html
 from analyze.report.data import n_clean_positions
+from analyze.report.html import Columns, OfMeasure
 from analyze.report.pages.content import Content
-from analyze.tables import Row
+from analyze.statistics.estimates import MeasureRow
 from data.store.stats import Subset
-from train.measures import MEASURES, Shown
+from train.measures import MEASURES, Measure, Shown
 
-MEASURE_COLUMNS = {"run": "run", "hook": "layer", "noise": "noise", "subset": "positions", "rows": "rows"}
+
+@dataclass(frozen=True)
+class ShownMeasure:
+    """A measure, or the dead share, of an SAE on the `rows` rows of a subset of positions."""
+
+    run: str
+    hook: str
+    noise: bool
+    subset: str
+    rows: int
+    measure: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+MEASURE_COLUMNS: Columns[ShownMeasure] = (
+    ("run", lambda r: r.run), ("layer", lambda r: r.hook), ("noise", lambda r: r.noise),
+    ("positions", lambda r: r.subset), ("rows", lambda r: r.rows),
+)  # fmt: skip
 DEAD_TITLE = "dead in these rows"
-PATCHING_COLUMNS = {"run": "run", "hook": "layer", "noise": "noise"}
-DEFINITION_COLUMNS = {"title": "measure", "better": "better", "unit": "unit", "formula": "definition"}
+PATCHING_COLUMNS: Columns[MeasureRow] = (
+    ("run", lambda r: r.run), ("layer", lambda r: r.hook), ("noise", lambda r: r.noise),
+)  # fmt: skip
+DEFINITION_COLUMNS: Columns[Measure] = (
+    ("measure", lambda m: m.title), ("better", lambda m: m.better or html.NO_VALUE),
+    ("unit", lambda m: m.unit or html.NO_VALUE), ("definition", lambda m: m.formula),
+)  # fmt: skip
 
 
 def section(content: Content) -> dict[str, Any]:
     """Return what templates/measures.html shows of the report."""
     runs, heldout = content.measurements.runs, content.scope.heldout
-    measured, patched = measured_lines(content), content.table("patching")
+    measured, patched = measured_rows(content), content.with_layers(content.tables.patching)
     return {
         "scope": f"Held-out split, {heldout.n_contexts:,} contexts. {heldout.groups_sentence()}",
         "l2": " or ".join(sorted({run.settings.experiment.objective.l2 for run in runs})),
-        "held_out": html.wide(measured, MEASURE_COLUMNS, {**columns(measured, Shown.TABLES), "dead": DEAD_TITLE}),
+        "held_out": html.wide(
+            measured, MEASURE_COLUMNS, {**columns(measured, Shown.TABLES), "dead": DEAD_TITLE}, html.interval
+        ),
         "scope_patched": _scope_patched(content),
-        "patched": html.wide(patched, PATCHING_COLUMNS, columns(patched, Shown.TABLES)),
+        "patched": html.wide(patched, PATCHING_COLUMNS, columns(patched, Shown.TABLES), html.interval),
         "definitions": html.table(_definitions(measured, patched), DEFINITION_COLUMNS),
     }
 
 
-def measured_lines(content: Content) -> list[Row]:
-    """Return the lines of `measures` and, as such lines, the dead shares of `features`, each with its count of rows.
-
-    They are those of all positions and of all but the first.
-    """
-    about = ("run", "hook", "noise", "subset")
-    features = content.table("features")
-    rows = {tuple(line[key] for key in about): line["rows"] for line in features}
-    dead = [
-        {**{key: line[key] for key in about}, "measure": "dead", "value": line["dead"], "low": None, "high": None}
-        for line in features
-    ]
-    return [
-        {**line, "rows": rows[tuple(line[key] for key in about)]}
-        for line in (*content.table("measures"), *dead)
-        if line["subset"] in (Subset.ALL, Subset.WITHOUT_FIRST)
-    ]
+def measured_rows(content: Content) -> list[ShownMeasure]:
+    """Return the table `measures` and the dead shares of `features`, on all positions and on all but the first."""
+    features = content.with_layers(content.tables.features)
+    rows = {(f.run, f.hook, f.noise, f.subset): f.rows for f in features}
+    shown = [
+        *(
+            ShownMeasure(
+                m.run, m.hook, m.noise, m.subset, rows[m.run, m.hook, m.noise, m.subset], m.measure, m.value, m.low,
+                m.high,
+            )
+            for m in content.with_layers(content.tables.measures)
+        ),
+        *(ShownMeasure(f.run, f.hook, f.noise, f.subset, f.rows, "dead", f.dead) for f in features),
+    ]  # fmt: skip
+    return [row for row in shown if row.subset in (Subset.ALL, Subset.WITHOUT_FIRST)]
 
 
-def columns(lines: Sequence[Row], shown: Shown) -> dict[str, str]:
-    """Return the measures of the lines that are shown there, by name, with their titles."""
-    measured = {line["measure"] for line in lines}
+def columns(rows: Sequence[OfMeasure], shown: Shown) -> dict[str, str]:
+    """Return the measures of the rows that are shown there, by name, with their titles."""
+    measured = {row.measure for row in rows}
     return {m.name: m.title for m in MEASURES if shown in m.shown and m.name in measured}
 
 
-def _definitions(*tables: Sequence[Row]) -> list[Row]:
-    """Return a line per measure of the tables that the report shows; "dead" is not one of a sample's sums."""
-    measured = {line["measure"] for lines in tables for line in lines}
+def _definitions(*tables: Sequence[OfMeasure]) -> list[Measure]:
+    """Return the measures of the tables that the report shows; "dead" is not one of a sample's sums."""
+    measured = {row.measure for rows in tables for row in rows}
     shown = {m.name: m for m in reversed(MEASURES) if m.shown and m.name in measured}
-    return [
-        {"title": m.title, "better": m.better or html.NO_VALUE, "unit": m.unit or html.NO_VALUE, "formula": m.formula}
-        for m in reversed(shown.values())
-    ]
+    return list(reversed(shown.values()))
 
 
 def _scope_patched(content: Content) -> str:

@@ -5,28 +5,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from analyze.compare.claims.claim import ALL_LAYERS, UNFINISHED, UNSETTLED
+from analyze.compare.claims.claim import ALL_LAYERS, UNFINISHED, UNSETTLED, Claim
+from analyze.compare.theory import TheoryRow
 from analyze.report import html
+from analyze.report.html import Columns
 from analyze.report.pages import compared
 from analyze.report.pages.content import Content
-from analyze.tables import Row
 from analyze.web.navigation import POST, page_links, section_links
 
-CLAIM_COLUMNS = {"claim": "claim", "verdict": "verdict", "value": "value", "margin": "criterion",
-                 "p": "p", "seeds": "seeds", "positions": "positions", "of": "compared", "statistic": "statistic",
-                 "note": "note"}  # fmt: skip
-LAYER_CLAIM_COLUMNS = {"claim": "claim", "hook": "layer", "verdict": "verdict", "value": "value",
-                       "margin": "criterion", "p": "p (Holm over layers)", "detectable": "smallest detectable",
-                       "seeds": "seeds", "positions": "positions", "of": "compared", "note": "note"}  # fmt: skip
-THEORY_COLUMNS = {"step": "quantity", "run": "run", "hook": "layer", "value": "value"}
+CLAIM_COLUMNS: Columns[Claim] = (
+    ("claim", lambda c: f"{c.number}. {c.claim}"), ("verdict", lambda c: html.verdict(c.verdict)),
+    ("value", html.interval), ("criterion", lambda c: c.criterion), ("p", lambda c: c.p),
+    ("seeds", lambda c: c.seeds), ("positions", lambda c: c.positions), ("compared", lambda c: c.compared),
+    ("statistic", lambda c: c.statistic), ("note", lambda c: c.note),
+)  # fmt: skip
+LAYER_CLAIM_COLUMNS: Columns[Claim] = (
+    ("claim", lambda c: f"{c.number}. {c.claim}"), ("layer", lambda c: c.hook),
+    ("verdict", lambda c: html.verdict(c.verdict)), ("value", html.interval), ("criterion", lambda c: c.criterion),
+    ("p (Holm over layers)", lambda c: c.p), ("smallest detectable", lambda c: c.detectable),
+    ("seeds", lambda c: c.seeds), ("positions", lambda c: c.positions), ("compared", lambda c: c.compared),
+    ("note", lambda c: c.note),
+)  # fmt: skip
+THEORY_COLUMNS: Columns[TheoryRow] = (
+    ("quantity", lambda r: r.step), ("run", lambda r: r.run), ("layer", lambda r: r.hook), ("value", html.interval),
+)  # fmt: skip
 SECTIONS = {"claims": "Claims", "figures": "Figures", "theory": "Derivation"}
 
 
 def render_post(content: Content) -> str:
     """Return post.html."""
-    claims = [{**line, "claim": f"{line['number']}. {line['claim']}"} for line in content.table("claims")]
-    overall = [line for line in claims if line["hook"] == ALL_LAYERS]
-    by_layer = [line for line in claims if line["hook"] != ALL_LAYERS]
+    claims = content.with_layers(content.tables.claims)
+    overall = [claim for claim in claims if claim.hook == ALL_LAYERS]
+    by_layer = [claim for claim in claims if claim.hook != ALL_LAYERS]
     return html.page(
         "post.html",
         title=f"The post's claims: {compared.title(content)}",
@@ -39,16 +49,16 @@ def render_post(content: Content) -> str:
         claims=html.table(overall, CLAIM_COLUMNS),
         claims_by_layer=html.table(by_layer, LAYER_CLAIM_COLUMNS),
         figures=content.figures_of("post"),
-        theory=html.table(content.table("theory"), THEORY_COLUMNS),
+        theory=html.table(content.with_layers(content.tables.theory), THEORY_COLUMNS),
         variants=content.variants,
     )
 
 
-def _summary(overall: Sequence[Row]) -> str:
+def _summary(overall: Sequence[Claim]) -> str:
     """Return how many claims have each verdict."""
     if not overall:
         return "None of the post's claims is about these runs."
-    count = Counter(line["verdict"] for line in overall)
+    count = Counter(claim.verdict for claim in overall)
     parts = [
         f"{count['holds']} {'holds' if count['holds'] == 1 else 'hold'}",
         f"{count['does not hold']} {'does' if count['does not hold'] == 1 else 'do'} not hold",

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 from scipy.special import stdtrit
 
-from analyze.compare.curves import HELD_OUT, curve_lines
-from analyze.compare.differences import NO_OVERLAP, difference_lines, difference_table, which_is_better_by_layer
+from analyze.compare.curves import HELD_OUT, point_rows
+from analyze.compare.differences import (
+    NO_OVERLAP,
+    BetterRow,
+    MatchedRow,
+    matched_rows,
+    matched_table,
+    which_is_better_by_layer,
+)
 from analyze.runs.configurations import configurations, of_configurations
 from analyze.runs.families import families
 from analyze.runs.trained_run import TrainedRun
@@ -53,9 +59,15 @@ def estimates_of(points: Points, noise: float = 0.0) -> tuple[Estimates, list[Tr
     return estimates, runs
 
 
-def l2_lines(points: Points, noise: float = 0.0) -> list[dict[str, Any]]:
-    lines = difference_lines(*estimates_of(points, noise), HELD_OUT)
-    return [line for line in lines if line["measure"] == "l2"]
+def l2_rows(points: Points, noise: float = 0.0) -> list[MatchedRow]:
+    rows = matched_rows(*estimates_of(points, noise), HELD_OUT)
+    return [row for row in rows if row.measure == "l2"]
+
+
+def width_of(row: MatchedRow) -> float:
+    assert row.low is not None
+    assert row.high is not None
+    return row.high - row.low
 
 
 def test_runs_that_differ_only_in_alpha_and_seed_form_a_family() -> None:
@@ -73,52 +85,54 @@ CURVE = [(8.0, 3.0), (14.0, 2.0), (22.0, 1.2), (40.0, 1.0)]
 
 
 def test_families_are_compared_at_the_l0_of_each_run_inside_the_others_range() -> None:
-    lines = l2_lines({"baseline": CURVE, "nsae": [(10.0, 2.5), (14.1, 1.9), (60.0, 0.5)]})
-    assert [line["l0"] for line in lines] == pytest.approx([10.0, np.sqrt(14.0 * 14.1), 22.0, 40.0])
+    rows = l2_rows({"baseline": CURVE, "nsae": [(10.0, 2.5), (14.1, 1.9), (60.0, 0.5)]})
+    assert [row.l0 for row in rows] == pytest.approx([10.0, np.sqrt(14.0 * 14.1), 22.0, 40.0])
 
 
 def test_curve_is_a_monotone_cubic_of_the_logarithms() -> None:
-    line = l2_lines({"baseline": CURVE, "nsae": [(10.0, 2.5)]})[0]
+    row = l2_rows({"baseline": CURVE, "nsae": [(10.0, 2.5)]})[0]
     l0, l2 = np.log(CURVE).T
-    assert line["at_first"] == pytest.approx(np.exp(PchipInterpolator(l0, l2)(np.log(10.0))))
-    assert line["value"] == pytest.approx(2.5 - line["at_first"])
+    assert row.at_first is not None
+    assert row.interpolation_error is not None
+    assert row.at_first == pytest.approx(np.exp(PchipInterpolator(l0, l2)(np.log(10.0))))
+    assert row.value == pytest.approx(2.5 - row.at_first)
     linear = np.exp(np.interp(np.log(10.0), l0, l2))
-    assert line["interpolation_error"] == pytest.approx(abs(line["at_first"] - linear) / 2)
-    assert line["high"] - line["low"] == pytest.approx(2 * line["interpolation_error"])
+    assert row.interpolation_error == pytest.approx(abs(row.at_first - linear) / 2)
+    assert width_of(row) == pytest.approx(2 * row.interpolation_error)
     without_second = np.exp(PchipInterpolator(np.delete(l0, 1), np.delete(l2, 1))(l0[1]))
-    assert line["leave_one_out_error"] == pytest.approx(abs(without_second - 2.0))
+    assert row.leave_one_out_error == pytest.approx(abs(without_second - 2.0))
 
 
 def test_runs_within_two_percent_are_compared_without_a_curve() -> None:
-    lines = l2_lines({"baseline": [(20.0, 2.0)], "nsae": [(20.3, 1.5)]})
-    assert [(line["value"], line["interpolation_error"]) for line in lines] == [(-0.5, 0.0)]
+    rows = l2_rows({"baseline": [(20.0, 2.0)], "nsae": [(20.3, 1.5)]})
+    assert [(row.value, row.interpolation_error) for row in rows] == [(-0.5, 0.0)]
 
 
 def test_single_run_inside_the_other_familys_range_is_compared() -> None:
-    (line,) = l2_lines({"baseline": CURVE, "nsae": [(17.0, 1.7)]})
-    assert line["value"] is not None
+    (row,) = l2_rows({"baseline": CURVE, "nsae": [(17.0, 1.7)]})
+    assert row.value is not None
 
 
 def test_wide_brackets_and_short_curves_are_refused_with_the_reason() -> None:
-    (wide,) = l2_lines({"baseline": [(8.0, 3.0), (14.0, 2.0), (40.0, 1.0)], "nsae": [(20.0, 1.5)]})
-    assert wide["value"] is None
-    assert "more than a factor of 2 apart" in wide["note"]
-    (short_curve,) = l2_lines({"baseline": [(14.0, 2.0), (22.0, 1.0)], "nsae": [(20.0, 1.5)]})
-    assert "a curve needs 3 runs" in short_curve["note"]
-    assert "a curve needs 3 runs" in difference_table([short_curve])
+    (wide,) = l2_rows({"baseline": [(8.0, 3.0), (14.0, 2.0), (40.0, 1.0)], "nsae": [(20.0, 1.5)]})
+    assert wide.value is None
+    assert "more than a factor of 2 apart" in wide.note
+    (short_curve,) = l2_rows({"baseline": [(14.0, 2.0), (22.0, 1.0)], "nsae": [(20.0, 1.5)]})
+    assert "a curve needs 3 runs" in short_curve.note
+    assert "a curve needs 3 runs" in matched_table([short_curve])
 
 
 def test_runs_that_do_not_overlap_are_never_extrapolated() -> None:
-    lines = l2_lines({"baseline": [(1.0, 1.0), (2.0, 2.0)], "nsae": [(3.0, 1.0), (9.0, 2.0)]})
-    assert [(line["l0"], line["value"], line["note"]) for line in lines] == [(None, None, NO_OVERLAP)]
-    assert NO_OVERLAP in difference_table(lines)
+    rows = l2_rows({"baseline": [(1.0, 1.0), (2.0, 2.0)], "nsae": [(3.0, 1.0), (9.0, 2.0)]})
+    assert [(row.l0, row.value, row.note) for row in rows] == [(None, None, NO_OVERLAP)]
+    assert NO_OVERLAP in matched_table(rows)
 
 
 def test_differences_of_runs_cancel_deviations_that_they_share() -> None:
     points = {"baseline": [(20.0, 20.0)], "nsae": [(20.0, 21.0)]}
     estimates, runs = estimates_of(points, noise=0.5)
-    line = next(line for line in difference_lines(estimates, runs, HELD_OUT) if line["measure"] == "l2")
-    assert line["high"] - line["low"] < 1e-9
+    row = next(row for row in matched_rows(estimates, runs, HELD_OUT) if row.measure == "l2")
+    assert width_of(row) < 1e-9
     low, high = estimates[Key("nsae0", HOOK, False, "all", "l2")].interval
     assert high - low > 5
 
@@ -133,18 +147,18 @@ def test_replicas_are_one_estimate_whose_interval_has_their_spread() -> None:
                 estimates[Key(name, HOOK, False, "all", measure)] = Estimate(
                     value, np.full(GROUPS, value), np.full(GROUPS, 1 / GROUPS)
                 )
-    line = next(line for line in difference_lines(estimates, runs, HELD_OUT) if line["measure"] == "l2")
+    row = next(row for row in matched_rows(estimates, runs, HELD_OUT) if row.measure == "l2")
     half_width = stdtrit(2, 0.975) * 0.1 / np.sqrt(3)  # the differences are 1.0, 1.1 and 0.9
-    assert line["seeds"] == 3
-    assert (line["low"], line["high"]) == pytest.approx((1 - half_width, 1 + half_width))
+    assert row.seeds == 3
+    assert (row.low, row.high) == pytest.approx((1 - half_width, 1 + half_width))
 
 
 def test_points_are_in_order_of_l0_without_runs_that_never_fire() -> None:
     estimates, runs = estimates_of({"baseline": [(5.0, 1.0), (2.0, 2.0)]})
     runs.append(run("silent", "baseline", 99.0))
     estimates |= {Key("silent", HOOK, False, "all", m): Estimate(0.0) for m in ("l0", "l2")}
-    lines = curve_lines(estimates, configurations(runs), HELD_OUT)
-    assert [(line["run"], line["l0"]) for line in lines] == [("baseline1", 2.0), ("baseline0", 5.0)]
+    rows = point_rows(estimates, configurations(runs), HELD_OUT)
+    assert [(row.run, row.l0) for row in rows] == [("baseline1", 2.0), ("baseline0", 5.0)]
 
 
 def test_replicas_are_one_point_of_a_curve_whose_interval_has_their_spread() -> None:
@@ -156,10 +170,11 @@ def test_replicas_are_one_point_of_a_curve_whose_interval_has_their_spread() -> 
         Key(f"baseline_seed={seed}", HOOK, False, "all", measure): Estimate(value, np.full(40, value), shares)
         for measure, by_seed in values.items() for seed, value in enumerate(by_seed)
     }  # fmt: skip
-    (line,) = curve_lines(of_configurations(estimates, alike), alike, HELD_OUT)
+    (row,) = point_rows(of_configurations(estimates, alike), alike, HELD_OUT)
     half_width = stdtrit(2, 0.975) * np.std(l2, ddof=1) / np.sqrt(3)
-    assert (line["run"], line["seeds"], line["l0"]) == ("baseline", 3, pytest.approx(10))
-    assert (line["low"], line["high"]) == pytest.approx((np.mean(l2) - half_width, np.mean(l2) + half_width))
+    assert (row.run, row.seeds) == ("baseline", 3)
+    assert row.l0 == pytest.approx(10)
+    assert (row.low, row.high) == pytest.approx((np.mean(l2) - half_width, np.mean(l2) + half_width))
 
 
 @pytest.fixture
@@ -190,18 +205,15 @@ def test_analyze_pareto_writes_points_comparisons_and_one_figure_per_measure(
 
 
 def test_layer_counts_as_better_if_all_its_l0_do_after_holms_correction() -> None:
-    def line(hook: str, value: float | None, p: float | None, *, measure: str = "l2") -> dict[str, Any]:
-        return {
-            "sample": HELD_OUT, "first": "a", "second": "b", "measure": measure, "hook": hook, "value": value, "p": p,
-        }  # fmt: skip
+    def row(hook: str, value: float | None, p: float | None, *, measure: str = "l2") -> MatchedRow:
+        return MatchedRow(HELD_OUT, hook, "a", "b", measure, None, value=value, p=p)
 
-    lines = [
-        line("h0", 0.1, 0.01), line("h0", 0.3, 0.001), line("h1", -0.2, 0.001), line("h1", 0.1, 0.001),
-        line("h2", -0.2, 1e-4), line("h3", None, None), line("h3", 0.1, None, measure="kl"),
-        line("h4", 0.1, 0.03), line("h4", None, None),
+    rows = [
+        row("h0", 0.1, 0.01), row("h0", 0.3, 0.001), row("h1", -0.2, 0.001), row("h1", 0.1, 0.001),
+        row("h2", -0.2, 1e-4), row("h3", None, None), row("h3", 0.1, None, measure="kl"),
+        row("h4", 0.1, 0.03), row("h4", None, None),
     ]  # fmt: skip
-    pair = {"sample": HELD_OUT, "first": "a", "second": "b"}
-    assert which_is_better_by_layer(lines) == [
-        {**pair, "measure": "l2", "higher": ["h0"], "lower": ["h2"], "undecided": ["h1", "h4"], "not_compared": ["h3"]},
-        {**pair, "measure": "kl", "higher": [], "lower": [], "undecided": ["h3"], "not_compared": []},
+    assert which_is_better_by_layer(rows) == [
+        BetterRow(HELD_OUT, "a", "b", "l2", higher=["h0"], lower=["h2"], undecided=["h1", "h4"], not_compared=["h3"]),
+        BetterRow(HELD_OUT, "a", "b", "kl", higher=[], lower=[], undecided=["h3"], not_compared=[]),
     ]

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from analyze.compare.seed_spread import difference_of_replicas, spread_lines
+from analyze.compare.seed_spread import difference_of_replicas, spread_rows
 from analyze.runs.configurations import Configuration
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import Estimate, Key, combine, difference, over_replicas
@@ -46,15 +46,15 @@ def test_spread_is_that_of_the_differences_between_a_configurations_own_seeds() 
         Key("b", HOOK, False, "without 0", "l2"): of_seeds,
         Key("single", HOOK, False, "all", "l2"): of_seeds.replicas[0],
     }
-    (line,) = spread_lines(estimates, [configuration("b", 1.0), configuration("single", 2.0)], "held_out")
-    assert {name: line[name] for name in ("sample", "family", "run", "hook", "measure", "seeds")} == {
+    (row,) = spread_rows(estimates, [configuration("b", 1.0), configuration("single", 2.0)], "held_out")
+    assert {name: getattr(row, name) for name in ("sample", "family", "run", "hook", "measure", "seeds")} == {
         "sample": "held_out", "family": "baseline", "run": "b", "hook": HOOK, "measure": "l2", "seeds": 3,
     }  # fmt: skip
-    assert line["value"] == pytest.approx(1.2)
-    assert line["std"] == pytest.approx(values.std(ddof=1))
-    assert (line["mean"], line["largest"]) == pytest.approx(((0.5 + 0.1 + 0.4) / 3, 0.5))
+    assert row.value == pytest.approx(1.2)
+    assert row.std == pytest.approx(values.std(ddof=1))
+    assert (row.mean, row.largest) == pytest.approx(((0.5 + 0.1 + 0.4) / 3, 0.5))
     error = np.sqrt(2 * values.var(ddof=1) / 3)  # documents do not vary
-    assert line["detectable"] == pytest.approx((stdtrit(2, 0.975) + 0.8416212) * error)
+    assert row.detectable == pytest.approx((stdtrit(2, 0.975) + 0.8416212) * error)
 
 
 def test_the_smallest_detectable_difference_is_found_in_four_of_five_repetitions_and_none_seldom() -> None:

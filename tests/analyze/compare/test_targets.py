@@ -8,9 +8,10 @@ import pytest
 from matplotlib import pyplot
 
 from analyze.compare import targets
-from analyze.report.figures.targets import L0_OVER_TARGET, controller_lines, draw_controller
+from analyze.report.figures.targets import L0_OVER_TARGET, controller_rows, draw_controller
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.runs.training_curves import TrainingCurve, training_curves
+from analyze.statistics.estimates import MeasureRow
 from tests.analyze.compare.claims.made_up import RUNS
 from tests.helpers.fixture_types import Command, LocalStore
 from train.variants import TopKSettings
@@ -24,13 +25,14 @@ def with_target(run: TrainedRun, target: float) -> TrainedRun:
     return replace(run, settings=replace(run.settings, experiment=replace(run.settings.experiment, runs=(configured,))))
 
 
-def line(run: str, hook: str, miss: float) -> dict[str, Any]:
-    return {"run": run, "hook": hook, "miss": miss, "within": abs(miss) <= targets.WITHIN}
+def row(run: str, hook: str, miss: float) -> targets.TargetRow:
+    l0, within = 20 * (1 + miss), abs(miss) <= targets.WITHIN
+    return targets.TargetRow(run, "baseline", hook, 20.0, l0, l0, l0, miss, within, None, None, None, None, None)
 
 
 def test_summary_counts_the_saes_within_2_percent_and_names_the_others() -> None:
-    missed = [line("a", "blocks.1.hook_mlp_out", -0.031), line("a", "blocks.2.hook_mlp_out", 0.025)]
-    near = [line("a", "blocks.3.hook_mlp_out", 0.02), line("b", "blocks.1.hook_mlp_out", -0.001)]
+    missed = [row("a", "blocks.1.hook_mlp_out", -0.031), row("a", "blocks.2.hook_mlp_out", 0.025)]
+    near = [row("a", "blocks.3.hook_mlp_out", 0.02), row("b", "blocks.1.hook_mlp_out", -0.001)]
     assert targets.summary([*missed, *near]) == (
         "2 of 4 SAEs are within 2% of their target L0; these are not: a in layers 1, 2 (-3.1%, +2.5%)."
     )
@@ -43,7 +45,8 @@ def test_target_of_a_run_is_its_target_l0_or_its_k() -> None:
     settings = replace(RUNS[0].settings, experiment=replace(RUNS[0].settings.experiment, runs=(topk,)))
     assert [with_target(RUNS[0], 20).target_l0, replace(RUNS[0], settings=settings).target_l0] == [20, 7]
     assert RUNS[0].target_l0 == 0
-    assert targets.target_lines([{"run": RUNS[0].name, "measure": "l0", "noise": False, "subset": "all"}], RUNS) == []
+    measured = MeasureRow(RUNS[0].name, "baseline", HOOK, False, "all", "l0", 1.0, 1.0, 1.0, 1.0)
+    assert targets.target_rows([measured], RUNS) == []
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +86,9 @@ def test_measures_command_tells_the_miss_of_each_run_with_a_target(
 def test_l0_controller_figure_has_a_row_of_panels_per_run_with_a_target(adjusted: tuple[LocalStore, Path]) -> None:
     runs = find_runs([adjusted[1]])
     adjusting = [run for run in runs if run.settings.run.settings.adjusted_to]
-    lines = controller_lines(training_curves(runs), adjusting)
-    assert {point["measure"] for point in lines} == {"coefficient", L0_OVER_TARGET, "loss"}
-    assert {point["run"] for point in lines} == {run.name for run in adjusting}
+    lines = controller_rows(training_curves(runs), adjusting)
+    assert {point.measure for point in lines} == {"coefficient", L0_OVER_TARGET, "loss"}
+    assert {point.run for point in lines} == {run.name for run in adjusting}
     figure = draw_controller(lines)
     assert len(figure.axes) == 3
     pyplot.close(figure)
@@ -100,6 +103,6 @@ def test_l0_over_target_is_that_of_the_mean_without_noise() -> None:
             ("heldout", False, "mean_l0", [1.0, 1.0]), ("train", True, "coefficient", [1e-3, 2e-3]),
         )
     ]  # fmt: skip
-    lines = controller_lines(curves, [run])
-    assert [point["value"] for point in lines if point["measure"] == L0_OVER_TARGET] == [2.0, 1.1]
-    assert [point["value"] for point in lines if point["measure"] == "coefficient"] == [1e-3, 2e-3]
+    lines = controller_rows(curves, [run])
+    assert [point.value for point in lines if point.measure == L0_OVER_TARGET] == [2.0, 1.1]
+    assert [point.value for point in lines if point.measure == "coefficient"] == [1e-3, 2e-3]

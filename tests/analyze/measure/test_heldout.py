@@ -68,7 +68,7 @@ def test_tokens_beyond_the_first_of_a_document_count_in_no_group(
         tokens = heldout.group_of[documents == number]  # in the order of the text
         assert len(set(tokens[:40])) == 1
         assert (tokens[40:] == heldout.n_groups).all()
-    assert heldout.groups_line()["longest_document"] == 40
+    assert heldout.describe_groups()["longest_document"] == 40
     assert heldout.effective_groups == pytest.approx(11.9, abs=0.1)
 
 

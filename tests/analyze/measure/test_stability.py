@@ -52,9 +52,9 @@ def test_dead_features_are_not_matched(demo_runs: tuple[Path, list[Path]]) -> No
     some, others = torch.zeros(256, dtype=torch.int64), torch.zeros(256, dtype=torch.int64)
     some[:5], others[3:10] = 1, 1
     counts = [{"all": HeldoutFireCounts(9, count, 0.0, 9)} for count in (some, others)]
-    (line,) = stability([FeatureActivity(run, "blocks.4.hook_mlp_out", False, by_subset) for by_subset in counts])
-    assert (line["live_first"], line["live_second"], line["matched"]) == (5, 7, 5)
-    assert line["share_0.9"] == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same
+    (row,) = stability([FeatureActivity(run, "blocks.4.hook_mlp_out", False, by_subset) for by_subset in counts])
+    assert (row.live_first, row.live_second, row.matched) == (5, 7, 5)
+    assert row.share_09 == pytest.approx(2 / 5)  # features 3 and 4 are live in both, and the same
 
 
 @pytest.mark.parametrize(("options", "says"), [((), "two or more"), (("--layers", "2"), "no layer 2")])

@@ -158,7 +158,7 @@ def test_tables_show_truth_measures_only_where_a_store_has_a_truth(
     assert not any(f"| {title} |" in plain.splitlines()[0] for title in titles)
     measured = evaluate(*small_runs, contexts=5).measures
     assert not {row.measure for row in measured} & TRUTH.keys()
-    in_report = columns([{"measure": row.measure} for row in evaluate(*trained, contexts=5).measures], Shown.TABLES)
+    in_report = columns(evaluate(*trained, contexts=5).measures, Shown.TABLES)
     assert [title for title in in_report.values() if title in titles] == titles
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from analyze.report import html
+from analyze.statistics.estimates import MeasureRow
 from tests.analyze.report.conftest import SCOPE
 from tests.helpers.fixture_types import Command
 
@@ -87,9 +88,9 @@ def test_report_tables_show_numbers_of_one_sample_each(metrics: dict[str, Any], 
             li["value"] for li in metrics[key] if li["measure"] == "l0" and li["subset"] in ("all", "without 0")
         }
         assert sorted(values) == pytest.approx(sorted(expected), rel=1e-6)
-    both = [{"run": "r", "hook": hook, "measure": "l0", "value": v, "low": v, "high": v} for v in (1.0, 2.0)]
+    both = [MeasureRow("r", "topk", hook, False, "all", "l0", v, v, v, 1.0) for v in (1.0, 2.0)]
     with pytest.raises(ValueError, match="two values of l0 in one cell"):
-        html.wide(both, {"hook": "hook", "run": "run"}, {"l0": "L0"})
+        html.wide(both, [("hook", lambda row: row.hook)], {"l0": "L0"}, html.interval)
     for key in ("points", "matched"):
         assert {line["sample"] for line in metrics[key]} == {"held_out", "patched"}
     of_points = {(p["sample"], p["run"], p["hook"], p["noise"]): p["l0"] for p in metrics["points"]}

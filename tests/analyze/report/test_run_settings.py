@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analyze.report.data import run_lines
+from analyze.report.data import run_rows
 from analyze.report.pages.settings import setting_columns
 from analyze.runs.trained_run import TrainedRun
 from tests.analyze.compare.claims.made_up import RUNS
@@ -18,15 +18,15 @@ def with_own(run: TrainedRun, *, clip: float, lr_warmup: int) -> TrainedRun:
 
 
 def test_each_run_has_the_schedule_and_clipping_that_it_was_trained_with() -> None:
-    lines = run_lines([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)])
-    assert [(line["clip"], line["lr_warmup"], line["lr_decay"], line["adam_beta1"]) for line in lines] == [
-        (None, 0, 0, 0.9), (1.0, 50, 0, 0.9)
+    rows = run_rows([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)])
+    assert [[row.settings[name] for name in ("clip", "lr_warmup", "lr_decay", "adam_beta1")] for row in rows] == [
+        [None, 0, 0, 0.9], [1.0, 50, 0, 0.9]
     ]  # fmt: skip
-    assert all(line.keys() == lines[0].keys() for line in lines)
+    assert all(row.settings.keys() == rows[0].settings.keys() for row in rows)
 
 
 def test_clipping_and_adams_constants_are_shown_only_if_runs_differ_in_them() -> None:
-    assert not {"clip", "adam_beta1", "adam_epsilon"} & setting_columns(run_lines(RUNS)).keys()
-    shown = setting_columns(run_lines([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)]))
+    assert not {"clip", "adam_beta1", "adam_epsilon"} & setting_columns(run_rows(RUNS)).keys()
+    shown = setting_columns(run_rows([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)]))
     assert "clip" in shown
     assert "adam_beta2" not in shown

@@ -43,7 +43,7 @@ def test_few_points_leave_settledness_unknown() -> None:
     curve = TrainingCurve(RUN.name, "h", "train", False, "l0", [int(RUN.planned * 0.95), RUN.planned], [5.0, 9.0])
     (drift,) = drifts([curve], [RUN])
     assert drift.settled is None
-    assert drift.line()["points"] == 0
+    assert drift.row().points == 0
 
 
 def test_constant_l0_of_zero_leaves_settledness_unknown() -> None:
@@ -68,7 +68,7 @@ def test_run_settles_only_if_every_layer_and_measure_does() -> None:
 def test_loss_does_not_decide() -> None:
     measured = [changes("loss", 1 + ROWS / RUN.planned), changes("l0", np.full(len(ROWS), 8.0))]
     assert has_settled(measured, RUN.name) is True
-    assert measured[0].line()["settled"] is None
+    assert measured[0].row().settled is None
 
 
 def test_validations_are_left_out() -> None:

@@ -14,7 +14,7 @@ from analyze.runs.trained_run import find_runs
 from analyze.runs.training_curves import (
     TrainingCurve,
     as_trained,
-    curve_lines,
+    curve_rows,
     mean_curves,
     rows_to_near_end,
     training_curves,
@@ -58,7 +58,7 @@ def test_training_curves_hold_the_values_of_metrics_jsonl(demo_runs: tuple[Path,
     one = by_key[run.name, "blocks.4.hook_mlp_out", "heldout", False, "l0"]
     assert list(zip(one.rows, one.values, strict=True)) == expected
     assert len(expected) == 8
-    assert len(curve_lines([one])) == 8
+    assert len(curve_rows([one])) == 8
 
 
 def test_curve_of_a_configuration_is_the_mean_of_its_replicas_at_the_rows_that_all_recorded() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analyze.compare.claims.claim import Claim
-from analyze.measure.dictionary_summary import DictionarySummary
+from analyze.measure.dictionary_summary import DictionaryRow, DictionarySummary
 from analyze.measure.measurements import Measurements
 from analyze.measure.norms import Norms
 from analyze.runs.trained_run import TrainedRun
@@ -97,10 +97,15 @@ def held_out(slope: float = 0.6, suppression: float = 0.05, l2: float = 1.1) -> 
     }  # fmt: skip
 
 
-def portrait(r: TrainedRun, hook: str, **line: Any) -> DictionarySummary:
-    """Return the summary of a run's dictionary at a hook, with `line` in place of the usual values."""
-    common = {"norm_median": 1.0, "small_norm_share": 0.0, "near_twin_share": 0.0, "pillars_that_are_directions": None}
-    return DictionarySummary({"run": r.name, "hook": hook, **common, **line}, [])
+def portrait(r: TrainedRun, hook: str, **changes: Any) -> DictionarySummary:
+    """Return the summary of a run's dictionary at a hook, with `changes` to the usual values."""
+    row = DictionaryRow(
+        r.name, r.variant, hook, rows=1, live=1, dead=0, norm_median=1.0, norm_median_dead=None, norm_max=1.0,
+        norm_over_input_norm_median=1.0, small_norm_share=0.0, pairs_within_02=1.0, pairs_above_09=0.0,
+        nearest_cosine_median=0.0, near_twin_share=0.0, pillars=0, corrections=0, directions=0, overlaps={},
+        pillars_that_are_directions=None,
+    )  # fmt: skip
+    return DictionarySummary(replace(row, **changes), [])
 
 
 def verdicts(

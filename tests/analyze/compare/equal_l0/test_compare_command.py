@@ -133,9 +133,9 @@ def test_the_reports_tables_have_the_verdicts_at_the_l0_that_families_share(topk
     measured = Measurements(runs, Norms.of(store), held_out)
     matching = match_runs(measured)
     tables = report_tables(measured, matching, "document", report_summary(measured, matching, "document"))
-    assert [line["measure"] for line in tables["verdicts"]] == [m for m in COMPARED if m not in PATCHED]
-    assert {line["l0"] for line in tables["differences"]} == {K}
-    assert len(tables["differences"]) == len(HOOKS) * len(tables["verdicts"])
+    assert [verdict.measure for verdict in tables.verdicts] == [m for m in COMPARED if m not in PATCHED]
+    assert {line.l0 for line in tables.differences} == {K}
+    assert len(tables.differences) == len(HOOKS) * len(tables.verdicts)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from analyze.runs.settled import Drift
 from analyze.statistics.estimates import Estimate
 from analyze.statistics.jackknife import degrees_of_freedom
 from analyze.statistics.trend import Trend
+from analyze.tables import columns
 from tests.analyze.compare.summary.made_up import HOOKS, MadeUp, Values, made_up
 
 NATS: Mapping[str, float] = {"topk": 0.10, "relu": 0.102, "nsae": 0.13, "baseline": 0.15, "frozen": 0.05}
@@ -107,7 +108,7 @@ def test_fewer_dead_features_are_better_with_an_interval_over_seeds() -> None:
     assert cell.high is not None
     assert cell.low < 0.06 < cell.high
     assert {line.rows_counted for line in summary.lines} == {5000}
-    assert [row["rows"] for row in summary.rows() if row["measure"] == "dead"] == [5000] * 3
+    assert [row.rows for row in summary.rows() if row.measure == "dead"] == [5000] * 3
 
 
 def test_dead_shares_are_tied_if_their_intervals_overlap_though_they_lie_in_few_layers() -> None:
@@ -224,7 +225,7 @@ def test_architectures_without_a_shared_target_are_compared_where_their_curves_m
 def test_rows_are_numbers_or_null_and_the_text_has_a_row_per_line() -> None:
     made = without(made_up(["topk", "nsae", "frozen"], BOTH), "nsae", "explained_variance", HOOKS)
     summary = made.summary()
-    rows = json.loads(json.dumps(summary.to_json(), allow_nan=False))["lines"]
+    rows = json.loads(json.dumps([columns(row) for row in summary.rows()], allow_nan=False))
     assert len(rows) == 3 * 2
     assert [row["family"] for row in rows[::2]] == ["topk", "nsae", "frozen"]
     table = [line for line in as_text(summary).splitlines() if line.startswith("|")]

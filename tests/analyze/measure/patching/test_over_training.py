@@ -13,7 +13,7 @@ from analyze.measure.patching.model import load_for_store
 from analyze.measure.patching.over_training import (
     mean_over_replicas,
     over_training,
-    over_training_lines,
+    snapshot_rows,
     std_over_snapshots,
 )
 from analyze.measure.patching.patch import patch
@@ -37,7 +37,7 @@ def test_last_snapshot_has_the_measures_of_the_run(demo_runs: tuple[Path, list[P
         assert rows == 8_000 // 64 * 64
         assert last.value == final[key].value
         assert np.array_equal(last.replicates, final[key].replicates)
-    assert len(over_training_lines(over)) == sum(map(len, over.values()))
+    assert len(snapshot_rows(over)) == sum(map(len, over.values()))
     scores = [e.value for key, points in over.items() if key.measure == "l0" for _, e in points]
     assert len(set(scores)) > len(scores) / 2  # the weights are not those of the end throughout
 

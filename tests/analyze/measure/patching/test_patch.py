@@ -17,6 +17,7 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import load_patchable
 from analyze.measure.patching.patch import as_table, patch
 from analyze.runs.trained_run import find_runs
+from analyze.statistics.estimates import MeasureRow
 from data import open_store
 from harvest.demo import MODEL as DEMO
 from harvest.model.find import find_model
@@ -101,12 +102,12 @@ def test_patched_losses_equal_those_of_transformers_forward_hooks(patched: tuple
 
 
 def test_score_is_marked_if_zeroing_costs_hardly_anything() -> None:
-    def line(measure: str, low: float) -> dict[str, object]:
-        return {"run": "r", "hook": "h", "noise": False, "measure": measure, "value": low, "low": low, "high": low}
+    def row(measure: str, low: float) -> MeasureRow:
+        return MeasureRow("r", "baseline", "h", False, "all", measure, low, low, low, 1.0)
 
     def marked(nats_lost_zero: float) -> bool:
         measures = ("loss_clean", "nats_lost", "score", "kl", "agreement")
-        table = as_table([line("nats_lost_zero", nats_lost_zero), *(line(measure, 0.5) for measure in measures)])
+        table = as_table([row("nats_lost_zero", nats_lost_zero), *(row(name, 0.5) for name in measures)], {"r": "–"})
         assert ("says little" in table) == ("*" in table)
         return "*" in table
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analyze.compare.curves import PointRow
+from analyze.compare.layer_means import LayerMeanRow
 from analyze.runs.training_curves import TrainingCurve
-from analyze.tables import Row
 
 ARCHITECTURES = (
     "baseline", "nsae", "relu", "gated", "topk", "batchtopk", "jumprelu", "matryoshka", "panneal",
@@ -22,10 +23,10 @@ MEASURES = {
 
 def tables(
     n_layers: int = 6, architectures: Sequence[str] = ARCHITECTURES, *, model: bool = True, worst: float = 1.0
-) -> dict[str, list[Row]]:
+) -> tuple[list[PointRow], list[LayerMeanRow]]:
     """Return the tables `points` and `layer_means`. worst: factor on the KL of the last architecture."""
     rng = np.random.default_rng(0)
-    lines: list[Row] = []
+    points: list[PointRow] = []
     for i, family in enumerate(architectures):
         for layer in range(n_layers):
             for noise in (False, True) if family == "nsae" else (False,):
@@ -40,25 +41,26 @@ def tables(
                         for measure in measures if model or sample == "held_out" else ():
                             value = values[measure]
                             half_width = 0.06 * abs(value - round(value)) + 0.001
-                            lines.append({
-                                "sample": sample, "family": family, "hook": f"blocks.{layer}.hook_mlp_out",
-                                "noise": noise, "run": f"{family}_target_l0={target:g}", "seeds": 3, "target": target,
-                                "l0": target * rng.normal(1, 0.01), "measure": measure, "value": value,
-                                "low": value - half_width, "high": value + half_width,
-                            })  # fmt: skip
-    return {"points": lines, "layer_means": _means(lines, n_layers)}
+                            points.append(PointRow(
+                                sample, family, f"blocks.{layer}.hook_mlp_out", noise, f"{family}_target_l0={target:g}",
+                                3, target, target * rng.normal(1, 0.01), measure, value, value - half_width,
+                                value + half_width,
+                            ))  # fmt: skip
+    return points, _means(points, n_layers)
 
 
-def _means(lines: Sequence[Row], n_layers: int) -> list[Row]:
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for line in lines:
-        groups.setdefault((line["run"], str(line["noise"]), line["measure"]), []).append(line)
-    averaged = ("l0", "value", "low", "high")
-    return [
-        {**{key: value for key, value in group[0].items() if key != "hook"}, "layers": n_layers,
-         **{key: math.fsum(line[key] for line in group) / n_layers for key in averaged}}
-        for group in groups.values()
-    ]  # fmt: skip
+def _means(points: Sequence[PointRow], n_layers: int) -> list[LayerMeanRow]:
+    groups: dict[tuple[str, bool, str], list[PointRow]] = {}
+    for point in points:
+        groups.setdefault((point.run, point.noise, point.measure), []).append(point)
+    means = []
+    for group in groups.values():
+        p, columns = group[0], zip(*((p.l0, p.value, p.low, p.high) for p in group), strict=True)
+        l0, *estimate = (math.fsum(numbers) / n_layers for numbers in columns)
+        means.append(LayerMeanRow(
+            p.sample, p.family, n_layers, p.noise, p.run, p.seeds, p.target, l0, p.measure, *estimate
+        ))  # fmt: skip
+    return means
 
 
 def training(n_layers: int = 6, architectures: Sequence[str] = ARCHITECTURES, n: int = 200) -> list[TrainingCurve]:

@@ -32,7 +32,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     figures = [
         f'<figure class="chart" id="{chart.name}"><script type="application/json">{chart.to_json()}</script></figure>'
-        for chart in charts(tables(N_LAYERS, ARCHITECTURES), ARCHITECTURES, training(N_LAYERS, ARCHITECTURES))
+        for chart in charts(*tables(N_LAYERS, ARCHITECTURES), ARCHITECTURES, training(N_LAYERS, ARCHITECTURES))
     ]
     figures[-1] = f"<details><summary>Training</summary>{figures[-1]}</details>"
     path = tmp_path_factory.mktemp("charts") / "page.html"
@@ -64,24 +64,21 @@ def hovered(page: Any, point: Any) -> dict[str, str]:
 
 def test_hover_tells_the_values_of_the_tables_in_the_chosen_measure_and_layer(opened: Any) -> None:
     page = opened()
-    chart, made = page.locator("#pareto"), tables(N_LAYERS, ARCHITECTURES)
+    chart, (points, means) = page.locator("#pareto"), tables(N_LAYERS, ARCHITECTURES)
     run = "baseline_target_l0=80"
     for measure, layer in (("kl", "mean"), ("explained_variance", "mean"), ("explained_variance", "2")):
         chart.locator("select[name=measure]").select_option(measure)
         chart.locator("select[name=layer]").select_option(layer)
-        lines = made["layer_means"] if layer == "mean" else made["points"]
-        line = next(
-            line for line in lines if (line["run"], line["measure"]) == (run, measure)
-            and line.get("hook", "blocks.mean").split(".")[1] == layer
-        )  # fmt: skip
+        rows = means if layer == "mean" else [row for row in points if row.hook.split(".")[1] == layer]
+        row = next(row for row in rows if (row.run, row.measure) == (run, measure))
         point = chart.locator("path[aria-roledescription=point]").filter(visible=True).nth(2)
         page.wait_for_timeout(50)
         shown = hovered(page, point)
         assert (shown["run"], shown["layer"], shown["seeds"]) == (run, layer, "3")
-        assert float(shown["L0"]) == pytest.approx(line["l0"], rel=1e-3)
-        assert float(shown["value"]) == pytest.approx(line["value"], rel=1e-3)
+        assert float(shown["L0"]) == pytest.approx(row.l0, rel=1e-3)
+        assert float(shown["value"]) == pytest.approx(row.value, rel=1e-3)
         low, high = map(float, shown["95 % interval"].split(" to "))
-        assert (low, high) == pytest.approx((line["low"], line["high"]), rel=0.01)
+        assert (low, high) == pytest.approx((row.low, row.high), rel=0.01)
         page.mouse.move(0, 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.analyze.report.charts.made_up import ARCHITECTURES, TARGETS, tables, 
 
 @pytest.fixture(scope="module")
 def by_name() -> dict[str, Chart]:
-    return {chart.name: chart for chart in charts(tables(), ARCHITECTURES, training())}
+    return {chart.name: chart for chart in charts(*tables(), ARCHITECTURES, training())}
 
 
 def test_all_charts_of_nine_architectures_in_six_layers_are_below_two_megabytes(by_name: dict[str, Chart]) -> None:
@@ -22,7 +23,7 @@ def test_all_charts_of_nine_architectures_in_six_layers_are_below_two_megabytes(
 
 
 def test_depth_starts_at_the_middle_target_and_has_the_layers_in_their_order() -> None:
-    many = next(chart for chart in charts(tables(12, ("nsae", "topk")), ("nsae", "topk")) if chart.name == "depth")
+    many = next(chart for chart in charts(*tables(12, ("nsae", "topk")), ("nsae", "topk")) if chart.name == "depth")
     assert {menu.parameter: menu.selected for menu in many.menus}["target"] == "40"
     (spec,) = many.specs
     order = [str(layer) for layer in range(12)]
@@ -31,9 +32,9 @@ def test_depth_starts_at_the_middle_target_and_has_the_layers_in_their_order() -
 
 
 def test_runs_without_a_target_have_no_line_over_the_layers() -> None:
-    made = tables(2, ("topk",))
-    without = {name: [{**line, "target": None} for line in lines] for name, lines in made.items()}
-    assert [chart.name for chart in charts(without, ("topk",))] == ["pareto", "layers"]
+    points, means = tables(2, ("topk",))
+    without = [replace(row, target=None) for row in points], [replace(row, target=None) for row in means]
+    assert [chart.name for chart in charts(*without, ("topk",))] == ["pareto", "layers"]
 
 
 def test_training_has_one_line_per_configuration_that_ends_with_its_last_value(by_name: dict[str, Chart]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from analyze.compare.curves import curve_lines
-from analyze.compare.layer_means import layer_mean_lines
+from analyze.compare.curves import PointRow, point_rows
+from analyze.compare.layer_means import LayerMeanRow, layer_mean_rows
 from analyze.report.charts import Chart, charts
+from analyze.report.charts.points import ChartPoint
 from analyze.runs.configurations import configurations, of_configurations
 from analyze.statistics.estimates import Key
 from analyze.statistics.layer_mean import mean_over_layers
@@ -19,7 +20,7 @@ from tests.analyze.report.charts.made_up import ARCHITECTURES, tables
 
 @pytest.fixture(scope="module")
 def by_name() -> dict[str, Chart]:
-    return {chart.name: chart for chart in charts(tables(), ARCHITECTURES)}
+    return {chart.name: chart for chart in charts(*tables(), ARCHITECTURES)}
 
 
 def parameters(spec: dict[str, Any]) -> dict[str, Any]:
@@ -27,24 +28,24 @@ def parameters(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_charts_of_the_same_tables_are_the_same_bytes_and_small() -> None:
-    first, second = ([chart.to_json() for chart in charts(tables(), ARCHITECTURES)] for _ in range(2))
+    first, second = ([chart.to_json() for chart in charts(*tables(), ARCHITECTURES)] for _ in range(2))
     assert first == second
     assert sum(map(len, first)) < 2_000_000
     assert not any("<" in text for text in first)  # so no "</script>"
 
 
 def test_points_have_the_values_and_intervals_of_the_tables(by_name: dict[str, Chart]) -> None:
-    made = tables()
+    points, means = tables()
     (spec,) = by_name["pareto"].specs
     of_layer = {
         (point["run"], point["layer"], point["noise"] == "on"): point["v"] for point in spec["data"]["values"]
     }  # fmt: skip
-    lines = [(line["hook"].split(".")[1], line) for line in made["points"]]
-    lines += [("mean", line) for line in made["layer_means"]]
-    assert len(lines) == sum(len(v) for v in of_layer.values())
-    for layer, line in lines:
-        shown = of_layer[line["run"], layer, line["noise"]][line["measure"]]
-        assert shown == pytest.approx([line[key] for key in ("l0", "value", "low", "high")], rel=1e-4)
+    rows: list[tuple[str, PointRow | LayerMeanRow]] = [(row.hook.split(".")[1], row) for row in points]
+    rows += [("mean", row) for row in means]
+    assert len(rows) == sum(len(v) for v in of_layer.values())
+    for layer, row in rows:
+        shown = of_layer[row.run, layer, row.noise][row.measure]
+        assert shown == pytest.approx([row.l0, row.value, row.low, row.high], rel=1e-4)
 
 
 def test_chart_intervals_are_those_of_the_estimates() -> None:
@@ -54,11 +55,8 @@ def test_chart_intervals_are_those_of_the_estimates() -> None:
     true = {side.name: [0.1 + 0.05 * i + 0.01 * layer for layer in range(len(HOOKS))] for i, side in enumerate(sides)}
     off = measured(sides, true)
     estimates = of_configurations(off | {key._replace(noise=True): estimate for key, estimate in off.items()}, alike)
-    made = {
-        "points": curve_lines(estimates, alike, "patched"),
-        "layer_means": layer_mean_lines(estimates, alike, "patched"),
-    }
-    (spec,) = next(charts(made, [side.name for side in sides])).specs
+    made = point_rows(estimates, alike, "patched"), layer_mean_rows(estimates, alike, "patched")
+    (spec,) = next(charts(*made, [side.name for side in sides])).specs
     shown = {
         (point["run"], point["layer"]): point["v"]["nats_lost"]
         for point in spec["data"]["values"] if point["noise"] != "on"
@@ -75,12 +73,12 @@ def test_chart_intervals_are_those_of_the_estimates() -> None:
 def test_first_choice_is_the_mean_over_layers_with_noise_off_in_kl_if_the_model_ran(by_name: dict[str, Chart]) -> None:
     first = {menu.parameter: menu.selected for menu in by_name["pareto"].menus}
     assert first == {"measure": "kl", "layer": "mean", "noise": "off"}
-    without_model = next(charts(tables(model=False), ARCHITECTURES))
+    without_model = next(charts(*tables(model=False), ARCHITECTURES))
     assert {menu.parameter: menu.selected for menu in without_model.menus}["measure"] == "explained_variance"
 
 
 def test_noise_is_a_choice_only_if_an_architecture_has_noise() -> None:
-    for chart in charts(tables(2, ("baseline", "topk")), ("baseline", "topk")):
+    for chart in charts(*tables(2, ("baseline", "topk")), ("baseline", "topk")):
         assert "noise" not in {menu.parameter for menu in chart.menus}
         assert parameters(chart.specs[0])["noise"] == "off"
 
@@ -99,7 +97,7 @@ def test_grid_has_a_panel_per_layer_with_the_same_axes_and_each_number_once(by_n
 
 def test_axis_of_a_measure_with_an_outlier_is_logarithmic_in_every_panel() -> None:
     for worst, log in ((1.0, False), (200.0, True)):
-        grid = next(chart for chart in charts(tables(worst=worst), ARCHITECTURES) if chart.name == "layers")
+        grid = next(chart for chart in charts(*tables(worst=worst), ARCHITECTURES) if chart.name == "layers")
         axis = parameters(grid.specs[0])["axes"]["kl"]["y"]
         assert (axis["constant"] < axis["domain"][1]) == log
 
@@ -117,10 +115,10 @@ def test_families_have_one_colour_and_shape_in_all_panels_in_the_reports_order(b
 
 
 def test_store_of_one_layer_has_neither_a_mean_over_layers_nor_a_grid() -> None:
-    (chart,) = charts(tables(1, ("topk",)), ("topk",))
+    (chart,) = charts(*tables(1, ("topk",)), ("topk",))
     assert {menu.parameter: list(menu.options) for menu in chart.menus}["layer"] == ["0"]
-    assert {row["layer"] for row in chart.rows} == {"0"}
+    assert {row.layer for row in chart.rows if isinstance(row, ChartPoint)} == {"0"}
 
 
 def test_tables_without_points_have_no_charts() -> None:
-    assert list(charts({"points": [], "layer_means": []}, [])) == []
+    assert list(charts([], [], [])) == []

@@ -14,7 +14,7 @@ FAMILIES = ("nsae", "topk")
 
 @pytest.fixture(scope="module")
 def by_name() -> dict[str, Chart]:
-    made = charts(tables(2, FAMILIES), FAMILIES, training(2, FAMILIES, n=5))
+    made = charts(*tables(2, FAMILIES), FAMILIES, training(2, FAMILIES, n=5))
     return {chart.name: chart for chart in made}
 
 
