@@ -1,4 +1,4 @@
-"""Tables as CSV and Markdown, and numbers and layers as readers see them."""
+"""Tables as JSON, CSV and Markdown, and numbers and layers as readers see them."""
 
 from __future__ import annotations
 

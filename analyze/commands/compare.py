@@ -80,7 +80,7 @@ def compare_command(
     """
     from analyze.compare.equal_l0.comparison import compare
     from analyze.compare.equal_l0.matching import Matching, samples_of
-    from analyze.compare.equal_l0.sentence import verdict_line
+    from analyze.compare.equal_l0.sentence import verdict_row
     from analyze.compare.equal_l0.sides import find_sides, targets
     from analyze.compare.equal_l0.table import as_text
     from analyze.compare.summary.summarize import summarize
@@ -119,7 +119,7 @@ def compare_command(
     matching = Matching(samples_of(estimates, with_model, fires), sides, hooks)
     comparisons = compare(matching, COMPARED, chosen, settledness, heldout.unit)
     summary = summarize(matching, fires, chosen, settledness, heldout.unit)
-    verdicts = [verdict_line(comparison) for comparison in comparisons]
-    lines = list(chain.from_iterable(comparison.lines() for comparison in comparisons))
-    answer |= {"summary": summary.to_json(), "verdicts": verdicts, "differences": lines}
-    show(answer, lines, f"{summary_text(summary)}\n\n{as_text(verdicts, lines)}", as_json, as_csv_)
+    verdicts = [verdict_row(comparison) for comparison in comparisons]
+    rows = list(chain.from_iterable(comparison.rows() for comparison in comparisons))
+    answer |= {"summary": summary.to_json(), "verdicts": verdicts, "differences": rows}
+    show(answer, rows, f"{summary_text(summary)}\n\n{as_text(verdicts, rows)}", as_json, as_csv_)

@@ -128,15 +128,14 @@ def dictionary_command(
     check_features(store, runs, store.hooks, "pillars", thresholds.pillars)
     activity = feature_activity(heldout_contexts(store, contexts), runs, device=choose_device(device))
     summaries = [dictionary_summary.summarize_dictionary(sae, store, thresholds) for sae in activity]
-    lines = [summary.row for summary in summaries]
-    histograms = [line for summary in summaries for line in summary.histograms]
-    rows = with_progress(lines, runs)
+    rows = [summary.row for summary in summaries]
+    histograms = [row for summary in summaries for row in summary.histograms]
     if out is not None:
         from analyze.report.data import write_csv
 
-        write_csv(out, {"dictionary": rows, "histograms": histograms})
-    answer = {"store": store.fingerprint, **describe_runs(usable_runs), "dictionary": lines, "histograms": histograms}
-    show(answer, rows, dictionary_summary.as_table(lines, trained_on(runs)), as_json, as_csv_)
+        write_csv(out, {"dictionary": with_progress(rows, runs), "histograms": histograms})
+    answer = {"store": store.fingerprint, **describe_runs(usable_runs), "dictionary": rows, "histograms": histograms}
+    show(answer, with_progress(rows, runs), dictionary_summary.as_table(rows, trained_on(runs)), as_json, as_csv_)
 
 
 @command("stability", "stability --store data/demo.zarr runs/seeds --layers 5")
@@ -166,6 +165,6 @@ def stability_command(
         raise InputError(f"{runs[0].folder.path} is one run; give two or more to compare")
     hooks = choose_hooks(runs, layers)
     activity = feature_activity(heldout_contexts(store, contexts), runs, hooks=hooks, device=choose_device(device))
-    lines = stability.stability(activity)
-    answer = {"store": store.fingerprint, **describe_runs(usable_runs), "stability": lines}
-    show(answer, with_progress(lines, runs), stability.as_table(lines, trained_on(runs)), as_json, as_csv_)
+    rows = stability.stability(activity)
+    answer = {"store": store.fingerprint, **describe_runs(usable_runs), "stability": rows}
+    show(answer, with_progress(rows, runs), stability.as_table(rows, trained_on(runs)), as_json, as_csv_)

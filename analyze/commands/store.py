@@ -56,16 +56,16 @@ def norms_command(choice: StoreChoice, split: Any, out: Path | None, as_json: bo
 
     store = choice.open()
     distributions = norms.Norms.of(store, split)
-    lines, histogram = norms.norm_rows(distributions), norms.norm_bin_rows(distributions)
+    rows, histogram = norms.norm_rows(distributions), norms.norm_bin_rows(distributions)
     if out is not None:
         from analyze.report.data import write_csv
         from analyze.report.figures import norms as norms_figure
         from analyze.report.figures.style import as_png
 
-        write_csv(out, {"norms": lines, "histogram": histogram})
-        write_file(out / "norms.png", as_png(norms_figure.norms(lines, histogram)))
-    answer = {"store": store.fingerprint, "norms": lines, "histogram": histogram}
-    show(answer, lines, norms.as_table(lines), as_json, as_csv_)
+        write_csv(out, {"norms": rows, "histogram": histogram})
+        write_file(out / "norms.png", as_png(norms_figure.norms(rows, histogram)))
+    answer = {"store": store.fingerprint, "norms": rows, "histogram": histogram}
+    show(answer, rows, norms.as_table(rows), as_json, as_csv_)
 
 
 @command("export", "export --store data/demo.zarr --to saelens --out cached")

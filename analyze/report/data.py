@@ -11,9 +11,9 @@ from analyze.compare.claims import decide_claims
 from analyze.compare.claims.claim import Claim
 from analyze.compare.curves import HELD_OUT, PATCHED, PointRow, point_rows
 from analyze.compare.differences import MatchedRow, matched_rows
-from analyze.compare.equal_l0.comparison import DifferenceLine, compare
+from analyze.compare.equal_l0.comparison import DifferenceRow, compare
 from analyze.compare.equal_l0.matching import Matching, samples_of
-from analyze.compare.equal_l0.sentence import VerdictLine, verdict_line
+from analyze.compare.equal_l0.sentence import VerdictRow, verdict_row
 from analyze.compare.equal_l0.sides import find_sides, targets
 from analyze.compare.layer_means import LayerMeanRow, layer_mean_rows
 from analyze.compare.seed_spread import SpreadRow, spread_rows
@@ -53,8 +53,8 @@ class Tables:
 
     summary: Sequence[SummaryRow]
     claims: Sequence[Claim]
-    verdicts: Sequence[VerdictLine]
-    differences: Sequence[DifferenceLine]
+    verdicts: Sequence[VerdictRow]
+    differences: Sequence[DifferenceRow]
     measures: Sequence[MeasureRow]
     patching: Sequence[MeasureRow]
     over_training: Sequence[SnapshotRow]
@@ -109,8 +109,8 @@ def report_tables(measurements: Measurements, matching: Matching, unit: str, sum
     return Tables(
         summary=summary.rows(),
         claims=decide_claims(measurements),
-        verdicts=[verdict_line(comparison) for comparison in comparisons],
-        differences=[row for comparison in comparisons for row in comparison.lines()],
+        verdicts=[verdict_row(comparison) for comparison in comparisons],
+        differences=[row for comparison in comparisons for row in comparison.rows()],
         measures=measures,
         patching=measure_rows(measurements.patched, runs),
         over_training=snapshot_rows(measurements.over_training),

@@ -28,7 +28,7 @@ SIDES = {1: "higher", -1: "lower", 0: "undecided"}
 
 
 @dataclass(frozen=True)
-class DifferenceLine:
+class DifferenceRow:
     """A row of the table of differences. The numbers of a hook that was not compared are None.
 
     verdict: whether the second side is "higher" or "lower" than the first, "undecided", or "not compared".
@@ -141,17 +141,17 @@ class Comparison:
         mean = self.mean(self.hooks)
         return mean if mean.decided else None
 
-    def lines(self) -> list[DifferenceLine]:
-        """Return a line per hook, also those that were not compared."""
-        return [self._line(hook) for hook in self.hooks]
+    def rows(self) -> list[DifferenceRow]:
+        """Return a row per hook, also those that were not compared."""
+        return [self._row(hook) for hook in self.hooks]
 
-    def _line(self, hook: str) -> DifferenceLine:
+    def _row(self, hook: str) -> DifferenceRow:
         about = self.first, self.second, self.measure, self.l0, hook
         if hook in self.not_compared:
-            return DifferenceLine(*about, "not compared", self.not_compared[hook])
+            return DifferenceRow(*about, "not compared", self.not_compared[hook])
         d, verdict = self.differences[hook], self.verdicts[hook]
         plan = d.plan if verdict == "undecided" else None
-        return DifferenceLine(
+        return DifferenceRow(
             *about, verdict, self.undecidable.get(hook, ""), d.at_first, d.at_second, d.value,
             d.value - d.half_width(), d.value + d.half_width(), d.detectable, self.adjusted_p[hook], d.n_seeds,
             d.n_groups, d.effective_groups, d.variances.group_degrees, d.interpolation_error, d.leave_one_out_error,

@@ -22,7 +22,7 @@ OBJECTS = {"explained_variance": " of the variance", "nats_lost": " nats per tok
 
 
 @dataclass(frozen=True)
-class VerdictLine:
+class VerdictRow:
     """A row of the table of verdicts: a comparison over all layers.
 
     higher, lower, undecided, not_compared: hooks, by what the second side is there.
@@ -52,13 +52,13 @@ class VerdictLine:
     text: str
 
 
-def verdict_line(comparison: Comparison) -> VerdictLine:
+def verdict_row(comparison: Comparison) -> VerdictRow:
     """Return the verdict over all layers."""
     winner, known = winner_of(comparison), list(comparison.differences.values())
     mean = (
         comparison.mean(comparison.with_verdict(winner) if winner else list(comparison.differences)) if known else None
     )
-    return VerdictLine(
+    return VerdictRow(
         comparison.first, comparison.second, comparison.measure, comparison.l0, comparison.n_seeds,
         comparison.with_verdict("higher"), comparison.with_verdict("lower"), comparison.with_verdict("undecided"),
         list(comparison.not_compared), comparison.in_most_layers, mean.value if mean else None,

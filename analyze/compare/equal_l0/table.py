@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analyze.compare.equal_l0.comparison import DifferenceLine
-from analyze.compare.equal_l0.sentence import VerdictLine
+from analyze.compare.equal_l0.comparison import DifferenceRow
+from analyze.compare.equal_l0.sentence import VerdictRow
 from analyze.tables import markdown, short, with_interval
 from train.measures import title_of
 
 
-def as_text(verdicts: Sequence[VerdictLine], lines: Sequence[DifferenceLine]) -> str:
-    """Return a list of verdicts, and a Markdown table with a row per line of differences.
+def as_text(verdicts: Sequence[VerdictRow], rows: Sequence[DifferenceRow]) -> str:
+    """Return a list of verdicts, and a Markdown table with a line per row of differences.
 
     p is corrected for the number of layers (Holm), not for the number of measures and values of L0.
     """
-    rows = [
+    lines = [
         [
-            f"{line.l0:g}", title_of(line.measure), line.hook, f"{line.second} − {line.first}",
-            with_interval(line.value, line.low, line.high), short(line.detectable), short(line.p_holm),
-            line.verdict, line.note,
+            f"{row.l0:g}", title_of(row.measure), row.hook, f"{row.second} − {row.first}",
+            with_interval(row.value, row.low, row.high), short(row.detectable), short(row.p_holm),
+            row.verdict, row.note,
         ]
-        for line in lines
+        for row in rows
     ]  # fmt: skip
     header = ["at L0", "measure", "hook", "difference", "value", "smallest detectable", "p (Holm over layers)"]
     sentences = "\n".join(f"- {verdict.text}" for verdict in verdicts)
-    return f"{sentences}\n\n{markdown([*header, 'verdict', 'note'], rows)}"
+    return f"{sentences}\n\n{markdown([*header, 'verdict', 'note'], lines)}"

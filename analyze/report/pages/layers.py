@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from analyze.compare.curves import HELD_OUT, PATCHED
 from analyze.compare.differences import BetterRow, MatchedRow, which_is_better_by_layer
-from analyze.compare.equal_l0.comparison import DifferenceLine
+from analyze.compare.equal_l0.comparison import DifferenceRow
 from analyze.report import html
 from analyze.report.html import Columns
 from analyze.report.pages.compared import enumerate_names
@@ -15,25 +15,41 @@ from analyze.report.pages.content import Content
 from analyze.tables import layer_list
 from train.measures import MEASURES, Shown, title_of
 
-DIFFERENCE_COLUMNS: Columns[DifferenceLine] = (
+SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "On the patched positions"}
+
+
+def shown_measure(row: DifferenceRow | MatchedRow) -> str:
+    """Return the title of a row's measure; "any" if it could not be compared."""
+    return "any" if row.value is None else title_of(row.measure)
+
+
+def _compared_measure(row: BetterRow) -> str:
+    compared = row.higher or row.lower or row.undecided
+    return title_of(row.measure) if compared else f"any {SAMPLES[row.sample].lower()}"
+
+
+def _number_and_layers(hooks: Sequence[str]) -> str:
+    return f"{len(hooks)}: {layer_list(hooks)}" if hooks else html.NO_VALUE
+
+
+DIFFERENCE_COLUMNS: Columns[DifferenceRow] = (
     ("difference", lambda r: f"{r.second} − {r.first}"), ("at L0", lambda r: r.l0),
-    ("measure", lambda r: shown_measure(r)), ("layer", lambda r: r.hook), ("value", html.interval),
+    ("measure", shown_measure), ("layer", lambda r: r.hook), ("value", html.interval),
     ("smallest detectable", lambda r: r.detectable), ("p, corrected for layers", lambda r: r.p_holm),
     ("verdict", lambda r: html.verdict(r.verdict)), ("note", lambda r: r.note),
 )  # fmt: skip
 MATCHED_COLUMNS: Columns[MatchedRow] = (
     ("difference", lambda r: f"{r.second} − {r.first}"), ("layer", lambda r: r.hook), ("at L0", lambda r: r.l0),
-    ("measure", lambda r: shown_measure(r)), ("value", html.interval), ("smallest detectable", lambda r: r.detectable),
+    ("measure", shown_measure), ("value", html.interval), ("smallest detectable", lambda r: r.detectable),
     ("leave-one-out error", lambda r: r.leave_one_out_error), ("note", lambda r: r.note),
 )  # fmt: skip
 BETTER_COLUMNS: Columns[BetterRow] = (
-    ("compared", lambda r: f"{r.second} against {r.first}"), ("measure", lambda r: _compared_measure(r)),
+    ("compared", lambda r: f"{r.second} against {r.first}"), ("measure", _compared_measure),
     ("higher in", lambda r: _number_and_layers(r.higher)), ("lower in", lambda r: _number_and_layers(r.lower)),
     ("undecided in", lambda r: _number_and_layers(r.undecided)),
     ("not compared in", lambda r: _number_and_layers(r.not_compared)),
 )  # fmt: skip
-D = TypeVar("D", DifferenceLine, MatchedRow)
-SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "On the patched positions"}
+D = TypeVar("D", DifferenceRow, MatchedRow)
 
 
 def section(content: Content) -> dict[str, Any]:
@@ -53,11 +69,6 @@ def section(content: Content) -> dict[str, Any]:
     }
 
 
-def shown_measure(row: DifferenceLine | MatchedRow) -> str:
-    """Return the title of a row's measure; "any" if it could not be compared."""
-    return "any" if row.value is None else title_of(row.measure)
-
-
 def once_per_reason(rows: Sequence[D]) -> list[D]:
     """Return the rows, but one for each reason for which no measure could be compared."""
     shown: dict[tuple[Any, ...], D] = {}
@@ -73,15 +84,6 @@ def _better_rows(matched: Sequence[MatchedRow]) -> list[BetterRow]:
     for row in which_is_better_by_layer(matched):
         rows[row.first, row.second, _compared_measure(row)] = row
     return list(rows.values())
-
-
-def _compared_measure(row: BetterRow) -> str:
-    compared = row.higher or row.lower or row.undecided
-    return title_of(row.measure) if compared else f"any {SAMPLES[row.sample].lower()}"
-
-
-def _number_and_layers(hooks: Sequence[str]) -> str:
-    return f"{len(hooks)}: {layer_list(hooks)}" if hooks else html.NO_VALUE
 
 
 def best_values() -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from analyze.compare.equal_l0.comparison import Comparison, compare
 from analyze.compare.equal_l0.matched import NotComparedError, key_of, match
-from analyze.compare.equal_l0.sentence import ONE_SEED, verdict_line, verdict_text
+from analyze.compare.equal_l0.sentence import ONE_SEED, verdict_row, verdict_text
 from analyze.compare.equal_l0.sides import Side, find_sides
 from analyze.runs.configurations import configurations
 from analyze.runs.settled import Drift
@@ -71,7 +71,7 @@ def test_verdict_of_one_seed_begins_with_that_and_names_the_seed_spread_that_wou
 
 def test_one_seed_with_too_few_documents_says_how_many_would_decide_about_these_saes() -> None:
     comparison = five_better_one_worse(1, documents=8)
-    needed = vars(comparison.lines()[0])["needed_effective_groups"]
+    needed = vars(comparison.rows()[0])["needed_effective_groups"]
     text = verdict_text(comparison)
     assert needed > 8
     assert " would be decided by " in text
@@ -92,7 +92,7 @@ def test_a_layer_that_is_undecided_says_how_many_seeds_and_documents_would_decid
     sides = two_families(3)
     true = {"baseline": BASELINE, "nsae": [0.05] * 5 + [0.095]}
     comparison = compared(sides, measured(sides, true, seed=1))
-    text, line = verdict_text(comparison), vars(comparison.lines()[5])
+    text, line = verdict_text(comparison), vars(comparison.rows()[5])
     assert comparison.with_verdict("undecided") == HOOKS[5:]
     assert ", undecided in layer 5;" in text
     assert line["needed_seeds"] >= 3
@@ -115,13 +115,13 @@ def test_without_any_decided_layer_the_sentence_bounds_the_difference() -> None:
     assert "no difference in nats lost between nsae and baseline is decided in any of 6 layers" in verdict_text(
         comparison
     )
-    assert 0.005 < vars(verdict_line(comparison))["largest_plausible"] < 0.03
+    assert 0.005 < vars(verdict_row(comparison))["largest_plausible"] < 0.03
 
 
 def test_too_few_documents_decide_nothing_and_say_how_many_would() -> None:
     comparison = five_better_one_worse(3, documents=8, document_spread=0.0005, seed_spread=0.0001)
     assert comparison.with_verdict("undecided") == HOOKS
-    line = vars(comparison.lines()[0])
+    line = vars(comparison.rows()[0])
     assert "too few documents" in line["note"]
     assert line["needed_effective_groups"] > line["effective_groups"]
 
@@ -247,8 +247,8 @@ def test_a_wide_bracket_is_refused_with_the_reason() -> None:
         "are not compared: layers 0, 1, 2, 3, 4, 5: no run of baseline has this L0 (the nearest has 60)"
         in verdict_text(comparison)
     )
-    assert {line.verdict for line in comparison.lines()} == {"not compared"}
-    assert verdict_line(comparison).value is None
+    assert {line.verdict for line in comparison.rows()} == {"not compared"}
+    assert verdict_row(comparison).value is None
 
 
 def test_a_difference_below_twice_the_leave_one_out_error_is_undecided() -> None:
@@ -269,7 +269,7 @@ def test_all_pairs_at_once_are_compared_as_each_pair_is() -> None:
         ("baseline", "nsae"), ("baseline", "second"), ("nsae", "second"),
     ]  # fmt: skip
     for comparison, pair in zip(at_once, combinations(sides, 2), strict=True):
-        assert vars(verdict_line(comparison)) == vars(verdict_line(compared(pair, estimates)))
+        assert vars(verdict_row(comparison)) == vars(verdict_row(compared(pair, estimates)))
 
 
 def test_sides_without_a_common_seed_are_paired_in_order() -> None:
