@@ -16,6 +16,7 @@ from data.command.cache_options import CACHE_HELP
 from data.command.json_text import json_text
 from data.command.option_types import LocalPath
 from data.command.stop import StopRequest
+from data.system.torchrun import RankPlace
 from train.api import train
 from train.command.config import load_defaults
 from train.command.defaults import row_counts
@@ -164,7 +165,6 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
     """
     from train.orders import prepare_orders, train_orders
     from train.prepare import out_of
-    from train.ranks import RankPlace
 
     stopping: StopRequest = ctx.obj
     defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}

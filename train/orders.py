@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from data.command.progress import Bar
 from data.errors import InputError
+from data.system.torchrun import RankPlace
 from train.command.options import Options
 from train.output.results import RunResult
 from train.prepare import out_of, prepare
-from train.ranks import RankPlace, joined
+from train.ranks import joined
 from train.run import Training
 
 

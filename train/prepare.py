@@ -16,6 +16,7 @@ from data.errors import InputError
 from data.hooks import layer_of
 from data.store.reader import Store, open_store
 from data.store.verify import damaged_shards
+from data.system.torchrun import RankPlace
 from train.command.checks import check_norms, check_options
 from train.command.defaults import RowCounts, row_counts
 from train.command.grid import make_runs
@@ -30,7 +31,6 @@ from train.optim.schedule import Resampling, Schedule
 from train.output.existing import check_existing
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
-from train.ranks import RankPlace
 from train.run import Training
 from train.variants import Sizes
 

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +22,7 @@ import torch
 
 from data.command.progress import Bar
 from data.errors import Stopped
+from data.system.torchrun import RankPlace
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -30,23 +30,6 @@ D = TypeVar("D")
 HANG_SECONDS = 600.0  # without an answer from a rank, after which it counts as hanging
 SETUP_SECONDS = 86_400.0  # for what rank 0 does before the first step, such as a pass over the store
 MEETING_SECONDS = 1.0  # of steps between two meetings
-
-
-@dataclass(frozen=True)
-class RankPlace:
-    """The rank of this process among `size` processes, of which `on_machine` run on this machine."""
-
-    rank: int = 0
-    size: int = 1
-    on_machine: int = 1
-
-    @classmethod
-    def from_environment(cls) -> RankPlace:
-        """Return the place that torchrun's variables describe; that of the only process if it has not set them."""
-        if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
-            return cls()
-        size = int(os.environ["WORLD_SIZE"])
-        return cls(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 class Ranks(Protocol):

@@ -18,6 +18,7 @@ from transformers import MODEL_MAPPING, AutoConfig, PreTrainedModel
 
 from data.errors import InputError
 from data.system.limits import available_memory
+from data.system.torchrun import RankPlace
 from harvest.model.base import STANDARD_HOOKS, ModelFacts
 from harvest.model.fast import FAMILIES
 from harvest.request import Request
@@ -38,10 +39,10 @@ class DeviceMap:
     strategy: str
     max_memory: Mapping[int | str, int] | None = None
 
-    def check(self, request: Request, facts: ModelFacts, device: torch.device, environment: Mapping[str, str]) -> None:
+    def check(self, request: Request, facts: ModelFacts, device: torch.device) -> None:
         """Raise InputError if the model cannot be spread so. `device`: that of the harvest."""
         option = f"--device-map {self.strategy}"
-        n_processes = int(environment.get("LOCAL_WORLD_SIZE", 1))
+        n_processes = RankPlace.from_environment().on_machine
         if n_processes > 1:
             raise InputError(
                 f"{option}: takes all GPUs of a machine, which {n_processes} processes share; start one process per "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data.errors import InputError
+from data.system.torchrun import RankPlace
 from harvest.output.worker import Worker
 
 
@@ -67,10 +68,9 @@ def choose_worker(option: tuple[int, int] | None, environment: Mapping[str, str]
     """
     if option is not None:
         return Worker(*option)
-    if "WORLD_SIZE" in environment:
-        world_size = int(environment["WORLD_SIZE"])
-        one_machine = int(environment.get("LOCAL_WORLD_SIZE", 0)) == world_size
-        return Worker(int(environment.get("RANK", 0)), world_size, one_machine=one_machine, end_together=True)
+    place = RankPlace.of_torchrun(environment)
+    if place is not None:
+        return Worker(place.rank, place.size, one_machine=place.on_machine == place.size, end_together=True)
     for variables in ARRAYS:
         worker = variables.worker(environment)
         if worker is not None:

@@ -8,6 +8,7 @@ from data.errors import InputError
 from harvest.output.array_job import choose_worker
 from harvest.output.worker import Worker
 
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 SLURM = {"SLURM_ARRAY_TASK_ID": "14", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "10"}
 
 
@@ -19,7 +20,8 @@ SLURM = {"SLURM_ARRAY_TASK_ID": "14", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRA
         ({"JOB_COMPLETION_INDEX": "7", "JOB_COMPLETIONS": "8"}, 7, 8),
         ({"AWS_BATCH_JOB_ARRAY_INDEX": "1", "AWS_BATCH_JOB_ARRAY_SIZE": "5"}, 1, 5),
         ({"BATCH_TASK_INDEX": "0", "BATCH_TASK_COUNT": "2"}, 0, 2),
-        ({"RANK": "1", "WORLD_SIZE": "2", **SLURM}, 1, 2),
+        ({**TORCHRUN, **SLURM}, 1, 2),
+        ({"WORLD_SIZE": "2"}, 0, 1),  # set by something else than torchrun, as for `train`
     ],
 )
 def test_worker_is_that_of_torchrun_or_the_array_job(environment: dict[str, str], rank: int, world_size: int) -> None:
@@ -29,7 +31,7 @@ def test_worker_is_that_of_torchrun_or_the_array_job(environment: dict[str, str]
 
 
 def test_option_overrides_the_environment() -> None:
-    assert choose_worker((1, 3), {**SLURM, "RANK": "0", "WORLD_SIZE": "9"}) == Worker(1, 3)
+    assert choose_worker((1, 3), {**SLURM, **TORCHRUN}) == Worker(1, 3)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ def test_two_workers_fill_one_store_to_the_same_bytes(
     start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes]
 ) -> None:
     out = tmp_path / "demo.zarr"
-    environments = [{"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0"} for rank in range(2)]
+    torchrun = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    environments = [{**torchrun, "RANK": str(rank), "LOCAL_RANK": "0"} for rank in range(2)]
     for worker in [start(out, environment=environment) for environment in environments]:
         ended = worker.wait()
         assert ended.code == 0, ended.stderr

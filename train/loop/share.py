@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 
 from data.errors import InputError
+from data.system.torchrun import RankPlace
 from train.architectures import architecture_of
 from train.experiment import Experiment
 from train.loop.memory_plan import MemoryPlan, stacked
-from train.ranks import RankPlace
 from train.sae import ElementwiseSAE
 from train.step.sae_stack import StackEntry
 

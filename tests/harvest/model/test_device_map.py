@@ -148,7 +148,8 @@ def test_options_that_a_device_map_excludes_are_refused(
 def test_processes_that_share_a_machine_cannot_spread_a_model_each(
     llama: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+    torchrun = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in torchrun.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=r"--device-map auto: .* 2 processes share; start one process per machine"):
         harvest(llama, dataset=token_file, out=tmp_path / "s.zarr", device_map="auto", **SETTINGS)

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from data.errors import InputError
+from data.system.torchrun import RankPlace
 from train.command.grid import make_runs
 from train.experiment import Experiment, Reports
 from train.loop.memory_plan import MemoryPlan, make_plan
 from train.loop.share import cuts, share_of
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
-from train.ranks import RankPlace
 from train.variants import Sizes
 
 D_MODEL, LAYERS = 64, 12
