@@ -11,31 +11,40 @@ from matplotlib.figure import Figure
 from analyze.measure.measurements import Measurements
 from analyze.report.figures.base import ReportFigure
 from analyze.report.figures.style import layer_colour, legend, log_axis, panels, rows_axis, unique
-from analyze.runs.trained_run import TrainedRun
-from analyze.runs.training_curves import CurveRow, TrainingCurve, curve_rows
+from analyze.runs.configurations import Configuration
+from analyze.runs.training_curves import CurveRow, TrainingCurve, curve_rows, mean_curves
 from analyze.tables import layers
 
 L0_OVER_TARGET = "L0 / target"
+SHOWN = ("coefficient", "setpoint", "mean_l0", "l0", "loss")
 
 
 def target_figures(measurements: Measurements) -> Iterator[ReportFigure]:
-    """Yield the path of each run's coefficient to its `--target-l0`; nothing without such runs."""
-    runs = [run for run in measurements.runs if run.settings.run.settings.adjusted_to]
-    points = controller_rows(measurements.training, runs)
+    """Yield the path of each configuration's coefficient to its `--target-l0`; nothing without such runs."""
+    adjusted = [
+        configuration
+        for configuration in measurements.configurations
+        if configuration.settings.run.settings.adjusted_to
+    ]
+    points = controller_rows(measurements.training, adjusted)
     if points:
         yield ReportFigure(
             "target_l0", "The coefficient, L0 over its target, and the loss over training",
-            "Training batches of the runs with --target-l0, one line per layer, one row of panels per run. Left: the "
-            "coefficient, or for jumprelu the L0 at which its loss has its minimum. Middle: the mean L0 that the "
-            "controller follows, noise off; the band is ±2 %.",
+            "Training batches of the runs with --target-l0, means over seeds, one line per layer, one row of panels "
+            "per configuration. Left: the coefficient, or for jumprelu the L0 at which its loss has its minimum. "
+            "Middle: the mean L0 that the controller follows, noise off; the band is ±2 %.",
             draw_controller(points), points,
         )  # fmt: skip
 
 
-def controller_rows(curves: Sequence[TrainingCurve], runs: Sequence[TrainedRun]) -> list[CurveRow]:
-    """Return a row per point: `value` of the adjusted number, of L0 over its target, and of the loss."""
-    targets = {run.name: run.target_l0 for run in runs}
-    shown = [curve for curve in curves if curve.run in targets and curve.split == "train"]
+def controller_rows(curves: Sequence[TrainingCurve], configurations: Sequence[Configuration]) -> list[CurveRow]:
+    """Return a row per point: `value` of the adjusted number, of L0 over its target, and of the loss.
+
+    curves: of runs. They are averaged over the replicas of the configurations.
+    """
+    targets = {configuration.name: configuration.replicas[0].target_l0 for configuration in configurations}
+    batches = [curve for curve in curves if curve.split == "train" and curve.measure in SHOWN]
+    shown = mean_curves(batches, configurations)
     followed = {curve.run for curve in shown if curve.measure == "mean_l0"}
     rows = []
     for row in curve_rows(shown):
@@ -48,7 +57,7 @@ def controller_rows(curves: Sequence[TrainingCurve], runs: Sequence[TrainedRun])
 
 
 def draw_controller(rows: Sequence[CurveRow]) -> Figure:
-    """Draw three panels per run, and a line per layer. rows: from controller_rows."""
+    """Draw three panels per configuration, and a line per layer. rows: from controller_rows."""
     hooks, by_panel = unique(row.hook for row in rows), defaultdict[tuple[str, str], dict[str, list[CurveRow]]](dict)
     for row in rows:
         by_panel[row.run, row.measure].setdefault(row.hook, []).append(row)

@@ -9,10 +9,12 @@ from matplotlib import pyplot
 
 from analyze.compare import targets
 from analyze.report.figures.targets import L0_OVER_TARGET, controller_rows, draw_controller
+from analyze.runs.configurations import configurations
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.runs.training_curves import TrainingCurve, training_curves
 from analyze.statistics.estimates import MeasureRow
 from tests.analyze.compare.claims.made_up import RUNS
+from tests.analyze.compare.equal_l0.made_up import replaced_seed
 from tests.helpers.fixture_types import Command, LocalStore
 from train.variants import TopKSettings
 
@@ -83,10 +85,12 @@ def test_measures_command_tells_the_miss_of_each_run_with_a_target(
     assert run.corrections()[HOOK].l0 == pytest.approx(4, abs=1e-3)
 
 
-def test_l0_controller_figure_has_a_row_of_panels_per_run_with_a_target(adjusted: tuple[LocalStore, Path]) -> None:
+def test_l0_controller_figure_has_a_row_of_panels_per_configuration_with_a_target(
+    adjusted: tuple[LocalStore, Path],
+) -> None:
     runs = find_runs([adjusted[1]])
     adjusting = [run for run in runs if run.settings.run.settings.adjusted_to]
-    lines = controller_rows(training_curves(runs), adjusting)
+    lines = controller_rows(training_curves(runs), configurations(adjusting))
     assert {point.measure for point in lines} == {"coefficient", L0_OVER_TARGET, "loss"}
     assert {point.run for point in lines} == {run.name for run in adjusting}
     figure = draw_controller(lines)
@@ -103,6 +107,17 @@ def test_l0_over_target_is_that_of_the_mean_without_noise() -> None:
             ("heldout", False, "mean_l0", [1.0, 1.0]), ("train", True, "coefficient", [1e-3, 2e-3]),
         )
     ]  # fmt: skip
-    lines = controller_rows(curves, [run])
+    lines = controller_rows(curves, configurations([run]))
     assert [point.value for point in lines if point.measure == L0_OVER_TARGET] == [2.0, 1.1]
     assert [point.value for point in lines if point.measure == "coefficient"] == [1e-3, 2e-3]
+
+
+def test_l0_controller_curves_are_means_over_seeds() -> None:
+    runs = [replace(replaced_seed(with_target(RUNS[2], 20), seed), name=f"seed={seed}") for seed in (0, 1)]
+    curves = [
+        TrainingCurve(run.name, HOOK, "train", False, "mean_l0", [8, 16], values)
+        for run, values in zip(runs, ([40.0, 22.0], [44.0, 18.0]), strict=True)
+    ]
+    points = controller_rows(curves, configurations(runs))
+    assert len({point.run for point in points}) == 1
+    assert [point.value for point in points] == pytest.approx([2.1, 1.0])
