@@ -20,6 +20,7 @@ from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 from data.errors import InputError, Stopped, UnreachableError
 from data.system.limits import cpus, raise_open_files
 from data.system.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
+from data.system.torchrun import RankPlace
 
 BAD_INPUT = 2
 PACKAGE = "nsae-pipeline"
@@ -60,6 +61,15 @@ class HelpfulCommand(click.Command):
             if isinstance(param.type, (ListOf, LayerChoice)) and given_parameters.count(param) > 1:
                 raise click.BadParameter("is given twice; give all values at once, with commas", ctx, param)
         return super().parse_args(ctx, args)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the options. Under torchrun one process per machine says what is wrong with them."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            if error.exit_code == BAD_INPUT and RankPlace.from_environment().local_rank:
+                sys.exit(BAD_INPUT)
+            raise
 
 
 class GroupedOption(click.Option):

@@ -112,3 +112,16 @@ def test_layers_option_takes_numbers_and_ranges(text: str, layers: tuple[int, ..
 
 def test_open_range_of_layers_takes_the_stored_layers() -> None:
     assert LayerChoice()("2-").choose([0, 2, 5], "the store") == (2, 5)
+
+
+@pytest.mark.parametrize("local_rank", [0, 1])
+def test_bad_option_under_torchrun_is_reported_by_one_process_per_machine(
+    local_rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torchrun = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in {**torchrun, "RANK": f"{2 + local_rank}", "LOCAL_RANK": f"{local_rank}"}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(main, [*BASE, "--dtype", "float8"])
+    assert result.exit_code == 2
+    assert ("'float8' is not one of" in result.output) == (local_rank == 0)
+    assert bool(result.output) == (local_rank == 0)
