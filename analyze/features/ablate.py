@@ -28,7 +28,7 @@ class Ablation:
 class Ablator:
     """Removes features of one SAE from the activations of a language model.
 
-    x − decode(f) + decode(f without the feature) takes the place of the activation x, so the SAE's own error stays in
+    x − decode(c) + decode(c without the feature) takes the place of the activation x, so the SAE's own error stays in
     it. `sae` is on `device`.
     """
 
@@ -46,13 +46,13 @@ class Ablator:
         tokens = torch.from_numpy(self._store.tokens(contexts).astype(np.int64)).to(self._device)
         logits, activations = self._model.clean(tokens)
         x = activations[self._hook]
-        f = self._sae.encode(x)
-        without = f.clone()
+        c = self._sae.encode(x)
+        without = c.clone()
         without[..., record.number] = 0
-        value = x - self._sae.decode(f, x) + self._sae.decode(without, x)
+        value = x - self._sae.decode(c, x) + self._sae.decode(without, x)
         skipped = self._store.schema.skip_positions
         value[:, :skipped] = x[:, :skipped]
-        active = f[:, :-1, record.number] != 0
+        active = c[:, :-1, record.number] != 0
         active[:, :skipped] = False
         if not active.any():
             return None

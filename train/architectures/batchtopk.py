@@ -1,8 +1,8 @@
 """BatchTopK (Bussmann et al. 2024, arXiv 2412.06410): the k · rows largest pre-activations of a whole batch.
 
-    f = ReLU(π) where it is among the k · B largest of the batch;   at inference f = ReLU(π) · H(ReLU(π) − θ)
+    c = ReLU(π) where it is among the k · B largest of the batch;   at inference c = ReLU(π) · H(ReLU(π) − θ)
 
-The loss is TopK's. θ is the running mean of the batch's smallest positive f during training; after the last step it is
+The loss is TopK's. θ is the running mean of the batch's smallest positive c during training; after the last step it is
 measured on training rows, so that the mean L0 is k (train/loop/calibrate.py).
 """
 
@@ -60,11 +60,11 @@ class BatchTopKSAE(TopKSAE):
     def active(self) -> Selection:
         return LargestOfBatch(self.settings.k, weight=self.weight())
 
-    def observe(self, active: Entries, f: Tensor) -> dict[str, Tensor]:
+    def observe(self, active: Entries, c: Tensor) -> dict[str, Tensor]:
         weight = self.weight()
-        f = f if weight is None else f * active.spread(weight)
-        positive = f[f > 0]
-        return {"smallest": positive.min() if len(positive) else f.new_zeros(())}
+        c = c if weight is None else c * active.spread(weight)
+        positive = c[c > 0]
+        return {"smallest": positive.min() if len(positive) else c.new_zeros(())}
 
     @torch.no_grad()
     def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:

@@ -1,6 +1,6 @@
 """Gated SAE (Rajamanoharan et al. 2024, arXiv 2404.16014): gates decide which features are active, magnitudes how much.
 
-    π_gate = W_enc (x − b_dec) + b_gate,   f = H(π_gate) ⊙ ReLU(exp(r_mag) ⊙ W_enc (x − b_dec) + b_mag)
+    π_gate = W_enc (x − b_dec) + b_gate,   c = H(π_gate) ⊙ ReLU(exp(r_mag) ⊙ W_enc (x − b_dec) + b_mag)
     loss = ‖x − x̂‖² + λ ‖ReLU(π_gate)‖₁ + ‖x − (ReLU(π_gate) W_dec + b_dec)‖²
 
 In the last term W_dec and b_dec have no gradient (`--aux-decoder stopped`), as in the paper.
@@ -59,8 +59,8 @@ class GatedSAE(PairwiseSAE):
         gates, stopped = encoded.select(Above(-self.b_gate.detach())), self.settings.aux_decoder == "stopped"
         gate = relu(gates.pre + gates.spread(self.b_gate))
         magnitude = relu(gates.spread(self.r_mag.exp()) * gates.pre + gates.spread(self.b_mag))
-        f = magnitude * (gate > 0)
-        x_hat = gates.decode(f, self.W_dec) + self.b_dec
+        c = magnitude * (gate > 0)
+        x_hat = gates.decode(c, self.W_dec) + self.b_dec
         W_dec, b_dec = (self.W_dec.detach(), self.b_dec.detach()) if stopped else (self.W_dec, self.b_dec)
         by_gate = gates.decode(gate, W_dec) + b_dec
         weighted = gate
@@ -71,4 +71,4 @@ class GatedSAE(PairwiseSAE):
             "l1": step.beta * gates.row_sums(weighted),
             "aux": (x - by_gate).square().sum(dim=-1),
         }
-        return TrainingPass(x_hat, gates.row_sums(f).detach(), gates.counts(f), terms)
+        return TrainingPass(x_hat, gates.row_sums(c).detach(), gates.counts(c), terms)

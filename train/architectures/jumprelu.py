@@ -1,18 +1,18 @@
 """JumpReLU (Rajamanoharan et al. 2024, arXiv 2407.14435): each feature has a threshold, which is learned.
 
-    f = π ⊙ H(π − θ),   loss = ‖x − x̂‖² + λ S
+    c = π ⊙ H(π − θ),   loss = ‖x − x̂‖² + λ S
 
 S is Σᵢ H(πᵢ − θᵢ) ("step"), ((L0 / t) − 1)² of the batch's mean L0 ("quadratic"), or (2/t)(L0 − t)² of each row
-("quadratic-row", Gemma Scope 2), or Σᵢ tanh(4 fᵢ‖dᵢ‖) ("tanh", Anthropic, January 2025). "target" is the quadratic
+("quadratic-row", Gemma Scope 2), or Σᵢ tanh(4 cᵢ‖dᵢ‖) ("tanh", Anthropic, January 2025). "target" is the quadratic
 one, linear from a distance of CLIP on; its t is adjusted until L0 is `--target-l0` (sae/l0_controller.py), because its
 minimum lies above t. Its λ is the batch's mean ‖x‖², because the squared error that one more active feature saves grows
 with it: with a fixed λ, inputs of E‖x‖² = 288 kept L0 at 5 times the target.
 
 H has no gradient, so it is estimated by a kernel of width ε, K(z) = 1 for |z| < ½, else 0:
 
-    ∂f/∂θ = −(θ/ε) K((π − θ)/ε),   ∂H/∂θ = −(1/ε) K((π − θ)/ε)
+    ∂c/∂θ = −(θ/ε) K((π − θ)/ε),   ∂H/∂θ = −(1/ε) K((π − θ)/ε)
 
-`--l0-of activations` puts f for π into ∂H/∂θ, as dictionary_learning does. `--pre-act-loss` adds Anthropic's
+`--l0-of activations` puts c for π into ∂H/∂θ, as dictionary_learning does. `--pre-act-loss` adds Anthropic's
 λ_P Σ ReLU(θᵢ − πᵢ)‖dᵢ‖, of the features that are dead; with `--dead-after 1` all are.
 """
 
@@ -70,13 +70,13 @@ class JumpReLUSAE(PairwiseSAE):
         # Entries within half a width of the threshold have a gradient, active or not.
         near = encoded.select(Above(self._lower_limit()))
         theta = near.spread(self.threshold)
-        f = jump(near.pre, theta, settings.bandwidth, settings.ste_to_input)
-        x_hat = near.decode(f, self.W_dec) + self.b_dec
+        c = jump(near.pre, theta, settings.bandwidth, settings.ste_to_input)
+        x_hat = near.decode(c, self.W_dec) + self.b_dec
         if settings.sparsity == "tanh":
             norms = near.spread(torch.linalg.vector_norm(self.W_dec, dim=-1))
-            sparsity = near.row_sums(torch.tanh(TANH_SCALE * f * norms))
+            sparsity = near.row_sums(torch.tanh(TANH_SCALE * c * norms))
         else:
-            of = near.pre if settings.l0_of == "pre-activations" else f
+            of = near.pre if settings.l0_of == "pre-activations" else c
             l0 = near.row_sums(heaviside(of, theta, settings.bandwidth, settings.ste_to_input))
             sparsity = self._sparsity(l0, step)
         terms = {
@@ -86,12 +86,12 @@ class JumpReLUSAE(PairwiseSAE):
         if settings.pre_act_loss:
             of_dead = self._pre_act_loss(encoded, step.dead) if step.dead.any() else x.new_zeros(())
             terms["pre_act"] = settings.pre_act_loss * of_dead
-        return TrainingPass(x_hat, near.row_sums(f).detach(), near.counts(f), terms)
+        return TrainingPass(x_hat, near.row_sums(c).detach(), near.counts(c), terms)
 
     def _lower_limit(self) -> Tensor:
         """Return the limit per feature that an entry with a gradient exceeds: [d_sae]."""
         lower = self.threshold.detach() - self.settings.bandwidth / 2
-        # An f of 0 is within half a width of such thresholds.
+        # A c of 0 is within half a width of such thresholds.
         return lower if self.settings.l0_of == "pre-activations" else lower.masked_fill(lower < 0, -torch.inf)
 
     def _pre_act_loss(self, encoded: PreActivations, dead: Tensor) -> Tensor:

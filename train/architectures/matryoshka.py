@@ -1,6 +1,6 @@
 """Matryoshka BatchTopK (Bussmann et al. 2025, arXiv 2503.17547): nested prefixes of the features reconstruct x too.
 
-loss = mean over the prefixes of ‖x − x̂_prefix‖² + a · aux,   x̂_prefix = Σ of fᵢ dᵢ over the prefix's features + b_dec
+loss = mean over the prefixes of ‖x − x̂_prefix‖² + a · aux,   x̂_prefix = Σ of cᵢ dᵢ over the prefix's features + b_dec
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class MatryoshkaSAE(BatchTopKSAE):
         """Return the number of features in each nested prefix, ascending; the last has all."""
         return self.settings.prefix_ends(self.d_sae)
 
-    def reconstruction_terms(self, active: Entries, f: Tensor, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+    def reconstruction_terms(self, active: Entries, c: Tensor, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         ends = self.prefix_ends()
         partial, begin, errors = self.b_dec.expand_as(x), 0, []
         for end in ends[:-1]:
-            inside, values = active.among(f, begin, end)
+            inside, values = active.among(c, begin, end)
             partial, begin = partial + inside.decode(values, self.W_dec), end
             errors.append((x - partial).square().sum(dim=-1))
         errors.append((x - x_hat).square().sum(dim=-1))

@@ -1,9 +1,9 @@
 """p-annealing (Karvonen et al. 2024, arXiv 2408.00113): the penalty's power p falls from 1, towards counting features.
 
-    f = ReLU(π),   loss = ‖x − x̂‖² + λ s Σ |fᵢ|ᵖ    (`--penalty norm`: (Σ |fᵢ|ᵖ)^(1/p))
+    c = ReLU(π),   loss = ‖x − x̂‖² + λ s Σ |cᵢ|ᵖ    (`--penalty norm`: (Σ |cᵢ|ᵖ)^(1/p))
 
 p falls in equal steps from 1 to `--p-end`, at steps that divide the training after `--anneal-after` evenly. At each of
-them the scale s is multiplied by mean Σ|f|ᵖ / mean Σ|f|^(p′) over the recent batches, so the next p′ penalises them
+them the scale s is multiplied by mean Σ|c|ᵖ / mean Σ|c|^(p′) over the recent batches, so the next p′ penalises them
 equally.
 """
 
@@ -31,7 +31,7 @@ P_UPDATES = 10  # outside a training, which settles the number
 class PAnnealSAE(PairwiseSAE):
     """A ReLU SAE with unit decoder rows and an annealed penalty. `SAE` has the shapes.
 
-    penalty_scale [...]: s. recent [..., RECENT, 2]: Σ|f|ᵖ and Σ|f|^(p′) of recent batches, the newest last; −1: none.
+    penalty_scale [...]: s. recent [..., RECENT, 2]: Σ|c|ᵖ and Σ|c|^(p′) of recent batches, the newest last; −1: none.
     """
 
     variant = "p-anneal"
@@ -68,19 +68,19 @@ class PAnnealSAE(PairwiseSAE):
 
     def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(Above(0.0))
-        f = relu(active.pre)
-        x_hat = active.decode(f, self.W_dec) + self.b_dec
+        c = relu(active.pre)
+        x_hat = active.decode(c, self.W_dec) + self.b_dec
         updates = self.updates_before(step)
-        penalty = self._penalty(active.row_sums(f.pow(self.power(updates))), updates)
+        penalty = self._penalty(active.row_sums(c.pow(self.power(updates))), updates)
         terms = {"l2": (x - x_hat).square().sum(dim=-1), "lp": step.beta * self.penalty_scale * penalty}
         observed = {}
         if updates:
-            next_penalty = self._penalty(active.row_sums(f.detach().pow(self.power(updates + 1))), updates + 1)
+            next_penalty = self._penalty(active.row_sums(c.detach().pow(self.power(updates + 1))), updates + 1)
             observed = {"penalty": penalty.detach(), "next_penalty": next_penalty}
-        return TrainingPass(x_hat, active.row_sums(f).detach(), active.counts(f), terms, observed)
+        return TrainingPass(x_hat, active.row_sums(c).detach(), active.counts(c), terms, observed)
 
     def _penalty(self, sums: Tensor, updates: int) -> Tensor:
-        """Return the penalty of each row from Σ|f|ᵖ [rows], p that of so many updates."""
+        """Return the penalty of each row from Σ|c|ᵖ [rows], p that of so many updates."""
         return sums if self.settings.penalty == "sum" else sums.pow(1 / self.power(updates))
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """The ReLU SAE of Anthropic's update of April 2024: decoder rows of any norm, which the sparsity term counts in.
 
-    f = ReLU(W_enc x + b_enc),   loss = ‖x − x̂‖² + λ Σ fᵢ ‖dᵢ‖
+    c = ReLU(W_enc x + b_enc),   loss = ‖x − x̂‖² + λ Σ cᵢ ‖dᵢ‖
 
 The encoder sees x without b_dec subtracted (`--subtract-bias` is false). Inputs are meant to be scaled so
 that E‖x‖ = √d_model.
@@ -31,8 +31,8 @@ class ReLUSAE(PairwiseSAE):
 
     def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(Above(0.0))
-        f = relu(active.pre)
-        x_hat = active.decode(f, self.W_dec) + self.b_dec
+        c = relu(active.pre)
+        x_hat = active.decode(c, self.W_dec) + self.b_dec
         norms = active.spread(torch.linalg.vector_norm(self.W_dec, dim=-1))
-        terms = {"l2": (x - x_hat).square().sum(dim=-1), "l1": step.beta * active.row_sums(f * norms)}
-        return TrainingPass(x_hat, active.row_sums(f).detach(), active.counts(f), terms)
+        terms = {"l2": (x - x_hat).square().sum(dim=-1), "l1": step.beta * active.row_sums(c * norms)}
+        return TrainingPass(x_hat, active.row_sums(c).detach(), active.counts(c), terms)

@@ -1,6 +1,6 @@
 """TopK (Gao et al. 2024, arXiv 2406.04093): the k largest pre-activations of each row are active.
 
-f = the k largest of ReLU(π),   loss = ‖x − x̂‖² + a · aux
+c = the k largest of ReLU(π),   loss = ‖x − x̂‖² + a · aux
 
 e = x − x̂ without gradient,   ê = Σ of the k_aux largest ReLU(πᵢ) dᵢ over dead features
 aux = mean ‖e − ê‖² / mean ‖e − mean e‖²    (0 where that is not finite)
@@ -65,10 +65,10 @@ class TopKSAE(PairwiseSAE):
 
     def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:
         active = encoded.select(self.active())
-        f = relu(active.pre)
-        fires = active.counts(f)
-        x_hat = active.decode(f, self.W_dec) + self.b_dec
-        terms = self.reconstruction_terms(active, f, x, x_hat)
+        c = relu(active.pre)
+        fires = active.counts(c)
+        x_hat = active.decode(c, self.W_dec) + self.b_dec
+        terms = self.reconstruction_terms(active, c, x, x_hat)
         if self.settings.aux:
             absolute = self.settings.aux_form == "absolute"
             dead = torch.nonzero(step.dead if absolute else step.dead & (fires == 0))[:, 0]
@@ -76,18 +76,18 @@ class TopKSAE(PairwiseSAE):
             if len(dead):
                 loss = self.absolute_auxiliary_loss if absolute else self.auxiliary_loss
                 terms["aux"] = self.settings.aux * loss(encoded, dead, (x - x_hat).detach())
-        return TrainingPass(x_hat, active.row_sums(f).detach(), fires, terms, self.observe(active, f.detach()))
+        return TrainingPass(x_hat, active.row_sums(c).detach(), fires, terms, self.observe(active, c.detach()))
 
     @property
     def aux_k(self) -> int:
         """Return k_aux."""
         return self.settings.aux_k or self.d_model // 2
 
-    def observe(self, active: Entries, f: Tensor) -> dict[str, Tensor]:
-        """Return what `after_step_` learns from, from the active entries and their f."""
+    def observe(self, active: Entries, c: Tensor) -> dict[str, Tensor]:
+        """Return what `after_step_` learns from, from the active entries and their c."""
         return {}
 
-    def reconstruction_terms(self, active: Entries, f: Tensor, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+    def reconstruction_terms(self, active: Entries, c: Tensor, x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         """Return the terms of the reconstruction by name."""
         return {"l2": (x - x_hat).square().sum(dim=-1)}
 

@@ -38,9 +38,9 @@ def heldout_records(saes: Sequence[SAE], store: Store, hooks: Sequence[str], *, 
 
 def batch_sums(sae: SAE, x: torch.Tensor) -> Sums:
     """Return the sums over a batch x, float32 [batch, d_model], of one SAE: [1] each."""
-    f = sae.encode(x)
+    c = sae.encode(x)
     return Sums.of_batch(
-        x[None], sae.decode(f, x)[None], l1=f.abs().sum(dim=1)[None], fires=(f != 0).sum(dim=0)[None],
+        x[None], sae.decode(c, x)[None], l1=c.abs().sum(dim=1)[None], fires=(c != 0).sum(dim=0)[None],
         loss=torch.full((1, len(x)), math.nan), l2_weight=1 / sae.d_model, terms={},
     )  # fmt: skip
 

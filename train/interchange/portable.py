@@ -2,7 +2,7 @@
 
     x ↦ (x − μ) / s:    W_enc / s,   W_dec · s,   b_dec · s + μ,   and b_enc − W_enc μ / s if b_dec is not subtracted
 
-The feature activations f stay the same, so thresholds and tanh do too. Norms that each row has of its own cannot be
+The feature activations c stay the same, so thresholds and tanh do too. Norms that each row has of its own cannot be
 folded: they stay steps of the function.
 """
 
@@ -46,7 +46,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class PortableSAE:
-    """f = activation(π), π = W_enc (x − b_dec) + b_enc, x̂ = f W_dec + b_dec; all tensors float64.
+    """c = activation(π), π = W_enc (x − b_dec) + b_enc, x̂ = c W_dec + b_dec; all tensors float64.
 
     activation: "relu"; "tanh" of ReLU; "topk": the k largest of a row; "batchtopk": ReLU above one threshold;
         "jumprelu": π above a threshold per feature; "gated".
@@ -58,7 +58,7 @@ class PortableSAE:
     contribution: what ReLU(π) is multiplied by before "topk" and "batchtopk" compare it [d_sae]; None: 1.
     k: the number of active features per row, of "topk" and "batchtopk".
     prefixes: number of features in each nested prefix of a Matryoshka SAE.
-    rescaled: f is that of the trained SAE times this [d_sae]; None: 1.
+    rescaled: c is that of the trained SAE times this [d_sae]; None: 1.
     """
 
     activation: Activation
@@ -96,13 +96,13 @@ class PortableSAE:
         return replace(self, activation="jumprelu", threshold=threshold, contribution=None)
 
     def with_unit_rows(self, by: Tensor | None = None) -> PortableSAE:
-        """Return it with π and f multiplied by a positive number per feature, and W_dec's rows divided by it.
+        """Return it with π and c multiplied by a positive number per feature, and W_dec's rows divided by it.
 
         by [d_sae]: the numbers; None: the norms of W_dec's rows. A row of norm 0 becomes a unit row of a feature that
-        is never active. Raises ValueError for "tanh", whose f has no other scale.
+        is never active. Raises ValueError for "tanh", whose c has no other scale.
         """
         if self.activation == "tanh":
-            raise ValueError("f has no other scale after a tanh")
+            raise ValueError("c has no other scale after a tanh")
         scale = torch.linalg.vector_norm(self.W_dec, dim=1) if by is None else by
         zero = scale == 0
         decoder = self.W_dec / scale.where(~zero, 1.0)[:, None]
@@ -119,7 +119,7 @@ class PortableSAE:
         )  # fmt: skip
 
     def with_equal_contributions(self) -> PortableSAE:
-        """Return it with features that "topk" and "batchtopk" compare by f itself."""
+        """Return it with features that "topk" and "batchtopk" compare by c itself."""
         if self.contribution is None:
             return self
         return replace(self.with_unit_rows(self.contribution), contribution=None)

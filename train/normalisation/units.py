@@ -35,7 +35,7 @@ class InputUnits:
         if form.rows == "none":
             return cls(scale, offsets)
         if x is None:
-            raise ValueError("each row has a scale of its own; give decode the rows that were encoded: decode(f, x)")
+            raise ValueError("each row has a scale of its own; give decode the rows that were encoded: decode(c, x)")
         centred = x if mean is None else x - offsets[0]
         if form.rows == "norm":
             if norms is None or mean is not None:

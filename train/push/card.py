@@ -31,7 +31,7 @@ def model_card(runs: Sequence[FinishedRun], measures: Measures, *, address: HubA
         "## Load",
         "```python\nfrom train import load_sae\n\n"
         f'sae = load_sae("{replace(address, folder=runs[0].name)}"{_hook(runs[0])})\n'
-        "f = sae.encode(x)  # x: float32 [batch, d_model]\nx_hat = sae.decode(f, x)\n```",
+        "c = sae.encode(x)  # x: float32 [batch, d_model]\nx_hat = sae.decode(c, x)\n```",
         "## Data",
         _table(("", ""), [(name, _code(value)) for name, value in _data(first.experiment.store, provenance)]),
         "## Runs",

@@ -1,7 +1,7 @@
 """The base class of sparse autoencoders: an encoder, a linear decoder, and the loss that it is trained with.
 
-    f = encode(x)                                feature activations
-    x̂ = decode(f) = (f W_dec + b_dec) · s + μ    reconstruction; s and μ normalise the inputs, x ↦ (x − μ) / s
+    c = encode(x)                                feature activations
+    x̂ = decode(c) = (c W_dec + b_dec) · s + μ    reconstruction; s and μ normalise the inputs, x ↦ (x − μ) / s
 
 An architecture is a subclass. It states its tensors, its settings, its start, its activations and, as the terms of a
 sum, its loss. That is enough to train it: PyTorch differentiates the terms. Two kinds of architecture are trained
@@ -60,7 +60,7 @@ class TrainingPass:
     """A forward pass in training over a batch, or a part of it, of one SAE.
 
     x_hat: reconstruction of the normalised inputs [rows, d_model].
-    l1: ‖f‖₁ of each row [rows].
+    l1: ‖c‖₁ of each row [rows].
     fires: the number of rows in which each feature is active, int64 [d_sae].
     terms: the loss's terms by name, each per row [rows], or one number for the batch. The loss is the sum of their
         means.
@@ -74,9 +74,9 @@ class TrainingPass:
     observed: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, f: Tensor, x_hat: Tensor, terms: dict[str, Tensor]) -> TrainingPass:
-        """From f [rows, d_sae]."""
-        values = f.detach()
+    def of(cls, c: Tensor, x_hat: Tensor, terms: dict[str, Tensor]) -> TrainingPass:
+        """From c [rows, d_sae]."""
+        values = c.detach()
         return cls(x_hat, values.abs().sum(dim=-1), (values != 0).sum(dim=0), terms)
 
 
@@ -158,20 +158,20 @@ class SAE(nn.Module, ABC):
         return ", ".join(f"{name}={value}" for name, value in parts.items())
 
     def encode(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
-        """Return the activations f [..., batch, d_sae] of x [..., batch, d_model], both of the parameters' type.
+        """Return the activations c [..., batch, d_sae] of x [..., batch, d_model], both of the parameters' type.
 
         epsilon [..., batch, d_sae]: standard normal noise, as drawn in training; only architectures that use noise take
         it into account. Without it, no noise is added.
         """
         return self.activations(self.normalise(x), epsilon)
 
-    def decode(self, f: Tensor, x: Tensor | None = None) -> Tensor:
-        """Return the reconstruction x̂ [..., batch, d_model] of f [..., batch, d_sae].
+    def decode(self, c: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return the reconstruction x̂ [..., batch, d_model] of c [..., batch, d_sae].
 
         x [..., batch, d_model]: the encoded rows. Only an SAE that divides each row by its own norm needs them
         (`input_form.rows`); without them it raises ValueError.
         """
-        return self.input_units(x).denormalise(self.reconstruct(f))
+        return self.input_units(x).denormalise(self.reconstruct(c))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x̂ = decode(encode(x), x): [..., batch, d_model] → [..., batch, d_model]."""
@@ -190,9 +190,9 @@ class SAE(nn.Module, ABC):
     def activations(self, x: Tensor, epsilon: Tensor | None = None) -> Tensor:
         """Return `encode` of normalised inputs."""
 
-    def reconstruct(self, f: Tensor) -> Tensor:
+    def reconstruct(self, c: Tensor) -> Tensor:
         """Return the reconstruction of normalised inputs."""
-        return f @ self.W_dec + self.b_dec[..., None, :]
+        return c @ self.W_dec + self.b_dec[..., None, :]
 
     @abstractmethod
     def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:

@@ -1,6 +1,6 @@
 """SAEs whose activations are a function of the pre-activations entry by entry, trained with an L1 penalty.
 
-    f = activation(gate(W_enc (x − b_dec) + b_enc)),   loss = β ‖f‖₁ + w ‖x − x̂‖²
+    c = activation(gate(W_enc (x − b_dec) + b_enc)),   loss = β ‖c‖₁ + w ‖x − x̂‖²
 
 train/step/gradients.py has their gradients, written out by hand.
 """
@@ -38,10 +38,10 @@ class ElementwiseSAE(SAE):
         self.b_enc.sub_(threshold)
 
     def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:
-        f = self.activations(x, step.epsilon)
-        x_hat = self.reconstruct(f)
-        terms = {"l2": step.l2_weight * (x - x_hat).square().sum(dim=-1), "l1": step.beta * f.sum(dim=-1)}
-        return TrainingPass.of(f, x_hat, terms)
+        c = self.activations(x, step.epsilon)
+        x_hat = self.reconstruct(c)
+        terms = {"l2": step.l2_weight * (x - x_hat).square().sum(dim=-1), "l1": step.beta * c.sum(dim=-1)}
+        return TrainingPass.of(c, x_hat, terms)
 
     def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
         rms = mean_norm / self.d_model**0.5

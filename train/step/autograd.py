@@ -126,8 +126,8 @@ class AutogradStep:
             for rows, part in self._passes(sae, x[i], step):
                 _record_terms(terms, i, rows, part, x)
             for rows in slices(x.shape[1], self._workspace.n_rows):
-                f = sae.activations(x[i, rows])
-                _record(result, i, rows, TrainingPass.of(f, sae.reconstruct(f), {}), x[i, rows])
+                c = sae.activations(x[i, rows])
+                _record(result, i, rows, TrainingPass.of(c, sae.reconstruct(c), {}), x[i, rows])
         return result, terms
 
     def _passes(self, sae: SAE, x: Tensor, step: LossInputs) -> Iterator[tuple[slice, TrainingPass]]:

@@ -17,7 +17,7 @@ Beta2 = Annotated[float, Number(0, 0.999999), "Adam's β₂, the share of the me
 Epsilon = Annotated[float, Number(0, above=True), "Adam's ε, added to the root of the mean squared gradient."]
 UnitDecoder = Annotated[
     bool,
-    "Decoder rows are kept at norm 1. If not, `topk`, `batchtopk` and `matryoshka` compare f times the rows' norms.",
+    "Decoder rows are kept at norm 1. If not, `topk`, `batchtopk` and `matryoshka` compare c times the rows' norms.",
 ]
 SubtractBias = Annotated[bool, "The encoder sees x − b_dec rather than x."]
 StartNorm = Annotated[

@@ -26,7 +26,7 @@ class JumpReLUSettings(ArchitectureSettings):
     l1: Coefficient = 1e-3
     sparsity: Annotated[
         Literal["step", "quadratic", "quadratic-row", "target", "tanh"],
-        "The sparsity term: L0, its distance from --target-l0 (`target`: adjusted until they agree), or tanh of f.",
+        "The sparsity term: L0, its distance from --target-l0 (`target`: adjusted until they agree), or tanh of c.",
     ] = "step"
     target_l0: Annotated[float, Number(0, above=True), "Mean L0 that the sparsity term aims at."] = 20.0
     bandwidth: Annotated[

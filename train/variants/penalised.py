@@ -40,7 +40,7 @@ class NSAESettings(AdjustedSettings):
 
 @dataclass(frozen=True)
 class ReLUSettings(AdjustedSettings):
-    """The coefficient λ of Σ fᵢ‖dᵢ‖, and what the encoder sees."""
+    """The coefficient λ of Σ cᵢ‖dᵢ‖, and what the encoder sees."""
 
     l1: Coefficient = 5.0
     subtract_bias: SubtractBias = False
@@ -63,11 +63,11 @@ class GatedSettings(AdjustedSettings):
 
 @dataclass(frozen=True)
 class PAnnealSettings(AdjustedSettings):
-    """The coefficient of Σ|fᵢ|ᵖ, and how p falls."""
+    """The coefficient of Σ|cᵢ|ᵖ, and how p falls."""
 
     l1: Coefficient = 0.1
-    penalty: Annotated[Literal["sum", "norm"], "Whether the penalty is Σ|f|ᵖ, or ‖f‖ₚ, its root of order p."] = "sum"
-    p_end: Annotated[float, Number(0, 1), "The last p of the penalty Σ|f|ᵖ, which starts at 1."] = 0.2
+    penalty: Annotated[Literal["sum", "norm"], "Whether the penalty is Σ|c|ᵖ, or ‖c‖ₚ, its root of order p."] = "sum"
+    p_end: Annotated[float, Number(0, 1), "The last p of the penalty Σ|c|ᵖ, which starts at 1."] = 0.2
     anneal_after: Annotated[
         int | None, Count(zero=True), "Rows after which p begins to fall; 4% of --activations by default."
     ] = None

@@ -1,6 +1,6 @@
 """Gemma Scope: params.npz, and Gemma Scope 2: params.safetensors with lower-case names. JumpReLU SAEs of raw inputs.
 
-f = π where π > threshold,   π = x W_enc + b_enc,   x̂ = f W_dec + b_dec
+c = π where π > threshold,   π = x W_enc + b_enc,   x̂ = c W_dec + b_dec
 """
 
 from __future__ import annotations

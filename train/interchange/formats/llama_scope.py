@@ -1,6 +1,6 @@
 """Llama Scope: hyperparams.json and checkpoints/final.safetensors. JumpReLU SAEs of scaled inputs.
 
-    x ↦ x √d / E‖x‖, E‖x‖ = dataset_average_activation_norm;   f = π where π > jump_relu_threshold
+    x ↦ x √d / E‖x‖, E‖x‖ = dataset_average_activation_norm;   c = π where π > jump_relu_threshold
 
 Its threshold is multiplied by √d / E‖x‖, too, as SAELens does when it loads them.
 """

@@ -1,8 +1,8 @@
 """Plain tensors and what they mean: sae.safetensors and sae.json, for SAEBench and for any other reader.
 
-    π = W_enc (x − b_dec) + b_enc, or of x if subtracts_bias is false;   x̂ = f W_dec + b_dec
+    π = W_enc (x − b_dec) + b_enc, or of x if subtracts_bias is false;   x̂ = c W_dec + b_dec
 
-f by `activation`:
+c by `activation`:
     relu      ReLU(π)                        tanh    tanh(ReLU(π))
     topk      the k largest ReLU(π)          gated   (π + b_gate > 0) · ReLU(exp(r_mag) π + b_mag), without b_enc
     jumprelu  π where π > threshold

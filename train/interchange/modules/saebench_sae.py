@@ -51,7 +51,7 @@ class ExportedSAE(BaseSAE):
         return self.activations(pre)
 
     def activations(self, pre: torch.Tensor) -> torch.Tensor:
-        """Return f from π [..., d_sae]."""
+        """Return c from π [..., d_sae]."""
         activation = self.about["activation"]
         if activation == "relu":
             return torch.relu(pre)
