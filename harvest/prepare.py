@@ -43,7 +43,7 @@ def prepare(options: Mapping[str, Any], *, stop: threading.Event | None = None, 
     request.compute.check(device)
     device_map = choose_device_map(options)
     if device_map is not None:
-        device_map.check(request, facts, device)
+        device_map.check(facts, request.hooks, request.compute.compiling, device)
     check_batch(request, facts, device)
     schema = expected_schema(request, facts)
     if options["keep"] is not None:

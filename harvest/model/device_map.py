@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from data.system.limits import available_memory
 from data.system.torchrun import RankPlace
 from harvest.model.base import STANDARD_HOOKS, ModelFacts
 from harvest.model.fast import FAMILIES
-from harvest.request import Request
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # the harvest says by itself where the blocks are
 
@@ -39,8 +38,11 @@ class DeviceMap:
     strategy: str
     max_memory: Mapping[int | str, int] | None = None
 
-    def check(self, request: Request, facts: ModelFacts, device: torch.device) -> None:
-        """Raise InputError if the model cannot be spread so. `device`: that of the harvest."""
+    def check(self, facts: ModelFacts, hooks: Sequence[str], compiling: str, device: torch.device) -> None:
+        """Raise InputError if the model cannot be spread so.
+
+        hooks: to harvest. compiling: `yes`, `no` or `auto` (`Compute`). device: that of the harvest.
+        """
         option = f"--device-map {self.strategy}"
         n_processes = RankPlace.from_environment().on_machine
         if n_processes > 1:
@@ -48,7 +50,7 @@ class DeviceMap:
                 f"{option}: takes all GPUs of a machine, which {n_processes} processes share; start one process per "
                 "machine"
             )
-        if request.compute.compiling == "yes":
+        if compiling == "yes":
             raise InputError(f"{option}: a model on several devices is not compiled; give --compile no")
         n_gpus = torch.cuda.device_count() if device.type == "cuda" else 0
         for name in self.max_memory or {}:
@@ -56,7 +58,7 @@ class DeviceMap:
                 raise InputError(f"--max-memory {name}=…: the harvest has {n_gpus} GPUs, with numbers from 0")
         config = AutoConfig.from_pretrained(facts.name, revision=facts.revision, trust_remote_code=False)
         family = getattr(MODEL_MAPPING.get(type(config), None), "__name__", None)
-        if family not in FAMILIES or not set(request.hooks) <= set(STANDARD_HOOKS):
+        if family not in FAMILIES or not set(hooks) <= set(STANDARD_HOOKS):
             raise InputError(
                 f"{option}: {facts.label} runs in TransformerLens with these hooks, on one device; leave it out"
             )
