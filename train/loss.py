@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from train.sae.batch_split import WHOLE, BatchSplit
+
 L2 = Literal["mean", "sum"]
 Norm = Literal["batch", "store", "sample"]
 Terms = Mapping[str, Tensor]  # the terms of each row's loss by name: [n, batch] each
@@ -35,13 +37,15 @@ class Objective:
         """Return w, the weight of one entry's squared error."""
         return 1 / d_model if self.l2 == "mean" else 1.0
 
-    def coefficient(self, alpha: Tensor, power: Tensor, norms: Tensor, store_norm: Tensor) -> Tensor:
+    def coefficient(
+        self, alpha: Tensor, power: Tensor, norms: Tensor, store_norm: Tensor, split: BatchSplit = WHOLE
+    ) -> Tensor:
         """Return β [n, 1], or [n, batch] with `norm="sample"`.
 
-        alpha, power, store_norm [n]; norms: ‖x‖₂ of the rows [n, batch].
+        alpha, power, store_norm [n]; norms: ‖x‖₂ of the rows [n, batch], or of a part of them, if the batch is split.
         """
         if self.norm == "batch":
-            scale = norms.mean(dim=-1, keepdim=True)
+            scale = split.mean(norms, dim=-1)[:, None]
         elif self.norm == "store":
             scale = store_norm[:, None]
         else:

@@ -78,13 +78,13 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     finished = check_existing(out, experiment, overwrite=options.overwrite)
     if not finished:
         check_writable(out, out_option)
-    plan = share_of(make_plan(experiment, store.width(experiment.hooks[0]), device), experiment, place, device)
+    share = share_of(make_plan(experiment, store.width(experiment.hooks[0]), device), experiment, place, device)
     quiet = quiet or place.rank > 0
     if not finished:
-        check_memory(plan, experiment, store, device, processes=place.on_machine)
+        check_memory(share.plan, experiment, store, device, processes=place.on_machine)
         if not store.layout.n_heldout_contexts and not quiet:
             print(f"--store {store.path}: has no held-out rows, so no run is validated", file=sys.stderr)
-    return Training(options, experiment, store, out, finished, plan, device, quiet)
+    return Training(options, experiment, store, out, finished, share, device, quiet)
 
 
 def out_of(options: Options) -> Path:

@@ -149,12 +149,15 @@ class Group:
         try:
             work.wait(timedelta(seconds=self._seconds))
         except RuntimeError as error:
-            late = "timed out" in str(error).lower()
-            why = f"has not answered for {self._seconds:g} seconds" if late else "has ended"
-            Bar.write(
-                f"rank {self._place.rank} stops, because rank {rank} {why}; start all ranks again", file=sys.stderr
-            )
-            raise Stopped from error
+            raise lost(f"rank {rank}", error, self._seconds) from error
+
+
+def lost(other: str, error: RuntimeError, seconds: float) -> Stopped:
+    """Say on standard error which other rank has ended, or has not answered for some seconds; return what to raise."""
+    why = f"has not answered for {seconds:g} seconds" if "timed out" in str(error).lower() else "has ended"
+    rank = torch.distributed.get_rank()
+    Bar.write(f"rank {rank} stops, because {other} {why}; start all ranks again", file=sys.stderr)
+    return Stopped()
 
 
 class _Pickler(pickle.Pickler):

@@ -18,6 +18,7 @@ from data.store.reader import Store
 from data.system.allocator import keep_large_blocks
 from data.system.lock import lock_path, locked
 from data.system.replace import beside, check_replaceable, finish_replacing
+from data.system.torchrun import RankPlace
 from train.command.checks import check_norms
 from train.command.options import Options
 from train.experiment import Experiment
@@ -25,8 +26,8 @@ from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
 from train.loop.feed import Feed
 from train.loop.following import rows_of_statistics
-from train.loop.memory_plan import MemoryPlan
 from train.loop.rank_writer import RankWriter
+from train.loop.share import Share
 from train.loop.trainer import Trainer
 from train.normalisation.statistics import InputStatistics, centred_mean_norm
 from train.output.existing import check_existing
@@ -38,6 +39,7 @@ from train.output.results import RunResult, run_results
 from train.output.run_state import RunState, run_states
 from train.output.settings import EXPERIMENT, as_written_now, read_experiment
 from train.ranks import ALONE, Ranks
+from train.sae.batch_split import split_among
 from train.tables import heldout_table, with_noise
 
 MeasureOnce = Callable[[str, Callable[[], float]], float]  # (name, how to measure it) → the figure
@@ -54,7 +56,7 @@ class Training:
     store: what it is trained on.
     out: the experiment's folder.
     finished: whether that folder holds this experiment, finished.
-    plan: how the SAEs that this process trains are laid out in the device's memory.
+    share: the SAEs that this process trains, and how they are laid out in the device's memory.
     quiet: show no progress and no validation tables, as on ranks other than 0.
     """
 
@@ -63,7 +65,7 @@ class Training:
     store: Store
     out: Path
     finished: bool
-    plan: MemoryPlan
+    share: Share
     device: torch.device
     quiet: bool
 
@@ -144,12 +146,16 @@ class Training:
         stop: threading.Event, ranks: Ranks,
     ) -> None:  # fmt: skip
         """Train this process's SAEs: make them, let `open_writer` restore them, and step them to the end."""
-        experiment, plan, device = self.experiment, self.plan, self.device
+        experiment, plan, device = self.experiment, self.share.plan, self.device
         if device.type == "cuda":
             density = measure_once("sparse_below", lambda: tune_density.measure_break_even(plan, device))
             plan = replace(plan, max_sparse_density=density)
         store = self.store if feed is None else feed.store
-        stacks = make_stacks(plan, experiment, self._statistics(store, measure_once), device)
+        statistics = self._statistics(store, measure_once)
+        split = split_among(
+            self.share.groups, RankPlace.from_environment(), batch_size=experiment.batch_size, device=device
+        )
+        stacks = make_stacks(plan, experiment, statistics, device, split)
         runs, noise = run_states(experiment, stacks, ranks), make_noise_source(plan, device)
         with closing(open_writer(runs)) as writer:
             if feed is not None and ranks.leads:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from train.loss import Terms
 from train.measures import NO_VARIANCE, TRAINING, compute, term_measure
+from train.sae.batch_split import BatchSplit
 
 SUMMED_ROWS = 256  # rows of x summed at once: a float64 sum makes a float64 copy of them
 
@@ -67,6 +68,14 @@ class Sums:
             square_out=norm_out.square().sum(-1),
             terms={name: _total(values) for name, values in terms.items()},
         )
+
+    def summed(self, split: BatchSplit) -> Sums:
+        """Return the sums over the whole batch from those of its parts."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        sums = {name: value.clone() for name, value in values if isinstance(value, Tensor)}
+        terms = {name: term.clone() for name, term in self.terms.items()}
+        split.sum_(*sums.values(), *terms.values())
+        return Sums(self.l2_weight, split.batch_rows(self.rows), **sums, terms=terms)
 
     def measures(self) -> dict[str, Tensor]:
         """Return the measures by name, and the mean terms of the loss: float64 [n] each; NaN where one is undefined."""

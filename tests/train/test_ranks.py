@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.processes.torchrun import environments
 from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.trainings import results, train_runs
 from train.output.manifests import Manifests
@@ -29,25 +29,17 @@ SETTINGS = [
 OFTEN = [*SETTINGS, "--checkpoint-minutes", "0.002"]
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
 def start(
     zygote: Zygote, n: int, store: LocalStore, out: Path, settings: Sequence[str] = SETTINGS, **patches: float
 ) -> list[Running]:
     """Start `train` as n processes, with the environment that torchrun gives them."""
-    shared = {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1"}
-    shared["MASTER_PORT"] = str(free_port())
     return [
         zygote.start(
             "train", "--store", store.path, "--out", out, *settings, folder=out.parent,
             patches={f"train.ranks.{name}": value for name, value in patches.items()},
-            environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if n > 1 else None,
+            environment=environment,
         )
-        for rank in range(n)
+        for environment in (environments(n) if n > 1 else [None])
     ]  # fmt: skip
 
 

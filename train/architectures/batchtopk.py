@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from train.architectures.topk import TopKSAE
-from train.sae.base import LossInputs
 from train.sae.entries import Entries
 from train.sae.selection import LargestOfBatch, Selection
 from train.sae.tensors import TensorSpec
+from train.sae.training_pass import LossInputs
 from train.variants import BatchTopKSettings
 
 UNKNOWN = -1.0  # the threshold before its first update
@@ -64,11 +64,12 @@ class BatchTopKSAE(TopKSAE):
         weight = self.weight()
         c = c if weight is None else c * active.spread(weight)
         positive = c[c > 0]
-        return {"smallest": positive.min() if len(positive) else c.new_zeros(())}
+        return {"smallest": positive.min() if len(positive) else c.new_full((), torch.inf)}
 
     @torch.no_grad()
     def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:
         if step.step * step.rows < self.settings.threshold_after:
             return
+        smallest = step.split.least(observed["smallest"])
         share = self.settings.threshold_decay if float(self.threshold) >= 0 else 0.0
-        self.threshold.mul_(share).add_((1 - share) * observed["smallest"])
+        self.threshold.mul_(share).add_((1 - share) * smallest.masked_fill(smallest == torch.inf, 0.0))

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from train.sae.base import LossInputs, TrainingPass
 from train.sae.entries import PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.sae.training_pass import LossInputs, TrainingPass
 from train.variants import GatedSettings
 
 

@@ -27,12 +27,12 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import huber_loss
 
-from train.sae.base import LossInputs, TrainingPass
 from train.sae.entries import PreActivations
 from train.sae.l0_controller import ControlLaw
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.sae.training_pass import LossInputs, TrainingPass
 from train.variants import JumpReLUSettings
 
 TANH_SCALE = 4.0
@@ -44,6 +44,7 @@ class JumpReLUSAE(PairwiseSAE):
     """A JumpReLU SAE. `SAE` has the shapes; threshold [..., d_sae] is θ, at least 0."""
 
     variant = "jumprelu"
+    uses_split = True
     Settings = JumpReLUSettings
     l0_law = ControlLaw(integral=-0.003, within=0.1)
     l0_controlled_by = "setpoint"
@@ -105,16 +106,16 @@ class JumpReLUSAE(PairwiseSAE):
         target = self.settings.target_l0
         if self.settings.sparsity == "target":
             setpoint = target if step.l0_setpoint is None else step.l0_setpoint
-            return 2 * huber_loss(l0.mean() / setpoint, l0.new_ones(()), delta=CLIP)
+            return 2 * huber_loss(step.mean(l0) / setpoint, l0.new_ones(()), delta=CLIP)
         if self.settings.sparsity == "quadratic":
-            return (l0.mean() / target - 1).square()
+            return (step.mean(l0) / target - 1).square()
         return 2 / target * (l0 - target).square() if self.settings.sparsity == "quadratic-row" else l0
 
     def _coefficient(self, sparsity: Tensor, x: Tensor, step: LossInputs) -> Tensor:
         """Return λ of the sparsity term: of each row [rows], or of the batch."""
         if self.settings.sparsity == "target":
-            return x.square().sum(dim=-1).mean()
-        return step.beta if sparsity.dim() else step.beta.mean()
+            return step.mean(x.square().sum(dim=-1))
+        return step.beta if sparsity.dim() else step.mean(step.beta)
 
     def first_control(self, *, mean_norm: float, l2_weight: float) -> float:
         return self.settings.target_l0

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from train.sae.base import SAE, LossInputs, TrainingPass
+from train.sae.base import SAE
 from train.sae.entries import PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.sae.training_pass import LossInputs, TrainingPass
 from train.variants import PAnnealSettings
 
 RECENT = 10  # batches
@@ -35,6 +36,7 @@ class PAnnealSAE(PairwiseSAE):
     """
 
     variant = "p-anneal"
+    uses_split = True
     Settings = PAnnealSettings
     trained: ClassVar[Mapping[str, TensorSpec]] = {**LINEAR_MAPS, "W_dec": UNIT_ROWS}
     untrained: ClassVar[Mapping[str, TensorSpec]] = {
@@ -87,7 +89,7 @@ class PAnnealSAE(PairwiseSAE):
     def after_step_(self, observed: Mapping[str, Tensor], step: LossInputs) -> None:
         if not observed:
             return
-        means = torch.stack([observed["penalty"].mean(), observed["next_penalty"].mean()])
+        means = torch.stack([step.mean(observed["penalty"]), step.mean(observed["next_penalty"])])
         self.recent.copy_(torch.cat([self.recent[1:], means[None]]))
         if step.step == self._update_step(self.updates_before(step), step):
             recent = self.recent[self.recent[:, 0] >= 0].mean(dim=0)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from train.sae.base import LossInputs, TrainingPass
 from train.sae.entries import PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import Above
+from train.sae.training_pass import LossInputs, TrainingPass
 from train.variants import ReLUSettings
 
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from train.sae.base import LossInputs, TrainingPass
 from train.sae.entries import Entries, PreActivations
 from train.sae.pairwise import PairwiseSAE
 from train.sae.selection import LargestOfRow, Selection
 from train.sae.tensors import LINEAR_MAPS, UNIT_ROWS, TensorSpec
+from train.sae.training_pass import LossInputs, TrainingPass
 from train.variants import FrozenSettings, TopKSettings
 
 
@@ -33,6 +33,7 @@ class TopKSAE(PairwiseSAE):
     Settings: ClassVar[type[FrozenSettings]] = TopKSettings
     trained: ClassVar[Mapping[str, TensorSpec]] = {**LINEAR_MAPS, "W_dec": UNIT_ROWS}
     sees = "batch"  # as the auxiliary loss does
+    uses_split = True
     settings: FrozenSettings
 
     @property
@@ -71,11 +72,11 @@ class TopKSAE(PairwiseSAE):
         terms = self.reconstruction_terms(active, c, x, x_hat)
         if self.settings.aux:
             absolute = self.settings.aux_form == "absolute"
-            dead = torch.nonzero(step.dead if absolute else step.dead & (fires == 0))[:, 0]
+            dead = torch.nonzero(step.dead if absolute else step.dead & (step.split.sum(fires) == 0))[:, 0]
             terms["aux"] = x.new_zeros(())
             if len(dead):
                 loss = self.absolute_auxiliary_loss if absolute else self.auxiliary_loss
-                terms["aux"] = self.settings.aux * loss(encoded, dead, (x - x_hat).detach())
+                terms["aux"] = self.settings.aux * loss(encoded, dead, (x - x_hat).detach(), step)
         return TrainingPass(x_hat, active.row_sums(c).detach(), fires, terms, self.observe(active, c.detach()))
 
     @property
@@ -91,18 +92,18 @@ class TopKSAE(PairwiseSAE):
         """Return the terms of the reconstruction by name."""
         return {"l2": (x - x_hat).square().sum(dim=-1)}
 
-    def absolute_auxiliary_loss(self, encoded: PreActivations, dead: Tensor, error: Tensor) -> Tensor:
+    def absolute_auxiliary_loss(self, encoded: PreActivations, dead: Tensor, error: Tensor, step: LossInputs) -> Tensor:
         """Return aux with `--aux-form absolute`; see `auxiliary_loss`."""
         entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=self.weight(dead), positive=False))
         missed = error - entries.decode(entries.pre, self.W_dec)
-        return missed.square().sum(dim=-1).mean() * min(len(dead) / self.aux_k, 1)
+        return step.mean(missed.square().sum(dim=-1)) * min(len(dead) / self.aux_k, 1)
 
-    def auxiliary_loss(self, encoded: PreActivations, dead: Tensor, error: Tensor) -> Tensor:
+    def auxiliary_loss(self, encoded: PreActivations, dead: Tensor, error: Tensor, step: LossInputs) -> Tensor:
         """Return aux from the dead features int64 [n] and e = x − x̂ [rows, d_model]."""
         entries = encoded.select(LargestOfRow(self.aux_k, among=dead, weight=self.weight(dead)))
         missed = error - entries.decode(relu(entries.pre), self.W_dec)
-        spread = (error - error.mean(dim=0)).square().sum(dim=-1).mean()
-        return (missed.square().sum(dim=-1).mean() / spread).nan_to_num(0.0, posinf=0.0, neginf=0.0)
+        spread = step.mean((error - step.mean(error)).square().sum(dim=-1))
+        return (step.mean(missed.square().sum(dim=-1)) / spread).nan_to_num(0.0, posinf=0.0, neginf=0.0)
 
     def initialise_at_(self, x: Tensor) -> None:
         """Set b_dec to the geometric median of the first batch, normalised inputs [rows, d_model], or to its mean."""

@@ -11,13 +11,15 @@ from train.experiment import Experiment
 from train.loop.memory_plan import MemoryPlan
 from train.normalisation.statistics import InputStatistics
 from train.sae import Gradients
+from train.sae.batch_split import WHOLE, BatchSplit
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack
 
 
 def make_stacks(
-    plan: MemoryPlan, experiment: Experiment, statistics: Sequence[InputStatistics], device: torch.device
-) -> list[SAEStack]:
+    plan: MemoryPlan, experiment: Experiment, statistics: Sequence[InputStatistics], device: torch.device,
+    split: BatchSplit = WHOLE,
+) -> list[SAEStack]:  # fmt: skip
     """Make all stacks, initialised; `statistics` [layers] are those of each layer's training rows.
 
     The stacks share the memory for a block's features and for gradients.
@@ -32,7 +34,7 @@ def make_stacks(
     for entries in plan.stacks:
         stack = SAEStack(
             experiment, entries, d_model=d_model, d_sae=d_sae, statistics=statistics, device=device,
-            workspace=workspace.narrow(len(entries)), read=plan.layers,
+            workspace=workspace.narrow(len(entries)), read=plan.layers, split=split,
             gradient=gradient.narrow(len(entries), architecture_of(entries[0].run.variant).trained),
         )  # fmt: skip
         stack.initialise()

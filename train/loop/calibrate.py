@@ -72,6 +72,8 @@ def set_thresholds(stacks: Sequence[SAEStack], upcoming: Upcoming, n_rows: int, 
             n_rows, int(active[stack, i]) / n_rows, n_active / n_rows, before, threshold
         )
         sae.set_threshold_(threshold)
+    for stack in stacks:
+        stack.share_()
     return True
 
 

@@ -53,6 +53,8 @@ def restart_dead_features(stacks: Sequence[SAEStack], upcoming: Upcoming, *, ste
         with torch.no_grad():
             restart_features(sae, features, sae.normalise(inputs[stack, i].to(features.device)))
         stack.restart_(i, features)
+    for stack in stacks:
+        stack.share_()
     return True
 
 

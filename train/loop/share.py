@@ -1,9 +1,13 @@
-"""The distribution of SAEs over ranks: about equal shares of the cost, each of as few layers as possible."""
+"""The distribution of SAEs over ranks: about equal shares of the cost, each of as few layers as possible.
+
+If there are more ranks than parts of the training, each part has a group of ranks, which split its batches.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import torch
 
@@ -18,29 +22,65 @@ from train.step.sae_stack import StackEntry
 AUTOGRAD_COST = 2.0  # of a step by autograd, in steps whose gradients are written by hand
 
 
-def share_of(plan: MemoryPlan, experiment: Experiment, place: RankPlace, device: torch.device) -> MemoryPlan:
-    """Return the part of an experiment's plan that a rank trains.
+@dataclass(frozen=True)
+class Share:
+    """The part of a training that a rank has.
+
+    plan: of the SAEs that it trains.
+    groups: the ranks that train the same SAEs and split their batches, ascending; none if no SAEs have several ranks.
+    """
+
+    plan: MemoryPlan
+    groups: tuple[range, ...] = ()
+
+
+def share_of(plan: MemoryPlan, experiment: Experiment, place: RankPlace, device: torch.device) -> Share:
+    """Return a rank's share of an experiment's plan.
 
     On a CPU it has whole stacks of the plan, so each SAE's sums are those of a single process, bit for bit. On a GPU
-    single SAEs are distributed, and each rank stacks its own. Raises InputError if there are more ranks than parts.
+    single SAEs are distributed, and each rank stacks its own. Raises InputError if batches have to be split, but an
+    architecture cannot be trained on parts of a batch, or there are fewer rows than ranks.
     """
     if place.size == 1:
-        return plan
+        return Share(plan)
     whole = device.type == "cpu"
     parts = plan.stacks if whole else tuple((entry,) for stack in plan.stacks for entry in stack)
     parts = tuple(sorted(parts, key=lambda part: part[0].layer))
+    costs = [cost(part) for part in parts]
     if place.size > len(parts):
-        stacks = " (on a CPU, SAEs of one layer, architecture and seed are trained together)" if whole else ""
-        raise InputError(
-            f"torchrun --nproc-per-node: {place.size} processes have only {len(parts)} parts of the training to do"
-            f"{stacks}; start at most {len(parts)}"
-        )
-    rank_stacks = parts[slice(*cuts([cost(part) for part in parts], place.size)[place.rank : place.rank + 2])]
+        groups = groups_of(costs, place.size)
+        _check_split(parts, experiment, max(map(len, groups)), place.size)
+        number = next(number for number, group in enumerate(groups) if place.rank in group)
+        return Share(replace(plan, stacks=(parts[number],)), tuple(groups))
+    rank_stacks = parts[slice(*cuts(costs, place.size)[place.rank : place.rank + 2])]
     if not whole:
         rank_stacks = tuple(
             stacked([entry for part in rank_stacks for entry in part], experiment, plan.max_stack, by_layer=False)
         )
-    return replace(plan, stacks=rank_stacks)
+    return Share(replace(plan, stacks=rank_stacks))
+
+
+def groups_of(costs: Sequence[float], n: int) -> list[range]:
+    """Return the ranks of each part, of n ranks, more than there are parts: consecutive, about as many as it costs."""
+    sizes = [1] * len(costs)
+    for _ in range(n - len(costs)):
+        sizes[max(range(len(costs)), key=lambda part: costs[part] / sizes[part])] += 1
+    return [range(begin, end) for begin, end in pairwise(accumulate(sizes, initial=0))]
+
+
+def _check_split(parts: Sequence[Sequence[StackEntry]], experiment: Experiment, most: int, n: int) -> None:
+    """Raise InputError if the batches of the parts cannot be split among up to `most` ranks."""
+    refused = f"torchrun --nproc-per-node: {n} processes have only {len(parts)} parts of the training to do, and"
+    for variant in dict.fromkeys(part[0].run.variant for part in parts):
+        if not architecture_of(variant).takes_parts():
+            raise InputError(
+                f"{refused} {variant} needs whole batches, so processes cannot split them; start at most {len(parts)}"
+            )
+    if most > experiment.batch_size:
+        raise InputError(
+            f"{refused} a batch has fewer rows ({experiment.batch_size}) than the {most} processes of one part; "
+            "start fewer"
+        )
 
 
 def cost(part: Sequence[StackEntry]) -> float:

@@ -63,6 +63,7 @@ class Trainer:
         """
         self.experiment, self.store, self.writer, self.device = experiment, store, writer, device
         self.stacks, self.runs, self.noise, self.ranks = stacks, runs, noise, ranks
+        self.split = stacks[0].split
         self.on_validation, self.quiet, self.feed = on_validation, quiet, feed
         self._said = set[str]()  # sentences about missing rows
         self.hooks = list(hooks or experiment.hooks)
@@ -81,7 +82,7 @@ class Trainer:
             disable=self.quiet,
         )  # fmt: skip
         with bar, self._stream() as stream:
-            batches = inputs(stream, self.device)
+            batches = inputs(stream, self.device, self.split.rows)
             self._meet([], stop)
             self.run_pending(bar, stop)
             while not (self.pending or self._decision.stop) and self.step < experiment.n_steps and self.active_runs:
@@ -186,7 +187,7 @@ class Trainer:
             noise = stack.batch_noise(self.noise, self.step)
             result = stack.step(batch, noise, seen=seen, measure=measure)
             launched.append((stack, result.losses, self.step + 1))
-            if result.sums is not None:
+            if result.sums is not None and self.split.leads:
                 records += stack_records(
                     stack, result.sums, step=self.step + 1, rows=rows, split="train", noise=stack.sae.uses_noise,
                     gradient_norms=result.gradient_norms,
@@ -241,7 +242,7 @@ class Trainer:
         if totals is None:
             return False
         records: list[tuple[str, Record]] = []
-        for stack, noise, sums in totals:
+        for stack, noise, sums in totals if self.split.leads else ():
             rows = self.step * self.experiment.batch_size
             records += stack_records(stack, sums, step=self.step, rows=rows, split="heldout", noise=noise)
         records = self._meet(records, stop)

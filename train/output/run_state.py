@@ -49,7 +49,7 @@ class RunState:
 
     def gather_sae(self) -> dict[str, Tensor]:
         """Return parameters and buffers [layers, …], on the CPU, on rank 0; nothing on the others."""
-        by_layer = {layer: _on_cpu(stack.sae.tensors(), i) for layer, (stack, i) in self.places.items()}
+        by_layer = {layer: _on_cpu(stack.sae.tensors(), i) for layer, (stack, i) in self._reported().items()}
         return _stacked(_in_order(self.ranks.gather(by_layer)))
 
     def broken_layer(self) -> int | None:
@@ -64,7 +64,12 @@ class RunState:
 
     def gather(self) -> list[LayerState]:
         """Return the state of each layer on rank 0; nothing on the others."""
-        return _in_order(self.ranks.gather({layer: _state_of(stack, i) for layer, (stack, i) in self.places.items()}))
+        by_layer = {layer: _state_of(stack, i) for layer, (stack, i) in self._reported().items()}
+        return _in_order(self.ranks.gather(by_layer))
+
+    def _reported(self) -> dict[int, tuple[SAEStack, int]]:
+        """Return the places that this rank reports: none if another rank, which trains the same SAEs, does."""
+        return {layer: (stack, i) for layer, (stack, i) in self.places.items() if stack.split.leads}
 
     def save(self, step: int, *, metrics: Extent) -> Checkpoint:
         """Return everything that the next step depends on; `metrics` is the extent of metrics.jsonl. Rank 0's."""

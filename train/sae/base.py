@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
@@ -26,58 +25,11 @@ from train.normalisation.scales import SCALED_ONLY, InputForm
 from train.normalisation.units import InputUnits
 from train.sae.l0_controller import ControlLaw
 from train.sae.tensors import LINEAR_MAPS, Gradients, TensorSpec
+from train.sae.training_pass import LossInputs, TrainingPass
 from train.variants import ArchitectureSettings
 
 if TYPE_CHECKING:
     from train.output.load import SAESource
-
-
-@dataclass(frozen=True)
-class LossInputs:
-    """The inputs of a loss beside the batch and the parameters.
-
-    beta: coefficient of the sparsity term, with its warm-up: [1], or [rows] with `--norm sample`.
-    l2_weight: weight of one entry's squared error, 1/d_model or 1 (`--l2`), for the architectures of the post.
-    rows: rows of the batch, of which `x` may be a part.
-    dead: the features that count as dead, bool [d_sae].
-    step: number of steps taken before this one; n_steps of the whole training.
-    epsilon: standard normal noise [rows, d_sae], for architectures that use noise.
-    l0_setpoint: the L0 that the loss aims at, float32 [], where it is adjusted to a target.
-    """
-
-    beta: Tensor
-    l2_weight: float
-    rows: int
-    dead: Tensor
-    step: int = 0
-    n_steps: int = 1
-    epsilon: Tensor | None = None
-    l0_setpoint: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class TrainingPass:
-    """A forward pass in training over a batch, or a part of it, of one SAE.
-
-    x_hat: reconstruction of the normalised inputs [rows, d_model].
-    l1: ‖c‖₁ of each row [rows].
-    fires: the number of rows in which each feature is active, int64 [d_sae].
-    terms: the loss's terms by name, each per row [rows], or one number for the batch. The loss is the sum of their
-        means.
-    observed: what `SAE.after_step_` learns from, by name: per row, or one number for the batch.
-    """
-
-    x_hat: Tensor
-    l1: Tensor
-    fires: Tensor
-    terms: dict[str, Tensor]
-    observed: dict[str, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, c: Tensor, x_hat: Tensor, terms: dict[str, Tensor]) -> TrainingPass:
-        """From c [rows, d_sae]."""
-        values = c.detach()
-        return cls(x_hat, values.abs().sum(dim=-1), (values != 0).sum(dim=0), terms)
 
 
 class SAE(nn.Module, ABC):
@@ -94,6 +46,7 @@ class SAE(nn.Module, ABC):
     untrained: its other tensors by name, saved with the trained ones.
     sees: whether the loss of a row depends on that "row" alone, or on the whole "batch". Parts of a batch are trained
         on one after another if it depends on the row.
+    uses_split: the loss and `after_step_` take all that concerns the whole batch from `LossInputs.mean` or its `split`.
     uses_noise: noise is drawn for training.
     l0_law: how the L0 controller adjusts a number of the loss (sae/l0_controller.py).
     l0_controlled_by: that number: its "coefficient", or the "setpoint" at which its loss has its minimum.
@@ -104,6 +57,7 @@ class SAE(nn.Module, ABC):
     trained: ClassVar[Mapping[str, TensorSpec]] = LINEAR_MAPS
     untrained: ClassVar[Mapping[str, TensorSpec]] = {"input_scale": TensorSpec((), fill=1.0)}
     sees: ClassVar[Literal["row", "batch"]] = "row"
+    uses_split: ClassVar[bool] = False
     uses_noise: ClassVar[bool] = False
     l0_law: ClassVar[ControlLaw] = ControlLaw(integral=0.01, differential=1.0)
     l0_controlled_by: ClassVar[Literal["coefficient", "setpoint"]] = "coefficient"
@@ -134,6 +88,11 @@ class SAE(nn.Module, ABC):
     def trained_with(cls, settings: Any) -> Mapping[str, TensorSpec]:
         """Return the specs of `trained` under some settings, for architectures whose constraints depend on them."""
         return cls.trained
+
+    @classmethod
+    def takes_parts(cls) -> bool:
+        """Return whether ranks may split its batches: because it looks at each row by itself, or uses the split."""
+        return cls.uses_split or (cls.sees == "row" and cls.after_step_ is SAE.after_step_)
 
     @classmethod
     def saved_tensors(cls, input_form: InputForm) -> dict[str, TensorSpec]:

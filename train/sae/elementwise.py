@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from train.sae.base import SAE, LossInputs, TrainingPass
+from train.sae.base import SAE
+from train.sae.training_pass import LossInputs, TrainingPass
 
 
 class ElementwiseSAE(SAE):

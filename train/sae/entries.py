@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from torch import Tensor
 
+from train.sae.batch_split import BatchSplit
 from train.sae.selection import Selection, mask_of
 
 
@@ -75,9 +76,13 @@ class PreActivations(Protocol):
 
 @dataclass(frozen=True)
 class DenseRows:
-    """Pre-activations [rows, d_sae] as a matrix."""
+    """Pre-activations [rows, d_sae] as a matrix, of a batch of `batch_rows` rows or of a part of it."""
 
     pre: Tensor
+    batch_rows: int
+    split: BatchSplit
 
     def select(self, selection: Selection) -> DenseEntries:
-        return DenseEntries.of(self.pre * mask_of(selection, self.pre.detach()) if selection.masks else self.pre)
+        if not selection.masks:
+            return DenseEntries.of(self.pre)
+        return DenseEntries.of(self.pre * mask_of(selection, self.pre.detach(), self.batch_rows, self.split))

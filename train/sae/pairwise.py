@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from train.sae.base import SAE, LossInputs, TrainingPass
+from train.sae.base import SAE
 from train.sae.entries import DenseRows, PreActivations
 from train.sae.initialise import random_directions
 from train.sae.tensors import LINEAR_MAPS, TensorSpec
+from train.sae.training_pass import LossInputs, TrainingPass
 
 
 class PairwiseSAE(SAE):
@@ -70,7 +71,7 @@ class PairwiseSAE(SAE):
         return pre
 
     def training_pass(self, x: Tensor, step: LossInputs) -> TrainingPass:
-        return self.loss_on(DenseRows(self.pre_activations(x)), x, step)
+        return self.loss_on(DenseRows(self.pre_activations(x), step.rows, step.split), x, step)
 
     @abstractmethod
     def loss_on(self, encoded: PreActivations, x: Tensor, step: LossInputs) -> TrainingPass:

@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from train.sae.batch_split import BatchSplit
+
 WORD = 8  # bytes that flatnonzero compares at once
 SAMPLED_ROWS = 16  # every how many rows a cutoff is estimated from
 MARGIN = 1.3  # how many more entries than asked for an estimated cutoff lets through
@@ -43,8 +45,11 @@ class Selection(Protocol):
     def limit(self, rows: int) -> int | None:
         """Return how many entries of a batch are selected, the largest; None: all that `positions` gives."""
 
-    def floor(self, pre: Tensor) -> float:
-        """Return a value that about `limit` entries of a batch exceed, and rather more, estimated from a block."""
+    def floor(self, pre: Tensor, split: BatchSplit) -> float:
+        """Return a value that about `limit` entries of a batch exceed, and rather more, estimated from a block.
+
+        It is the same on all ranks that split a batch.
+        """
 
 
 class RowSelection:
@@ -53,7 +58,7 @@ class RowSelection:
     def limit(self, rows: int) -> int | None:
         return None
 
-    def floor(self, pre: Tensor) -> float:
+    def floor(self, pre: Tensor, split: BatchSplit) -> float:
         return 0.0
 
 
@@ -102,10 +107,11 @@ class LargestOfBatch:
     def limit(self, rows: int) -> int:
         return round(self.k * rows)
 
-    def floor(self, pre: Tensor) -> float:
+    def floor(self, pre: Tensor, split: BatchSplit) -> float:
         sample = weighted(pre[::SAMPLED_ROWS], self.weight).reshape(-1)
         rank = min(int(MARGIN * self.k * len(pre[::SAMPLED_ROWS])) + 1, len(sample))
-        return max(float(torch.kthvalue(sample, len(sample) - rank + 1).values), 0.0)
+        estimate = torch.kthvalue(sample, len(sample) - rank + 1).values
+        return max(float(split.mean(estimate[None])), 0.0)
 
 
 def weighted(pre: Tensor, weight: Tensor | None) -> Tensor:
@@ -113,25 +119,26 @@ def weighted(pre: Tensor, weight: Tensor | None) -> Tensor:
     return pre if weight is None else pre * weight.to(pre.dtype)
 
 
-def largest(selection: Selection, values: Tensor, position: Tensor, n: int, n_features: int) -> Tensor:
-    """Return the indices of the n largest values, or of all if there are fewer: int64, ascending.
+def largest(
+    selection: Selection, values: Tensor, position: Tensor, n: int, n_features: int, split: BatchSplit
+) -> Tensor:
+    """Return the indices of those values that are among the n largest of a batch: int64, ascending.
 
-    position: flat positions of the values, among n_features per row.
+    position: flat positions of the values, among n_features per row. split: how ranks split the batch.
     """
-    if len(values) <= n:
-        return torch.arange(len(values), device=values.device)
     if selection.weight is not None:
         values = values * selection.weight.to(values.dtype)[position % n_features]
-    return torch.sort(torch.topk(values, n, sorted=False).indices).values
+    return torch.sort(split.largest(values, n)).values
 
 
-def mask_of(selection: Selection, pre: Tensor) -> Tensor:
-    """Return the selected entries of a whole batch as a mask: bool [rows, d_sae]."""
+def mask_of(selection: Selection, pre: Tensor, batch_rows: int, split: BatchSplit) -> Tensor:
+    """Return the selected entries of a batch, or of a part of it, as a mask: bool [rows, d_sae]."""
     inside = pre if selection.among is None else pre.index_select(1, selection.among)
     position = selection.positions(inside, 0.0)
-    limit = selection.limit(len(pre))
+    limit = selection.limit(batch_rows)
     if limit is not None:
-        position = position[largest(selection, inside.reshape(-1)[position], position, limit, inside.shape[1])]
+        values = inside.reshape(-1)[position]
+        position = position[largest(selection, values, position, limit, inside.shape[1], split)]
     chosen = torch.zeros(inside.numel(), dtype=torch.bool, device=pre.device)
     chosen[position] = True
     if selection.among is None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from train.loss import Terms
 from train.sae import SAE, Gradients, LossInputs, PairwiseSAE, TrainingPass
+from train.sae.batch_split import BatchSplit
 from train.sae.selection import Selection, largest
 from train.step.gradients import Forward
 from train.step.pair_entries import PairEntries, encoded_entries
@@ -31,25 +32,27 @@ class TooDenseError(Exception):
 class PairRows:
     """The rows of one SAE's batch, of which only selected pre-activations are kept (train/sae/entries.py).
 
-    inner [rows, d_model]: what the encoder multiplies.
+    inner [rows, d_model]: what the encoder multiplies. batch_rows, split: rows of the batch, and how ranks split it.
     """
 
     sae: PairwiseSAE
     inner: Tensor
     workspace: StepWorkspace
     products: PairProducts
+    batch_rows: int
+    split: BatchSplit
 
     def select(self, selection: Selection) -> PairEntries:
-        """Return the selected entries. Raises TooDenseError."""
+        """Return the selected entries. Raises TooDenseError, of ranks that split a batch on all or none."""
         rows = len(self.inner)
-        limit = selection.limit(rows)
+        limit = selection.limit(self.batch_rows)
         position, values, floor = self._collect(selection, None)
-        if limit is not None and len(values) < limit and floor > 0:  # the estimate was too high
+        if limit is not None and self.split.total(len(values)) < limit and floor > 0:  # the estimate was too high
             position, values, _ = self._collect(selection, 0.0)
         features = self.sae.d_sae
         if limit is not None:
             among = features if selection.among is None else len(selection.among)
-            kept = largest(selection, values, position, limit, among)
+            kept = largest(selection, values, position, limit, among, self.split)
             position, values = position[kept], values[kept]
         if selection.among is not None:
             row = torch.div(position, len(selection.among), rounding_mode="floor")
@@ -72,18 +75,21 @@ class PairRows:
         if bias is not None and selection.among is not None:
             bias = bias[selection.among]
         W_enc, n_features = W_enc.to(compute).mT, len(W_enc)
-        positions, values = [], []
+        positions, values, too_dense = [], [], False
         for rows in slices(len(self.inner), self.workspace.n_rows):
             inner = self.inner[rows].to(compute)
             pre = self.workspace.c.view(-1)[: len(inner) * n_features].view(len(inner), n_features)
             torch.mm(inner, W_enc, out=pre) if bias is None else torch.addmm(bias.to(compute), inner, W_enc, out=pre)
             if floor is None:
-                floor = selection.floor(pre)
+                floor = selection.floor(pre, self.split)
             position = selection.positions(pre, floor)
-            if not selection.masks and len(position) > self.workspace.max_sparse_density * len(inner) * sae.d_sae:
-                raise TooDenseError
+            too_dense = len(position) > self.workspace.max_sparse_density * len(inner) * sae.d_sae
+            if too_dense and not selection.masks:
+                break
             values.append(pre.view(-1).index_select(0, position))
             positions.append(position.add_(rows.start * n_features))
+        if not selection.masks and self.split.total(int(too_dense)):
+            raise TooDenseError
         assert floor is not None
         return torch.cat(positions), torch.cat(values), floor
 
@@ -136,7 +142,8 @@ class AutogradStep:
             try:
                 with torch.no_grad():
                     inner = sae.encoder_inputs(x)
-                whole = sae.loss_on(PairRows(sae, inner, self._workspace, self._products), x, step)
+                encoded = PairRows(sae, inner, self._workspace, self._products, step.rows, step.split)
+                whole = sae.loss_on(encoded, x, step)
             except TooDenseError:
                 pass
             else:

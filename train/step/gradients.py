@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from train.sae import Gradients
+from train.sae.batch_split import BatchSplit
 from train.step.encode import Encoder
 from train.step.features import EncodedBlock, Features, features_by_density
 from train.step.noise import BatchNoise
@@ -51,6 +52,12 @@ class Forward:
         if self.fires_without_noise is not self.fires:
             self.fires_without_noise.add_(block.fires_without_noise)
 
+    def total_fires(self, split: BatchSplit) -> tuple[Tensor, Tensor]:
+        """Return `fires` and `fires_without_noise` of the whole batch."""
+        fires = split.sum(self.fires)
+        same = self.fires_without_noise is self.fires
+        return fires, fires if same else split.sum(self.fires_without_noise)
+
     def decode(self, c: Features, W_dec: Tensor, inner: Tensor, *, saes: slice, rows: slice) -> Tensor:
         """Fill in ‖c‖₁ and x̂ − x of some SAEs and rows; return x̂ − x, which is c W_dec − (x − b_dec)."""
         self.l1[saes, rows] = c.l1()
@@ -75,21 +82,23 @@ def forward(encoder: Encoder, x: Tensor, noise: BatchNoise | None) -> Forward:
 
 @torch.no_grad()
 def gradients(
-    encoder: Encoder, x: Tensor, beta: Tensor, noise: BatchNoise | None, *, l2_weight: float, out: Gradients
-) -> Forward:
+    encoder: Encoder, x: Tensor, beta: Tensor, noise: BatchNoise | None, *, l2_weight: float, out: Gradients,
+    batch_size: int | None = None,
+) -> Forward:  # fmt: skip
     """Fill `out` with the gradients of the mean loss of each SAE of a stack, and return its forward pass.
 
-    x float32 [n, B, d_model]: the normalised inputs; overwritten. beta [n, 1] or [n, B]: the sparsity
-    coefficient. l2_weight: w.
+    x float32 [n, rows, d_model]: the normalised inputs; overwritten. beta [n, 1] or [n, rows]: the sparsity
+    coefficient. l2_weight: w. batch_size: B, if x is a part of the batch; the parts' gradients then add up.
     """
-    sae, workspace, batch_size = encoder.sae, encoder.workspace, x.shape[1]
+    sae, workspace, n_rows = encoder.sae, encoder.workspace, x.shape[1]
+    batch_size = batch_size or n_rows
     result = Forward.allocate(x, sae.d_sae, noise=noise is not None)
     weights = ComputeWeights.of(sae, workspace.compute)
     inner = x.sub_(sae.b_dec[:, None])
-    dl1 = beta.expand(-1, batch_size) / batch_size
+    dl1 = beta.expand(-1, n_rows) / batch_size
     out.b_dec.zero_()
     out.b_enc.zero_()
-    for rows in slices(batch_size, workspace.n_rows):
+    for rows in slices(n_rows, workspace.n_rows):
         block_inner, first = inner[:, rows].to(workspace.compute), not rows.start
         block = encoder.encode(weights, block_inner, noise, rows)
         result.count(block)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.sae.batch_split import WHOLE
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -23,9 +25,12 @@ class Inputs:
         return cls(x, torch.linalg.vector_norm(x, dim=-1))
 
 
-def inputs(batches: Iterator[Tensor], device: torch.device) -> Iterator[Inputs]:
-    """Yield each batch [batch, layers, d_model] as Inputs. It may be overwritten once the next one is asked for."""
-    stacked = (batch.transpose(0, 1) for batch in batches)
+def inputs(batches: Iterator[Tensor], device: torch.device, rows: slice = WHOLE.rows) -> Iterator[Inputs]:
+    """Yield some rows of each batch [batch, layers, d_model] as Inputs.
+
+    They may be overwritten once the next ones are asked for.
+    """
+    stacked = (batch[rows].transpose(0, 1) for batch in batches)
     return _ahead(stacked, device) if device.type == "cuda" else (Inputs.of(batch, device) for batch in stacked)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from train.loss import Objective, Terms
 from train.sae import SAE, ElementwiseSAE, Gradients, LossInputs
+from train.sae.batch_split import WHOLE, BatchSplit
 from train.step import pair_products
 from train.step.autograd import AutogradStep
 from train.step.encode import Encoder, make_encoder
@@ -30,6 +31,7 @@ class StackInputs:
     dead bool [n, d_sae]: the features that count as dead; None: the loss needs none.
     step: steps taken before; n_steps: of the whole training.
     l0_setpoints float32 [n]: the L0 that losses aim at, if these are adjusted to targets.
+    split: how ranks split the batch, of which x then has a part.
     """
 
     x: Tensor
@@ -39,13 +41,15 @@ class StackInputs:
     step: int
     n_steps: int
     l0_setpoints: Tensor | None = None
+    split: BatchSplit = WHOLE
 
     def of_sae(self, index: int, l2_weight: float) -> LossInputs:
         """Return what the loss of one SAE depends on."""
         sae_dead = self.x.new_zeros(0, dtype=torch.bool) if self.dead is None else self.dead[index]
         return LossInputs(
-            beta=self.beta[index], l2_weight=l2_weight, rows=self.x.shape[1], dead=sae_dead, step=self.step,
-            n_steps=self.n_steps, l0_setpoint=None if self.l0_setpoints is None else self.l0_setpoints[index],
+            beta=self.beta[index], l2_weight=l2_weight, rows=self.split.batch_rows(self.x.shape[1]), dead=sae_dead,
+            step=self.step, n_steps=self.n_steps, split=self.split,
+            l0_setpoint=None if self.l0_setpoints is None else self.l0_setpoints[index],
         )  # fmt: skip
 
 

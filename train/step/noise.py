@@ -25,6 +25,21 @@ def torch_seed(*key: int) -> int:
     return seed_of(*key) & SEED_BITS
 
 
+def part_noise(noise: BatchNoise, begin: int, rows_each: int) -> BatchNoise:
+    """Return the noise of a batch's rows from `begin` on, of a noise that is drawn for `rows_each` rows at a time.
+
+    So a row's noise is the same however a batch is split.
+    """
+
+    def draw(rows: slice) -> Tensor:
+        first, end = begin + rows.start, begin + rows.stop
+        starts = range(first - first % rows_each, end, rows_each)  # of the draws that have these rows
+        parts = (noise(slice(start, min(start + rows_each, end)))[max(first - start, 0) :] for start in starts)
+        return next(parts) if len(starts) == 1 else torch.cat([part.clone() for part in parts])
+
+    return draw
+
+
 class NoiseSource:
     """Draws noise for `rows_each` rows at a time, and caches the last `kept` draws for the stacks of the same seed."""
 

@@ -24,11 +24,12 @@ from train.normalisation.statistics import InputStatistics
 from train.optim.adam import StackAdam, clip_, gradient_norms
 from train.optim.fire_counts import FireCounts, SinceFired
 from train.sae import Gradients
+from train.sae.batch_split import WHOLE, BatchSplit
 from train.sae.l0_controller import L0Controller, L0Correction
 from train.step.gradients import Forward
 from train.step.inputs import Inputs
 from train.step.method import StackInputs, make_method
-from train.step.noise import BatchNoise, NoiseSource, torch_seed
+from train.step.noise import BatchNoise, NoiseSource, part_noise, torch_seed
 from train.step.workspace import StepWorkspace
 from train.sums import Sums
 
@@ -43,7 +44,11 @@ class StackEntry:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean losses of a step [n]; if measured, the sums over its batch before the update, and gradient norms [n]."""
+    """The result of a step.
+
+    losses [n]: the mean over the rows that this rank stepped on.
+    sums, gradient_norms [n]: of the whole batch, before the update; None if the step was not measured.
+    """
 
     losses: Tensor
     sums: Sums | None
@@ -55,6 +60,7 @@ class SAEStack:
 
     statistics [layers]: of each layer's training rows. read: the layers of a batch; None: all.
     workspace, gradient: memory that all stacks use in turn.
+    split: how ranks that train the same SAEs split each step's batch.
     corrections: the last correction of each SAE's L0, after the last step.
     The runs of `entries` have the same `Run.input_form`.
     """
@@ -62,13 +68,13 @@ class SAEStack:
     def __init__(
         self, experiment: Experiment, entries: Sequence[StackEntry], *, d_model: int, d_sae: int,
         statistics: Sequence[InputStatistics], workspace: StepWorkspace, gradient: Gradients, device: torch.device,
-        read: Sequence[int] | None = None,
+        read: Sequence[int] | None = None, split: BatchSplit = WHOLE,
     ) -> None:  # fmt: skip
         def per_entry(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
 
         n = len(entries)
-        self.experiment, self.entries = experiment, list(entries)
+        self.experiment, self.entries, self.split = experiment, list(entries), split
         self._schedule, self._clip = experiment.schedule_of(entries[0].run), experiment.clip_of(entries[0].run)
         self.variant, self.noise_seed = entries[0].run.variant, entries[0].run.seed
         read = range(len(experiment.hooks)) if read is None else read
@@ -92,7 +98,7 @@ class SAEStack:
         self._store_norms = per_entry([normalisation.seen_norm for normalisation in normalisations])
         self.l0_controller = self._make_l0_controller(device)
         self.corrections: list[L0Correction | None] = [None] * n
-        self._gradient = gradient
+        self._gradient, self._noise_rows = gradient, workspace.noise_rows
         self._method = make_method(
             self.sae, self.singles, workspace, objective=experiment.objective, batch_size=experiment.batch_size,
             out=gradient,
@@ -129,24 +135,31 @@ class SAEStack:
         return source.batch(self.noise_seed, *key) if source is not None and self.sae.uses_noise else None
 
     def step(self, inputs: Inputs, noise: BatchNoise | None, *, seen: int, measure: bool) -> StepResult:
-        """Take one step of all SAEs, after `seen` rows."""
-        experiment = self.experiment
-        stack_inputs = self.stack_inputs(inputs, noise, self._schedule.l1(seen, experiment.batch_size), seen)
+        """Take one step of all SAEs, after `seen` rows.
+
+        inputs: the rows `split.rows` of the batch. noise: of the whole batch.
+        """
+        experiment, split = self.experiment, self.split
+        if noise is not None and split.rows.start:
+            noise = part_noise(noise, split.rows.start, self._noise_rows)
+        stack_inputs = self.stack_inputs(inputs, noise, self._schedule.l1(seen, experiment.batch_size), seen, split)
         if not seen and experiment.decoder_bias and experiment.init == "scaled":
             with torch.no_grad():
-                for sae, x in zip(self.singles, stack_inputs.x, strict=True):
+                for sae, x in zip(self.singles, split.whole(stack_inputs.x, dim=1), strict=True):
                     sae.initialise_at_(x)
         result, terms = self._method.gradients(stack_inputs)
+        split.sum_(*self._gradient.tensors())
+        fires, fires_without_noise = result.total_fires(split)
         # A feature of NaN weights is never active, so a loss on active pairs may not show it; b_dec's gradient does.
         losses = total(terms).masked_fill(~self._gradient.b_dec.isfinite().all(dim=1, keepdim=True), torch.nan)
         if self.l0_controller is not None:
-            self.l0_controller.update(result.fires_without_noise.sum(dim=1) / experiment.batch_size)
-        self.counts.add(result.fires_without_noise, experiment.batch_size)
+            self.l0_controller.update(fires_without_noise.sum(dim=1) / experiment.batch_size)
+        self.counts.add(fires_without_noise, experiment.batch_size)
         if self.since_fired is not None:
-            self.since_fired.add(result.fires, experiment.batch_size)
+            self.since_fired.add(fires, experiment.batch_size)
         if self.counts_since_resampling is not None:
-            self.counts_since_resampling.add(result.fires_without_noise, experiment.batch_size)
-        batch_sums = self._measure(inputs, result, losses, terms) if measure else None
+            self.counts_since_resampling.add(fires_without_noise, experiment.batch_size)
+        batch_sums = self._measure(inputs, result, losses, terms).summed(split) if measure else None
         if not experiment.decoder_bias:
             self._gradient.b_dec.zero_()
         norms = None
@@ -162,7 +175,9 @@ class SAEStack:
         """Return by name what is adjusted to a target L0, before the warm-up: float32 [n]; none without a target."""
         return {} if self.l0_controller is None else {self.sae.l0_controlled_by: self.l0_controller.values}
 
-    def stack_inputs(self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int) -> StackInputs:
+    def stack_inputs(
+        self, inputs: Inputs, noise: BatchNoise | None, l1_factor: float, seen: int, split: BatchSplit = WHOLE
+    ) -> StackInputs:
         """Return each SAE's normalised inputs, and what its loss depends on."""
         x, norms = inputs.x.index_select(0, self.layers), inputs.norms[self.layers]
         if self._normalises:
@@ -171,10 +186,12 @@ class SAEStack:
             units.normalise_(x)
         controlled = self.controlled()
         alpha = controlled.get("coefficient", self._alpha) * l1_factor
-        beta = self.experiment.objective.coefficient(alpha, self._power, norms, self._store_norms)
+        beta = self.experiment.objective.coefficient(alpha, self._power, norms, self._store_norms, split)
         size = self.experiment.batch_size
         dead = None if self.since_fired is None else self.since_fired.dead(size)
-        return StackInputs(x, beta, noise, dead, seen // size, self.experiment.n_steps, controlled.get("setpoint"))
+        return StackInputs(
+            x, beta, noise, dead, seen // size, self.experiment.n_steps, controlled.get("setpoint"), split
+        )
 
     def measure(self, inputs: Inputs, noise: BatchNoise | None) -> Sums:
         """Return the sums over a batch, without a step, with the sparsity coefficient that follows all warm-up."""
@@ -199,6 +216,10 @@ class SAEStack:
         self.adam.reset_features_(index, features)
         if self.since_fired is not None:
             self.since_fired.rows[index, features] = 0
+
+    def share_(self) -> None:
+        """Copy the first rank's SAEs, after a task that each rank of a split has done on whole batches by itself."""
+        self.split.share_([*self.sae.tensors().values(), *self.state().values()])
 
     def _make_l0_controller(self, device: torch.device) -> L0Controller | None:
         """Return the controller of L0; None if no SAE has a target."""

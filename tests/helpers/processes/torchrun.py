@@ -1,11 +1,24 @@
-"""Start processes as torchrun does, by its own agent. They are forked, so none need import PyTorch again."""
+"""Start processes as torchrun does: by its own agent, or with the environment that it gives them.
+
+They are forked, so none need import PyTorch again.
+"""
 
 from __future__ import annotations
 
 import runpy
+import socket
 import sys
 
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+
+def environments(n: int) -> list[dict[str, str]]:
+    """Return the variables that torchrun gives to each of n processes on one machine."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    shared = {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(n)]
 
 
 def launch(n: str, restarts: str, module: str, *arguments: str) -> None:

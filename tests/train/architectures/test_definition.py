@@ -93,8 +93,9 @@ def by_fast_step(sae: SAE, x: Tensor, step: LossInputs, *, rows: int, density: f
     if isinstance(sae, ElementwiseSAE):
         noise = None if step.epsilon is None else step.epsilon.__getitem__
         result = gradients(
-            make_encoder(sae, workspace), x[None].clone(), step.beta[:, None], noise, l2_weight=step.l2_weight, out=out
-        )
+            make_encoder(sae, workspace), x[None].clone(), step.beta[:, None], noise, l2_weight=step.l2_weight, out=out,
+            batch_size=step.rows,
+        )  # fmt: skip
         losses = step.beta * result.l1 + step.l2_weight * result.residual.square().sum(-1)
     else:
         _, terms = AutogradStep([single], workspace, pair_products, out).gradients(x[None].clone(), [step])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from data.errors import InputError
 from data.system.torchrun import RankPlace
+from train.architectures import ARCHITECTURES
 from train.command.grid import make_runs
 from train.experiment import Experiment, Reports
 from train.loop.memory_plan import MemoryPlan, make_plan
-from train.loop.share import cuts, share_of
+from train.loop.share import cuts, groups_of, share_of
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
 from train.variants import Sizes
@@ -32,7 +35,7 @@ def experiment() -> Experiment:
 def shares(n: int, device: str) -> tuple[MemoryPlan, list[MemoryPlan]]:
     settings, where = experiment(), torch.device(device)
     plan = make_plan(settings, D_MODEL, where)
-    return plan, [share_of(plan, settings, RankPlace(rank, n, n), where) for rank in range(n)]
+    return plan, [share_of(plan, settings, RankPlace(rank, n, n), where).plan for rank in range(n)]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -64,9 +67,40 @@ def test_rank_stacks_its_saes_of_several_layers_on_a_gpu() -> None:
     assert [[len(stack) for stack in plan.stacks] for plan in plans] == [[6, 6], [6, 6]]
 
 
-def test_more_ranks_than_parts_are_refused() -> None:
-    with pytest.raises(InputError, match=r"25 processes have only 24 parts of the training to do.*start at most 24"):
+@pytest.mark.parametrize(
+    ("costs", "n", "sizes"), [([1, 1], 3, [2, 1]), ([1, 2], 3, [1, 2]), ([1, 2], 4, [2, 2]), ([1, 2, 1], 9, [3, 4, 2])]
+)
+def test_more_ranks_than_parts_are_divided_by_the_cost_of_the_parts(costs: list[int], n: int, sizes: list[int]) -> None:
+    groups = groups_of(costs, n)
+    assert [len(group) for group in groups] == sizes
+    assert [rank for group in groups for rank in group] == list(range(n))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_more_ranks_than_parts_train_one_part_each(device: str) -> None:
+    settings, where = experiment(), torch.device(device)
+    plan = make_plan(settings, D_MODEL, where)
+    trained = [share_of(plan, settings, RankPlace(rank, 30, 30), where) for rank in range(30)]
+    assert all(share.plan.n_saes == 1 for share in trained)
+    groups = trained[0].groups
+    assert len(groups) == 24
+    assert all(share.groups == groups for share in trained)
+    assert all(len({trained[rank].plan.stacks for rank in group}) == 1 for group in groups)
+
+
+def test_more_ranks_than_parts_are_refused_if_an_architecture_needs_whole_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ARCHITECTURES["topk"], "uses_split", False)
+    with pytest.raises(InputError, match=r"25 processes have only 24 parts .*topk needs whole .*start at most 24"):
         shares(25, "cpu")
+
+
+def test_more_ranks_than_rows_in_a_batch_are_refused() -> None:
+    settings, where = replace(experiment(), batch_size=2), torch.device("cpu")
+    plan = make_plan(settings, D_MODEL, where)
+    with pytest.raises(InputError, match=r"fewer rows \(2\) than the 4 processes of one part"):
+        share_of(plan, settings, RankPlace(0, 72, 72), where)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from train.step.noise import NoiseSource
+from train.step.noise import NoiseSource, part_noise
 
 CPU = torch.device("cpu")
 
@@ -35,3 +35,12 @@ def test_cached_noise_is_not_drawn_again() -> None:
     drawn(noise, 1, 1)
     noise._generator = None  # type: ignore[assignment]
     drawn(noise, 1, 1)
+
+
+def test_noise_of_a_row_does_not_depend_on_the_part_of_the_batch_that_the_row_is_in() -> None:
+    source = NoiseSource(64, 32, kept=1, device=CPU)
+    whole = drawn(source, 7, 3, rows=250)
+    for begin in (40, 64, 100):
+        noise = part_noise(source.batch(7, 3), begin, 64)
+        parts = [noise(slice(i, min(i + 64, 250 - begin))).clone() for i in range(0, 250 - begin, 64)]
+        assert torch.equal(torch.cat(parts), whole[begin:])

@@ -26,13 +26,16 @@ Step = Callable[[Tensor, Tensor, BatchNoise | None], Forward]  # (x, beta, noise
 
 
 def make_step(encoder: Encoder, *, batch_size: int, l2_weight: float, out: Gradients) -> Step:
-    """Return `gradients` of one stack, for batches of one size: replayed where that is possible and faster."""
+    """Return `gradients` of one stack, for batches of one size: replayed where that is possible and faster.
+
+    batch_size: rows of a batch, of which the inputs may be a part.
+    """
     sae, workspace = encoder.sae, encoder.workspace
     dense = workspace.fused and not workspace.max_sparse_density
     fixed_noise = not sae.uses_noise or batch_size <= workspace.noise_rows
     if dense and fixed_noise and len(sae.b_enc) <= MAX_GRAPH_SAES:
-        return CudaGraphStep(encoder, l2_weight=l2_weight, out=out)
-    return partial(gradients, encoder, l2_weight=l2_weight, out=out)
+        return CudaGraphStep(encoder, batch_size=batch_size, l2_weight=l2_weight, out=out)
+    return partial(gradients, encoder, batch_size=batch_size, l2_weight=l2_weight, out=out)
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,9 @@ class CudaGraphStep:
     The noise must lie at the same address in each call, as that of a `NoiseSource` does.
     """
 
-    def __init__(self, encoder: Encoder, *, l2_weight: float, out: Gradients) -> None:
+    def __init__(self, encoder: Encoder, *, batch_size: int, l2_weight: float, out: Gradients) -> None:
         self._workspace = encoder.workspace
-        self._gradients: Step = partial(gradients, encoder, l2_weight=l2_weight, out=out)
+        self._gradients: Step = partial(gradients, encoder, batch_size=batch_size, l2_weight=l2_weight, out=out)
         self._recording: Recording | None = None
 
     def __call__(self, x: Tensor, beta: Tensor, noise: BatchNoise | None) -> Forward:

@@ -1,0 +1,96 @@
+"""Several processes per SAE, which split each batch, train as one process does, up to rounding."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.processes.killing import Killed, kill_at
+from tests.helpers.processes.zygote import Zygote
+from tests.helpers.trainings import records, results, train_runs
+from tests.train.test_ranks import start, wait_for_checkpoint
+from train.loop.trainer import Trainer
+from train.output.manifests import Manifests
+
+pytestmark = pytest.mark.long
+
+# Noise, the L0 controller, thresholds over a batch, resampling and snapshots all happen within these steps.
+SETTINGS = [
+    "--target-l0", "4", "--layers", "0", "--expansion", "2", "--batch-size", "128", "--activations", "2k",
+    "--validate-every", "1k", "--validate-rows", "128", "--log-every", "512", "--window", "500", "--resample-interval",
+    "1k", "--resample-window", "512", "--resample-threshold", "0.3", "--resample-rows", "256", "--snapshots", "2",
+    "--device", "cpu", "--variant",
+]  # fmt: skip
+LONG = ["--activations", "20k", "--checkpoint-minutes", "0.002"]  # so that ranks can be stopped between two checkpoints
+REL, ABS = 1e-4, 1e-6  # of Adam's steps on float32 sums in another order
+
+
+def assert_close(out: Path, expected: Path) -> None:
+    """Check that two experiments have the same files, and equal weights, states and measures up to rounding."""
+    assert results(out).keys() == results(expected).keys()
+    for path in sorted(expected.rglob("*.safetensors")):
+        tensors, theirs = load_file(path), load_file(out / path.relative_to(expected))
+        for name, tensor in tensors.items():
+            scale = float(tensor.abs().max())
+            assert theirs[name].numpy() == pytest.approx(tensor.numpy(), abs=REL * scale), (path, name)
+    for path in sorted(expected.rglob("metrics.jsonl")):
+        for line, other in zip(records(path), records(out / path.relative_to(expected)), strict=True):
+            assert other == approximate(line), path
+
+
+def approximate(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: pytest.approx(value, rel=REL, abs=ABS) if isinstance(value, float) else value
+        for name, value in record.items()
+    }
+
+
+def test_ranks_of_torchrun_that_split_batches_write_the_files_of_one_process(
+    zygote: Zygote, store: LocalStore, command: Command, tmp_path: Path
+) -> None:
+    alone = train_runs(command, store, tmp_path / "alone", [*SETTINGS, "nsae,batchtopk"])
+    out = tmp_path / "four"  # two ranks for each of two SAEs
+    arguments = (4, 0, "train", "--store", store.path, "--out", out, *SETTINGS, "nsae,batchtopk")
+    ended = zygote.run("tests.helpers.processes.torchrun:launch", *arguments, folder=tmp_path)
+    assert ended.code == 0, ended.stderr
+    assert ended.stdout.count("held-out") == 1  # only rank 0 reports
+    assert_close(out, alone)
+    written = [json.loads((folder / "experiment.json").read_bytes()) for folder in (alone, out)]
+    assert written[0]["settings"] == written[1]["settings"]
+
+
+def test_training_of_an_sae_continues_on_another_number_of_ranks(
+    zygote: Zygote, store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, out = [*SETTINGS, "batchtopk", *LONG], tmp_path / "stopped"
+    alone = train_runs(command, store, tmp_path / "alone", settings)
+    kill_at(monkeypatch, Trainer, "_step", 30)
+    with pytest.raises(Killed):
+        command("train", "--store", store.path, "--out", out, *settings, "--checkpoint-minutes", "0")
+    (_, newest) = Manifests(out / "checkpoints").names()
+    ranks = start(zygote, 3, store, out, settings)
+    wait_for_checkpoint(out, ranks, newest)
+    ranks[2].kill(signal.SIGTERM)
+    ended = [rank.wait() for rank in ranks]
+    assert [rank.code for rank in ended] == [75] * 3, [rank.stderr for rank in ended]
+    assert not (out / "batchtopk_target_l0=4" / "final").exists()
+    assert_close(train_runs(command, store, out, settings), alone)
+
+
+def test_rank_whose_partner_in_a_batch_is_killed_stops_with_a_sentence(
+    zygote: Zygote, store: LocalStore, tmp_path: Path
+) -> None:
+    ranks = start(zygote, 2, store, tmp_path / "runs", [*SETTINGS, "batchtopk", *LONG])
+    wait_for_checkpoint(tmp_path / "runs", ranks)
+    ranks[1].kill(signal.SIGKILL)
+    ended = ranks[0].wait()
+    ranks[1].wait()
+    assert ended.code == 75
+    assert "has ended; start all ranks again" in ended.stderr
+    assert "Traceback" not in ended.stderr
