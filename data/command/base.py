@@ -20,6 +20,7 @@ from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 from data.errors import InputError, Stopped, UnreachableError
 from data.system.limits import cpus, raise_open_files
 from data.system.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
+from data.system.retry import stopped_by
 from data.system.torchrun import RankPlace
 
 BAD_INPUT = 2
@@ -170,7 +171,7 @@ class StoppableCommand(StoreCommand):
 
     def invoke(self, ctx: click.Context) -> Any:
         ctx.obj = StopRequest()
-        with on_signals(ctx.obj.receive):
+        with on_signals(ctx.obj.receive), stopped_by(ctx.obj.event):
             try:
                 return super().invoke(ctx)
             except Stopped:

@@ -24,7 +24,7 @@ from upath import UPath
 from data.errors import InputError, StoreError
 from data.system.limits import disk_threads
 from data.system.redact import has_credentials, redacted
-from data.system.retry import PATIENCE, retried
+from data.system.retry import PATIENCE, retried, status_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ T = TypeVar("T")
 Location = Path | UPath  # a UPath is not a Path
 
 TRANSFERS = 8  # concurrent ones with an object store; each mostly waits for the network
+NO_SUCH_RANGE = 416  # HTTP status
 FIRST_PATIENCE = 60.0  # seconds; an address that was never reached may be mistyped
 
 
@@ -89,17 +90,18 @@ def is_local(location: Location) -> bool:
     return isinstance(location, Path)
 
 
-def request(location: UPath, operation: Callable[[Any], T], *, patience: float = PATIENCE) -> T:
+def request(location: UPath, operation: Callable[[Any], T], *, patience: float = PATIENCE, many: bool = False) -> T:
     """Return the result of an operation of fsspec's file system of an address; repeat it after transient faults.
 
     The file system's listing cache is emptied first, because others may write there. Raises as `retried`.
     """
+    driver = location.fs  # made in this thread: fsspec makes another one, with its own connections, for each thread
 
     def attempt() -> T:
-        location.fs.invalidate_cache()
-        return operation(location.fs)
+        driver.invalidate_cache()
+        return operation(driver)
 
-    return retried(attempt, str(location), patience=patience)
+    return retried(attempt, str(location), patience=patience, many=many)
 
 
 def transfers(location: Location) -> int:
@@ -134,9 +136,16 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
 
     if not isinstance(location, Path):
         path = location.path
-        # With a start, s3fs does not ask for the size first.
-        content = request(location, lambda driver: driver.cat_file(path, start=0))
-        return np.frombuffer(bytearray(content), dtype=np.uint8)
+
+        def read(driver: Any) -> bytes:
+            try:
+                return bytes(driver.cat_file(path, start=0))  # with a start, s3fs does not ask for the size first
+            except Exception as error:
+                if status_of(error) == NO_SUCH_RANGE:  # an empty object has no byte 0
+                    return b""
+                raise
+
+        return np.frombuffer(bytearray(request(location, read)), dtype=np.uint8)
     size = file_size(location)
     if not size:
         return np.empty(0, dtype=np.uint8)
@@ -184,7 +193,7 @@ def total_bytes(location: Location) -> int:
         return sum(
             os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(location) for name in names
         )
-    files = request(location, lambda driver: driver.find(location.path, detail=True))
+    files = request(location, lambda driver: driver.find(location.path, detail=True), many=True)
     return sum(file["size"] for file in files.values())
 
 
@@ -245,7 +254,7 @@ def remove(location: Location) -> None:
     if not isinstance(location, Path):
         path = location.path
         with contextlib.suppress(FileNotFoundError):
-            request(location, lambda driver: driver.rm(path, recursive=True))
+            request(location, lambda driver: driver.rm(path, recursive=True), many=True)
     elif location.is_dir():
         shutil.rmtree(location)
     else:

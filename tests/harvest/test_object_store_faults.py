@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.fixture_types import Command
+from data import StoreError, open_store
+from data.errors import DamagedError
+from tests.helpers.fixture_types import Command, MakeStore
 from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.servers.s3_front import S3Front
 
@@ -88,6 +92,55 @@ def test_command_that_finds_its_object_store_away_ends_with_75_and_without_crede
     assert done.returncode == 75
     assert "s3://bucket/gpt2.zarr cannot be reached (" in done.stderr
     assert "pass" not in done.stderr
+
+
+def test_signal_ends_a_harvest_that_waits_for_its_object_store(s3: S3Front, zygote: Zygote, tmp_path: Path) -> None:
+    zygote.preload("harvest.run", "s3fs")
+    address = f"s3://bucket/{uuid.uuid4().hex}/demo.zarr"
+    running = zygote.start(
+        "harvest", *HARVEST, "--out", address, folder=tmp_path, patches=PATCHES, environment=s3.environment
+    )
+    s3.wait_for(len(s3.requests()) + 30)
+    s3.kill()
+    while "trying again for up to 10 min" not in running.printed():
+        assert running.poll() is None
+        time.sleep(0.05)
+    begin = time.monotonic()
+    running.kill(signal.SIGTERM)
+    done = running.wait()
+    assert time.monotonic() - begin < 30  # on a busy machine; without the signal it would wait for ten minutes
+    assert done.code == 75, done.stderr
+    assert "stopped; what is done is kept, and the same command continues" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_server_that_accepts_connections_and_never_answers_ends_in_one_sentence(
+    s3: S3Front, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data.system.location.FIRST_PATIENCE", 0.5)
+    monkeypatch.setattr("data.system.retry.LEAST_ANSWER", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        done = command("analyze", "store", "--store", "s3://bucket/silent.zarr")
+    assert done.returncode == 75
+    assert "s3://bucket/silent.zarr cannot be reached (no answer for 1 s); the same command continues" in done.stderr
+
+
+def test_empty_object_is_called_damaged(s3: S3Front, make_store: MakeStore) -> None:
+    from tests.helpers.servers.s3 import put, upload
+
+    store, _, _ = make_store()
+    key, shard = uuid.uuid4().hex, store.shards("train")[0]
+    address = upload(store.path, key)
+    open_store(address).rows(store.hooks[0], shard)
+    put(f"{key}/{store.hooks[0]}/c.{shard}.0", b"")
+    with pytest.raises(DamagedError, match="damaged"):
+        open_store(address).rows(store.hooks[0], shard)
+    put(f"{key}/zarr.json", b"")
+    with pytest.raises(StoreError, match="damaged"):
+        open_store(address)
 
 
 def test_address_with_credentials_is_refused(command: Command) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from data.command.progress import Bar
+from data.errors import Stopped
 from data.shuffle.stream import ShuffledStream
 from data.store.reader import Store
 from train.experiment import Experiment
@@ -91,7 +92,12 @@ class Trainer:
                 if self.feed is not None:
                     stream.extend(self.feed.store, self.feed.available)
                 begin = time.perf_counter()
-                batch = next(batches)
+                try:
+                    batch = next(batches)
+                except Stopped:  # while the object store is away
+                    if self.ranks is not ALONE:  # the others have gone on
+                        raise
+                    break
                 self.writer.add_timing(rows=size, waited=time.perf_counter() - begin)
                 seen, now = self.step * size, (self.step + 1) * size
                 log = not seen or seen // experiment.reports.log_every < now // experiment.reports.log_every

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import aiohttp
 import pytest
@@ -18,9 +20,9 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 )
 from s3fs.errors import translate_boto_error
 
-from data.errors import StoreError, UnreachableError
+from data.errors import Stopped, StoreError, UnreachableError
 from data.system.redact import has_credentials, redacted
-from data.system.retry import is_transient, retried
+from data.system.retry import is_transient, retried, status_of, stopped_by
 
 
 def s3_error(status: int, code: str) -> OSError:
@@ -58,7 +60,9 @@ def test_refused_rights_wrong_requests_and_bad_certificates_are_permanent(error:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the process would have slept; its clock advances by them."""
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    stop = threading.Event()
+    monkeypatch.setattr(stop, "wait", slept.append)
+    monkeypatch.setattr("data.system.retry._stop", stop)
     monkeypatch.setattr("time.monotonic", lambda: sum(slept))
     return slept
 
@@ -96,6 +100,55 @@ def test_an_outage_of_ten_minutes_and_permanent_faults_end_in_one_sentence(waits
     with pytest.raises(ValueError, match="a bug"):
         retried(failing(ValueError("a bug")), "s3://b/x")
     assert waits == []
+
+
+def test_signal_ends_the_waiting_for_an_object_store() -> None:
+    stop, begin = threading.Event(), time.monotonic()
+    threading.Timer(0.1, stop.set).start()
+    with stopped_by(stop), pytest.raises(Stopped):
+        retried(failing(*[ConnectionRefusedError("refused")] * 1000), "s3://b/x")
+    assert time.monotonic() - begin < 5
+    assert retried(failing(ConnectionRefusedError("refused")), "s3://b/x") == "done"  # outside the context
+
+
+@pytest.fixture
+def silent_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bool]]:
+    """A request that gets no answer; the process waits for fractions of a second instead of minutes."""
+    for name, seconds in {"LEAST_ANSWER": 0, "SILENCE": 0.05, "STOP_SECONDS": 0.1, "POLL_SECONDS": 0.02}.items():
+        monkeypatch.setattr(f"data.system.retry.{name}", seconds)
+    answer = threading.Event()
+    yield answer.wait
+    answer.set()
+
+
+def test_server_that_never_answers_ends_in_one_sentence(
+    silent_server: Callable[[], bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UnreachableError, match=r"^s3://b/x cannot be reached \(no answer for 1 s\); the same command"):
+        retried(silent_server, "s3://b/x", patience=0.5)
+    assert capsys.readouterr().err == "s3://b/x has not answered for 0.05 seconds; waiting for up to 0 min\n"
+
+
+def test_signal_ends_the_waiting_for_an_answer(silent_server: Callable[[], bool]) -> None:
+    stop = threading.Event()
+    stop.set()
+    with stopped_by(stop), pytest.raises(Stopped):
+        retried(silent_server, "s3://b/x")
+    with stopped_by(stop):
+        assert retried(lambda: "an answer", "s3://b/x") == "an answer"
+
+
+def test_operation_of_many_requests_may_take_longer_than_the_patience(silent_server: Callable[[], bool]) -> None:
+    def remove_all() -> str:
+        time.sleep(0.3)
+        return "done"
+
+    assert retried(remove_all, "s3://b/x", patience=0, many=True) == "done"
+
+
+def test_status_of_an_answer_is_read_from_the_drivers_errors() -> None:
+    assert status_of(s3_error(416, "InvalidRange")) == 416
+    assert status_of(ConnectionRefusedError("refused")) is None
 
 
 def test_messages_show_no_credentials(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:

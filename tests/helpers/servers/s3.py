@@ -69,6 +69,11 @@ def upload(folder: Path, key: str) -> str:
     return f"s3://{BUCKET}/{key}"
 
 
+def put(key: str, content: bytes) -> None:
+    """Put an object into moto's memory."""
+    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(BUCKET, key, content)
+
+
 def downloaded(key: str) -> dict[str, bytes]:
     """Return the objects below a key by their names in it, from moto's memory."""
     bucket = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[BUCKET]

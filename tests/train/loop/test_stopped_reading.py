@@ -1,0 +1,39 @@
+"""A training that a signal stops while it waits for rows, such as those of an object store that is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.errors import Stopped
+from data.shuffle.stream import ShuffledStream
+from tests.helpers.fixture_types import Command, LocalStore
+from tests.helpers.trainings import SHORT, results, train_runs
+from train.loop import trainer
+from train.output.manifests import Manifests
+from train.step.inputs import Inputs
+
+OPTIONS = ["--variant", "nsae", *SHORT]
+
+
+def test_training_stopped_while_it_waits_for_rows_saves_its_steps(
+    store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_runs(command, store, tmp_path / "whole", OPTIONS)
+    out, read = tmp_path / "stopped", trainer.inputs
+
+    def stopped_after_five(stream: ShuffledStream, device: torch.device) -> Iterator[Inputs]:
+        yield from islice(read(stream, device), 5)
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "inputs", stopped_after_five)
+        done = command("train", "--store", store.path, "--out", out, *OPTIONS)
+    assert done.returncode == 75, done.stderr
+    assert int(Path(Manifests(out / "checkpoints").names()[-1]).stem) == 5
+    train_runs(command, store, out, OPTIONS)
+    assert results(out) == results(whole)
