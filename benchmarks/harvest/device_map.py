@@ -46,7 +46,7 @@ def write_model(folder: Path, n_layers: int) -> None:
     torch.manual_seed(0)
     block = {name: _weight(shape) for name, shape in SHAPES.items()}
     files = {"rest": {"model.embed_tokens.weight": _weight((VOCABULARY, D)), "model.norm.weight": _weight((D,))}}
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for i in range(n_layers):
         files[f"block-{i}"] = {f"model.layers.{i}.{name}.weight": weight for name, weight in block.items()}
     for name, weights in files.items():

@@ -13,9 +13,8 @@ from data.errors import Stopped
 from data.shuffle.stream import ShuffledStream
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import SHORT, results, train_runs
-from train.loop import trainer
 from train.output.manifests import Manifests
-from train.step.inputs import Inputs
+from train.step.inputs import Inputs, inputs
 
 OPTIONS = ["--variant", "nsae", *SHORT]
 
@@ -24,14 +23,14 @@ def test_training_stopped_while_it_waits_for_rows_saves_its_steps(
     store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train_runs(command, store, tmp_path / "whole", OPTIONS)
-    out, read = tmp_path / "stopped", trainer.inputs
+    out = tmp_path / "stopped"
 
     def stopped_after_five(stream: ShuffledStream, device: torch.device) -> Iterator[Inputs]:
-        yield from islice(read(stream, device), 5)
+        yield from islice(inputs(stream, device), 5)
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "inputs", stopped_after_five)
+        patch.setattr("train.loop.trainer.inputs", stopped_after_five)
         done = command("train", "--store", store.path, "--out", out, *OPTIONS)
     assert done.returncode == 75, done.stderr
     assert int(Path(Manifests(out / "checkpoints").names()[-1]).stem) == 5
