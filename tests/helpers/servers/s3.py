@@ -12,9 +12,8 @@ import s3fs
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import WSGIRequestHandler
 
-from data import open_store
-from data.system.file_cache import FileCache
 from tests.helpers.servers.s3_front import S3Front
 
 BUCKET = "bucket"
@@ -23,6 +22,7 @@ BUCKET = "bucket"
 @contextmanager
 def moto_server() -> Iterator[int]:
     """Run moto in threads of this process, with an empty bucket; yield its port."""
+    WSGIRequestHandler.disable_nagle_algorithm = True  # else each content waits for the receipt of its headers
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     if BUCKET not in objects_of_all():
@@ -51,13 +51,6 @@ def s3_front(moto_port: int, folder: Path) -> Iterator[S3Front]:
         yield front
         front.kill()
     s3fs.S3FileSystem.clear_instance_cache()
-
-
-def print_sum(address: str, cache: str) -> None:
-    """Print the sum of a store's training rows, read through a cache; runs in a process of its own."""
-    store = open_store(address, cache=FileCache(Path(cache), 10**6))
-    rows = (store.rows(store.hooks[0], shard) for shard in store.shards("train"))
-    print(sum(float(x.sum(dtype="float64")) for x in rows))
 
 
 def upload(folder: Path, key: str) -> str:
