@@ -20,8 +20,9 @@ from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 
 
 @pytest.fixture
-def store(make_store: MakeStore) -> LocalStore:
-    """Return a store of 13 windows, of which the first 6 are filled."""
+def store(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """Return a store of 13 windows, of which the first 6 are filled. A harvest looks often for its followers."""
+    monkeypatch.setattr("harvest.output.keep.WAIT_SECONDS", 0.01)
     store = make_store(n_contexts=200, windows=6, fresh=True)[0]
     staging_path(store.path).mkdir(exist_ok=True)
     return store

@@ -37,7 +37,7 @@ def start(zygote: Zygote) -> Start:
     def run(out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None) -> Running:
         patches = {
             "data.store.layout.MAX_ROWS_PER_SHARD": 256, "harvest.request.SHARDS_PER_WINDOW": 8,
-            "harvest.pipeline.pipeline.SYNC_SECONDS": sync,
+            "harvest.pipeline.pipeline.SYNC_SECONDS": sync, "harvest.output.worker.WAIT_SECONDS": 0.1,
         }  # fmt: skip
         arguments = [
             "--model", "demo", "--layers", "0,1", "--tokens", TOKENS, "--held-out", "15", "--batch-size", "1",

@@ -20,13 +20,13 @@ pytestmark = pytest.mark.long
 
 PATCHES = {
     "data.store.layout.MAX_ROWS_PER_SHARD": 256, "harvest.request.SHARDS_PER_WINDOW": 4,
-    "data.system.retry.LONGEST_WAIT": 0.5,
+    "data.system.retry.FIRST_WAIT": 0.05, "data.system.retry.LONGEST_WAIT": 0.2,
 }  # fmt: skip
 HARVEST = ("--model", "demo", "--tokens", "3k", "--context-size", "64", "--layers", "0", "--device", "cpu")
 TRAIN = (
     "--variant", "baseline", "--expansion", "1", "--batch-size", "64", "--activations", "6k", "--device", "cpu",
 )  # fmt: skip
-OUTAGE = 1.0  # seconds
+OUTAGE = 0.3  # seconds, after the command has noticed it
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,9 @@ def interrupt(s3: S3Front, running: Running, requests: int) -> None:
     """Kill the server once the command has made some requests, and start it again after a while."""
     s3.wait_for(len(s3.requests()) + requests)
     s3.kill()
-    assert running.poll() is None
+    while "trying again for up to" not in running.printed():
+        assert running.poll() is None
+        time.sleep(0.01)
     time.sleep(OUTAGE)
     s3.start()
 

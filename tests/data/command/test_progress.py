@@ -19,11 +19,11 @@ from data.command.progress import Bar, log_line
 SCRIPT = """
 import time
 from data.command import progress
-progress.LOG_SECONDS = 0.2
+progress.LOG_SECONDS = 0.1
 begin = time.monotonic()
 with progress.Bar(total=4000, initial=1000, desc="training", unit="row", unit_scale=True) as bar:
     for _ in range(30):
-        time.sleep(0.03)
+        time.sleep(0.015)
         bar.set_postfix_str("loss 0.5", refresh=False)
         bar.set_description("validating")
         bar.set_description("training")
@@ -37,7 +37,7 @@ def test_progress_without_a_terminal_prints_few_whole_lines() -> None:
     lines = done.stderr.splitlines()
     assert "\r" not in done.stderr
     assert lines[0] == "training: 1.00k of 4.00k rows"
-    assert 3 <= len(lines) <= 2 + float(done.stdout) / 0.2  # the first and last line come whatever the time
+    assert 3 <= len(lines) <= 2 + float(done.stdout) / 0.1  # the first and last line come whatever the time
     assert lines[-1].startswith("training: 4.00k of 4.00k rows, ")
     assert lines[-1].endswith("rows/s, 00:00 left, loss 0.5")
 
@@ -75,7 +75,7 @@ def test_progress_logs_one_line_per_minute_however_often_it_is_refreshed(
 def test_progress_logs_lines_while_nothing_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "LOG_SECONDS", 0.3)
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.15)
     begin, text = time.monotonic(), ""
     with Bar(total=10, desc="training", unit="row") as bar:
         bar.set_description("validating")
@@ -85,7 +85,7 @@ def test_progress_logs_lines_while_nothing_is_counted(
         seconds = time.monotonic() - begin
     first, *others = text.splitlines()
     assert first == "training: 0 of 10 rows"
-    assert 2 <= len(others) <= seconds / 0.3
+    assert 2 <= len(others) <= seconds / 0.15
     assert all(line.startswith("validating: 0 of 10 rows") for line in others)
 
 
