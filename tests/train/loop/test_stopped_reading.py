@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
 from data.errors import Stopped
-from data.shuffle.stream import ShuffledStream
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.trainings import SHORT, results, train_runs
 from train.output.manifests import Manifests
@@ -25,8 +24,8 @@ def test_training_stopped_while_it_waits_for_rows_saves_its_steps(
     whole = train_runs(command, store, tmp_path / "whole", OPTIONS)
     out = tmp_path / "stopped"
 
-    def stopped_after_five(stream: ShuffledStream, device: torch.device) -> Iterator[Inputs]:
-        yield from islice(inputs(stream, device), 5)
+    def stopped_after_five(*arguments: Any) -> Iterator[Inputs]:
+        yield from islice(inputs(*arguments), 5)
         raise Stopped
 
     with monkeypatch.context() as patch:
