@@ -154,12 +154,11 @@ class SplitAmongRanks:
 
     def _run(self, operation: Callable[..., Any], tensors: Sequence[Tensor], **options: Any) -> None:
         """Run an operation of all ranks of the group on contiguous tensors, at the same time."""
-        seconds = 2 * ranks.HANG_SECONDS
         try:
             for work in [operation(tensor, group=self._group, async_op=True, **options) for tensor in tensors]:
-                work.wait(timedelta(seconds=seconds))
+                work.wait()
         except RuntimeError as error:
-            raise ranks.lost("a rank of its batches", error, seconds) from error
+            raise ranks.lost("a rank of its batches", error, _hang_seconds()) from error
 
 
 class _Sum(Function):
@@ -186,9 +185,17 @@ def split_among(groups: Sequence[range], place: RankPlace, *, batch_size: int, d
     for group in groups:
         if len(group) == 1:
             continue
-        backend, limit = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=2 * ranks.HANG_SECONDS)
+        backend, limit = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=_hang_seconds())
         connected = torch.distributed.new_group(list(group), backend=backend, timeout=limit)
         if place.rank in group:
             number = group.index(place.rank)
             split = SplitAmongRanks(connected, number, len(group), batch_size=batch_size, device=device)
     return split
+
+
+def _hang_seconds() -> float:
+    """Return after how long without an answer a rank counts as hanging: longer than rank 0 waits for it at a meeting.
+
+    Meanwhile rank 0 may wait for a rank of another group, which it then names.
+    """
+    return 2 * ranks.HANG_SECONDS
