@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, cast
 
 import numpy as np
@@ -38,6 +40,21 @@ settings.load_profile("ours")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files marked `long` first, so that no worker is left alone with one of them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+ZYGOTE = pytest.StashKey[Zygote]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the zygote that all workers of pytest-xdist share. It imports its libraries while they collect tests."""
+    worker: dict[str, str] | None = getattr(session.config, "workerinput", None)
+    if worker:
+        at = Path(gettempdir()) / f"zygote-{worker['testrunuid']}"
+        locked = at.with_suffix(".lock")
+        with open(locked, "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            session.config.stash[ZYGOTE] = Zygote(faults=compiler() is not None, at=at)
+            locked.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -178,12 +195,12 @@ def command() -> Command:
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
+def zygote(pytestconfig: pytest.Config) -> Iterator[Zygote]:
     """Start `harvest`, `train` or `analyze` as a process of its own, forked from one that has imported them.
 
     If there is a C compiler, its commands can have faults (tests/faults).
     """
-    with Zygote(faults=compiler() is not None) as process:
+    with pytestconfig.stash.get(ZYGOTE, None) or Zygote(faults=compiler() is not None) as process:
         yield process
 
 

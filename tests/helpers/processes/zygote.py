@@ -4,6 +4,8 @@ A zygote (Android's word) is a process that has imported the libraries and forks
 command. A start takes 0.1 s rather than the 5 s that the imports take.
 
     Zygote()                    starts the process; with `faults`, fault.c intercepts its calls of the C library
+    Zygote(at=socket)           the same, or connects to one that another process has started there
+    zygote.branch(environment)  forks another zygote, with other environment variables and more libraries
     zygote.start(module, …)     forks; the child runs the command in a folder of its own
     running.poll()              its exit code (negative: the signal), or None while it runs
     running.wait()              its exit code, what it printed, and the file calls that fault.c recorded
@@ -20,11 +22,13 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,41 +92,63 @@ def compiled() -> Path:
     return library
 
 
-class Zygote:
-    """A process that has imported `warm` and forks per command; a context manager that ends it.
+def _new_address() -> Path:
+    return Path(tempfile.gettempdir()) / f"zygote-{uuid.uuid4().hex}"
 
-    If `keep_imports`, it also imports the modules that its commands imported. `environment` is added to this process's;
-    None removes a variable.
+
+def _started(
+    at: Path, warm: Sequence[str], faults: bool, environment: Mapping[str, str | None] | None
+) -> subprocess.Popen[bytes]:
+    both: dict[str, str | None] = {
+        **os.environ, **(environment or {}), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+    }  # fmt: skip
+    variables = {name: value for name, value in both.items() if value is not None}
+    if faults:
+        library = str(compiled())
+        variables |= {"LD_PRELOAD": library, LIBRARY: library}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(at))
+        listener.listen()
+        command = [sys.executable, "-m", "tests.helpers.processes.zygote_process", str(listener.fileno()), *warm]
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=variables, cwd=REPOSITORY,
+            pass_fds=[listener.fileno()],
+        )  # fmt: skip
+
+
+class Zygote:
+    """A process that has imported `warm` and forks per command; a context manager that disconnects from it.
+
+    The process ends when nobody is connected to it. If `keep_imports`, it also imports the modules that its commands
+    imported. `environment` is added to this process's; None removes a variable. `at`: the path of its socket; if a
+    process listens there already, `warm`, `faults` and `environment` have no effect.
     """
 
     def __init__(
         self, warm: Sequence[str] = WARM, *, faults: bool = False, keep_imports: bool = True,
-        environment: Mapping[str, str | None] | None = None,
+        environment: Mapping[str, str | None] | None = None, at: Path | None = None,
     ) -> None:  # fmt: skip
-        both: dict[str, str | None] = {
-            **os.environ, **(environment or {}), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
-        }  # fmt: skip
-        variables = {name: value for name, value in both.items() if value is not None}
-        if faults:
-            library = str(compiled())
-            variables |= {"LD_PRELOAD": library, LIBRARY: library}
-        command = [sys.executable, "-m", "tests.helpers.processes.zygote_process", *warm]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables, cwd=REPOSITORY
-        )
-
+        self._process = None if at and at.exists() else _started(at := at or _new_address(), warm, faults, environment)
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(str(at))
+        self._answers = self._connection.makefile(encoding="utf-8")
         self._lock, self._keep_imports = threading.Lock(), keep_imports
 
     def __enter__(self) -> Zygote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
+        self._connection.close()
+        if self._process:
+            self._process.wait()
+
+    def branch(self, environment: Mapping[str, str | None], warm: Sequence[str] = ()) -> Zygote:
+        """Fork another zygote, which sets environment variables, imports `warm`, and keeps its commands' imports."""
+        address = _new_address()
+        self.ask({"branch": str(address), "environment": dict(environment), "modules": warm})
+        return Zygote(at=address)
 
     def start(
         self,
@@ -163,12 +189,9 @@ class Zygote:
 
     def ask(self, order: dict[str, Any]) -> str:
         """Send one line of JSON to the process and return the line that it answers."""
-        assert self._process.stdin
-        assert self._process.stdout
         with self._lock:
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self._connection.sendall((json.dumps(order) + "\n").encode())
+            line = self._answers.readline()
         if not line:
             raise RuntimeError("the zygote has died")
         return line.strip()

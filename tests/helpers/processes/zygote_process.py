@@ -1,8 +1,9 @@
 """The process that tests/helpers/processes/zygote.py starts: it imports libraries once, and forks once per command.
 
-    python -m tests.helpers.processes.zygote_process MODULE…
+    python -m tests.helpers.processes.zygote_process DESCRIPTOR MODULE…
 
-It reads orders as lines of JSON from standard input, and answers each with a line.
+Clients connect to the socket that listens at the file descriptor. The process reads orders from them as lines of JSON,
+answers each with a line, and ends when no client is left.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import importlib
 import json
 import os
 import runpy
+import select
+import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -26,37 +29,82 @@ from tests.helpers.processes.syncs import skip_syncs
 from tests.helpers.processes.zygote import KINDS, LIBRARY, MODES, RUNNING
 
 
-def serve(warm: Sequence[str]) -> None:
-    """Import `warm`, then answer orders from standard input until it ends."""
+def serve(listener: socket.socket, warm: Sequence[str]) -> None:
+    """Import `warm`, then answer the orders of clients until the last one has disconnected."""
     for name in warm:
         importlib.import_module(name)
     tqdm.monitor_interval = 0  # the zygote must have one thread only, because it forks
     library = ctypes.CDLL(os.environ[LIBRARY]) if LIBRARY in os.environ else None
     if library is None:  # else the library skips the calls, after recording them
         skip_syncs()
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        order = json.loads(line)
-        if "model" in order:
-            from transformers import AutoModelForCausalLM
+    clients: dict[socket.socket, TextIO] = {}
+    connected = False
+    while clients or not connected:
+        for ready in select.select([listener, *clients], [], [])[0]:
+            if ready is listener:
+                client, _ = listener.accept()
+                clients[client], connected = client.makefile("rw", encoding="utf-8"), True
+            elif line := clients[ready].readline():
+                print(answer(json.loads(line), library), file=clients[ready], flush=True)
+            else:
+                clients.pop(ready).close()
+                ready.close()
+    os.unlink(listener.getsockname())
 
-            AutoModelForCausalLM.from_pretrained(order["model"])
-            answer: int | str = 0
-        elif "modules" in order:
-            for name in order["modules"]:
-                importlib.import_module(name)
-            answer = 0
-        elif "pid" in order:
-            ended, status = os.waitpid(order["pid"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if ended else RUNNING
-            if ended:
-                learn(Path(order["log"]) / "modules")
+
+def answer(order: dict[str, Any], library: ctypes.CDLL | None) -> int | str:
+    """Do what an order says; return the number of the child that it starts, a command's exit code, or 0."""
+    if "model" in order:
+        from transformers import AutoModelForCausalLM
+
+        AutoModelForCausalLM.from_pretrained(order["model"])
+    elif "branch" in order:
+        be_branch(order)
+    elif "modules" in order:
+        for name in order["modules"]:
+            importlib.import_module(name)
+    elif "pid" in order:
+        ended, status = os.waitpid(order["pid"], os.WNOHANG)
+        if not ended:
+            return RUNNING
+        learn(Path(order["log"]) / "modules")
+        return os.waitstatus_to_exitcode(status)
+    else:
+        pid = fork()
+        if pid == 0:
+            be_command(order, library)
+        return pid
+    return 0
+
+
+def fork() -> int:
+    gc.freeze()  # a collection in the child would copy every page
+    return os.fork()
+
+
+def be_branch(order: dict[str, Any]) -> None:
+    """Fork a child that is a zygote of its own, whose socket listens when this returns."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(order["branch"])
+        listener.listen()
+        if fork() == 0:
+            code = 1
+            try:
+                set_environment(order["environment"])
+                serve(listener, order["modules"])
+                code = 0
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(code)
+
+
+def set_environment(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
         else:
-            gc.freeze()  # a collection in the child would copy every page
-            answer = os.fork()
-            if answer == 0:
-                be_command(order, library)
-        print(answer, file=answers, flush=True)
+            os.environ[name] = value
 
 
 def learn(modules: Path) -> None:
@@ -73,11 +121,7 @@ def be_command(order: dict[str, Any], library: ctypes.CDLL | None) -> None:
     for number, name in ((0, "/dev/null"), (1, log / "stdout"), (2, log / "stderr")):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), number)
     os.chdir(order["folder"])
-    for name, value in order["environment"].items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    set_environment(order["environment"])
     tqdm.set_lock(threading.RLock())  # tqdm's own lock is shared with other children, and a killed one may hold it
     for name, value in order["patches"].items():
         module, _, attribute = name.rpartition(".")
@@ -110,4 +154,4 @@ def be_command(order: dict[str, Any], library: ctypes.CDLL | None) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1:])
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

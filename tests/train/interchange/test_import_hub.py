@@ -55,16 +55,23 @@ def import_(hub: Hub, store: Store, tmp_path_factory: pytest.TempPathFactory) ->
     """Run `train import NAME` with a hub's address and a cache of its own; return how it ended."""
     folder = tmp_path_factory.mktemp("imports")
 
-    def run(name: str, out: Path, *options: str, at: Hub = hub, home: str = "home", **more: str) -> Ended:
+    def environment(at: Hub, home: str, more: dict[str, str]) -> dict[str, str | None]:
         removed = {name: None for name in os.environ if name.startswith("HF_")}
-        environment = {
+        return {
             **removed, "HF_ENDPOINT": f"http://127.0.0.1:{at.server_port}", "HF_HOME": str(folder / home),
             "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1", **more,
         }  # fmt: skip
-        arguments = ("import", name, "--store", store.path, "--out", out, *options)
-        return zygote.run("train", *arguments, folder=folder, environment=environment)
 
-    with Zygote(["torch", "train.cli", "train.interchange.import_run"], keep_imports=False) as zygote:
+    usual = environment(hub, "home", {})
+
+    def run(name: str, out: Path, *options: str, at: Hub = hub, home: str = "home", **more: str) -> Ended:
+        wanted = environment(at, home, more)
+        zygote = with_the_hub if wanted == usual else without_it
+        arguments = ("import", name, "--store", store.path, "--out", out, *options)
+        return zygote.run("train", *arguments, folder=folder, environment=wanted)
+
+    warm = ["torch", "train.cli", "train.interchange.import_run"]
+    with Zygote(warm, keep_imports=False) as without_it, without_it.branch(usual, ["huggingface_hub"]) as with_the_hub:
         yield run
 
 
