@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -55,6 +56,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
             session.config.stash[ZYGOTE] = Zygote(faults=compiler() is not None, at=at)
             locked.unlink(missing_ok=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the tests without garbage collection, which later leaves out what was imported: that stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
