@@ -41,7 +41,7 @@ TRAIN = [
 # 28 windows of 16 shards; the commands look for each other more often than for users.
 PATCHES = {
     "data.store.layout.MAX_ROWS_PER_SHARD": 256, "harvest.request.SHARDS_PER_WINDOW": 16,
-    "harvest.output.keep.WAIT_SECONDS": 0.1, "train.loop.feed.POLL_SECONDS": 0.1,
+    "harvest.output.keep.WAIT_SECONDS": 0.03, "train.loop.feed.POLL_SECONDS": 0.03,
 }  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def peak_of(store: Path) -> Iterator[list[int]]:
     peak, ended = [0], threading.Event()
 
     def sample() -> None:
-        while not ended.wait(0.005):
+        while not ended.wait(0.01):
             peak[0] = max(peak[0], size_of(store, staging_path(store)))
 
     thread = threading.Thread(target=sample)
@@ -124,7 +124,7 @@ def run_with_kills(pair: Pair, keep: Sequence[str], kills: int, rng: random.Rand
     left = ["harvest", "train"] * kills
     rng.shuffle(left)
     for side in left:
-        time.sleep(rng.uniform(0.2, 1.5))
+        time.sleep(rng.uniform(0.2, 1.0))
         if side == "harvest":
             harvest.kill()
             harvest.wait()
