@@ -123,14 +123,18 @@ def bars(panel: Axes, values: dict[str, float]) -> None:
     panel.margins(x=0.15)
 
 
-def ground_truth() -> None:
-    """Draw the measures at the true L0: a panel per measure, a line per architecture, a mark per scale."""
-    rows = table("ground_truth/small.csv")
+def ground_truth(case: str) -> None:
+    """Draw the measures at the true L0: a panel per measure, a line per architecture, a mark per scale.
+
+    case: small or large, as in benchmarks/train/ground_truth.py.
+    """
+    rows = table(f"ground_truth/{case}.csv")
     runs = list(dict.fromkeys(row["run"] for row in rows))[::-1]
     measures = {"l0_over_true": "L0 / true L0", "explained_variance": "explained variance", "gamma": "γ",
                 "recovered": "recovered", "false_features": "false features", "f1_matched": "F1 of pairs"}  # fmt: skip
     figure, panels = pyplot.subplots(1, len(measures), figsize=(12, 3.2), layout="constrained", sharey=True)
-    marks = zip(dict.fromkeys(row["scale"] for row in rows), "o^s", (BLUE, ORANGE, GREEN), strict=True)
+    scales = dict.fromkeys(row["scale"] for row in rows)
+    marks = zip(scales, "o^s", (BLUE, ORANGE, GREEN), strict=False)
     for scale, marker, colour in marks:
         of_scale = {row["run"]: row for row in rows if row["scale"] == scale}
         for panel, (measure, title) in zip(panels, measures.items(), strict=True):
@@ -141,8 +145,9 @@ def ground_truth() -> None:
     panels[0].axvspan(0.95, 1.05, color=GREY, alpha=0.2)
     for panel in (panels[0], panels[2]):
         panel.axvline(1, color="black", linewidth=0.8, linestyle=":")
-    panels[-1].legend(fontsize=7)
-    save(figure, "ground_truth/small.png")
+    if len(scales) > 1:
+        panels[-1].legend(fontsize=7)
+    save(figure, f"ground_truth/{case}.png")
 
 
 if __name__ == "__main__":
@@ -154,4 +159,5 @@ if __name__ == "__main__":
     differences("smollm2-six/same_l0", {"explained_variance": "explained variance", "gamma": "γ", "score": "score"})
     warmup("smollm2-six/warmup")
     steps()
-    ground_truth()
+    ground_truth("small")
+    ground_truth("large")

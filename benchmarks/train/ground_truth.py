@@ -1,11 +1,13 @@
 """The features that each architecture finds where the truth is known: at the true L0, at several scales of the inputs.
 
-    python benchmarks/train/ground_truth.py --small                        # a few minutes on one core
-    python benchmarks/train/ground_truth.py --device cuda --work /scratch  # the large case
+    python benchmarks/train/ground_truth.py --small                      # a few minutes on one core
+    python benchmarks/train/ground_truth.py --work /scratch              # the large case: an hour or two
+    python benchmarks/train/ground_truth.py --work /scratch --device cuda --steps 80000
 
-The store is synthetic (data/synthetic/): one layer per scale, with the same rows but for the scale. Each architecture
-is trained on all layers at once with `--target-l0`, the true features' mean L0, rounded. Training and measures are the
-ordinary `train` and `evaluate`. The table goes to docs/results/ground_truth/ (`--out` names another folder).
+The store is synthetic (data/synthetic/): one layer per scale, with the same rows but for the scale; the large case has
+one scale. Each architecture is trained on all layers at once with `--target-l0`, the true features' mean L0, rounded.
+Training and measures are the ordinary `train` and `evaluate`. The table goes to docs/results/ground_truth/ (`--out`
+names another folder).
 
 baseline and NSAE see the activations as they are, as in the post. The others see normalised ones, as in their papers or
 in dictionary_learning, so what differs for them between the scales is the random start.
@@ -17,7 +19,7 @@ import argparse
 import csv
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,6 @@ from data import Store, SyntheticFeatures, open_store, synthetic_source, write_s
 from data.synthetic.features import SYNTHETIC_16K
 from train import train
 
-SCALES = (1.0, 3.0, 10.0)
 WITHIN = 0.05  # of the true L0
 MEASURES = (
     "l0", "l0_over_true", "explained_variance", "gamma", "suppression", "recovered", "false_features", "max_cosine",
@@ -47,16 +48,19 @@ class Case:
     expansion: float
     batch_size: int
     steps: int
+    lr: float
+    scales: tuple[float, ...]
 
 
 SMALL = Case(
     "small", SyntheticFeatures(n_features=64, d_model=32, n_roots=4, p_max=0.36, offset=0.0), rows=120_000,
-    heldout=8192, expansion=4, batch_size=256, steps=1500,
+    heldout=8192, expansion=4, batch_size=256, steps=1500, lr=3e-3, scales=(1.0, 3.0, 10.0),
 )  # fmt: skip
 # 4096 features, the width that SynthSAEBench recommends, because SAEs of language models also have fewer features than
 # there are to find.
 LARGE = Case(
-    "large", SYNTHETIC_16K, rows=2_000_000, heldout=32_768, expansion=16 / 3, batch_size=4096, steps=20_000
+    "large", SYNTHETIC_16K, rows=2_000_000, heldout=32_768, expansion=16 / 3, batch_size=1024, steps=1000, lr=1e-3,
+    scales=(1.0,),
 )  # fmt: skip
 
 
@@ -85,23 +89,22 @@ CONTESTANTS = (
     Contestant("p-anneal", NORMALISED),
     Contestant("jumprelu", JUMPRELU),
 )
-LR = 3e-3
 
 
 def compare(case: Case, store: Store, contestant: Contestant, work: Path, device: str) -> Iterator[dict[str, Any]]:
-    """Train one architecture on all scales; yield the measures of each SAE, noise off."""
+    """Train one architecture on the case's scales; yield the measures of each SAE, noise off."""
     assert store.truth is not None
     true_l0 = len(store.truth.firings) / store.n_rows("heldout")
     total, out = case.steps * case.batch_size, work / contestant.label.replace(" ", "-")
     train(
         store, variant=contestant.variant, out=out, target_l0=round(true_l0),
-        activations=total, batch_size=case.batch_size, expansion=case.expansion, lr=LR, lr_decay=total // 5,
+        activations=total, batch_size=case.batch_size, expansion=case.expansion, lr=case.lr, lr_decay=total // 5,
         validate_every=total, log_every=total // 4, snapshots=0, device=device, quiet=True, **contestant.options,
     )  # fmt: skip
     measured = evaluate(store, out, device="cpu" if device == "auto" else device)
     run = measured.runs[0].name
     fires = {activity.hook: activity.all for activity in measured.activity if not activity.noise}
-    for scale, hook in zip(SCALES, store.hooks, strict=True):
+    for scale, hook in zip(case.scales, store.hooks, strict=True):
         values = {measure: measured.value(measure, run, hook).value for measure in MEASURES}
         within = abs(values["l0_over_true"] - 1) <= WITHIN
         yield {
@@ -118,7 +121,7 @@ def make_store(case: Case, path: Path) -> Store:
     """Return the case's store, which is written if it is not there."""
     if path.exists():
         return open_store(path)
-    source = synthetic_source(case.features, rows=case.rows, heldout=case.heldout, scales=SCALES)
+    source = synthetic_source(case.features, rows=case.rows, heldout=case.heldout, scales=case.scales)
     return write_store(path, source)
 
 
@@ -128,13 +131,18 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="Device to train and measure on.")
     parser.add_argument("--work", type=Path, help="Folder of the store and the runs, which are kept.")
     parser.add_argument("--out", type=Path, default=OUT, help="Folder of the table.")
+    parser.add_argument("--steps", type=int, help="Training steps, in place of the case's own number.")
+    parser.add_argument("--architectures", default=",".join(c.label for c in CONTESTANTS), help="Separated by commas.")
     options = parser.parse_args()
+    chosen = options.architectures.split(",")
     case = SMALL if options.small else LARGE
+    if options.steps is not None:
+        case = replace(case, steps=options.steps)
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         store = make_store(case, work / f"{case.name}.zarr")
         rows = []
-        for contestant in CONTESTANTS:
+        for contestant in (contestant for contestant in CONTESTANTS if contestant.label in chosen):
             for row in compare(case, store, contestant, work / case.name, options.device):
                 rows.append(row)
                 print(f"{row['run']} at {row['scale']:g}: L0 {row['l0']:.3g}", flush=True)
