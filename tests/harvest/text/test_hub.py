@@ -84,7 +84,7 @@ def harvest(hub: Hub, folder: Path) -> Iterator[Harvest]:
     """Run the command with a hub's address, and a cache in a folder.
 
     The hub's libraries read both from the environment as they are imported. One zygote has imported them with the
-    module's hub and folder; commands with another environment are forked from one that has not imported them.
+    module's hub and folder; it and commands with another environment are forked from one that has not imported them.
     """
     usual = environment(hub, folder, {})
 
@@ -93,8 +93,8 @@ def harvest(hub: Hub, folder: Path) -> Iterator[Harvest]:
         zygote = with_the_hub if wanted == usual else without_it
         return zygote.run("harvest", *arguments, *SIZES, folder=folder, environment=wanted)
 
-    with Zygote(environment=usual) as with_the_hub, Zygote(WITHOUT_THE_HUB, keep_imports=False) as without_it:
-        with_the_hub.preload("harvest.run")
+    warm = ("datasets", "transformers", "harvest.cli", "harvest.run")
+    with Zygote(WITHOUT_THE_HUB, keep_imports=False) as without_it, without_it.branch(usual, warm) as with_the_hub:
         yield run
 
 
