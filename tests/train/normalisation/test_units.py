@@ -57,7 +57,7 @@ def test_sae_encodes_normalised_rows_and_reconstructs_raw_rows(variant: str, for
     sae, x = make(variant, form), rows()
     mean = sae.get_buffer("input_mean") if form.centred else torch.zeros(D)
     seen, scale, offset = by_hand(form, 2.5, mean, x)
-    f = sae.encode(x)
+    c = sae.encode(x)
     torch.testing.assert_close(f, sae.activations(torch.from_numpy(seen)), rtol=1e-12, atol=1e-12)
     expected = (f @ sae.W_dec + sae.b_dec).numpy() * scale + offset
     np.testing.assert_allclose(sae(x).numpy(), expected, rtol=1e-12, atol=1e-12)
@@ -85,12 +85,12 @@ def test_stack_normalises_as_its_saes_do(form: InputForm) -> None:
 @by_form
 def test_decoding_needs_the_rows_only_where_each_has_a_scale_of_its_own(form: InputForm) -> None:
     sae, x = make("baseline", form), rows()
-    f = sae.encode(x)
+    c = sae.encode(x)
     if form.rows == "none":
-        assert torch.equal(sae.decode(f), sae.decode(f, x))
+        assert torch.equal(sae.decode(c), sae.decode(c, x))
     else:
-        with pytest.raises(ValueError, match=r"give decode the rows that were encoded: decode\(f, x\)"):
-            sae.decode(f)
+        with pytest.raises(ValueError, match=r"give decode the rows that were encoded: decode\(c, x\)"):
+            sae.decode(c)
 
 
 @by_form
