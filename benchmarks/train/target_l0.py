@@ -27,6 +27,7 @@ from analyze.measure.evaluate import measure_heldout
 from analyze.measure.heldout import Heldout
 from analyze.report.figures.style import as_png
 from analyze.report.figures.targets import controller_rows, draw_controller
+from analyze.runs.configurations import configurations
 from analyze.runs.trained_run import TrainedRun, find_runs
 from analyze.runs.training_curves import training_curves
 from analyze.statistics.curves import Scale, bracket, interpolate, interpolation_error, same_l0, why_refused
@@ -148,7 +149,7 @@ def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def draw(work: Path) -> bytes:
     """Return the figure of the paths of all adjusted runs as PNG."""
     runs = find_runs(sorted(work.glob("*/adjusted")))
-    return as_png(draw_controller(controller_rows(training_curves(runs), runs)))
+    return as_png(draw_controller(controller_rows(training_curves(runs), configurations(runs))))
 
 
 def main() -> None:

@@ -58,10 +58,10 @@ def test_sae_encodes_normalised_rows_and_reconstructs_raw_rows(variant: str, for
     mean = sae.get_buffer("input_mean") if form.centred else torch.zeros(D)
     seen, scale, offset = by_hand(form, 2.5, mean, x)
     c = sae.encode(x)
-    torch.testing.assert_close(f, sae.activations(torch.from_numpy(seen)), rtol=1e-12, atol=1e-12)
-    expected = (f @ sae.W_dec + sae.b_dec).numpy() * scale + offset
+    torch.testing.assert_close(c, sae.activations(torch.from_numpy(seen)), rtol=1e-12, atol=1e-12)
+    expected = (c @ sae.W_dec + sae.b_dec).numpy() * scale + offset
     np.testing.assert_allclose(sae(x).numpy(), expected, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(sae.decode(f, x).numpy(), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(sae.decode(c, x).numpy(), expected, rtol=1e-12, atol=1e-12)
     x_hat = torch.from_numpy(expected)
     np.testing.assert_allclose(
         sae.input_units(x).norms(x_hat)[:, None].numpy(),
