@@ -1,8 +1,8 @@
 """Comparisons of trained SAEs whose true difference is known: two copies of one architecture, and small changes.
 
-    python benchmarks/statistics/copies.py          # three minutes of one core
+    python benchmarks/statistics/copies.py          # ten minutes of one core
 
-`topk` and a plug-in copy of it are trained with other seeds, on the same batches. Twenty comparisons of five seeds each
+`topk` and a plug-in copy of it are trained with other seeds, on the same batches. Eighty comparisons of five seeds each
 should find no difference except at the rate promised. In the second half of the table the copies are changed: their
 decoders are shrunk, features are removed, or they are trained on half the rows. The true difference of a change is that
 of the means over all seeds; a comparison should find it where it is larger than the smallest detectable difference, and
@@ -127,7 +127,7 @@ NOTHING = "none"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="Seeds of each side of a comparison.")
-    parser.add_argument("--comparisons", type=int, default=20)
+    parser.add_argument("--comparisons", type=int, default=80)
     parser.add_argument("--steps", type=int, default=80)
     args = parser.parse_args()
     n = args.seeds * args.comparisons
