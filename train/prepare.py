@@ -32,6 +32,7 @@ from train.output.existing import check_existing
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
 from train.run import Training
+from train.target_notes import short_training
 from train.variants import Sizes
 
 
@@ -84,6 +85,8 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
         check_memory(share.plan, experiment, store, device, processes=place.on_machine)
         if not store.layout.n_heldout_contexts and not quiet:
             print(f"--store {store.path}: has no held-out rows, so no run is validated", file=sys.stderr)
+        if not quiet and (sentence := short_training(experiment)) is not None:
+            print(sentence, file=sys.stderr)
     return Training(options, experiment, store, out, finished, share, device, quiet)
 
 

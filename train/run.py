@@ -41,6 +41,7 @@ from train.output.settings import EXPERIMENT, as_written_now, read_experiment
 from train.ranks import ALONE, Ranks
 from train.sae.batch_split import split_among
 from train.tables import heldout_table, with_noise
+from train.target_notes import missed_targets
 
 MeasureOnce = Callable[[str, Callable[[], float]], float]  # (name, how to measure it) → the figure
 
@@ -127,6 +128,8 @@ class Training:
                     stop,
                     ranks,
                 )
+            if not self.quiet and (sentence := missed_targets(self.out, self.experiment)) is not None:
+                Bar.write(sentence, file=sys.stderr)
 
     def _follow(self, stop: threading.Event, ranks: Ranks) -> None:
         """Train as another rank than 0, in the folder that rank 0 names."""
