@@ -44,7 +44,16 @@ STORE_OPTIONS = (
     click.option("--cache", type=LocalPath(), help=CACHE_HELP["--cache"]),
     click.option("--cache-size", type=Size(), help=CACHE_HELP["--cache-size"]),
 )
-runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=LocalPath())
+
+
+class RunsPath(LocalPath):
+    """A run's folder, or a folder of runs."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return "Give the folders that `train --out` wrote"
+
+
+runs_argument = click.argument("paths", metavar="RUNS...", nargs=-1, required=True, type=RunsPath())
 skip_option = click.option(
     "--skip-damaged", is_flag=True,
     help="Verify the store's held-out shards first, and leave out the damaged ones instead of stopping.",
