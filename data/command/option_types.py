@@ -58,14 +58,16 @@ class Count(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         kind = "whole number" if self.least == 0 else "positive whole number"
         text = "" if isinstance(value, bool) else str(value).strip()
-        match = re.fullmatch(f"({NUMERAL})([kmbgt]?)", text, re.IGNORECASE)
+        match = re.fullmatch(f"(-?{NUMERAL})([kmbgt]?)", text, re.IGNORECASE)
         if match is None:
-            self.fail(f"{shown(value)} is not a {kind}; write 100M, 1.5k, 1e6 or 2_000_000", param, ctx)
+            self.fail(f"{shown(value)} is not a {kind}; write 8, 1.5k, 100M, 1e6 or 2_000_000", param, ctx)
         count = Decimal(match[1]) * FACTORS[match[2].lower()]
         if count > self.most:
             self.fail(f"{shown(value)} is too much; give at most {self.most:,}", param, ctx)
-        if count < self.least or count != count.to_integral_value():
-            self.fail(f"{shown(value)} is not a {kind}; write 100M, 1.5k, 1e6 or 2_000_000", param, ctx)
+        if count < self.least:
+            self.fail(f"{shown(value)} is less than {self.least}", param, ctx)
+        if count != count.to_integral_value():
+            self.fail(f"{shown(value)} is not a {kind}", param, ctx)
         return int(count)
 
 
@@ -95,10 +97,15 @@ class Number(click.ParamType[float]):
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        low_enough = number > self.least if self.above else number >= self.least
-        if not (low_enough and number <= self.most):
+        if math.isnan(number):
             low = f"greater than {self.least:g}" if self.above else f"{self.least:g} or more"
-            self.fail(f"{shown(value)} is not a number; give one that is {low}, at most {self.most:g}", param, ctx)
+            self.fail(f"{shown(value)} is not a number; give one that is {low}", param, ctx)
+        if self.above and number <= self.least:
+            self.fail(f"{shown(value)} is not greater than {self.least:g}", param, ctx)
+        if number < self.least:
+            self.fail(f"{shown(value)} is less than {self.least:g}", param, ctx)
+        if number > self.most:
+            self.fail(f"{shown(value)} is too much; give at most {self.most:g}", param, ctx)
         return number + 0.0  # −0 becomes 0
 
 

@@ -48,7 +48,7 @@ def test_function_and_command_write_equal_stores(
     ("arguments", "message"),
     [
         ({"dtype": "float8"}, "--dtype: 'float8' is not one of"),
-        ({"tokens": -5}, "--tokens: -5 is not a positive whole number"),
+        ({"tokens": -5}, "--tokens: -5 is less than 1"),
         ({"hook": ["mlp out"]}, "--hook: 'mlp out' is not a valid hook name"),
         ({"layers": [0, 6]}, "--layers 0,6: demo has no layer 6"),
         ({"held_out": 0.9}, "--held-out: at most half of the 39 contexts"),

@@ -18,8 +18,8 @@ BASE = ["--model", "demo", "--tokens", "10k"]
     ("arguments", "message"),
     [
         ([], "Missing option '--model'"),
-        (["--model", "demo", "--tokens", "many"], "'many' is not a positive whole number; write 100M, 1.5k"),
-        (["--model", "demo", "--tokens", "0"], "not a positive whole number"),
+        (["--model", "demo", "--tokens", "many"], "'many' is not a positive whole number; write 8, 1.5k, 100M"),
+        (["--model", "demo", "--tokens", "0"], "is less than 1"),
         (["--model", "demo", "--tokens", "100"], "not one context of 256 tokens"),
         ([*BASE, "--layers", "0,6"], "--layers 0,6: demo has no layer 6; it has 0, 1, 2, 3, 4, 5"),
         ([*BASE, "--layers", "a"], "'a': give `all`, or numbers and ranges"),

@@ -59,13 +59,13 @@ More = tuple[str, str | None] | Row | None
 
 def count(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
     """Rows of an option of type Count."""
-    no = "whole number; write 100M, 1.5k, 1e6 or 2_000_000"
+    no = "whole number; write 8, 1.5k, 100M, 1e6 or 2_000_000"
     return valued(
         flag,
         {
-            WRONG_TYPE: ("x", no), EMPTY: ("", no), ZERO: ("0", no), NEGATIVE: ("-1", no),
-            HUGE: ("1e30", "'1e30' is too much; give at most"), NAN: ("nan", no),
-            WRONG_KIND: ("1.5", no), **(more or {}),
+            WRONG_TYPE: ("x", no), EMPTY: ("", no), ZERO: ("0", "'0' is less than 1"),
+            NEGATIVE: ("-1", "'-1' is less than "), HUGE: ("1e30", "'1e30' is too much; give at most"),
+            NAN: ("nan", no), WRONG_KIND: ("1.5", "whole number"), **(more or {}),
         },
     )  # fmt: skip
 
@@ -78,13 +78,15 @@ def size(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
 
 
 def number(flag: str, more: Mapping[Kind, More] | None = None) -> Rows:
-    """Rows of an option of type Number that must be greater than 0."""
+    """Rows of an option of type Number that must be greater than 0, or at least some number if `more` has a ZERO."""
     no = "is not a number; give one that is"
+    low = "is less than " if ZERO in (more or {}) else "is not greater than 0"
     return valued(
         flag,
         {
-            WRONG_TYPE: ("x", no), EMPTY: ("", no), ZERO: ("0", no), NEGATIVE: ("-1", no),
-            HUGE: ("1e999", no), NAN: ("nan", no), WRONG_KIND: ("1;2", no), **(more or {}),
+            WRONG_TYPE: ("x", no), EMPTY: ("", no), ZERO: ("0", low), NEGATIVE: ("-1", f"'-1' {low}"),
+            HUGE: ("1e999", "'1e999' is too much; give at most"), NAN: ("nan", no), WRONG_KIND: ("1;2", no),
+            **(more or {}),
         },
     )  # fmt: skip
 

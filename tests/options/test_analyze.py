@@ -60,7 +60,7 @@ def runs(*base: str) -> Rows:
     rows: Rows = dict.fromkeys(Kind)
     rows.update({kind: Row((*base, value), sentence, True) for kind, (value, sentence) in values.items()})
     rows[NEGATIVE] = Row((*base, "-1"), "No such option", True)
-    rows[Kind.ABSENT] = Row(base, "Missing argument 'RUNS...'", True)
+    rows[Kind.ABSENT] = Row(base, "Missing argument 'RUNS...'. Give the folders that `train --out` wrote", True)
     return rows
 
 
@@ -89,11 +89,12 @@ def thresholds(contradict: bool) -> dict[str, Rows]:
         }),
         "correction_norm": number("--correction-norm", {CONTRADICTION: also("--correction-norm", "0.4")}),
         "direction_cosine": number("--direction-cosine", {
-            ZERO: None, NEGATIVE: ("-1.5", "give one that is -1 or more, at most 1"), HUGE: ("1.5", "at most 1"),
+            ZERO: None, NEGATIVE: ("-1.5", "'-1.5' is less than -1"), HUGE: ("1.5", "at most 1"),
             CONTRADICTION: also("--direction-cosine", "0.8"),
         }),
         "direction_ratio": number("--direction-ratio", {
-            WRONG_KIND: ("0.5", "give one that is 1 or more"), CONTRADICTION: also("--direction-ratio", "2"),
+            ZERO: ("0", "'0' is less than 1"), WRONG_KIND: ("0.5", "'0.5' is less than 1"),
+            CONTRADICTION: also("--direction-ratio", "2"),
         }),
     }  # fmt: skip
 

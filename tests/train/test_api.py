@@ -46,7 +46,7 @@ def test_python_function_trains_the_same_weights_as_the_command(
 def test_python_values_are_refused_as_on_the_command_line(store: LocalStore, tmp_path: Path) -> None:
     refused: list[tuple[dict[str, Any], str]] = [
         ({"variant": "gate"}, "--variant gate: there is no such variant"),
-        ({"variant": "nsae", "l1": -1.0}, "--l1: '-1.0' is not a number; give one that is 0 or more"),
+        ({"variant": "nsae", "l1": -1.0}, "--l1: '-1.0' is less than 0"),
         ({"variant": "nsae", "l1": [1e-5, 1e-5]}, "--l1: "),
         ({"variant": "nsae", "overwrite": "yes"}, "--overwrite: 'yes' is neither true nor false"),
         ({"variant": "nsae", "batch_size": [64]}, r"--batch-size: \[64\] is a list; give one value"),

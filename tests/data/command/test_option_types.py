@@ -8,7 +8,7 @@ import pytest
 import analyze.cli
 import harvest.cli
 import train.cli
-from data.command.option_types import SEED, Size
+from data.command.option_types import SEED, Count, Number, Size
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,24 @@ from data.command.option_types import SEED, Size
 )
 def test_size_is_a_number_of_bytes_with_a_unit_or_without(text: str, n_bytes: int) -> None:
     assert Size()(text) == n_bytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (Number(0, above=True), "-3", "'-3' is not greater than 0"), (Number(0), "-3", "'-3' is less than 0"),
+        (Number(0, above=True), "x", "'x' is not a number; give one that is greater than 0"),
+        (Number(0, 1), "1.5", "'1.5' is too much; give at most 1"), (Count(), "0", "'0' is less than 1"),
+        (Count(zero=True), "-5k", "'-5k' is less than 0"), (Count(), "2.5", "'2.5' is not a positive whole number"),
+        (Count(), "x", "'x' is not a positive whole number; write 8, 1.5k, 100M, 1e6 or 2_000_000"),
+    ],
+)  # fmt: skip
+def test_refused_number_is_said_to_be_too_small_too_large_or_no_number(
+    kind: click.ParamType[float], text: str, message: str
+) -> None:
+    with pytest.raises(click.BadParameter) as refusal:
+        kind(text)
+    assert refusal.value.message == message
 
 
 def metavar(command: click.Command, name: str) -> str:

@@ -108,7 +108,7 @@ def test_one_seed_is_named_first_and_runs_far_from_the_l0_are_not_compared(
     ("folders", "options", "message"),
     [
         (["topk_lr=0.0003_seed=0"], [], "the folders of runs have one family only, topk; give runs of two"),
-        ([""], ["--at", "0"], "'0' is not a number; give one that is greater than 0"),
+        ([""], ["--at", "0"], "'0' is not greater than 0"),
     ],
 )
 def test_runs_of_one_family_and_an_l0_of_zero_are_refused(
