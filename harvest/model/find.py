@@ -41,8 +41,8 @@ def find_model(name: str, revision: str | None) -> ModelFacts:
         if only_cache:
             reason, remedy = only_cache
             raise InputError(
-                f"--model {label}: {reason}, and the model is not in the hub's cache; {remedy}, or give a local "
-                "directory"
+                f"--model {label}: there is no such folder, {reason}, and the model is not in the hub's cache; "
+                f"{remedy}, or give a local directory"
             ) from error
         raise InputError(
             f"--model {label}: neither a local directory in hub format nor a model on the hub ({first_line(error)})"

@@ -164,8 +164,8 @@ class HubRows:
             if only_cache:
                 reason, remedy = only_cache
                 raise InputError(
-                    f"--dataset {name}: {reason}, and the dataset is not in the hub's cache; {remedy}, or give a local "
-                    "file or folder"
+                    f"--dataset {name}: there is no such file or folder, {reason}, and the dataset is not in the hub's "
+                    f"cache; {remedy}, or give a local file or folder"
                 ) from error
             raise InputError(
                 f"--dataset {name}: neither a local text, JSON-lines or parquet file or folder, nor a dataset on the "

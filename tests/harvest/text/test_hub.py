@@ -163,8 +163,8 @@ def test_harvest_works_offline_from_a_prepared_cache(
 @pytest.mark.parametrize(
     ("option", "switches", "reason", "remedy"),
     [
-        ("--model", {}, "127.0.0.1 cannot be reached (Connection refused)", "check the network"),
-        ("--dataset", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set", "unset it"),
+        ("--model", {}, "folder, 127.0.0.1 cannot be reached (Connection refused)", "check the network"),
+        ("--dataset", {"HF_HUB_OFFLINE": "1"}, "file or folder, HF_HUB_OFFLINE is set", "unset it"),
     ],
     ids=["not told", "told so"],
 )
@@ -176,8 +176,8 @@ def test_missing_network_is_reported_without_retries(
     with hub.closed():
         done = harvest(hub, folder, *words, "--out", folder / "unknown.zarr", **switches)
     assert done.code == 2
-    says = f"Error: {option} someone/unknown: {reason}, and the {option[2:]} is not in the hub's cache; {remedy}, or "
-    assert done.stderr.splitlines()[-1].startswith(says)
+    missing = f"there is no such {reason}, and the {option[2:]} is not in the hub's cache; {remedy}, or "
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {option} someone/unknown: {missing}")
     assert "Retry" not in done.stderr
 
 
@@ -187,8 +187,8 @@ def test_unwritable_hub_cache_is_named(harvest: Harvest, hub: Hub, tmp_path: Pat
     done = harvest(hub, tmp_path, "--model", MODEL, "--dataset", "demo", "--out", out, HF_HOME=str(tmp_path / "file"))
     assert done.code == 2
     assert done.stderr.splitlines()[-1] == (
-        f"Error: --model {MODEL}: in the hub's cache {cache}, {tmp_path / 'file'} is not a folder, and "
-        "the model is not in the hub's cache; set HF_HOME to another folder, or give a local directory"
+        f"Error: --model {MODEL}: there is no such folder, in the hub's cache {cache}, {tmp_path / 'file'} is not a "
+        "folder, and the model is not in the hub's cache; set HF_HOME to another folder, or give a local directory"
     )
 
 
