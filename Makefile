@@ -13,7 +13,7 @@ TORCH_INDEX ?=
 # By path rather than by an import hook: a folder data/ of stores where a user works must not hide the package.
 EDITABLE = --config-settings editable_mode=compat
 DEMO_TOKENS ?= 300k
-DEMO_ACTIVATIONS ?= 120k
+DEMO_ACTIVATIONS ?= 128k
 DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --variant baseline,nsae,topk --target-l0 8,32 \
 	--activations $(DEMO_ACTIVATIONS) --expansion 4 --batch-size 128 --input-scale sqrt-d --lr 1e-3 --lr-warmup 10k \
 	--lr-decay 40k --validate-every 40k --snapshots 3
