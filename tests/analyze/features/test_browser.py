@@ -49,6 +49,22 @@ def test_page_opens_offline_with_nothing_cut_off_and_enough_contrast_in_light_an
             assert page.evaluate(LOW_CONTRAST) == {}
 
 
+def test_a_print_on_a4_fits_the_page_and_without_an_open_feature_shows_the_list(opened: Any) -> None:
+    page = opened(718)  # A4 with margins of 1 cm, in CSS pixels
+    page.emulate_media(media="print")
+    assert page.locator("#list").is_visible()
+    page.emulate_media(media="screen")
+    open_first(page)
+    page.emulate_media(media="print")
+    assert not page.locator("#list").is_visible()
+    assert not page.locator(".keys").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    rights = "[...document.querySelectorAll('.examples span')].map((s) => s.getBoundingClientRect().right)"
+    lefts = rights.replace("right)", "left)")
+    assert max(page.evaluate(rights)) <= 718
+    assert min(page.evaluate(lefts)) >= 0
+
+
 def test_search_finds_features_by_token_number_and_kind(opened: Any, features_page: Path) -> None:
     page = opened()
     index = index_of(features_page)["saes"]
