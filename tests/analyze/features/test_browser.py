@@ -109,6 +109,7 @@ def test_links_lead_to_neighbours_and_to_the_same_feature_of_the_other_seed(open
     assert heading(page) == str(feature["number"])
     page.locator("table.neighbours a").first.click()
     page.wait_for_function(f"document.querySelector('#detail h2').textContent.includes({feature['neighbours'][0][0]})")
+    assert page.evaluate("document.getElementById('detail').getBoundingClientRect().top") > -1
     page.go_back()
     run, number, _ = feature["seeds"][0]
     page.locator("table.seeds a").first.click()

@@ -30,9 +30,10 @@ const logitTable = (title, logits) => make("div", {}, make("h3", {}, title),
   make("table", {}, make("tbody", {}, logits.map(([token, value]) =>
     make("tr", {}, make("td", {}, make("code", {}, visible(token))), make("td", { class: "number" }, value.toFixed(2)))))));
 
-const linkTable = (title, name, rows, hook) => make("div", {}, make("h3", {}, title, " (cosine)"),
+const linkTable = (title, name, rows, hook, note = null) => make("div", {}, make("h3", {}, title, " (cosine)"),
   make("table", { class: name }, make("tbody", {}, rows.map(([run, number, text, cosine]) =>
-    make("tr", {}, make("td", {}, link(run, hook, number, text)), make("td", { class: "number" }, cosine.toFixed(2)))))));
+    make("tr", {}, make("td", {}, link(run, hook, number, text)), make("td", { class: "number" }, cosine.toFixed(2)))))),
+  note && make("p", { class: "note" }, note));
 
 const histogram = ({ counts, largest }) => {
   const most = Math.max(...counts, 1);
@@ -89,6 +90,7 @@ const show = async () => {
   }
   centre();
   if (NARROW.matches) scrollTo(0, 0);
+  else if (byId("detail").getBoundingClientRect().top < 0) byId("detail").scrollIntoView();
 };
 
 const detailNodes = (feature, all) => {
@@ -113,7 +115,7 @@ const detailNodes = (feature, all) => {
     make("div", { class: "columns" },
       make("div", {}, make("h3", {}, "Activations above 0"), histogram(all)),
       make("div", {}, make("h3", {}, "Fires on"), make("table", {}, make("tbody", {}, all.fires_on.map(([token, count, share]) =>
-        make("tr", {}, make("td", {}, make("code", {}, visible(token))), make("td", { class: "number" }, `${count.toLocaleString("en")} times`),
+        make("tr", {}, make("td", {}, make("code", {}, visible(token))), make("td", { class: "number" }, `${count.toLocaleString("en")} ${count === 1 ? "time" : "times"}`),
           make("td", { class: "number", "data-tip": "share of the sum of its activations" }, percent(share)))))))),
     make("h3", {}, "Strongest contexts"), all.strongest.length ? exampleTable(all.strongest, all.largest) : make("p", { class: "note" }, "none"),
     ...all.quantiles.flatMap(({ low, high, count, examples }) => [
@@ -124,7 +126,8 @@ const detailNodes = (feature, all) => {
       all.raises && logitTable("Raises the logits of", all.raises),
       all.lowers && logitTable("Lowers the logits of", all.lowers),
       linkTable("Nearest features", "neighbours", all.neighbours.map(([number, cosine]) => [sae.run, number, String(number), cosine]), sae.hook),
-      all.seeds.length ? linkTable("Same feature with another seed", "seeds",
-        all.seeds.map(([run, number, cosine]) => [run, number, `${run}, feature ${number}`, cosine]), sae.hook) : null),
+      all.seeds.length ? linkTable("Best match in another seed", "seeds",
+        all.seeds.map(([run, number, cosine]) => [run, number, `${run}, feature ${number}`, cosine]), sae.hook,
+        "At a low cosine the match is not the same feature.") : null),
   ].filter(Boolean);
 };

@@ -40,7 +40,7 @@ if (TEXT) {
     });
     return button;
   });
-  byId("text").append(make("p", { class: "note" }, "Choose a token of the text: which features fire on it (activation)?"),
+  byId("text").append(make("p", { class: "note" }, "Choose a token of the text: the 5 strongest features that fire on it, per SAE (activation)."),
     make("p", { class: "tokens" }, buttons), chosen);
   byId("text").hidden = false;
   buttons[0].click();
