@@ -82,6 +82,10 @@ def test_search_finds_features_by_token_number_and_kind(opened: Any, features_pa
     assert page.locator("#rows tr.dead").count() >= min(100, sum(len(sae["dead"]) for sae in index))
     page.locator("#search").fill("no-such-token-anywhere")
     assert page.locator("#rows tr").count() == 0
+    assert page.locator("#empty").inner_text().startswith("No feature fits the search and the menus.")
+    page.locator("#clear").click()
+    assert page.locator("#rows tr").count() > 0
+    assert not page.locator("#empty").is_visible()
 
 
 def test_dead_features_of_a_layer_and_run_are_listed_and_order_is_by_density(opened: Any, features_page: Path) -> None:

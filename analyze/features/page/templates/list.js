@@ -83,6 +83,16 @@ const showRows = () => {
   byId("earlier").disabled = firstRow === 0;
   byId("later").disabled = firstRow + PAGE_ROWS >= listed.length;
   byId("rows").closest(".scroll").scrollTop = 0;
+  const onlyDead = kindMenu.value === "dead" && !search.value.trim() && !layerMenu.value && !runMenu.value;
+  byId("empty").hidden = listed.length > 0;
+  byId("empty").firstElementChild.textContent = onlyDead
+    ? "No feature is dead in the measured contexts." : "No feature fits the search and the menus.";
+};
+const clear = () => {
+  search.value = "";
+  for (const menu of [where, layerMenu, runMenu, kindMenu]) menu.selectedIndex = 0;
+  update();
+  search.focus();
 };
 const turn = (by) => {
   firstRow = Math.max(0, firstRow + by);

@@ -61,6 +61,7 @@ addEventListener("pointerdown", showTip);
 
 for (const control of [where, layerMenu, runMenu, kindMenu, orderMenu]) control.addEventListener("change", update);
 search.addEventListener("input", update);
+byId("clear").addEventListener("click", clear);
 byId("earlier").addEventListener("click", () => turn(-PAGE_ROWS));
 byId("later").addEventListener("click", () => turn(PAGE_ROWS));
 addEventListener("hashchange", show);
