@@ -23,7 +23,8 @@ const detailsOf = async (feature) => {
 
 const link = (run, hook, number, text) => {
   const hash = hashOf(run, hook, number);
-  return byHash.has(hash) && !byHash.get(hash).dead ? make("a", { href: hash }, text) : text;
+  return byHash.has(hash) && !byHash.get(hash).dead ? make("a", { href: hash }, text)
+    : make("span", { "data-tip": "not among the features of this page that have details" }, text);
 };
 const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
 const logitTable = (title, logits) => make("div", {}, make("h3", {}, title),
