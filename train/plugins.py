@@ -27,6 +27,7 @@ from data.command.option_types import suggestion
 from data.errors import InputError
 
 ENTRY_POINTS = "nsae_pipeline.architectures"
+REQUIRED = ("W_enc", "W_dec", "b_dec")  # of every architecture; b_dec is trained
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,14 @@ def _complete(architecture: Any, variant: str) -> type[Any]:
         raise InputError(
             f"--variant {variant}: {getattr(kind, '__name__', kind)} is not complete; it needs Settings (a dataclass), "
             "activations, training_pass, initialise and reset_features_"
+        )
+    missing = [
+        name for name in REQUIRED if name not in kind.trained and (name == "b_dec" or name not in kind.untrained)
+    ]
+    if missing:
+        raise InputError(
+            f"--variant {variant}: {kind.__name__} lacks {', '.join(missing)}; every architecture has "
+            f"{', '.join(REQUIRED)}, and trains b_dec"
         )
     return kind
 

@@ -21,6 +21,7 @@ from train.command.checks import check_norms, check_options
 from train.command.defaults import RowCounts, row_counts
 from train.command.grid import make_runs
 from train.command.options import Options
+from train.command.target_notes import short_training
 from train.experiment import Experiment, Reports, Run, without_shared
 from train.loop.following import check_single_pass, rows_of_statistics
 from train.loop.memory_needs import check_memory
@@ -32,7 +33,6 @@ from train.output.existing import check_existing
 from train.output.settings import read_experiment
 from train.output.sinks import check_logs
 from train.run import Training
-from train.target_notes import short_training
 from train.variants import Sizes
 
 

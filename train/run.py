@@ -21,6 +21,7 @@ from data.system.replace import beside, check_replaceable, finish_replacing
 from data.system.torchrun import RankPlace
 from train.command.checks import check_norms
 from train.command.options import Options
+from train.command.target_notes import missed_targets
 from train.experiment import Experiment
 from train.loop import tune_density
 from train.loop.build import make_noise_source, make_stacks
@@ -41,7 +42,6 @@ from train.output.settings import EXPERIMENT, as_written_now, read_experiment
 from train.ranks import ALONE, Ranks
 from train.sae.batch_split import split_among
 from train.tables import heldout_table, with_noise
-from train.target_notes import missed_targets
 
 MeasureOnce = Callable[[str, Callable[[], float]], float]  # (name, how to measure it) → the figure
 

@@ -13,12 +13,12 @@ from tests.helpers.fixture_types import LocalStore
 from tests.helpers.trainings import WIDTHS
 from train import train
 from train.command.grid import make_runs
+from train.command.target_notes import missed_targets, short_training
 from train.experiment import Experiment
 from train.optim.schedule import Schedule
 from train.output.files.checked import Extent, write_checked
 from train.output.run_folder import SAE_FILE, CheckpointInfo, RunFolder, read_info
 from train.sae.l0_controller import L0Correction
-from train.target_notes import missed_targets, short_training
 
 HOOKS = [*WIDTHS]
 

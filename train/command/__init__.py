@@ -11,4 +11,5 @@ defaults.py          defaults that follow `--activations`
 grid.py              the runs that lists of values and presets make
 effects.py           which options have no effect
 checks.py            whether options fit together
+target_notes.py      what is said of a training that is too short for its target L0
 """

@@ -18,7 +18,7 @@ from analyze.compare.equal_l0.matched import MatchedSide
 from analyze.compare.equal_l0.matching import Matching
 from analyze.compare.equal_l0.mean import mean_of_differences
 from analyze.runs.progress import unfinished
-from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae, unsettled
+from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae, has_settled, unsettled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.cells import holm, most, partial_conjunction, signs
 from analyze.statistics.layer_mean import LayerMean
@@ -73,6 +73,7 @@ class Comparison:
     differences: by hook.
     undecidable: by hook, why the difference decides nothing although it could be computed.
     not_compared: by hook, why there is no difference.
+    perhaps_unsettled: hooks at which the log of a run does not tell whether it has settled.
     unit: what intervals are over, "document" or "context".
     """
 
@@ -84,6 +85,7 @@ class Comparison:
     differences: Mapping[str, Difference]
     undecidable: Mapping[str, str]
     not_compared: Mapping[str, str]
+    perhaps_unsettled: Sequence[str]
     unit: str
 
     @cached_property
@@ -180,6 +182,7 @@ def compare_matched(
 ) -> Comparison:
     """Compare two sides in one measure at one L0."""
     differences, undecidable, not_compared = dict[str, Difference](), dict[str, str](), dict[str, str]()
+    perhaps_unsettled: list[str] = []
     for hook in hooks:
         reason = first.not_matched.get(hook) or second.not_matched.get(hook)
         if reason is not None:
@@ -187,12 +190,16 @@ def compare_matched(
             continue
         pair = first.by_hook[hook], second.by_hook[hook]
         differences[hook] = difference(*pair)
-        why = why_unfit([run for matched in pair for run in matched.runs], drifts, hook)
-        if why := why or differences[hook].why_undecidable():
+        runs = [run for matched in pair for run in matched.runs]
+        if why := why_unfit(runs, drifts, hook) or differences[hook].why_undecidable():
             undecidable[hook] = why
+        logged = [of_run for run in runs if (of_run := drifts.get((run.name, hook)))]
+        if any(has_settled(of_run, of_run[0].run) is None for of_run in logged):
+            perhaps_unsettled.append(hook)
     return Comparison(
-        first.name, second.name, first.measure, first.l0, hooks, differences, undecidable, not_compared, unit
-    )
+        first.name, second.name, first.measure, first.l0, hooks, differences, undecidable, not_compared,
+        perhaps_unsettled, unit,
+    )  # fmt: skip
 
 
 def why_unfit(runs: Sequence[TrainedRun], drifts: DriftsBySae, hook: str) -> str:

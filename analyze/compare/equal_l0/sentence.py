@@ -80,6 +80,10 @@ def verdict_text(comparison: Comparison) -> str:
     parts.append(f"Smallest detectable difference: {_range([d.detectable for d in comparison.differences.values()])}.")
     if comparison.undecidable:
         parts.append(f"Undecidable: {_reasons(comparison.undecidable)}.")
+    if comparison.perhaps_unsettled:
+        parts.append(
+            f"The logs do not tell whether all runs have settled in {layer_list(comparison.perhaps_unsettled)}."
+        )
     parts.append(_plan(comparison))
     if comparison.not_compared:
         parts.append(f"Not compared: {_reasons(comparison.not_compared)}.")

@@ -18,11 +18,14 @@ def as_text(verdicts: Sequence[VerdictRow], rows: Sequence[DifferenceRow]) -> st
     lines = [
         [
             f"{row.l0:g}", title_of(row.measure), row.hook, f"{row.second} − {row.first}",
-            with_interval(row.value, row.low, row.high), short(row.detectable), short(row.p_holm),
-            row.verdict, row.note,
+            with_interval(row.value, row.low, row.high), short(row.detectable),
+            short(row.leave_one_out_error), short(row.p_holm), row.verdict, row.note,
         ]
         for row in rows
     ]  # fmt: skip
-    header = ["at L0", "measure", "hook", "difference", "value", "smallest detectable", "p (Holm over layers)"]
+    header = [
+        "at L0", "measure", "hook", "difference", "value", "smallest detectable", "leave-one-out error",
+        "p (Holm over layers)", "verdict", "note",
+    ]  # fmt: skip
     sentences = "\n".join(f"- {verdict.text}" for verdict in verdicts)
-    return f"{sentences}\n\n{markdown([*header, 'verdict', 'note'], lines)}"
+    return f"{sentences}\n\n{markdown(header, lines)}"

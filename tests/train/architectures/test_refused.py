@@ -12,6 +12,7 @@ from train.architectures.topk import geometric_median
 from train.plugins import load_plugin
 
 COMPLETE = "from train.architectures.topk import TopKSAE\n\n\nclass Mine(TopKSAE):\n    pass\n"
+BARE = COMPLETE.replace("pass", "trained = {n: s for n, s in TopKSAE.trained.items() if n != 'b_dec'}")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ COMPLETE = "from train.architectures.topk import TopKSAE\n\n\nclass Mine(TopKSAE
         ("syntax.py:Mine", "def", "fails as it is imported (SyntaxError"),
         ("none.py:Other", COMPLETE, "has no SAE Other; name a subclass of train.SAE"),
         ("abstract.py:SAE", "from train.sae import SAE", "SAE is not complete; it needs Settings"),
+        ("bare.py:Mine", BARE, "Mine lacks b_dec; every architecture has W_enc, W_dec, b_dec, and trains b_dec"),
         ("absent.py:Mine", None, "cannot be imported"),
         (":Mine", None, "is not MODULE:CLASS"),
         ("mine", None, "is not MODULE:CLASS"),

@@ -143,6 +143,15 @@ def test_unsettled_saes_decide_nothing_in_their_layer() -> None:
     assert "not settled" in comparison.undecidable[HOOKS[2]]
 
 
+def test_a_verdict_says_in_which_layers_the_logs_do_not_tell_whether_the_runs_have_settled() -> None:
+    sides = two_families(3)
+    estimates = measured(sides, {"baseline": BASELINE, "nsae": [0.05] * 6})
+    noisy = Drift(sides[1].runs[0].name, HOOKS[2], "l0", Trend(0.0, 0.5, 1.0, 100))
+    (comparison,) = compare(matching_of(sides, estimates, "nats_lost"), ["nats_lost"], [40], [noisy], "document")
+    assert comparison.with_verdict("lower") == HOOKS
+    assert "The logs do not tell whether all runs have settled in layer 2." in verdict_text(comparison)
+
+
 def test_hooks_that_a_side_lacks_are_not_compared() -> None:
     baseline, nsae = two_families(3)
     sides = [baseline, Side("nsae", configurations([with_hooks(run, HOOKS[1:]) for run in nsae.runs]))]
