@@ -14,6 +14,12 @@ from tests.helpers.pages.page_checks import CUT_OFF, LOW_CONTRAST
 
 pytestmark = pytest.mark.browser
 
+# Between the firing token and the token before it: the horizontal gap, and the difference of their tops.
+GAPS_BEFORE_FIRING = """[...document.querySelectorAll('.examples tr')].flatMap((row) => {
+  const before = row.cells[0].lastElementChild?.getBoundingClientRect();
+  const firing = row.querySelector('.firing').getBoundingClientRect();
+  return before ? [[firing.left - before.right, firing.top - before.top]] : [];
+})"""
 LISTED = "document.querySelectorAll('#rows tr').length > 0"
 
 
@@ -59,10 +65,14 @@ def test_a_print_on_a4_fits_the_page_and_without_an_open_feature_shows_the_list(
     assert not page.locator("#list").is_visible()
     assert not page.locator(".keys").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    rights = "[...document.querySelectorAll('.examples span')].map((s) => s.getBoundingClientRect().right)"
-    lefts = rights.replace("right)", "left)")
-    assert max(page.evaluate(rights)) <= 718
-    assert min(page.evaluate(lefts)) >= 0
+    edges = "[...document.querySelectorAll('.examples td')].map((c) => c.getBoundingClientRect().toJSON())"
+    cells = page.evaluate(edges)
+    assert all(cell["left"] >= 0 and cell["right"] <= 718 for cell in cells)
+    gaps = page.evaluate(GAPS_BEFORE_FIRING)
+    assert gaps
+    assert max(abs(gap) for pair in gaps for gap in pair) < 1
+    hidden = "[...document.querySelectorAll('.examples td')].every((c) => getComputedStyle(c).overflowX === 'hidden')"
+    assert page.evaluate(hidden)
 
 
 def test_search_finds_features_by_token_number_and_kind(opened: Any, features_page: Path) -> None:
