@@ -16,6 +16,7 @@ from analyze.statistics.replicas import (
     variances,
     variances_over_layers,
 )  # fmt: skip
+from benchmarks.statistics.simulations import CAPPED, lengths
 
 EQUAL = np.full(20, 1 / 20)
 
@@ -111,6 +112,21 @@ def coverage(n_seeds: int, seed_sd: float, *, repeats: int = 600) -> float:
 @pytest.mark.parametrize("n_seeds", [2, 3, 5])
 def test_intervals_over_seeds_and_groups_cover_at_least_as_often_as_they_say(n_seeds: int) -> None:
     assert coverage(n_seeds, 0.3) >= 0.93  # 0.95, less two standard errors of 600 repeats
+
+
+@pytest.mark.parametrize("longest", [CAPPED, None])
+@pytest.mark.parametrize("n_documents", [12, 24])
+def test_intervals_of_one_seed_cover_with_few_documents_of_uneven_lengths(
+    n_documents: int, longest: int | None
+) -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(600):
+        tokens = lengths(rng, (n_documents,), longest)
+        shares, differences = tokens / tokens.sum(), rng.normal(size=n_documents)
+        value = differences @ shares
+        without = (value - differences * shares) / (1 - shares)
+        covered += abs(value) <= variances(np.array([value]), without[None], shares).half_width()
+    assert covered / 600 >= 0.93  # groups − 1 degrees of freedom cover less often in three of the cases
 
 
 def test_two_seeds_pooled_over_layers_cover_the_mean_over_layers() -> None:
