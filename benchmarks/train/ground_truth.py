@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="Training steps, in place of the case's own number.")
     parser.add_argument("--architectures", default=",".join(c.label for c in CONTESTANTS), help="Separated by commas.")
     options = parser.parse_args()
-    chosen = options.architectures.split(",")
+    contestants = [contestant for contestant in CONTESTANTS if contestant.label in options.architectures.split(",")]
     case = SMALL if options.small else LARGE
     if options.steps is not None:
         case = replace(case, steps=options.steps)
@@ -142,7 +142,7 @@ def main() -> None:
         work = options.work or Path(temporary)
         store = make_store(case, work / f"{case.name}.zarr")
         rows = []
-        for contestant in (contestant for contestant in CONTESTANTS if contestant.label in chosen):
+        for contestant in contestants:
             for row in compare(case, store, contestant, work / case.name, options.device):
                 rows.append(row)
                 print(f"{row['run']} at {row['scale']:g}: L0 {row['l0']:.3g}", flush=True)

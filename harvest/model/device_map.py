@@ -19,8 +19,8 @@ from transformers import MODEL_MAPPING, AutoConfig, PreTrainedModel
 from data.errors import InputError
 from data.system.limits import available_memory
 from data.system.torchrun import RankPlace
-from harvest.model.base import STANDARD_HOOKS, ModelFacts
-from harvest.model.fast import FAMILIES
+from harvest.model.base import ModelFacts
+from harvest.model.fast import FAMILIES, takes
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # the harvest says by itself where the blocks are
 
@@ -58,7 +58,7 @@ class DeviceMap:
                 raise InputError(f"--max-memory {name}=…: the harvest has {n_gpus} GPUs, with numbers from 0")
         config = AutoConfig.from_pretrained(facts.name, revision=facts.revision, trust_remote_code=False)
         family = getattr(MODEL_MAPPING.get(type(config), None), "__name__", None)
-        if family not in FAMILIES or not set(hooks) <= set(STANDARD_HOOKS):
+        if not takes(family, hooks):
             raise InputError(
                 f"{option}: {facts.label} runs in TransformerLens with these hooks, on one device; leave it out"
             )

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from data.errors import InputError
 from data.hooks import layer_of
-from harvest.model.base import OnActivation, Processing
+from harvest.model.base import STANDARD_HOOKS, OnActivation, Processing
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,12 @@ FAMILIES = {
     "Gemma3TextModel": replace(_LLAMA, attention="post_attention_layernorm", mlp="post_feedforward_layernorm"),
 }  # fmt: skip
 
-
 T = TypeVar("T")
+
+
+def takes(family: str | None, hooks: Sequence[str]) -> bool:
+    """Return whether the fast path captures the hooks of a model whose base model's class has the name `family`."""
+    return family in FAMILIES and set(hooks) <= set(STANDARD_HOOKS)
 
 
 class FastModel:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from harvest.model.base import STANDARD_HOOKS, LoadedModel, ModelFacts, Processing, full_names
+from harvest.model.base import LoadedModel, ModelFacts, Processing, full_names
 from harvest.model.device_map import DeviceMap, blocks_by_device
-from harvest.model.fast import FAMILIES, FastModel
+from harvest.model.fast import FastModel, takes
 from harvest.model.weights import load_transformers
 
 
@@ -38,7 +38,7 @@ def load(
         )  # fmt: skip
     model = load_transformers(facts, attention="sdpa")
     base = model.base_model
-    if type(base).__name__ in FAMILIES and set(hooks) <= set(STANDARD_HOOKS):
+    if takes(type(base).__name__, hooks):
         names = full_names(hooks, layers)
         return FastModel(base, names, facts.d_model, processing=processing, device=device, compiled=compiled)
     from harvest.model.bridge import BridgeModel  # deferred: TransformerLens is slow to import

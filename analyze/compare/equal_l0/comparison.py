@@ -193,8 +193,8 @@ def compare_matched(
         runs = [run for matched in pair for run in matched.runs]
         if why := why_unfit(runs, drifts, hook) or differences[hook].why_undecidable():
             undecidable[hook] = why
-        logged = [of_run for run in runs if (of_run := drifts.get((run.name, hook)))]
-        if any(has_settled(of_run, of_run[0].run) is None for of_run in logged):
+        logged = [run.name for run in runs if (run.name, hook) in drifts]
+        if any(has_settled(drifts[name, hook], name) is None for name in logged):
             perhaps_unsettled.append(hook)
     return Comparison(
         first.name, second.name, first.measure, first.l0, hooks, differences, undecidable, not_compared,
