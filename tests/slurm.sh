@@ -6,6 +6,7 @@
 # It needs root, and Debian's package slurm-wlm; `harvest`, `train` and `analyze` are on the path. A worker of the
 # harvest is stopped by SIGTERM on its way, as before its time limit; Slurm then requeues it.
 set -eu
+slurmctld -V
 repo=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d) && cd "$work"
 export SLURM_CONF=$work/slurm.conf
