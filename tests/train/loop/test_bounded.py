@@ -1,12 +1,14 @@
 """A harvest that keeps its store within a quarter of its size, and the training that follows it, killed and continued.
 
-BOUNDED_KILLS sets the number of kills of each side.
+BOUNDED_KILLS sets the number of kills of each side; BOUNDED_OUT names a JSON file for the figures.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ import pytest
 
 from analyze.report.pages.compared import followed_windows
 from analyze.runs.trained_run import find_runs
+from benchmarks.shared.measure import machine
 from data import open_store
 from data.errors import RecycledError
 from data.store.verify import verify
@@ -29,6 +32,7 @@ from tests.helpers.trainings import results
 pytestmark = pytest.mark.long
 
 KILLS = int(os.environ.get("BOUNDED_KILLS", 3))
+FIGURES = os.environ.get("BOUNDED_OUT")
 HARVEST = [
     "--model", "demo", "--layers", "0", "--tokens", "114688", "--held-out", "2", "--dtype", "float32", "--device",
     "cpu",
@@ -116,8 +120,12 @@ def peak_of(store: Path) -> Iterator[list[int]]:
         thread.join()
 
 
-def run_with_kills(pair: Pair, keep: Sequence[str], kills: int, rng: random.Random) -> None:
-    """Run both sides to their end; kill each `kills` times at random moments, and start it again at once."""
+def run_with_kills(pair: Pair, keep: Sequence[str], kills: int, rng: random.Random) -> list[str]:
+    """Run both sides to their end; kill each `kills` times at random moments, and start it again at once.
+
+    Return the sides in the order of the kills that hit a running command.
+    """
+    hit = []
     harvest = pair.harvest(*keep)
     pair.wait_for_store(harvest)
     train = pair.train()
@@ -127,13 +135,33 @@ def run_with_kills(pair: Pair, keep: Sequence[str], kills: int, rng: random.Rand
         time.sleep(rng.uniform(0.2, 1.0))
         if side == "harvest":
             harvest.kill()
-            harvest.wait()
+            code = harvest.wait().code
             harvest = pair.harvest(*keep)
         else:
             train.kill()
-            train.wait()
+            code = train.wait().code
             train = pair.train()
+        if code == -signal.SIGKILL:
+            hit.append(side)
     done(train, harvest)
+    return hit
+
+
+def write_figures(path: Path, pair: Pair, whole: Pair, hit: Sequence[str], keep: int, peak: int) -> None:
+    """Write what the kills came to, and whether store and training equal those without a limit, as JSON."""
+    store, complete = open_store(pair.store), open_store(whole.store)
+    trained, expected = results(pair.out), results(whole.out)
+    figures = {
+        "machine": machine(), "test": Path(__file__).relative_to(Path(__file__).parents[3]).as_posix(),
+        "kills of harvest": hit.count("harvest"), "kills of train": hit.count("train"),
+        "whole store, bytes": size_of(whole.store), "--keep, bytes": keep, "peak, bytes": peak,
+        "peak / --keep": round(peak / keep, 3), "peak / whole store": round(peak / size_of(whole.store), 3),
+        "windows": complete.layout.n_windows, "windows recycled": store.recycled_windows,
+        "fingerprints are equal": store.fingerprint == complete.fingerprint,
+        "files of the training": len(expected), "weight files": sum(n.endswith(".safetensors") for n in expected),
+        "files that differ": sorted(n for n in {*trained, *expected} if trained.get(n) != expected.get(n)),
+    }  # fmt: skip
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def test_bounded_pair_that_is_killed_ends_with_the_weights_of_the_whole_store(
@@ -144,9 +172,11 @@ def test_bounded_pair_that_is_killed_ends_with_the_weights_of_the_whole_store(
     assert windows_kept(keep, complete.schema) < complete.layout.n_windows / 4
     pair = pair_in(zygote, tmp_path)
     with peak_of(pair.store) as peak:
-        run_with_kills(pair, ["--keep", str(keep)], KILLS, random.Random(0))
-    assert results(pair.out) == results(whole.out)
+        hit = run_with_kills(pair, ["--keep", str(keep)], KILLS, random.Random(0))
     store = open_store(pair.store)
+    if FIGURES:
+        write_figures(Path(FIGURES), pair, whole, hit, keep, peak[0])
+    assert results(pair.out) == results(whole.out)
     assert store.fingerprint == complete.fingerprint
     assert peak[0] <= keep
     assert store.recycled_windows > complete.layout.n_windows / 2
