@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ from harvest.plan.plan import Hardware, Plan, make_plan
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 CONTEXT = 256
+TOKENS = ("100M", "10B")
 ONE = Hardware(1, GPU_TFLOPS, disk=5e9)
 MANY = Hardware(64, GPU_TFLOPS, disk=5e9)
+NETWORK = 25e9 / 8  # bytes per second of 25 Gbit/s
 
 # config.json of each model, as far as it decides the shape.
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -50,12 +52,14 @@ SMOLLM2 = {
 
 @dataclass(frozen=True)
 class Planned:
-    """A row of the first table: a harvest and its plans with one GPU and with 64."""
+    """A harvest and its plans with one GPU and with 64, and the same behind a network."""
 
     model: str
     tokens: str
     one: Plan
     many: Plan
+    remote_one: Plan
+    remote_many: Plan
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> Path:
@@ -69,14 +73,15 @@ def plans(folder: Path) -> Iterator[Planned]:
     """Yield a row per model, number of tokens and type; parameters are counted once per model."""
     for number, (name, config) in enumerate(CONFIGS.items()):
         model, size = str(write_config(folder / str(number), config)), None
-        for tokens in ("100M", "10B"):
+        for tokens in TOKENS:
             for dtype in ("float16", "int8"):
                 arguments = ["--model", model, "--tokens", tokens, "--dtype", dtype, "--plan"]
                 context = harvest.make_context("harvest", arguments)
                 request, facts = planned_request(context, context.params)
                 size = size or model_size(facts, max(request.layers))
-                one, many = (make_plan(request, facts, size, hardware, EXPANSION) for hardware in (ONE, MANY))
-                yield Planned(name, tokens, one, many)
+                machines = [ONE, MANY, *(replace(hardware, network=NETWORK) for hardware in (ONE, MANY))]
+                made = [make_plan(request, facts, size, hardware, EXPANSION) for hardware in machines]
+                yield Planned(name, tokens, *made)
 
 
 def size_table(rows: list[Planned]) -> str:
@@ -99,10 +104,10 @@ def size_table(rows: list[Planned]) -> str:
 
 
 def training_table(rows: list[Planned]) -> str:
-    """Return the table of training on the stores of 100M tokens as Markdown."""
+    """Return the table of training, one epoch of 100M and of 10B tokens, as Markdown."""
     head = [
-        "model", "type", "SAEs", "features each", "memory, GB", "thousand rows/s of all layers",
-        "read per GPU, GB/s", "GPU hours per epoch", "hours from a disk of 5 GB/s", "limit",
+        "model", "type", "SAEs", "features each", "memory, GB", "thousand rows/s of all layers", "read per GPU, GB/s",
+        "GPU hours per epoch of 100M", "of 10B", "hours from a disk of 5 GB/s, 100M", "10B", "limit",
     ]  # fmt: skip
     return markdown(
         head,
@@ -110,13 +115,39 @@ def training_table(rows: list[Planned]) -> str:
             [
                 row.model, row.one.dtype, str(train.n_saes), f"{train.d_sae:,}", number(train.memory_bytes / 1e9),
                 number(train.rows_per_second / 1e3), number(train.bytes_per_second / 1e9), number(train.gpu_hours),
-                number(train.hours), train.limit,
+                number(large.gpu_hours), number(train.hours), number(large.hours), train.limit,
             ]
-            for row in rows
-            if row.tokens == "100M"
-            for train in [row.one.training]
+            for row, more in by_tokens(rows)
+            for train, large in [(row.one.training, more.one.training)]
         ],
     )  # fmt: skip
+
+
+def network_table(rows: list[Planned]) -> str:
+    """Return the table of harvests into an object store, and of training from it, as Markdown."""
+    head = [
+        "model", "type", "harvest, one GPU: hours of 100M", "of 10B", "limit", "harvest, 64 GPUs: hours of 100M",
+        "of 10B", "limit", "one epoch, one GPU: hours of 100M", "of 10B", "limit",
+    ]  # fmt: skip
+    return markdown(
+        head,
+        [
+            [
+                row.model, row.one.dtype,
+                number(row.remote_one.seconds / 3600), number(more.remote_one.seconds / 3600), row.remote_one.limit,
+                number(row.remote_many.seconds / 3600), number(more.remote_many.seconds / 3600), row.remote_many.limit,
+                number(train.hours), number(more.remote_one.training.hours), train.limit,
+            ]
+            for row, more in by_tokens(rows)
+            for train in [row.remote_one.training]
+        ],
+    )  # fmt: skip
+
+
+def by_tokens(rows: list[Planned]) -> list[tuple[Planned, Planned]]:
+    """Pair the row of 100M tokens with that of 10B, for each model and type."""
+    small, large = ([row for row in rows if row.tokens == tokens] for tokens in TOKENS)
+    return list(zip(small, large, strict=True))
 
 
 def check_table(folder: Path) -> str:
@@ -210,10 +241,10 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 
 def tables() -> list[str]:
-    """Return the three tables of docs/scale.md."""
+    """Return the four tables of docs/scale.md."""
     with tempfile.TemporaryDirectory() as name:
         rows = list(plans(Path(name) / "plans"))
-        return [size_table(rows), training_table(rows), check_table(Path(name) / "check")]
+        return [size_table(rows), training_table(rows), network_table(rows), check_table(Path(name) / "check")]
 
 
 if __name__ == "__main__":
