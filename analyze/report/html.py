@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from analyze.report.charts import javascript_bundle
 from analyze.tables import short
-from analyze.web.document import document, resource
+from analyze.web.document import FRAME, document, resource
 
 PACKAGE = "analyze.report"
 NO_VALUE = "–"
@@ -89,7 +89,7 @@ def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `content`.
     """
-    styles, scripts = [resource(PACKAGE, "style.css")], [resource(PACKAGE, "page.js")]
+    styles, scripts = [resource(PACKAGE, "style.css")], [resource(FRAME, "sort.js"), resource(PACKAGE, "page.js")]
     if draws_charts:
         styles.append(resource(PACKAGE, "charts.css"))
         scripts += [javascript_bundle(), resource(PACKAGE, "charts.js")]

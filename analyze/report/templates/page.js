@@ -10,13 +10,11 @@ const compare = (first, second) => {
 };
 const rowsOf = (body) => [...body.rows].filter((row) => !row.classList.contains("group"));
 
-const sortTable = (table, head) => {
-  const descending = head.getAttribute("aria-sort") === "ascending";
-  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const direction = descending ? -1 : 1;
+const sortTable = (table, head, direction) => {
+  markSorted(table, head, direction);
+  const sign = direction === "descending" ? -1 : 1;
   for (const body of table.tBodies) {
-    const order = (a, b) => direction * compare(keyOf(a, head.cellIndex), keyOf(b, head.cellIndex));
+    const order = (a, b) => sign * compare(keyOf(a, head.cellIndex), keyOf(b, head.cellIndex));
     body.append(...rowsOf(body).sort(order));
   }
 };
@@ -40,9 +38,7 @@ const addFilter = (input, output, items, textOf, noun) => {
 const LONG = 20; // a table with more rows than this has a filter
 for (const frame of document.querySelectorAll(".table")) {
   const table = frame.querySelector("table");
-  for (const head of table.tHead.rows[0].cells) {
-    head.firstElementChild.addEventListener("click", () => sortTable(table, head));
-  }
+  whenSorted(table, (head, direction) => sortTable(table, head, direction));
   const rows = [...table.tBodies].flatMap(rowsOf);
   if (rows.length > LONG) {
     const bar = Object.assign(document.createElement("p"), { className: "filter" });
