@@ -81,7 +81,8 @@ class AllOrCount(Count):
 )  # fmt: skip
 @click.option(
     "--text", type=Text(), callback=excludes("without_model"),
-    help="Print which features fire on this text, per token, and show it on the page if --out is given.",
+    help='Print which features fire on this text, such as "Once upon a time", per token, and show it on the page if '
+    "--out is given. The page itself cannot run the language model on a text.",
 )  # fmt: skip
 @click.option(
     "--to", type=click.Choice(FORMATS),
@@ -149,7 +150,7 @@ def features_command(
     check_size(largest, expected, size_limit)
     unembedding = None if without_model else load_unembedding(store, model)
     patchable = load_for_store(store, hooks, model=model, device=torch_device) if ablate else None
-    click.echo(f"Note: the page has up to {largest:,} features and {expected / MEGABYTE:,.3g} MB", err=True)
+    click.echo(f"Note: the page has up to {_features(largest)} and {expected / MEGABYTE:,.3g} MB", err=True)
     fires, chosen = measured()
     saes = [
         ShownSAE(at, chosen_numbers, most_frequent(at, chosen_numbers, ablate))
@@ -171,9 +172,13 @@ def check_size(n_features: int, expected: int, limit: int) -> None:
     """Raise InputError if the page may become larger than the limit, in bytes."""
     if expected > limit:
         raise InputError(
-            f"--size-limit: {n_features:,} features may take {expected / MEGABYTE:,.3g} MB, more than "
+            f"--size-limit: {_features(n_features)} may take {expected / MEGABYTE:,.3g} MB, more than "
             f"{limit / MEGABYTE:,.3g}; give --features N, --layers, or a larger limit"
         )
+
+
+def _features(count: int) -> str:
+    return "1 feature" if count == 1 else f"{count:,} features"
 
 
 def choose_numbers(fires: FeatureActivity, settings: FeatureSettings, n: int) -> list[int]:

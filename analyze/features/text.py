@@ -26,7 +26,8 @@ class TokenFeatures:
     """The features of one SAE that are active at a token, noise off.
 
     token: the token's text.
-    features: numbers and activations, by falling activation.
+    features: numbers and activations of the most active ones, by falling activation.
+    n_active: the count of all active features.
     """
 
     run: str
@@ -34,6 +35,7 @@ class TokenFeatures:
     position: int
     token: str
     features: Sequence[tuple[int, float]]
+    n_active: int
 
 
 def features_on_text(
@@ -88,21 +90,27 @@ def features_on_text(
     _, activations = patchable.clean(torch.tensor([all_ids], device=device))
     texts = token_texts(tokenizer.tokenizer, all_ids)
     return [
-        TokenFeatures(run.name, hook, position, texts[position], features)
+        TokenFeatures(run.name, hook, position, texts[position], features, n_active)
         for hook in chosen
         for run in trained
         if hook in run.hooks
-        for position, features in enumerate(_largest(run.sae(hook, device), activations[hook][0], top))
+        for position, (features, n_active) in enumerate(_largest(run.sae(hook, device), activations[hook][0], top))
     ]
 
 
 @torch.inference_mode()
-def _largest(sae: SAE, x: torch.Tensor, n: int) -> list[list[tuple[int, float]]]:
-    """Return the numbers and activations of the n most active features of each row of x [rows, d_model]."""
-    best = sae.encode(x).topk(min(n, sae.d_sae), dim=1)
+def _largest(sae: SAE, x: torch.Tensor, n: int) -> list[tuple[list[tuple[int, float]], int]]:
+    """Return the n most active features of each row of x [rows, d_model], and the count of all active ones.
+
+    The features are numbers and activations, by falling activation.
+    """
+    c = sae.encode(x)
+    best = c.topk(min(n, sae.d_sae), dim=1)
     return [
-        [(number, value) for number, value in zip(numbers, values, strict=True) if value > 0]
-        for numbers, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ([(number, value) for number, value in zip(numbers, values, strict=True) if value > 0], n_active)
+        for numbers, values, n_active in zip(
+            best.indices.tolist(), best.values.tolist(), (c > 0).sum(dim=1).tolist(), strict=True
+        )
     ]
 
 
@@ -111,9 +119,14 @@ def as_table(lines: Sequence[TokenFeatures]) -> str:
     tables = []
     for run, hook in dict.fromkeys((line.run, line.hook) for line in lines):
         rows = [
-            [f"`{line.token}`".replace("\n", "↵").replace("|", "\\|"),
-             ", ".join(f"{number} ({value:.3g})" for number, value in line.features) or "none"]
+            [f"`{line.token}`".replace("\n", "↵").replace("|", "\\|"), _features(line)]
             for line in lines if (line.run, line.hook) == (run, hook)
         ]  # fmt: skip
         tables.append(f"{hook}, {run}\n\n{markdown(['token', 'features that fire (activation)'], rows)}")
     return "\n\n".join(tables)
+
+
+def _features(line: TokenFeatures) -> str:
+    listed = ", ".join(f"{number} ({value:.3g})" for number, value in line.features)
+    shown = len(line.features)
+    return f"{shown} strongest of {line.n_active}: {listed}" if shown < line.n_active else listed or "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -51,7 +52,7 @@ class Texts:
 
 
 def details(record: FeatureRecord, texts: Texts, matches: Sequence[Match], ablation: Ablation | None) -> dict[str, Any]:
-    """Return a feature's details: everything that its index entry (index.py) leaves out."""
+    """Return a feature's details: what the page shows of it besides its entry in the index."""
     return {
         "number": record.number, "rows": record.rows, "fired": record.fired, "norm": rounded(record.norm),
         "largest": rounded(record.largest), "counts": record.counts.tolist(),
@@ -67,6 +68,13 @@ def details(record: FeatureRecord, texts: Texts, matches: Sequence[Match], ablat
             for quantile in record.quantiles
         ],
     }  # fmt: skip
+
+
+def peak_tokens(record: FeatureRecord, texts: Texts) -> list[tuple[str, int]]:
+    """Return the tokens with the largest activations of the strongest contexts, and the count of contexts of each."""
+    return Counter(
+        texts.of_token(int(example.tokens[example.position - example.begin])) for example in record.strongest
+    ).most_common()
 
 
 def _logits(logits: TokenLogits | None, texts: Texts) -> list[list[str | float]] | None:

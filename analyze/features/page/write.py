@@ -15,7 +15,7 @@ from analyze.features.choose import KINDS
 from analyze.features.matches import Matches, match_replicas
 from analyze.features.measure import FeatureSettings, measure_features
 from analyze.features.page.bundles import BundleWriter
-from analyze.features.page.details import Texts, details, rounded
+from analyze.features.page.details import Texts, details, peak_tokens, rounded
 from analyze.features.record import FeatureRecord
 from analyze.features.text import TokenFeatures
 from analyze.features.training import TrainingCounts, training_counts
@@ -26,14 +26,15 @@ from analyze.measure.heldout import Heldout
 from analyze.measure.patching.model import PatchableModel
 from analyze.runs.progress import progress
 from analyze.tables import layers
-from analyze.web.document import document, resource
+from analyze.web.document import FRAME, document, resource
 from analyze.web.navigation import Link
 from data.command.json_text import json_text
 from data.command.progress import Bar
 from data.system.location import write_file
 
 PACKAGE, PAGE = "analyze.features.page", "features.html"
-STYLES, SCRIPTS = ("features.css",), ("data.js", "list.js", "detail.js", "page.js")
+STYLES, SCRIPTS = ("features.css",), ("data.js", "search.js", "columns.js", "list.js", "detail.js", "page.js")
+COLUMNS = ("number", "fired", "norm", "largest", "kinds", "fires_on", "peaks", "raises", "kl", "match", "bundle")
 TOKENS_IN_INDEX = 5  # raised tokens of a feature that the search knows
 BYTES_PER_TOKEN, BYTES_PER_FEATURE = 9, 2000  # of an example, and of all else; measured on English text
 
@@ -105,18 +106,19 @@ def _sae_index(
     training: TrainingCounts, ablator: Ablator | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the details of one SAE's features; return its part of the index: a list per column."""
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("number", "fired", "norm", "largest", "kinds", "fires_on", "raises", "kl", "bundle")
-    }
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for record in records:
         ablation = ablator.ablate(record) if ablator is not None and record.number in sae.ablated else None
         of_feature = details(record, texts, matches.get(record.number, ()), ablation)
+        seeds = of_feature["seeds"]
         row = {
             **{name: of_feature[name] for name in ("number", "fired", "norm", "largest")},
             "kinds": [KINDS.index(kind) for kind in record.kinds],
             "fires_on": [[token, share] for token, _, share in of_feature["fires_on"]],
+            "peaks": peak_tokens(record, texts),
             "raises": [token for token, _ in (of_feature["raises"] or ())[:TOKENS_IN_INDEX]],
             "kl": None if ablation is None else rounded(ablation.kl), "bundle": bundles.add(of_feature),
+            "match": max(seeds, key=lambda seed: seed[2], default=None),
         }  # fmt: skip
         for name, column in columns.items():
             column.append(row[name])
@@ -140,21 +142,25 @@ def _text(lines: Sequence[TokenFeatures]) -> dict[str, Any] | None:
         by_sae.setdefault((line.run, line.hook), []).append(line)
     if not by_sae:
         return None
-    features = {sae: [[[n, rounded(c)] for n, c in at.features] for at in tokens] for sae, tokens in by_sae.items()}
     return {
         "tokens": [at.token for at in next(iter(by_sae.values()))],
-        "saes": [{"run": run, "hook": hook, "features": per_token} for (run, hook), per_token in features.items()],
-    }
+        "saes": [
+            {"run": run, "hook": hook, "active": [at.n_active for at in tokens],
+             "features": [[[number, rounded(c)] for number, c in at.features] for at in tokens]}
+            for (run, hook), tokens in by_sae.items()
+        ],
+    }  # fmt: skip
 
 
 def _page(title: str, content: dict[str, Any], pages: Mapping[str, str], heldout: Heldout) -> str:
     # Tokens may hold markup such as "</script" or "<!--", which would change where the element ends.
     index = json_text(content, indent=None).replace("<", "\\u003c")
     styles, scripts = ([resource(PACKAGE, name) for name in names] for names in (STYLES, SCRIPTS))
+    scripts.insert(0, resource(FRAME, "sort.js"))
     links = [Link(name, title_, current=name == PAGE) for name, title_ in pages.items()]
     return document(
         PACKAGE, PAGE, styles=styles, scripts=scripts, title=title, index=Markup(index), pages=links, sections=(),
-        contexts=f"{heldout.n_contexts:,}",
+        contexts=f"{heldout.n_contexts:,} held-out context{'' if heldout.n_contexts == 1 else 's'}",
     )  # fmt: skip
 
 

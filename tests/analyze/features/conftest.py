@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from data import open_store
 from harvest.demo import MODEL as DEMO
 from tests.helpers.fixture_types import Command, MakeStore
 from tests.helpers.made_once import made_once
+from tests.helpers.pages.browser import watched_pages
 
 HOOKS = ("blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out")
 
@@ -54,7 +56,7 @@ def seed_runs(command: Command, make_store_in: MakeStore, tmp_path_factory: pyte
 def made_up_text(saes: list[ShownSAE]) -> list[TokenFeatures]:
     """A text of two tokens. The first live feature of each SAE fires on the second token."""
     return [
-        TokenFeatures(sae.fires.run.name, sae.fires.hook, position, token, features)
+        TokenFeatures(sae.fires.run.name, sae.fires.hook, position, token, features, len(features))
         for sae in saes
         for position, (token, features) in enumerate([("Once", []), (" upon", [(sae.numbers[0], 1.25)])])
     ]
@@ -78,3 +80,12 @@ def features_page(seed_runs: SeedRuns, tmp_path_factory: pytest.TempPathFactory)
             )
 
     return made_once(tmp_path_factory, "features-page", make) / "page"
+
+
+@pytest.fixture
+def opened(browser: Any, features_page: Path) -> Iterator[Any]:
+    """Open the page at a width. An error on its console, and a request to a server, fails the test."""
+    with watched_pages(browser, "document.querySelectorAll('#rows tr').length > 0") as open_page:
+        yield lambda width=1300, scheme="light": open_page(
+            (features_page / "features.html").as_uri(), width, scheme, 900
+        )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.pages.browser import watched_pages
 from tests.helpers.pages.feature_pages import features_of, index_of
 from tests.helpers.pages.page_checks import CUT_OFF, LOW_CONTRAST
 
@@ -20,16 +18,6 @@ GAPS_BEFORE_FIRING = """[...document.querySelectorAll('.examples tr')].flatMap((
   const firing = row.querySelector('.firing').getBoundingClientRect();
   return before ? [[firing.left - before.right, firing.top - before.top]] : [];
 })"""
-LISTED = "document.querySelectorAll('#rows tr').length > 0"
-
-
-@pytest.fixture
-def opened(browser: Any, features_page: Path) -> Iterator[Any]:
-    """Open the page at a width."""
-    with watched_pages(browser, LISTED) as open_page:
-        yield lambda width=1300, scheme="light": open_page(
-            (features_page / "features.html").as_uri(), width, scheme, 900
-        )
 
 
 def open_first(page: Any) -> None:
@@ -81,7 +69,11 @@ def test_search_finds_features_by_token_number_and_kind(opened: Any, features_pa
     token = next(token for on in index[0]["fires_on"] for token, _ in on if token.strip().isalpha())
     page.locator("#where").select_option("fires_on")
     page.locator("#search").fill(f'"{token}"')
-    expected = sum(any(text == token for text, _ in on) for sae in index for on in sae["fires_on"])
+    expected = sum(
+        any(text == token for text, _ in [*on, *peaks])
+        for sae in index
+        for on, peaks in zip(sae["fires_on"], sae["peaks"], strict=True)
+    )
     total = sum(len(sae["number"]) + len(sae["dead"]) for sae in index)
     assert page.locator("#count").inner_text() == f"{expected} of {total} features"
     page.locator("#where").select_option("all")
@@ -103,24 +95,32 @@ def test_dead_features_of_a_layer_and_run_are_listed_and_order_is_by_density(ope
     index = index_of(features_page)["saes"]
     page.locator("#layer").select_option(index[1]["layer"])
     page.locator("#run").select_option(index[1]["run"])
-    page.locator("#order").select_option("density")
+    page.locator("#order").select_option("density descending")
     densest = max(range(len(index[1]["number"])), key=lambda k: index[1]["fired"][k])
     assert (
         index[1]["fired"][index[1]["number"].index(int(page.locator("#rows a").first.inner_text()))]
         == (index[1]["fired"][densest])
     )
     page.locator("#kind").select_option("dead")
-    page.locator("#order").select_option("number")
+    page.locator("#order").select_option("number ascending")
     assert [int(text) for text in page.locator("#rows td:first-child a").all_inner_texts()] == index[1]["dead"][:100]
 
 
-def test_links_lead_to_neighbours_and_to_the_same_feature_of_the_other_seed(opened: Any, features_page: Path) -> None:
+def test_links_with_the_top_token_lead_to_neighbours_and_the_match_in_the_other_seed(
+    opened: Any, features_page: Path
+) -> None:
     page = opened()
     features = features_of(features_page)
     feature = features[0]
     page.locator("#run").select_option(feature["run"])
     open_first(page)
     assert heading(page) == str(feature["number"])
+    beside = page.locator("table.neighbours tr").first.locator("code").inner_text()
+    number = feature["neighbours"][0][0]
+    tops = {
+        f["number"]: f["fires_on"][0][0] for f in features if (f["run"], f["hook"]) == (feature["run"], feature["hook"])
+    }
+    assert beside.strip() == tops[number].strip()
     page.locator("table.neighbours a").first.click()
     page.wait_for_function(f"document.querySelector('#detail h2').textContent.includes({feature['neighbours'][0][0]})")
     assert page.evaluate("document.getElementById('detail').getBoundingClientRect().top") > -1
@@ -148,7 +148,7 @@ def test_examples_meet_at_the_firing_token_and_show_activations_by_shade_and_tip
     firing.hover()
     assert page.locator("#tip").inner_text().startswith(f"{firing.inner_text()}: ")
     page.locator(".bars i").last.hover()
-    assert "positions" in page.locator("#tip").inner_text()
+    assert " position" in page.locator("#tip").inner_text()
 
 
 def test_keys_step_through_features_and_focus_the_search(opened: Any) -> None:

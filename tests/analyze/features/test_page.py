@@ -67,10 +67,21 @@ def test_features_are_matched_one_to_one_with_those_of_the_other_seed(seed_runs:
             assert matches == {}
 
 
+def test_index_has_the_best_match_and_the_peak_tokens_of_the_strongest_contexts(features_page: Path) -> None:
+    saes, features = index_of(features_page)["saes"], features_of(features_page)
+    rows = [row for sae in saes for row in zip(sae["match"], sae["peaks"], sae["fires_on"], strict=True)]
+    for feature, (match, peaks, fires_on) in zip(features, rows, strict=True):
+        assert match == max(feature["seeds"], key=lambda seed: seed[2], default=None)
+        assert sum(count for _, count in peaks) == len(feature["strongest"])
+        assert [count for _, count in peaks] == sorted((count for _, count in peaks), reverse=True)
+        if len(fires_on) < 10:
+            assert {token for token, _ in peaks} <= {token for token, _ in fires_on}
+
+
 def test_markup_in_tokens_cannot_end_the_index(seed_runs: SeedRuns, tmp_path: Path) -> None:
     fires = seed_runs.fires[0]
     token = "<!--<script></script>"
-    text = [TokenFeatures(fires.run.name, fires.hook, 0, token, [])]
+    text = [TokenFeatures(fires.run.name, fires.hook, 0, token, [], 0)]
     write_features_page(tmp_path, seed_runs.heldout, [ShownSAE(fires, [])], None, FeatureSettings(), text=text)
     assert index_of(tmp_path)["text"]["tokens"] == [token]
     assert token not in (tmp_path / "features.html").read_text()

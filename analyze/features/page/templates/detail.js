@@ -26,6 +26,10 @@ const link = (run, hook, number, text) => {
   return byHash.has(hash) && !byHash.get(hash).dead ? make("a", { href: hash }, text)
     : make("span", { "data-tip": "not among the features of this page that have details" }, text);
 };
+const topToken = (run, hook, number) => {
+  const [first] = byHash.get(hashOf(run, hook, number))?.fires_on ?? [];
+  return first && make("code", {}, visible(first[0]));
+};
 const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
 const logitTable = (title, logits) => make("div", {}, make("h3", {}, title),
   make("table", {}, make("tbody", {}, logits.map(([token, value]) =>
@@ -33,7 +37,7 @@ const logitTable = (title, logits) => make("div", {}, make("h3", {}, title),
 
 const linkTable = (title, name, rows, hook, note = null) => make("div", {}, make("h3", {}, title, " (cosine)"),
   make("table", { class: name }, make("tbody", {}, rows.map(([run, number, text, cosine]) =>
-    make("tr", {}, make("td", {}, link(run, hook, number, text)), make("td", { class: "number" }, cosine.toFixed(2)))))),
+    make("tr", {}, make("td", {}, link(run, hook, number, text), " ", topToken(run, hook, number)), make("td", { class: "number" }, cosine.toFixed(2)))))),
   note && make("p", { class: "note" }, note));
 
 const histogram = ({ counts, largest }) => {
@@ -44,7 +48,7 @@ const histogram = ({ counts, largest }) => {
     make("div", { class: "bars", role: "img", "aria-label": `histogram of activations from 0 to ${short(largest)}` },
       counts.map((count, i) => make("i", {
         style: `--height: ${(100 * count) / most}%; --least: ${count ? 1 : 0}px`,
-        "data-tip": `${edge(i)} to ${edge(i + 1)}: ${count.toLocaleString("en")} positions`,
+        "data-tip": `${edge(i)} to ${edge(i + 1)}: ${plural(count, "position")}`,
       }))),
     make("div", { class: "edges" }, make("span", {}, "0"), make("span", {}, short(largest / 2)), make("span", {}, short(largest))));
 };
@@ -69,20 +73,30 @@ const centre = () => {
   }
 };
 
+// On a narrow screen the list, hidden by an open feature, comes back as it was left; a feature that other keys led to is
+// brought into view.
 let current = null;
+let leftAt = 0;
+const rowOf = (feature) => [...byId("rows").rows].find((row) => row.querySelector("a").getAttribute("href") === feature.hash);
+const showList = (last) => {
+  if (!NARROW.matches || document.activeElement === search) return;
+  scrollTo(0, leftAt);
+  rowOf(last)?.querySelector("a").focus({ preventScroll: true });
+  rowOf(last)?.scrollIntoView({ block: "nearest" });
+};
 const show = async () => {
+  const last = current;
   current = byHash.get(location.hash) ?? null;
+  if (last === null) leftAt = scrollY;
   document.body.classList.toggle("open", current !== null);
   if (current === null) {
     byId("detail").replaceChildren(make("p", { class: "message" }, "Choose a feature in the list."));
+    if (last !== null) showList(last);
     return;
   }
   const feature = current;
-  for (const row of byId("rows").rows) {
-    const chosen = row.querySelector("a").getAttribute("href") === feature.hash;
-    if (chosen) row.setAttribute("aria-current", "true");
-    else row.removeAttribute("aria-current");
-  }
+  for (const row of byId("rows").rows) row.removeAttribute("aria-current");
+  rowOf(feature)?.setAttribute("aria-current", "true");
   try {
     const all = await detailsOf(feature);
     if (current === feature) byId("detail").replaceChildren(...detailNodes(feature, all));
@@ -108,19 +122,19 @@ const detailNodes = (feature, all) => {
     make("h2", {}, `Feature ${feature.number} `, feature.kinds.map((kind) => make("span", { class: "kind" }, kind))),
     make("p", { class: "note" }, `${sae.hook}, ${sae.run}, trained on ${sae.how_far}. ${feature.kinds.map((kind) => EXPLANATIONS[kind]).join(" ")}`),
     make("dl", { class: "facts" },
-      fact("density, held-out", percent(feature.density), make("span", { class: "note" }, `${all.fired.toLocaleString("en")} of ${all.rows.toLocaleString("en")} rows`)),
-      fact("density, training", percent(feature.training), make("span", { class: "note" }, `of ${sae.training_rows.toLocaleString("en")} rows`)),
+      fact("density, held-out", percent(feature.density), make("span", { class: "note" }, `${all.fired.toLocaleString("en")} of ${plural(all.rows, "row")}`)),
+      fact("density, training", percent(feature.training), make("span", { class: "note" }, `of ${plural(sae.training_rows, "row")}`)),
       fact("decoder norm", short(all.norm)),
       fact("largest activation", short(all.largest)),
-      all.ablation && fact("effect when removed", `${short(all.ablation[0])} nats`, make("span", { class: "note" }, `mean KL over ${all.ablation[1]} positions where it is active`))),
+      all.ablation && fact("effect when removed", `${short(all.ablation[0])} nats`, make("span", { class: "note" }, `mean KL over ${plural(all.ablation[1], "position")} where it is active`))),
     make("div", { class: "columns" },
       make("div", {}, make("h3", {}, "Activations above 0"), histogram(all)),
       make("div", {}, make("h3", {}, "Fires on"), make("table", {}, make("tbody", {}, all.fires_on.map(([token, count, share]) =>
-        make("tr", {}, make("td", {}, make("code", {}, visible(token))), make("td", { class: "number" }, `${count.toLocaleString("en")} ${count === 1 ? "time" : "times"}`),
+        make("tr", {}, make("td", {}, make("code", {}, visible(token))), make("td", { class: "number" }, plural(count, "time")),
           make("td", { class: "number", "data-tip": "share of the sum of its activations" }, percent(share)))))))),
     make("h3", {}, "Strongest contexts"), all.strongest.length ? exampleTable(all.strongest, all.largest) : make("p", { class: "note" }, "none"),
     ...all.quantiles.flatMap(({ low, high, count, examples }) => [
-      make("h3", {}, `Activations of ${short(low)} to ${short(high)}: ${count.toLocaleString("en")} positions (${percent(count / all.fired)})`),
+      make("h3", {}, `Activations of ${short(low)} to ${short(high)}: ${plural(count, "position")} (${percent(count / all.fired)})`),
       examples.length ? exampleTable(examples, all.largest) : make("p", { class: "note" }, "none"),
     ]),
     make("div", { class: "columns" },

@@ -27,8 +27,8 @@ addEventListener("keydown", (event) => {
 });
 
 // The text of --text: the features that fire on the chosen token, in each SAE.
-const tokenFeatures = (i) => TEXT.saes.map(({ run, hook, features }) => make("p", {},
-  make("span", { class: "note" }, `${hook}, ${run}: `),
+const tokenFeatures = (i) => TEXT.saes.map(({ run, hook, features, active }) => make("p", {},
+  make("span", { class: "note" }, `${hook}, ${run}: ${features[i].length < active[i] ? `${features[i].length} strongest of ${active[i]}: ` : ""}`),
   features[i].length ? features[i].flatMap(([number, value]) => [link(run, hook, number, String(number)), ` (${short(value)}) `]) : "none"));
 if (TEXT) {
   const chosen = make("div", { "aria-live": "polite" });
@@ -40,7 +40,7 @@ if (TEXT) {
     });
     return button;
   });
-  byId("text").append(make("p", { class: "note" }, "Choose a token of the text: the 5 strongest features that fire on it, per SAE (activation)."),
+  byId("text").append(make("p", { class: "note" }, "Choose a token of the text: the features that fire on it most strongly, per SAE (activation)."),
     make("p", { class: "tokens" }, buttons), chosen);
   byId("text").hidden = false;
   buttons[0].click();
