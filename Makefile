@@ -22,8 +22,9 @@ DEMO_TRAIN = $(VENV)/bin/train --store data/demo.zarr --variant baseline,nsae,to
 JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations=10
 TRITON = triton==3.9.0
+SKYPILOT = skypilot==0.14.1
 
-.PHONY: demo lint suite test types test-kernels test-tl3 test-values test-lowest test-libraries test-readme docs container clean
+.PHONY: demo lint suite test types test-kernels test-tl3 test-values test-lowest test-libraries test-readme test-skypilot docs container clean
 
 VIEW = python3 -m webbrowser report/index.html
 
@@ -84,6 +85,12 @@ test-readme: $(VENV)/.installed-dev
 	$(MAKE) VENV=.venv-readme .venv-readme/.torch
 	.venv-readme/bin/python -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS) '.[all]'
 	README_VENV=.venv-readme $(VENV)/bin/pytest -m slow tests/test_documents.py
+
+# deploy/skypilot, read by SkyPilot itself, in an environment of its own.
+test-skypilot: $(VENV)/.installed-dev
+	$(PYTHON) -m venv .venv-skypilot
+	.ci/install .venv-skypilot $(SKYPILOT)
+	SKYPILOT_VENV=.venv-skypilot $(VENV)/bin/pytest tests/deploy/test_skypilot.py
 
 # The notebook is executed, and the site fails on a broken link and on a public name without a docstring.
 docs: $(VENV)/.installed-docs

@@ -98,7 +98,7 @@ NOT_RUN = {
     r"python benchmarks/.*|python -m harvest\.demo\.train": "minutes to hours",
     r"from delphi\..*": "needs delphi; benchmarks/peers/dashboards.py does the same",
     r"docker .*|J=\"docker .*|\$J .*|MODEL=gpt2 .*": "needs Docker; tests/container.sh does the same with buildah",
-    r"spec:|kubectl .*": "Kubernetes; tests/test_deploy.py checks the manifests",
+    r"spec:|kubectl .*": "Kubernetes; tests/deploy/test_kubernetes.py checks the manifests",
     r"LAUNCH=.*": "Slurm; tests/slurm.sh runs the files",
     r".*(stories15M|smollm2|runs/baseline).*": "models and texts of a hub, hours",
     r"train .*--preset saebench.*": "42 runs; tests/train/test_presets.py trains them all",

@@ -1,4 +1,4 @@
-"""The files of deploy/: the manifests fit the schemas of Kubernetes, and the scripts of Slurm's jobs run."""
+"""The scripts of deploy/slurm run, with the variables that Slurm sets."""
 
 from __future__ import annotations
 
@@ -8,35 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from data import open_store
 from tests.helpers.processes.zygote import Zygote
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
-MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
-def test_manifests_fit_the_schemas_of_kubernetes(path: Path) -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate").validate
-    for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-        validate(manifest, "1.30", strict=True)
-
-
-def test_manifest_of_the_harvest_says_the_number_of_workers_once() -> None:
-    spec = yaml.safe_load((DEPLOY / "kubernetes" / "harvest.yaml").read_text(encoding="utf-8"))["spec"]
-    (container,) = spec["template"]["spec"]["containers"]
-    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
-    assert {str(spec["completions"]), str(spec["parallelism"])} == {environment["JOB_COMPLETIONS"]}
-
-
-def test_manifests_mount_the_volumes_that_are_claimed() -> None:
-    claimed = {claim["metadata"]["name"] for claim in yaml.safe_load_all((MANIFESTS[-1]).read_text(encoding="utf-8"))}
-    assert MANIFESTS[-1].name == "volumes.yaml"
-    for path in MANIFESTS[:-1]:
-        pod = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["template"]["spec"]
-        assert {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "emptyDir" not in v} == claimed
+ROOT = Path(__file__).parents[2]
+SLURM = ROOT / "deploy" / "slurm"
 
 
 def test_slurm_jobs_of_an_array_harvest_one_store(zygote: Zygote, tmp_path: Path) -> None:
@@ -48,7 +25,7 @@ def test_slurm_jobs_of_an_array_harvest_one_store(zygote: Zygote, tmp_path: Path
     for index in "01":
         slurm = {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_ID": index}
         subprocess.run(
-            ["bash", str(DEPLOY / "slurm" / "harvest.sbatch")], cwd=tmp_path, check=True,
+            ["bash", str(SLURM / "harvest.sbatch")], cwd=tmp_path, check=True,
             env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **options, **slurm},
         )  # fmt: skip
         arguments = (tmp_path / "arguments").read_text(encoding="utf-8").splitlines()
@@ -65,7 +42,7 @@ def test_slurm_job_that_was_stopped_is_requeued_with_its_exit_code(name: str, tm
         (tmp_path / tool).write_text(f"#!/bin/sh\n{code}\n")
         (tmp_path / tool).chmod(0o755)
     done = subprocess.run(
-        ["bash", str(DEPLOY / "slurm" / f"{name}.sbatch")], cwd=tmp_path,
+        ["bash", str(SLURM / f"{name}.sbatch")], cwd=tmp_path,
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "LAUNCH": "stopped", "SLURM_JOB_ID": "7"},
     )  # fmt: skip
     assert done.returncode == 75
@@ -82,7 +59,7 @@ def test_tasks_of_a_slurm_job_train_as_ranks_that_know_each_other(tmp_path: Path
         "SLURM_STEP_TASKS_PER_NODE": "3(x2)", "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1",
     }  # fmt: skip
     for variables, ranks in ((of_a_task, "5 6 1 3 10.0.0.1 20007"), ({}, "0 1 0 1 127.0.0.1 20000")):
-        script = ["bash", str(DEPLOY / "slurm" / "train.sbatch")]
+        script = ["bash", str(SLURM / "train.sbatch")]
         done = subprocess.run(script, env={**environment, **variables}, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         *said, arguments = done.stdout.splitlines()
@@ -91,7 +68,7 @@ def test_tasks_of_a_slurm_job_train_as_ranks_that_know_each_other(tmp_path: Path
 
 
 def test_documentation_of_the_variables_names_those_of_the_files() -> None:
-    files = [*(DEPLOY / "slurm").glob("*.sbatch"), DEPLOY.parent / "compose.yaml"]
+    files = [*SLURM.glob("*.sbatch"), ROOT / "compose.yaml"]
     names = [
         set(re.findall(r"\b(MODEL|TOKENS|NAME|[A-Z]+_OPTIONS)\b", path.read_text(encoding="utf-8"))) for path in files
     ]
