@@ -33,7 +33,8 @@ def write_neuronpedia(features: SAEFeatures, root: Path) -> Path:
     for i, batch in enumerate(dashboard_batches(features)):
         _write_batch(root / folder / "features", i, [_feature(dashboard, key, features) for dashboard in batch])
         rows = [_activation(dashboard, n, key) for dashboard in batch for n in range(len(dashboard.activations))]
-        _write_batch(root / folder / "activations", i, rows)
+        if rows:  # the importer fails on a file without a line, as a batch of dead features would have
+            _write_batch(root / folder / "activations", i, rows)
     return folder
 
 

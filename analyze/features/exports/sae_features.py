@@ -66,5 +66,8 @@ class SAEFeatures:
 
 
 def as_name(text: str) -> str:
-    """Return a text as a name in an address: letters, digits, `-`, `_` and `.`, with `-` for anything else."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
+    """Return a text as a name in an address: letters, digits, `-`, `_` and `.`, with `-` for anything else.
+
+    Two underscores become one, because Neuronpedia takes what follows them as no part of the name.
+    """
+    return re.sub(r"__+", "_", re.sub(r"[^A-Za-z0-9_.]+", "-", text)).strip("-")

@@ -22,6 +22,7 @@ from analyze.cli import main
 from analyze.commands.features import FORMATS as NAMES
 from analyze.features.exports import dashboard, delphi
 from analyze.features.exports.registry import FORMATS, FeatureExport
+from analyze.features.exports.sae_features import as_name
 from analyze.features.token_text import ContextText, text_of_token
 from analyze.features.unembedding import Unembedding
 from analyze.measure.firing import FeatureActivity
@@ -36,7 +37,11 @@ from tests.helpers.pages.feature_schemas import (
     DELPHI_CONFIG,
     FEATURE,
     FEATURE_COLUMNS,
+    MODEL_COLUMNS,
     PASSAGE,
+    RELEASE_COLUMNS,
+    SOURCE_COLUMNS,
+    SOURCE_SET_COLUMNS,
 )
 
 HOOK = "blocks.1.hook_mlp_out"
@@ -168,7 +173,7 @@ def test_neuronpedia_rows_are_the_dashboards_under_its_databases_columns(exporte
     assert folder.parts[-2:] == ("made-up", source_id)
     rows, passages = lines(folder / "features/batch-0.jsonl.gz"), lines(folder / "activations/batch-0.jsonl.gz")
     for row, feature in zip(rows, features, strict=True):
-        assert row.keys() <= FEATURE_COLUMNS
+        assert row.keys() == rows[0].keys() <= FEATURE_COLUMNS  # its importer reads the columns of the first row
         assert (row["modelId"], row["layer"], row["index"]) == (*folder.parts[-2:], str(feature["feature_index"]))
         shared = row.keys() & feature.keys()
         assert {name: row[name] for name in shared} == {name: feature[name] for name in shared}
@@ -176,12 +181,19 @@ def test_neuronpedia_rows_are_the_dashboards_under_its_databases_columns(exporte
     assert len({row["id"] for row in passages}) == len(passages)
     expected = [passage for feature in features for passage in feature["activations"]]
     for row, passage in zip(passages, expected, strict=True):
-        assert row.keys() <= ACTIVATION_COLUMNS
+        assert row.keys() == passages[0].keys() <= ACTIVATION_COLUMNS
         assert (row["tokens"], row["values"]) == (passage["tokens"], passage["values"])
         assert row["values"][row["maxValueTokenIndex"]] == row["maxValue"] == max(passage["values"])
         assert row["qualifyingTokenIndex"] == passage["qualifying_token_index"]
     (source,), (of_set,), (model,) = (lines(folder / f"{name}.jsonl") for name in ("source", "sourceset", "model"))
     (release,) = lines(folder / "release.jsonl")
+    for row, columns, required in (
+        (release, RELEASE_COLUMNS, {"name", "description", "creatorName", "creatorId"}),
+        (model, MODEL_COLUMNS, {"id", "layers", "neuronsPerLayer", "owner", "creatorId"}),
+        (of_set, SOURCE_SET_COLUMNS, {"modelId", "name", "description", "creatorName", "creatorId"}),
+        (source, SOURCE_COLUMNS, {"id", "modelId", "setName", "creatorId"}),
+    ):
+        assert required <= row.keys() <= columns
     assert (source["id"], source["setName"], source["modelId"]) == (source_id, of_set["name"], model["id"])
     assert (of_set["releaseName"], of_set["modelId"]) == (release["name"], model["id"])
 
@@ -198,6 +210,19 @@ def test_neuronpedia_files_are_the_same_each_time(
     assert len(files) == 6
     for path in files:
         assert path.read_bytes() == (exported.folders["neuronpedia"] / path.relative_to(again)).read_bytes()
+
+
+def test_neuronpedia_gets_no_file_without_a_row_for_dead_features(exported: Exported, tmp_path: Path) -> None:
+    dead = (~exported.fires.all.live).nonzero()[:2, 0].tolist()
+    folder = FeatureExport("neuronpedia", tmp_path / "dead").write(
+        exported.heldout, [exported.fires], [dead], exported.unembedding
+    )[0]
+    assert [row["index"] for row in lines(folder / "features/batch-0.jsonl.gz")] == [str(number) for number in dead]
+    assert not (folder / "activations").exists()
+
+
+def test_a_name_has_no_two_underscores_which_neuronpedia_cuts_names_at() -> None:
+    assert as_name("mlp_out-my__run/topk_k=40") == "mlp_out-my_run-topk_k-40"
 
 
 def test_delphis_files_have_every_active_entry_and_cover_all_features(exported: Exported) -> None:

@@ -22,6 +22,28 @@ ACTIVATION_COLUMNS = {
     "minValue", "values", "dfaValues", "dfaTargetIndex", "dfaMaxValue", "creatorId", "createdAt", "lossValues",
     "logitContributions", "binMin", "binMax", "binContains", "qualifyingTokenIndex",
 }  # fmt: skip
+RELEASE_COLUMNS = {
+    "name", "visibility", "isNewUi", "featured", "description", "descriptionShort", "urls", "creatorEmail",
+    "creatorName", "creatorNameShort", "creatorId", "defaultSourceSetName", "defaultSourceId", "defaultUmapSourceIds",
+    "createdAt",
+}  # fmt: skip
+MODEL_COLUMNS = {
+    "id", "displayNameShort", "displayName", "creatorId", "tlensId", "dimension", "thinking", "visibility",
+    "defaultSourceSetName", "defaultSourceId", "defaultGraphSourceSetName", "inferenceEnabled", "instruct", "layers",
+    "neuronsPerLayer", "createdAt", "owner", "updatedAt", "website",
+}  # fmt: skip
+SOURCE_SET_COLUMNS = {
+    "modelId", "name", "hasDashboards", "allowInferenceSearch", "visibility", "description", "type", "creatorName",
+    "urls", "creatorEmail", "creatorId", "releaseName", "hasGraphs", "graphEnabled", "similarityMatrixEnabled",
+    "defaultOfModelId", "defaultGraphModelId", "defaultRange", "defaultShowBreaks", "showDfa", "showCorrelated",
+    "showHeadAttribution", "showUmap", "createdAt",
+}  # fmt: skip
+SOURCE_COLUMNS = {
+    "id", "modelId", "hasDashboards", "inferenceEnabled", "saelensConfig", "saelensRelease", "saelensSaeId", "hfRepoId",
+    "hfFolderId", "visibility", "defaultOfModelId", "setName", "creatorId", "hasUmap", "hasUmapLogSparsity",
+    "hasUmapClusters", "num_prompts", "num_tokens_in_prompt", "dataset", "notes", "cosSimMatchModelId",
+    "cosSimMatchSourceId", "createdAt",
+}  # fmt: skip
 DELPHI_CONFIG = {
     "dataset_repo", "dataset_split", "dataset_name", "dataset_column", "batch_size", "cache_ctx_len", "n_tokens",
     "n_splits", "model_name",
