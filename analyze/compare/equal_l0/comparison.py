@@ -136,12 +136,20 @@ class Comparison:
         """Return the mean difference over hooks, with the seeds' variance pooled over them."""
         return mean_of_differences([self.differences[hook] for hook in hooks])
 
-    def decided_mean(self) -> LayerMean | None:
-        """Return the mean over all layers if two seeds decide it; None otherwise."""
-        if self.n_layers < 2 or any(self.undecidable.get(hook) != TWO_SEEDS for hook in self.hooks):
-            return None
-        mean = self.mean(self.hooks)
-        return mean if mean.decided else None
+    @cached_property
+    def mean_of_all(self) -> LayerMean:
+        """The mean difference over all layers that are compared, which are at least one."""
+        return self.mean(list(self.differences))
+
+    @property
+    def of_two_seeds(self) -> bool:
+        """True if two seeds decide the mean over the layers, but no single layer."""
+        return self.n_layers > 1 and all(self.undecidable.get(hook) == TWO_SEEDS for hook in self.hooks)
+
+    @property
+    def may_be_decided(self) -> bool:
+        """True if a layer or, with two seeds, the mean over the layers may be decided."""
+        return self.of_two_seeds or len(self.undecidable) < len(self.differences)
 
     def rows(self) -> list[DifferenceRow]:
         """Return a row per hook, also those that were not compared."""

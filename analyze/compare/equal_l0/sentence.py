@@ -1,4 +1,7 @@
-"""The verdict of a comparison as text: one sentence, what it is about, and what would decide the rest."""
+"""The verdict of a comparison as text: the mean difference over the layers, then in which layers which side is higher.
+
+The table of differences has what would decide the other layers.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from analyze.compare.equal_l0.comparison import Comparison
 from analyze.statistics.cells import most
-from analyze.statistics.replicas import MOST_SEEDS
+from analyze.statistics.layer_mean import LayerMean
 from analyze.tables import layer_list
 from train.measures import measure_of, title_of
 
@@ -27,8 +30,7 @@ class VerdictRow:
 
     higher, lower, undecided, not_compared: hooks, by what the second side is there.
     in_most_layers: "higher" or "lower", if one test of all layers decides that.
-    value: mean difference over the layers that agree with most of the decided ones, or over all if none is decided;
-        with its 95 % interval from `low` to `high`.
+    value: mean difference over all compared layers, with its 95 % interval from `low` to `high`.
     detectable: median over layers of the smallest detectable difference.
     largest_plausible: no layer's difference is larger, by the equivalence test.
     text: the verdict in words.
@@ -54,15 +56,13 @@ class VerdictRow:
 
 def verdict_row(comparison: Comparison) -> VerdictRow:
     """Return the verdict over all layers."""
-    winner, known = winner_of(comparison), list(comparison.differences.values())
-    mean = (
-        comparison.mean(comparison.with_verdict(winner) if winner else list(comparison.differences)) if known else None
-    )
+    known = list(comparison.differences.values())
+    mean = comparison.mean_of_all if known else None
+    low, high = mean.interval() if mean else (None, None)
     return VerdictRow(
         comparison.first, comparison.second, comparison.measure, comparison.l0, comparison.n_seeds,
         comparison.with_verdict("higher"), comparison.with_verdict("lower"), comparison.with_verdict("undecided"),
-        list(comparison.not_compared), comparison.in_most_layers, mean.value if mean else None,
-        mean.value - mean.half_width if mean else None, mean.value + mean.half_width if mean else None,
+        list(comparison.not_compared), comparison.in_most_layers, mean.value if mean else None, low, high,
         float(np.median([d.detectable for d in known])) if known else None,
         max((d.largest_plausible for d in known), default=None), verdict_text(comparison),
     )  # fmt: skip
@@ -77,71 +77,85 @@ def verdict_text(comparison: Comparison) -> str:
         )
     caveat = ONE_SEED if comparison.n_seeds == 1 else ""
     parts = [f"{caveat}{lead}{finding(comparison)}; {_sample(comparison)}.", _overturning(comparison)]
-    parts.append(f"Smallest detectable difference: {_range([d.detectable for d in comparison.differences.values()])}.")
     if comparison.undecidable:
         parts.append(f"Undecidable: {_reasons(comparison.undecidable)}.")
-    if comparison.perhaps_unsettled:
-        parts.append(
-            f"The logs do not tell whether all runs have settled in {layer_list(comparison.perhaps_unsettled)}."
-        )
-    parts.append(_plan(comparison))
+    if unknown := comparison.perhaps_unsettled:
+        where = "" if len(unknown) == len(comparison.differences) else f" in {layer_list(unknown)}"
+        parts.append(f"The logs do not tell whether all runs have settled{where}.")
     if comparison.not_compared:
         parts.append(f"Not compared: {_reasons(comparison.not_compared)}.")
     return " ".join(filter(None, parts))
 
 
-def winner_of(comparison: Comparison) -> str | None:
-    """Return the verdict that most of the decided layers have; None without decided layers."""
-    counts = {name: len(comparison.with_verdict(name)) for name in ("higher", "lower")}
-    return max(counts, key=lambda name: counts[name]) if any(counts.values()) else None
-
-
 def finding(comparison: Comparison) -> str:
-    """Return which side is better, by how much and in which layers, without the L0. It needs a difference."""
-    winner, n = winner_of(comparison), comparison.n_layers
-    if winner is None:
-        mean = comparison.decided_mean()
-        if mean is not None:
-            sign = "higher" if mean.value > 0 else "lower"
-            return f"{_amount(comparison, mean.value, mean.half_width, sign)} on average over {n} layers"
-        side_of_most = comparison.in_most_layers
-        if side_of_most is not None:
-            mean = comparison.mean(list(comparison.differences))
-            text = _amount(comparison, abs(mean.value), mean.half_width, side_of_most)
-            return f"{text} in at least {most(n)} of {n} layers, none of which can be named"
-        between = f"difference in {title_of(comparison.measure)} between {comparison.second} and {comparison.first}"
-        decidable = [d for hook, d in comparison.differences.items() if hook not in comparison.undecidable]
-        if not decidable:
-            return f"no {between} can be decided"
-        where = "the layer" if len(decidable) == 1 else f"any of {len(decidable)} layers"
-        largest = max(d.largest_plausible for d in decidable)
-        return f"no {between} is decided in {where}; none is beyond ±{largest:.2g}{_unit(comparison.measure)}"
-    hooks = comparison.with_verdict(winner)
-    mean = comparison.mean(hooks)
-    text = _amount(comparison, mean.value, mean.half_width, winner)
+    """Return the mean difference over the compared layers, and in which of them which side is higher, without the L0.
+
+    It needs a difference.
+    """
+    about = f"{title_of(comparison.measure)} between {comparison.second} and {comparison.first}"
+    if not comparison.may_be_decided:
+        return f"no difference in {about} can be decided"
+    hooks, mean = list(comparison.differences), comparison.mean_of_all
+    n, n_layers = len(hooks), comparison.n_layers
+    among = f"{n} layers" if n == n_layers else f"{n} of {n_layers} layers"
+    one_way = any(comparison.with_verdict(verdict) == hooks for verdict in OPPOSITE)
     if n == 1:
-        text += f" in {layer_list(hooks)}"
-    elif len(hooks) < most(n) and comparison.in_most_layers == winner:
-        text += f" in at least {most(n)} of {n} layers, of which {layer_list(hooks)} can be named"
+        where = f"in {layer_list(hooks)}"
+    elif one_way:
+        where = f"in {'all ' * (n == n_layers)}{among}"
     else:
-        text += f" in all {n} layers" if len(hooks) == n else f" in {len(hooks)} of {n} layers"
-    for verdict, word in (
-        (OPPOSITE[winner], word_for(comparison.measure, OPPOSITE[winner])),
-        ("undecided", "undecided"),
-    ):
-        if comparison.with_verdict(verdict):
-            text += f", {word} in {layer_list(comparison.with_verdict(verdict))}"
-    return text
+        where = f"on average over {among}"
+    details = "" if n == 1 or one_way or comparison.of_two_seeds else f": {_by_layer(comparison)}"
+    return f"{_difference(comparison, mean, where, shown=one_way or mean.decided)}{details}"
 
 
-def _amount(comparison: Comparison, value: float, half_width: float, verdict: str) -> str:
-    """Return "nsae loses 0.012 ± 0.003 nats per token less than baseline"."""
-    name = comparison.measure
-    number = f"{plus_minus(abs(value), half_width)}{OBJECTS.get(name, _unit(name))}"
-    word = word_for(name, verdict)
-    if name in VERBS:
-        return f"{comparison.second} {VERBS[name]} {number} {word} than {comparison.first}"
-    return f"{title_of(name)} of {comparison.second} is {number} {word} than that of {comparison.first}"
+def finding_in_short(comparison: Comparison) -> str:
+    """Return the mean difference with the L0, for a sentence that has the finding at another L0."""
+    at, mean = f"at L0 = {comparison.l0:g}", comparison.mean_of_all
+    if not comparison.may_be_decided:
+        return f"undecided {at}"
+    verdict = _sign(mean)
+    amount = f"{plus_minus(abs(mean.value), mean.half_width)} {word_for(comparison.measure, verdict)}"
+    text = f"{amount} {at}" if mean.decided else f"not shown to differ {at} ({amount})"
+    others = comparison.with_verdict(OPPOSITE[verdict])
+    return f"{text}, but {word_for(comparison.measure, OPPOSITE[verdict])} in {layer_list(others)}" if others else text
+
+
+def _difference(comparison: Comparison, mean: LayerMean, where: str, *, shown: bool) -> str:
+    """Return "nsae loses 0.012 ± 0.003 nats per token less than baseline in all 6 layers".
+
+    shown: whether there is a difference.
+    """
+    first, second, name = comparison.first, comparison.second, comparison.measure
+    number = f"{plus_minus(abs(mean.value), mean.half_width)}{OBJECTS.get(name, _unit(name))}"
+    word = word_for(name, _sign(mean))
+    has_verb = name in VERBS
+    amount = (
+        f"{second} {VERBS[name]} {number} {word}" if has_verb else f"{title_of(name)} of {second} is {number} {word}"
+    )
+    if shown:
+        return f"{amount} than {'' if has_verb else 'that of '}{first} {where}"
+    return f"{second} and {first} are not shown to differ in {title_of(name)} {where} ({amount})"
+
+
+def _by_layer(comparison: Comparison) -> str:
+    """Return "more in 3 (layers 3, 4, 5), less in 2 (layers 0, 1), undecided in 1 (layer 2)"."""
+    measure, in_most, at_least = comparison.measure, comparison.in_most_layers, most(comparison.n_layers)
+    in_most_words = f"{word_for(measure, in_most)} in at least {at_least}" if in_most else ""
+    hooks = {verdict: comparison.with_verdict(verdict) for verdict in (*OPPOSITE, "undecided")}
+    if len(hooks["undecided"]) == len(comparison.differences):
+        if in_most:
+            return f"{in_most_words} by one test of all layers, undecided in each layer alone"
+        decidable = [d for hook, d in comparison.differences.items() if hook not in comparison.undecidable]
+        largest = max(d.largest_plausible for d in decidable)
+        return f"undecided in each layer, none beyond ±{largest:.2g}{_unit(measure)}"
+    words = {verdict: word_for(measure, verdict) for verdict in OPPOSITE} | {"undecided": "undecided"}
+    text = ", ".join(f"{words[verdict]} in {len(at)} ({layer_list(at)})" for verdict, at in hooks.items() if at)
+    return f"{text}; {in_most_words} by one test of all layers" if in_most and len(hooks[in_most]) < at_least else text
+
+
+def _sign(mean: LayerMean) -> str:
+    return "higher" if mean.value > 0 else "lower"
 
 
 def word_for(measure: str, verdict: str) -> str:
@@ -167,30 +181,6 @@ def _overturning(comparison: Comparison) -> str:
     if not known:
         return ""
     return f"A standard deviation over seeds of the difference of {_range(known)} would overturn it."
-
-
-def _plan(comparison: Comparison) -> str:
-    """Return how many seeds and documents would decide the layers that are undecided for want of them."""
-    more_seeds = "For a verdict on the architectures train three seeds or more (--seeds)."
-    one_seed = comparison.n_seeds == 1
-    undecided = comparison.with_verdict("undecided")
-    if not undecided:
-        return more_seeds if one_seed else ""
-    plans = {hook: comparison.differences[hook].plan for hook in undecided}
-    known = [plan for plan in plans.values() if plan is not None]
-    if not known:
-        return f"No plan of up to {MOST_SEEDS} seeds would decide differences as small as those seen."
-    seeds, groups = (
-        _between(min(numbers), max(numbers)) for numbers in ([p.seeds for p in known], [p.groups for p in known])
-    )
-    which = layer_list([hook for hook, plan in plans.items() if plan is not None])
-    sample = f"{'' if one_seed else f'{seeds} seeds and '}{groups} {comparison.unit}s of equal length"
-    text = f"Differences as large as those seen in {which} would be decided by {sample}."
-    return f"{text} {more_seeds}" if one_seed else text
-
-
-def _between(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _reasons(reasons: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MOST_NAMES = 4
+MOST_NAMES = 5
 
 
 def join_numbers(values: Sequence[float]) -> str:
@@ -13,12 +13,16 @@ def join_numbers(values: Sequence[float]) -> str:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Return names as text, at most MOST_NAMES of them."""
-    if len(names) <= MOST_NAMES:
-        return joined(names)
-    return joined([*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} others"])
+    """Return names as text, at most MOST_NAMES of them, and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return joined([*names[:MOST_NAMES], *([f"{more} more"] if more > 0 else [])])
 
 
 def joined(parts: Sequence[str]) -> str:
     """Return parts of a sentence with commas, and `and` before the last."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def between(low: str, high: str) -> str:
+    """Return "1 to 2", or "1" if both are the same."""
+    return low if low == high else f"{low} to {high}"

@@ -4,70 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from analyze.compare.equal_l0.comparison import Comparison, compare_matched
-from analyze.compare.equal_l0.mean import mean_of_matched
-from analyze.compare.equal_l0.sentence import OBJECTS, OPPOSITE, VERBS, finding, plus_minus, winner_of, word_for
+from analyze.compare.equal_l0.comparison import compare_matched
+from analyze.compare.equal_l0.sentence import OBJECTS, VERBS, finding, finding_in_short, plus_minus
 from analyze.compare.equal_l0.sides import Side
+from analyze.compare.summary.answer import Answer
 from analyze.compare.summary.at_l0 import ComparisonAtL0
-from analyze.compare.summary.enumerations import join_names, join_numbers
-from analyze.compare.summary.planning import plan
+from analyze.compare.summary.enumerations import between, join_names, join_numbers
+from analyze.compare.summary.how_sure import how_sure
 from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import MISSED, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
-from analyze.statistics.cells import most
-from analyze.statistics.layer_mean import LayerMean
-from analyze.statistics.replicas import MOST_SEEDS
 
 ONE_SEED = "About these trained SAEs, not their architectures (one seed): "
 BEST_OF = {"nats_lost": "loses the fewest nats per token", "explained_variance": "explains the most variance"}
 BETTER = {"nats_lost": "lose fewer nats per token", "explained_variance": "explain more of the variance"}
 WORSE = {"nats_lost": ("lose", "more"), "explained_variance": ("explain", "less")}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The ranking in one measure at one L0."""
-
-    comparison: ComparisonAtL0
-    ranking: Ranking
-    measure: str
-
-    @property
-    def l0(self) -> float:
-        """The L0 of the comparison."""
-        return self.comparison.l0
-
-    @property
-    def all_tied(self) -> bool:
-        """True if all others are tied with the best."""
-        return len(self.ranking.tied) == len(self.ranking.costs) - 1
-
-    @property
-    def mean_of_best(self) -> LayerMean:
-        """The mean of the best over the layers."""
-        best_by_hook = self.comparison.measured[self.measure][self.ranking.best].by_hook
-        return mean_of_matched([best_by_hook[hook] for hook in self.ranking.hooks])
-
-    @property
-    def n_seeds(self) -> int:
-        """The smallest number of seeds of an architecture in a layer."""
-        sides = (self.comparison.measured[self.measure][name] for name in self.ranking.costs)
-        return min(len(side.by_hook[hook].estimates) for side in sides for hook in self.ranking.hooks)
-
-    @property
-    def n_groups(self) -> int:
-        """The number of documents."""
-        matched = self.comparison.measured[self.measure][self.ranking.best].by_hook[self.ranking.hooks[0]]
-        return len(next(iter(matched.estimates.values())).shares)
-
-    @property
-    def interpolated(self) -> bool:
-        """True if a value is interpolated between runs."""
-        sides = (self.comparison.measured["l0"][name] for name in self.ranking.costs)
-        return any(side.by_hook[hook].interpolated for side in sides for hook in self.ranking.hooks)
 
 
 def sentences(
@@ -93,14 +46,14 @@ def sentences(
     best = [*_ranking(answers, middle)]
     if any(answer.n_seeds == 1 for answer in answers):
         best[0] = f"{ONE_SEED}{best[0][0].lower()}{best[0][1:]}"
-    return [*best, *_of_the_post(answers, middle, sides, hooks, drifts, unit), _how_sure(middle, unit), *_rest(lines)]
+    return [*best, *_of_the_post(answers, middle, sides, hooks, drifts, unit), how_sure(middle, unit), *_rest(lines)]
 
 
 def _ranking(answers: Sequence[Answer], middle: Answer) -> list[str]:
     """Return which architecture is best at the middle L0, and at those where it is another."""
     groups = _grouped(answers, _best_and_tied)
     group_of_middle = next(group for group in groups if middle in group)
-    number = plus_minus(middle.mean_of_best.value, middle.mean_of_best.half_width)
+    number = _mean_of_best(middle)
     where = f" at L0 = {middle.l0:g}" if len(group_of_middle) > 1 else ""
     n_layers = len(middle.ranking.hooks)
     over = f"mean over {n_layers} layers" if n_layers > 1 else "in one layer"
@@ -113,9 +66,24 @@ def _ranking(answers: Sequence[Answer], middle: Answer) -> list[str]:
         )
     else:
         first = f"{best} {BEST_OF[middle.measure]} ({number}{where}, {over}); {_others(middle, where)}"
-    others = [group for group in groups if group is not group_of_middle]
-    rest = [f"{_at(group)} {_best_and_tied(group[0])}" for group in others]
+    first += _left_out(middle.controls)
+    rest = [
+        f"{_at(group)} {_best_and_tied(group[0], f' ({_mean_of_best(group[0])})' * (len(group) == 1))}"
+        for group in groups
+        if group is not group_of_middle
+    ]
     return [f"{_at(group_of_middle)} {first}.", *([f"{'; '.join([rest[0], *map(_lower, rest[1:])])}."] if rest else [])]
+
+
+def _mean_of_best(answer: Answer) -> str:
+    return plus_minus(answer.mean_of_best.value, answer.mean_of_best.half_width)
+
+
+def _left_out(controls: Sequence[str]) -> str:
+    """Return " (frozen, a control, is left out)"; empty without controls."""
+    if len(controls) > 1:
+        return f" ({join_names(controls)}, controls, are left out)"
+    return f" ({controls[0]}, a control, is left out)" if controls else ""
 
 
 def _others(answer: Answer, where: str) -> str:
@@ -125,19 +93,19 @@ def _others(answer: Answer, where: str) -> str:
     ties = f"{join_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
     if not worse:
         return ties
-    gaps = sorted(ranking.costs[name] - ranking.costs[ranking.best] for name in worse)
-    others = "both others" if len(worse) == 2 and not tied else f"the other {len(worse)}"
-    which = worse[0] if len(worse) == 1 else others
+    worse.sort(key=lambda name: ranking.costs[name])
+    least, most = (f"{ranking.costs[name] - ranking.costs[ranking.best]:.2g}" for name in (worse[0], worse[-1]))
     verb, word = WORSE[answer.measure]
-    amount = f"{which} {verb}{'s' * (len(worse) == 1)} {_between(f'{gaps[0]:.2g}', f'{gaps[-1]:.2g}')} {word}{where}"
+    amount = f"{join_names(worse)} {verb}{'s' * (len(worse) == 1)} {between(least, most)} {word}{where}"
     return f"{ties}, and {amount}" if ties else amount
 
 
-def _best_and_tied(answer: Answer) -> str:
+def _best_and_tied(answer: Answer, number: str = "") -> str:
+    """Return the best, with its mean as `number`, and those that are tied with it."""
     if answer.all_tied:
         return "none is shown to be best"
-    ties = f", tied with {join_names(answer.ranking.tied)}" if answer.ranking.tied else " alone"
-    return f"the best is {answer.ranking.best}{ties}"
+    ties = f"tied with {join_names(answer.ranking.tied)}" if answer.ranking.tied else "without ties"
+    return f"the best is {answer.ranking.best}{number}, {ties}"
 
 
 def _of_the_post(
@@ -158,58 +126,10 @@ def _of_the_post(
         if not compared:
             continue
         at = middle.l0 if middle.l0 in compared else list(compared)[len(compared) // 2]
-        text = f"At L0 = {at:g} {finding(compared[at])}"
-        words = {l0: _word(comparison) for l0, comparison in compared.items()}
-        for word in dict.fromkeys(words.values()):
-            where = [l0 for l0, other in words.items() if other == word and l0 != at]
-            if where:
-                text += f"; {'also ' * (word == words[at])}{word} at L0 = {join_numbers(where)}"
-        return [f"{text}."]
+        others = [finding_in_short(comparison) for l0, comparison in compared.items() if l0 != at]
+        rest = [f"At other L0, {second} against {first}: {'; '.join(others)}."] if others else []
+        return [f"At L0 = {at:g} {finding(compared[at])}.", *rest]
     return []
-
-
-def _word(comparison: Comparison) -> str:
-    """Return whether the second side is more, less or undecided over all layers."""
-    mean = comparison.decided_mean()
-    verdict = winner_of(comparison) or comparison.in_most_layers
-    if verdict is None and mean is not None:
-        verdict = "higher" if mean.value > 0 else "lower"
-    word = word_for(comparison.measure, verdict) if verdict else "undecided"
-    return f"{word} in some layers" if _both_ways(comparison) else word
-
-
-def _both_ways(comparison: Comparison) -> bool:
-    return all(comparison.with_verdict(verdict) for verdict in OPPOSITE)
-
-
-def _how_sure(answer: Answer, unit: str) -> str:
-    """Return the sample, and what would decide the ties at the middle L0."""
-    groups, seeds = f"{answer.n_groups} {unit}s", answer.n_seeds
-    text = f"Intervals are over {seeds} seed{'s' * (seeds > 1)} and {groups}"
-    if answer.interpolated:
-        text += f", and values at L0 = {answer.l0:g} are interpolated between runs"
-    if seeds == 1:
-        return f"{text}; for a verdict on the architectures train three seeds or more (--seeds)."
-    ranking = answer.ranking
-    if not ranking.tied:
-        return f"{text}; if the architectures were alike, one would be called worse in at most 5 % of experiments."
-    ties = "the ties" if len(ranking.tied) > 1 else "the tie"
-    if all(len(ranking.gaps[name]) < most(len(ranking.hooks)) for name in ranking.tied):
-        reasons = dict.fromkeys(reason for name in ranking.tied for reason in ranking.undecidable[name])
-        return f"{text}; {ties} cannot be decided ({', '.join(reasons)})."
-    plans = [plan(ranking.gaps[name], len(ranking.hooks), ranking.n_pairs) for name in ranking.tied]
-    known = [needed for needed in plans if needed is not None]
-    if not known:
-        return f"{text}; up to {MOST_SEEDS} seeds would not decide {ties}, as small as the differences look."
-    which = ties if len(known) == len(plans) else f"{len(known)} of {len(plans)} ties"
-    of_seeds = _between(*(f"{end(needed.seeds for needed in known):,}" for end in (min, max)))
-    of_groups = _between(*(f"{end(needed.groups for needed in known):,}" for end in (min, max)))
-    plans_text = f"{of_seeds} seeds and {of_groups} {unit}s would decide {which}"
-    return f"{text}; {plans_text}, if the differences are as large as seen."
-
-
-def _between(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"
 
 
 def _rest(lines: Sequence[SummaryLine]) -> list[str]:

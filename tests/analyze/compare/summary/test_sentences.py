@@ -32,7 +32,7 @@ def test_the_first_sentence_names_the_best_at_all_l0_where_it_is_the_same_with_i
     number = r"0\.1\d* ± 0\.00\d+"
     expected = (
         rf"At L0 = 20, 40 and 80 topk loses the fewest nats per token \({number} at L0 = 40, mean over 4 layers\); "
-        r"the other 3 lose 0\.0\d+ to 0\.0\d+ more at L0 = 40\."
+        r"relu, nsae and baseline lose 0\.0\d+ to 0\.0\d+ more at L0 = 40\."
     )
     assert re.fullmatch(expected, first)
 
@@ -43,17 +43,18 @@ def test_where_l0_differ_the_middle_one_is_named_and_the_others_are_summarised()
 
     sentences = measured(crossing, l0_values=TARGETS).summary().sentences
     assert sentences[0].startswith("At L0 = 20 and 40 topk loses the fewest nats per token (")
-    assert sentences[1] == "At L0 = 80 the best is relu alone."
+    assert re.fullmatch(r"At L0 = 80 the best is relu \(0\.1\d* ± 0\.00\d+\), without ties\.", sentences[1])
 
 
 def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
     sentences = measured(lambda name, l0, layer: 0.1 + 0.001 * (name == "relu") + 0.03 * (name in FOUR[:2]),
                          seed_spread=0.002).summary().sentences  # fmt: skip
-    assert re.search(r"; (relu|topk) is tied with it, and the other 2 lose 0\.0\d+ to 0\.0\d+ more\.$", sentences[0])
+    pairs = "(nsae and baseline|baseline and nsae)"
+    assert re.search(rf"; (relu|topk) is tied with it, and {pairs} lose 0\.0\d+ to 0\.0\d+ more\.$", sentences[0])
     assert re.fullmatch(
-        r"Intervals are over 3 seeds and 40 documents; (\d+ seeds and [\d,]+ documents would decide the tie, if the "
-        r"differences are as large as seen|up to 20 seeds would not decide the tie, as small as the differences "
-        r"look)\.",
+        r"Intervals are over 3 seeds and 40 documents; (\d+ seeds and [\d,]+ documents would decide the tie with "
+        r"(relu|topk), if the differences are as large as seen|up to 20 seeds would not decide the tie with "
+        r"(relu|topk), as small as the differences look)\.",
         sentences[-1],
     )
 
@@ -61,8 +62,9 @@ def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
 def test_ties_that_too_few_documents_leave_undecided_are_named_so() -> None:
     sentences = measured(documents=8).summary().sentences
     assert sentences[0].startswith("At L0 = 40 none of 4 architectures is shown to lose fewer nats per token")
-    assert (
-        sentences[-1] == "Intervals are over 3 seeds and 8 documents; the ties cannot be decided (too few documents)."
+    assert sentences[-1] == (
+        "Intervals are over 3 seeds and 8 documents; the ties with relu, nsae and baseline cannot be decided (too few "
+        "documents)."
     )
 
 
@@ -81,27 +83,29 @@ def test_the_posts_question_is_answered_with_the_layers_that_differ() -> None:
         return nats(name, l0, layer) + 0.1 * (name == "nsae" and layer == 3)
 
     second = measured(worse_in_layer_3).summary().sentences[1]
-    assert second.startswith("At L0 = 40 nsae loses 0.0")
-    assert second.endswith(" nats per token less than baseline in 3 of 4 layers, more in layer 3.")
+    assert second.startswith("At L0 = 40 nsae loses 0.00")
+    assert second.endswith(
+        " nats per token more than baseline on average over 4 layers: more in 1 (layer 3), less in 3 (layers 0, 1, 2)."
+    )
 
 
 def test_the_posts_question_says_where_the_answer_is_another() -> None:
     def crossing(name: str, l0: float, layer: int) -> float:
         return nats(name, l0, layer) + 0.1 * (name == "nsae" and l0 > 40)
 
-    second = next(
-        sentence
-        for sentence in measured(crossing, l0_values=TARGETS).summary().sentences
-        if "than baseline" in sentence
-    )
-    assert second.endswith(" less than baseline in all 4 layers; also less at L0 = 20; more at L0 = 80.")
+    sentences = measured(crossing, l0_values=TARGETS).summary().sentences
+    at = next(i for i, sentence in enumerate(sentences) if "than baseline" in sentence)
+    number = r"0\.0\d+ ± 0\.00\d+"
+    assert sentences[at].endswith(" less than baseline in all 4 layers.")
+    expected = rf"At other L0, nsae against baseline: {number} less at L0 = 20; {number} more at L0 = 80\."
+    assert re.fullmatch(expected, sentences[at + 1])
 
 
 def test_without_the_language_model_the_sentences_are_about_explained_variance() -> None:
     made = measured()
     sentences = replace(made, patched={}).summary().sentences
     assert sentences[0].startswith("At L0 = 40 topk explains the most variance (0.7")
-    assert re.search(r"; the other 3 explain 0\.01\d* to 0\.05\d* less\.$", sentences[0])
+    assert re.search(r"; relu, nsae and baseline explain 0\.01\d* to 0\.05\d* less\.$", sentences[0])
     assert " of the variance more than baseline in all 4 layers." in sentences[1]
 
 
@@ -151,8 +155,9 @@ def test_if_all_runs_are_unfinished_none_is_ranked_and_the_reason_is_given() -> 
 
 
 @pytest.mark.parametrize("random_decoder", ["frozen"])
-def test_random_decoder_control_is_not_called_the_best(random_decoder: str) -> None:
+def test_random_decoder_control_is_not_called_the_best_but_left_out(random_decoder: str) -> None:
     sentences = measured(
         lambda name, l0, layer: 0.1 * (name != random_decoder), names=["topk", "nsae", random_decoder]
-    ).summary()
-    assert not any(random_decoder in sentence for sentence in sentences.sentences)
+    ).summary().sentences  # fmt: skip
+    assert sentences[0].endswith(f" ({random_decoder}, a control, is left out).")
+    assert sum(text.count(random_decoder) for text in sentences) == 1
