@@ -56,7 +56,7 @@ suite: $(VENV)/.installed-dev
 # The GPU's kernels, by Triton's interpreter; `make test` skips them without Triton, which is 1 GB on the disk.
 test-kernels: $(VENV)/.installed-dev
 	$(INSTALL) $(TRITON)
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/train/step/test_kernels.py
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/train/step/test_kernels.py tests/harvest/gpu
 
 # The values also with TransformerLens 3.9, in an environment of its own.
 test-tl3:

@@ -27,6 +27,11 @@ def disk_threads() -> int:
     return max(1, cpus() // 2)
 
 
+def write_threads(*, on_gpu: bool) -> int:
+    """Return how many threads may write files beside a model: `disk_threads`, or all cores if it is on a GPU."""
+    return cpus() if on_gpu else disk_threads()
+
+
 def available_memory(root: Path = ROOT) -> int:
     """Return the bytes that can still be allocated: the smaller of the machine's and the control group's.
 

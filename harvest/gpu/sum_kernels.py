@@ -91,11 +91,18 @@ def _measure_rows(
 @triton.jit
 def _add_norms(norms, squares, largest, first, begins, slots):
     number = tl.program_id(0)
-    target = norms + tl.load(slots + number) * 8
+    subset = tl.arange(0, 2)  # the rows that are not at position 0, and those that are
+    target = norms + tl.load(slots + number) * 8 + subset * 4
+    count, total, square_total = tl.load(target), tl.load(target + 1), tl.load(target + 2)
+    peak = tl.load(target + 3)
     for row in range(tl.load(begins + number), tl.load(begins + number + 1)):
-        entry = target + tl.load(first + row) * 4
+        counted = tl.load(first + row) == subset
         square = tl.load(squares + row)
-        tl.store(entry, tl.load(entry) + 1.0)
-        tl.store(entry + 1, tl.load(entry + 1) + tl.sqrt(square))
-        tl.store(entry + 2, tl.load(entry + 2) + square)
-        tl.store(entry + 3, tl.maximum(tl.load(entry + 3), tl.load(largest + row)))
+        count += tl.where(counted, 1.0, 0.0)
+        total += tl.where(counted, tl.sqrt(square), 0.0)
+        square_total += tl.where(counted, square, 0.0)
+        peak = tl.maximum(peak, tl.where(counted, tl.load(largest + row), 0.0))
+    tl.store(target, count)
+    tl.store(target + 1, total)
+    tl.store(target + 2, square_total)
+    tl.store(target + 3, peak)

@@ -14,12 +14,13 @@ from data.store.layout import RowRange
 from data.store.schema import STATS_FIELDS, Schema
 from data.store.stats import bin_edges
 from harvest.gpu.sum_kernels import add_moments_, add_norms_, measure_rows_
+from harvest.gpu.transfer import to_device, to_host
 
 Arrays = Mapping[str, Mapping[str, NDArray[Any]]]  # hook → field of RunningSums → array [shards, …]
 
 
 class WindowSums:
-    """The sums of a window's shards on a device.
+    """The sums of a window's shards on a device. All work is on the current stream, which must be the same throughout.
 
     arrays: the sums of the rows that are written already. channel_scales: hook → float32 [d], if the type has them.
     """
@@ -31,36 +32,37 @@ class WindowSums:
         self._schema, self._first_shard, self._device = schema, first_shard, device
         self._channel_scales = channel_scales
         self._sums = {
-            hook: {field: torch.tensor(values[field], device=device) for field in STATS_FIELDS}
+            hook: {field: to_device(values[field].copy(), device) for field in STATS_FIELDS}
             for hook, values in arrays.items()
         }
-        self._edges = torch.tensor(bin_edges(), device=device)
+        self._edges = to_device(bin_edges().copy(), device)
 
-    def add(self, encoded: Mapping[str, torch.Tensor], rows: NDArray[np.int64], ranges: list[RowRange]) -> None:
+    def add(self, encoded: Mapping[str, torch.Tensor], rows: NDArray[np.int64], ranges: list[RowRange]) -> torch.Tensor:
         """Add rows as stored: array name → tensor [n, …] on the device, in the order of `ranges`.
 
-        rows: int64 [n], their numbers.
+        rows: int64 [n], their numbers. Returns whether all values are finite: bool [] on the device.
         """
         schema = self._schema
         counts = np.array([row_range.count for row_range in ranges])
         slots = np.array([row_range.shard - self._first_shard for row_range in ranges])
         first_rows = schema.at_first_position(rows).astype(np.int8)
         begins, of_range, row_slots, first = (
-            torch.from_numpy(values).to(self._device)
+            to_device(values, self._device)
             for values in (
                 np.concatenate([[0], counts.cumsum()]), slots, np.repeat(slots, counts), first_rows,
             )
         )  # fmt: skip
-        squares, largest = (torch.empty(len(rows), dtype=torch.float64, device=self._device) for _ in range(2))
-        for hook, sums in self._sums.items():
+        largest = torch.empty(len(rows), dtype=torch.float64, device=self._device)
+        all_squares = torch.empty((len(self._sums), len(rows)), dtype=torch.float64, device=self._device)
+        for (hook, sums), squares in zip(self._sums.items(), all_squares, strict=True):
             parts = {suffix: encoded[hook + suffix] for suffix in (VALUES, *schema.encoding.row_scales)}
             x = schema.encoding.decode_tensor(parts, self._channel_scales.get(hook)).contiguous()
             add_moments_(sums["moments"], x, first, begins, of_range)
             measure_rows_(sums["histogram"], squares, largest, x, first, row_slots, self._edges)
             add_norms_(sums["norms"], squares, largest, first, begins, of_range)
+        return all_squares.isfinite().all()  # float64 holds the squares of float32
 
     def arrays(self) -> Arrays:
-        """Copy the sums of all rows added so far to the host; waits for the device."""
-        return {
-            hook: {field: values.cpu().numpy() for field, values in sums.items()} for hook, sums in self._sums.items()
-        }
+        """Return the sums of all rows added so far, on the host; they are there once the stream has come to them."""
+        return {hook: {field: to_host(values).numpy() for field, values in sums.items()}
+                for hook, sums in self._sums.items()}  # fmt: skip

@@ -41,9 +41,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class HostBuffer:
-    """Host memory for the encoded rows of one batch: array name → [rows of a full batch, d], pinned for a GPU."""
+    """Host memory for the encoded rows of one batch: array name → [rows of a full batch, d], pinned for a GPU.
+
+    finite: bool [], whether a GPU has found all their values finite.
+    """
 
     arrays: dict[str, torch.Tensor]
+    finite: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Job:
     ranges: list[RowRange]  # the shards' rows that they become
     window: WindowWriter
     computed: torch.cuda.Event | None  # on a GPU: the forward pass has ended
-    copied: torch.cuda.Event | None  # on a GPU: the rows are in the buffer
+    copied: torch.cuda.Event | None  # on a GPU: the rows are in the buffer, and in the sums
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,11 @@ class Sync:
     """A request to make the rows written so far durable.
 
     contexts_done: all contexts before this one are written. last: the window is full. sums: those of the rows written
-    so far, if a GPU takes them.
+    so far, if a GPU takes them, which are there after the event `copied`.
     """
 
     window: WindowWriter
     contexts_done: int
     last: bool
     sums: Arrays | None
+    copied: torch.cuda.Event | None

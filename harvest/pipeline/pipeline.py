@@ -1,12 +1,14 @@
 """The overlapping stages of a harvest: forward pass, copy to the host, disk, sealing.
 
-    calling thread  runs the model, encodes each hook's rows, and copies them in writing order into a free buffer; on a
-                    GPU it sums their statistics there
-    writer thread   waits for the copy, checks the values, writes the rows, adds them to the statistics unless a GPU
-                    does, and syncs every few seconds
-    sealing thread  renames the files of the previous window into the store
+    calling thread  runs the model, encodes each hook's rows, and copies them in writing order into a free buffer
+    writer thread   waits for the copy, checks the values, adds the rows to the statistics, and writes them
+    sealing thread  makes the rows written so far durable every few seconds, and renames the files of a full window into
+                    the store, while the writer continues
 
 The first two threads reuse N_BUFFERS buffers, so memory is bounded and no batch allocates any.
+
+On a GPU the calling thread only queues work. A second stream copies the rows to pinned memory, checks them and sums
+their statistics while the model runs on the next batch, so the host waits for the GPU only in the writer thread.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +31,8 @@ from data.store.layout import RowRange
 from data.store.schema import Schema
 from data.store.writing.window_writer import WindowWriter
 from data.system.compiler import has_triton
-from data.system.limits import cpus, disk_threads
+from data.system.limits import write_threads
+from harvest.gpu.transfer import to_device
 from harvest.model.base import LanguageModel
 from harvest.pipeline.finite import check_finite
 from harvest.pipeline.jobs import Clock, HostBuffer, Job, Sync
@@ -55,10 +59,10 @@ class Pipeline:
         self._channel_scales, self._wrote = channel_scales, wrote
         self._clock = Clock()
         n_rows = batch_size * schema.layout.rows_per_context
-        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._second = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._free: queue.Queue[HostBuffer] = queue.Queue()
         for _ in range(N_BUFFERS):
-            self._free.put(HostBuffer(self._allocate(n_rows)))
+            self._free.put(self._allocate(n_rows))
         self._jobs: queue.Queue[Job | Sync | None] = queue.Queue()  # None ends the writer
         self._sums_on_gpu = device.type == "cuda" and has_triton()
         self._window: tuple[WindowWriter, WindowSums | None] | None = None  # that of the last batch
@@ -68,7 +72,7 @@ class Pipeline:
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
         self._seals: list[Future[None]] = []
         self.damaged: dict[int, str] = {}  # window → why it could not be sealed
-        threads = disk_threads() if device.type == "cpu" else cpus()  # a model on a GPU leaves the cores idle
+        threads = write_threads(on_gpu=device.type == "cuda")
         self._write_threads = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._writer = threading.Thread(target=self._write_jobs, name="writer")
         self._writer.start()
@@ -86,8 +90,8 @@ class Pipeline:
         computed: torch.cuda.Event | None = None
         copied: torch.cuda.Event | None = None
         with self._clock.time("forward"):
-            index = torch.from_numpy(rows - first_row).to(self._device)
-            ids = torch.from_numpy(tokens.astype(np.int64)).to(self._device)
+            index = to_device(rows - first_row, self._device)
+            ids = to_device(tokens.astype(np.int64), self._device)
             skip, n = self._schema.skip_positions, len(rows)
             sums = self._sums_of(window)
             kept: dict[str, torch.Tensor] = {}  # the rows on the GPU, for their statistics
@@ -102,11 +106,11 @@ class Pipeline:
 
             self._model.capture(ids, on_activation)
             if sums is not None:  # only now, so that a failure in the pass leaves the sums as they were
-                sums.add(kept, rows, ranges)
-            if self._copies is not None:
-                computed, copied = torch.cuda.Event(), torch.cuda.Event()
-                computed.record()
-                copied.record(self._copies)
+                with self._on_second_stream():
+                    buffer.finite.copy_(sums.add(kept, rows, ranges), non_blocking=True)
+            if self._second is not None:
+                computed = torch.cuda.current_stream(self._device).record_event()
+                copied = self._second.record_event()
         self._jobs.put(Job(buffer, rows, ranges, window, computed, copied))
         self._unsynced = contexts_done
         if last or time.monotonic() - self._synced > SYNC_SECONDS:
@@ -119,7 +123,8 @@ class Pipeline:
             if self._sums_on_gpu:
                 from harvest.gpu.window_sums import WindowSums
 
-                sums = WindowSums(self._schema, window.first_shard, window.sums, self._channel_scales, self._device)
+                with self._on_second_stream():
+                    sums = WindowSums(self._schema, window.first_shard, window.sums, self._channel_scales, self._device)
             self._window = window, sums
         return self._window[1]
 
@@ -128,7 +133,10 @@ class Pipeline:
         assert self._window is not None
         assert self._unsynced is not None
         window, sums = self._window
-        self._jobs.put(Sync(window, self._unsynced, last, None if sums is None else sums.arrays()))
+        with self._on_second_stream():
+            arrays = None if sums is None else sums.arrays()
+        copied = None if self._second is None else self._second.record_event()
+        self._jobs.put(Sync(window, self._unsynced, last, arrays, copied))
         self._unsynced, self._synced = None, time.monotonic()
 
     def __enter__(self) -> Pipeline:
@@ -149,14 +157,17 @@ class Pipeline:
 
         Returns the rows where the model runs.
         """
-        if self._copies is None:
+        if self._second is None:
             return torch.index_select(values, 0, index, out=out)
         rows = values.index_select(0, index)
-        self._copies.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._copies):
+        self._second.wait_stream(torch.cuda.current_stream(self._device))
+        with self._on_second_stream():
             out.copy_(rows, non_blocking=True)
-        rows.record_stream(self._copies)
+        rows.record_stream(self._second)
         return rows
+
+    def _on_second_stream(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._second is None else torch.cuda.stream(self._second)
 
     def _free_buffer(self) -> HostBuffer:
         """Wait for a free buffer. Raises the error of a later stage, if there was one."""
@@ -175,13 +186,14 @@ class Pipeline:
             self._seals.remove(seal)
             seal.result()
 
-    def _allocate(self, n_rows: int) -> dict[str, torch.Tensor]:
+    def _allocate(self, n_rows: int) -> HostBuffer:
         pin = self._device.type == "cuda"
-        return {
+        arrays = {
             hook + suffix: part
             for hook, d in self._schema.widths.items()
             for suffix, part in self._schema.encoding.empty(n_rows, d, pin=pin).items()
         }
+        return HostBuffer(arrays, torch.zeros((), dtype=torch.bool, pin_memory=pin))
 
     def _write_jobs(self) -> None:
         """Carry out the queued jobs until there is a None; run by the writer thread."""
@@ -197,7 +209,8 @@ class Pipeline:
             if event is not None:
                 with self._clock.time(stage):
                     event.synchronize()
-        check_finite(self._schema, job.buffer.arrays, job.rows)
+        if not (self._sums_on_gpu and job.buffer.finite):
+            check_finite(self._schema, job.buffer.arrays, job.rows)
         stored = self._as_stored(job)
         if not self._sums_on_gpu:
             with self._clock.time("statistics"):
@@ -208,13 +221,22 @@ class Pipeline:
         self._free.put(job.buffer)
 
     def _make_durable(self, sync: Sync) -> None:
-        """Sync the rows written so far, and have a full window sealed."""
+        """Have the sealing thread sync the rows written so far, and seal a full window."""
+        if sync.copied is not None:
+            sync.copied.synchronize()
         if sync.sums is not None:
             sync.window.set_sums(sync.sums)
         with self._clock.time("disk"):
-            sync.window.sync(sync.contexts_done)
-        if sync.last:
-            self._seal_behind(sync.window)
+            for before in list(self._seals):  # at most one is under way, so that rows to sync do not pile up
+                before.result()
+        record = sync.window.record(sync.contexts_done)
+        self._seals.append(self._sealer.submit(self._sync_behind, record, sync.window if sync.last else None))
+
+    def _sync_behind(self, record: Callable[[], None], full: WindowWriter | None) -> None:
+        """Make written rows durable in the sealing thread, and seal a window if it is full."""
+        record()
+        if full is not None:
+            self.seal(full)
 
     def seal(self, window: WindowWriter) -> None:
         """Seal a window in this thread; if its rows are not those written, add it to `damaged`."""
@@ -223,12 +245,6 @@ class Pipeline:
                 window.seal()
             except WindowDamagedError as error:
                 self.damaged[window.window] = str(error)
-
-    def _seal_behind(self, window: WindowWriter) -> None:
-        """Seal a window in the sealing thread, while the next one fills; wait for the window before it."""
-        for seal in self._seals:
-            seal.result()
-        self._seals.append(self._sealer.submit(self.seal, window))
 
     def _as_stored(self, job: Job) -> dict[str, NDArray[Any]]:
         """Return the job's rows as NumPy arrays of the stored types: array name → [n, d]."""

@@ -18,7 +18,6 @@ from data.errors import DamagedError
 from data.store.chunks import TRAILER_BYTES, crc32c, trailer
 from data.store.schema import STATS_FIELDS, Schema
 from data.store.stats import NormStats, RunningSums, empty
-from data.system.location import write_file
 
 CONTEXTS = "contexts"
 
@@ -57,12 +56,14 @@ class WindowProgress:
         """Return the statistics of the rows that a shard has."""
         return self.sums(hook, shard).stats()
 
-    def save(self, path: Path, contexts_done: int) -> None:
-        """Record the progress, and that all contexts before `contexts_done` are written; durable on return."""
+    def content(self, contexts_done: int) -> memoryview:
+        """Return the record of the present progress: all contexts before `contexts_done` are written.
+
+        A file of it ends in its CRC-32C.
+        """
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **{CONTEXTS: np.int64(contexts_done)}, **self._members())
-        data = content.getbuffer()
-        write_file(path, data, trailer(crc32c(data)))
+        return content.getbuffer()
 
     def load(self, path: Path) -> int:
         """Continue with a recorded progress; return the number of contexts.

@@ -2,7 +2,7 @@
 
     write   pwrite rows to ARRAY.SHARD, each file from front to back, and add them to its checksum; nobody else reads
             these files
-    sync    every few seconds: sync the files, then record how many contexts they hold (progress.py)
+    record  every few seconds: sync the files, then record how many contexts they hold (progress.py)
 
 A kill loses the work since the last record. Rows that change on the disk between a kill and the next start are noticed
 by their checksums then.
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from data.errors import DamagedError
 from data.permutation import Int
-from data.store.chunks import crc32c
+from data.store.chunks import crc32c, trailer
 from data.store.encodings import EncodedRows
 from data.store.layout import RowRange
 from data.store.schema import Schema
 from data.store.writing.progress import WindowProgress
 from data.system.limits import disk_threads
-from data.system.location import file_size, sync_data, sync_directory
+from data.system.location import file_size, sync_data, sync_directory, write_file
 
 SYNC_THREADS = 16  # concurrent syncs share the file system's journal commits
 PROGRESS = "progress.npz"
@@ -139,13 +139,22 @@ class StagedFiles:
             begin += row_range.count * size
         return begin
 
-    def sync(self, contexts_done: int) -> None:
-        """Make all written rows durable, then record that all contexts before `contexts_done` are."""
-        with ThreadPoolExecutor(SYNC_THREADS) as pool:
-            list(pool.map(_fdatasync, self._unsynced))
-        self._unsynced.clear()
-        sync_directory(self.folder)
-        self.progress.save(self.folder / PROGRESS, contexts_done)
+    def record(self, contexts_done: int) -> Callable[[], None]:
+        """Return a function that makes the rows written so far durable, and records them.
+
+        They are all rows of the contexts before `contexts_done`. A thread may call the function while another one
+        writes more rows; functions of one window must be called in their order.
+        """
+        unsynced, self._unsynced = self._unsynced, set()
+        content = self.progress.content(contexts_done)
+
+        def make_durable() -> None:
+            with ThreadPoolExecutor(SYNC_THREADS) as pool:
+                list(pool.map(_fdatasync, unsynced))
+            sync_directory(self.folder)
+            write_file(self.folder / PROGRESS, content, trailer(crc32c(content)))
+
+        return make_durable
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,11 @@ class WindowWriter:
 
     def sync(self, contexts_done: int) -> None:
         """Make all written rows durable, then record that all contexts before `contexts_done` are."""
-        self._files.sync(contexts_done)
+        self.record(contexts_done)()
+
+    def record(self, contexts_done: int) -> Callable[[], None]:
+        """Return a function that does what `sync` does for the rows written so far; see `StagedFiles.record`."""
+        return self._files.record(contexts_done)
 
     def seal(self) -> None:
         """Commit the shards of the full window. May be called again after a kill.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from data import Store, open_store
 from data.errors import WindowDamagedError
@@ -36,6 +37,15 @@ def filled(store: Store, window: int, *, synced: bool = True) -> WindowWriter:
     if synced:
         writer.sync(store.layout.window_contexts(window)[1])
     return writer
+
+
+def write(writer: WindowWriter, store: Store, values: NDArray[np.float64], begin: int, end: int) -> None:
+    """Write the rows of window 1's contexts [begin, end), whose entries are those of `values` [rows, d]."""
+    per_context = store.layout.rows_per_context
+    rows, ranges = store.layout.writing_order(1, begin * per_context, end * per_context)
+    arrays = {name: values[rows, :d].astype(dtype) for name, (dtype, d) in store.schema.activation_arrays.items()}
+    writer.write(ranges, arrays)
+    writer.add_statistics(rows, ranges, arrays)
 
 
 def again(store: Store, window: int) -> WindowWriter:
@@ -106,30 +116,28 @@ def test_rows_to_be_compressed_that_changed_discard_the_window(make_store: MakeS
 
 def test_statistics_of_a_resumed_window_are_the_same_bit_for_bit(make_store: MakeStore, tmp_path: Path) -> None:
     statistics = []
-    for stops in ((), (3, 11)):  # contexts after which the writer is stopped
-        store, _, _ = make_store(root=tmp_path / str(len(stops)), windows=0)
+    # contexts after which the writer is stopped, and how many more are written before those are recorded
+    for number, (stops, more) in enumerate((((), 0), ((3, 11), 0), ((3, 11), 2))):
+        store, _, _ = make_store(root=tmp_path / str(number), windows=0)
         layout, per_context = store.layout, store.layout.rows_per_context
         first, last = layout.window_contexts(1)
-        values = np.random.default_rng(0).normal(size=((last - first) * per_context, 12))
+        values = np.random.default_rng(0).normal(size=(last * per_context, 12))
         done = first
         for stop in (*(first + stop for stop in stops), last):
             writer = again(store, 1)
             assert writer.resume() in (0, done)
-            rows, ranges = layout.writing_order(1, done * per_context, stop * per_context)
-            arrays = {
-                name: values[rows - first * per_context, :d].astype(dtype)
-                for name, (dtype, d) in store.schema.activation_arrays.items()
-            }
-            writer.write(ranges, arrays)
-            writer.add_statistics(rows, ranges, arrays)
-            writer.sync(stop)
+            write(writer, store, values, done, stop)
+            record = writer.record(stop)
+            if more and stop < last:
+                write(writer, store, values, stop, stop + more)
+            record()
             done = stop
         writer.seal()
         opened = open_store(store.path)
         statistics.append([*opened.shard_statistics(HOOK, opened.shards("train"))])
-    for uninterrupted, resumed in zip(*statistics, strict=True):
+    for uninterrupted, *others in zip(*statistics, strict=True):
         for field in ("moments", "norms", "histogram"):
-            assert np.array_equal(getattr(uninterrupted, field), getattr(resumed, field))
+            assert all(np.array_equal(getattr(uninterrupted, field), getattr(resumed, field)) for resumed in others)
 
 
 def test_unrecorded_rows_are_written_again(make_store: MakeStore) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from data.choices import DTYPES, DType
+from data.errors import InputError
 from data.store.encodings import ENCODINGS, EncodedRows, as_stored, channel_scales
 from data.store.layout import Layout
 from data.store.reader import open_store
@@ -64,7 +65,7 @@ def test_sums_on_the_gpu_are_those_of_the_host(dtype: DType) -> None:
     for begin, end in ((0, 23), (23, layout.window_rows(0))):
         rows, ranges = layout.writing_order(0, begin, end)
         encoded = encoding.encode(x[rows], scale)
-        on_device.add({HOOK + suffix: part.to(DEVICE) for suffix, part in encoded.items()}, rows, ranges)
+        assert on_device.add({HOOK + suffix: part.to(DEVICE) for suffix, part in encoded.items()}, rows, ranges)
         stored = EncodedRows(
             as_stored(encoded[""], encoding.stored),
             tuple(encoded[suffix][:, 0].numpy() for suffix in encoding.row_scales), scales,
@@ -79,6 +80,22 @@ def test_sums_on_the_gpu_are_those_of_the_host(dtype: DType) -> None:
         assert np.array_equal(on_host["moments"][shard], sums.moments)
         assert np.array_equal(on_host["histogram"][shard], sums.histogram)
         assert on_host["norms"][shard] == pytest.approx(sums.norms, rel=1e-12)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_tell_rows_with_a_value_that_is_not_finite(dtype: DType, value: float) -> None:
+    schema = Schema(Layout(2, 0, 4, 8, 1, seed=0), {HOOK: 5}, dtype, "none", 4, 0)
+    x, scale = torch.ones(8, 5), torch.ones(5)
+    x[6, 3] = value
+    none = {field: getattr(empty(5), field)[None] for field in STATS_FIELDS}
+    scales = {HOOK: scale.to(DEVICE)} if schema.encoding.channel_scales else {}
+    sums = WindowSums(schema, 0, {HOOK: none}, scales, DEVICE)
+    for begin, end in ((0, 4), (4, 8)):
+        rows, ranges = schema.layout.writing_order(0, begin, end)
+        encoded = schema.encoding.encode(x[rows], scale)
+        finite = sums.add({HOOK + suffix: part.to(DEVICE) for suffix, part in encoded.items()}, rows, ranges)
+        assert bool(finite) == (begin == 0)
 
 
 def test_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
@@ -120,7 +137,7 @@ def test_pipeline_that_sums_on_the_gpu_writes_the_statistics_of_the_host(
         path = tmp_path / f"{on_gpu}.zarr"
         create(path, schema, [(ids, ids)], {"settings": {}, "model": {}, "tokens": {}}, {})
         pipeline = Pipeline(
-            MadeUpModel(), schema, batch_size=3, device=torch.device("cpu"), channel_scales={}, wrote=lambda *_: None
+            MadeUpModel(), schema, batch_size=3, device=DEVICE, channel_scales={}, wrote=lambda *_: None
         )
         monkeypatch.setattr(pipeline, "_sums_on_gpu", on_gpu)
         with pipeline:
@@ -138,3 +155,23 @@ def test_pipeline_that_sums_on_the_gpu_writes_the_statistics_of_the_host(
         assert np.array_equal(gpu.moments, host.moments)
         assert np.array_equal(gpu.histogram, host.histogram)
         assert gpu.norms == pytest.approx(host.norms, rel=1e-12)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_row_that_is_not_finite_is_refused_wherever_it_is_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_gpu: bool
+) -> None:
+    schema = Schema(Layout(2, 0, 8, 16, 1, seed=0), {HOOK: 5}, "float16", "none", 8, 0)
+    path, ids = tmp_path / "store.zarr", np.zeros((2, 8), dtype=np.int32)
+    create(path, schema, [(ids, ids)], {"settings": {}, "model": {}, "tokens": {}}, {})
+    model = MadeUpModel()
+    monkeypatch.setattr(
+        model, "capture", lambda tokens, on_activation: on_activation(HOOK, torch.full((2, 8, 5), 1e5, device=DEVICE))
+    )
+    pipeline = Pipeline(model, schema, batch_size=2, device=DEVICE, channel_scales={}, wrote=lambda *_: None)
+    monkeypatch.setattr(pipeline, "_sums_on_gpu", on_gpu)
+    rows, ranges = schema.layout.writing_order(0, 0, 16)
+    writer = WindowWriter(path, staging_path(path), schema, 0)
+    with pytest.raises(InputError, match=r"token 0 \(context 0, position 0\) is beyond"), pipeline:
+        pipeline.submit(ids, 0, rows, ranges, writer, contexts_done=2, last=True)
+    assert open_store(path).commit.committed == []
