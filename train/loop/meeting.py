@@ -1,11 +1,18 @@
-"""The messages of the ranks when they meet between two steps: the report of each, and rank 0's decision for all."""
+"""The messages of the ranks when they meet between two steps: the report of each, and rank 0's decision for all.
+
+A report has the losses that are not finite, which a check of each step finds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from train.output.metrics_file import Record
+from train.step.sae_stack import StackEntry
 
 
 @dataclass(frozen=True)
@@ -15,6 +22,38 @@ class Divergence:
     step: int
     layer: int
     run: str
+
+
+@dataclass(frozen=True)
+class LossCheck:
+    """The check whether a stack's losses are finite, queued with a step and read during the next one.
+
+    A GPU works through its queue in order, so a check that is queued later waits for the steps queued before it.
+
+    finite: bool [n] on the host, complete after the event `arrived`, if any.
+    """
+
+    step: int
+    entries: Sequence[StackEntry]
+    finite: Tensor
+    arrived: torch.cuda.Event | None
+
+    @classmethod
+    def queue(cls, step: int, entries: Sequence[StackEntry], losses: Tensor) -> LossCheck:
+        """Queue the check of losses [n] on the current stream."""
+        finite = losses.isfinite().to("cpu", non_blocking=True)
+        arrived = torch.cuda.current_stream(losses.device).record_event() if losses.is_cuda else None
+        return cls(step, entries, finite, arrived)
+
+    def divergences(self) -> list[Divergence]:
+        """Wait for the step, and return its losses that are not finite."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return [
+            Divergence(self.step, entry.layer, entry.run.name)
+            for entry, is_finite in zip(self.entries, self.finite.tolist(), strict=True)
+            if not is_finite
+        ]
 
 
 @dataclass(frozen=True)

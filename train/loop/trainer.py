@@ -16,7 +16,6 @@ from functools import partial
 from itertools import islice
 
 import torch
-from torch import Tensor
 
 from data.command.progress import Bar
 from data.errors import Stopped
@@ -26,7 +25,7 @@ from train.experiment import Experiment
 from train.loop import calibrate
 from train.loop.evaluate import validate
 from train.loop.feed import MARGIN, POLL_SECONDS, Feed
-from train.loop.meeting import START, Decision, Divergence, Report, decide
+from train.loop.meeting import START, Decision, Divergence, LossCheck, Report, decide
 from train.loop.resample import restart_dead_features
 from train.output.experiment_writer import Writer
 from train.output.manifests import TASKS
@@ -71,7 +70,7 @@ class Trainer:
         self.step, self.pending = writer.start.step, list(writer.start.pending)
         self._validations, self._snapshots = set(experiment.validation_steps()), experiment.snapshot_steps()
         self._sets_thresholds = ranks.any(calibrate.needs_threshold(stacks))
-        self._unchecked: list[tuple[SAEStack, Tensor, int]] = []  # losses not yet looked at, and their step
+        self._unchecked: list[LossCheck] = []  # not yet looked at
         self._divergences: list[Divergence] = []  # since the last meeting
         self._decision = START  # of the last meeting
 
@@ -188,31 +187,26 @@ class Trainer:
     def _step(self, batch: Inputs, seen: int, *, measure: bool) -> list[tuple[str, Record]]:
         """Step all stacks after `seen` rows; with `measure`, return the records of the batch."""
         records, rows = [], seen + self.experiment.batch_size
-        launched: list[tuple[SAEStack, Tensor, int]] = []
+        checks: list[LossCheck] = []
         for stack in self.stacks:
             noise = stack.batch_noise(self.noise, self.step)
             result = stack.step(batch, noise, seen=seen, measure=measure)
-            launched.append((stack, result.losses, self.step + 1))
+            checks.append(LossCheck.queue(self.step + 1, stack.entries, result.losses))
             if result.sums is not None and self.split.leads:
                 records += stack_records(
                     stack, result.sums, step=self.step + 1, rows=rows, split="train", noise=stack.sae.uses_noise,
                     gradient_norms=result.gradient_norms,
                 )  # fmt: skip
         self._check()  # the losses of the step before, while a GPU works on this one
-        self._unchecked = launched
+        self._unchecked = checks
         if measure or self.device.type == "cpu":
             self._check()
         return records
 
     def _check(self) -> None:
         """Note the losses that are not finite, in the steps not looked at yet."""
-        for stack, losses, step in self._unchecked:
-            finite = losses.isfinite().tolist()
-            self._divergences += [
-                Divergence(step, entry.layer, entry.run.name)
-                for entry, is_finite in zip(stack.entries, finite, strict=True)
-                if not is_finite
-            ]
+        for check in self._unchecked:
+            self._divergences += check.divergences()
         self._unchecked = []
 
     def _meet(self, records: list[tuple[str, Record]], stop: threading.Event) -> list[tuple[str, Record]]:
