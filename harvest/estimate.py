@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from data.command.sizes import human_bytes
+from data.system.limits import write_threads
 from harvest.output.store_size import StoreSize, store_size
 from harvest.output.write_speed import write_speed
 from harvest.request import expected_schema, widths_are_known
@@ -52,7 +53,8 @@ class HarvestEstimate(StoreSize):
 def estimate(harvest: Harvest) -> HarvestEstimate:
     """Load the harvest's model, time it, and return the estimate. Raises InputError if the model cannot be loaded."""
     schema = expected_schema(harvest.request, harvest.inputs.facts)
-    forward, disk = measure_rate(harvest), write_speed(harvest.out, schema)
+    forward, threads = measure_rate(harvest), write_threads(on_gpu=harvest.device.type == "cuda")
+    disk = write_speed(harvest.out, schema, threads)
     token_bytes = schema.total_bytes() / harvest.request.n_tokens
     disk_tokens = None if disk is None else disk / token_bytes
     rate = forward if disk_tokens is None else min(forward, disk_tokens)

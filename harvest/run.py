@@ -27,6 +27,7 @@ from data.store.sealed import sealed
 from data.store.writing.create import begin, create
 from data.store.writing.lifecycle import committed_windows, finish, staging_path
 from data.system.allocator import keep_large_blocks
+from data.system.limits import write_threads
 from data.system.location import Location, exists
 from data.system.lock import LockHeldError, locked
 from harvest.fill import WindowFiller
@@ -232,7 +233,8 @@ class Harvest:
 
     def _note_write_speed(self, schema: Schema) -> None:
         """Print the disk's speed, if the store is large enough for it to matter."""
-        speed = None if self.quiet or self.keep is not None else write_speed(self.out, schema)
+        threads = write_threads(on_gpu=self.device.type == "cuda")
+        speed = None if self.quiet or self.keep is not None else write_speed(self.out, schema, threads)
         if speed is not None:
             token_bytes = schema.total_bytes() / (schema.layout.n_contexts * schema.context_size)
             self._note(f"the disk takes {human_bytes(speed)}/s, which is {speed / token_bytes:,.0f} tokens/s")

@@ -90,7 +90,7 @@ def turn(dtype: DType, gigabytes: float, threads: int, folder: str | None) -> tu
         schema = empty_store(path, LAYERS, gigabytes, dtype)
         n_shards, shard_bytes = schema.layout.n_shards, schema.shard_bytes()
         written = n_shards * shard_bytes / 1e9
-        with mock.patch.object(pipeline, "disk_threads", return_value=threads):
+        with mock.patch.object(pipeline, "write_threads", return_value=threads):
             whole = written / seconds(lambda: write_store(path, schema))
     with tempfile.TemporaryDirectory(dir=folder) as place:
         n_files = n_shards * LAYERS

@@ -24,6 +24,28 @@ ROOT = Path(__file__).resolve().parents[2]
 BATCH, QUARTERS = 4096, 4
 
 
+def trained(
+    store: Path, activations: int, *, l1: str, expansion: float, batch_size: int, device: str
+) -> dict[str, Any]:
+    """Train on a store; return the seconds of the command, the steps, the last records, and `rows`, the quarters."""
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name) / "runs"
+        command = [
+            sys.executable, "-m", "train", "--store", str(store.resolve()), "--out", str(out),
+            "--variant", "baseline,nsae", "--l1", l1, "--expansion", str(expansion),
+            "--batch-size", str(batch_size), "--activations", str(activations), "--snapshots", "0",
+            "--validate-every", str(activations), "--log-every", str(activations // (4 * QUARTERS)), "--device", device,
+        ]  # fmt: skip
+        whole = seconds(lambda: subprocess.run(command, check=True, stdout=sys.stderr, cwd=ROOT))
+        lines = [json.loads(line) for line in (out / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
+        last = [
+            json.loads(metrics.read_text(encoding="utf-8").splitlines()[-1])
+            for metrics in sorted(out.glob("*/metrics.jsonl"))
+        ]
+    rows = quarters(lines)
+    return {"steps": lines[-1]["step"], "whole command, s": whole, "last records": last, "rows": rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
@@ -34,29 +56,20 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        out = Path(name) / "runs"
-        command = [
-            sys.executable, "-m", "train", "--store", str(options.store.resolve()), "--out", str(out),
-            "--variant", "baseline,nsae", "--l1", options.l1, "--expansion", str(options.expansion),
-            "--batch-size", str(BATCH), "--activations", str(int(options.activations)), "--snapshots", "0",
-            "--validate-every", str(int(options.activations)),
-            "--log-every", str(int(options.activations) // (4 * QUARTERS)), "--device", options.device,
-        ]  # fmt: skip
-        whole = seconds(lambda: subprocess.run(command, check=True, stdout=sys.stderr, cwd=ROOT))
-        lines = [json.loads(line) for line in (out / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
-        last = [
-            json.loads(metrics.read_text(encoding="utf-8").splitlines()[-1])
-            for metrics in sorted(out.glob("*/metrics.jsonl"))
-        ]
-    rows = quarters(lines)
-    n_steps = lines[-1]["step"]
+    result = trained(
+        options.store, int(options.activations), l1=options.l1, expansion=options.expansion, batch_size=BATCH,
+        device=options.device,
+    )  # fmt: skip
+    rows = result.pop("rows")
     scaled = options.scaled_to / BATCH * rows[-1]["ms a step"] / 1000 / 3600
     about = {
-        "benchmark": "whole_runs", "activations": options.activations, "steps": n_steps, "whole command, s": whole,
-        "hours, scaled": scaled, "scaled to": options.scaled_to, "last records": last,
+        "benchmark": "whole_runs", "activations": options.activations, **result,
+        "hours, scaled": scaled, "scaled to": options.scaled_to,
     }  # fmt: skip
-    print(f"{n_steps} steps, whole command {whole:.1f} s; {options.scaled_to:.3g} activations: {scaled:.2f} hours")
+    print(
+        f"{result['steps']} steps, whole command {result['whole command, s']:.1f} s; {options.scaled_to:.3g} "
+        f"activations: {scaled:.2f} hours"
+    )
     report(about, rows, options.out)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from data.store.schema import Schema
 from data.store.writing.lifecycle import staging_path
-from data.system.limits import disk_threads
 from data.system.location import Location, sync_data
 
 MOST_BYTES, MOST_SECONDS = 1 << 30, 3.0
@@ -22,11 +21,11 @@ FEWEST_BYTES = 64 << 20  # fewer tell nothing of a disk
 PIECE_BYTES = 4 << 20
 
 
-def write_speed(out: Location, schema: Schema) -> float | None:
+def write_speed(out: Location, schema: Schema, threads: int) -> float | None:
     """Measure the speed of writing and syncing files on the disk of a store's unfinished parts, in bytes per second.
 
-    At most a gigabyte is written, in at most three seconds before the sync, and removed again. Returns None for a
-    store that is too small, or where nothing can be written.
+    At most a gigabyte is written, on `threads`, in at most three seconds before the sync, and removed again. Returns
+    None for a store that is too small, or where nothing can be written.
     """
     n_bytes = min(MOST_BYTES, schema.total_bytes() // SHARE)
     folder = staging_path(out).absolute()
@@ -36,7 +35,7 @@ def write_speed(out: Location, schema: Schema) -> float | None:
         return None
     try:
         with tempfile.TemporaryDirectory(prefix=".write-speed-", dir=folder) as place:
-            return _measure(Path(place), n_bytes, disk_threads())
+            return _measure(Path(place), n_bytes, threads)
     except OSError:
         return None
 
