@@ -8,15 +8,16 @@ ranks trust each other, as with the object collectives of torch.distributed, whi
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
@@ -24,11 +25,15 @@ from data.command.progress import Bar
 from data.errors import Stopped
 from data.system.torchrun import RankPlace
 
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
 T = TypeVar("T")
 D = TypeVar("D")
 
 HANG_SECONDS = 600.0  # without an answer from a rank, after which it counts as hanging
 SETUP_SECONDS = 86_400.0  # for what rank 0 does before the first step, such as a pass over the store
+READ_SECONDS = 5.0  # for notes: without torchrun's agent they are in rank 0, which may be the one that hangs
 MEETING_SECONDS = 1.0  # of steps between two meetings
 
 
@@ -86,20 +91,76 @@ class Alone:
 ALONE = Alone()
 
 
+class WaitNotes:
+    """Notes of ranks that wait long for those that split batches with them, by which a rank that hangs is named.
+
+    Such ranks add up their tensors in operations of all of them, which do not tell who is missing. A rank that has
+    waited in one for half of HANG_SECONDS leaves a note. A rank without a note, for which others wait, is missing. The
+    notes are in the store by which the ranks connected. Nothing is exchanged while no rank waits long.
+
+    written: whether this rank has a note now.
+    """
+
+    def __init__(self, store: Store, rank: int) -> None:
+        """Make the notes as the rank number `rank` reads and writes them."""
+        self._store, self._rank, self.written = store, rank, False
+
+    def write(self, members: Sequence[int]) -> None:
+        """Note that this rank waits for the others of a group, which are all of `members` but itself."""
+        self._store.set(_note_key(self._rank), json.dumps(list(members)))
+        self.written = True
+
+    def remove(self) -> None:
+        """Remove this rank's note, after the others have come."""
+        self._store.set(_note_key(self._rank), json.dumps([]))
+        self.written = False
+
+    def missing(self, rank: int) -> list[int]:
+        """Return the ranks that do not answer if `rank` does not: those without a note that it waits for, or itself.
+
+        Returns an empty list if that cannot be known: the notes cannot be read, or all have one.
+        """
+        answers: list[list[int]] = []
+        reading = threading.Thread(target=self._read_missing, args=(rank, answers), daemon=True)
+        reading.start()
+        reading.join(READ_SECONDS)
+        return answers[0] if answers else []
+
+    def _read_missing(self, rank: int, answers: list[list[int]]) -> None:
+        try:
+            members = self._read(rank)
+            answers.append([member for member in members if not self._read(member)] if members else [rank])
+        except RuntimeError:  # the store has ended with its process
+            pass
+
+    def _read(self, rank: int) -> list[int]:
+        """Return the members of the group for which a rank waits; none if it has no note."""
+        if not self._store.check([_note_key(rank)]):
+            return []
+        members: list[int] = json.loads(self._store.get(_note_key(rank)))
+        return members
+
+
+def _note_key(rank: int) -> str:
+    return f"rank {rank} waits for"
+
+
 class Group:
     """One of several processes, connected with the others.
 
     A rank that has ended, or does not answer for HANG_SECONDS, is named on standard error, and Stopped is raised.
+
+    notes: of the ranks that wait long for those that split batches with them.
     """
 
-    def __init__(self, place: RankPlace) -> None:
-        self._place, self.leads = place, place.rank == 0
+    def __init__(self, place: RankPlace, notes: WaitNotes) -> None:
+        self.place, self.notes, self.leads = place, notes, place.rank == 0
         self._met: tuple[int, float] | None = None  # the last meeting's step and time
         self._seconds = SETUP_SECONDS
 
     def gather(self, value: T) -> list[T]:
         if self.leads:
-            return [value, *(self._receive(rank) for rank in range(1, self._place.size))]
+            return [value, *(self._receive(rank) for rank in range(1, self.place.size))]
         self._send(value, 0)
         return []
 
@@ -108,7 +169,7 @@ class Group:
             shared: T = self._receive(0)
             return shared
         assert value is not None
-        for rank in range(1, self._place.size):
+        for rank in range(1, self.place.size):
             self._send(value, rank)
         return value
 
@@ -149,14 +210,19 @@ class Group:
         try:
             work.wait(timedelta(seconds=self._seconds))
         except RuntimeError as error:
-            raise lost(f"rank {rank}", error, self._seconds) from error
+            if "timed out" not in str(error).lower():
+                raise lost([rank]) from error
+            raise lost(self.notes.missing(rank) or [rank], self._seconds) from error
 
 
-def lost(other: str, error: RuntimeError, seconds: float) -> Stopped:
-    """Say on standard error which other rank has ended, or has not answered for some seconds; return what to raise."""
-    why = f"has not answered for {seconds:g} seconds" if "timed out" in str(error).lower() else "has ended"
-    rank = torch.distributed.get_rank()
-    Bar.write(f"rank {rank} stops, because {other} {why}; start all ranks again", file=sys.stderr)
+def lost(others: Sequence[int], seconds: float | None = None) -> Stopped:
+    """Say on standard error that one of some other ranks has ended, or has not answered; return what to raise.
+
+    seconds: without an answer; None: it has ended.
+    """
+    rank, names = torch.distributed.get_rank(), " or ".join(f"rank {other}" for other in others)
+    why = "has ended" if seconds is None else f"has not answered for {seconds:.0f} seconds"
+    Bar.write(f"rank {rank} stops, because {names} {why}; start all ranks again", file=sys.stderr)
     return Stopped()
 
 
@@ -188,6 +254,6 @@ def joined(place: RankPlace) -> Iterator[Ranks]:
         Bar.write(f"rank {place.rank} stops, because it cannot reach the others ({error})", file=sys.stderr)
         raise Stopped from error
     try:
-        yield Group(place)
+        yield Group(place, WaitNotes(store, rank))
     finally:
         torch.distributed.destroy_process_group()

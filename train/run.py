@@ -18,7 +18,6 @@ from data.store.reader import Store
 from data.system.allocator import keep_large_blocks
 from data.system.lock import lock_path, locked
 from data.system.replace import beside, check_replaceable, finish_replacing
-from data.system.torchrun import RankPlace
 from train.command.checks import check_norms
 from train.command.options import Options
 from train.command.target_notes import missed_targets
@@ -155,9 +154,7 @@ class Training:
             plan = replace(plan, max_sparse_density=density)
         store = self.store if feed is None else feed.store
         statistics = self._statistics(store, measure_once)
-        split = split_among(
-            self.share.groups, RankPlace.from_environment(), batch_size=experiment.batch_size, device=device
-        )
+        split = split_among(self.share.groups, ranks, batch_size=experiment.batch_size, device=device)
         stacks = make_stacks(plan, experiment, statistics, device, split)
         runs, noise = run_states(experiment, stacks, ranks), make_noise_source(plan, device)
         with closing(open_writer(runs)) as writer:

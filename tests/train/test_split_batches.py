@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -92,5 +93,31 @@ def test_rank_whose_partner_in_a_batch_is_killed_stops_with_a_sentence(
     ended = ranks[0].wait()
     ranks[1].wait()
     assert ended.code == 75
-    assert "has ended; start all ranks again" in ended.stderr
+    assert "because rank 1 has ended; start all ranks again" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variants", "n", "hanging", "witness", "names"),
+    [
+        ("batchtopk", 3, 2, 0, "rank 2"),
+        ("batchtopk", 3, 0, 1, "rank 0( or rank 2)?"),  # rank 0 has the notes, because there is no agent of torchrun
+        ("nsae,batchtopk", 4, 3, 0, "rank 3"),  # ranks 2 and 3 split batches, and rank 0 waits for rank 2
+    ],
+)
+def test_rank_that_hangs_among_those_that_split_a_batch_is_named(
+    zygote: Zygote, store: LocalStore, tmp_path: Path, variants: str, n: int, hanging: int, witness: int, names: str
+) -> None:
+    out = tmp_path / "runs"
+    ranks = start(zygote, n, store, out, [*SETTINGS, variants, *LONG], HANG_SECONDS=6.0)
+    wait_for_checkpoint(out, ranks)
+    ranks[hanging].kill(signal.SIGSTOP)
+    ended = ranks.pop(witness).wait()
+    for rank in ranks:
+        rank.kill()
+        rank.wait()
+    assert ended.code == 75
+    assert re.search(
+        rf"rank {witness} stops, because {names} has not answered for \d+ seconds; start all ranks again", ended.stderr
+    )
     assert "Traceback" not in ended.stderr

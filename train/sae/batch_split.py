@@ -6,6 +6,7 @@ up, so all of them make the same step. All ranks of a split call its methods in 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from data.system.torchrun import RankPlace
 from train import ranks
+from train.ranks import Group, Ranks, WaitNotes
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -99,14 +100,19 @@ WHOLE = Whole()
 
 
 class SplitAmongRanks:
-    """The part number `number` of `size` parts of about equal size, one per rank of a group.
+    """A rank's part of each batch, of parts of about equal size, one per rank of a group.
 
-    Raises Stopped if a rank ends, or hangs.
+    Raises Stopped if a rank ends, or hangs; a rank that hangs is named, except under NCCL, which ends the process.
     """
 
-    def __init__(self, group: ProcessGroup, number: int, size: int, *, batch_size: int, device: torch.device) -> None:
-        self._group, self._number, self._size, self._batch_size = group, number, size, batch_size
-        self._device = device
+    def __init__(
+        self, group: ProcessGroup, members: range, rank: int, notes: WaitNotes, *, batch_size: int, device: torch.device
+    ) -> None:
+        """Make the part of `rank`, which is one of the `members` of a connected group."""
+        self._group, self._members, self._rank, self._notes = group, members, rank, notes
+        self._batch_size, self._device = batch_size, device
+        number, size = members.index(rank), len(members)
+        self._number, self._size = number, size
         self.leads = number == 0
         self.rows = slice(number * batch_size // size, (number + 1) * batch_size // size)
         self._fraction = (self.rows.stop - self.rows.start) / batch_size
@@ -154,11 +160,29 @@ class SplitAmongRanks:
 
     def _run(self, operation: Callable[..., Any], tensors: Sequence[Tensor], **options: Any) -> None:
         """Run an operation of all ranks of the group on contiguous tensors, at the same time."""
+        begin = time.monotonic()
         try:
             for work in [operation(tensor, group=self._group, async_op=True, **options) for tensor in tensors]:
-                work.wait()
+                self._wait(work)
         except RuntimeError as error:
-            raise ranks.lost("a rank of its batches", error, _hang_seconds()) from error
+            others = [member for member in self._members if member != self._rank]
+            if not self._notes.written:
+                raise ranks.lost(others) from error
+            raise ranks.lost(self._notes.missing(self._rank) or others, time.monotonic() - begin) from error
+
+    def _wait(self, work: Any) -> None:
+        """Wait for an operation; leave a note while that takes long."""
+        if self._device.type == "cuda":  # NCCL's operations are waited for on the GPU
+            work.wait()
+            return
+        try:
+            work.wait(timedelta(seconds=ranks.HANG_SECONDS / 2))
+        except RuntimeError:
+            if work.is_completed():  # it has failed
+                raise
+            self._notes.write(self._members)
+            work.wait()
+            self._notes.remove()
 
 
 class _Sum(Function):
@@ -176,20 +200,22 @@ class _Sum(Function):
 summed: Callable[..., Tensor] = _Sum.apply
 
 
-def split_among(groups: Sequence[range], place: RankPlace, *, batch_size: int, device: torch.device) -> BatchSplit:
+def split_among(groups: Sequence[range], processes: Ranks, *, batch_size: int, device: torch.device) -> BatchSplit:
     """Connect the ranks of each group, and return the split of this rank's batches; all ranks call it together.
 
     groups: the ranks that train the same SAEs; none if each rank has SAEs of its own.
     """
     split: BatchSplit = WHOLE
+    if not isinstance(processes, Group):
+        return split
+    rank = processes.place.rank
     for group in groups:
         if len(group) == 1:
             continue
         backend, limit = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=_hang_seconds())
         connected = torch.distributed.new_group(list(group), backend=backend, timeout=limit)
-        if place.rank in group:
-            number = group.index(place.rank)
-            split = SplitAmongRanks(connected, number, len(group), batch_size=batch_size, device=device)
+        if rank in group:
+            split = SplitAmongRanks(connected, group, rank, processes.notes, batch_size=batch_size, device=device)
     return split
 
 

@@ -41,8 +41,8 @@ def test_gradients_of_ranks_that_split_a_batch_add_up_to_those_of_the_whole_batc
 def compare_all() -> None:
     """Compare all architectures; called by each rank."""
     place = RankPlace.from_environment()
-    with joined(place):
-        split = split_among([range(place.size)], place, batch_size=ROWS, device=CPU)
+    with joined(place) as ranks:
+        split = split_among([range(place.size)], ranks, batch_size=ROWS, device=CPU)
         for (variant, options), name in zip(CASES, NAMES, strict=True):
             for bias, density in ((-1.2, 0.2), (0.3, 0.0)):  # on pairs where it can be, and on matrices
                 compare(make_sae(variant, options, bias), make_sae(variant, options, bias), density, split)
