@@ -1,0 +1,103 @@
+"""The tables of docs/results/comparison.md and smollm2.md, from the files of the reports.
+
+    python benchmarks/comparison/tables.py docs/results/architectures
+
+prints a Markdown table per measure (architecture × target L0) from summary.csv, and, from verdicts.csv, in which layers
+NSAE is higher or lower than each other architecture.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from analyze.tables import layers, markdown
+
+Row = dict[str, str]
+MARKS = {"best": " ★", "tied": " ≈"}
+MEASURES = {  # digits after the point, and the factor to the unit of the table
+    "explained_variance": (3, 1.0),
+    "nats_lost": (3, 1.0),
+    "kl": (3, 1.0),
+    "gamma": (3, 1.0),
+    "dead": (1, 100.0),
+}
+OPPOSITE = {"higher": "lower", "lower": "higher"}
+
+
+def read(path: Path) -> list[Row]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def with_error(row: Row, digits: int, unit: float) -> str:
+    """Return a mean with half the width of its 95 % interval, and its mark."""
+    value = f"{float(row['value']) * unit:.{digits}f}"
+    if row["low"]:
+        value += f" ± {(float(row['high']) - float(row['low'])) / 2 * unit:.{digits}f}"
+    return value + MARKS.get(row["mark"], "")
+
+
+def measure_table(rows: Sequence[Row], measure: str) -> str:
+    """Return architectures × targets of one measure, the best at the middle target first if there is a best."""
+    digits, unit = MEASURES[measure]
+    cells = {(row["family"], float(row["target"])): row for row in rows if row["measure"] == measure}
+    targets = sorted({target for _, target in cells})
+    middle = targets[len(targets) // 2]
+    lower_first = measure != "explained_variance"
+
+    def place(family: str) -> float:
+        row = cells.get((family, middle))
+        return float("inf") if row is None else float(row["value"]) * (1 if lower_first else -1)
+
+    families = sorted({family for family, _ in cells}, key=place)
+    lines = [
+        [family, *(with_error(cells[family, t], digits, unit) if (family, t) in cells else "" for t in targets)]
+        for family in families
+    ]
+    header = f"{measure}, %" if unit == 100 else measure
+    return markdown([header, *(f"L0 = {target:g}" for target in targets)], lines)
+
+
+def numbers(hooks: str) -> str:
+    """Return the layers of hooks that are separated by spaces."""
+    return ", ".join(layers(hooks.split()))
+
+
+def verdict_lines(rows: Sequence[Row], measure: str) -> list[list[str]]:
+    """Return, per architecture and L0, the layers where NSAE is higher, lower, or neither is decided.
+
+    The difference is the mean over the layers on its side, or over all of them if none is decided.
+    """
+    lines = []
+    for row in rows:
+        if row["measure"] != measure or "nsae" not in (row["first"], row["second"]):
+            continue
+        nsae_first = row["first"] == "nsae"
+        other = row["second"] if nsae_first else row["first"]
+        value = -float(row["value"]) if row["value"] and nsae_first else float(row["value"] or "nan")
+        # Columns name layers where the second is higher.
+        sides = {side: numbers(row[OPPOSITE[side] if nsae_first else side]) for side in OPPOSITE}
+        half = (float(row["high"]) - float(row["low"])) / 2 if row["low"] else float("nan")
+        number = f"{value:+.3f} ± {half:.3f}" if row["value"] else ""
+        l0 = f"{float(row['l0']):g}"
+        lines.append([other, l0, sides["higher"], sides["lower"], numbers(row["undecided"]), number])
+    return sorted(lines, key=lambda line: (float(line[1]), line[0]))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(folder: Path) -> None:
+    summary, verdicts = read(folder / "summary.csv"), read(folder / "verdicts.csv")
+    for measure in MEASURES:
+        print(measure_table(summary, measure), end="\n\n")
+    for measure in dict.fromkeys(row["measure"] for row in verdicts):
+        header = [f"NSAE against, {measure}", "L0", "higher in layers", "lower in", "undecided in", "difference"]
+        print(markdown(header, verdict_lines(verdicts, measure)), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
