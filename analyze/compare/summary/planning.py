@@ -10,7 +10,8 @@ from scipy.special import ndtri
 
 from analyze.compare.equal_l0.comparison import SIGNIFICANCE
 from analyze.compare.equal_l0.difference import FEWEST_SEEDS, Difference
-from analyze.compare.summary.ranking import combined_p
+from analyze.compare.summary.ranking import ByDocuments, combined_p
+from analyze.statistics.cells import most
 from analyze.statistics.replicas import MOST_SEEDS, POWER, ReplicaPlan, Variances
 
 TIMES_THE_DOCUMENTS = (1, 2, 4, 8, 16, 32, 64)
@@ -30,15 +31,19 @@ def plan(gaps: Sequence[Difference], n_layers: int, n_pairs: int) -> ReplicaPlan
     error = np.sqrt(sum(gap.variances.seeds + gap.variances.groups for gap in gaps)) / len(gaps)
     distances = np.sign(values.mean()) * values - float(ndtri(POWER)) * error
 
+    documents, errors = ByDocuments.of(gaps), [gap.interpolation_error for gap in gaps]
+
     def decides(n_seeds: int, times: int) -> bool:
-        p = np.ones((2, n_layers))
-        for i, (gap, distance) in enumerate(zip(gaps, distances.tolist(), strict=True)):
-            variances = gap.variances
-            seeds, degrees = variances.seeds * gap.n_seeds / n_seeds, variances.group_degrees * times
-            for j, between in enumerate((seeds, 0.0)):
-                scaled = Variances(between, variances.groups / times, 0.0, n_seeds - 1, degrees)
-                p[j, i] = scaled.p_above(distance, gap.interpolation_error)
-        return 2 * combined_p(*p) <= SIGNIFICANCE / n_pairs
+        p = [
+            Variances(
+                gap.variances.seeds * gap.n_seeds / n_seeds, gap.variances.groups / times, 0.0, n_seeds - 1,
+                gap.variances.group_degrees * times,
+            ).p_above(distance, gap.interpolation_error)
+            for gap, distance in zip(gaps, distances.tolist(), strict=True)
+        ]  # fmt: skip
+        more = ByDocuments(documents.covariance / times, documents.degrees * times)
+        p_of_documents = more.p_value(distances - errors, most(n_layers))
+        return 2 * combined_p(p, p_of_documents, most(n_layers)) <= SIGNIFICANCE / n_pairs
 
     fewest = max(FEWEST_SEEDS, *(gap.n_seeds for gap in gaps))
     counts, plans = range(fewest, MOST_SEEDS + 1), []

@@ -7,7 +7,8 @@ of these layers. A pair's p-value is the larger of two, each doubled because the
 
 - Seeds and documents: the layers' p-values, combined by the partial conjunction test with Fisher's combination. Layers
   are independent because each SAE starts from its own seed.
-- Documents alone: the same with Simes' combination, because all layers are measured on the same documents.
+- Documents alone: that of the mean over the layers in which the pair differs least, as many as must differ for most of
+  all to differ. Its error has the covariance of the layers, which are all measured on the same documents.
 
 All pairs of architectures are corrected together by Holm, rather than those with the best alone: the best was chosen
 by its value. So among architectures that do not differ, one is called worse in at most 5 % of the experiments.
@@ -20,13 +21,14 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+from scipy.special import stdtr
 
 from analyze.compare.equal_l0.comparison import SIGNIFICANCE, why_unfit
 from analyze.compare.equal_l0.difference import TWO_SEEDS, Difference, difference
 from analyze.compare.equal_l0.matched import Matched, MatchedSide
 from analyze.compare.summary.summary import BEST, NO_MARK, TIED
 from analyze.runs.settled import DriftsBySae
-from analyze.statistics.cells import holm, most, partial_conjunction, partial_conjunction_of_independent
+from analyze.statistics.cells import holm, most, partial_conjunction_of_independent, smallest_t
 from analyze.statistics.estimates import Estimate
 from analyze.statistics.jackknife import Float
 from train.measures import measure_of
@@ -114,23 +116,53 @@ def p_value(gaps: Sequence[Difference], n_layers: int) -> tuple[float, int]:
 
     gaps: the differences of the layers that may be decided. n_layers: how many layers there are.
     """
-    p = np.ones((2, 2, n_layers))  # directions, with seeds or documents alone, layers
-    for i, gap in enumerate(gaps):
-        variances = gap.variances
-        for j, assumed in enumerate((variances, replace(variances, seeds=0.0, interaction=0.0))):
-            for k, sign in enumerate((1, -1)):
-                p[k, j, i] = assumed.p_above(sign * gap.value, gap.interpolation_error)
-    second, first = (combined_p(*direction) for direction in p)
+    if not gaps:
+        return 1.0, 1
+    errors = [gap.interpolation_error for gap in gaps]
+    values, documents = np.array([gap.value for gap in gaps]), ByDocuments.of(gaps)
+    second, first = (
+        combined_p(
+            [gap.variances.p_above(sign * gap.value, gap.interpolation_error) for gap in gaps],
+            documents.p_value(sign * values - errors, most(n_layers)), most(n_layers),
+        )
+        for sign in (1, -1)
+    )  # fmt: skip
     return min(1.0, 2 * min(first, second)), 1 if second <= first else -1
 
 
-def combined_p(p: Float, p_of_documents: Float) -> float:
-    """Return the one-sided p-value of the claim that a side is better in most layers.
+@dataclass(frozen=True)
+class ByDocuments:
+    """What the choice of documents can make of differences in several layers.
 
-    p: each layer's p-value over seeds and documents, [layers]. p_of_documents: the same over documents alone.
+    covariance: of the layers' differences, [layers, layers], by the jackknife. degrees: its degrees of freedom.
     """
-    at_least = most(len(p))
-    return max(partial_conjunction_of_independent(p, at_least), partial_conjunction(p_of_documents, at_least))
+
+    covariance: Float
+    degrees: float
+
+    @classmethod
+    def of(cls, gaps: Sequence[Difference]) -> ByDocuments:
+        """Return that of layers that were measured on the same documents."""
+        without = np.array([gap.replicates.mean(axis=0) for gap in gaps])
+        deviations = without - without.mean(axis=1, keepdims=True) if without.size else without
+        n = without.shape[1]
+        covariance = (n - 1) / n * deviations @ deviations.T if n else np.zeros((len(gaps), len(gaps)))
+        return cls(covariance, gaps[0].variances.group_degrees)
+
+    def p_value(self, values: Float, at_least: int) -> float:
+        """Return the one-sided p-value of the claim that `at_least` of the layers' differences are above 0."""
+        if at_least > len(values):
+            return 1.0
+        t = smallest_t(values, self.covariance, len(values) - at_least + 1)
+        return float(stdtr(self.degrees, -t)) if np.isfinite(t) else float(t < 0)
+
+
+def combined_p(p: Sequence[float], p_of_documents: float, at_least: int) -> float:
+    """Return the one-sided p-value of the claim that a side is better in `at_least` layers.
+
+    p: over seeds and documents, of each layer that may be decided. p_of_documents: over documents, of all of them.
+    """
+    return max(partial_conjunction_of_independent(np.array(p), at_least), p_of_documents)
 
 
 def _cost_function(measure: str) -> Callable[[Matched], Matched] | None:

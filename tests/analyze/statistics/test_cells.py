@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,6 +15,7 @@ from analyze.statistics.cells import (
     partial_conjunction,
     partial_conjunction_of_independent,
     signs,
+    smallest_t,
 )
 
 RNG_SEED = 0
@@ -44,6 +47,23 @@ def test_partial_conjunction_is_the_minimum_over_the_larger_p_values() -> None:
     assert partial_conjunction(p, 1) == pytest.approx(6 * 0.001)
     assert partial_conjunction(p, 6) == pytest.approx(0.6)
     assert partial_conjunction(np.array([0.001, np.nan]), 2) == partial_conjunction(p, 7) == 1.0
+
+
+def test_the_smallest_t_is_that_of_the_set_of_layers_with_the_least_evidence() -> None:
+    rng = np.random.default_rng(RNG_SEED)
+    for _ in range(50):
+        errors = rng.normal(size=(8, 20)) * rng.uniform(0.3, 3, size=(8, 1)) + rng.normal(size=20)
+        values, covariance = rng.normal(1, 1, 8), np.cov(errors)
+        sets = [list(four) for four in combinations(range(8), 4)]
+        t = [values[four].sum() / np.sqrt(covariance[np.ix_(four, four)].sum()) for four in sets]
+        assert smallest_t(values, covariance, 4) == pytest.approx(min(t))
+
+
+def test_the_smallest_t_of_exact_values_tells_only_their_sign() -> None:
+    exact = np.zeros((3, 3))
+    assert smallest_t(np.array([1.0, 2.0, 3.0]), exact, 2) == np.inf
+    assert smallest_t(np.array([-1.0, 0.5, 3.0]), exact, 2) == -np.inf
+    assert smallest_t(np.zeros(3), exact, 2) == -np.inf
 
 
 def test_signs_are_those_of_significant_differences() -> None:

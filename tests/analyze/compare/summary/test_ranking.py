@@ -12,7 +12,7 @@ from analyze.compare.equal_l0.difference import Difference
 from analyze.compare.equal_l0.matched import Matched, MatchedSide
 from analyze.compare.summary.dead import marks_of_dead
 from analyze.compare.summary.planning import plan
-from analyze.compare.summary.ranking import combined_p, p_value, rank
+from analyze.compare.summary.ranking import ByDocuments, combined_p, p_value, rank
 from analyze.compare.summary.summary import NO_MARK
 from analyze.statistics.estimates import Estimate
 from tests.analyze.compare.summary.made_up import DOCUMENTS
@@ -110,14 +110,25 @@ def test_an_architecture_that_is_better_in_most_layers_is_tied_with_one_that_has
     assert ranking.tied == ["side 1"]
 
 
-def test_the_p_value_is_the_larger_of_fishers_over_seeds_and_simes_over_documents() -> None:
-    rng = np.random.default_rng(0)
-    p, of_documents = rng.uniform(0, 0.1, 6), rng.uniform(0, 0.01, 6)
+def test_the_p_value_is_the_larger_of_fishers_over_seeds_and_that_of_documents() -> None:
+    p = np.random.default_rng(0).uniform(0, 0.1, 6)
     fisher = stats.combine_pvalues(np.sort(p)[3:], "fisher").pvalue
-    simes = min(3 / (i + 1) * value for i, value in enumerate(np.sort(of_documents)[3:]))
-    assert fisher > simes
-    assert combined_p(p, of_documents) == pytest.approx(fisher)
-    assert combined_p(p, np.full(6, 0.9)) == pytest.approx(0.9)
+    assert combined_p(p, fisher / 2, 4) == pytest.approx(fisher)
+    assert combined_p(p, 0.9, 4) == pytest.approx(0.9)
+
+
+def test_the_p_value_over_documents_is_that_of_the_three_layers_of_six_that_differ_least() -> None:
+    rng = np.random.default_rng(0)
+    values = 0.3 + rng.normal(size=(1, DOCUMENTS)) + 0.5 * rng.normal(size=(6, DOCUMENTS))
+    without = (values.sum(axis=-1, keepdims=True) - values) / (DOCUMENTS - 1)
+    gaps = [
+        Difference(0.0, float(of_layer.mean()), np.array([of_layer.mean()]), replicates[None], SHARES)
+        for of_layer, replicates in zip(values, without, strict=True)
+    ]
+    p = ByDocuments.of(gaps).p_value(values.mean(axis=1), 4)
+    of_threes = [stats.ttest_1samp(values[list(three)].mean(axis=0), 0, alternative="greater").pvalue
+                 for three in combinations(range(6), 3)]  # fmt: skip
+    assert p == pytest.approx(max(of_threes), rel=1e-6)
 
 
 def gap(value: float, spread: float, rng: np.random.Generator, seeds: int = 3) -> Difference:
