@@ -120,7 +120,7 @@ def killed(arguments: Callable[[Path], list[str]], folder: Path, n_bytes: int, s
     for number in range(KILLS):
         if time.monotonic() - begun > seconds:
             break
-        wanted = max((number + rng.random()) / KILLS * n_bytes, written(out) + 1)
+        wanted = max((number + rng.random()) / (KILLS + 1) * n_bytes, written(out) + 1)
         process = start(out)
         while process.is_alive() and written(out) < wanted:
             time.sleep(0.01)

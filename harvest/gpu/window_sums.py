@@ -53,7 +53,8 @@ class WindowSums:
             )
         )  # fmt: skip
         largest = torch.empty(len(rows), dtype=torch.float64, device=self._device)
-        all_squares = torch.empty((len(self._sums), len(rows)), dtype=torch.float64, device=self._device)
+        even = len(rows) + len(rows) % 2  # each hook's begin at a multiple of 16 bytes, else Triton compiles once more
+        all_squares = torch.empty((len(self._sums), even), dtype=torch.float64, device=self._device)[:, : len(rows)]
         for (hook, sums), squares in zip(self._sums.items(), all_squares, strict=True):
             parts = {suffix: encoded[hook + suffix] for suffix in (VALUES, *schema.encoding.row_scales)}
             x = schema.encoding.decode_tensor(parts, self._channel_scales.get(hook)).contiguous()
