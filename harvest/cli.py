@@ -28,7 +28,7 @@ Examples:
   harvest --model gpt2 --tokens 10M --layers 0,5,11 --dtype bfloat16
   harvest --model ./my-model --dataset ./texts --tokens 1M --dry-run
   harvest --model gpt2 --tokens 10B --plan --gpus 64 --disk 5GB/s
-  harvest --model gpt2 --out s3://bucket/gpt2.zarr        an object store; needs the package s3fs
+  harvest --model gpt2 --out s3://bucket/gpt2.zarr        an object store; needs the extra [object-store]
   harvest --activations acts.npy --out data/acts.zarr     activations that are in files already
 """
 

@@ -45,6 +45,13 @@ def test_harvest_without_its_libraries_names_the_extra(core: Zygote, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+def test_object_store_without_its_libraries_names_the_extra(core: Zygote, tmp_path: Path) -> None:
+    for module in EXTRAS["object-store"]:
+        done = run_without(core, tmp_path, (module,), "analyze", "store", "--store", "s3://bucket/gpt2.zarr")
+        assert done.code == 2
+        assert "the driver for s3:// is not installed (pip install 'nsae-pipeline[object-store]')" in done.stderr
+
+
 def test_training_needs_the_core_alone_and_analyze_names_its_extra(
     core: Zygote, make_store: MakeStore, tmp_path: Path
 ) -> None:

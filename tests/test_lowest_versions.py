@@ -13,7 +13,8 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NEEDED = [Requirement(text) for text in PROJECT["dependencies"] + EXTRAS["harvest"] + EXTRAS["analyze"]]
+TESTED = [EXTRAS[name] for name in ("harvest", "analyze", "object-store")]
+NEEDED = [Requirement(text) for text in sum(TESTED, PROJECT["dependencies"])]
 UNTESTED = {"torch"}  # its lowest version has no small build for CPUs
 
 

@@ -3,8 +3,8 @@
 On a disk a file is written under another name, synced, and renamed. An object store receives it by one atomic put. In
 both cases a file with its final name is complete, even after a kill or a power cut.
 
-Addresses are those of fsspec, such as s3://bucket/gpt2.zarr. Its drivers for anything but object stores may not be
-atomic.
+Addresses are those of fsspec, such as s3://bucket/gpt2.zarr. s3, gs and az are read and written by obstore
+(object_store.py), the others by fsspec's drivers, which may not be atomic.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from upath import UPath
 from data.errors import InputError, StoreError
 from data.system.limits import disk_threads
 from data.system.redact import has_credentials, redacted
-from data.system.retry import PATIENCE, retried, status_of
+from data.system.retry import PATIENCE, retried
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 Location = Path | UPath  # a UPath is not a Path
 
+OBSTORE = ("s3", "gs", "az")  # the protocols of data/system/object_store.py
 TRANSFERS = 8  # concurrent ones with an object store; each mostly waits for the network
-NO_SUCH_RANGE = 416  # HTTP status
 FIRST_PATIENCE = 60.0  # seconds; an address that was never reached may be mistyped
 
 
@@ -65,6 +65,7 @@ def locate(address: str | Location) -> Location:
         raise
     except ImportError as error:
         package = known_implementations[protocol]["class"].partition(".")[0]
+        package = "'nsae-pipeline[object-store]'" if protocol in OBSTORE else package
         remedy = f"{error}" if package == "fsspec" else f"pip install {package}"
         raise InputError(f"{address}: the driver for {protocol}:// is not installed ({remedy})") from error
     except Exception as error:  # each fsspec driver has its own exceptions
@@ -91,17 +92,25 @@ def is_local(location: Location) -> bool:
 
 
 def request(location: UPath, operation: Callable[[Any], T], *, patience: float = PATIENCE, many: bool = False) -> T:
-    """Return the result of an operation of fsspec's file system of an address; repeat it after transient faults.
+    """Return the result of an operation of an address's driver; repeat it after transient faults.
 
-    The file system's listing cache is emptied first, because others may write there. Raises as `retried`.
+    The driver's listing cache is emptied first, because others may write there. Raises as `retried`.
     """
-    driver = location.fs  # made in this thread: fsspec makes another one, with its own connections, for each thread
+    driver = _driver(location)  # made in this thread: fsspec makes one, with its own connections, for each thread
 
     def attempt() -> T:
         driver.invalidate_cache()
         return operation(driver)
 
     return retried(attempt, str(location), patience=patience, many=many)
+
+
+def _driver(location: UPath) -> Any:
+    if location.protocol not in OBSTORE:
+        return location.fs
+    from data.system.object_store import object_store  # imports what needs not be installed
+
+    return object_store(location.protocol, location.path.partition("/")[0])
 
 
 def transfers(location: Location) -> int:
@@ -136,16 +145,7 @@ def file_bytes(location: Location) -> NDArray[np.uint8]:
 
     if not isinstance(location, Path):
         path = location.path
-
-        def read(driver: Any) -> bytes:
-            try:
-                return bytes(driver.cat_file(path, start=0))  # with a start, s3fs does not ask for the size first
-            except Exception as error:
-                if status_of(error) == NO_SUCH_RANGE:  # an empty object has no byte 0
-                    return b""
-                raise
-
-        return np.frombuffer(bytearray(request(location, read)), dtype=np.uint8)
+        return np.frombuffer(bytearray(request(location, lambda driver: driver.cat_file(path))), dtype=np.uint8)
     size = file_size(location)
     if not size:
         return np.empty(0, dtype=np.uint8)

@@ -1,8 +1,8 @@
 """Repeat requests to an object store after transient faults, with waits that grow from half a second to 15 seconds.
 
-Transient are refused and broken connections, timeouts, throttling, and HTTP status 408, 429 and 5xx. The drivers repeat
-some requests themselves, for about ten seconds; this covers a server that is away for longer. It also covers a server
-that accepts connections and never answers, which the drivers' own repetitions let a request wait for, for minutes.
+Transient are refused and broken connections, timeouts, throttling, and HTTP status 408, 429 and 5xx. obstore repeats
+requests itself, for about ten seconds; this covers a server that is away for longer. It also covers a server that
+accepts connections and never answers, for which a request would wait for minutes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import math
 import random
+import re
 import sys
 import threading
 import time
@@ -36,18 +37,21 @@ ERROR_NUMBERS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH,
     errno.ENETUNREACH, errno.ENETDOWN,
 )  # fmt: skip
-# Classes of the drivers' libraries (botocore, aiohttp, google-cloud, azure), which need not be installed.
-NETWORK = {
-    "ConnectionError", "HTTPClientError", "IncompleteRead", "IncompleteReadError", "ResponseParserError",
-    "ClientConnectionError", "ClientPayloadError", "ServiceRequestError", "ServiceResponseError", "TransportError",
-}  # fmt: skip
+# Names of classes; the libraries of some (botocore, aiohttp) need not be installed.
+NETWORK = {"ConnectionError", "TimeoutError", "ClientConnectionError", "ClientPayloadError"}
 UNTRUSTED = {"SSLError", "SSLCertVerificationError", "ClientConnectorCertificateError"}
 REPEATABLE = {
     "RequestTimeout", "RequestTimeoutException", "SlowDown", "Throttling", "ThrottlingException", "ThrottledException",
     "RequestThrottled", "RequestThrottledException", "RequestLimitExceeded", "TooManyRequestsException",
     "BandwidthLimitExceeded", "OperationAborted", "InternalError",
 }  # fmt: skip
-TIMEOUT_OR_THROTTLED = (408, 429)
+NOT_FOUND, TIMEOUT_OR_THROTTLED = 404, (408, 429)  # HTTP status
+
+# obstore's errors say in their text alone what has happened.
+STATUS = re.compile(r"status code: (\d{3})(?:.*?<Code>(\w+)</Code>)?", re.DOTALL)
+NO_ANSWER = re.compile(r"HTTP error(?!.*Certificate)", re.DOTALL)
+REQUEST = re.compile(r"^.*Error performing .*? - ")
+EXPLANATION = re.compile(r'<Message>(.*?)</Message>|(?:message|error): "(.*?)"|(InvalidCertificate)', re.DOTALL)
 
 _stop = threading.Event()  # that of `stopped_by`
 _speaking = threading.Lock()  # held by the one thread of a process that says that it waits
@@ -70,8 +74,8 @@ def retried(operation: Callable[[], T], what: str, *, patience: float = PATIENCE
     many: the operation makes many requests, so it may take longer than `patience` without a fault.
 
     Standard error says once per outage that the process waits. Raises UnreachableError if faults or the silence of the
-    server last longer, StoreError for any other fault of the driver, the errors in ABSENT as they are, and Stopped if a
-    signal ends the waiting (`stopped_by`).
+    server last longer, StoreError for any other fault of the driver, the errors in ABSENT with their explanation alone,
+    and Stopped if a signal ends the waiting (`stopped_by`).
     """
     deadline = time.monotonic() + patience
     with _one_speaker() as say:
@@ -84,11 +88,15 @@ def retried(operation: Callable[[], T], what: str, *, patience: float = PATIENCE
             try:
                 left = max(deadline - time.monotonic(), LEAST_ANSWER)
                 return _answer(operation, math.inf if many else left, silent)
-            except (*ABSENT, Stopped):
+            except Stopped:
                 raise
+            except ABSENT as error:
+                raise type(error)(_reason(error)) from None
             except Exception as error:
                 if type(error).__module__ == "builtins" and not isinstance(error, OSError):
                     raise  # no fault of a driver
+                if status_of(error) == NOT_FOUND:  # obstore's error for the list of a bucket that does not exist
+                    raise FileNotFoundError(_reason(error)) from None
                 reason, transient = _reason(error), is_transient(error)
             if not transient:
                 raise StoreError(f"{what} cannot be reached ({reason}); check the address and the credentials")
@@ -139,8 +147,9 @@ def is_transient(error: BaseException) -> bool:
         status, code = _response(cause)
         if status is not None:
             return code in REPEATABLE or status in TIMEOUT_OR_THROTTLED or status >= 500
-    return bool(names & (NETWORK | {"TimeoutError"})) or any(
-        isinstance(cause, OSError) and cause.errno in ERROR_NUMBERS for cause in causes
+    return bool(names & NETWORK) or any(
+        NO_ANSWER.search(str(cause)) or (isinstance(cause, OSError) and cause.errno in ERROR_NUMBERS)
+        for cause in causes
     )
 
 
@@ -159,10 +168,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _response(error: BaseException) -> tuple[int | None, str]:
     """Return the HTTP status (None without one) and the service's code of an error, as the drivers record them."""
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return status, str(response.get("Error", {}).get("Code"))
+    if answer := STATUS.search(str(error)):
+        return int(answer[1]), answer[2] or ""
     for name in ("status", "status_code", "code"):
         status = getattr(error, name, None)
         if isinstance(status, int):
@@ -171,9 +178,11 @@ def _response(error: BaseException) -> tuple[int | None, str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of an error's text, without credentials."""
+    """Return the explanation of the service or the system, or else an error's first line, without credentials."""
     text = redacted(str(getattr(error, "strerror", None) or error)).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    if explanation := EXPLANATION.search(text):
+        text = explanation.group(explanation.lastindex or 0)
+    return REQUEST.sub("", text.splitlines()[0])[:200]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import s3fs
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from upath import UPath
@@ -21,8 +20,10 @@ from data import open_store
 from data.store.verify import verify
 from data.store.writing.lifecycle import MARK, staging_path
 from data.system.location import Location, exists, locate
+from data.system.object_store import object_store
 from tests.helpers.fixture_types import Command
 from tests.helpers.processes.zygote import Running, Zygote
+from tests.helpers.servers.s3 import downloaded
 
 pytestmark = pytest.mark.long
 
@@ -163,16 +164,16 @@ def test_object_store_harvest_needs_local_space_for_tokens_and_two_windows(
 
 
 @pytest.fixture(scope="module")
-def s3(moto_port: int) -> Iterator[s3fs.S3FileSystem]:
-    """A server that speaks S3, on loopback, and the environment by which s3fs finds it."""
+def s3(moto_port: int) -> Iterator[None]:
+    """A server that speaks S3, on loopback, and the environment by which commands find it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{moto_port}")
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem.clear_instance_cache()
-        yield s3fs.S3FileSystem()
-    s3fs.S3FileSystem.clear_instance_cache()
+        object_store.cache_clear()
+        yield
+    object_store.cache_clear()
 
 
 def is_put(name: str) -> bool:
@@ -189,13 +190,13 @@ MOMENTS = [
 
 
 def test_object_store_harvest_killed_three_times_equals_a_local_one(
-    s3: s3fs.S3FileSystem, zygote: Zygote, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    s3: None, zygote: Zygote, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def start(out: Location) -> Running:
         return zygote.start("harvest", *DEMO, "--out", out, folder=tmp_path, patches=PATCHES, environment=aws)
 
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    zygote.preload("harvest.run", "s3fs")
+    zygote.preload("harvest.run", "boto3")
     done = start(tmp_path / "whole.zarr").wait()
     assert done.code == 0, done.stderr
     whole = files_of(tmp_path / "whole.zarr")
@@ -219,7 +220,7 @@ def test_object_store_harvest_killed_three_times_equals_a_local_one(
             shutil.rmtree(tmp_path / staging_path(out))
     done = start(out).wait()
     assert done.code == 0, done.stderr
-    assert files_of(out) == whole
+    assert downloaded("runs/demo.zarr") == whole
     assert [problem for problem in verify(str(out)) if problem] == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "whole.zarr"]
     assert list((tmp_path / "data").iterdir()) == []
@@ -228,7 +229,7 @@ def test_object_store_harvest_killed_three_times_equals_a_local_one(
 
 
 def test_missing_bucket_is_reported_before_the_model_loads(
-    s3: s3fs.S3FileSystem, harvest: Command, monkeypatch: pytest.MonkeyPatch
+    s3: None, harvest: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvest.run.load", lambda *a, **k: pytest.fail("the model was loaded"))
     done = harvest("s3://no-such-bucket/demo.zarr")

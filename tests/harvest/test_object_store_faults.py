@@ -21,6 +21,7 @@ pytestmark = pytest.mark.long
 PATCHES = {
     "data.store.layout.MAX_ROWS_PER_SHARD": 256, "harvest.request.SHARDS_PER_WINDOW": 4,
     "data.system.retry.FIRST_WAIT": 0.05, "data.system.retry.LONGEST_WAIT": 0.2,
+    "data.system.object_store.REPETITIONS": 0,
 }  # fmt: skip
 HARVEST = ("--model", "demo", "--tokens", "3k", "--context-size", "64", "--layers", "0", "--device", "cpu")
 TRAIN = (
@@ -57,7 +58,7 @@ def test_harvest_and_train_continue_through_faults_of_an_object_store(
 ) -> None:
     from tests.helpers.servers.s3 import downloaded
 
-    zygote.preload("harvest.run", "train.run", "s3fs")
+    zygote.preload("harvest.run", "train.run", "boto3")
     key = f"{uuid.uuid4().hex}/demo.zarr"
     address = f"s3://bucket/{key}"
     if fault != "server killed":
@@ -97,7 +98,7 @@ def test_command_that_finds_its_object_store_away_ends_with_75_and_without_crede
 
 
 def test_signal_ends_a_harvest_that_waits_for_its_object_store(s3: S3Front, zygote: Zygote, tmp_path: Path) -> None:
-    zygote.preload("harvest.run", "s3fs")
+    zygote.preload("harvest.run", "boto3")
     address = f"s3://bucket/{uuid.uuid4().hex}/demo.zarr"
     running = zygote.start(
         "harvest", *HARVEST, "--out", address, folder=tmp_path, patches=PATCHES, environment=s3.environment

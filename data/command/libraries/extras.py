@@ -9,6 +9,7 @@ EXTRAS = {
         "tokenizers",
     ),
     "analyze": ("matplotlib", "PIL", "scipy", "jinja2", "vl_convert"),
+    "object-store": ("obstore", "boto3"),
 }  # fmt: skip
 
 

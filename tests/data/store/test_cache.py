@@ -76,7 +76,7 @@ def test_second_pass_reads_the_cache_without_a_request(
 def test_two_processes_share_a_cache_and_fetch_each_shard_once(
     address: str, local: LocalStore, cache: FileCache, s3: S3Front, zygote: Zygote, tmp_path: Path
 ) -> None:
-    zygote.preload("s3fs")
+    zygote.preload("boto3")
     processes = [
         zygote.start(
             "tests.helpers.processes.print_sum:print_sum",

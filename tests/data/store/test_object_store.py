@@ -162,15 +162,15 @@ def test_open_store_refuses_an_address_without_a_store(bucket: Location) -> None
         open_store("nowhere://bucket/gpt2.zarr")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="the driver is installed")
+@pytest.mark.skipif(importlib.util.find_spec("adlfs") is not None, reason="the driver is installed")
 def test_missing_object_store_driver_is_named_with_option_and_remedy(command: Command) -> None:
-    with pytest.raises(InputError, match=r"gs:// is not installed \(pip install gcsfs\)"):
-        open_store("gs://bucket/gpt2.zarr")
+    with pytest.raises(InputError, match=r"abfs:// is not installed \(pip install adlfs\)"):
+        open_store("abfs://bucket/gpt2.zarr")
     for name, option, more in (("harvest", "--out", ["--model", "demo"]), ("analyze", "--store", ["store"])):
-        done = command(name, *more, option, "gs://bucket/gpt2.zarr")
+        done = command(name, *more, option, "abfs://bucket/gpt2.zarr")
         assert done.returncode == 2
         assert option in done.stderr
-        assert "pip install gcsfs" in done.stderr
+        assert "pip install adlfs" in done.stderr
 
 
 def test_plain_and_file_addresses_become_paths(tmp_path: Path) -> None:

@@ -10,38 +10,41 @@ from collections.abc import Callable, Iterator
 
 import aiohttp
 import pytest
-from botocore.exceptions import (  # type: ignore[import-untyped]
-    ClientError,
-    EndpointConnectionError,
-    IncompleteReadError,
-    NoCredentialsError,
-    ReadTimeoutError,
-    SSLError,
-)
-from s3fs.errors import translate_boto_error
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError, SSLError
+from obstore.exceptions import GenericError
 
 from data.errors import Stopped, StoreError, UnreachableError
 from data.system.redact import has_credentials, redacted
-from data.system.retry import is_transient, retried, status_of, stopped_by
+from data.system.retry import is_transient, retried, stopped_by
+
+REQUEST = "Generic S3 error: Error performing GET http://host/b/x in 1.2s, after 4 retries, max_retries: 4  - "
 
 
-def s3_error(status: int, code: str) -> OSError:
-    """The error that s3fs raises for an answer of the server."""
-    answer = {"Error": {"Code": code, "Message": "a message"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return translate_boto_error(ClientError(answer, "GetObject"))
+def s3_error(status: int, code: str) -> GenericError:
+    """An error as obstore's for an answer of the server."""
+    body = f'<?xml version="1.0"?>\n<Error><Code>{code}</Code><Message>a message</Message></Error>'
+    return GenericError(f"{REQUEST}Server returned non-2xx status code: {status} Name: {body}\n\nDebug source:\n")
+
+
+def no_answer(cause: str) -> GenericError:
+    """An error as obstore's for a request without an answer."""
+    return GenericError(f"{REQUEST}HTTP error: error sending request\n\nDebug source:\nGeneric {{ {cause} }}")
 
 
 TRANSIENT = [
     ConnectionRefusedError(111, "Connection refused"), TimeoutError(), socket.timeout(),  # noqa: UP041
-    EndpointConnectionError(endpoint_url="http://host"), ReadTimeoutError(endpoint_url="http://host"),
-    IncompleteReadError(actual_bytes=1, expected_bytes=2), aiohttp.ServerDisconnectedError(),
-    aiohttp.ClientPayloadError(), s3_error(500, "InternalError"), s3_error(503, "SlowDown"), s3_error(502, "502"),
+    aiohttp.ServerDisconnectedError(), aiohttp.ClientPayloadError(),
+    EndpointConnectionError(endpoint_url="http://sts"), ReadTimeoutError(endpoint_url="http://sts"),
+    no_answer('Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }'),
+    GenericError("Generic S3 error: HTTP error: request or response body error\n\nDebug source:\nIncompleteBody"),
+    s3_error(500, "InternalError"), s3_error(503, "SlowDown"), s3_error(502, "502"),
     s3_error(400, "RequestTimeout"), s3_error(429, "TooManyRequests"),
 ]  # fmt: skip
 PERMANENT = [
     s3_error(403, "AccessDenied"), s3_error(403, "SignatureDoesNotMatch"), s3_error(404, "NoSuchBucket"),
-    s3_error(400, "InvalidBucketName"), s3_error(301, "PermanentRedirect"), NoCredentialsError(),
-    SSLError(endpoint_url="https://host", error="self-signed"), ssl.SSLCertVerificationError("self-signed"),
+    s3_error(400, "InvalidBucketName"), GenericError(f"{REQUEST}Received redirect without LOCATION"),
+    no_answer("InvalidCertificate(\n    UnknownIssuer,\n)"),
+    SSLError(endpoint_url="https://sts", error="self-signed"), ssl.SSLCertVerificationError("self-signed"),
     OSError(28, "No space left on device"),
 ]  # fmt: skip
 
@@ -146,9 +149,19 @@ def test_operation_of_many_requests_may_take_longer_than_the_patience(silent_ser
     assert retried(remove_all, "s3://b/x", patience=0, many=True) == "done"
 
 
-def test_status_of_an_answer_is_read_from_the_drivers_errors() -> None:
-    assert status_of(s3_error(416, "InvalidRange")) == 416
-    assert status_of(ConnectionRefusedError("refused")) is None
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (s3_error(503, "SlowDown"), "a message"),
+        (no_answer('message: "Connection refused"'), "Connection refused"),
+        (GenericError(f"{REQUEST}Server returned non-2xx status code: 403 Forbidden: \n\nDebug"), "Server return"),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+    ],
+    ids=str,
+)
+def test_messages_have_the_explanation_of_the_service_or_the_system(error: Exception, reason: str) -> None:
+    with pytest.raises(StoreError, match=rf"^s3://b/x cannot be reached \({reason}[^\n]*$"):
+        retried(failing(*[error] * 9), "s3://b/x", patience=0)
 
 
 def test_messages_show_no_credentials(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import s3fs
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import WSGIRequestHandler
 
+from data.system.object_store import object_store
 from tests.helpers.servers.s3_front import S3Front
 
 BUCKET = "bucket"
@@ -38,7 +38,7 @@ def objects_of_all() -> dict[str, object]:
 
 @contextmanager
 def s3_front(moto_port: int, folder: Path) -> Iterator[S3Front]:
-    """Run a front before moto, and set the environment by which the drivers find it; its drivers try once."""
+    """Run a front before moto, and set the environment by which commands find it; obstore tries once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,11 +46,12 @@ def s3_front(moto_port: int, folder: Path) -> Iterator[S3Front]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in front.environment.items():
             patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+        patch.setattr("data.system.object_store.REPETITIONS", 0)
+        object_store.cache_clear()
         front.start()
         yield front
         front.kill()
-    s3fs.S3FileSystem.clear_instance_cache()
+    object_store.cache_clear()
 
 
 def upload(folder: Path, key: str) -> str:

@@ -88,11 +88,10 @@ class S3Front:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of commands that use the server; the driver's own repetitions are off."""
+        """The environment of commands that use the server."""
         return {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}", "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1",
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
         }  # fmt: skip
 
     def start(self, fail_every: int = 0, *, refuse: bool = False) -> None:
