@@ -64,6 +64,11 @@ class Measure:
     shown: Shown = Shown.NOWHERE
 
     @property
+    def is_share(self) -> bool:
+        """True if it is a share of a count, which lies from 0 to 1."""
+        return self.unit.startswith("share of")
+
+    @property
     def axis_label(self) -> str:
         """The title, with the unit if there is one."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
@@ -253,7 +258,7 @@ MEASURES = (
 RANKED = ("explained_variance", "nats_lost", "kl", "gamma", "dead")  # architectures at one L0, in `analyze compare`
 COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")  # pairs of architectures, likewise
 OVER_TRAINING = ("l0", "explained_variance", "loss", "dead")  # the report's chart of training
-FIRST_IN_MENUS = ("kl", "nats_lost", "score", "explained_variance", "gamma", "dead")  # of charts; the others follow
+FIRST_IN_MENUS = ("nats_lost", "kl", "score", "explained_variance", "gamma", "dead")  # of charts; the others follow
 
 
 def measures_on(sample: Sample, shown: Shown = Shown.NOWHERE) -> dict[str, Measure]:
@@ -264,6 +269,11 @@ def measures_on(sample: Sample, shown: Shown = Shown.NOWHERE) -> dict[str, Measu
 def measure_of(name: str) -> Measure:
     """Return a measure by name; of two of one name, that of rows, whose title and unit are the same."""
     return _BY_NAME[name]
+
+
+def possible(measure: str, low: float, high: float) -> tuple[float, float]:
+    """Return the interval (low, high) of a measure without values that it cannot have: a share's from 0 to 1."""
+    return (max(low, 0.0), min(high, 1.0)) if measure_of(measure).is_share else (low, high)
 
 
 def term_measure(term: str) -> str:

@@ -10,9 +10,11 @@ from typing import Any, Protocol, TypeVar
 from analyze.report.charts import javascript_bundle
 from analyze.tables import short
 from analyze.web.document import FRAME, document, resource
+from train.measures import measure_of
 
 PACKAGE = "analyze.report"
 NO_VALUE = "–"
+CHART_SCRIPTS = ("nearest.js", "charts.js")
 SHOWN, LONG = 100, 140  # a text of more characters than LONG is folded after SHOWN
 
 
@@ -46,10 +48,13 @@ class Table:
     """Column heads, and rows of as many cells, by the title of the group that they are shown in.
 
     A table without groups has one, whose title is empty. Sorting keeps rows in their group.
+
+    better: by column head, which values are better ("higher", "lower", "near 1"): sorting shows these first.
     """
 
     header: list[str]
     groups: dict[str, list[list[HtmlCell]]] = field(default_factory=dict)
+    better: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[list[HtmlCell]]:
@@ -92,7 +97,7 @@ def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
     styles, scripts = [resource(PACKAGE, "style.css")], [resource(FRAME, "sort.js"), resource(PACKAGE, "page.js")]
     if draws_charts:
         styles.append(resource(PACKAGE, "charts.css"))
-        scripts += [javascript_bundle(), resource(PACKAGE, "charts.js")]
+        scripts += [javascript_bundle(), *(resource(PACKAGE, name) for name in CHART_SCRIPTS)]
     return document(PACKAGE, template, styles=styles, scripts=scripts, **content)
 
 
@@ -102,12 +107,16 @@ def table(rows: Iterable[R], columns: Columns[R]) -> Table:
     return Table([head for head, _ in columns], {"": cells})
 
 
-def wide(rows: Iterable[M], by: Columns[M], measures: Mapping[str, str], content: Callable[[M], Content]) -> Table:
+def wide(
+    rows: Iterable[M], by: Columns[M], measures: Mapping[str, str], content: Callable[[M], Content], *,
+    better: Mapping[str, str] | None = None,
+) -> Table:  # fmt: skip
     """Return rows of one measure each as a table with a column per measure.
 
     by: the columns that identify a line.
     measures: measures to show, with their column heads.
     content: what the cell of a row shows.
+    better: by measure, which values are better; None: as the registry of measures says.
 
     Raises ValueError if two rows belong in one cell, as rows of two samples would.
     """
@@ -125,7 +134,14 @@ def wide(rows: Iterable[M], by: Columns[M], measures: Mapping[str, str], content
         ]
         for parts, line in by_line.items()
     ]
-    return Table([*(head for head, _ in by), *measures.values()], {"": cells})
+    directions = directions_of(measures) if better is None else better
+    heads = {measures[name]: direction for name, direction in directions.items()}
+    return Table([*(head for head, _ in by), *measures.values()], {"": cells}, heads)
+
+
+def directions_of(measures: Iterable[str]) -> dict[str, str]:
+    """Return by measure which values are better, of those where the registry says so."""
+    return {name: better for name in measures if (better := measure_of(name).better) is not None}
 
 
 def _cell(content: Content) -> HtmlCell:

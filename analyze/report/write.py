@@ -17,6 +17,7 @@ import torch
 
 from analyze.compare.curves import PointRow
 from analyze.compare.differences import MatchedRow
+from analyze.compare.summary.at_l0 import RANDOM_DECODER
 from analyze.features.choose import choose_features, representatives
 from analyze.features.measure import FeatureSettings
 from analyze.features.page.write import ShownSAE, write_features_page
@@ -97,9 +98,10 @@ def write_measurements(
     tables = report_tables(measurements, matching, scope.heldout.unit, summary)
     write_csv(out / "csv", vars(tables))
     curves = mean_curves(as_trained(measurements.training), measurements.configurations)
+    controls = list(measurements.of_kind(RANDOM_DECODER))
     charts = {
         chart.name: chart
-        for chart in make_charts(tables.points, tables.layer_means, list(measurements.families), curves)
+        for chart in make_charts(tables.points, tables.layer_means, list(measurements.families), curves, controls)
     }
     for chart in charts.values():
         write_file(out / "figures" / f"{chart.name}.png", chart_png(chart))

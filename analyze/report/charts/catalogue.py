@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from analyze.compare.curves import PointRow
 from analyze.compare.layer_means import LayerMeanRow
@@ -17,16 +17,17 @@ from analyze.runs.training_curves import TrainingCurve
 
 def charts(
     of_layers: Sequence[PointRow], means: Sequence[LayerMeanRow], families: Sequence[str],
-    training: Sequence[TrainingCurve] = (),
+    training: Sequence[TrainingCurve] = (), controls: Collection[str] = (),
 ) -> Iterator[Chart]:  # fmt: skip
     """Yield the charts of a report, except those without data.
 
     of_layers, means: the tables `points` and `layer_means`.
     families: names of the report's families, in the order of the legends.
     training: curves of configurations, as trained.
+    controls: families that curves over L0 and over layers leave out unless the reader asks for them.
     """
     styles = family_styles(families)
-    measured = points(of_layers, means)
+    measured = points(of_layers, means, controls)
     if not measured.rows:
         return
     yield pareto_chart(measured, styles)

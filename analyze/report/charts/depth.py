@@ -29,11 +29,12 @@ def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | No
     menus = [shown.measure_menu(), targets, *shown.noise_menus()]
     of_target = {name: [row for row in rows if f"{row.target:g}" == name] for name in targets.options}
     parameters = [
-        *parameters_of(menus),
+        *parameters_of(shown, menus),
         {"name": "axes", "value": {
-            measure: {name: _axis(lines, measure) for name, lines in of_target.items()} for measure in shown.measures
+            measure: {name: _axes(shown, lines, measure) for name, lines in of_target.items()}
+            for measure in shown.measures
         }},
-        {"name": "axis", "expr": "axes[measure][target]"},
+        {"name": "axis", "expr": "axes[measure][target][control]"},
     ]  # fmt: skip
     x = {
         "field": "layer", "type": "ordinal", "sort": list(points.layers), "scale": {"type": "point", "padding": 0.4},
@@ -42,14 +43,14 @@ def depth_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart | No
     spec = specification(TITLE, parameters, {
         "title": {"text": {"expr": "['at a target L0 of ' + target, axis.title]"}},
         "height": HEIGHT, "data": data(rows), "transform": [
-            *choose("toString(datum.target) === target"),
+            *choose("toString(datum.target) === target", *shown.control_conditions()),
             {"calculate": f"indexof({json.dumps(list(points.layers))}, datum.layer)", "as": "depth"},
         ],
         "encoding": {"x": x, "order": {"field": "depth", "type": "quantitative"}, "detail": {"field": "run"}},
         "layer": marks(value_axis_channel(), styles),
     })  # fmt: skip
-    caption = f"One line per architecture, at the L0 that it was trained for. {INTERVALS}"
-    return Chart("depth", TITLE, caption, [spec], rows, menus, styles)
+    caption = f"One line per architecture, at the L0 that it was trained for. {INTERVALS}{shown.control_sentence()}"
+    return Chart("depth", TITLE, caption, [spec], rows, menus, styles, shown.control_boxes(), shown.controls)
 
 
 def target_menu(targets: Iterable[float | None]) -> Menu:
@@ -58,6 +59,8 @@ def target_menu(targets: Iterable[float | None]) -> Menu:
     return Menu("target", "target L0", {name: name for name in names}, names[(len(names) - 1) // 2])
 
 
-def _axis(rows: Sequence[ChartPoint], measure: str) -> dict[str, Any]:
-    of_measure = [row for row in rows if row.measure == measure]
-    return {"y": value_axis(of_measure).to_json(), "title": title(measure)}
+def _axes(points: Points, rows: Sequence[ChartPoint], measure: str) -> dict[str, Any]:
+    """Return the axis of one measure's rows, by whether the controls are shown."""
+    shown = points.with_and_without_controls([row for row in rows if row.measure == measure])
+    axes = {name: value_axis(lines) for name, lines in shown.items()}
+    return {name: {"y": axis.to_json(), "title": title(measure, log=axis.log)} for name, axis in axes.items()}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from analyze.report.charts.chart import Chart, Menu, Spec
-from analyze.report.charts.points import MEAN, TOOLTIP, Points, axes, choose, data
+from analyze.report.charts.points import MEAN, TOOLTIP, ChartPoint, Points, axes, choose, data
 from analyze.report.charts.theme import (
     HEIGHT,
     OPACITY,
@@ -29,21 +29,24 @@ def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     rows = [row for row in points.rows if row.layer in shown_layers]
     of_layer = {layer: [row for row in rows if row.layer == layer] for layer in shown_layers}
     parameters = [
-        *parameters_of(menus),
+        *parameters_of(points, menus),
         {"name": "axes", "value": {
-            measure: {layer: axes(lines, measure) for layer, lines in of_layer.items()} for measure in points.measures
+            measure: {layer: axes_of(points, lines, measure) for layer, lines in of_layer.items()}
+            for measure in points.measures
         }},
         {"name": "names", "value": names},
-        {"name": "axis", "expr": "axes[measure][layer]"},
+        {"name": "axis", "expr": "axes[measure][layer][control]"},
     ]  # fmt: skip
     title = "How well each architecture reconstructs at each sparsity"
     spec = specification(title, parameters, {
         "title": {"text": {"expr": "[names[layer], axis.title]"}},
-        "height": HEIGHT, "data": data(rows), "transform": choose("datum.layer === layer"),
-        **curves(styles),
+        "height": HEIGHT, "data": data(rows),
+        "transform": choose("datum.layer === layer", *points.control_conditions()), **curves(styles),
     })  # fmt: skip
-    caption = f"One curve per architecture; the heading says which values are better. {INTERVALS}"
-    return Chart("pareto", title, caption, [spec], rows, menus, styles)
+    caption = (
+        f"One curve per architecture; the heading says which values are better. {INTERVALS}{points.control_sentence()}"
+    )
+    return Chart("pareto", title, caption, [spec], rows, menus, styles, points.control_boxes(), points.controls)
 
 
 def layer_grid(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
@@ -51,20 +54,27 @@ def layer_grid(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     rows = [row for row in points.rows if row.layer != MEAN]
     menus = [points.measure_menu(), *points.noise_menus()]
     parameters = [
-        *parameters_of(menus),
-        {"name": "axes", "value": {measure: axes(rows, measure) for measure in points.measures}},
-        {"name": "axis", "expr": "axes[measure]"},
+        *parameters_of(points, menus),
+        {"name": "axes", "value": {measure: axes_of(points, rows, measure) for measure in points.measures}},
+        {"name": "axis", "expr": "axes[measure][control]"},
     ]
     specs = [
         specification(f"Measures against L0 in {heading(layer)}", parameters, {
             "title": {"text": {"expr": f"[{json.dumps(heading(layer))}, axis.title]"}},
             "height": PANEL_HEIGHT, "data": data([row for row in rows if row.layer == layer]),
-            "transform": choose(), **curves(styles),
+            "transform": choose(*points.control_conditions()), **curves(styles),
         })
         for layer in points.layers
     ]  # fmt: skip
-    caption = f"One panel per layer, all with the same axes. {INTERVALS}"
-    return Chart("layers", "The same in each layer", caption, specs, rows, menus, styles)
+    caption = f"One panel per layer, all with the same axes. {INTERVALS}{points.control_sentence()}"
+    return Chart(
+        "layers", "The same in each layer", caption, specs, rows, menus, styles, points.control_boxes(), points.controls
+    )  # fmt: skip
+
+
+def axes_of(points: Points, rows: Sequence[ChartPoint], measure: str) -> Spec:
+    """Return the axes of one measure's rows, by whether the controls are shown."""
+    return {shown: axes(lines, measure) for shown, lines in points.with_and_without_controls(rows).items()}
 
 
 def heading(layer: str) -> str:
@@ -72,14 +82,14 @@ def heading(layer: str) -> str:
     return f"layer {layer}" if layer.isdecimal() else layer
 
 
-def parameters_of(menus: Sequence[Menu]) -> list[Spec]:
-    """Return the parameters of menus, with a noise setting also if there is no menu of it."""
-    known = [menu.to_spec() for menu in menus]
+def parameters_of(points: Points, menus: Sequence[Menu]) -> list[Spec]:
+    """Return the parameters of menus and of the controls' box, with a noise setting also if there is no menu of it."""
+    known = [*(menu.to_spec() for menu in menus), *points.control_parameters()]
     return known if any(menu.parameter == "noise" for menu in menus) else [*known, {"name": "noise", "value": "off"}]
 
 
 def curves(styles: Mapping[str, FamilyStyle]) -> Spec:
-    """Return the marks of curves over L0: intervals, lines, and points with a text on hover."""
+    """Return the marks of curves over L0: intervals, lines with a text at each point, and points."""
     x = {
         "field": "l0", "type": "quantitative",
         "scale": {"type": "log", "domain": {"expr": "axis.x.domain"}, "nice": False},
@@ -100,7 +110,10 @@ def value_axis_channel() -> Spec:
 
 
 def marks(y: Spec, styles: Mapping[str, FamilyStyle]) -> list[Spec]:
-    """Return layers of marks: intervals from `low` to `high`, a line per family, and points with a text on hover."""
+    """Return layers of marks: intervals from `low` to `high`, a line per family with a text at each point, and points.
+
+    templates/nearest.js shows the texts.
+    """
     return [
         {
             "mark": {"type": "rule", "clip": True, "strokeWidth": 1.2},
@@ -111,13 +124,11 @@ def marks(y: Spec, styles: Mapping[str, FamilyStyle]) -> list[Spec]:
             },
         },
         {
-            "mark": {"type": "line", "strokeWidth": 1.8},
-            "encoding": {"y": y, "opacity": OPACITY, **family_channels(styles, lines=True)},
+            "mark": {"type": "line", "strokeWidth": 1.8, "clip": True},
+            "encoding": {"y": y, "opacity": OPACITY, "tooltip": TOOLTIP, **family_channels(styles, lines=True)},
         },
         {
             "mark": {"type": "point", "filled": True, "size": POINT_SIZE},
-            "encoding": {
-                "y": y, "opacity": OPACITY, "tooltip": TOOLTIP, **family_channels(styles, points=True),
-            },
+            "encoding": {"y": y, "opacity": OPACITY, **family_channels(styles, points=True)},
         },
     ]  # fmt: skip

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from analyze.compare.curves import PointRow
 from analyze.compare.layer_means import LayerMeanRow
 from analyze.report.charts.axis import Axis, fit_axis
-from analyze.report.charts.chart import Menu, Spec
+from analyze.report.charts.chart import Checkbox, Menu, Spec
 from analyze.tables import layers
 from train.measures import FIRST_IN_MENUS, MEASURES, measure_of
 
@@ -18,6 +19,7 @@ MEAN = "mean"  # the layer of means over layers
 DIGITS = 5
 BETTER = {"higher": "higher is better", "lower": "lower is better", "near 0": "best near 0", "near 1": "best near 1"}
 NOISE = {"off": "off", "on": "on, as trained"}
+CONTROL = "control"  # the parameter of the box that shows the controls
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ class Points:
 
     rows: one row per point and measure.
     layers: names of layers, in their order; without MEAN.
+    controls: families that a chart shows only while its box is ticked, so that its axes fit the others.
     """
 
     rows: Sequence[ChartPoint]
     layers: Sequence[str]
+    controls: Sequence[str] = ()
 
     @property
     def measures(self) -> list[str]:
@@ -74,9 +78,35 @@ class Points:
         """Return a menu of the noise setting, if a configuration was trained with noise."""
         return [Menu("noise", "noise", NOISE, "off")] if any(row.noise for row in self.rows) else []
 
+    def control_boxes(self) -> list[Checkbox]:
+        """Return the box that shows the controls, if there are any."""
+        label = f"show {', '.join(self.controls)} (control with a random decoder)"
+        return [Checkbox(CONTROL, label)] if self.controls else []
 
-def points(of_layers: Sequence[PointRow], means: Sequence[LayerMeanRow]) -> Points:
-    """Return the points of the tables `points` and `layer_means`."""
+    def control_parameters(self) -> list[Spec]:
+        """Return the parameter of the box, also without one."""
+        return [Checkbox(CONTROL, "").to_spec()]
+
+    def control_conditions(self) -> list[str]:
+        """Return the conditions for `choose` that leave out the controls unless their box is ticked."""
+        names = json.dumps(list(self.controls))
+        return [f"({CONTROL} === 'on' || indexof({names}, datum.family) < 0)"] if self.controls else []
+
+    def with_and_without_controls(self, rows: Sequence[ChartPoint]) -> dict[str, Sequence[ChartPoint]]:
+        """Return the rows that a chart shows, by the value of the box's parameter."""
+        without = [row for row in rows if row.family not in self.controls]
+        return {"off": without, "on": rows} if self.controls else {"off": rows}
+
+    def control_sentence(self) -> str:
+        """Return the sentence of a caption that says how to see the controls; empty without any."""
+        names = ", ".join(self.controls)
+        return f" The box above shows the control {names} too, on axes that fit it." if self.controls else ""
+
+
+def points(
+    of_layers: Sequence[PointRow], means: Sequence[LayerMeanRow], controls: Collection[str] = ()
+) -> Points:  # fmt: skip
+    """Return the points of the tables `points` and `layer_means`. controls: families shown on demand if others are."""
     hooks = list(dict.fromkeys(row.hook for row in of_layers))
     layer_of = dict(zip(hooks, layers(hooks), strict=True))
     noisy = {row.run for row in of_layers if row.noise}
@@ -90,7 +120,9 @@ def points(of_layers: Sequence[PointRow], means: Sequence[LayerMeanRow]) -> Poin
         )
         for layer, n_layers, row in places if math.isfinite(row.value)
     ]  # fmt: skip
-    return Points(rows, list(layer_of.values()))
+    of_controls = [name for name in dict.fromkeys(row.family for row in rows) if name in controls]
+    alone = all(row.family in controls for row in rows)
+    return Points(rows, list(layer_of.values()), [] if alone else of_controls)
 
 
 def data(rows: Sequence[ChartPoint]) -> Spec:
@@ -132,8 +164,8 @@ TOOLTIP = [
 def axes(rows: Sequence[ChartPoint], measure: str) -> dict[str, Any]:
     """Return the axes of one measure's rows for a specification: x (L0), y, and the title of y."""
     of_measure = [row for row in rows if row.measure == measure]
-    x = fit_axis((row.l0 for row in of_measure), log=True)
-    return {"x": x.to_json(), "y": value_axis(of_measure).to_json(), "title": title(measure)}
+    x, y = fit_axis((row.l0 for row in of_measure), log=True), value_axis(of_measure)
+    return {"x": x.to_json(), "y": y.to_json(), "title": title(measure, log=y.log)}
 
 
 def value_axis(rows: Sequence[ChartPoint]) -> Axis:
@@ -141,10 +173,11 @@ def value_axis(rows: Sequence[ChartPoint]) -> Axis:
     return fit_axis((row.value for row in rows), (end for row in rows for end in (row.low, row.high)))
 
 
-def title(measure: str) -> str:
-    """Return the title of a measure's axis: its name, unit and which values are better."""
+def title(measure: str, *, log: bool) -> str:
+    """Return the title of a measure's axis: its name, unit, which values are better, and whether it is logarithmic."""
     known = measure_of(measure)
-    return ", ".join(filter(None, [known.axis_label, BETTER[known.better] if known.better else ""]))
+    text = ", ".join(filter(None, [known.axis_label, BETTER[known.better] if known.better else ""]))
+    return f"{text} (log)" if log else text
 
 
 def rounded(value: float | None) -> float | None:

@@ -38,17 +38,30 @@ def png(chart: Chart, choices: Mapping[str, str] | None = None) -> bytes:
 
 def on_paper(chart: Chart, choices: Mapping[str, str]) -> Spec:
     """Return one specification for print, with a fixed width and the chart's panels in rows."""
-    first = chart.specs[0]
+    specs = [_with_legend(spec, chart) for spec in chart.specs]
+    first = specs[0]
     parameters = [
         {**parameter, "value": choices[parameter["name"]]} if parameter["name"] in choices else parameter
         for parameter in first["params"]
     ]
     shared = {"$schema": first["$schema"], "background": "white", "params": parameters, "config": PAPER}
-    if len(chart.specs) == 1:
+    if len(specs) == 1:
         return {**first, **shared, "width": WIDTH}
-    panels = [{**_content(spec), "width": PANEL_WIDTH} for spec in chart.specs]
+    panels = [{**_content(spec), "width": PANEL_WIDTH} for spec in specs]
     one_legend = {"scale": dict.fromkeys(("color", "shape", "strokeDash"), "shared")}
     return {**shared, "concat": panels, "columns": COLUMNS, "resolve": one_legend}
+
+
+def _with_legend(spec: Spec, chart: Chart) -> Spec:
+    """Return a specification whose legend has the families that the chart shows at first."""
+    names = [name for name in chart.legend if name not in chart.on_demand]
+
+    def with_names(encoding: Spec) -> Spec:
+        of_family = [name for name in ("color", "shape", "strokeDash") if name in encoding]
+        return encoding | {name: {**encoding[name], "legend": {"values": names}} for name in of_family}
+
+    layers = [{**layer, "encoding": with_names(layer["encoding"])} for layer in spec["layer"]]
+    return {**spec, "layer": layers} if chart.on_demand else spec
 
 
 def _content(spec: Spec) -> dict[str, Any]:

@@ -104,9 +104,7 @@ def training_chart(rows: Sequence[TrainingPoint], styles: Mapping[str, FamilySty
         "encoding": {**lines, "opacity": OPACITY},
         "layer": [
             {"mark": {"type": "line", "strokeWidth": 1.5, "clip": True},
-             "encoding": family_channels(styles, lines=True)},
-            {"mark": {"type": "point", "filled": True, "size": 40, "clip": True},
-             "encoding": {"opacity": {"value": 0}, "tooltip": TOOLTIP, **family_channels(styles, points=True)}},
+             "encoding": {"tooltip": TOOLTIP, **family_channels(styles, lines=True)}},
         ],
     })  # fmt: skip
     caption = (
@@ -126,7 +124,7 @@ TOOLTIP = [
 def _axis(rows: Sequence[TrainingPoint], measure: str, layer: str) -> dict[str, Any]:
     values = [row.value for row in rows if (row.measure, row.layer) == (measure, layer)]
     axis = fit_axis(values, log=measure_of(measure).log_axis or None)
-    return {"y": axis.to_json(), "title": title(measure)}
+    return {"y": axis.to_json(), "title": title(measure, log=axis.log)}
 
 
 def _data(rows: Sequence[TrainingPoint]) -> Spec:

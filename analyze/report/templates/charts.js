@@ -24,8 +24,8 @@ const swatch = ({ colour, dash, path }) => {
   return svg;
 };
 const drawChart = async (figure) => {
-  const { specs, menus, legend } = JSON.parse(figure.querySelector("script").textContent);
-  const options = { renderer: "svg", actions: false, tooltip: { theme: "page" } };
+  const { specs, menus, checkboxes, legend } = JSON.parse(figure.querySelector("script").textContent);
+  const options = { renderer: "svg", actions: false, tooltip: () => {} }; // nearest.js shows texts
   const views = [];
   const set = (parameter, value) =>
     Promise.all(views.map((view) => view.signal(parameter, value).runAsync()));
@@ -37,9 +37,19 @@ const drawChart = async (figure) => {
     select.addEventListener("change", () => set(parameter, select.value));
     choices.append(element("label", {}, `${label} `, select));
   }
+  for (const { parameter, label } of checkboxes) {
+    const box = element("input", { type: "checkbox", name: parameter });
+    box.addEventListener("change", () => {
+      legend.forEach(({ on_demand }, i) => (buttons[i].hidden = on_demand && !box.checked));
+      if (!box.checked) buttons.find((button) => button.hidden && button.getAttribute("aria-pressed") === "true")?.click();
+      set(parameter, box.checked ? "on" : "off");
+    });
+    choices.append(element("label", {}, box, ` ${label}`));
+  }
   const entries = element("div", { class: "legend" });
   const buttons = legend.map((entry) => {
     const button = element("button", { type: "button", "aria-pressed": "false" }, swatch(entry), entry.name);
+    button.hidden = entry.on_demand;
     button.addEventListener("click", () => {
       const pressed = button.getAttribute("aria-pressed") === "false";
       for (const other of buttons) other.setAttribute("aria-pressed", String(pressed && other === button));
@@ -52,6 +62,7 @@ const drawChart = async (figure) => {
   figure.prepend(choices, entries, panels);
   for (const spec of specs) {
     const panel = panels.appendChild(element("div"));
+    watchPointer(panel);
     views.push((await vegaEmbed(panel, spec, options)).view);
   }
   // Vega follows the window's width alone; a figure in an opened <details> also gets a width.

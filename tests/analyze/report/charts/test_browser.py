@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analyze.report.charts import charts, javascript_bundle
-from analyze.report.html import PACKAGE
+from analyze.report.html import CHART_SCRIPTS, PACKAGE
 from analyze.web.document import FRAME, resource
 from tests.analyze.report.charts.made_up import tables, training
 from tests.helpers.pages.browser import watched_pages
@@ -26,13 +26,16 @@ DRAWN = "[...document.querySelectorAll('figure.chart')].every((figure) => 'drawn
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of all charts, with a chart in a closed <details>."""
     frame = resource(FRAME, "base.css")
-    style, charts_style, script = (resource(PACKAGE, name) for name in ("style.css", "charts.css", "charts.js"))
+    style, charts_style = (resource(PACKAGE, name) for name in ("style.css", "charts.css"))
+    scripts = [javascript_bundle(), *(resource(PACKAGE, name) for name in CHART_SCRIPTS)]
     dark = (
         "@media (prefers-color-scheme: dark) { :root { --ink: #eee; --soft: #aaa; --line: #444; --paper: #161616; } }"
     )
     figures = [
         f'<figure class="chart" id="{chart.name}"><script type="application/json">{chart.to_json()}</script></figure>'
-        for chart in charts(*tables(N_LAYERS, ARCHITECTURES), ARCHITECTURES, training(N_LAYERS, ARCHITECTURES))
+        for chart in charts(
+            *tables(N_LAYERS, ARCHITECTURES), ARCHITECTURES, training(N_LAYERS, ARCHITECTURES), controls=("jumprelu",)
+        )
     ]
     figures[-1] = f"<details><summary>Training</summary>{figures[-1]}</details>"
     path = tmp_path_factory.mktemp("charts") / "page.html"
@@ -40,7 +43,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<style>{frame}{style}{dark}{charts_style}</style><body>{''.join(figures)}"
-        f"<script>{javascript_bundle()}</script><script>{script}</script></body></html>",
+        f"{''.join(f'<script>{script}</script>' for script in scripts)}</body></html>",
         encoding="utf-8",
     )
     return path
@@ -53,13 +56,20 @@ def opened(browser: Any, page_file: Path) -> Iterator[Any]:
         yield lambda width=1300, scheme="light": open_page(page_file.as_uri(), width, scheme)
 
 
-def hovered(page: Any, point: Any) -> dict[str, str]:
-    """Return the text shown at a point, by its heading."""
-    point.hover(force=True)
-    box = page.locator("#vg-tooltip-element.visible")
-    box.wait_for()
-    keys, values = (box.locator(f"td.{name}").all_inner_texts() for name in ("key", "value"))
-    return dict(zip(keys, values, strict=True))
+def shown_text(page: Any) -> dict[str, str]:
+    """Return the text that is shown of a mark, by its headings."""
+    cells = page.locator(".tip:visible td").all_inner_texts()
+    return dict(zip(cells[::2], cells[1::2], strict=True))
+
+
+def middle(part: Any) -> tuple[float, float]:
+    """Return the place on the screen of the middle of an element."""
+    box = part.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def points_of(chart: Any) -> Any:
+    return chart.locator("path[aria-roledescription=point]").filter(visible=True)
 
 
 def test_hover_tells_the_values_of_the_tables_in_the_chosen_measure_and_layer(opened: Any) -> None:
@@ -71,22 +81,80 @@ def test_hover_tells_the_values_of_the_tables_in_the_chosen_measure_and_layer(op
         chart.locator("select[name=layer]").select_option(layer)
         rows = means if layer == "mean" else [row for row in points if row.hook.split(".")[1] == layer]
         row = next(row for row in rows if (row.run, row.measure) == (run, measure))
-        point = chart.locator("path[aria-roledescription=point]").filter(visible=True).nth(2)
         page.wait_for_timeout(50)
-        shown = hovered(page, point)
+        page.mouse.move(*middle(points_of(chart).nth(2)))
+        shown = shown_text(page)
         assert (shown["run"], shown["layer"], shown["seeds"]) == (run, layer, "3")
         assert float(shown["L0"]) == pytest.approx(row.l0, rel=1e-3)
         assert float(shown["value"]) == pytest.approx(row.value, rel=1e-3)
         low, high = map(float, shown["95 % interval"].split(" to "))
         assert (low, high) == pytest.approx((row.low, row.high), rel=0.01)
         page.mouse.move(0, 0)
+        assert shown_text(page) == {}
+
+
+def test_hover_near_a_point_or_a_line_tells_the_nearest_values_and_far_from_both_nothing(opened: Any) -> None:
+    page = opened()
+    chart = page.locator("#pareto")
+    (x, y), (next_x, next_y) = (middle(points_of(chart).nth(i)) for i in (1, 2))
+    page.mouse.move(x, y)
+    at_point = shown_text(page)
+    page.mouse.move(x, y + 6)
+    assert shown_text(page) == at_point
+    page.mouse.move(x + 0.3 * (next_x - x), y + 0.3 * (next_y - y))
+    assert shown_text(page) == at_point != {}
+    box = chart.locator("svg.marks").bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    assert shown_text(page) == {}
+
+
+def test_tap_on_a_phone_tells_the_nearest_values_inside_the_screen_until_a_tap_elsewhere(
+    browser: Any, page_file: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto(page_file.as_uri())
+    page.wait_for_function(DRAWN)
+    chart = page.locator("#pareto")
+    for i in (0, 2):
+        x, y = middle(points_of(chart).nth(i))
+        page.touchscreen.tap(x + 5, y + 5)
+        assert shown_text(page)["run"] == f"baseline_target_l0={(20, 40, 80)[i]}"
+        box = page.locator(".tip").bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 390
+    page.touchscreen.tap(*middle(chart.locator("select").first))
+    assert shown_text(page) == {}
+    page.close()
+
+
+def test_hover_tells_the_values_of_the_highlighted_architecture_only(opened: Any) -> None:
+    page = opened()
+    chart = page.locator("#pareto")
+    place = middle(points_of(chart).nth(0))
+    chart.locator(".legend button", has_text="jumprelu").click()
+    page.mouse.move(*place)
+    assert shown_text(page).get("architecture", "jumprelu") == "jumprelu"
+
+
+def test_hover_on_a_line_of_training_tells_its_run_and_value(opened: Any) -> None:
+    page = opened()
+    page.locator("summary").click()
+    chart = page.locator("#training")
+    page.wait_for_function("document.querySelector('#training svg.marks').getBoundingClientRect().width > 300")
+    line = chart.locator("path[aria-roledescription='line mark']").first
+    line.scroll_into_view_if_needed()
+    place = line.evaluate(
+        "(line) => { const p = line.getPointAtLength(line.getTotalLength() / 2).matrixTransform(line.getScreenCTM());"
+        " return [p.x, p.y]; }"
+    )
+    page.mouse.move(*place)
+    assert {"run", "activations seen", "value"} == set(shown_text(page))
 
 
 def test_menu_of_a_grid_changes_the_measure_of_all_panels(opened: Any) -> None:
     page = opened()
     grid = page.locator("#layers")
     assert grid.locator("svg.marks").count() == N_LAYERS
-    assert grid.get_by_text("KL (nats per token), lower is better", exact=True).count() == N_LAYERS
+    assert grid.get_by_text("nats lost (nats per token), lower is better", exact=True).count() == N_LAYERS
     grid.locator("select[name=measure]").select_option("gamma")
     assert grid.get_by_text("γ, best near 1", exact=True).count() == N_LAYERS
     labels = [

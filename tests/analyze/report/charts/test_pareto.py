@@ -70,9 +70,11 @@ def test_chart_intervals_are_those_of_the_estimates() -> None:
         assert shown[configuration.name, "mean"] == pytest.approx([40, mean.value, *mean.interval()], rel=1e-4)
 
 
-def test_first_choice_is_the_mean_over_layers_with_noise_off_in_kl_if_the_model_ran(by_name: dict[str, Chart]) -> None:
+def test_first_choice_is_the_mean_over_layers_with_noise_off_in_nats_lost_if_the_model_ran(
+    by_name: dict[str, Chart],
+) -> None:
     first = {menu.parameter: menu.selected for menu in by_name["pareto"].menus}
-    assert first == {"measure": "kl", "layer": "mean", "noise": "off"}
+    assert first == {"measure": "nats_lost", "layer": "mean", "noise": "off"}
     without_model = next(charts(*tables(model=False), ARCHITECTURES))
     assert {menu.parameter: menu.selected for menu in without_model.menus}["measure"] == "explained_variance"
 
@@ -89,7 +91,7 @@ def test_grid_has_a_panel_per_layer_with_the_same_axes_and_each_number_once(by_n
     assert all(parameters(spec) == parameters(grid.specs[0]) for spec in grid.specs)
     for spec in grid.specs:
         assert len({point["layer"] for point in spec["data"]["values"]}) == 1
-    low, high = parameters(grid.specs[0])["axes"]["kl"]["y"]["domain"]
+    low, high = parameters(grid.specs[0])["axes"]["kl"]["off"]["y"]["domain"]
     values = [point["v"]["kl"][1] for spec in grid.specs for point in spec["data"]["values"]]
     assert low <= min(values)
     assert max(values) <= high
@@ -98,8 +100,27 @@ def test_grid_has_a_panel_per_layer_with_the_same_axes_and_each_number_once(by_n
 def test_axis_of_a_measure_with_an_outlier_is_logarithmic_in_every_panel() -> None:
     for worst, log in ((1.0, False), (200.0, True)):
         grid = next(chart for chart in charts(*tables(worst=worst), ARCHITECTURES) if chart.name == "layers")
-        axis = parameters(grid.specs[0])["axes"]["kl"]["y"]
-        assert (axis["constant"] < axis["domain"][1]) == log
+        axis = parameters(grid.specs[0])["axes"]["kl"]["off"]
+        assert (axis["y"]["constant"] < axis["y"]["domain"][1]) == log
+        assert axis["title"] == "KL (nats per token), lower is better" + " (log)" * log
+
+
+def test_control_is_left_out_with_axes_that_fit_the_others_until_its_box_is_ticked() -> None:
+    made = tables(worst=200.0)
+    without = charts(*tables(architectures=ARCHITECTURES[:-1]), ARCHITECTURES)
+    with_control = list(charts(*made, ARCHITECTURES, controls=ARCHITECTURES[-1:]))
+    for chart, alone in zip(with_control, without, strict=True):
+        assert [box.parameter for box in chart.checkboxes] == ["control"]
+        assert chart.on_demand == list(ARCHITECTURES[-1:])
+        assert parameters(chart.specs[0])["control"] == "off"
+        assert ARCHITECTURES[-1] in chart.caption
+        axes, of_others = (parameters(shown.specs[0])["axes"]["kl"] for shown in (chart, alone))
+        if chart.name != "layers":
+            axes, of_others = (list(by_place.values())[-1] for by_place in (axes, of_others))
+        assert axes["off"] == of_others["off"]
+        assert axes["on"]["y"]["domain"][1] > 10 * axes["off"]["y"]["domain"][1]
+    alone = next(charts(*tables(1, ("frozen",)), ("frozen",), controls=("frozen",)))
+    assert (list(alone.checkboxes), list(alone.on_demand)) == ([], [])
 
 
 def test_families_have_one_colour_and_shape_in_all_panels_in_the_reports_order(by_name: dict[str, Chart]) -> None:
