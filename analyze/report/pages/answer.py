@@ -40,7 +40,8 @@ def summary_table(summary: Summary) -> Table:
             *(html.plain(getattr(line, name)) for name in varying),
         ]  # fmt: skip
         groups.setdefault(NOT_COMPARED if line.target is None else f"At L0 = {line.target:g}", []).append(row)
-    return Table(["architecture", "L0", *map(title_of, summary.measures), *varying], groups)
+    better = {title_of(name): direction for name, direction in html.directions_of(summary.measures).items()}
+    return Table(["architecture", "L0", *map(title_of, summary.measures), *varying], groups, better)
 
 
 def summary_key(summary: Summary, unit: str) -> str:

@@ -45,7 +45,9 @@ def section(content: Content) -> dict[str, Any]:
         "seed_spread": [
             (
                 title,
-                html.wide(rows, DETECTABLE_COLUMNS, columns(rows, Shown.AT_EQUAL_L0), lambda r: r.detectable),
+                html.wide(
+                    rows, DETECTABLE_COLUMNS, columns(rows, Shown.AT_EQUAL_L0), lambda r: r.detectable, better={}
+                ),
                 html.table(rows, SPREAD_COLUMNS),
             )
             for sample, title in SAMPLES.items()

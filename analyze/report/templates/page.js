@@ -1,38 +1,70 @@
 "use strict";
 
-// Tables: a click on a column's head sorts the rows of each group, numbers by value, everything else as text.
+// Tables: a column's head sorts the rows of each group, numbers by value, everything else as text. Cells without a
+// number come after those with one.
 const keyOf = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
 const number = (text) => (text === "" ? NaN : Number(text));
-const compare = (first, second) => {
-  const [x, y] = [number(first), number(second)];
-  if (Number.isNaN(x) && Number.isNaN(y)) return first.localeCompare(second, undefined, { numeric: true });
-  return Number.isNaN(x) ? 1 : Number.isNaN(y) ? -1 : x - y;
-};
 const rowsOf = (body) => [...body.rows].filter((row) => !row.classList.contains("group"));
 
-const sortTable = (table, head, direction) => {
-  markSorted(table, head, direction);
-  const sign = direction === "descending" ? -1 : 1;
+const sortTable = (table, head, order) => {
+  markSorted(table, head, order);
+  const sign = order === "descending" ? -1 : 1;
+  const best = order === "other" ? Number(head.dataset.better.replace("near ", "")) : null;
+  const compare = (first, second) => {
+    const [x, y] = [first, second].map((text) => (best === null ? number(text) : Math.abs(number(text) - best)));
+    if (Number.isNaN(x) && Number.isNaN(y)) return sign * first.localeCompare(second, undefined, { numeric: true });
+    return Number.isNaN(x) ? 1 : Number.isNaN(y) ? -1 : sign * (x - y);
+  };
   for (const body of table.tBodies) {
-    const order = (a, b) => sign * compare(keyOf(a, head.cellIndex), keyOf(b, head.cellIndex));
-    body.append(...rowsOf(body).sort(order));
+    body.append(...rowsOf(body).sort((a, b) => compare(keyOf(a, head.cellIndex), keyOf(b, head.cellIndex))));
   }
 };
 
-// A filter shows the items whose text has every word of the input, and how many these are.
-const addFilter = (input, output, items, textOf, noun) => {
-  const texts = items.map((item) => textOf(item).toLowerCase());
+// A filter shows the rows that have every word of the input, and how many these are. A word may be any part of a text,
+// also of the group's title, or the beginning of a number: "40" shows an L0 of 40 but not a loss of 0.140. All dashes are the same, and
+// "a against b" is the same as "a − b".
+const plain = (text) => text.toLowerCase().replace(/[−–]/g, "-").replace(/\bagainst\b/g, "-");
+const wordsOf = (text) => plain(text).split(/\s+/).filter(Boolean);
+const partsOf = (row) => {
+  const group = row.parentElement?.querySelector(".group")?.textContent ?? "";
+  const parts = { text: `${plain(group)}\n`, numbers: [] };
+  for (const cell of row.cells) {
+    if ("value" in cell.dataset) parts.numbers.push(...wordsOf(cell.firstChild.textContent.replaceAll(",", "")));
+    else parts.text += `${plain(cell.textContent)}\n`;
+  }
+  return parts;
+};
+const hasWord = ({ text, numbers }, word) => text.includes(word) || numbers.some((shown) => shown.startsWith(word));
+
+const addFilter = (frame, table, rows) => {
+  const bar = Object.assign(document.createElement("p"), { className: "filter" });
+  bar.innerHTML =
+    '<label>Filter rows <input type="search" autocomplete="off"></label> <output></output> ' +
+    '<button type="button" hidden>Clear the filter</button>';
+  frame.prepend(bar);
+  const [input, output, clear] = ["input", "output", "button"].map((name) => bar.querySelector(name));
+  let parts; // made when the filter is first used: a page may have 100,000 cells
   const show = () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    parts ??= new Map(rows.map((row) => [row, partsOf(row)]));
+    const words = wordsOf(input.value).map((word) => word.replace(/(?<=\d),(?=\d)/g, ""));
     let count = 0;
-    items.forEach((item, i) => {
-      item.hidden = !words.every((word) => texts[i].includes(word));
-      count += item.hidden ? 0 : 1;
-    });
-    output.textContent = `${count} of ${items.length} ${noun}`;
+    for (const [row, ofRow] of parts) {
+      row.hidden = !words.every((word) => hasWord(ofRow, word));
+      count += row.hidden ? 0 : 1;
+    }
+    for (const group of table.querySelectorAll(".group")) {
+      group.hidden = rowsOf(group.parentElement).every((row) => row.hidden);
+    }
+    output.textContent = count ? `${count} of ${rows.length} rows` : `No row matches “${input.value.trim()}”.`;
+    clear.hidden = count > 0;
   };
+  output.textContent = `${rows.length} of ${rows.length} rows`;
   input.addEventListener("input", show);
-  show();
+  clear.addEventListener("click", () => {
+    input.value = "";
+    show();
+    input.focus();
+  });
 };
 
 const LONG = 20; // a table with more rows than this has a filter
@@ -40,14 +72,7 @@ for (const frame of document.querySelectorAll(".table")) {
   const table = frame.querySelector("table");
   whenSorted(table, (head, direction) => sortTable(table, head, direction));
   const rows = [...table.tBodies].flatMap(rowsOf);
-  if (rows.length > LONG) {
-    const bar = Object.assign(document.createElement("p"), { className: "filter" });
-    bar.innerHTML = '<label>Filter rows <input type="search" autocomplete="off"></label> <output></output>';
-    frame.prepend(bar);
-    // Numbers measured are left out, so "3" finds layer 3 rather than every value with this digit.
-    const words = (row) => [...row.cells].filter((cell) => !("value" in cell.dataset)).map((cell) => cell.textContent);
-    addFilter(bar.querySelector("input"), bar.querySelector("output"), rows, (row) => words(row).join(" "), "rows");
-  }
+  if (rows.length > LONG) addFilter(frame, table, rows);
 }
 
 // Print collapsed sections too, and collapse them afterwards.

@@ -97,20 +97,30 @@ def test_every_page_links_the_others_and_its_own_sections(opened: Any, name: str
     assert all(there and (report / href.split("#")[0]).exists() for href, _, there in links)
 
 
-def test_tables_sort_by_number_and_text_both_ways(opened: Any) -> None:
+def test_tables_sort_by_number_and_text_both_ways_the_best_values_first(opened: Any) -> None:
     page = opened("index.html")
     table = page.locator(f"{HELD_OUT} table")
     values = "(t, i) => [...t.tBodies[0].rows].map(r => r.cells[i].dataset.value ?? r.cells[i].textContent.trim())"
     heads = table.locator("thead th").all_inner_texts()
-    for column in ("L0", "explained variance"):
+
+    def sorted_by(column: str, order: str) -> list[float]:
         i = next(n for n, head in enumerate(heads) if head.startswith(column))
-        cells = f"t => ({values})(t, {i})"
         table.locator("th button").nth(i).click()
-        rising = [float(v) for v in table.evaluate(cells) if v != "–"]
-        assert rising == sorted(rising)
-        assert len(set(rising)) > 3
-        table.locator("th button").nth(i).click()
-        assert [float(v) for v in table.evaluate(cells) if v != "–"] == rising[::-1]
+        assert table.locator("th[aria-sort]").evaluate_all("heads => heads.map(head => head.ariaSort)") == [order]
+        cells = table.evaluate(f"t => ({values})(t, {i})")
+        numbers = [float(v) for v in cells if v != "–"]
+        assert cells[len(numbers) :] == ["–"] * (len(cells) - len(numbers))
+        return numbers
+
+    for column, orders in {
+        "L0": ("ascending", "descending"), "explained variance": ("descending", "ascending"),
+        "γ": ("other", "ascending", "descending"),
+    }.items():  # fmt: skip
+        for order in (*orders, orders[0]):
+            numbers = sorted_by(column, order)
+            keys = [abs(number - 1) for number in numbers] if order == "other" else numbers
+            assert keys == sorted(keys, reverse=order == "descending")
+            assert len(set(keys)) > 3
     table.locator("th button").nth(0).click()
     runs = table.evaluate(f"t => ({values})(t, 0)")
     assert runs[0].startswith("baseline")
@@ -140,10 +150,48 @@ def test_filter_shows_the_rows_that_have_all_words_and_counts_them(opened: Any) 
     assert 0 < len(shown) < total
     assert all("nsae" in text and "without 0" in text for text in shown)
     assert count.inner_text() == f"{len(shown)} of {total} rows"
-    box.fill("no row has these words")
+    number = frame.locator("tbody tr:visible td[data-value]").nth(1).evaluate("cell => cell.firstChild.textContent")
+    box.fill(f"nsae {number}")
+    assert 0 < frame.locator("tbody tr:visible").count() < total
+    assert all(number in text for text in frame.locator("tbody tr:visible").all_inner_texts())
+
+
+def test_filter_that_no_row_matches_says_so_and_is_cleared_by_a_button(opened: Any) -> None:
+    page = opened("index.html")
+    frame = page.locator(".table", has=page.locator(HELD_OUT))
+    total, clear = frame.locator("tbody tr").count(), frame.locator(".filter button")
+    assert clear.is_hidden()
+    frame.locator("input").fill("no row has these words")
     assert frame.locator("tbody tr:visible").count() == 0
-    box.fill("")
+    assert frame.locator("output").inner_text() == "No row matches “no row has these words”."
+    clear.click()
     assert frame.locator("tbody tr:visible").count() == total
+    assert (frame.locator("input").input_value(), clear.is_hidden()) == ("", True)
+
+
+def test_filter_matches_the_title_of_a_rows_group(opened: Any) -> None:
+    page = opened("index.html")
+    titles = """() => [...document.querySelectorAll(".answer tbody")].every((body) =>
+      rowsOf(body).every((row) => hasWord(partsOf(row), wordsOf(body.rows[0].textContent).at(-1))))"""
+    assert page.evaluate(titles)
+
+
+def test_filter_takes_all_dashes_and_against_for_the_same_and_the_beginnings_of_numbers(opened: Any) -> None:
+    page = opened("post.html")
+    has = """([filter, row]) => {
+      const made = document.createElement("tr");
+      for (const [text, value] of row) {
+        const cell = made.insertCell();
+        cell.textContent = text;
+        if (value !== undefined) cell.dataset.value = value;
+      }
+      return wordsOf(filter).every((word) => hasWord(partsOf(made), word));
+    }"""
+    row = [["nsae − baseline, p-anneal"], ["40", 40], ["★ −0.0123", -0.0123], ["25,600", 25600]]
+    for text in ("nsae against baseline", "nsae − baseline", "NSAE - baseline 40", "-0.0123", "–0.01", "25600", "p-an"):
+        assert page.evaluate(has, [text, row]), text
+    for text in ("0", "0.0123", "baseline 41", "600"):
+        assert not page.evaluate(has, [text, row]), text
 
 
 @pytest.mark.parametrize("width", HEIGHTS)
