@@ -27,6 +27,7 @@ from analyze.report.palette import family_style
 from analyze.tables import layers
 
 DPI = 150
+MANY, MANY_COLUMNS = 12, 6  # panels of a figure, and of its rows if it has more
 WIDE = 300  # a logarithmic axis that spans more than this factor is labelled at powers of 10 only
 
 
@@ -71,15 +72,19 @@ def unique(values: Iterable[Any]) -> list[Any]:
 
 
 def panels(titles: Sequence[str], *, columns: int = 3, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    """Make a figure with a panel per title."""
-    columns = min(len(titles), columns)
+    """Make a figure with a panel per title; more than MANY are smaller, MANY_COLUMNS in a row."""
+    many = len(titles) > MANY
+    columns = min(len(titles), MANY_COLUMNS if many else columns)
+    width, height = (2.4, 1.9) if many else (3.6, 2.8)
     rows = math.ceil(len(titles) / columns)
     figure, axes = pyplot.subplots(
         rows, columns, squeeze=False, sharey=share_y, layout="constrained",
-        figsize=(max(3.6 * columns, 5), 2.8 * rows + 0.8),
+        figsize=(max(width * columns, 5), height * rows + 0.8),
     )  # fmt: skip
     for panel, title in zip(axes.flat, titles, strict=False):
-        panel.set_title(title, fontsize=9)
+        panel.set_title(title, fontsize=8 if many else 9)
+        if many:
+            panel.tick_params(labelsize=7)
         panel.grid(alpha=0.25)
     for panel in axes.flat[len(titles) :]:
         panel.set_visible(False)

@@ -30,8 +30,8 @@ def target_figures(measurements: Measurements) -> Iterator[ReportFigure]:
     if points:
         yield ReportFigure(
             "target_l0", "The coefficient, L0 over its target, and the loss over training",
-            "Training batches of the runs with --target-l0, means over seeds, one line per layer, one row of panels "
-            "per configuration. Left: the coefficient, or for jumprelu the L0 at which its loss has its minimum. "
+            "Training batches of the runs with --target-l0, means over seeds, one line per layer, three panels per "
+            "configuration. Left: the coefficient, or for jumprelu the L0 at which its loss has its minimum. "
             "Middle: the mean L0 that the controller follows, noise off; the band is ±2 %.",
             draw_controller(points), points,
         )  # fmt: skip
@@ -68,7 +68,7 @@ def draw_controller(rows: Sequence[CurveRow]) -> Figure:
         for measure in ("coefficient", "setpoint", L0_OVER_TARGET, "loss")
         if (run, measure) in by_panel
     ]
-    figure, axes = panels([f"{run}: {measure}" for run, measure in shown], columns=3)
+    figure, axes = panels([f"{run}:\n{measure}" for run, measure in shown], columns=3)
     for panel, (run, measure) in zip(axes, shown, strict=True):
         for i, hook in enumerate(hooks):
             points = by_panel[run, measure].get(hook, [])

@@ -23,6 +23,7 @@ class OfHook(TableRow, Protocol):
 
 
 H = TypeVar("H", bound=OfHook)
+TALL = 0.9  # height of a figure over its width
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class FigureFile:
     @property
     def base64(self) -> str:
         return base64.b64encode(self.png).decode()
+
+    @property
+    def tall(self) -> bool:
+        """True if it is higher than a screen when it is as wide as the page, so that the page folds it."""
+        width, height = (int.from_bytes(self.png[start : start + 4], "big") for start in (16, 20))  # the PNG's header
+        return height > TALL * width
 
 
 @dataclass(frozen=True)
