@@ -11,7 +11,7 @@ from analyze.runs.families import families
 from analyze.statistics.estimates import Estimates, Key
 from analyze.tables import markdown, short, with_interval
 from data.store.stats import Subset
-from train.measures import MEASURES, Shown, title_of
+from train.measures import MEASURES, Shown, possible, title_of
 
 HELD_OUT, PATCHED = "held_out", "patched"  # samples: stored rows, or patched positions of the language model
 
@@ -58,7 +58,7 @@ def point_rows(estimates: Estimates, configurations: Sequence[Configuration], sa
                 point = estimates[Key(name, hook, noise, Subset.ALL, measure)]
                 rows.append(PointRow(
                     sample, family, hook, noise, name, point.n_seeds, targets[name], l0[name], measure, point.value,
-                    *point.interval,
+                    *possible(measure, *point.interval),
                 ))  # fmt: skip
     return rows
 

@@ -12,6 +12,7 @@ from analyze.runs.families import families
 from analyze.statistics.estimates import Estimates, Key
 from analyze.statistics.layer_mean import mean_over_layers
 from data.store.stats import Subset
+from train.measures import possible
 
 
 @dataclass(frozen=True)
@@ -86,5 +87,5 @@ def _row(
     )
     return LayerMeanRow(
         sample, family, mean.n_layers, noise, configuration.name, mean.n_seeds, configuration.target_l0, l0.value,
-        measure, mean.value, *mean.interval(),
+        measure, mean.value, *possible(measure, *mean.interval()),
     )  # fmt: skip

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analyze.statistics import jackknife
 from analyze.statistics.jackknife import LEVEL, Float
 from analyze.statistics.replicas import Variances, variances
+from train.measures import possible
 
 if TYPE_CHECKING:
     from analyze.runs.trained_run import TrainedRun
@@ -211,7 +212,7 @@ def measure_rows(estimates: Estimates, runs: Sequence[TrainedRun]) -> list[Measu
     return [
         MeasureRow(
             key.run, variants[key.run], key.hook, key.noise, key.subset, key.measure, estimate.value,
-            *estimate.interval, estimate.effective_groups,
+            *possible(key.measure, *estimate.interval), estimate.effective_groups,
         )
         for key, estimate in estimates.items()
     ]  # fmt: skip

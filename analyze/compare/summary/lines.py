@@ -13,6 +13,7 @@ from analyze.compare.summary.at_l0 import ComparisonAtL0, has_value
 from analyze.compare.summary.summary import MISSED, NO_MARK, SummaryCell, SummaryLine
 from analyze.runs.configurations import Configuration, seeds_of
 from analyze.statistics.estimates import Estimates
+from train.measures import possible
 
 UNKNOWN = SummaryCell(None, None, None)
 ROUNDING = 1e-9  # half-widths of exact counts, interpolated or not, are at most this share of the mean
@@ -35,7 +36,7 @@ def lines_at(
             matched_side = comparison.measured[measure][name]
             ranked_hooks = comparison.sides_at(measure)[1] if name in comparison.ranked else hooks
             layers = [matched_side.by_hook[hook] for hook in ranked_hooks or hooks if has_value(matched_side, hook)]
-            cells[measure] = cell(layers, by_side.get(name, NO_MARK))
+            cells[measure] = cell(measure, layers, by_side.get(name, NO_MARK))
         at = [side.by_hook[hook] for hook in hooks]
         lines.append(
             SummaryLine(
@@ -57,7 +58,7 @@ def line_of_configuration(
     by_measure = {
         name: _measured(estimates, configuration, hooks, name) for name, estimates in samples.items()
     }  # fmt: skip
-    cells = {name: cell(layers, NO_MARK) for name, layers in by_measure.items() if name != "l0"}
+    cells = {name: cell(name, layers, NO_MARK) for name, layers in by_measure.items() if name != "l0"}
     note = "not compared" if target is None else MISSED
     return SummaryLine(
         family, target, _mean_l0(by_measure["l0"]), len(configuration.replicas), len(by_measure["l0"]), cells, rows,
@@ -80,15 +81,16 @@ def _measured(estimates: Estimates, configuration: Configuration, hooks: Sequenc
     return layers
 
 
-def cell(layers: Sequence[Matched], mark: str) -> SummaryCell:
-    """Return the mean over layers. An interval is left out if it is unknown, or that of exact counts of one seed."""
+def cell(measure: str, layers: Sequence[Matched], mark: str) -> SummaryCell:
+    """Return a measure's mean over layers, without an interval that is unknown or that of exact counts of one seed."""
     if not layers:
         return UNKNOWN
     mean = mean_of_matched(layers)
     exact = mean.variances.half_width() <= ROUNDING * abs(mean.value)
     if exact or not math.isfinite(mean.half_width):
         return SummaryCell(mean.value, None, None, mark)
-    return SummaryCell(mean.value, mean.value - mean.half_width, mean.value + mean.half_width, mark)
+    bounds = possible(measure, mean.value - mean.half_width, mean.value + mean.half_width)
+    return SummaryCell(mean.value, *bounds, mark)
 
 
 def _mean_l0(layers: Sequence[Matched]) -> float:

@@ -122,9 +122,17 @@ def test_dead_shares_are_tied_if_their_intervals_overlap_though_they_lie_in_few_
     assert cell.low > 0
 
 
-def test_equal_dead_shares_are_tied() -> None:
-    made = with_dead(made_up(["topk", "relu"], BOTH), {"topk": [5, 5, 5], "relu": [5, 5, 5]})
-    assert marks(made.summary(), "dead") == {"topk": "best", "relu": "tied"}
+def test_all_architectures_with_the_smallest_dead_share_are_the_best() -> None:
+    for equal in ([5, 5, 5], [0, 0, 0]):
+        made = with_dead(made_up(["topk", "relu", "nsae"], BOTH), {"topk": equal, "relu": equal, "nsae": [50, 51, 52]})
+        assert marks(made.summary(), "dead") == {"topk": "best", "relu": "best", "nsae": ""}
+
+
+def test_interval_of_dead_shares_has_no_negative_values() -> None:
+    made = with_dead(made_up(["topk", "nsae"], BOTH), {"topk": [0, 0, 1], "nsae": [98, 100, 100]}, HOOKS[:1])
+    cells = [line.cells["dead"] for line in made.summary().lines]
+    assert (cells[0].low, cells[0].high is not None and cells[0].high > 0) == (0, True)
+    assert all(cell.high is not None and cell.high <= 1 for cell in cells)
 
 
 def test_dead_features_of_one_seed_have_neither_interval_nor_mark() -> None:
@@ -239,4 +247,4 @@ def test_an_exact_count_has_no_interval_although_its_sums_are_rounded() -> None:
         Matched({(0, 0): Estimate(value, value * (1 + np.linspace(-1, 1, 7) * 1e-16), shares)}, [])
         for value in (0.1175, 0.2, 1 / 3)
     ]
-    assert cell(counts, "") == SummaryCell(float(np.mean([0.1175, 0.2, 1 / 3])), None, None)
+    assert cell("dead", counts, "") == SummaryCell(float(np.mean([0.1175, 0.2, 1 / 3])), None, None)
