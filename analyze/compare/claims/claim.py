@@ -17,7 +17,7 @@ Verdict = Literal[
     "holds", "does not hold", "not enough data", "no verdict: unfinished runs", "no verdict: unsettled runs"
 ]
 COUNTED_AS: dict[Verdict, str] = {
-    "holds": "holds in", "does not hold": "does not in", "not enough data": "undecided in",
+    "holds": "holds in", "does not hold": "does not hold in", "not enough data": "undecided in",
     UNFINISHED: "no verdict in", UNSETTLED: "unsettled in",
 }  # fmt: skip
 
@@ -105,7 +105,11 @@ def join_notes(*notes: str) -> str:
 
 
 def count_by_layer(claims: Sequence[Claim]) -> str:
-    """Return in how many layers a claim holds, does not hold and is undecided."""
+    """Return in how many layers a claim holds, does not hold and is undecided: "holds in 1 of 6 layers, …"."""
     counts = Counter(claim.verdict for claim in claims)
-    parts = [f"{words} {counts[verdict]}" for verdict, words in COUNTED_AS.items() if counts[verdict]]
-    return f"by layer: {', '.join(parts)}" if parts else ""
+    parts = [(words, counts[verdict]) for verdict, words in COUNTED_AS.items() if counts[verdict]]
+    if not parts:
+        return ""
+    (words, count), *others = parts
+    of_layers = f"{count} of {len(claims)} layers" if len(claims) > 1 else "the only layer"
+    return ", ".join([f"{words} {of_layers}", *(f"{other} {number}" for other, number in others)])

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from analyze.compare.claims.claim import Cells, Claim, ClaimHeader
+from analyze.compare.claims.claim import Cells, Claim, ClaimHeader, join_notes
 from analyze.compare.claims.numbers import exact_numbers, joined
 from analyze.compare.claims.rule import decide_above, decide_equivalent
 from analyze.compare.equal_l0.matched import Seeds
@@ -31,6 +31,8 @@ Statistic = Callable[[DictionaryRow], float | None]
 def claims(measurements: Measurements) -> Iterator[Claim]:
     """Yield claim 7 for each NSAE family and pair of families."""
     for family, runs in measurements.of_kind("nsae").items():
+        pillars = _shares(measurements, runs, lambda row: row.pillars_that_are_directions)
+        control = _of_random_decoder(measurements, lambda row: row.pillars_that_are_directions)
         yield from decide_above(
             ClaimHeader(7, "most of NSAE's live features have norms in (0, 0.5)", family, runs),
             "their share, an exact count", _shares(measurements, runs, lambda row: row.small_norm_share), MAJORITY,
@@ -39,8 +41,7 @@ def claims(measurements: Measurements) -> Iterator[Claim]:
         yield from decide_equivalent(
             ClaimHeader(7, "pillars are hardly ever directions", family, runs),
             "share of pillars that are directions, in layers with directions, an exact count",
-            _shares(measurements, runs, lambda row: row.pillars_that_are_directions), OVERLAP,
-            note=_of_random_decoder(measurements, lambda row: row.pillars_that_are_directions),
+            pillars, OVERLAP, note=join_notes("" if pillars.cells else "no layer has directions", control),
         )  # fmt: skip
     for pair in measurements.pairs():
         claim = "NSAE has features nearly parallel to another, which the baseline lacks"

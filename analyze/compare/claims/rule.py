@@ -43,6 +43,7 @@ from analyze.tables import layer_list, short
 
 SIGNIFICANCE = 0.05
 MOST_NAMED = 6  # places named in a note
+NO_NUMBER = "no layer has this number"
 ONE_SEED = "about these trained SAEs, not their architectures (one seed)"
 
 
@@ -182,9 +183,10 @@ def _decide(header: ClaimHeader, statistic: str, numbers: Cells, rule: _Rule, no
     p_holds, p_fails = _over_layers(layers, fails, len(numbers.hooks), rule)
     verdict = verdict_of(p_holds, p_fails, unsettled=any(layer.unsettled for layer in layers))
     values, seeds = [layer.value for layer in layers], min((layer.n_seeds for layer in layers), default=0)
-    spread = f"layers {short(min(values))} to {short(max(values))}" if len(values) > 1 else ""
+    spread = _spread(values) if len(values) > 1 else ""
     about = ONE_SEED if seeds == 1 and verdict in DECIDED else ""
-    own_note = join_notes(stopped, about, spread, count_by_layer(rows), _reasons(numbers.missing), note)
+    reasons = _reasons(numbers.missing) or ("" if layers or note else NO_NUMBER)
+    own_note = join_notes(stopped, about, spread, count_by_layer(rows), reasons, note)
     mean = float(np.mean(values)) if values else None
     yield claim(ALL_LAYERS, mean, (None, None), p_holds if layers else None, None, seeds, verdict, own_note)
     yield from rows
@@ -204,6 +206,12 @@ def _over_layers(layers: Sequence[_Layer], fails: Float, n_layers: int, rule: _R
         return partial_conjunction(p_holds, needed), partial_conjunction(p_fails, n_layers - needed + 1)
     holds = max((layer.holds for layer in layers), default=1.0) if len(layers) >= most(n_layers) else 1.0
     return holds, float(np.min(fails, initial=1.0))
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Return the smallest and the largest value of a layer as text."""
+    low, high = short(min(values)), short(max(values))
+    return f"{low} in all layers" if low == high else f"{low} to {high} over the layers"
 
 
 def _places(cells: Sequence[Cell]) -> str:

@@ -6,22 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 from analyze.compare.claims.claim import ALL_LAYERS, UNFINISHED, UNSETTLED, Claim
+from analyze.compare.claims.untested import N_CLAIMS, untested
 from analyze.compare.theory import TheoryRow
 from analyze.report import html
-from analyze.report.html import Columns
+from analyze.report.html import Columns, HtmlCell
 from analyze.report.pages import compared
 from analyze.report.pages.content import Content
 from analyze.web.navigation import POST, page_links, section_links
 
 CLAIM_COLUMNS: Columns[Claim] = (
-    ("claim", lambda c: f"{c.number}. {c.claim}"), ("verdict", lambda c: html.verdict(c.verdict)),
-    ("value", html.interval), ("criterion", lambda c: c.criterion), ("p", lambda c: c.p),
-    ("seeds", lambda c: c.seeds), ("positions", lambda c: c.positions), ("compared", lambda c: c.compared),
-    ("statistic", lambda c: c.statistic), ("note", lambda c: c.note),
+    ("claim", lambda c: HtmlCell(f"{c.number}. {c.claim}", below=c.statistic)),
+    ("verdict", lambda c: html.verdict(c.verdict)), ("value", html.interval), ("holds if", lambda c: c.criterion),
+    ("p", lambda c: c.p), ("seeds", lambda c: c.seeds), ("positions", lambda c: c.positions),
+    ("compared", lambda c: c.compared), ("note", lambda c: c.note),
 )  # fmt: skip
 LAYER_CLAIM_COLUMNS: Columns[Claim] = (
     ("claim", lambda c: f"{c.number}. {c.claim}"), ("layer", lambda c: c.hook),
-    ("verdict", lambda c: html.verdict(c.verdict)), ("value", html.interval), ("criterion", lambda c: c.criterion),
+    ("verdict", lambda c: html.verdict(c.verdict)), ("value", html.interval), ("holds if", lambda c: c.criterion),
     ("p (Holm over layers)", lambda c: c.p), ("smallest detectable", lambda c: c.detectable),
     ("seeds", lambda c: c.seeds), ("positions", lambda c: c.positions), ("compared", lambda c: c.compared),
     ("note", lambda c: c.note),
@@ -44,6 +45,9 @@ def render_post(content: Content) -> str:
         sections=section_links(SECTIONS),
         facts=compared.facts(content),
         summary=_summary(overall),
+        untested=[
+            f"{_claims(numbers)}: {reason}." for reason, numbers in untested(content.measurements, claims).items()
+        ],
         groups=content.scope.heldout.groups_sentence(),
         seeds=_seeds(content.n_seeds),
         claims=html.table(overall, CLAIM_COLUMNS),
@@ -55,9 +59,10 @@ def render_post(content: Content) -> str:
 
 
 def _summary(overall: Sequence[Claim]) -> str:
-    """Return how many claims have each verdict."""
+    """Return which of the post's claims are tested, and how many of the tests have each verdict."""
     if not overall:
         return "None of the post's claims is about these runs."
+    numbers = sorted({claim.number for claim in overall})
     count = Counter(claim.verdict for claim in overall)
     parts = [
         f"{count['holds']} {'holds' if count['holds'] == 1 else 'hold'}",
@@ -67,7 +72,16 @@ def _summary(overall: Sequence[Claim]) -> str:
         if count[verdict]:
             parts.append(f"{count[verdict]} have no verdict, because runs are {reason}")
     undecided = f"for {count['not enough data']} there is not enough data"
-    return f"Of {len(overall)} claims, {', '.join(parts)}, and {undecided}."
+    tests = f"{len(overall)} statement{'s' * (len(overall) > 1)}"
+    return (
+        f"Of the post's {N_CLAIMS} claims, these runs test {len(numbers)}, in {tests}, a row each: "
+        f"{', '.join(parts)}, and {undecided}."
+    )
+
+
+def _claims(numbers: Sequence[int]) -> str:
+    """Return "Claims 1, 2 and 5"."""
+    return f"Claim{'s' * (len(numbers) > 1)} {compared.enumerate_names([str(number) for number in numbers])}"
 
 
 def _seeds(n_seeds: int) -> str:

@@ -21,4 +21,5 @@ def test_claims_without_measurements_are_all_listed_without_a_verdict() -> None:
     nothing: list[Claim] = decide_claims(Measurements(RUNS, NORMS))
     assert {c.number for c in nothing} == set(range(1, 8))
     assert {c.verdict for c in nothing} == {"not enough data"}
+    assert all(c.note for c in nothing)
     assert decide_claims(Measurements(BASELINES, NORMS, held_out())) != []

@@ -24,7 +24,9 @@ def test_claim_7_counts_short_features_near_duplicates_and_their_overlap() -> No
     assert verdicts(claims, no, "most of NSAE's live features") == ["does not hold"]
     assert verdicts(claims, no, "hardly ever directions") == ["does not hold"]
     assert verdicts(claims, no, "nearly parallel") == ["does not hold"]  # neither has any
-    assert verdicts(claims, made_up(dictionaries=dictionaries()), "hardly ever directions") == ["not enough data"]
+    without = made_up(dictionaries=dictionaries())
+    assert verdicts(claims, without, "hardly ever directions") == ["not enough data"]
+    assert "no layer has directions" in {claim.note for claim in claims(without)}
 
 
 def test_claim_7_notes_the_counts_of_the_random_decoder_control() -> None:

@@ -30,7 +30,7 @@ def test_claim_5_is_not_decided_by_one_large_layer() -> None:
     rows = [c for c in claims(made_up(held_out=held_out(slope=0.0) | one_large)) if c.hook == "all"]
     for claim in (row for row in rows if "converges" not in row.claim):
         assert claim.verdict == "does not hold"
-        assert "layers -0.5 to 99; by layer: holds in 1, does not in 11" in claim.note
+        assert "-0.5 to 99 over the layers; holds in 1 of 12 layers, does not hold in 11" in claim.note
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(80, "holds"), (5, "does not hold")])
