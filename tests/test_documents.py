@@ -92,7 +92,7 @@ NOT_RUN = {
         "each waits for the other; tests/train/loop/test_bounded.py runs both"
     ),
     r"harvest (.* )?--device-map auto.*": "several GPUs; tests/harvest/model/test_device_map.py uses the disk",
-    r"make (test|docs)|python -m (tests\.faults|pytest) .*": "tests themselves",
+    r"make (test|docs)|python -m (tests\.faults|pytest).*": "tests themselves",
     r"make demo TORCH_INDEX=…|python3 -m venv .venv && .*|pip install .*": "installs; the environment is made so",
     r"torchrun .*": "several GPUs; tests/harvest/test_kill.py and tests/train/test_ranks.py run two processes",
     r"python benchmarks/.*|python -m harvest\.demo\.train": "minutes to hours",
