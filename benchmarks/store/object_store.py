@@ -82,7 +82,7 @@ def drivers() -> dict[str, Callable[[str], int]]:
     """Return functions that fetch an object and return its number of bytes."""
     from obstore.fsspec import FsspecStore
 
-    from data.system.object_store import object_store
+    from data.system.remote.object_store import object_store
 
     fetchers: dict[str, Callable[[str], int]] = {}
     behind = FsspecStore("s3", client_options={"allow_http": True})

@@ -20,7 +20,7 @@ from data.command.stop import EXIT_CODES, TRY_AGAIN, StopRequest, on_signals
 from data.errors import InputError, Stopped, UnreachableError
 from data.system.limits import cpus, raise_open_files
 from data.system.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
-from data.system.retry import stopped_by
+from data.system.remote.retry import stopped_by
 from data.system.torchrun import RankPlace
 
 BAD_INPUT = 2

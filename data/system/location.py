@@ -4,7 +4,7 @@ On a disk a file is written under another name, synced, and renamed. An object s
 both cases a file with its final name is complete, even after a kill or a power cut.
 
 Addresses are those of fsspec, such as s3://bucket/gpt2.zarr. s3, gs and az are read and written by obstore
-(object_store.py), the others by fsspec's drivers, which may not be atomic.
+(remote/object_store.py), the others by fsspec's drivers, which may not be atomic.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from upath import UPath
 
 from data.errors import InputError, StoreError
 from data.system.limits import disk_threads
-from data.system.redact import has_credentials, redacted
-from data.system.retry import PATIENCE, retried
+from data.system.remote.redact import has_credentials, redacted
+from data.system.remote.retry import PATIENCE, retried
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 Location = Path | UPath  # a UPath is not a Path
 
-OBSTORE = ("s3", "gs", "az")  # the protocols of data/system/object_store.py
+OBSTORE = ("s3", "gs", "az")  # the protocols of data/system/remote/object_store.py
 TRANSFERS = 8  # concurrent ones with an object store; each mostly waits for the network
 FIRST_PATIENCE = 60.0  # seconds; an address that was never reached may be mistyped
 
@@ -108,7 +108,7 @@ def request(location: UPath, operation: Callable[[Any], T], *, patience: float =
 def _driver(location: UPath) -> Any:
     if location.protocol not in OBSTORE:
         return location.fs
-    from data.system.object_store import object_store  # imports what needs not be installed
+    from data.system.remote.object_store import object_store  # imports what needs not be installed
 
     return object_store(location.protocol, location.path.partition("/")[0])
 

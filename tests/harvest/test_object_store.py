@@ -20,7 +20,7 @@ from data import open_store
 from data.store.verify import verify
 from data.store.writing.lifecycle import MARK, staging_path
 from data.system.location import Location, exists, locate
-from data.system.object_store import object_store
+from data.system.remote.object_store import object_store
 from tests.helpers.fixture_types import Command
 from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.servers.s3 import downloaded

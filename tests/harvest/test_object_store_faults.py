@@ -20,8 +20,8 @@ pytestmark = pytest.mark.long
 
 PATCHES = {
     "data.store.layout.MAX_ROWS_PER_SHARD": 256, "harvest.request.SHARDS_PER_WINDOW": 4,
-    "data.system.retry.FIRST_WAIT": 0.05, "data.system.retry.LONGEST_WAIT": 0.2,
-    "data.system.object_store.REPETITIONS": 0,
+    "data.system.remote.retry.FIRST_WAIT": 0.05, "data.system.remote.retry.LONGEST_WAIT": 0.2,
+    "data.system.remote.object_store.REPETITIONS": 0,
 }  # fmt: skip
 HARVEST = ("--model", "demo", "--tokens", "3k", "--context-size", "64", "--layers", "0", "--device", "cpu")
 TRAIN = (
@@ -121,7 +121,7 @@ def test_server_that_accepts_connections_and_never_answers_ends_in_one_sentence(
     s3: S3Front, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("data.system.location.FIRST_PATIENCE", 0.5)
-    monkeypatch.setattr("data.system.retry.LEAST_ANSWER", 0.5)
+    monkeypatch.setattr("data.system.remote.retry.LEAST_ANSWER", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

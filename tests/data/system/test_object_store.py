@@ -11,7 +11,7 @@ import pytest
 
 from data import InputError, StoreError
 from data.system.location import locate
-from data.system.object_store import object_store
+from data.system.remote.object_store import object_store
 
 KEY_ID, SECRET, TOKEN = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG", "AQoDYXdzEPT"
 NOWHERE = "http://127.0.0.1:1"  # refuses connections
@@ -40,7 +40,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr("data.system.object_store.REPETITIONS", 0)
+    monkeypatch.setattr("data.system.remote.object_store.REPETITIONS", 0)
     monkeypatch.setattr("data.system.location.FIRST_PATIENCE", 0)
     object_store.cache_clear()
     yield

@@ -14,8 +14,8 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError, SSLEr
 from obstore.exceptions import GenericError
 
 from data.errors import Stopped, StoreError, UnreachableError
-from data.system.redact import has_credentials, redacted
-from data.system.retry import is_transient, retried, stopped_by
+from data.system.remote.redact import has_credentials, redacted
+from data.system.remote.retry import is_transient, retried, stopped_by
 
 REQUEST = "Generic S3 error: Error performing GET http://host/b/x in 1.2s, after 4 retries, max_retries: 4  - "
 
@@ -65,7 +65,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     stop = threading.Event()
     monkeypatch.setattr(stop, "wait", slept.append)
-    monkeypatch.setattr("data.system.retry._stop", stop)
+    monkeypatch.setattr("data.system.remote.retry._stop", stop)
     monkeypatch.setattr("time.monotonic", lambda: sum(slept))
     return slept
 
@@ -118,7 +118,7 @@ def test_signal_ends_the_waiting_for_an_object_store() -> None:
 def silent_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bool]]:
     """A request that gets no answer; the process waits for fractions of a second instead of minutes."""
     for name, seconds in {"LEAST_ANSWER": 0, "SILENCE": 0.05, "STOP_SECONDS": 0.1, "POLL_SECONDS": 0.02}.items():
-        monkeypatch.setattr(f"data.system.retry.{name}", seconds)
+        monkeypatch.setattr(f"data.system.remote.retry.{name}", seconds)
     answer = threading.Event()
     yield answer.wait
     answer.set()

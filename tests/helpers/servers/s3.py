@@ -13,7 +13,7 @@ from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import WSGIRequestHandler
 
-from data.system.object_store import object_store
+from data.system.remote.object_store import object_store
 from tests.helpers.servers.s3_front import S3Front
 
 BUCKET = "bucket"
@@ -46,7 +46,7 @@ def s3_front(moto_port: int, folder: Path) -> Iterator[S3Front]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in front.environment.items():
             patch.setenv(name, value)
-        patch.setattr("data.system.object_store.REPETITIONS", 0)
+        patch.setattr("data.system.remote.object_store.REPETITIONS", 0)
         object_store.cache_clear()
         front.start()
         yield front

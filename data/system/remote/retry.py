@@ -21,7 +21,7 @@ from itertools import count
 from typing import TypeVar
 
 from data.errors import Stopped, StoreError, UnreachableError
-from data.system.redact import redacted
+from data.system.remote.redact import redacted
 
 T = TypeVar("T")
 

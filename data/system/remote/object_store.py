@@ -13,7 +13,7 @@ from typing import Any
 import obstore
 from obstore.store import from_url
 
-REPETITIONS = 4  # of a request by obstore, within ten seconds; only longer faults are told (data/system/retry.py)
+REPETITIONS = 4  # of a request by obstore, within ten seconds; only longer faults are told (retry.py)
 CLIENT = {"allow_http": True, "read_timeout": "2m", "timeout": "10m"}  # read: until the next bytes of an answer
 IN_PARTS = 256 << 20  # bytes from which an object is put in parts, some of which a kill leaves in the bucket
 

@@ -1,0 +1,1 @@
+"""Object stores: the driver, repeated requests, and messages without credentials."""
