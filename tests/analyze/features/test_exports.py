@@ -214,9 +214,8 @@ def test_neuronpedia_files_are_the_same_each_time(
 
 def test_neuronpedia_gets_no_file_without_a_row_for_dead_features(exported: Exported, tmp_path: Path) -> None:
     dead = (~exported.fires.all.live).nonzero()[:2, 0].tolist()
-    folder = FeatureExport("neuronpedia", tmp_path / "dead").write(
-        exported.heldout, [exported.fires], [dead], exported.unembedding
-    )[0]
+    export = FeatureExport("neuronpedia", tmp_path / "dead")
+    (folder,) = export.write(exported.heldout, [exported.fires], [dead], exported.unembedding)
     assert [row["index"] for row in lines(folder / "features/batch-0.jsonl.gz")] == [str(number) for number in dead]
     assert not (folder / "activations").exists()
 
