@@ -118,9 +118,12 @@ def test_a_phone_comes_back_to_the_place_in_the_list(opened: Any) -> None:
     link.click()
     for _ in range(30):
         page.keyboard.press("j")
-    page.wait_for_timeout(50)
     page.locator(".back").click()
-    assert page.locator("#rows tr[aria-current]").evaluate("(row) => row.getBoundingClientRect().bottom <= innerHeight")
+    seen = "document.querySelector('#rows tr[aria-current]').getBoundingClientRect()"
+    page.wait_for_function("document.querySelector('#list').checkVisibility()")
+    page.wait_for_function(f"{seen}.top >= 0 && {seen}.bottom < innerHeight + 1 && scrollY > {before}")
+    page.wait_for_timeout(50)  # details that load late must not scroll
+    assert page.evaluate(f"{seen}.bottom < innerHeight + 1")
 
 
 def test_the_page_says_which_command_shows_a_text(opened: Any) -> None:

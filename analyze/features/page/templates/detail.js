@@ -97,12 +97,10 @@ const show = async () => {
   const feature = current;
   for (const row of byId("rows").rows) row.removeAttribute("aria-current");
   rowOf(feature)?.setAttribute("aria-current", "true");
-  try {
-    const all = await detailsOf(feature);
-    if (current === feature) byId("detail").replaceChildren(...detailNodes(feature, all));
-  } catch (error) {
-    byId("detail").replaceChildren(make("p", { class: "message" }, error.message));
-  }
+  const nodes = await detailsOf(feature).then(
+    (all) => detailNodes(feature, all), (error) => [make("p", { class: "message" }, error.message)]);
+  if (current !== feature) return; // another one, or the list, was chosen while the details loaded
+  byId("detail").replaceChildren(...nodes);
   centre();
   if (NARROW.matches) scrollTo(0, 0);
   else if (byId("detail").getBoundingClientRect().top < 0) byId("detail").scrollIntoView();
