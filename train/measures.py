@@ -112,7 +112,7 @@ MEASURES = (
         lambda s: (1 - s.squared_error / s.square) ** 0.5, Sample.HELD_OUT, better="higher", shown=APART,
     ),
     Measure(
-        "suppression_excess", "excess of suppression",
+        "suppression_excess", "excess of suppression (beyond the floor)",
         "Σ(‖x̂‖ − ⟨x̂, x⟩ / ‖x̂‖) / Σ‖x‖: suppression less its value if each x̂ had γ = 1 in its direction; below 0, x̂ is "
         "shrunk",
         lambda s: (s.norm_out - s.norm_unshrunk) / s.norm, Sample.HELD_OUT, better="near 0",
@@ -212,7 +212,7 @@ MEASURES = (
         shown=CURVES,
     ),
     Measure(
-        "l0", "L0", "mean count of c ≠ 0 at the patched positions",
+        "l0", "L0", "mean count of c ≠ 0 at the positions whose activation is replaced by x̂",
         lambda s: s.patched.l0 / s.patched.positions, Sample.PATCHED, unit="active features per token", log_axis=True,
         shown=Shown.TABLES | Shown.SNAPSHOTS,
     ),

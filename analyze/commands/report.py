@@ -104,12 +104,19 @@ def report_command(
         out, scope, runs,
         None if without_model else load_for_store(store, all_hooks(runs), model=model, device=torch_device),
         unembedding=None if without_model or not features else load_unembedding(store, model),
-        features_each=features, left_out=usable.left_out, device=torch_device, command=command_line(),
+        features_each=features, left_out=usable.left_out, device=torch_device, command=command_line(model),
         keep_measured=keep_measured,
     )  # fmt: skip
     click.echo(index)
 
 
-def command_line() -> str:
-    """Return the command line of this process, for the user to repeat."""
-    return shlex.join(["analyze", *sys.argv[1:]])
+def command_line(model: str | None) -> str:
+    """Return the command line of this process, for the user to repeat, with the name alone of a model's absolute path.
+
+    model: the value of `--model`.
+    """
+    arguments = sys.argv[1:]
+    if model is not None and Path(model).is_absolute():
+        name = Path(model).name
+        arguments = [{model: name, f"--model={model}": f"--model={name}"}.get(text, text) for text in arguments]
+    return shlex.join(["analyze", *arguments])

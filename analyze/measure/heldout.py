@@ -110,7 +110,9 @@ class Heldout:
 
     def groups_sentence(self) -> str:
         """Return what the intervals are over, for readers."""
-        sizes = f"{self.n_groups:,} {self.unit}s, which weigh as much as {self.effective_groups:.1f} of equal size"
+        sizes = (
+            f"{self.n_groups:,} {self.unit}s, which are as informative as {self.effective_groups:.1f} of equal length"
+        )
         shortened = f" A document counts at most its first {LONGEST_DOCUMENT} tokens." if self.shortened else ""
         return f"Intervals are over {sizes}.{shortened}"
 

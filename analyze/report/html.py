@@ -87,10 +87,11 @@ class Estimated(Protocol):
 M = TypeVar("M", bound=OfMeasure)
 
 
-def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
+def page(template: str, *, draws_charts: bool = False, more_scripts: Sequence[str] = (), **content: Any) -> str:
     """Fill in a template, with styles and scripts included, and return the HTML document.
 
     draws_charts: whether the page has interactive charts, whose scripts take about a megabyte.
+    more_scripts: the names of this page's own scripts.
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `content`.
     """
@@ -98,13 +99,18 @@ def page(template: str, *, draws_charts: bool = False, **content: Any) -> str:
     if draws_charts:
         styles.append(resource(PACKAGE, "charts.css"))
         scripts += [javascript_bundle(), *(resource(PACKAGE, name) for name in CHART_SCRIPTS)]
+    scripts += [resource(PACKAGE, name) for name in more_scripts]
     return document(PACKAGE, template, styles=styles, scripts=scripts, **content)
 
 
 def table(rows: Iterable[R], columns: Columns[R]) -> Table:
     """Return rows as a table with a line per row."""
-    cells = [[_cell(content(row)) for _, content in columns] for row in rows]
-    return Table([head for head, _ in columns], {"": cells})
+    return Table([head for head, _ in columns], {"": [cells(row, columns) for row in rows]})
+
+
+def cells(row: R, columns: Columns[R]) -> list[HtmlCell]:
+    """Return the cells of one row."""
+    return [_cell(content(row)) for _, content in columns]
 
 
 def wide(

@@ -16,9 +16,13 @@ from analyze.report.charts.theme import (
     specification,
 )
 from analyze.report.palette import FamilyStyle
-from train.measures import measure_of
+from train.measures import PATCHED, measure_of
 
-INTERVALS = "Bars are 95 % intervals over documents and, with several seeds, over these."
+INTERVALS = "Bars are 95 % intervals over documents, and over seeds if a run has several."
+WITH_MODEL = (
+    " Measures with the language model are taken on fewer rows, and so is the L0 beside them, which therefore differs "
+    "from that of the table."
+)
 
 
 def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
@@ -44,7 +48,8 @@ def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
         "transform": choose("datum.layer === layer", *points.control_conditions()), **curves(styles),
     })  # fmt: skip
     caption = (
-        f"One curve per architecture; the heading says which values are better. {INTERVALS}{points.control_sentence()}"
+        f"One curve per architecture; the heading says which values are better. {INTERVALS}"
+        f"{WITH_MODEL if set(points.measures) & set(PATCHED) else ''}{points.control_sentence()}"
     )
     return Chart("pareto", title, caption, [spec], rows, menus, styles, points.control_boxes(), points.controls)
 

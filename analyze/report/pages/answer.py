@@ -1,20 +1,27 @@
-"""The answer of the report: verdicts, one chart, and a table with a row per architecture and L0."""
+"""The answer of the report: verdicts, one chart, a table with a row per architecture and L0, and its terms."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from analyze.compare.summary.summary import BEST, TIED, Summary, SummaryLine
+from analyze.compare.summary.summary import BEST, RANDOM_DECODER_NOTE, TIED, Summary, SummaryLine
 from analyze.report import html
 from analyze.report.html import HtmlCell, Table
+from analyze.report.pages import compare_two
 from analyze.report.pages.compared import enumerate_names
 from analyze.report.pages.content import Content
 from train.measures import measure_of, title_of
 
 NOT_COMPARED = "At no common L0"
 MARKS = {BEST: "★", TIED: "≈"}
+MEANINGS = {
+    "nats_lost": "how much the language model's loss per token rises with reconstructions in place of activations",
+    "kl": "how far the model's predictions are then from its own, in nats per token",
+    "gamma": "Σ‖x̂‖² / Σ⟨x̂, x⟩: below 1, reconstructions x̂ are shrunk",
+}
 
 
 def section(content: Content) -> dict[str, Any]:
@@ -24,7 +31,9 @@ def section(content: Content) -> dict[str, Any]:
         "sentences": summary.sentences,
         "chart": content.charts.get("pareto"),
         "table": summary_table(summary),
-        "key": summary_key(summary, content.scope.heldout.unit),
+        "key": summary_key(summary, content.scope.heldout.unit, content.n_seeds),
+        "glossary": glossary(summary, content.variants),
+        "compared": compare_two.section(content),
     }
 
 
@@ -44,23 +53,34 @@ def summary_table(summary: Summary) -> Table:
     return Table(["architecture", "L0", *map(title_of, summary.measures), *varying], groups, better)
 
 
-def summary_key(summary: Summary, unit: str) -> str:
-    """Return the key to the table: what its marks and numbers mean, and which values are better."""
+def summary_key(summary: Summary, unit: str, n_seeds: int) -> str:
+    """Return the key to the table: what its numbers are, and which values are better."""
     by_direction = defaultdict(list)
     for measure in summary.measures:
         by_direction[measure_of(measure).better].append(title_of(measure))
     better = "; ".join(f"{direction} for {enumerate_names(titles)}" for direction, titles in by_direction.items())
+    over = f"{unit}s and seeds" if n_seeds > 1 else f"{unit}s"
+    return f"Means over layers, noise off, with 95 % intervals over {over}. Better is {better}."
+
+
+def glossary(summary: Summary, variants: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the marks and terms of the table with their meanings."""
     rows = next((line.rows_counted for line in summary.lines if line.rows_counted is not None), None)
-    dead = (
-        f" Dead features fire in none of {rows:,} held-out rows; the dead shares of several seeds are tied if their "
-        "intervals, over seeds, overlap."
-        if rows
-        else ""
-    )
-    return (
-        f"{MARKS[BEST]} best at this L0; {MARKS[TIED]} tied: not shown to be worse than the best. Means over layers, "
-        f"noise off, with 95 % intervals over {unit}s and, with several seeds, over these. Better is {better}.{dead}"
-    )
+    dead = f"share of features that fire in none of {rows:,} held-out rows; tied (≈) if the intervals overlap"
+    meanings = MEANINGS | ({"dead": dead} if rows else {})
+    controls = dict.fromkeys(line.family for line in summary.lines if line.note == RANDOM_DECODER_NOTE)
+    nsae = {"NSAE": "the normalized sparse autoencoder, whose activations are bounded and have noise in training"}
+    return [
+        (MARKS[BEST], "the best mean at this L0"),
+        (
+            MARKS[TIED],
+            "tied with it: a test of all layers together (partial conjunction, 5 %, with Holm's correction for all "
+            "pairs) does not show it to be worse in most of them",
+        ),
+        *((title_of(measure), meanings[measure]) for measure in summary.measures if measure in meanings),
+        *((name, "a control whose decoder stays random, not ranked") for name in controls),
+        *(nsae.items() if "nsae" in variants else ()),
+    ]
 
 
 def _cell(line: SummaryLine, measure: str) -> HtmlCell:

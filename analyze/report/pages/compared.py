@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from analyze.report.pages.content import Content
@@ -105,10 +106,30 @@ def _unsettled(content: Content) -> list[tuple[str, str]]:
     drifts, runs = content.measurements.drifts, content.measurements.runs
     states = [has_settled(drifts, run.name) for run in runs]
     n_unsettled, n_unknown = states.count(False), states.count(None)
-    changed = f"{n_unsettled} of {len(runs)} runs still changed by more than {LIMIT:.0%} in the last tenth of training"
-    unknown = f"of {n_unknown} of {len(runs)} runs the training log does not tell"
-    text = "; ".join([changed] * (n_unsettled > 0) + [unknown] * (n_unknown > 0))
-    return [("Not settled" if n_unsettled else "Perhaps not settled", f"{text} (see Training).")] if text else []
+    if n_unsettled == n_unknown == 0:
+        return []
+    parts = []
+    if n_unsettled:
+        parts.append(
+            f"{n_unsettled} of {len(runs)} runs still changed by more than {LIMIT:.0%} in the last tenth of training"
+        )
+    if n_unknown:
+        parts.append(f"whether {n_unknown} of the {len(runs)} runs had settled cannot be told from their logs")
+    if n_settled := states.count(True):
+        parts.append(f"{n_settled} had{_architectures(runs, states)}")
+    text = "; ".join(parts)
+    return [("Not settled" if n_unsettled else "Perhaps not settled", f"{text[0].upper()}{text[1:]} (see Training).")]
+
+
+def _architectures(runs: Sequence[TrainedRun], states: Sequence[bool | None]) -> str:
+    """Return ", those of frozen and topk", if these are all of their runs and few architectures; else nothing."""
+    by_variant: dict[str, set[bool | None]] = defaultdict(set)
+    for run, state in zip(runs, states, strict=True):
+        by_variant[run.variant].add(state)
+    settled = [variant for variant, known in by_variant.items() if True in known]
+    if len(settled) > MOST_NAMES or any(len(by_variant[variant]) > 1 for variant in settled):
+        return ""
+    return f", those of {enumerate_names(settled)}"
 
 
 def _count(n: int, noun: str) -> str:

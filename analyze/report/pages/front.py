@@ -16,6 +16,7 @@ def render_front(content: Content) -> str:
     return html.page(
         "index.html",
         draws_charts=bool(content.charts),
+        more_scripts=["compare.js"],
         title=compared.title(content),
         pages=page_links(REPORT, features=content.features),
         sections=section_links(SECTIONS),

@@ -10,12 +10,13 @@ from analyze.compare.differences import BetterRow, MatchedRow, which_is_better_b
 from analyze.compare.equal_l0.comparison import DifferenceRow
 from analyze.report import html
 from analyze.report.html import Columns
+from analyze.report.pages.compare_two import verdict_columns
 from analyze.report.pages.compared import enumerate_names
 from analyze.report.pages.content import Content
 from analyze.tables import layer_list
 from train.measures import MEASURES, Shown, title_of
 
-SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "On the patched positions"}
+SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "With the language model"}
 
 
 def shown_measure(row: DifferenceRow | MatchedRow) -> str:
@@ -36,7 +37,8 @@ DIFFERENCE_COLUMNS: Columns[DifferenceRow] = (
     ("difference", lambda r: f"{r.second} − {r.first}"), ("at L0", lambda r: r.l0),
     ("measure", shown_measure), ("layer", lambda r: r.hook), ("value", html.interval),
     ("smallest detectable", lambda r: r.detectable), ("p, corrected for layers", lambda r: r.p_holm),
-    ("verdict", lambda r: html.verdict(r.verdict)), ("note", lambda r: r.note),
+    ("verdict", lambda r: html.verdict(r.verdict)), ("seeds that would decide it", lambda r: r.needed_seeds),
+    ("documents that would", lambda r: r.needed_effective_groups), ("note", lambda r: r.note),
 )  # fmt: skip
 MATCHED_COLUMNS: Columns[MatchedRow] = (
     ("difference", lambda r: f"{r.second} − {r.first}"), ("layer", lambda r: r.hook), ("at L0", lambda r: r.l0),
@@ -56,7 +58,8 @@ def section(content: Content) -> dict[str, Any]:
     """Return what templates/layers.html shows of the report."""
     matched = once_per_reason(content.with_layers(content.tables.matched))
     return {
-        "verdicts": [verdict.text for verdict in content.tables.verdicts],
+        "verdicts": html.table(content.tables.verdicts, verdict_columns(content)),
+        "sentences": [verdict.text for verdict in content.tables.verdicts],
         "differences": html.table(once_per_reason(content.with_layers(content.tables.differences)), DIFFERENCE_COLUMNS),
         "better": html.table(_better_rows(content.tables.matched), BETTER_COLUMNS),
         "best_values": best_values(),

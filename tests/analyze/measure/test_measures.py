@@ -218,7 +218,7 @@ def test_measures_tables_have_a_line_per_sae_and_noise(
     assert apart == 2 + 2 * 3 + 1
     assert len(table) - apart == 2 + 2 + 2 * 3 + 2
     assert all("[" in table[first] for first in (2, apart + 4))
-    assert table[-1] == "Intervals are over 10 documents, which weigh as much as 10.0 of equal size."
+    assert table[-1] == "Intervals are over 10 documents, which are as informative as 10.0 of equal length."
 
 
 def test_measures_refuse_runs_of_another_store(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from analyze.compare.summary.summary import Summary, SummaryCell, SummaryLine
+from analyze.compare.summary.summary import RANDOM_DECODER_NOTE, Summary, SummaryCell, SummaryLine
 from analyze.report import html
-from analyze.report.pages.answer import summary_key, summary_table
+from analyze.report.pages.answer import glossary, summary_key, summary_table
 from analyze.report.pages.compared import enumerate_names, where
 
 
@@ -51,11 +53,19 @@ def test_summary_table_has_numbers_of_layers_and_seeds_only_where_they_differ() 
     assert [row[-1].text for row in table.rows] == ["5", "6"]
 
 
-def test_key_says_which_values_are_better_and_on_how_many_rows_dead_features_were_counted() -> None:
+def test_key_says_which_values_are_better_and_what_intervals_are_over() -> None:
     measures = ["explained_variance", "nats_lost", "kl", "gamma", "dead"]
-    text = summary_key(Summary([], [20.0], measures, [line("nsae", 20.0)]), "document")
+    text = summary_key(Summary([], [20.0], measures, [line("nsae", 20.0)]), "document", 3)
     assert "higher for explained variance; lower for nats lost, KL and dead; near 1 for γ" in text
-    assert "1,000 held-out rows" in text
+    assert "intervals over documents and seeds." in text
+
+
+def test_glossary_explains_the_terms_of_the_table_alone() -> None:
+    lines = [line("nsae", 20.0), replace(line("frozen", 20.0), note=RANDOM_DECODER_NOTE)]
+    terms = dict(glossary(Summary([], [20.0], ["kl", "dead"], lines), ["nsae", "frozen"]))
+    assert list(terms) == ["★", "≈", "KL", "dead", "frozen", "NSAE"]
+    assert "1,000 held-out rows" in terms["dead"]
+    assert list(dict(glossary(Summary([], [20.0], ["gamma"], [line("topk", 20.0)]), ["topk"]))) == ["★", "≈", "γ"]
 
 
 def test_long_text_is_folded_after_a_whole_word() -> None:

@@ -61,7 +61,7 @@ def test_first_screen_has_the_answer_a_chart_and_the_table(opened: Any, answer: 
     assert page.locator(".verdicts li").all_inner_texts() == answer != []
     bottoms = [
         page.locator(selector).last.bounding_box()["y"] + page.locator(selector).last.bounding_box()["height"]
-        for selector in (".verdicts", "#chart-pareto svg.marks", ".answer tbody tr:nth-child(2)")
+        for selector in (".verdicts", "#chart-pareto svg.marks", ".answer .table tbody tr:nth-child(2)")
     ]
     assert bottoms[0] < first
     assert max(bottoms) < (first if width == 1300 else second)
@@ -130,7 +130,7 @@ def test_tables_sort_by_number_and_text_both_ways_the_best_values_first(opened: 
 def test_sorting_keeps_rows_in_their_group(opened: Any) -> None:
     page = opened("index.html")
     groups = (
-        "() => [...document.querySelectorAll('.answer tbody')].map(body => [...body.rows].map(row => "
+        "() => [...document.querySelectorAll('.answer .table tbody')].map(body => [...body.rows].map(row => "
         "row.classList.contains('group') ? row.cells[0].textContent : Number(row.cells[1].dataset.value)))"
     )
     before = page.evaluate(groups)
