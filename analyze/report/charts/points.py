@@ -85,7 +85,7 @@ class Points:
 
     def control_parameters(self) -> list[Spec]:
         """Return the parameter of the box, also without one."""
-        return [Checkbox(CONTROL, "").to_spec()]
+        return [{"name": CONTROL, "value": "off"}]
 
     def control_conditions(self) -> list[str]:
         """Return the conditions for `choose` that leave out the controls unless their box is ticked."""

@@ -72,7 +72,7 @@ def _summary(overall: Sequence[Claim]) -> str:
         if count[verdict]:
             parts.append(f"{count[verdict]} have no verdict, because runs are {reason}")
     undecided = f"for {count['not enough data']} there is not enough data"
-    tests = f"{len(overall)} statement{'s' * (len(overall) > 1)}"
+    tests = f"{len(overall)} test{'s' * (len(overall) > 1)}"
     return (
         f"Of the post's {N_CLAIMS} claims, these runs test {len(numbers)}, in {tests}, a row each: "
         f"{', '.join(parts)}, and {undecided}."

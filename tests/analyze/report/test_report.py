@@ -116,6 +116,13 @@ def test_report_tables_are_also_csv(metrics: dict[str, Any], report: Path) -> No
             assert f"`{column}`" in documented, f"docs/report-data.md does not say what {name}'s {column} is"
 
 
+def test_page_of_claims_counts_claims_and_their_tests(metrics: dict[str, Any], report: Path) -> None:
+    page = unescape((report / "post.html").read_text())
+    n_tests = sum(claim["hook"] == "all" for claim in metrics["claims"])
+    assert f"Of the post's 7 claims, these runs test 7, in {n_tests} tests, a row each: " in page
+    assert "Not tested" not in page
+
+
 def test_report_draws_every_figure_of_the_post_with_its_data(report: Path) -> None:
     names = {path.stem for path in (report / "figures").glob("*.png")}
     drawn = {int(name.split("_")[1]) for name in names if name.startswith("figure_")}

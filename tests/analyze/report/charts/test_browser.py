@@ -18,6 +18,7 @@ from tests.helpers.pages.browser import watched_pages
 pytestmark = pytest.mark.browser
 
 ARCHITECTURES = ("baseline", "nsae", "topk", "jumprelu")
+CONTROLS = ("frozen",)
 N_LAYERS = 3
 DRAWN = "[...document.querySelectorAll('figure.chart')].every((figure) => 'drawn' in figure.dataset)"
 
@@ -34,7 +35,10 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     figures = [
         f'<figure class="chart" id="{chart.name}"><script type="application/json">{chart.to_json()}</script></figure>'
         for chart in charts(
-            *tables(N_LAYERS, ARCHITECTURES), ARCHITECTURES, training(N_LAYERS, ARCHITECTURES), controls=("jumprelu",)
+            *tables(N_LAYERS, (*ARCHITECTURES, *CONTROLS), worst=50.0),
+            (*ARCHITECTURES, *CONTROLS),
+            training(N_LAYERS, ARCHITECTURES),
+            controls=CONTROLS,
         )
     ]
     figures[-1] = f"<details><summary>Training</summary>{figures[-1]}</details>"
@@ -204,3 +208,22 @@ def test_menus_have_labels_and_noise_changes_only_architectures_with_noise(opene
     chart.get_by_label(re.compile("^noise")).select_option("on")
     after = lines.evaluate_all("(lines) => lines.map((line) => line.getAttribute('d'))")
     assert len(set(before) & set(after)) == len(ARCHITECTURES) - 1
+
+
+def test_ticked_box_shows_the_control_in_the_chart_and_the_legend_on_axes_that_fit_it(opened: Any) -> None:
+    page = opened()
+    chart = page.locator("#pareto")
+    chart.locator("select[name=measure]").select_option("kl")
+    entry, lines = (chart.locator(".legend button", has_text="frozen"), chart.locator(".mark-line path"))
+    labels = chart.locator(".role-axis-label text")
+    assert (entry.is_visible(), lines.count()) == (False, len(ARCHITECTURES))
+    before = labels.all_inner_texts()
+    chart.get_by_label("show frozen").check()
+    page.wait_for_function(f"document.querySelectorAll('#pareto .mark-line path').length === {len(ARCHITECTURES) + 1}")
+    assert entry.is_visible()
+    assert labels.all_inner_texts() != before
+    entry.click()
+    chart.get_by_label("show frozen").uncheck()
+    page.wait_for_function(f"document.querySelectorAll('#pareto .mark-line path').length === {len(ARCHITECTURES)}")
+    assert (entry.is_visible(), labels.all_inner_texts() == before) == (False, True)
+    assert chart.locator(".legend [aria-pressed=true]").count() == 0
