@@ -66,8 +66,11 @@ def summary_key(summary: Summary, unit: str, n_seeds: int) -> str:
 def glossary(summary: Summary, variants: Sequence[str]) -> list[tuple[str, str]]:
     """Return the marks and terms of the table with their meanings."""
     rows = next((line.rows_counted for line in summary.lines if line.rows_counted is not None), None)
-    dead = f"share of features that fire in none of {rows:,} held-out rows; tied (≈) if the intervals overlap"
-    meanings = MEANINGS | ({"dead": dead} if rows else {})
+    meanings = dict(MEANINGS)
+    if rows is not None:
+        meanings["dead"] = (
+            f"share of features that fire in none of {rows:,} held-out rows; tied if the intervals overlap"
+        )
     controls = dict.fromkeys(line.family for line in summary.lines if line.note == RANDOM_DECODER_NOTE)
     nsae = {"NSAE": "the normalized sparse autoencoder, whose activations are bounded and have noise in training"}
     return [
