@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.helpers.pages.browser import watched_pages
 from tests.helpers.pages.page_checks import CUT_OFF, LOW_CONTRAST
@@ -215,6 +217,18 @@ def test_first_column_and_heads_stay_in_place_when_a_table_is_scrolled(opened: A
     assert scrolled > 0 or width == 1300
     assert (first, third, head) == (0, -scrolled, 0)
     assert share < 0.5  # the rest of the table can be read beside it
+
+
+def test_shadow_marks_the_right_edge_of_a_table_until_it_is_scrolled_to_its_end(opened: Any) -> None:
+    page = opened("index.html", 390)
+    scroll = page.locator(HELD_OUT)
+    shades = list[Any]()
+    for place in ("0", "node.scrollWidth"):
+        scroll.evaluate(f"node => node.scrollTo({{ left: {place}, behavior: 'instant' }})")
+        with Image.open(io.BytesIO(scroll.screenshot())) as image:
+            shades.append(image.convert("L").getpixel((image.width - 2, image.height // 2)))
+    assert shades[0] < 220
+    assert shades[1] == 255
 
 
 def test_report_prints_to_pdf_with_all_details_open_and_closes_them_again(opened: Any, tmp_path: Path) -> None:
