@@ -12,7 +12,6 @@ from analyze.compare.equal_l0.sentence import VerdictRow
 from analyze.report import html
 from analyze.report.html import Columns, HtmlCell
 from analyze.report.pages.content import Content
-from analyze.runs.families import kind_of
 from analyze.tables import layers
 from train.measures import measure_of, title_of
 
@@ -59,10 +58,13 @@ def section(content: Content) -> dict[str, Any] | None:
 
 
 def _pair(content: Content) -> tuple[str, str]:
-    """Return the baseline and NSAE, or the two first families if one of these is missing."""
-    kinds = {kind_of(runs[0]): name for name, runs in reversed(content.measurements.families.items())}
+    """Return the baseline and NSAE, or the two first families if one of these is missing.
+
+    A baseline counts whatever its inputs are scaled by.
+    """
+    first_of = {runs[0].variant: name for name, runs in reversed(content.measurements.families.items())}
     pairs = list(dict.fromkeys((row.first, row.second) for row in content.tables.verdicts))
-    wanted = {kinds.get("baseline"), kinds.get("nsae")}
+    wanted = {first_of.get("baseline"), first_of.get("nsae")}
     return next((pair for pair in pairs if set(pair) == wanted), pairs[0])
 
 
