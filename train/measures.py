@@ -272,8 +272,12 @@ def measure_of(name: str) -> Measure:
 
 
 def possible(measure: str, low: float, high: float) -> tuple[float, float]:
-    """Return the interval (low, high) of a measure without values that it cannot have: a share's from 0 to 1."""
-    return (max(low, 0.0), min(high, 1.0)) if measure_of(measure).is_share else (low, high)
+    """Return the interval (low, high) of a measure without values that it cannot have: a share's from 0 to 1.
+
+    The interval of a measure that is not in MEASURES, such as another library's, is returned as it is.
+    """
+    is_share = measure in _BY_NAME and _BY_NAME[measure].is_share
+    return (max(low, 0.0), min(high, 1.0)) if is_share else (low, high)
 
 
 def term_measure(term: str) -> str:

@@ -116,7 +116,8 @@ def _of_the_post(
     by_kind: dict[str, list[str]] = defaultdict(list)
     for side in sides:
         by_kind[kind_of(side.runs[0])].append(side.name)
-    pairs = [(first, second) for first in by_kind["baseline"] for second in by_kind["nsae"]]
+    baselines = [*by_kind["baseline"], *by_kind["norm-scaled baseline"]]  # at one L0 the scale of α does not matter
+    pairs = [(first, second) for first in baselines for second in by_kind["nsae"]]
     for first, second in pairs:
         at_l0 = {answer.l0: answer.comparison.measured[answer.measure] for answer in answers}
         compared = {

@@ -21,6 +21,7 @@ from analyze.statistics.estimates import Estimates
 from tests.analyze.compare.equal_l0.made_up import mean_over_documents
 from tests.analyze.experiments import experiment
 from train.experiment import Run
+from train.normalisation.scales import InputScale
 from train.output.run_folder import RunFolder
 from train.output.settings import RunSettings
 from train.variants import BaselineSettings, FrozenSettings, NSAESettings, ReLUSettings, TopKSettings
@@ -65,10 +66,13 @@ class MadeUp:
         return summary
 
 
-def trained_run(variant: str, l0: float, seed: int, *, hooks: Sequence[str] = HOOKS, trained: int = 96) -> TrainedRun:
+def trained_run(
+    variant: str, l0: float, seed: int, *, hooks: Sequence[str] = HOOKS, trained: int = 96,
+    input_scale: InputScale = "none",
+) -> TrainedRun:  # fmt: skip
     """Return a run, finished with 96 rows, that has settings but no files."""
     name = f"{variant} {l0:g} {seed}"
-    run_settings = Run(name, variant, 1e-3, seed, "none", SETTINGS[variant](l0))
+    run_settings = Run(name, variant, 1e-3, seed, input_scale, SETTINGS[variant](l0))
     settings = RunSettings(replace(experiment(hooks), runs=(run_settings,)), provenance={})
     return TrainedRun(name, RunFolder(Path(name)), settings, trained=trained)
 
@@ -77,6 +81,7 @@ def made_up(
     names: Sequence[str], values: Mapping[str, Values], *, l0_values: Sequence[float] = (40.0,), n_seeds: int = 3,
     seed_spread: float = 0.001, measured_l0: Values = lambda name, l0, layer: l0, seed: int = 0,
     hooks_of: Mapping[str, Sequence[str]] | None = None, unfinished: Sequence[str] = (), documents: int = DOCUMENTS,
+    input_scale: InputScale = "none",
 ) -> MadeUp:  # fmt: skip
     """Return architectures with true values by measure; `nats_lost` and `kl` are measures with the language model.
 
@@ -89,7 +94,11 @@ def made_up(
     for name in names:
         own_hooks = (hooks_of or {}).get(name, HOOKS)
         trained = 48 if name in unfinished else 96
-        runs = [trained_run(name, l0, s, hooks=own_hooks, trained=trained) for l0 in l0_values for s in range(n_seeds)]
+        runs = [
+            trained_run(name, l0, s, hooks=own_hooks, trained=trained, input_scale=input_scale)
+            for l0 in l0_values
+            for s in range(n_seeds)
+        ]
         sides.append(Side(name, configurations(runs)))
         for run in runs:
             l0 = run.target_l0

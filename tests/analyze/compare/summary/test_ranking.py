@@ -111,7 +111,7 @@ def test_an_architecture_that_is_better_in_most_layers_is_tied_with_one_that_has
 
 
 def test_the_p_value_is_the_larger_of_fishers_over_seeds_and_that_of_documents() -> None:
-    p = np.random.default_rng(0).uniform(0, 0.1, 6)
+    p = np.random.default_rng(0).uniform(0, 0.1, 6).tolist()
     fisher = stats.combine_pvalues(np.sort(p)[3:], "fisher").pvalue
     assert combined_p(p, fisher / 2, 4) == pytest.approx(fisher)
     assert combined_p(p, 0.9, 4) == pytest.approx(0.9)

@@ -89,6 +89,11 @@ def test_the_posts_question_is_answered_with_the_layers_that_differ() -> None:
     )
 
 
+def test_the_posts_question_is_answered_also_where_inputs_are_normalised() -> None:
+    second = measured(input_scale="sqrt-d").summary().sentences[1]
+    assert second.endswith(" less than baseline in all 4 layers.")
+
+
 def test_the_posts_question_says_where_the_answer_is_another() -> None:
     def crossing(name: str, l0: float, layer: int) -> float:
         return nats(name, l0, layer) + 0.1 * (name == "nsae" and l0 > 40)
