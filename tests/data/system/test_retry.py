@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import aiohttp
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError, SSLError
 from obstore.exceptions import GenericError
@@ -16,6 +15,19 @@ from obstore.exceptions import GenericError
 from data.errors import Stopped, StoreError, UnreachableError
 from data.system.remote.redact import has_credentials, redacted
 from data.system.remote.retry import is_transient, retried, stopped_by
+
+
+class ClientConnectionError(Exception):
+    """That of aiohttp, by name: some of fsspec's drivers raise it, and none is installed here."""
+
+
+class ServerDisconnectedError(ClientConnectionError):
+    """That of aiohttp, likewise."""
+
+
+class ClientPayloadError(Exception):
+    """That of aiohttp, likewise."""
+
 
 REQUEST = "Generic S3 error: Error performing GET http://host/b/x in 1.2s, after 4 retries, max_retries: 4  - "
 
@@ -33,7 +45,7 @@ def no_answer(cause: str) -> GenericError:
 
 TRANSIENT = [
     ConnectionRefusedError(111, "Connection refused"), TimeoutError(), socket.timeout(),  # noqa: UP041
-    aiohttp.ServerDisconnectedError(), aiohttp.ClientPayloadError(),
+    ServerDisconnectedError(), ClientPayloadError(),
     EndpointConnectionError(endpoint_url="http://sts"), ReadTimeoutError(endpoint_url="http://sts"),
     no_answer('Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }'),
     GenericError("Generic S3 error: HTTP error: request or response body error\n\nDebug source:\nIncompleteBody"),
