@@ -16,7 +16,7 @@ RUN /opt/nsae/bin/pip install --quiet ${TORCH_INDEX:+-i ${TORCH_INDEX}} \
       "$(grep '^torch==' /src/constraints.txt)"
 RUN /opt/nsae/bin/python -c "import tomllib; \
       project = tomllib.load(open('/src/pyproject.toml', 'rb'))['project']; extras = project['optional-dependencies']; \
-      print(*project['dependencies'], *extras['harvest'], *extras['analyze'], sep='\n')" \
+      print(*project['dependencies'], *extras['harvest'], *extras['analyze'], *extras['object-store'], sep='\n')" \
       > /src/requirements.txt \
  && /opt/nsae/bin/pip install --quiet --constraint /src/constraints.txt --requirement /src/requirements.txt \
  && /opt/nsae/bin/pip uninstall --quiet --yes pip

@@ -56,7 +56,7 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
             )
         if place.size > 1:
             raise InputError(
-                f"--store {store.path}: is unfinished, and only one process can follow it; wait for its end"
+                f"--store {store.path}: is unfinished, and only one process can follow it; start train without torchrun"
             )
     if store.recycled and not options.follow:
         raise InputError(

@@ -28,8 +28,11 @@ class TrainingCounts:
 def training_counts(
     store: Store, hook: str, sae: SAE, *, n_rows: int = ROWS, device: torch.device | str = "cpu"
 ) -> TrainingCounts:
-    """Count in which training rows features fire: about n_rows, from evenly spaced shards. sae: on `device`."""
-    shards = store.shards("train")
+    """Count in which training rows features fire: about n_rows, from evenly spaced shards. sae: on `device`.
+
+    The shards are those that the store still has: a harvest that recycles windows removes the oldest.
+    """
+    shards = [shard for shard in store.shards("train") if shard not in store.recycled]
     chosen = [shards[i] for i in np.unique(np.linspace(0, len(shards) - 1, SHARDS).astype(int))] if shards else []
     per_shard = -(-n_rows // max(len(chosen), 1))
     fired, rows = torch.zeros(sae.d_sae, dtype=torch.int64), 0

@@ -55,10 +55,16 @@ def test_tasks_of_a_slurm_job_train_as_ranks_that_know_each_other(tmp_path: Path
     (tmp_path / "train").chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LAUNCH": "env", "TRAIN_OPTIONS": "--l1 1 --seed 2"}
     of_a_task = {
-        "SLURM_JOB_ID": "40007", "SLURM_PROCID": "5", "SLURM_NTASKS": "6", "SLURM_LOCALID": "1",
+        "SLURM_JOB_ID": "40007", "SLURM_PROCID": "5", "SLURM_NTASKS": "6", "SLURM_LOCALID": "1", "SLURM_NODEID": "1",
         "SLURM_STEP_TASKS_PER_NODE": "3(x2)", "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1",
     }  # fmt: skip
-    for variables, ranks in ((of_a_task, "5 6 1 3 10.0.0.1 20007"), ({}, "0 1 0 1 127.0.0.1 20000")):
+    uneven = of_a_task | {"SLURM_STEP_TASKS_PER_NODE": "2(x2),1,1", "SLURM_LOCALID": "0"}
+    for variables, ranks in (
+        (of_a_task, "5 6 1 3 10.0.0.1 20007"),
+        (uneven | {"SLURM_NODEID": "1", "SLURM_PROCID": "2"}, "2 6 0 2 10.0.0.1 20007"),
+        (uneven | {"SLURM_NODEID": "3", "SLURM_PROCID": "5"}, "5 6 0 1 10.0.0.1 20007"),
+        ({}, "0 1 0 1 127.0.0.1 20000"),
+    ):
         script = ["bash", str(SLURM / "train.sbatch")]
         done = subprocess.run(script, env={**environment, **variables}, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
