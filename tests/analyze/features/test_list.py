@@ -116,8 +116,10 @@ def test_a_phone_comes_back_to_the_place_in_the_list(opened: Any) -> None:
         page.wait_for_timeout(50)  # a browser restores its own position late
         assert page.evaluate("scrollY") == before
     link.click()
-    for _ in range(30):
-        page.keyboard.press("j")
+    page.wait_for_selector(".examples")
+    row = page.evaluate("document.querySelector('#rows tr[aria-current]').rowIndex")
+    page.evaluate("for (let i = 0; i < 30; i++) dispatchEvent(new KeyboardEvent('keydown', { key: 'j' }))")
+    page.wait_for_function(f"document.querySelector('#rows tr[aria-current]')?.rowIndex === {row + 30}")
     page.locator(".back").click()
     seen = "document.querySelector('#rows tr[aria-current]').getBoundingClientRect()"
     page.wait_for_function("document.querySelector('#list').checkVisibility()")

@@ -1,8 +1,10 @@
 "use strict";
 
 // The next live feature of the list, and the page of the list that it is on.
+// It starts from the address, which changes at once: `current` is set by an event, later than quick keys.
 const move = (by) => {
-  let place = current === null ? (by > 0 ? -1 : listed.length) : listed.indexOf(current);
+  const from = byHash.get(location.hash);
+  let place = from ? listed.indexOf(from) : by > 0 ? -1 : listed.length;
   do place += by; while (listed[place]?.dead);
   if (!listed[place]) return;
   if (place < firstRow || place >= firstRow + PAGE_ROWS) {
