@@ -19,7 +19,7 @@ from analyze.statistics.replicas import Variances, variances_over_layers
 class LayerMean:
     """The mean of a measure, or of a difference, over layers.
 
-    variances: over seeds and groups, crossed, with the seeds' variance pooled over the layers.
+    variances: over seeds and groups, crossed, the seeds' variance summed over the layers.
     bias: the mean of the estimates' biases.
     """
 

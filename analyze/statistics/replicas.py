@@ -91,17 +91,22 @@ def variances(values: Float, replicates: Float, shares: Float) -> Variances:
 
 
 def variances_over_layers(values: Float, replicates: Float, shares: Float) -> Variances:
-    """Return the variances of the mean over layers and seeds, with the seeds' variance pooled over the layers.
+    """Return the variances of the mean over layers and seeds.
 
-    Each layer's SAEs vary with the seed independently of the other layers', so the layers × (seeds − 1) degrees of
-    freedom are enough even with two seeds.
+    Each layer's SAEs vary with the seed independently of the other layers', so the seeds' variance of the mean is a sum
+    over the layers. Its degrees of freedom are Satterthwaite's (1946): layers × (seeds − 1) if all layers vary alike,
+    fewer if a few layers vary most.
 
     values: [layers, seeds]. replicates: the values without each group, [layers, seeds, groups]. shares: [groups].
     """
     n_layers, n_seeds = values.shape
     groups, interaction = _group_variances(replicates.mean(axis=0))
-    pooled = float(np.var(values, axis=1, ddof=1).mean()) / (n_layers * n_seeds) if n_seeds > 1 else 0.0
-    return Variances(pooled, groups, interaction, n_layers * (n_seeds - 1), degrees_of_freedom(shares))
+    of_layers = np.var(values, axis=1, ddof=1) if n_seeds > 1 else np.zeros(n_layers)
+    largest = of_layers.max()
+    relative = of_layers / largest if largest else np.ones(n_layers)  # squares of small variances would underflow
+    degrees = (n_seeds - 1) * relative.sum() ** 2 / (relative**2).sum()
+    seeds = float(of_layers.mean()) / (n_layers * n_seeds)
+    return Variances(seeds, groups, interaction, float(degrees), degrees_of_freedom(shares))
 
 
 def _group_variances(replicates: Float) -> tuple[float, float]:

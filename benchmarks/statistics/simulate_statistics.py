@@ -18,9 +18,10 @@ from analyze.statistics import curves, jackknife
 from analyze.statistics.cells import all_equivalent, holm, most, partial_conjunction
 from analyze.statistics.curves import Scale
 from analyze.statistics.jackknife import Float
-from analyze.statistics.replicas import Variances, variances, variances_over_layers
+from analyze.statistics.replicas import Variances, variances
 from analyze.statistics.slopes import slope
 from benchmarks.shared.measure import table
+from benchmarks.statistics.layer_means import dead_shares, means_over_layers
 from benchmarks.statistics.ranking import ranking
 from benchmarks.statistics.simulations import (
     CAPPED,
@@ -102,28 +103,6 @@ def _replicas(
     """Draw differences of replicas: a seed's effect, a document's of spread 1, and their interaction."""
     effects = true + seed_spread * rng.normal(size=(repeats, n_seeds, 1)) + rng.normal(size=(repeats, 1, n))
     return Documents(lengths(rng, (repeats, n), CAPPED), effects + 0.5 * rng.normal(size=(repeats, n_seeds, n)))
-
-
-def two_seeds(rng: np.random.Generator, repeats: int) -> list[Row]:
-    """Coverage for the mean over layers with two seeds, whose spread differs between layers."""
-    rows = []
-    for n_layers in (2, 4, 6, 12):
-        spread = 0.5 * rng.lognormal(0, 0.5, (repeats, n_layers, 1, 1))
-        tokens = lengths(rng, (repeats, 40), CAPPED)
-        seeds, shared = rng.normal(size=(repeats, n_layers, 2, 1)), rng.normal(size=(repeats, 1, 1, 40))
-        drawn = Documents(tokens, spread * seeds + shared + 0.5 * rng.normal(size=(repeats, n_layers, 2, 40)))
-        cases = list(zip(drawn.statistic(), drawn.without_each(), drawn.shares, strict=True))
-        pooled = [abs(v.mean()) <= variances_over_layers(v, r, h).half_width() for v, r, h in cases]
-        two = [abs(v.mean()) <= variances(v.mean(axis=0), r.mean(axis=0), h).half_width() for v, r, h in cases]
-        width = [
-            variances_over_layers(v, r, h).half_width() / variances(v.mean(axis=0), r.mean(axis=0), h).half_width()
-            for v, r, h in cases[:500]
-        ]
-        rows.append({
-            "layers": n_layers, "pooled over layers": float(np.mean(pooled)), "not pooled": float(np.mean(two)),
-            "width, pooled over not": float(np.median(width)),
-        })  # fmt: skip
-    return rows
 
 
 def detection(rng: np.random.Generator, repeats: int) -> list[Row]:
@@ -273,7 +252,18 @@ def _least_squares(x: Float, y: Float) -> Float:
     return np.asarray((dx * y).sum(axis=1) / np.square(dx).sum(axis=1))
 
 
-SIMULATIONS = (documents, seeds_and_documents, two_seeds, detection, equal_l0, cells, ranking, copies, slopes)
+SIMULATIONS = (
+    documents,
+    seeds_and_documents,
+    means_over_layers,
+    detection,
+    equal_l0,
+    cells,
+    ranking,
+    dead_shares,
+    copies,
+    slopes,
+)
 
 
 def main() -> None:

@@ -133,7 +133,7 @@ class Comparison:
         return None
 
     def mean(self, hooks: Sequence[str]) -> LayerMean:
-        """Return the mean difference over hooks, with the seeds' variance pooled over them."""
+        """Return the mean difference over hooks, the seeds' variance summed over them."""
         return mean_of_differences([self.differences[hook] for hook in hooks])
 
     @cached_property

@@ -18,10 +18,12 @@ def of_documents(values: NDArray[np.float64]) -> Estimate:
     return Estimate(float(values.mean()), (values.sum() - values) / (DOCUMENTS - 1), SHARES)
 
 
-def test_interval_of_exact_values_pools_the_seeds_over_the_layers() -> None:
+def test_interval_of_exact_values_has_the_sum_of_the_layers_variances_over_seeds() -> None:
     values = np.array([[1.0, 1.4], [5.0, 5.2], [9.1, 9.0]])  # layers, seeds
     mean = mean_over_layers([over_replicas([Estimate(value) for value in of_layer]) for of_layer in values])
-    half_width = stdtrit(3, 0.975) * np.sqrt(values.var(axis=1, ddof=1).mean() / 6)
+    of_layers = values.var(axis=1, ddof=1)
+    degrees = of_layers.sum() ** 2 / (of_layers**2).sum()
+    half_width = stdtrit(degrees, 0.975) * np.sqrt(of_layers.sum() / 3**2 / 2)
     assert mean.value == pytest.approx(values.mean())
     assert mean.interval() == pytest.approx((values.mean() - half_width, values.mean() + half_width))
     assert (mean.n_layers, mean.n_seeds) == (3, 2)
