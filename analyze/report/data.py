@@ -41,7 +41,7 @@ from train.measures import COMPARED
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run's settings and progress. settings: by name, a column each; None where the run has no such setting."""
+    """A run's settings and progress. settings: by name, a column each; None where it has none, or it is unknown."""
 
     run: str
     settings: Mapping[str, Any]
@@ -77,6 +77,7 @@ OF_EVERY_RUN = (
     "lr_warmup", "lr_decay", "clip", "adam_beta1", "adam_beta2", "adam_epsilon", "dtype", "precision", "finished",
     "settled",
 )  # fmt: skip
+OF_IMPORTED_RUNS = ("variant", "input_scale", "input_mean", "expansion", "trained", "planned", "finished", "settled")
 
 
 def write_csv(out: Path, tables: Mapping[str, Sequence[TableRow]]) -> None:
@@ -135,7 +136,10 @@ def report_tables(measurements: Measurements, matching: Matching, unit: str, sum
 
 
 def run_rows(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> list[RunRow]:
-    """Return each run's settings and progress: of all architectures, then those that every run has."""
+    """Return each run's settings and progress: of all architectures, then those that every run has.
+
+    Of an imported run, only what its files say.
+    """
     own_settings = dict.fromkeys(
         name for run in runs for name in asdict(run.settings.run.settings) if name not in OF_EVERY_RUN
     )
@@ -147,6 +151,8 @@ def run_rows(runs: Sequence[TrainedRun], measured: Sequence[Drift] = ()) -> list
         known = {**settings["run"], **settings["objective"], **settings, **optimisation, **vars(progress(run))}
         known["dtype"] = stored_type(run.settings.provenance)
         known["settled"] = has_settled(measured, run.name)
+        if (imported := run.settings.imported) is not None:  # the rest is not that of its training
+            known = {name: known.get(name) for name in (*OF_IMPORTED_RUNS, *imported.get("settings", ()))}
         rows.append(RunRow(run.name, {name: known.get(name) for name in names}))
     return rows
 

@@ -88,7 +88,7 @@ class RunProgress:
 
 def progress(run: TrainedRun | Configuration) -> Progress:
     """Return the progress of a run, or of the least trained replica of a configuration."""
-    if not run.settings.training_known:
+    if not run.settings.rows_known:
         return Progress(None, None, finished=True)
     return Progress(run.trained, run.planned, run.finished)
 

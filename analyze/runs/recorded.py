@@ -46,7 +46,7 @@ def last_measures(run: TrainedRun) -> list[RecordedRow]:
 
     Empty before the first validation. Imported runs were measured when they were imported.
     """
-    known = run.settings.training_known
+    known = run.settings.rows_known
     changes = drifts(training_curves([run]), [run])
     last: dict[str, dict[bool, dict[str, Any]]] = {}
     for record in read_records(run.folder):

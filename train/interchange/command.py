@@ -35,8 +35,10 @@ def export_command(run: Path, to: str, out: Path, layers: Layers | None) -> None
     RUN: the folder of a run, of one of its checkpoints, or of a snapshot. docs/interchange.md says which architectures
     each library has.
     """
-    from train.interchange.export import export_run
+    from train.interchange.export import export_run, unfinished
 
+    if (sentence := unfinished(run)) is not None:
+        click.echo(f"Note: {run}: {sentence}", err=True)
     for folder in export_run(run, to=to, out=out, layers=layers):
         click.echo(folder)
 
@@ -62,9 +64,9 @@ def import_command(
 ) -> None:
     """Write the SAE in PATH as the folder of a run, which `analyze` measures on the store.
 
-    PATH: a folder of SAELens, dictionary_learning, sparsify, Gemma Scope or Llama Scope, a folder of such folders, or a
-    checkpoint file of the post's author; or its name on the Hugging Face hub, as user/repo/folder. No code in the files
-    is run.
+    PATH: a folder of SAELens, dictionary_learning, sparsify, Gemma Scope, Llama Scope or `train export`, a folder of
+    such folders, or a checkpoint file of the post's author; or its name on the Hugging Face hub, as user/repo/folder.
+    No code in the files is run.
     """
     from train.interchange.import_run import import_run
 

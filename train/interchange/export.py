@@ -52,6 +52,12 @@ def export_run(
     ]
 
 
+def unfinished(run: str | PathLike[str]) -> str | None:
+    """Return a sentence if the weights in a run's folder are those of a training that had not ended, else None."""
+    path = Path(run)
+    return origin_of(load_sae(path, hooks_of(path)[0])).unfinished()
+
+
 def converted(sae: SAE, to: str) -> Files:
     """Return the files of an SAE in a format. Raises InputError."""
     if to not in EXPORTS:

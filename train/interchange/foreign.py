@@ -11,6 +11,7 @@ from torch import Tensor
 
 from data.errors import InputError
 from train.architectures import architecture_of
+from train.interchange.origin import Origin
 from train.normalisation.scales import InputScale, input_form
 from train.sae import SAE
 
@@ -24,9 +25,7 @@ class ForeignSAE:
     tensors: its tensors by our names and shapes, such as W_enc [d_sae, d_model]; without the scale of the inputs.
     input_scale: how it normalises its inputs (train/normalisation/scales.py).
     scale: what its inputs are divided by, beside each row's own norm; None: what `input_scale` says of the store.
-    hook, model: what it was trained on, as its file says; None if that does not.
-    prefixed: whether a token stood before each context, as its file says; None if that does not.
-    rows: the rows that it was trained on, if its file says so.
+    origin: what it was trained on, as far as its file says.
     notes: sentences for the user.
     """
 
@@ -37,10 +36,7 @@ class ForeignSAE:
     settings: dict[str, Any] = field(default_factory=dict)
     input_scale: InputScale = "none"
     scale: float | None = 1.0
-    hook: str | None = None
-    model: str | None = None
-    prefixed: bool | None = None
-    rows: int | None = None
+    origin: Origin = field(default_factory=Origin)
     notes: tuple[str, ...] = ()
 
     @property
@@ -79,6 +75,13 @@ def tensor(tensors: dict[str, Tensor], name: str, shape: tuple[int | None, ...],
     return value
 
 
+def active_features(k: int, d_sae: int, path: Path) -> int:
+    """Return the number of active features per row. Raises InputError if it is impossible."""
+    if not 0 < k <= d_sae:
+        raise InputError(f"{path}: its k is not from 1 to its {d_sae} features")
+    return k
+
+
 def linear_maps(
     tensors: dict[str, Tensor], path: Path, *, encoder: str, decoder: str, b_dec: str, b_enc: str | None = None,
     transposed: bool = False,
@@ -97,10 +100,3 @@ def linear_maps(
         "b_dec": tensor(tensors, b_dec, (d_model,), path),
     }
     return maps if b_enc is None else {**maps, "b_enc": tensor(tensors, b_enc, (d_sae,), path)}
-
-
-def exported_rows(about: dict[str, Any]) -> int | None:
-    """Return the rows that an SAE was trained on, if our export recorded them in the format's metadata."""
-    origin = about.get("exported_from")
-    rows = origin.get("trained_rows") if isinstance(origin, dict) else None
-    return rows if type(rows) is int and 0 < rows < 2**62 else None

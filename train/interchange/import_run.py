@@ -55,9 +55,9 @@ def import_run(
         sae = load_sae(run.folder)
 
     Args:
-        path: A folder of SAELens, dictionary_learning, sparsify, Gemma Scope or Llama Scope, a folder of such folders,
-            or a checkpoint file of the post's author. If there is no such path, a name on the Hugging Face hub:
-            "user/repo" or "user/repo/folder".
+        path: A folder of SAELens, dictionary_learning, sparsify, Gemma Scope, Llama Scope or `train export`, a folder
+            of such folders, or a checkpoint file of the post's author. If there is no such path, a name on the Hugging
+            Face hub: "user/repo" or "user/repo/folder".
         store: The store whose activations the SAE is for: opened, its path, or an address.
         out: The run's folder, which must not exist yet. Its name is the run's.
         hook: The store's hook, if the files name none, or another. For the author's file, which hook of each layer.
@@ -90,12 +90,15 @@ def import_run(
     saes = [made(one, opened, name) for one, name in zip(foreign, hooks, strict=True)]
     fits = tuple(check_fit(sae, opened, name) for sae, name in zip(saes, hooks, strict=True))
     notes = [note for one in foreign for note in one.notes]
-    if first.model is not None and first.model != opened.model_name:
-        notes.append(f"it was trained on the model {first.model[:80]!r}; the store's is {opened.model_name!r}")
+    origin = first.origin
+    if origin.model is not None and origin.model != opened.model_name:
+        notes.append(f"it was trained on the model {origin.model[:80]!r}; the store's is {opened.model_name!r}")
+    if (sentence := origin.unfinished()) is not None:
+        notes.append(sentence)
     tokens = opened.provenance["tokens"]
     stored = tokens["prefix_token"] is not None if "prefix_token" in tokens else None
-    if None not in (first.prefixed, stored) and first.prefixed != stored:
-        have = ("a token", "none") if first.prefixed else ("no token", "one")
+    if None not in (origin.prefixed, stored) and origin.prefixed != stored:
+        have = ("a token", "none") if origin.prefixed else ("no token", "one")
         notes.append(f"it was trained with {have[0]} before each context, and the store has {have[1]}")
     _write(folder, saes, foreign, opened, hooks, files)
     return Imported(folder, fits, tuple(dict.fromkeys(notes)))
@@ -132,7 +135,7 @@ def rescaled(foreign: ForeignSAE, input_scale: InputScale) -> ForeignSAE:
 
 def hooks_for(foreign: Sequence[ForeignSAE], store: Store, hook: str | None) -> tuple[str, ...]:
     """Return the store's hook of each SAE. Raises InputError if one is missing or ambiguous, or has another width."""
-    if len(foreign) > 1 and all(one.hook is None for one in foreign):
+    if len(foreign) > 1 and not any(one.origin.hook for one in foreign):
         hooks = choose_hooks(store, Layers("all", ()), hook)
         if len(hooks) != len(foreign):
             raise InputError(f"--store {store.path}: has {len(hooks)} layers, and the file {len(foreign)} SAEs")
@@ -153,12 +156,12 @@ def hooks_for(foreign: Sequence[ForeignSAE], store: Store, hook: str | None) -> 
 
 
 def _hook(foreign: ForeignSAE, store: Store, hook: str | None) -> str:
-    name = foreign.hook if hook is None else hook
+    name = foreign.origin.hook if hook is None else hook
     named = [known for known in store.hooks if name in (known, known.rpartition("hook_")[2])]
-    if name is None and len(store.hooks) == 1:
+    if not name and len(store.hooks) == 1:
         return store.hooks[0]
     if len(named) != 1:
-        why = "does not say which hook it is for" if name is None else f"is for {name[:80]!r}"
+        why = "does not say which hook it is for" if not name else f"is for {name[:80]!r}"
         raise InputError(f"{foreign.path}: {why}; name one of the store's with --hook: {', '.join(store.hooks)}")
     return named[0]
 
@@ -177,7 +180,7 @@ def _write(
 ) -> None:  # fmt: skip
     """Write the folder of the run; run.json, which makes it one, comes last."""
     first = foreign[0]
-    (d_sae, d_model), total = first.shape, first.rows or 1
+    (d_sae, d_model), total = first.shape, first.origin.trained_rows or 1
     run = Run(folder.name, first.variant, lr=0.0, seed=0, input_scale=first.input_scale, settings=saes[0].settings)
     assert store.fingerprint is not None
     experiment = Experiment(
@@ -187,9 +190,10 @@ def _write(
         reports=Reports(log_every=total, validate_every=total, validate_rows=1, window=total, snapshots=0),
     )  # fmt: skip
     tensors = {name: torch.stack([sae.tensors()[name] for sae in saes]) for name in saes[0].tensors()}
+    known = {name: value for name, value in first.settings.items() if name != "sigma"}  # which is chosen, not read
     imported: dict[str, Any] = {
-        "format": first.format, "name": files.name, "revision": files.revision, "model": first.model,
-        "trained_rows": first.rows, "hooks": [one.hook for one in foreign],
+        "format": first.format, "name": files.name, "revision": files.revision,
+        "settings": known, "origins": [one.origin.to_json() for one in foreign],
     }  # fmt: skip
     run_folder, name = RunFolder(folder), Manifest(total, (), ()).name
     with closing(JsonLines(run_folder.metrics)) as metrics:

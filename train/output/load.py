@@ -43,10 +43,10 @@ class SAESource:
     run: name of its run.
     hook: the hook whose activations it was trained on.
     layer: the number of the hook's layer; None for a hook outside the layers.
-    store: fingerprint of the store.
-    model: name of the language model; None if run.json is missing.
+    store: fingerprint of the store; of an imported SAE, the store that it was imported for.
+    model: name of the store's language model; None if run.json is missing.
     settings: the run's settings and the store's provenance; None if run.json is missing.
-    rows: the rows that these weights were trained on; None if run.json is missing.
+    rows: the rows that these weights were trained on; None if run.json is missing, or an imported SAE does not say.
     """
 
     run: str
@@ -163,7 +163,7 @@ def _source(file: Path, metadata: FileMetadata, hook: str) -> SAESource:
     return SAESource(
         run=metadata.run, hook=hook, layer=layer_of(hook), store=metadata.store,
         model=None if settings is None else settings.model, settings=settings,
-        rows=None if settings is None else read_info(file.parent).step * settings.experiment.batch_size,
+        rows=read_info(file.parent).step * settings.experiment.batch_size if settings and settings.rows_known else None,
     )  # fmt: skip
 
 

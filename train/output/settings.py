@@ -69,16 +69,23 @@ class RunSettings:
         return name if isinstance(name, str) else None
 
     @property
-    def imported_from(self) -> str | None:
-        """The format of the files that `train import` read; None if the SAE was trained here."""
+    def imported(self) -> dict[str, Any] | None:
+        """What `train import` recorded of the files; None if the SAE was trained here."""
         imported = self.provenance.get("imported")
-        return str(imported.get("format")) if isinstance(imported, dict) else None
+        return imported if isinstance(imported, dict) else None
 
     @property
-    def training_known(self) -> bool:
-        """True if `experiment` describes the training; false for an SAE of another library that does not record it."""
-        imported = self.provenance.get("imported")
-        return not isinstance(imported, dict) or imported.get("trained_rows") is not None
+    def imported_from(self) -> str | None:
+        """The format of the files that `train import` read; None if the SAE was trained here."""
+        return None if self.imported is None else str(self.imported.get("format"))
+
+    @property
+    def rows_known(self) -> bool:
+        """False for an imported SAE whose files do not say how many rows it was trained on."""
+        if self.imported is None:
+            return True
+        origins = self.imported.get("origins")
+        return isinstance(origins, list) and all(origin.get("trained_rows") is not None for origin in origins)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as run.json holds them: the experiment's, with `run` instead of `runs`."""

@@ -29,7 +29,7 @@ def facts(content: Content) -> list[str]:
     """Return sentences that say what was compared, how far it was trained, and on what it was measured."""
     measurements, store, heldout = content.measurements, content.scope.store, content.scope.heldout
     runs, rows = measurements.runs, store.n_rows("train")
-    totals = sorted({run.trained for run in runs if run.settings.training_known})
+    totals = sorted({run.trained for run in runs if run.settings.rows_known})
     trained = " or ".join(f"{total:,} rows ({total / rows:.2g} epochs)" for total in totals) or "unknown rows"
     types = list(dict.fromkeys(stored_type(run.settings.provenance) or store.dtype for run in runs))
     stored = "" if types == [store.dtype] else f", stored as {enumerate_names(types)}"

@@ -57,14 +57,19 @@ def _runs(content: Content) -> Table:
     family_of = {run.name: family for family, runs in measurements.families.items() for run in runs}
     columns: Columns[TrainedRun] = (
         ("run", lambda run: run.name), ("family", lambda run: family_of[run.name]),
-        ("trained on", lambda run: str(progress(run))), ("α", lambda run: run.l1),
-        ("lr", lambda run: run.settings.run.lr), ("layers", lambda run: len(run.hooks)),
+        ("trained on", lambda run: str(progress(run))), ("α", lambda run: _trained(run, run.l1)),
+        ("lr", lambda run: _trained(run, run.settings.run.lr)), ("layers", lambda run: len(run.hooks)),
         ("L0, range over layers", lambda run: layer_range(run, "l0")),
         ("explained variance, range over layers", lambda run: layer_range(run, "explained_variance")),
         ("settled", lambda run: _settled(measurements.drifts, run.name)),
     )  # fmt: skip
     by_family = (sorted(runs, key=lambda run: run.sparsity) for runs in measurements.families.values())
     return html.table(chain.from_iterable(by_family), columns)
+
+
+def _trained(run: TrainedRun, setting: float) -> float | None:
+    """Return a setting of a run's training; None if it is imported, and its files do not say."""
+    return setting if run.settings.imported is None else None
 
 
 def _settled(drifts: Sequence[Drift], run: str) -> str:

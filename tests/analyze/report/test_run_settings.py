@@ -30,3 +30,15 @@ def test_clipping_and_adams_constants_are_shown_only_if_runs_differ_in_them() ->
     shown = setting_columns(run_rows([RUNS[0], with_own(RUNS[2], clip=1.0, lr_warmup=50)]))
     assert "clip" in shown
     assert "adam_beta2" not in shown
+
+
+def test_an_imported_run_has_only_the_settings_that_its_files_say() -> None:
+    origins = [{"trained_rows": None}] * len(RUNS[0].hooks)
+    imported = {"format": "saelens", "settings": {"l1_power": 1}, "origins": origins}
+    theirs = replace(RUNS[2], settings=replace(RUNS[2].settings, provenance={"imported": imported}))
+    ours, other = run_rows([RUNS[0], theirs])
+    known = {name for name, value in other.settings.items() if value is not None}
+    assert known == {"variant", "l1_power", "input_scale", "input_mean", "expansion", "finished"}
+    assert {"lr", "batch_size", "seed", "l1", "trained", "precision"} <= {
+        name for name, value in ours.settings.items() if value is not None
+    }

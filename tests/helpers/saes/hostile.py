@@ -17,8 +17,14 @@ from tests.helpers.saes.made_saes import D_MODEL, D_SAE, make
 from train import export_sae
 from train.interchange.formats.registry import read_foreign
 
-PICKLED = ("ae.pt", "author.pt", "params.npz", "params.safetensors", "sae_weights.safetensors", "sae.safetensors")
-CASES = ("saelens", "dictionary-learning", "sparsify", "gemma-scope", "gemma-scope-2", "llama-scope", "author")
+# format → the file of its weights
+WEIGHTS = {
+    "saelens": "sae_weights.safetensors", "dictionary-learning": "ae.pt", "sparsify": "sae.safetensors",
+    "safetensors": "sae.safetensors", "gemma-scope": "params.npz", "gemma-scope-2": "params.safetensors",
+    "llama-scope": "checkpoints/final.safetensors", "author": "author.pt",
+}  # fmt: skip
+CASES = tuple(WEIGHTS)
+EXPORTED = ("saelens", "dictionary-learning", "sparsify", "safetensors")
 
 
 def valid_folders(root: Path) -> dict[str, Path]:
@@ -26,10 +32,10 @@ def valid_folders(root: Path) -> dict[str, Path]:
     folders = {case: root / "valid" / case for case in CASES}
     if folders["author"].exists():
         return folders
-    for case in ("saelens", "dictionary-learning", "sparsify"):
+    for case in EXPORTED:
         folders[case].parent.mkdir(exist_ok=True)
         export_sae(make("topk" if case == "sparsify" else "gated")[0], to=case, out=folders[case])
-    for case in CASES[3:]:
+    for case in CASES[len(EXPORTED) :]:
         folders[case].mkdir()
     tensors = {
         "w_enc": torch.randn(D_MODEL, D_SAE), "w_dec": torch.randn(D_SAE, D_MODEL), "b_enc": torch.randn(D_SAE),

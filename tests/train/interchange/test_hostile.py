@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import random
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,24 +16,21 @@ import pytest
 import torch
 
 from data.errors import InputError
-from tests.helpers.saes.hostile import CASES, PICKLED, fuzzed, valid_folders
+from tests.helpers.saes.hostile import CASES, WEIGHTS, fuzzed, valid_folders
 from train.interchange.formats.registry import read_foreign
 from train.interchange.reading.pickled import Call, Name, read_pickle
 from train.interchange.reading.torch_archive import read_torch
 
 
-@pytest.mark.parametrize("name", PICKLED)
+@pytest.mark.parametrize("case", WEIGHTS)
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_pickles_run_nothing_under_any_name(name: str, protocol: int, tmp_path: Path) -> None:
-    folder, proof = tmp_path / "sae", tmp_path / "proof"
-    for path in valid_folders(tmp_path).values():
-        shutil.copytree(path, folder, dirs_exist_ok=True)
-    for path in folder.iterdir():
-        if path.suffix in (".pt", ".npz", ".safetensors") and path.name != name:
-            path.unlink()
-    (folder / name).write_bytes(malicious(proof, protocol))
-    with pytest.raises(InputError, match=str(folder)):
-        read_foreign(folder if name != "author.pt" else folder / name)
+def test_pickles_run_nothing_under_any_name(case: str, protocol: int, tmp_path: Path) -> None:
+    folder, proof = valid_folders(tmp_path)[case], tmp_path / "proof"
+    file = folder / WEIGHTS[case]
+    assert len(read_foreign(file if case == "author" else folder)) == (2 if case == "author" else 1)
+    file.write_bytes(malicious(proof, protocol))
+    with pytest.raises(InputError, match=str(file)):
+        read_foreign(file if case == "author" else folder)
     assert not proof.exists()
 
 

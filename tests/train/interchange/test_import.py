@@ -23,8 +23,8 @@ from train.interchange.formats.registry import read_foreign
 EXPORTED = [
     (name, to)
     for name, (variant, _, _, form) in MADE.items()
-    for to in ("saelens", "dictionary-learning", "sparsify")
-    if to == "saelens"
+    for to in ("saelens", "dictionary-learning", "sparsify", "saebench", "safetensors")
+    if to in ("saelens", "saebench", "safetensors")
     or (to == "dictionary-learning" and variant != "nsae" and form.rows == "none")
     or (to == "sparsify" and variant in ("topk", "frozen"))
 ]
@@ -97,7 +97,7 @@ def test_llama_scope_applies_the_scale_of_its_inputs(tmp_path: Path) -> None:
     x, scale = torch.randn(20, D_MODEL) * 3, D_MODEL**0.5 / norm
     pre = scale * x @ t["W_enc"] + t["b_enc"]
     f = pre * (pre > 0.3 * scale)  # as SAELens loads it
-    assert foreign.hook == "blocks.1.hook_mlp_out"
+    assert foreign.origin.hook == "blocks.1.hook_mlp_out"
     assert torch.allclose(foreign.sae()(x), (f @ t["W_dec"] + t["b_dec"]) / scale, atol=1e-5)
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from data.errors import InputError
 from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, torch_bytes
-from train.interchange.foreign import ForeignSAE, exported_rows, linear_maps, tensor
-from train.interchange.origin import Origin
+from train.interchange.foreign import ForeignSAE, linear_maps, tensor
+from train.interchange.origin import Origin, file_origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry
 from train.interchange.reading.torch_archive import read_torch
@@ -102,7 +102,8 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
 def read_dictionary_learning(folder: Path) -> ForeignSAE:
     """Return the SAE of a folder. Raises InputError."""
     path, weights = folder / "config.json", folder / "ae.pt"
-    trainer = entry(read_json(path), "trainer", dict, path)
+    config = read_json(path)
+    trainer = entry(config, "trainer", dict, path)
     name = entry(trainer, "dict_class", str, path)
     if name not in CLASSES:
         raise InputError(f"{path}: the class {name[:80]!r} has no counterpart here; {', '.join(CLASSES)} have one")
@@ -137,9 +138,18 @@ def read_dictionary_learning(folder: Path) -> ForeignSAE:
         variant=variant,
         tensors=tensors,
         settings=settings,
+        origin=_origin(trainer, config.get("buffer")),
+    )
+
+
+def _origin(trainer: dict[str, Any], buffer: Any) -> Origin:
+    """Return what config.json says of an SAE's training."""
+    size = buffer.get("ctx_len") if isinstance(buffer, dict) else None
+    return file_origin(
+        trainer,
         hook=_hook(trainer),
         model=trainer["lm_name"] if isinstance(trainer.get("lm_name"), str) else None,
-        rows=exported_rows(trainer),
+        context_size=size if type(size) is int else None,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from data.errors import InputError
 from data.system.reading import read_json
 from train.interchange.foreign import ForeignSAE, linear_maps, tensor
+from train.interchange.origin import Origin
 from train.interchange.reading.array_files import read_npz, read_safetensors
 
 
@@ -36,5 +37,5 @@ def _converted(saved: dict[str, Tensor], weights: Path, folder: Path) -> Foreign
         variant="jumprelu",
         tensors=tensors,
         settings={"subtract_bias": False},
-        model=model if isinstance(model, str) else None,
+        origin=Origin(model=model if isinstance(model, str) else None),
     )

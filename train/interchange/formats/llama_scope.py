@@ -15,6 +15,7 @@ import torch
 from data.errors import InputError
 from data.system.reading import read_json
 from train.interchange.foreign import ForeignSAE, linear_maps
+from train.interchange.origin import Origin
 from train.interchange.reading.array_files import entry, read_safetensors
 
 
@@ -45,5 +46,5 @@ def read_llama_scope(folder: Path) -> ForeignSAE:
         settings={"subtract_bias": False},
         input_scale="sqrt-d",
         scale=scale,
-        hook=hook,
+        origin=Origin(hook=hook),
     )

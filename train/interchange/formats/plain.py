@@ -10,14 +10,20 @@ c by `activation`:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from data.errors import InputError
+from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, module_bytes, safetensors_bytes
-from train.interchange.origin import Origin
+from train.interchange.foreign import ForeignSAE, active_features, linear_maps, tensor
+from train.interchange.origin import Origin, read_origin
 from train.interchange.portable import PortableSAE
+from train.interchange.reading.array_files import entry, read_safetensors
+from train.normalisation.scales import InputScale
 
 SAEBENCH_MODULE = "saebench_sae.py"
 
@@ -56,3 +62,45 @@ def saebench_files(sae: PortableSAE, origin: Origin) -> Files:
     elif sae.activation != "tanh":
         sae = sae.with_unit_rows()
     return {**plain_files(sae, origin), SAEBENCH_MODULE: module_bytes(SAEBENCH_MODULE)}
+
+
+# activation → our variant; rows → the scale of our inputs
+VARIANT = {"relu": "relu", "tanh": "nsae", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
+READ_ROWS: dict[str, InputScale] = {"none": "none", "norm": "row-sqrt-d", "deviation": "layer-norm"}
+
+
+def read_plain(folder: Path) -> ForeignSAE:
+    """Return the SAE of a folder that either of the two wrote. Raises InputError."""
+    path, weights = folder / "sae.json", folder / "sae.safetensors"
+    config = read_json(path)
+    activation, rows = entry(config, "activation", str, path), entry(config, "rows", str, path, "none")
+    if activation not in VARIANT or rows not in READ_ROWS:
+        name, known = ("rows", READ_ROWS) if activation in VARIANT else ("activation", VARIANT)
+        raise InputError(f"{path}: its {name} {str(config[name])[:80]!r} is unknown; {', '.join(known)} are known")
+    saved = read_safetensors(weights)
+    tensors = linear_maps(saved, weights, encoder="W_enc", decoder="W_dec", b_dec="b_dec", b_enc="b_enc")
+    d_sae, d_model = tensors["W_enc"].shape
+    if activation == "gated":
+        del tensors["b_enc"]
+    extra = {"gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("threshold",)}.get(activation, ())
+    tensors |= {name: tensor(saved, name, (d_sae,), weights) for name in extra}
+    settings: dict[str, Any] = {}
+    subtracts = entry(config, "subtracts_bias", bool, path, True)
+    if activation in ("relu", "jumprelu"):
+        settings = {"subtract_bias": subtracts}
+    elif not subtracts:
+        raise InputError(f"{path}: subtracts_bias is false, which {activation} has no counterpart of here")
+    if activation == "tanh":
+        settings = {"sigma": 0.0}  # it is measured without noise, which its files do not tell of
+    if activation == "topk":
+        settings = {"k": active_features(entry(config, "k", int, path), d_sae, path)}
+    return ForeignSAE(
+        format="train-export",
+        path=folder,
+        variant=VARIANT[activation],
+        tensors=tensors,
+        settings=settings,
+        input_scale=READ_ROWS[rows],
+        scale=d_model**-0.5 if rows == "norm" else 1.0,
+        origin=read_origin(config),
+    )

@@ -12,7 +12,7 @@ from train.interchange.formats.author import read_author
 from train.interchange.formats.dictionary_learning import dictionary_learning_files, read_dictionary_learning
 from train.interchange.formats.gemma_scope import read_gemma_scope
 from train.interchange.formats.llama_scope import read_llama_scope
-from train.interchange.formats.plain import plain_files, saebench_files
+from train.interchange.formats.plain import plain_files, read_plain, saebench_files
 from train.interchange.formats.saelens import read_saelens, saelens_files
 from train.interchange.formats.sparsify import read_sparsify, sparsify_files
 from train.interchange.origin import Origin
@@ -29,6 +29,7 @@ EXPORTS: dict[str, Callable[[PortableSAE, Origin], Files]] = {
 READERS: dict[str, Callable[[Path], ForeignSAE]] = {
     "sae_weights.safetensors": read_saelens,
     "ae.pt": read_dictionary_learning,
+    "sae.json": read_plain,  # before sparsify, whose weights have the same name
     "sae.safetensors": read_sparsify,
     "params.npz": read_gemma_scope,
     "params.safetensors": read_gemma_scope,
@@ -38,6 +39,7 @@ READERS: dict[str, Callable[[Path], ForeignSAE]] = {
 BESIDE = {
     "sae_weights.safetensors": "cfg.json",
     "ae.pt": "config.json",
+    "sae.json": "sae.safetensors",
     "sae.safetensors": "cfg.json",
     "params.npz": "config.json",
     "params.safetensors": "config.json",

@@ -15,8 +15,8 @@ from torch import Tensor
 from data.errors import InputError
 from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, module_bytes, safetensors_bytes
-from train.interchange.foreign import ForeignSAE, exported_rows, linear_maps, tensor
-from train.interchange.origin import Origin
+from train.interchange.foreign import ForeignSAE, active_features, linear_maps, tensor
+from train.interchange.origin import Origin, file_origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry, read_safetensors
 from train.normalisation.scales import InputScale
@@ -57,7 +57,8 @@ def saelens_files(sae: PortableSAE, origin: Origin) -> Files:
 def metadata(origin: Origin) -> dict[str, Any]:
     """Return what SAELens keeps of an SAE's training.
 
-    `prepend_bos` is whether a token stands before each context; SAELens's is the tokenizer's BOS token.
+    `prepend_bos` is whether a token stands before each context; SAELens's is the tokenizer's BOS token. SAELens takes
+    the positions `slice(*seqpos_slice)` of each context.
     """
     return {
         "sae_lens_version": VERSION,
@@ -68,10 +69,10 @@ def metadata(origin: Origin) -> dict[str, Any]:
         "hook_layer": origin.layer,
         "hook_head_index": None,
         "model_from_pretrained_kwargs": {"center_writing_weights": True} if origin.processing == "centred" else {},
-        "prepend_bos": origin.prefix_token is not None,
+        "prepend_bos": origin.prefixed,
         "prefix_token": origin.prefix_token,
         "context_size": origin.context_size,
-        "seqpos_slice": [None],
+        "seqpos_slice": [origin.skip_positions, None] if origin.skip_positions else [None],
         "dataset_path": origin.dataset,
         "exported_from": origin.to_json(),
     }
@@ -118,7 +119,7 @@ def read_saelens(folder: Path) -> ForeignSAE:
         settings = {"sigma": 0.0}  # it is measured without noise, of which its files do not tell
     if name == "topk":
         by_norm = entry(config, "rescale_acts_by_decoder_norm", bool, path, False)
-        settings = {"k": _k(entry(config, "k", int, path), d_sae, path), "unit_decoder": not by_norm}
+        settings = {"k": active_features(entry(config, "k", int, path), d_sae, path), "unit_decoder": not by_norm}
     scale = {"row-sqrt-d": d_model**-0.5, "sqrt-d": None}.get(READ_NORMALISATION[normalisation], 1.0)
     note = "its inputs are scaled to E‖x‖ = √d; the factor is not in its files, so it is taken from the store"
     return ForeignSAE(
@@ -129,18 +130,32 @@ def read_saelens(folder: Path) -> ForeignSAE:
         settings=settings,
         input_scale=READ_NORMALISATION[normalisation],
         scale=scale,
-        hook=_text(metadata.get("hook_name", config.get("hook_name"))),
-        model=_text(metadata.get("model_name", config.get("model_name"))),
-        prefixed=prefixed if isinstance(prefixed := metadata.get("prepend_bos"), bool) else None,
-        rows=exported_rows(metadata),
+        origin=read_metadata({**config, **metadata}),
         notes=(note,) if scale is None else (),
     )
 
 
-def _k(k: int, d_sae: int, path: Path) -> int:
-    if not 0 < k <= d_sae:
-        raise InputError(f"{path}: its k is not from 1 to its {d_sae} features")
-    return k
+def read_metadata(metadata: dict[str, Any]) -> Origin:
+    """Return what SAELens's metadata, or a cfg.json of before version 6, say of an SAE's training."""
+    prefixed, size = metadata.get("prepend_bos"), metadata.get("context_size")
+    return file_origin(
+        metadata,
+        hook=_text(metadata.get("hook_name")),
+        model=_text(metadata.get("model_name")),
+        prefixed=prefixed if isinstance(prefixed, bool) else None,
+        context_size=size if type(size) is int else None,
+        skip_positions=_first_position(metadata.get("seqpos_slice")),
+        dataset=_text(metadata.get("dataset_path")),
+    )
+
+
+def _first_position(seqpos_slice: Any) -> int | None:
+    """Return the first position of a slice that goes on to the end of each context; None for any other."""
+    if not isinstance(seqpos_slice, list) or not 1 <= len(seqpos_slice) <= 3:
+        return None
+    positions = slice(*seqpos_slice)
+    first, whole = positions.start or 0, positions.stop is None and positions.step in (None, 1)
+    return first if whole and type(first) is int and first >= 0 else None
 
 
 def _text(value: Any) -> str | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from data.errors import InputError
 from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, safetensors_bytes
-from train.interchange.foreign import ForeignSAE, exported_rows, tensor
-from train.interchange.origin import Origin
+from train.interchange.foreign import ForeignSAE, active_features, tensor
+from train.interchange.origin import Origin, file_origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry, read_safetensors
 
@@ -52,9 +52,7 @@ def read_sparsify(folder: Path) -> ForeignSAE:
     saved = read_safetensors(weights)
     encoder = tensor(saved, "encoder.weight", (None, None), weights)
     d_sae, d_model = encoder.shape
-    k = entry(config, "k", int, path)
-    if not 0 < k <= d_sae:
-        raise InputError(f"{path}: its k is not from 1 to its {d_sae} features")
+    k = active_features(entry(config, "k", int, path), d_sae, path)
     tensors = {
         "W_enc": encoder,
         "b_enc": tensor(saved, "encoder.bias", (d_sae,), weights),
@@ -68,6 +66,5 @@ def read_sparsify(folder: Path) -> ForeignSAE:
         variant="topk",
         tensors=tensors,
         settings={"k": k},
-        hook=hook if isinstance(hook, str) and hook else None,
-        rows=exported_rows(config),
+        origin=file_origin(config, hook=hook if isinstance(hook, str) and hook else None),
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+from data import Store
 from tests.helpers.servers.hub import Hub
 from tests.train.interchange.push.published import Command, metadata, pushed
+from train import export_sae, import_run, load_sae
 from train.output.metrics_file import read_records
 from train.output.run_folder import RunFolder
 from train.output.settings import read_run_settings, write_run_settings
@@ -45,6 +48,47 @@ def test_the_card_names_a_model_and_a_text_of_the_hub(push: Command, run: Path, 
     settings_file = prepare_push(copy.path, "me/saes").files["run.json"]
     assert isinstance(settings_file, bytes)
     assert json.loads(settings_file)["provenance"] == {**provenance, "settings": {"dataset": "text"}}
+
+
+def imported(run: Path, store: Store, tmp_path: Path, metadata: dict[str, Any], provenance: dict[str, Any]) -> Path:
+    """Return an imported run whose files have SAELens's metadata, on a store with this provenance."""
+    folder = export_sae(load_sae(run, layer=0), to="saelens", out=tmp_path / "out")
+    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    (folder / "cfg.json").write_text(json.dumps({**config, "metadata": metadata}), encoding="utf-8")
+    theirs = RunFolder(import_run(folder, store=store, out=tmp_path / "theirs", hook="blocks.0.hook_mlp_out").folder)
+    settings = read_run_settings(theirs)
+    write_run_settings(theirs, settings.experiment, settings.run, {**settings.provenance, **provenance})
+    return theirs.path
+
+
+def test_the_card_of_an_imported_sae_has_what_its_files_say_and_no_settings_of_a_training(
+    push: Command, run: Path, store: Store, tmp_path: Path
+) -> None:
+    said = {"model_name": "their/model", "dataset_path": "their/text", "context_size": 9}
+    theirs = imported(run, store, tmp_path, said, {"model": {"name": "store/model", "revision": "abc"}})
+    done = push(theirs, "--to", "me/saes", "--dry-run")
+    assert done.code == 0, done.stderr
+    about = metadata(done.stdout)
+    assert (about["base_model"], about["datasets"]) == ("their/model", ["their/text"])
+    assert "of the activations of `their/model`, imported with" in done.stdout
+    for part in ("| model | `their/model` |", "| text | `their/text` |", "| context size | `9` |",
+                 "| format | `saelens` |", "| model | `store/model` |", "| text | `texts` |"):  # fmt: skip
+        assert part in done.stdout
+    for setting in ("lr", "seed", "batch_size", "activations", "l1", "init"):
+        assert f"`{setting}`" not in done.stdout
+    assert "| activations |" not in done.stdout
+
+
+def test_the_card_of_an_imported_sae_whose_files_say_nothing_names_the_stores_model_but_not_its_text(
+    push: Command, run: Path, store: Store, tmp_path: Path
+) -> None:
+    provenance = {"model": {"name": "store/model", "revision": "abc"}, "tokens": {"dataset": "store/text"}}
+    done = push(imported(run, store, tmp_path, {}, provenance), "--to", "me/saes", "--dry-run")
+    assert done.code == 0, done.stderr
+    about = metadata(done.stdout)
+    assert about["base_model"] == "store/model"
+    assert "datasets" not in about
+    assert "| text | `store/text` |" in done.stdout
 
 
 def test_the_card_takes_intervals_from_a_report(push: Command, run: Path, tmp_path: Path) -> None:
