@@ -20,6 +20,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from data.command.progress import Bar
 from data.errors import Stopped
@@ -197,18 +198,19 @@ class Group:
         _Pickler(buffer, protocol=5).dump(value)
         data = torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
         for tensor in (torch.tensor([len(data)]), data):
-            self._wait(torch.distributed.isend(tensor, rank), rank)
+            self._exchange(torch.distributed.isend, tensor, rank)
 
     def _receive(self, rank: int) -> Any:
         size = torch.zeros(1, dtype=torch.int64)
-        self._wait(torch.distributed.irecv(size, rank), rank)
+        self._exchange(torch.distributed.irecv, size, rank)
         data = torch.empty(int(size), dtype=torch.uint8)
-        self._wait(torch.distributed.irecv(data, rank), rank)
+        self._exchange(torch.distributed.irecv, data, rank)
         return pickle.loads(data.numpy().tobytes())
 
-    def _wait(self, work: Any, rank: int) -> None:
+    def _exchange(self, begin: Callable[[Tensor, int], Any], tensor: Tensor, rank: int) -> None:
+        """Send or receive a tensor. Both the beginning and the waiting may find that the other rank has ended."""
         try:
-            work.wait(timedelta(seconds=self._seconds))
+            begin(tensor, rank).wait(timedelta(seconds=self._seconds))
         except RuntimeError as error:
             if "timed out" not in str(error).lower():
                 raise lost([rank]) from error
@@ -223,6 +225,12 @@ def lost(others: Sequence[int], seconds: float | None = None) -> Stopped:
     rank, names = torch.distributed.get_rank(), " or ".join(f"rank {other}" for other in others)
     why = "has ended" if seconds is None else f"has not answered for {seconds:.0f} seconds"
     Bar.write(f"rank {rank} stops, because {names} {why}; start all ranks again", file=sys.stderr)
+    return Stopped()
+
+
+def unreachable(rank: int, error: RuntimeError) -> Stopped:
+    """Say on standard error that a rank could not connect with the others; return what to raise."""
+    Bar.write(f"rank {rank} stops, because it cannot reach the others ({error})", file=sys.stderr)
     return Stopped()
 
 
@@ -251,8 +259,7 @@ def joined(place: RankPlace) -> Iterator[Ranks]:
         store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
     except RuntimeError as error:
-        Bar.write(f"rank {place.rank} stops, because it cannot reach the others ({error})", file=sys.stderr)
-        raise Stopped from error
+        raise unreachable(place.rank, error) from error
     try:
         yield Group(place, WaitNotes(store, rank))
     finally:

@@ -203,7 +203,8 @@ summed: Callable[..., Tensor] = _Sum.apply
 def split_among(groups: Sequence[range], processes: Ranks, *, batch_size: int, device: torch.device) -> BatchSplit:
     """Connect the ranks of each group, and return the split of this rank's batches; all ranks call it together.
 
-    groups: the ranks that train the same SAEs; none if each rank has SAEs of its own.
+    groups: the ranks that train the same SAEs; none if each rank has SAEs of its own. Raises Stopped if a rank of a
+    group cannot be reached.
     """
     split: BatchSplit = WHOLE
     if not isinstance(processes, Group):
@@ -213,7 +214,10 @@ def split_among(groups: Sequence[range], processes: Ranks, *, batch_size: int, d
         if len(group) == 1:
             continue
         backend, limit = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=_hang_seconds())
-        connected = torch.distributed.new_group(list(group), backend=backend, timeout=limit)
+        try:
+            connected = torch.distributed.new_group(list(group), backend=backend, timeout=limit)
+        except RuntimeError as error:
+            raise ranks.unreachable(rank, error) from error
         if rank in group:
             split = SplitAmongRanks(connected, group, rank, processes.notes, batch_size=batch_size, device=device)
     return split
