@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from data.errors import Stopped
+from data.system.torchrun import RankPlace
 from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.processes.torchrun import environments
 from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.trainings import results, train_runs
 from train.output.manifests import Manifests
+from train.ranks import joined
 
 pytestmark = pytest.mark.long
 
@@ -71,6 +74,19 @@ def test_two_ranks_write_the_files_of_one_process(
     assert second.stdout == second.stderr == ""  # only rank 0 reports
 
 
+def test_ranks_divide_a_sweep_in_one_layer_and_write_the_files_of_one_process(
+    zygote: Zygote, store: LocalStore, command: Command, tmp_path: Path
+) -> None:
+    sweep = [
+        "--layers", "0", "--variant", "nsae", "--l1", "1e-4,1e-3,1e-2", "--expansion", "2", "--batch-size", "64",
+        "--activations", "1k", "--validate-every", "512", "--log-every", "128", "--device", "cpu",
+    ]  # fmt: skip
+    out = tmp_path / "two"
+    ended = [rank.wait() for rank in start(zygote, 2, store, out, sweep)]
+    assert [rank.code for rank in ended] == [0, 0], [rank.stderr for rank in ended]
+    assert results(out) == results(train_runs(command, store, tmp_path / "alone", sweep))
+
+
 def test_training_continues_on_another_number_of_ranks_after_signals(
     zygote: Zygote, store: LocalStore, alone: Path, tmp_path: Path
 ) -> None:
@@ -121,9 +137,29 @@ def test_rank_that_dies_or_hangs_is_named(
     ended = ranks[0].wait()
     ranks[1].kill()
     ranks[1].wait()
-    assert ended.code == 75
+    assert ended.code == 75, ended.stderr
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_rank_that_ended_before_a_message_begins_is_named(zygote: Zygote, tmp_path: Path) -> None:
+    name = f"{__name__}:gather_from_a_rank_that_ends"
+    ended = [rank.wait() for rank in [zygote.start(name, folder=tmp_path, environment=e) for e in environments(3)]]
+    assert ended[0].stdout == "stopped\n", ended[0].stderr
+    assert ended[0].stderr == "rank 0 stops, because rank 1 has ended; start all ranks again\n"
+
+
+def gather_from_a_rank_that_ends() -> None:
+    """Called by each of three ranks; rank 1 ends after it has connected."""
+    place = RankPlace.from_environment()
+    with joined(place) as ranks:
+        if place.rank == 1:
+            os._exit(0)
+        time.sleep(0.3)  # until the connection is closed
+        if place.rank == 0:
+            with pytest.raises(Stopped):
+                ranks.gather(place.rank)
+            print("stopped")
 
 
 def test_torchrun_restarts_the_ranks_from_the_last_checkpoint_after_a_kill(
@@ -137,7 +173,7 @@ def test_torchrun_restarts_the_ranks_from_the_last_checkpoint_after_a_kill(
     os.kill(last, signal.SIGKILL)
     ended = torchrun.wait()
     assert ended.code == 0, ended.stderr
-    assert "rank 0 stops, because rank 1 has ended" in ended.stderr or "Signal 9" in ended.stderr
+    assert "rank 0 stops, because rank 1 has ended" in ended.stderr or "Signal 9" in ended.stderr, ended.stderr
     assert results(out) == results(alone)
 
 

@@ -1,6 +1,6 @@
 """The distribution of SAEs over ranks: about equal shares of the cost, each of as few layers as possible.
 
-If there are more ranks than parts of the training, each part has a group of ranks, which split its batches.
+If there are more ranks than SAEs, each SAE has a group of ranks, which split its batches.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ class Share:
 def share_of(plan: MemoryPlan, experiment: Experiment, place: RankPlace, device: torch.device) -> Share:
     """Return a rank's share of an experiment's plan.
 
-    On a CPU it has whole stacks of the plan, so each SAE's sums are those of a single process, bit for bit. On a GPU
-    single SAEs are distributed, and each rank stacks its own. Raises InputError if batches have to be split, but an
-    architecture cannot be trained on parts of a batch, or there are fewer rows than ranks.
+    On a CPU it has whole stacks of the plan, so each SAE's sums are those of a single process, bit for bit. If there
+    are more ranks than stacks, and on a GPU, single SAEs are distributed, and each rank stacks its own. If there are
+    more ranks than SAEs, batches are split. Raises InputError if an architecture cannot be trained on parts of a batch,
+    or there are fewer rows than ranks.
     """
     if place.size == 1:
         return Share(plan)
-    whole = device.type == "cpu"
+    by_layer = device.type == "cpu"
+    whole = by_layer and place.size <= len(plan.stacks)
     parts = plan.stacks if whole else tuple((entry,) for stack in plan.stacks for entry in stack)
     parts = tuple(sorted(parts, key=lambda part: part[0].layer))
     costs = [cost(part) for part in parts]
@@ -54,9 +56,8 @@ def share_of(plan: MemoryPlan, experiment: Experiment, place: RankPlace, device:
         return Share(replace(plan, stacks=(parts[number],)), tuple(groups))
     rank_stacks = parts[slice(*cuts(costs, place.size)[place.rank : place.rank + 2])]
     if not whole:
-        rank_stacks = tuple(
-            stacked([entry for part in rank_stacks for entry in part], experiment, plan.max_stack, by_layer=False)
-        )
+        entries = [entry for part in rank_stacks for entry in part]
+        rank_stacks = tuple(stacked(entries, experiment, plan.max_stack, by_layer=by_layer))
     return Share(replace(plan, stacks=rank_stacks))
 
 
@@ -70,7 +71,7 @@ def groups_of(costs: Sequence[float], n: int) -> list[range]:
 
 def _check_split(parts: Sequence[Sequence[StackEntry]], experiment: Experiment, most: int, n: int) -> None:
     """Raise InputError if the batches of the parts cannot be split among up to `most` ranks."""
-    refused = f"torchrun --nproc-per-node: {n} processes have only {len(parts)} parts of the training to do, and"
+    refused = f"torchrun --nproc-per-node: {n} processes have only {len(parts)} SAEs to train, and"
     for variant in dict.fromkeys(part[0].run.variant for part in parts):
         if not architecture_of(variant).takes_parts():
             raise InputError(
@@ -78,7 +79,7 @@ def _check_split(parts: Sequence[Sequence[StackEntry]], experiment: Experiment, 
             )
     if most > experiment.batch_size:
         raise InputError(
-            f"{refused} a batch has fewer rows ({experiment.batch_size}) than the {most} processes of one part; "
+            f"{refused} a batch has fewer rows ({experiment.batch_size}) than the {most} processes of one SAE; "
             "start fewer"
         )
 
