@@ -31,6 +31,7 @@ from analyze.web.navigation import Link
 from data.command.json_text import json_text
 from data.command.progress import Bar
 from data.system.location import write_file
+from train.sae import SAE
 
 PACKAGE, PAGE = "analyze.features.page", "features.html"
 STYLES, SCRIPTS = ("features.css",), ("data.js", "search.js", "columns.js", "list.js", "detail.js", "page.js")
@@ -84,7 +85,7 @@ def write_features_page(
             training = training_counts(heldout.store, hook, loaded, device=device)
             ablator = None if model is None else Ablator(model, heldout.store, hook, loaded, device=device)
             index.append({
-                "layer": layer_of[hook],
+                "layer": layer_of[hook], "scaled": scales_inputs(loaded),
                 **_sae_index(sae, _counted(records, bar), texts, bundles, matched, training, ablator),
             })  # fmt: skip
     bundles.flush()
@@ -93,6 +94,11 @@ def write_features_page(
     content = {"saes": index, "kinds": KINDS, "explanations": explanations(settings.thresholds), "text": _text(text)}
     write_file(path, _page(title, content, pages, heldout).encode())
     return path
+
+
+def scales_inputs(sae: SAE) -> bool:
+    """Return whether an SAE divides its inputs, so its norms and activations are in another scale than the store's."""
+    return sae.input_form.rows != "none" or float(sae.input_scale) != 1
 
 
 def _counted(records: Iterable[FeatureRecord], bar: Bar) -> Iterator[FeatureRecord]:
@@ -171,6 +177,6 @@ def explanations(thresholds: Thresholds) -> dict[str, str]:
         "direction": "A direction is a feature whose decoder direction another live feature shares (cosine of at least "
         f"{thresholds.direction_cosine:g}) with a norm that differs by a factor of {thresholds.direction_norm_ratio:g} "
         "or more.",
-        "correction": f"A correction is a live feature with a decoder norm below {thresholds.correction_norm:g}: it "
-        "changes the reconstruction little.",
+        "correction": f"A correction is a live feature with a decoder norm below {thresholds.correction_norm:g}, in "
+        "the SAE's own scale: it changes the reconstruction little.",
     }

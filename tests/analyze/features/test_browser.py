@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from analyze.features.measure import FeatureSettings
+from analyze.features.page.write import ShownSAE, write_features_page
+from analyze.runs.trained_run import TrainedRun
+from tests.analyze.features.conftest import SeedRuns
 from tests.helpers.pages.feature_pages import features_of, index_of
 from tests.helpers.pages.page_checks import CUT_OFF, LOW_CONTRAST
 
@@ -173,6 +178,24 @@ def test_a_text_shows_the_features_that_fire_on_the_chosen_token(opened: Any, fe
     page.locator("#text a").last.click()
     page.wait_for_selector(".examples")
     assert heading(page) == str(number)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_norms_of_an_sae_that_divides_its_inputs_are_said_to_be_in_another_scale(
+    browser: Any, seed_runs: SeedRuns, scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fires = seed_runs.fires[0]
+    sae = fires.run.sae(fires.hook)
+    sae.input_scale.fill_(scale)
+    monkeypatch.setattr(TrainedRun, "sae", lambda *_: sae)
+    number = int(torch.nonzero(fires.all.live)[0, 0])
+    write_features_page(tmp_path, seed_runs.heldout, [ShownSAE(fires, [number])], None, FeatureSettings())
+    page = browser.new_page()
+    page.goto((tmp_path / "features.html").as_uri())
+    open_first(page)
+    facts = page.locator(".facts").inner_text()
+    assert facts.count("in the scale of its normalised inputs") == (0 if scale == 1.0 else 2)
+    page.close()
 
 
 def test_a_missing_bundle_is_named(browser: Any, features_page: Path, tmp_path: Path) -> None:

@@ -38,6 +38,6 @@ const COLUMNS = {
     tip: "cosine with the best match in a run with another seed, and its number",
     cell: ({ sae, match }) => (match === null ? []
       : [match[2].toFixed(2), make("div", { class: "note" }, link(match[0], sae.hook, match[1], String(match[1])))]) },
-  norm: { head: "norm", numeric: true, extra: true, cell: (feature) => [feature.dead ? "" : short(feature.norm)] },
+  norm: { head: "norm", numeric: true, extra: true, tip: "decoder norm, in the SAE's own scale", cell: (feature) => [feature.dead ? "" : short(feature.norm)] },
   largest: { head: "largest", numeric: true, extra: true, cell: (feature) => [feature.dead ? "" : short(feature.largest)] },
 };

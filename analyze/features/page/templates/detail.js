@@ -30,6 +30,7 @@ const topToken = (run, hook, number) => {
   const [first] = byHash.get(hashOf(run, hook, number))?.fires_on ?? [];
   return first && make("code", {}, visible(first[0]));
 };
+const ownScale = (sae) => (sae.scaled ? make("span", { class: "note" }, "in the scale of its normalised inputs") : null);
 const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
 const logitTable = (title, logits) => make("div", {}, make("h3", {}, title),
   make("table", {}, make("tbody", {}, logits.map(([token, value]) =>
@@ -122,8 +123,8 @@ const detailNodes = (feature, all) => {
     make("dl", { class: "facts" },
       fact("density, held-out", percent(feature.density), make("span", { class: "note" }, `${all.fired.toLocaleString("en")} of ${plural(all.rows, "row")}`)),
       fact("density, training", percent(feature.training), make("span", { class: "note" }, `of ${plural(sae.training_rows, "row")}`)),
-      fact("decoder norm", short(all.norm)),
-      fact("largest activation", short(all.largest)),
+      fact("decoder norm", short(all.norm), ownScale(sae)),
+      fact("largest activation", short(all.largest), ownScale(sae)),
       all.ablation && fact("effect when removed", `${short(all.ablation[0])} nats`, make("span", { class: "note" }, `mean KL over ${plural(all.ablation[1], "position")} where it is active`))),
     make("div", { class: "columns" },
       make("div", {}, make("h3", {}, "Activations above 0"), histogram(all)),
