@@ -3,7 +3,7 @@
 TransformerLens computes attention eagerly, because it exposes the attention patterns. The standard hooks do not need
 the patterns, so the model runs with fused attention and forward hooks on its modules. GPT-2's tanh-approximated GELU,
 which `transformers` computes in eight passes over memory, runs in one pass and in place: a fresh output of this size
-would cost as much time in zeroed pages as the GELU itself.
+would cost as much time in zeroed pages as the GELU itself. Llama's gated MLP multiplies in place for the same reason.
 
 Centring (`processing="centred"`) subtracts its mean over d_model from every weight that writes to the residual stream,
 as TransformerLens's `center_writing_weights` does; LayerNorm removes that mean in any case. RMSNorm does not, so
@@ -56,6 +56,8 @@ FAMILIES = {
     # Not Gemma 2: its attention caps the logits, which fused attention does not.
     "Gemma3TextModel": replace(_LLAMA, attention="post_attention_layernorm", mlp="post_feedforward_layernorm"),
 }  # fmt: skip
+# Modules that compute down_proj(act_fn(gate_proj(x)) * up_proj(x)).
+GATED_MLPS = ("LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "SmolLM3MLP", "GemmaMLP", "Gemma3MLP")
 
 T = TypeVar("T")
 
@@ -85,6 +87,8 @@ class FastModel:
         for module in model.modules():
             if type(module).__name__ == "NewGELUActivation":
                 _replace(model, module, TanhGELU())
+            elif type(module).__name__ in GATED_MLPS and not spread:  # accelerate has replaced `forward` then
+                _multiply_in_place(module)
         blocks: nn.ModuleList = getattr(model, family.blocks)
         n_blocks = 1 + max(layer_of(name) or 0 for name in names)
         setattr(model, family.blocks, blocks[:n_blocks])
@@ -158,6 +162,13 @@ class TanhGELU(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.aten.gelu_(x, approximate="tanh")
+
+
+def _multiply_in_place(mlp: Any) -> None:
+    """Let a gated MLP compute SiLU and the product with the gate in place: nothing else reads their inputs."""
+    if isinstance(mlp.act_fn, nn.SiLU):
+        mlp.act_fn = nn.SiLU(inplace=True)
+    mlp.forward = lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)).mul_(mlp.up_proj(x)))
 
 
 def centre(model: nn.Module, family: Family) -> None:

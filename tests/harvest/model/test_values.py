@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -113,6 +114,24 @@ def test_values_without_processing_equal_plain_transformers(random_gpt2: Path) -
     expected |= {f"blocks.{i}.hook_resid_post": states[i + 1] for i in range(2)}  # the last one is after ln_f
     for name, value in expected.items():
         assert torch.allclose(captured(fast, tokens)[name].double(), value, rtol=1e-4, atol=1e-5), name
+
+
+def test_work_in_place_keeps_every_bit_of_plain_transformers(model_dir: Path) -> None:
+    facts = find_model(str(model_dir), None)
+    layers = list(range(facts.n_layers))
+    tokens = some_tokens(facts.vocab_size)
+    activations = captured(load(facts, ["resid_post"], layers, processing="none", device=CPU), tokens)
+    model = AutoModel.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="sdpa").eval()
+    with torch.inference_mode():
+        states = model(tokens, output_hidden_states=True).hidden_states[1:-1]  # the last one is after the final norm
+    for layer, expected in enumerate(states):
+        value = activations[f"blocks.{layer}.hook_resid_post"]
+        if any(type(module).__name__ == "NewGELUActivation" for module in model.modules()):
+            assert torch.allclose(
+                value, expected, rtol=1e-5, atol=1e-6
+            )  # one pass in place of eight rounds differently
+        else:
+            assert torch.equal(value, expected)
 
 
 def test_centring_removes_the_mean_of_gpt2_activations(random_gpt2: Path) -> None:
