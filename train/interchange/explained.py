@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -59,7 +60,9 @@ class Fit:
 def check_fit(sae: SAE, store: Store, hook: str) -> Fit:
     """Measure an SAE of a hook on a store's held-out rows, or on training rows if none are held out."""
     x = some_rows(store, hook)
-    corrections = {name: explained_variance(other, x) for name, other in corrected(sae, x)}
+    corrections: dict[str, float] = {}
+    for name, corrected_sae in corrected(sae, x):
+        corrections[name] = max(explained_variance(corrected_sae, x), corrections.get(name, -np.inf))
     for other in store.hooks:
         if other != hook and store.width(other) == sae.d_model:
             corrections[f"at {other}: was it trained on that hook? (--hook)"] = explained_variance(
@@ -93,13 +96,13 @@ def explained_variance(sae: SAE, x: Tensor) -> float:
 
 @torch.no_grad()
 def corrected(sae: SAE, x: Tensor) -> Iterator[tuple[str, SAE]]:
-    """Yield the SAE with each mistake corrected, and how to say it: "would explain … with …"."""
+    """Yield the SAE with each mistake corrected, and how to say it: "would explain … with …"; some in several ways."""
     for names in (("W_dec",), ("W_enc",), ("W_enc", "W_dec")):
-        other = deepcopy(sae)
-        for name in names:
-            matrix = getattr(other, name)
-            matrix.copy_(matrix.reshape(sae.d_model, sae.d_sae).T.clone())
-        yield f"with {' and '.join(names)} transposed: is the file stored the other way round?", other
+        for matrices in product(*(turned(getattr(sae, name)) for name in names)):
+            other = deepcopy(sae)
+            for name, matrix in zip(names, matrices, strict=True):
+                getattr(other, name).copy_(matrix)
+            yield f"with {' and '.join(names)} transposed: is the file stored the other way round?", other
     parts, errors = sae(x) - sae(torch.zeros_like(x)), x - x.mean(dim=0)
     factor = float((parts * errors).sum() / parts.square().sum().clamp(min=1e-30))
     other = deepcopy(sae)
@@ -113,3 +116,10 @@ def corrected(sae: SAE, x: Tensor) -> Iterator[tuple[str, SAE]]:
                 other.input_scale.mul_(factor)
                 verb = "scaled to" if what == "multiplied" else "unscaled from"
                 yield f"with inputs {verb} E‖x‖ = {name}: did the original normalise its inputs?", other
+
+
+def turned(matrix: Tensor) -> list[Tensor]:
+    """Return a matrix [n, d] whose numbers were stored in the order of [d, n], or were read as [d, n] and turned."""
+    n, d = matrix.shape
+    ways = [matrix.reshape(d, n).T, matrix.T.reshape(n, d)]
+    return ways if n != d else ways[:1]

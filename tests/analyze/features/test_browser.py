@@ -12,6 +12,7 @@ from analyze.features.measure import FeatureSettings
 from analyze.features.page.write import ShownSAE, write_features_page
 from analyze.runs.trained_run import TrainedRun
 from tests.analyze.features.conftest import SeedRuns
+from tests.analyze.features.test_ablate import LinearModel
 from tests.helpers.pages.feature_pages import features_of, index_of
 from tests.helpers.pages.page_checks import CUT_OFF, LOW_CONTRAST
 
@@ -93,6 +94,23 @@ def test_search_finds_features_by_token_number_and_kind(opened: Any, features_pa
     page.locator("#clear").click()
     assert page.locator("#rows tr").count() > 0
     assert not page.locator("#empty").is_visible()
+
+
+def test_search_finds_features_by_the_tokens_that_they_raise(opened: Any, features_page: Path) -> None:
+    page = opened()
+    index = index_of(features_page)["saes"]
+    raised = [tokens for sae in index for tokens in sae["raises"]]
+    fired_on = {text for sae in index for tokens in (*sae["fires_on"], *sae["peaks"]) for text, _ in tokens}
+    token = next(text for tokens in raised for text in tokens if text.strip().isalpha() and text not in fired_on)
+    page.locator("#search").fill(f'"{token}"')
+    page.locator("#where").select_option("fires_on")
+    assert page.locator("#rows tr").count() == 0
+    page.locator("#where").select_option("raises")
+    expected = sum(token in tokens for tokens in raised)
+    assert page.locator("#rows tr").count() == expected > 0
+    open_first(page)
+    logits = page.locator("table", has=page.locator("xpath=preceding-sibling::h3[starts-with(., 'Raises')]"))
+    assert token.strip() in [text.strip() for text in logits.locator("code").all_inner_texts()]
 
 
 def test_dead_features_of_a_layer_and_run_are_listed_and_order_is_by_density(opened: Any, features_page: Path) -> None:
@@ -195,6 +213,30 @@ def test_norms_of_an_sae_that_divides_its_inputs_are_said_to_be_in_another_scale
     open_first(page)
     facts = page.locator(".facts").inner_text()
     assert facts.count("in the scale of its normalised inputs") == (0 if scale == 1.0 else 2)
+    page.close()
+
+
+def test_the_effect_of_removing_a_feature_is_shown_and_orders_the_list(
+    browser: Any, seed_runs: SeedRuns, tmp_path: Path
+) -> None:
+    fires = seed_runs.fires[0]
+    numbers = sorted(fires.all.count.argsort(descending=True)[:20].tolist())
+    sae = ShownSAE(fires, numbers, ablated=frozenset(numbers[1:]))
+    write_features_page(tmp_path, seed_runs.heldout, [sae], None, FeatureSettings(), model=LinearModel(16))
+    effects = {f["number"]: f["ablation"] for f in features_of(tmp_path) if f["ablation"] is not None}
+    assert len(effects) > 2
+    assert numbers[0] not in effects
+    page = browser.new_page()
+    page.goto((tmp_path / "features.html").as_uri())
+    page.locator("#order").select_option("kl descending")
+    by_effect = sorted(effects, key=lambda number: -effects[number][0])
+    listed = [int(text) for text in page.locator("#rows td:first-child a").all_inner_texts()]
+    assert listed[: len(effects)] == by_effect
+    open_first(page)
+    kl, positions = effects[by_effect[0]]
+    shown = page.locator(".facts", has_text="effect when removed").inner_text()
+    assert f"{float(f'{kl:.3g}'):g} nats" in shown
+    assert f"mean KL over {positions:,} position" in shown
     page.close()
 
 

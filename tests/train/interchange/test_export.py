@@ -41,13 +41,13 @@ def by_saelens(folder: Path, x: Array) -> tuple[Array, Array]:
     config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
     t = arrays(load_file(folder / "sae_weights.safetensors"))
     assert t["W_enc"].shape == (config["d_in"], config["d_sae"])
-    offset, scale = 0.0, np.ones((len(x), 1))
+    offset, divided_by, multiplied_by = 0.0, np.ones((len(x), 1)), np.ones((len(x), 1))
     if config["normalize_activations"] == "constant_norm_rescale":
-        scale = np.linalg.norm(x, axis=1, keepdims=True) / config["d_in"] ** 0.5
+        divided_by = multiplied_by = np.linalg.norm(x, axis=1, keepdims=True) / config["d_in"] ** 0.5
     elif config["normalize_activations"] == "layer_norm":
-        offset = x.mean(axis=1, keepdims=True)
-        scale = x.std(axis=1, ddof=1, keepdims=True) + 1e-5
-    seen = (x - offset) / scale - t["b_dec"] * config["apply_b_dec_to_input"]
+        offset, multiplied_by = x.mean(axis=1, keepdims=True), x.std(axis=1, ddof=1, keepdims=True)
+        divided_by = multiplied_by + 1e-5  # which SAELens leaves out on the way back
+    seen = (x - offset) / divided_by - t["b_dec"] * config["apply_b_dec_to_input"]
     pre = seen @ t["W_enc"] + t.get("b_enc", 0.0)
     match config["architecture"]:
         case "standard":
@@ -60,7 +60,7 @@ def by_saelens(folder: Path, x: Array) -> tuple[Array, Array]:
             f = pre * (pre > t["threshold"])
         case "gated":
             f = (pre + t["b_gate"] > 0) * relu(seen @ (t["W_enc"] * np.exp(t["r_mag"])) + t["b_mag"])
-    return f, (f @ t["W_dec"] + t["b_dec"]) * scale + offset
+    return f, (f @ t["W_dec"] + t["b_dec"]) * multiplied_by + offset
 
 
 def by_dictionary_learning(folder: Path, x: Array) -> tuple[Array, Array]:
@@ -159,13 +159,17 @@ def test_exported_saes_compute_the_same_by_the_librarys_formulas(name: str, to: 
     f, x_hat = READERS[to](export_sae(sae, to=to, out=tmp_path / "out"), x.double().numpy())
     exact = float64_of(sae)
     expected, expected_x = exact.encode(x.double()), exact(x.double()).numpy()
-    assert relative(x_hat - expected_x, expected_x) < 1e-6
+    difference = relative(x_hat - expected_x, expected_x)
+    if (name, to) == ("layer-norm", "saelens"):
+        assert 1e-6 < difference < 5e-6  # 1e-5 over the rows' deviations
+    else:
+        assert difference < 5e-7  # of float32
     ours = expected.numpy() * (sae.W_dec != 0).any(dim=1).numpy()  # a feature without a direction may stay silent
     f = f * (sae.W_dec != 0).any(dim=1).numpy()
     assert ((f != 0) == (ours != 0)).all()
     live = (ours != 0).any(axis=0)
     scale = f[:, live].max(axis=0) / ours[:, live].max(axis=0)  # the norms that were folded into the encoder
-    assert relative(f[:, live] - ours[:, live] * scale, f) < 1e-6
+    assert relative(f[:, live] - ours[:, live] * scale, f) < 5e-7
     assert live.sum() > 5
 
 
@@ -174,7 +178,7 @@ def test_activations_keep_their_scale_in_saelens(name: str, tmp_path: Path) -> N
     sae, x = make(name)
     f, _ = by_saelens(export_sae(sae, to="saelens", out=tmp_path / "out"), x.double().numpy())
     expected = float64_of(sae).encode(x.double()).numpy()
-    assert relative(f - expected, expected) < 1e-6
+    assert relative(f - expected, expected) < 5e-7
 
 
 def test_metadata_name_the_hook_layer_model_and_text(run: Path, tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from data import Store
@@ -53,7 +52,7 @@ def test_files_of_the_libraries_compute_what_the_libraries_do(folder: Path) -> N
     sae, x = foreign.sae(), torch.from_numpy(theirs["x"])
     f, x_hat = sae.encode(x).numpy() * theirs["scale"], sae(x).numpy()
     assert np.abs(f - theirs["f"]).max() < 1e-6 * np.abs(theirs["f"]).max()
-    tolerance = 1e-5 if "layer_norm" in folder.name else 1e-6  # SAELens leaves its 1e-5 out on the way back
+    tolerance = 5e-6 if "layer_norm" in folder.name else 1e-6  # SAELens leaves its 1e-5 out on the way back
     assert np.abs(x_hat - theirs["x_hat"]).max() < tolerance * np.abs(theirs["x_hat"]).max()
 
 
@@ -182,52 +181,25 @@ def test_analyze_runs_shows_the_held_out_measures_of_an_imported_run(
     assert "1 of 1" not in done.stdout
 
 
-def transposed(folder: Path) -> None:
-    path = folder / "sae_weights.safetensors"
-    saved = load_file(path)
-    save_file({**saved, "W_dec": saved["W_dec"].T.reshape(saved["W_dec"].shape).contiguous()}, path)
-
-
-def scaled(folder: Path) -> None:
-    path = folder / "sae_weights.safetensors"
-    saved = load_file(path)
-    save_file({**saved, "W_dec": saved["W_dec"] * 12}, path)
-
-
-def mislabelled(folder: Path) -> None:
-    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
-    config["metadata"]["hook_name"] = "blocks.1.hook_mlp_out"
-    (folder / "cfg.json").write_text(json.dumps(config), encoding="utf-8")
-
-
-def random(folder: Path) -> None:
-    path = folder / "sae_weights.safetensors"
-    generator = torch.Generator().manual_seed(0)
-    save_file({name: torch.randn(t.shape, generator=generator) for name, t in load_file(path).items()}, path)
-
-
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (transposed, "with W_dec transposed"),
-        (scaled, "with the decoder multiplied by 0.0"),
-        (mislabelled, "at blocks.0.hook_mlp_out: was it trained on that hook"),
-        (random, "no more than shuffled weights"),
-    ],
-)
-def test_wrong_weights_are_noticed(
-    damage: Callable[[Path], None], sentence: str, run: Path, store: Store, tmp_path: Path
+def test_the_average_norm_that_saelens_does_not_save_is_the_stores_and_is_folded_at_export(
+    run: Path, store: Store, tmp_path: Path
 ) -> None:
     folder = export(run, tmp_path)
-    damage(folder)
-    (fit,) = import_run(folder, store=store, out=tmp_path / "theirs").fits
-    assert sentence in (fit.warning() or "")
-
-
-def test_right_weights_are_not_warned_of(run: Path, store: Store, tmp_path: Path) -> None:
-    imported = import_run(export(run, tmp_path, to="dictionary-learning"), store=store, out=tmp_path / "theirs")
-    assert [fit.warning() for fit in imported.fits] == [None]
-    assert imported.notes == ()
+    raw = read_foreign(folder)[0].sae()
+    config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    (folder / "cfg.json").write_text(json.dumps({**config, "normalize_activations": "expected_average_only_in"}))
+    imported = import_run(folder, store=store, out=tmp_path / "theirs")
+    assert any("taken from the store" in note for note in imported.notes)
+    rows = np.concatenate([store.rows("blocks.0.hook_mlp_out", shard) for shard in store.shards("train")])
+    scale = float(np.linalg.norm(rows.astype(np.float64), axis=1).mean()) / 12**0.5
+    sae, x = load_sae(imported.folder), torch.from_numpy(rows[:64].copy()).float()
+    assert float(sae.input_scale) == pytest.approx(scale, rel=1e-5)
+    expected = raw(x / scale) * scale
+    assert torch.allclose(sae(x), expected, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(sae.encode(x), raw.encode(x / scale), rtol=1e-4, atol=1e-5)
+    again = export_sae(sae, to="saelens", out=tmp_path / "again")
+    assert json.loads((again / "cfg.json").read_text(encoding="utf-8"))["normalize_activations"] == "none"
+    assert torch.allclose(read_foreign(again)[0].sae()(x), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_another_model_or_prefix_is_noted(run: Path, store: Store, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.helpers.fixture_types import Command
 from train import export_sae, import_run, load_sae, train
 from train.interchange.formats.saelens import read_metadata
 from train.interchange.origin import Origin, origin_of, read_origin
+from train.sae import SAE
 
 HOOK = "blocks.0.hook_mlp_out"
 UNKNOWN = ("model_name", "dataset_path", "context_size", "prepend_bos", "prefix_token")  # of SAELens's metadata
@@ -66,24 +67,45 @@ def test_an_imported_sae_is_not_exported_with_the_stores_model_and_text(
     assert source.rows is None
 
 
-def named(to: str) -> str:
-    return "train-export" if to in ("saebench", "safetensors") else to
-
-
-@pytest.mark.parametrize("to", ["saelens", "dictionary-learning", "sparsify", "saebench", "safetensors"])
-def test_an_export_that_is_imported_and_exported_again_keeps_its_origin(to: str, store: Store, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def topk(store: Store, tmp_path_factory: pytest.TempPathFactory) -> SAE:
+    """Return a TopK SAE, which every format has, of a finished training."""
     (trained,) = train(
-        store, variant="topk", k=4, activations=200, batch_size=100, expansion=2, layers="0", out=tmp_path / "runs",
-        quiet=True, device="cpu",
+        store, variant="topk", k=4, activations=200, batch_size=100, expansion=2, layers="0",
+        out=tmp_path_factory.mktemp("topk") / "runs", quiet=True, device="cpu",
     )  # fmt: skip
-    sae = load_sae(trained.folder)
-    first = origin_of(sae)
+    return load_sae(trained.folder)
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        ("saelens", "saelens"), ("dictionary-learning", "dictionary-learning"), ("sparsify", "sparsify"),
+        ("saebench", "train-export"), ("safetensors", "train-export"),
+    ],
+)  # fmt: skip
+def test_an_export_that_is_imported_and_exported_again_keeps_its_origin(
+    to: str, name: str, topk: SAE, store: Store, tmp_path: Path
+) -> None:
+    first = origin_of(topk)
     assert (first.model, first.dataset, first.prefixed, first.prefix_token) == ("tiny", "texts", True, 0)
     assert (first.trained_rows, first.planned_rows, first.store) == (200, 200, store.fingerprint)
-    theirs = import_run(export_sae(sae, to=to, out=tmp_path / "out"), store=store, out=tmp_path / "theirs")
-    again = origin_of(load_sae(theirs.folder))
+    theirs = import_run(export_sae(topk, to=to, out=tmp_path / "out"), store=store, out=tmp_path / "theirs")
     skipped = 0 if to == "saelens" else None  # its metadata have no unknown positions
-    assert again == replace(first, imported_from=named(to), skip_positions=skipped)
+    assert origin_of(load_sae(theirs.folder)) == replace(first, imported_from=name, skip_positions=skipped)
+
+
+def test_metadata_of_sparsify_and_of_plain_tensors_name_the_hook_the_sizes_and_the_origin(
+    topk: SAE, tmp_path: Path
+) -> None:
+    about = {"hook": HOOK, "layer": 0, "model": "tiny", "dataset": "texts", "context_size": 64, "trained_rows": 200}
+    config = read(export_sae(topk, to="sparsify", out=tmp_path / "sparsify") / "cfg.json")
+    sizes = {"hookpoint": HOOK, "d_in": 12, "num_latents": 24, "expansion_factor": 2, "k": 4, "transcode": False}
+    assert config.items() >= sizes.items()
+    assert config["exported_from"].items() >= about.items()
+    for to in ("safetensors", "saebench"):
+        config = read(export_sae(topk, to=to, out=tmp_path / to) / "sae.json")
+        assert config.items() >= {**about, "activation": "topk", "d_in": 12, "d_sae": 24, "k": 4}.items()
 
 
 def test_dictionary_learnings_own_fields_are_read(run: Path, store: Store, tmp_path: Path) -> None:
