@@ -63,9 +63,9 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
             f"--store {store.path}: the training rows of its first {store.recycled_windows} windows were removed "
             "(harvest --keep), and only trainings that followed it can continue; harvest again without --keep"
         )
-    out = out_of(options)
+    out, quiet = out_of(options), quiet or place.rank > 0
     if options.skip_damaged:
-        store = _without_damaged(store, options, out)
+        store = _without_damaged(store, options, out, quiet=quiet)
     n_rows = store.layout.split_rows("train") if options.follow else store.n_rows("train")
     counts = row_counts(options, n_rows)
     check_options(options, counts, runs, n_rows)
@@ -80,7 +80,6 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
     if not finished:
         check_writable(out, out_option)
     share = share_of(make_plan(experiment, store.width(experiment.hooks[0]), device), experiment, place, device)
-    quiet = quiet or place.rank > 0
     if not finished:
         check_memory(share.plan, experiment, store, device, processes=place.on_machine)
         if not store.layout.n_heldout_contexts and not quiet:
@@ -122,19 +121,19 @@ def choose_hooks(store: Store, layers: Layers, hook: str | None) -> tuple[str, .
     return tuple(by_layer[layer][0] for layer in layers.choose(by_layer, "the store"))
 
 
-def _without_damaged(store: Store, options: Options, out: Path) -> Store:
-    """Return the store without its damaged shards, and name them on standard error.
+def _without_damaged(store: Store, options: Options, out: Path, *, quiet: bool) -> Store:
+    """Return the store without its damaged shards, and name them on standard error unless `quiet` is set.
 
     An experiment that continues leaves out the same shards as before, so it sees the same rows in the same order.
     """
     record = None if options.overwrite else read_experiment(out)
     if record is not None and record.settings.get("store") == store.fingerprint:
         left_out = [int(shard) for shard in record.settings.get("left_out", ())]
-        if left_out:
+        if left_out and not quiet:
             print(f"shards {', '.join(map(str, left_out))} are left out, as before", file=sys.stderr)
     else:
         damaged = damaged_shards(store, choose_hooks(store, options.layers, options.hook))
-        for sentence in damaged.values():
+        for sentence in damaged.values() if not quiet else ():
             print(f"left out: {sentence}", file=sys.stderr)
         left_out = list(damaged)
     return store.without(left_out)

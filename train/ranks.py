@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from data.command.progress import Bar
-from data.errors import Stopped
+from data.errors import InputError, Stopped
 from data.system.torchrun import RankPlace
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ D = TypeVar("D")
 
 HANG_SECONDS = 600.0  # without an answer from a rank, after which it counts as hanging
 SETUP_SECONDS = 86_400.0  # for what rank 0 does before the first step, such as a pass over the store
+ERROR = "error"  # the key of the note of an error
 READ_SECONDS = 5.0  # for notes: without torchrun's agent they are in rank 0, which may be the one that hangs
 MEETING_SECONDS = 1.0  # of steps between two meetings
 
@@ -92,14 +93,18 @@ class Alone:
 ALONE = Alone()
 
 
-class WaitNotes:
-    """Notes of ranks that wait long for those that split batches with them, by which a rank that hangs is named.
+class Notes:
+    """Notes of the ranks in the store by which they connected.
 
+    A rank leaves its error, if that is one for the user, and the others raise it instead of naming the rank. Without
+    torchrun's agent the store is in rank 0 and ends with it.
+
+    Ranks that wait long for those that split batches with them leave a note too, by which a rank that hangs is named.
     Such ranks add up their tensors in operations of all of them, which do not tell who is missing. A rank that has
-    waited in one for half of HANG_SECONDS leaves a note. A rank without a note, for which others wait, is missing. The
-    notes are in the store by which the ranks connected. Nothing is exchanged while no rank waits long.
+    waited in one for half of HANG_SECONDS leaves a note. A rank without a note, for which others wait, is missing.
+    Nothing is exchanged while no rank waits long.
 
-    written: whether this rank has a note now.
+    written: whether this rank has a note of waiting now.
     """
 
     def __init__(self, store: Store, rank: int) -> None:
@@ -121,18 +126,33 @@ class WaitNotes:
 
         Returns an empty list if that cannot be known: the notes cannot be read, or all have one.
         """
-        answers: list[list[int]] = []
-        reading = threading.Thread(target=self._read_missing, args=(rank, answers), daemon=True)
-        reading.start()
-        reading.join(READ_SECONDS)
-        return answers[0] if answers else []
 
-    def _read_missing(self, rank: int, answers: list[list[int]]) -> None:
-        try:
+        def read() -> list[int]:
             members = self._read(rank)
-            answers.append([member for member in members if not self._read(member)] if members else [rank])
-        except RuntimeError:  # the store has ended with its process
-            pass
+            return [member for member in members if not self._read(member)] if members else [rank]
+
+        return _in_time(read) or []
+
+    def leave(self, error: Exception) -> None:
+        """Note this rank's error, which ends it."""
+        with suppress(RuntimeError):
+            self._store.set(ERROR, pickle.dumps(error).hex())
+
+    def lost(self, others: Sequence[int], seconds: float | None = None) -> Exception:
+        """Return what to raise because one of some other ranks has ended, or has not answered: its error, or Stopped.
+
+        Then one of them is named on standard error. seconds: without an answer; None: it has ended.
+        """
+        error = _in_time(self._read_error) if seconds is None else None
+        if error is not None:
+            return error
+        names = " or ".join(f"rank {other}" for other in others)
+        why = "has ended" if seconds is None else f"has not answered for {seconds:.0f} seconds"
+        Bar.write(f"rank {self._rank} stops, because {names} {why}; start all ranks again", file=sys.stderr)
+        return Stopped()
+
+    def _read_error(self) -> Exception | None:
+        return pickle.loads(bytes.fromhex(self._store.get(ERROR).decode())) if self._store.check([ERROR]) else None
 
     def _read(self, rank: int) -> list[int]:
         """Return the members of the group for which a rank waits; none if it has no note."""
@@ -142,6 +162,20 @@ class WaitNotes:
         return members
 
 
+def _in_time(read: Callable[[], T]) -> T | None:
+    """Return what is read from the store; None if that takes READ_SECONDS, or the store has ended with its process."""
+    answers: list[T] = []
+
+    def answer() -> None:
+        with suppress(RuntimeError):
+            answers.append(read())
+
+    reading = threading.Thread(target=answer, daemon=True)
+    reading.start()
+    reading.join(READ_SECONDS)
+    return answers[0] if answers else None
+
+
 def _note_key(rank: int) -> str:
     return f"rank {rank} waits for"
 
@@ -149,12 +183,11 @@ def _note_key(rank: int) -> str:
 class Group:
     """One of several processes, connected with the others.
 
-    A rank that has ended, or does not answer for HANG_SECONDS, is named on standard error, and Stopped is raised.
-
-    notes: of the ranks that wait long for those that split batches with them.
+    A rank that has ended, or does not answer for HANG_SECONDS, is named on standard error, and Stopped is raised. If
+    it has left a note of its error, that is raised instead.
     """
 
-    def __init__(self, place: RankPlace, notes: WaitNotes) -> None:
+    def __init__(self, place: RankPlace, notes: Notes) -> None:
         self.place, self.notes, self.leads = place, notes, place.rank == 0
         self._met: tuple[int, float] | None = None  # the last meeting's step and time
         self._seconds = SETUP_SECONDS
@@ -213,19 +246,8 @@ class Group:
             begin(tensor, rank).wait(timedelta(seconds=self._seconds))
         except RuntimeError as error:
             if "timed out" not in str(error).lower():
-                raise lost([rank]) from error
-            raise lost(self.notes.missing(rank) or [rank], self._seconds) from error
-
-
-def lost(others: Sequence[int], seconds: float | None = None) -> Stopped:
-    """Say on standard error that one of some other ranks has ended, or has not answered; return what to raise.
-
-    seconds: without an answer; None: it has ended.
-    """
-    rank, names = torch.distributed.get_rank(), " or ".join(f"rank {other}" for other in others)
-    why = "has ended" if seconds is None else f"has not answered for {seconds:.0f} seconds"
-    Bar.write(f"rank {rank} stops, because {names} {why}; start all ranks again", file=sys.stderr)
-    return Stopped()
+                raise self.notes.lost([rank]) from error
+            raise self.notes.lost(self.notes.missing(rank) or [rank], self._seconds) from error
 
 
 def unreachable(rank: int, error: RuntimeError) -> Stopped:
@@ -245,7 +267,10 @@ class _Pickler(pickle.Pickler):
 
 @contextmanager
 def joined(place: RankPlace) -> Iterator[Ranks]:
-    """Connect the processes inside the context. Raises Stopped if one of them ends or hangs."""
+    """Connect the processes inside the context. Raises Stopped if one of them ends or hangs.
+
+    An error that one of them raises for its user is raised by the others too.
+    """
     if place.size == 1:
         yield ALONE
         return
@@ -260,7 +285,11 @@ def joined(place: RankPlace) -> Iterator[Ranks]:
         torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=limit)
     except RuntimeError as error:
         raise unreachable(place.rank, error) from error
+    notes = Notes(store, rank)
     try:
-        yield Group(place, WaitNotes(store, rank))
+        yield Group(place, notes)
+    except (InputError, OSError) as error:
+        notes.leave(error)
+        raise
     finally:
         torch.distributed.destroy_process_group()

@@ -21,7 +21,7 @@ from data.errors import InputError, Stopped, UnreachableError
 from data.system.limits import cpus, raise_open_files
 from data.system.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
 from data.system.remote.retry import stopped_by
-from data.system.torchrun import RankPlace
+from data.system.torchrun import RankPlace, says_first
 
 BAD_INPUT = 2
 PACKAGE = "nsae-pipeline"
@@ -115,6 +115,8 @@ class HelpfulGroup(HelpfulCommand, click.Group):
 class StoreCommand(HelpfulCommand):
     """A command that reports InputError, a missing library, a full disk, or missing file permissions as one sentence.
 
+    Under torchrun one process per machine says a sentence that is the same for several.
+
     The exit code is BAD_INPUT. If the disk is full, a file would exceed a size limit, or an object store cannot be
     reached, it is TRY_AGAIN: the same command continues once that is over. Any other exception keeps its traceback.
     """
@@ -137,7 +139,8 @@ class StoreCommand(HelpfulCommand):
             sentence, code = explanation(error)
             if sentence is None:
                 raise
-            click.echo(f"Error: {sentence}", err=True)
+            if says_first(sentence):
+                click.echo(f"Error: {sentence}", err=True)
             sys.exit(code)
 
 

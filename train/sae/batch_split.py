@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from train import ranks
-from train.ranks import Group, Ranks, WaitNotes
+from train.ranks import Group, Notes, Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -106,7 +106,7 @@ class SplitAmongRanks:
     """
 
     def __init__(
-        self, group: ProcessGroup, members: range, rank: int, notes: WaitNotes, *, batch_size: int, device: torch.device
+        self, group: ProcessGroup, members: range, rank: int, notes: Notes, *, batch_size: int, device: torch.device
     ) -> None:
         """Make the part of `rank`, which is one of the `members` of a connected group."""
         self._group, self._members, self._rank, self._notes = group, members, rank, notes
@@ -167,8 +167,8 @@ class SplitAmongRanks:
         except RuntimeError as error:
             others = [member for member in self._members if member != self._rank]
             if not self._notes.written:
-                raise ranks.lost(others) from error
-            raise ranks.lost(self._notes.missing(self._rank) or others, time.monotonic() - begin) from error
+                raise self._notes.lost(others) from error
+            raise self._notes.lost(self._notes.missing(self._rank) or others, time.monotonic() - begin) from error
 
     def _wait(self, work: Any) -> None:
         """Wait for an operation; leave a note while that takes long."""

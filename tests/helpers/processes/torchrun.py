@@ -5,6 +5,7 @@ They are forked, so none need import PyTorch again.
 
 from __future__ import annotations
 
+import importlib
 import runpy
 import socket
 import sys
@@ -22,7 +23,10 @@ def environments(n: int) -> list[dict[str, str]]:
 
 
 def launch(n: str, restarts: str, module: str, *arguments: str) -> None:
-    """Run `torchrun --standalone --nproc-per-node n --max-restarts restarts -m module arguments`."""
+    """Run `torchrun --standalone --nproc-per-node n --max-restarts restarts -m module arguments`.
+
+    module: a module, or `module:function`.
+    """
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=int(n), max_restarts=int(restarts), monitor_interval=0.1,
         start_method="fork", rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="test",
@@ -32,4 +36,8 @@ def launch(n: str, restarts: str, module: str, *arguments: str) -> None:
 
 def run_module(module: str, *arguments: str) -> None:
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    module, _, function = module.partition(":")
+    if function:
+        getattr(importlib.import_module(module), function)(*arguments)
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
