@@ -54,7 +54,8 @@ def estimate(harvest: Harvest) -> HarvestEstimate:
     """Load the harvest's model, time it, and return the estimate. Raises InputError if the model cannot be loaded."""
     schema = expected_schema(harvest.request, harvest.inputs.facts)
     forward, threads = measure_rate(harvest), write_threads(on_gpu=harvest.device.type == "cuda")
-    disk = write_speed(harvest.out, schema, threads)
+    speed = write_speed(harvest.out, schema, threads, harvest.keep)
+    disk = None if speed is None else speed.bytes_per_second
     token_bytes = schema.total_bytes() / harvest.request.n_tokens
     disk_tokens = None if disk is None else disk / token_bytes
     rate = forward if disk_tokens is None else min(forward, disk_tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from data.command.progress import Bar
 from data.errors import Stopped, StoreError, WindowDamagedError
 from data.store.reader import Store
+from data.store.writing.appended_files import AppendedFiles, BufferedFiles
 from data.store.writing.lifecycle import committed_windows, staging_path
 from data.store.writing.window_writer import WindowWriter
 from harvest.model.base import LanguageModel
@@ -32,6 +34,7 @@ class WindowFiller:
     batch_size: contexts per batch.
     keep: most bytes of the store on the disk at once (output/keep.py); None: all of it.
     stop: set by a signal.
+    files: makes the kind of files that rows are written to, for each window.
     """
 
     store: Store
@@ -42,6 +45,7 @@ class WindowFiller:
     keep: int | None
     stop: threading.Event
     quiet: bool
+    files: Callable[[], AppendedFiles] = BufferedFiles
 
     def fill(self, most: int | None = None) -> float | None:
         """Fill and seal the windows, or the first `most` that lack; return the speed in tokens per second.
@@ -90,13 +94,13 @@ class WindowFiller:
     def _fill_window(self, window: int, pipeline: Pipeline, progress: FillProgress) -> None:
         """Run the contexts that a window still lacks. Raises Stopped once `stop` is set."""
         store, layout = self.store, self.store.layout
-        writer = WindowWriter(store.path, staging_path(store.path), store.schema, window)
+        writer = WindowWriter(store.path, staging_path(store.path), store.schema, window, self.files())
         begin, end = layout.window_contexts(window)
         try:
             done = writer.resume()
         except WindowDamagedError as error:
             Bar.write(str(error), file=sys.stderr)
-            writer, done = WindowWriter(store.path, staging_path(store.path), store.schema, window), 0
+            writer, done = WindowWriter(store.path, staging_path(store.path), store.schema, window, self.files()), 0
         progress.skip(max(done - begin, 0))
         if done >= end:  # stopped while the window was being sealed
             pipeline.seal(writer)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from data.store.encodings import ENCODINGS
 from data.store.reader import Store, open_store
 from data.store.schema import Schema
 from data.store.sealed import sealed
+from data.store.writing.appended_files import AppendedFiles, BufferedFiles
 from data.store.writing.create import begin, create
 from data.store.writing.lifecycle import committed_windows, finish, staging_path
 from data.system.allocator import keep_large_blocks
@@ -127,12 +128,12 @@ class Harvest:
             model = self._continue(place)
         store = open_store(place)
         check_same_path(store, model)
-        self._note_write_speed(store.schema)
+        files = self._choose_files(store.schema)
         if place != self.out:
-            self.fill(store, model, most=1)
+            self.fill(store, model, files, most=1)
             replace(place, self.out)
             store = open_store(self.out)
-        speed = self.fill(store, model)
+        speed = self.fill(store, model, files)
         self._finish(store)
         n_tokens = store.layout.n_contexts * self.request.context_size
         if store.layout.n_contexts < self.request.n_contexts:
@@ -210,14 +211,18 @@ class Harvest:
         provenance = provenance_of(self.request, self.inputs, self.settings, packed, model, error)
         create(place, schema, packed.contexts(), provenance, scales)
 
-    def fill(self, store: Store, model: LanguageModel, *, most: int | None = None) -> float | None:
+    def fill(
+        self, store: Store, model: LanguageModel, files: Callable[[], AppendedFiles], *, most: int | None = None
+    ) -> float | None:
         """Fill and seal this worker's windows, or the first `most` that lack; return the speed in tokens per second.
+
+        files: makes the kind of files that rows are written to, for each window.
 
         Raises StoreError if a window is damaged twice, and Stopped once `stop` is set.
         """
         filler = WindowFiller(
             store, model, self.worker, batch_size=self.request.batch_size, device=self.device, keep=self.keep,
-            stop=self.stop, quiet=self.quiet,
+            stop=self.stop, quiet=self.quiet, files=files,
         )  # fmt: skip
         return filler.fill(most)
 
@@ -231,13 +236,20 @@ class Harvest:
 
         wait_for(unfinished_ranks, "the windows of other workers", self.out, self.worker, self.stop)
 
-    def _note_write_speed(self, schema: Schema) -> None:
-        """Print the disk's speed, if the store is large enough for it to matter."""
+    def _choose_files(self, schema: Schema) -> Callable[[], AppendedFiles]:
+        """Return the kind of files that the disk takes fastest, and print its speed.
+
+        A small store, for which the speed does not matter, is written through the page cache.
+        """
         threads = write_threads(on_gpu=self.device.type == "cuda")
-        speed = None if self.quiet or self.keep is not None else write_speed(self.out, schema, threads)
-        if speed is not None:
-            token_bytes = schema.total_bytes() / (schema.layout.n_contexts * schema.context_size)
-            self._note(f"the disk takes {human_bytes(speed)}/s, which is {speed / token_bytes:,.0f} tokens/s")
+        speed = write_speed(self.out, schema, threads, self.keep)
+        if speed is None:
+            return BufferedFiles
+        rate = speed.bytes_per_second
+        token_bytes = schema.total_bytes() / (schema.layout.n_contexts * schema.context_size)
+        how = "" if speed.files is BufferedFiles else " by direct writes"
+        self._note(f"the disk takes {human_bytes(rate)}/s{how}, which is {rate / token_bytes:,.0f} tokens/s")
+        return speed.files
 
     def _note(self, text: str) -> None:
         if not self.quiet:

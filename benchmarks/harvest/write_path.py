@@ -2,8 +2,9 @@
 
 A model that only returns made-up rows feeds the real pipeline: rows are encoded, brought into writing order, checked,
 added to the statistics and checksums, written, synced and renamed into a store of 12 layers of GPT-2 small's width.
-Plain writing of as many bytes, to as many files in the same folder, by as many threads, with a sync at the end, takes
-turns with it. `--threads 1,2` limits both to so many cores.
+Plain writing of as many bytes through the page cache, to as many files in the same folder, by as many threads, with a
+sync at the end, takes turns with it. As in `harvest`, a short measurement before chooses between direct writes and the
+page cache. `--threads 1,2` limits both to so many cores.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import statistics
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,9 +26,11 @@ from benchmarks.shared.made_store import CONTEXT, D, empty_store
 from benchmarks.shared.measure import report, seconds
 from data.choices import DType
 from data.store.schema import Schema
+from data.store.writing.appended_files import AppendedFiles, BufferedFiles, DirectFiles
 from data.store.writing.lifecycle import staging_path
 from data.store.writing.window_writer import WindowWriter
 from harvest.model.base import OnActivation
+from harvest.output.write_speed import write_speed
 from harvest.pipeline import pipeline
 
 LAYERS, BATCH = 12, 32
@@ -48,7 +52,7 @@ class MadeUpModel:
             on_activation(name, self._values[: len(tokens)])
 
 
-def write_store(path: Path, schema: Schema) -> None:
+def write_store(path: Path, schema: Schema, files: Callable[[], AppendedFiles]) -> None:
     """Write all windows of the schema's store."""
     layout = schema.layout
     tokens = np.zeros((layout.n_contexts, CONTEXT), dtype=np.int32)
@@ -58,7 +62,7 @@ def write_store(path: Path, schema: Schema) -> None:
         wrote=lambda *_: None,
     ) as running:  # fmt: skip
         for window in range(layout.n_windows):
-            writer = WindowWriter(path, staging_path(path), schema, window)
+            writer = WindowWriter(path, staging_path(path), schema, window, files())
             _, end = layout.window_contexts(window)
             for first, last in layout.window_batches(window, BATCH, 0):
                 begin = first * CONTEXT
@@ -83,19 +87,21 @@ def write_plainly(folder: Path, n_files: int, file_bytes: int, threads: int) -> 
         list(pool.map(write, range(n_files)))
 
 
-def turn(dtype: DType, gigabytes: float, threads: int, folder: str | None) -> tuple[float, float]:
-    """Return GB/s of the whole path and of plain writing."""
+def turn(dtype: DType, gigabytes: float, threads: int, folder: str | None) -> tuple[float, float, bool]:
+    """Return GB/s of the whole path and of plain writing, and whether the former chose direct writes."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "store.zarr"
         schema = empty_store(path, LAYERS, gigabytes, dtype)
         n_shards, shard_bytes = schema.layout.n_shards, schema.shard_bytes()
         written = n_shards * shard_bytes / 1e9
+        chosen = write_speed(path, schema, threads, None)
+        files = chosen.files if chosen else BufferedFiles
         with mock.patch.object(pipeline, "write_threads", return_value=threads):
-            whole = written / seconds(lambda: write_store(path, schema))
+            whole = written / seconds(lambda: write_store(path, schema, files))
     with tempfile.TemporaryDirectory(dir=folder) as place:
         n_files = n_shards * LAYERS
         plain = written / seconds(lambda: write_plainly(Path(place), n_files, shard_bytes // LAYERS, threads))
-    return whole, plain
+    return whole, plain, files is DirectFiles
 
 
 def main() -> None:
@@ -108,7 +114,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
     cases = [(dtype, int(n)) for dtype in options.dtypes.split(",") for n in options.threads.split(",")]
-    rates: dict[tuple[DType, int], list[tuple[float, float]]] = {case: [] for case in cases}
+    rates: dict[tuple[DType, int], list[tuple[float, float, bool]]] = {case: [] for case in cases}
     for _ in range(options.repeats):
         for dtype, threads in cases:
             os.sched_setaffinity(0, range(threads))
@@ -116,10 +122,12 @@ def main() -> None:
             rates[dtype, threads].append(turn(dtype, options.gigabytes, threads, options.folder))
     rows: list[dict[str, Any]] = []
     for (dtype, threads), turns in rates.items():
-        whole, plain = (statistics.median(values) for values in zip(*turns, strict=True))
-        over = sorted(path_rate / floor for path_rate, floor in turns)
+        whole, plain = (statistics.median(rate[i] for rate in turns) for i in range(2))
+        over = sorted(path_rate / floor for path_rate, floor, _ in turns)
+        direct = sum(chosen for *_, chosen in turns)
         rows.append({
-            "rows": dtype, "threads": threads, "whole path, GB/s": whole, "plain writing, GB/s": plain,
+            "rows": dtype, "threads": threads, "direct": direct,
+            "whole path, GB/s": whole, "plain writing, GB/s": plain,
             "over plain": statistics.median(over), "by round": f"{over[0]:.2f} to {over[-1]:.2f}",
         })  # fmt: skip
     report({"benchmark": "write_path", "gigabytes": options.gigabytes, "repeats": options.repeats, "d": D,

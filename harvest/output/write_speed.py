@@ -1,31 +1,46 @@
-"""The speed at which the disk of a store takes rows, measured by writing some."""
+"""The speed at which the disk of a store takes rows, measured by writing some, through the page cache and past it."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from data.store.schema import Schema
+from data.store.writing.appended_files import AppendedFiles, BufferedFiles, DirectFiles
 from data.store.writing.lifecycle import staging_path
-from data.system.location import Location, sync_data
+from data.store.writing.staged_files import sync_file
+from data.system.location import Location, is_local
 
 MOST_BYTES, MOST_SECONDS = 1 << 30, 3.0
 SHARE = 20  # of the store's bytes, one in so many is written
 FEWEST_BYTES = 64 << 20  # fewer tell nothing of a disk
 PIECE_BYTES = 4 << 20
+DIRECT_GAIN = 1.25  # direct writes are chosen if they are so many times as fast; what they write is in no page cache
 
 
-def write_speed(out: Location, schema: Schema, threads: int) -> float | None:
-    """Measure the speed of writing and syncing files on the disk of a store's unfinished parts, in bytes per second.
+@dataclass(frozen=True)
+class WriteSpeed:
+    """The speed of a disk in bytes per second, and the kind of files that it takes at this speed."""
 
-    At most a gigabyte is written, on `threads`, in at most three seconds before the sync, and removed again. Returns
-    None for a store that is too small, or where nothing can be written.
+    bytes_per_second: float
+    files: Callable[[], AppendedFiles]
+
+
+def write_speed(out: Location, schema: Schema, threads: int, keep: int | None) -> WriteSpeed | None:
+    """Measure the speed of writing and syncing files on the disk of a store's unfinished parts.
+
+    At most a gigabyte is written, on `threads`, in at most three seconds before the syncs, and removed again. Returns
+    None for a store that is too small, or where nothing can be written. A training reads the rows of a store with
+    --keep soon, and an upload those of one in object storage, so they go through the page cache.
+
+    keep: the most bytes of the store on the disk at once; None: all of it.
     """
     n_bytes = min(MOST_BYTES, schema.total_bytes() // SHARE)
     folder = staging_path(out).absolute()
@@ -33,26 +48,36 @@ def write_speed(out: Location, schema: Schema, threads: int) -> float | None:
         folder = folder.parent
     if n_bytes < FEWEST_BYTES:
         return None
-    try:
-        with tempfile.TemporaryDirectory(prefix=".write-speed-", dir=folder) as place:
-            return _measure(Path(place), n_bytes, threads)
-    except OSError:
-        return None
+    kinds: list[Callable[[], AppendedFiles]] = [BufferedFiles]
+    if is_local(out) and keep is None:
+        kinds.append(DirectFiles)
+    rates = [_measure(folder, n_bytes // len(kinds), MOST_SECONDS / len(kinds), threads, kind) for kind in kinds]
+    if rates[-1] > DIRECT_GAIN * rates[0]:
+        return WriteSpeed(rates[-1], DirectFiles)
+    return WriteSpeed(rates[0], BufferedFiles) if rates[0] else None
 
 
-def _measure(folder: Path, n_bytes: int, threads: int) -> float:
-    piece = np.random.default_rng(0).integers(0, 256, PIECE_BYTES, dtype=np.uint8).data
-    pieces = itertools.count()
-    begin = time.perf_counter()
+def _measure(folder: Path, n_bytes: int, most_seconds: float, threads: int, kind: Callable[[], AppendedFiles]) -> float:
+    """Return bytes per second; 0 where files of the kind cannot be written."""
+    piece = memoryview(np.random.default_rng(0).bytes(PIECE_BYTES))
+    pieces, files = itertools.count(), kind()
 
-    def write(number: int) -> int:
+    def write(path: Path) -> int:
         written = 0
-        with open(folder / str(number), "wb", buffering=0) as file:
-            while next(pieces) * PIECE_BYTES < n_bytes and time.perf_counter() - begin < MOST_SECONDS:
-                written += os.write(file.fileno(), piece)
-            sync_data(file.fileno())
+        while next(pieces) * PIECE_BYTES < n_bytes and time.perf_counter() - begin < most_seconds:
+            files.append(path, piece, written)
+            written += PIECE_BYTES
+        if written:
+            sync_file(path)
         return written
 
-    with ThreadPoolExecutor(threads) as pool:
-        written = sum(pool.map(write, range(threads)))
-    return written / (time.perf_counter() - begin)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix=".write-speed-", dir=folder) as place,
+            ThreadPoolExecutor(threads) as pool,
+        ):
+            begin = time.perf_counter()
+            written = sum(pool.map(write, [Path(place) / str(number) for number in range(threads)]))
+            return written / (time.perf_counter() - begin)
+    except OSError:
+        return 0.0

@@ -18,6 +18,7 @@ from data import open_store
 from data.store.verify import verify
 from data.store.writing.lifecycle import staging_path, worker_lock
 from data.system.lock import is_held
+from tests.helpers.direct_writes import require_direct_writes
 from tests.helpers.processes.zygote import Running, Zygote
 
 pytestmark = pytest.mark.long
@@ -34,11 +35,16 @@ def start(zygote: Zygote) -> Start:
 
     zygote.preload("harvest.run")
 
-    def run(out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None) -> Running:
-        patches = {
+    def run(
+        out: Path, *more: str, sync: float = 0.5, environment: dict[str, str] | None = None, direct: bool = False
+    ) -> Running:
+        patches: dict[str, float] = {
             "data.store.layout.MAX_ROWS_PER_SHARD": 256, "harvest.request.SHARDS_PER_WINDOW": 8,
             "harvest.pipeline.pipeline.SYNC_SECONDS": sync, "harvest.output.worker.WAIT_SECONDS": 0.1,
         }  # fmt: skip
+        if direct:  # as if the store were large, and the disk faster by direct writes
+            module = "harvest.output.write_speed"
+            patches |= {f"{module}.FEWEST_BYTES": 0, f"{module}.SHARE": 1, f"{module}.DIRECT_GAIN": 0}
         arguments = [
             "--model", "demo", "--layers", "0,1", "--tokens", TOKENS, "--held-out", "15", "--batch-size", "1",
             "--device", "cpu", "--out", str(out),
@@ -73,15 +79,18 @@ def wait_for_rows(out: Path, process: Running, already: set[str]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("direct", [False, True])
 def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
-    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes], capsys: pytest.CaptureFixture[str]
+    start: Start, tmp_path: Path, uninterrupted: dict[Path, bytes], capsys: pytest.CaptureFixture[str], direct: bool
 ) -> None:
+    if direct:
+        require_direct_writes(tmp_path)
     out = tmp_path / "demo.zarr"
     rng = random.Random(0)
     kills, lost = 0, []
     while kills < KILLS:
         already = {str(p) for p in staging_path(out).glob("window-*/*")}
-        process = start(out)
+        process = start(out, direct=direct)
         wait_for_rows(out, process, already)
         began = time.time()
         time.sleep(rng.uniform(0, 0.3))
@@ -89,7 +98,7 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
             ended = process.wait()
             assert ended.code == 0, ended.stderr
             assert files_of(out) == uninterrupted
-            process = start(out, "--overwrite")
+            process = start(out, "--overwrite", direct=direct)
             wait_for_rows(out, process, set())
             began = time.time()
             time.sleep(rng.uniform(0, 0.3))
@@ -100,8 +109,9 @@ def test_harvest_killed_at_random_moments_ends_as_the_uninterrupted_store(
         lost.append(time.time() - max([began, *records]))
         if out.exists():
             assert [problem for problem in verify(out) if problem] == []
-    ended = start(out).wait()
+    ended = start(out, direct=direct).wait()
     assert ended.code == 0, ended.stderr
+    assert ("by direct writes" in ended.stderr) == direct
     assert files_of(out) == uninterrupted
     assert sorted(p.name for p in tmp_path.iterdir()) == ["demo.zarr"]
     with capsys.disabled():

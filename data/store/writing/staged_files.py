@@ -1,7 +1,6 @@
 """The unfinished files of one window: its rows, a file per array and shard, before they are committed.
 
-    write   pwrite rows to ARRAY.SHARD, each file from front to back, and add them to its checksum; nobody else reads
-            these files
+    write   append rows to ARRAY.SHARD (appended_files.py), and add them to its checksum; nobody else reads these files
     record  every few seconds: sync the files, then record how many contexts they hold (progress.py)
 
 A kill loses the work since the last record. Rows that change on the disk between a kill and the next start are noticed
@@ -25,6 +24,7 @@ from data.store.chunks import crc32c, trailer
 from data.store.encodings import EncodedRows
 from data.store.layout import RowRange
 from data.store.schema import Schema
+from data.store.writing.appended_files import AppendedFiles
 from data.store.writing.progress import WindowProgress
 from data.system.limits import disk_threads
 from data.system.location import file_size, sync_data, sync_directory, write_file
@@ -36,15 +36,16 @@ PROGRESS = "progress.npz"
 class StagedFiles:
     """The files in `folder`, of a window's `shards`.
 
-    channel_scales: hook → the type's scales per channel. is_sealed: whether an array's shard has already been moved
-    into the store.
+    channel_scales: hook → the type's scales per channel. appended: how the files are written. is_sealed: whether an
+    array's shard has already been moved into the store.
     """
 
     def __init__(
         self, folder: Path, schema: Schema, shards: range,
-        channel_scales: Mapping[str, tuple[NDArray[np.float32], ...]], is_sealed: Callable[[str, int], bool],
+        channel_scales: Mapping[str, tuple[NDArray[np.float32], ...]], appended: AppendedFiles,
+        is_sealed: Callable[[str, int], bool],
     ) -> None:  # fmt: skip
-        self.folder, self.schema = folder, schema
+        self.folder, self.schema, self._appended = folder, schema, appended
         self.progress = WindowProgress(schema, shards)
         self._channel_scales, self._is_sealed = channel_scales, is_sealed
         self._unsynced: set[Path] = set()
@@ -132,7 +133,7 @@ class StagedFiles:
             if row_range.offset != n_rows:
                 raise AssertionError(f"row {row_range.offset} of {path.name} is written, after {n_rows}")
             part = data[begin : begin + row_range.count * size]
-            pwrite(path, part, row_range.offset * size)
+            self._appended.append(path, part, row_range.offset * size)
             written.count[name][index] = n_rows + row_range.count
             written.checksum[name][index] = crc32c(part, checksum)
             self._unsynced.add(path)
@@ -145,12 +146,13 @@ class StagedFiles:
         They are all rows of the contexts before `contexts_done`. A thread may call the function while another one
         writes more rows; functions of one window must be called in their order.
         """
+        self._appended.flush()
         unsynced, self._unsynced = self._unsynced, set()
         content = self.progress.content(contexts_done)
 
         def make_durable() -> None:
             with ThreadPoolExecutor(SYNC_THREADS) as pool:
-                list(pool.map(_fdatasync, unsynced))
+                list(pool.map(sync_file, unsynced))
             sync_directory(self.folder)
             write_file(self.folder / PROGRESS, content, trailer(crc32c(content)))
 
@@ -162,18 +164,8 @@ def as_bytes(array: NDArray[Any]) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def pwrite(path: Path, data: memoryview, offset: int) -> None:
-    """Write bytes at an offset of a file, which is created if it is missing."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    try:
-        while data:
-            done = os.pwrite(fd, data, offset)
-            data, offset = data[done:], offset + done
-    finally:
-        os.close(fd)
-
-
-def _fdatasync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable."""
     fd = os.open(path, os.O_WRONLY)
     try:
         sync_data(fd)

@@ -30,7 +30,8 @@ from data.store.commit_table import commit_line
 from data.store.layout import SPLITS, RowRange, ShardAssignment
 from data.store.schema import COMMIT, CONTEXT, POSITION, STATS_FIELDS, Schema, stats_name
 from data.store.sealed import MOST_BYTES
-from data.store.writing.staged_files import StagedFiles, pwrite
+from data.store.writing.appended_files import AppendedFiles, BufferedFiles, pwrite
+from data.store.writing.staged_files import StagedFiles
 from data.system.location import (
     Location,
     exists,
@@ -47,10 +48,13 @@ from data.system.location import (
 class WindowWriter:
     """Writes the rows of one window, for one worker.
 
-    store, staging: the store and the folder of its unfinished parts. The window's staged files lie in `folder`.
+    store, staging: the store and the folder of its unfinished parts. The window's staged files lie in `folder`, and are
+    written by `files`.
     """
 
-    def __init__(self, store: Location, staging: Path, schema: Schema, window: int) -> None:
+    def __init__(
+        self, store: Location, staging: Path, schema: Schema, window: int, files: AppendedFiles | None = None
+    ) -> None:
         self.store, self.schema, self.window = store, schema, window
         self._arrays: dict[str, ArrayFile] = {}
         # The folder's name has a hash of the store's attributes, because a store that was replaced from another machine
@@ -63,7 +67,7 @@ class WindowWriter:
         scales = {
             hook: tuple(self._array(name).chunk(0) for name in schema.channel_arrays(hook)) for hook in schema.hooks
         }
-        self._files = StagedFiles(self.folder, schema, shards, scales, self._is_sealed)
+        self._files = StagedFiles(self.folder, schema, shards, scales, files or BufferedFiles(), self._is_sealed)
 
     def resume(self) -> int:
         """Continue with the staged files of a stopped harvest; return the number of the first context to write.

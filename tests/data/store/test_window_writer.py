@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from data import Store, open_store
 from data.errors import WindowDamagedError
 from data.store.layout import RowRange
+from data.store.writing.appended_files import AppendedFiles, BufferedFiles, DirectFiles
 from data.store.writing.lifecycle import committed_windows, staging_path
 from data.store.writing.progress import WindowProgress
 from data.store.writing.window_writer import WindowWriter
+from tests.helpers.direct_writes import require_direct_writes
 from tests.helpers.fixture_types import MakeStore
 
 HOOK = "blocks.0.hook_mlp_out"
@@ -48,8 +51,8 @@ def write(writer: WindowWriter, store: Store, values: NDArray[np.float64], begin
     writer.add_statistics(rows, ranges, arrays)
 
 
-def again(store: Store, window: int) -> WindowWriter:
-    return WindowWriter(store.path, staging_path(store.path), store.schema, window)
+def again(store: Store, window: int, files: AppendedFiles | None = None) -> WindowWriter:
+    return WindowWriter(store.path, staging_path(store.path), store.schema, window, files)
 
 
 def flip(path: Path, place: int) -> None:
@@ -114,17 +117,26 @@ def test_rows_to_be_compressed_that_changed_discard_the_window(make_store: MakeS
     assert again(store, 1).resume() == 0
 
 
-def test_statistics_of_a_resumed_window_are_the_same_bit_for_bit(make_store: MakeStore, tmp_path: Path) -> None:
-    statistics = []
+def test_rows_and_statistics_of_a_resumed_window_are_the_same_bit_for_bit(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    require_direct_writes(tmp_path)
+    statistics, rows = [], []
     # contexts after which the writer is stopped, and how many more are written before those are recorded
-    for number, (stops, more) in enumerate((((), 0), ((3, 11), 0), ((3, 11), 2))):
+    cases: tuple[tuple[tuple[int, ...], int, Callable[[], AppendedFiles]], ...] = (
+        ((), 0, BufferedFiles),
+        ((3, 11), 0, BufferedFiles),
+        ((3, 11), 2, BufferedFiles),
+        ((3, 11), 2, DirectFiles),
+    )
+    for number, (stops, more, files) in enumerate(cases):
         store, _, _ = make_store(root=tmp_path / str(number), windows=0)
         layout, per_context = store.layout, store.layout.rows_per_context
         first, last = layout.window_contexts(1)
         values = np.random.default_rng(0).normal(size=(last * per_context, 12))
         done = first
         for stop in (*(first + stop for stop in stops), last):
-            writer = again(store, 1)
+            writer = again(store, 1, files())
             assert writer.resume() in (0, done)
             write(writer, store, values, done, stop)
             record = writer.record(stop)
@@ -135,6 +147,12 @@ def test_statistics_of_a_resumed_window_are_the_same_bit_for_bit(make_store: Mak
         writer.seal()
         opened = open_store(store.path)
         statistics.append([*opened.shard_statistics(HOOK, opened.shards("train"))])
+        rows.append([opened.rows(HOOK, shard) for shard in opened.shards("train")])
+    assert all(
+        np.array_equal(uninterrupted, resumed)
+        for other in rows[1:]
+        for uninterrupted, resumed in zip(rows[0], other, strict=True)
+    )
     for uninterrupted, *others in zip(*statistics, strict=True):
         for field in ("moments", "norms", "histogram"):
             assert all(np.array_equal(getattr(uninterrupted, field), getattr(resumed, field)) for resumed in others)
