@@ -1,7 +1,7 @@
 """Exported features in the readers of SAEDashboard and delphi, and beside what their own functions compute.
 
     python benchmarks/peers/dashboards.py write FOLDER --store STORE --model MODEL --run RUN
-    ENVIRONMENT/bin/python benchmarks/peers/dashboards.py read FOLDER      (an environment of its own; see README.md)
+    ENVIRONMENT/bin/python benchmarks/peers/dashboards.py read FOLDER [--out FILE]    (its environment; see README.md)
 
 `write` exports the live features of the run's last hook in every format, and writes the activations of all features on
 the held-out contexts, and their logits. `read` loads the files with NeuronpediaDashboardBatch and LatentDataset,
@@ -162,14 +162,16 @@ def read_delphi(raw: Path, hook: str, ours: Any, tokenizer: Any) -> dict[str, fl
     return {**differences, "records": n_records, "examples": n_examples}
 
 
-def read(folder: Path) -> None:
-    """Print the differences of both libraries as JSON."""
+def read(folder: Path, out: Path | None) -> None:
+    """Print the differences of both libraries, or write them as JSON."""
     from transformers import PreTrainedTokenizerFast
+
+    from benchmarks.shared.measure import machine, table
 
     ours = dict(np.load(folder / "ours.npz"))
     folders = json.loads((folder / "folders.json").read_text(encoding="utf-8"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer" / "tokenizer.json"))
-    result = {
+    differences = {
         f"sae-dashboard {version('sae-dashboard')}": read_saedashboard(
             folder / folders["saedashboard"], ours, tokenizer
         ),
@@ -177,7 +179,15 @@ def read(folder: Path) -> None:
             folder / folders["delphi"], folders["hook"], ours, tokenizer
         ),
     }
-    print(json.dumps(result, indent=2))
+    rows = [
+        {"library": library, "compared": name, "value": value}
+        for library, values in differences.items()
+        for name, value in values.items()
+    ]
+    print(table(rows))
+    if out is not None:
+        text = json.dumps({"machine": machine(), "benchmark": "dashboards", "rows": rows}, indent=2)
+        out.write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -187,11 +197,12 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--store")
     parser.add_argument("--model", default="demo")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.step == "write":
         write(options.folder, options.store, options.model, options.run)
     else:
-        read(options.folder)
+        read(options.folder, options.out)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ MADE: dict[str, tuple[str, dict[str, Any], float, InputForm]] = {
 }
 
 
-def make(name: str) -> tuple[SAE, Tensor]:
-    """Return an SAE of MADE, and rows [ROWS, D_MODEL]. With free decoder rows, one of them is 0."""
+def make(name: str, d_model: int = D_MODEL, d_sae: int = D_SAE) -> tuple[SAE, Tensor]:
+    """Return an SAE of MADE, and rows [ROWS, d_model]. With free decoder rows, one of them is 0."""
     variant, settings, scale, form = MADE[name]
     architecture = ARCHITECTURES[variant]
     generator = torch.Generator().manual_seed(sum(map(ord, name)))
@@ -49,22 +49,22 @@ def make(name: str) -> tuple[SAE, Tensor]:
         return torch.randn(*shape, generator=generator)
 
     made = replace(architecture.Settings(), **settings)
-    sae = architecture(d_model=D_MODEL, d_sae=D_SAE, settings=made, input_form=form)
+    sae = architecture(d_model=d_model, d_sae=d_sae, settings=made, input_form=form)
     sae.initialise(seed=1, mean_norm=2.0)
-    sae.W_enc.copy_(normal(D_SAE, D_MODEL) * 0.3)
+    sae.W_enc.copy_(normal(d_sae, d_model) * 0.3)
     free = "W_dec" in sae.specs and not sae.specs["W_dec"].unit_rows
     if free:
-        sae.W_dec.copy_(normal(D_SAE, D_MODEL))
+        sae.W_dec.copy_(normal(d_sae, d_model))
         sae.W_dec[3] = 0
     for tensor in ("b_enc", "b_dec", "b_gate", "b_mag", "r_mag"):
         if hasattr(sae, tensor):
             value: Tensor = getattr(sae, tensor)
             value.copy_(0.2 * normal(*value.shape))
     if variant == "jumprelu":
-        sae.get_parameter("threshold").copy_(torch.rand(D_SAE, generator=generator) * 0.8)
+        sae.get_parameter("threshold").copy_(torch.rand(d_sae, generator=generator) * 0.8)
     elif "threshold" in sae.untrained:
         sae.get_buffer("threshold").fill_(0.6)
     sae.input_scale.fill_(scale)
     if form.centred:
-        sae.get_buffer("input_mean").copy_(normal(D_MODEL))
-    return sae, normal(ROWS, D_MODEL) * 3 + 1
+        sae.get_buffer("input_mean").copy_(normal(d_model))
+    return sae, normal(ROWS, d_model) * 3 + 1
