@@ -25,14 +25,15 @@ ENVIRONMENT = os.environ.get("SKYPILOT_VENV")  # has skypilot
 
 # Fields of https://docs.skypilot.co/en/latest/reference/yaml-spec.html that the task uses.
 FIELDS = {"name", "resources", "envs", "workdir", "setup", "run"}
-RESOURCES = {"accelerators", "cpus", "memory", "disk_size", "disk_tier"}
+RESOURCES = {"accelerators", "cpus", "memory", "disk_size", "disk_tier", "job_recovery"}
 
 READ = """
 import sys, sky
 for path in sys.argv[1:]:
     try:
         task = sky.Task.from_yaml(path)
-        print(task.name, len(task.resources), *sorted(task.envs))
+        recovery = {str(resources.job_recovery) for resources in task.resources}
+        print(task.name, len(task.resources), *sorted(task.envs), *recovery)
     except ValueError as error:
         print("refused:", " ".join(str(error).split()))
 """
@@ -41,24 +42,28 @@ for path in sys.argv[1:]:
 @pytest.mark.skipif(ENVIRONMENT is None, reason="`make test-skypilot` makes the environment")
 def test_skypilot_reads_the_task_and_refuses_an_unknown_field(tmp_path: Path) -> None:
     assert ENVIRONMENT is not None
-    misspelt = tmp_path / "misspelt.yaml"
-    misspelt.write_text(PATH.read_text(encoding="utf-8").replace("disk_size:", "disksize:"), encoding="utf-8")
+    content = PATH.read_text(encoding="utf-8")
+    misspelt, no_recovery = tmp_path / "misspelt.yaml", tmp_path / "no_recovery.yaml"
+    misspelt.write_text(content.replace("disk_size:", "disksize:"), encoding="utf-8")
+    no_recovery.write_text(content.replace("max_restarts_on_errors:", "restarts:"), encoding="utf-8")
     done = subprocess.run(
-        [Path(ENVIRONMENT).resolve() / "bin" / "python", "-c", READ, PATH, misspelt], cwd=ROOT, text=True,
+        [Path(ENVIRONMENT).resolve() / "bin" / "python", "-c", READ, PATH, misspelt, no_recovery], cwd=ROOT, text=True,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"},
         capture_output=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    task, refused = done.stdout.splitlines()
-    assert task.split() == ["nsae", str(len(TASK["resources"]["accelerators"])), *sorted(TASK["envs"])]
-    assert refused.startswith("refused:")
-    assert "disksize" in refused
+    task, *refused = done.stdout.splitlines()
+    assert task.startswith(" ".join(["nsae", str(len(TASK["resources"]["accelerators"])), *sorted(TASK["envs"])]))
+    assert "'max_restarts_on_errors': 3" in task
+    assert all(line.startswith("refused:") for line in refused)
+    assert ["disksize" in refused[0], "restarts" in refused[1]] == [True, True]
 
 
 def test_task_has_fields_of_skypilot_only() -> None:
     assert set(TASK) == FIELDS
     assert set(TASK["resources"]) == RESOURCES
     assert set(TASK["resources"]["accelerators"].values()) == {1}
+    assert set(TASK["resources"]["job_recovery"]) == {"max_restarts_on_errors"}
     assert (ROOT / TASK["workdir"] / "constraints.txt").exists()
 
 
