@@ -7,7 +7,8 @@ the server. Two measurements, each repeated in turn:
   behind fsspec, and by s3fs (`pip install s3fs`) with and without its request for the size; GB/s, and the client's CPU
   seconds per GB.
 - passes: the rows/s of the shuffled stream from the local disk, from the object store by obstore, with a cache, and by
-  s3fs: its first epoch, later ones, and the first epoch of a new reader, as of another process, on the filled cache.
+  s3fs: its first epoch, later ones, and the first epoch of a new reader, as of another process, on the filled cache;
+  the first and the later ones also as multiples of those from the local disk.
 
 Without s3fs its rows are left out.
 """
@@ -170,6 +171,7 @@ def measure_passes(gigabytes: float, repeats: int) -> list[dict[str, Any]]:
         {
             "store on": name, "first pass, Mrow/s": median(first[name]), "later passes, Mrow/s": median(later[name]),
             "first pass of a new reader, Mrow/s": median(again[name]),
+            "first pass over local disk": median(map(truediv, first[name], first["local disk"])),
             "later passes over local disk": median(map(truediv, later[name], later["local disk"])),
         }
         for name in first
