@@ -36,10 +36,11 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows, scope = judged(options.report), json.loads((options.report / "metrics.json").read_text())["scope"]
+    rows = judged(options.report)
     print(table(rows))
     if options.out is not None:
-        content = {"machine": machine(), "benchmark": "trained", "scope": scope, "rows": rows}
+        scope = json.loads((options.report / "metrics.json").read_text(encoding="utf-8"))["scope"]
+        content = {"machine": machine(), "benchmark": "trained", "contexts": scope["held_out"], "rows": rows}
         options.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -109,7 +109,7 @@ def _imported(settings: RunSettings, origin: Origin) -> Iterable[tuple[str, Any]
         "text": origin.dataset, "context size": origin.context_size, "prefix token": origin.prefix_token,
         "first positions left out": origin.skip_positions, "activations": origin.trained_rows,
     }  # fmt: skip
-    return named.items()
+    return [*named.items(), *((f"`{name}`", value) for name, value in imported.get("settings", {}).items())]
 
 
 def _run_part(run: FinishedRun, measured: Measured, *, in_subfolder: bool) -> Iterable[str]:
@@ -124,7 +124,7 @@ def _run_part(run: FinishedRun, measured: Measured, *, in_subfolder: bool) -> It
         yield "Hooks: " + ", ".join(f"`{hook}`" for hook in settings.experiment.hooks)
     origin = _origin(settings)
     if origin is not None:
-        yield "Imported. Its files say of its training:"
+        yield "Imported. Its files say:"
         yield _rows(without_local_paths(dict(_imported(settings, origin))).items())
     else:
         experiment = settings.experiment.to_json()

@@ -77,6 +77,7 @@ def test_the_card_of_an_imported_sae_has_what_its_files_say_and_no_settings_of_a
     for setting in ("lr", "seed", "batch_size", "activations", "l1", "init"):
         assert f"`{setting}`" not in done.stdout
     assert "| activations |" not in done.stdout
+    assert "| `subtract_bias` | `True` |" in done.stdout
 
 
 def test_the_card_of_an_imported_sae_whose_files_say_nothing_names_the_stores_model_but_not_its_text(
