@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.helpers.fixture_types import Command, LocalStore
 from tests.helpers.processes.killing import Killed, kill_at
 from tests.helpers.processes.zygote import Zygote
 from tests.helpers.trainings import records, results, train_runs
-from tests.train.test_ranks import start, wait_for_checkpoint
+from tests.train.test_ranks import children, start, wait_for_checkpoint
 from train.loop.trainer import Trainer
 from train.output.manifests import Manifests
 
@@ -66,11 +67,15 @@ def test_ranks_of_torchrun_that_split_batches_write_the_files_of_one_process(
     assert written[0]["settings"] == written[1]["settings"]
 
 
+@pytest.fixture(scope="module")
+def alone(store: LocalStore, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_runs(command, store, tmp_path_factory.mktemp("runs") / "alone", [*SETTINGS, "batchtopk", *LONG])
+
+
 def test_training_of_an_sae_continues_on_another_number_of_ranks(
-    zygote: Zygote, store: LocalStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zygote: Zygote, store: LocalStore, command: Command, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, out = [*SETTINGS, "batchtopk", *LONG], tmp_path / "stopped"
-    alone = train_runs(command, store, tmp_path / "alone", settings)
     kill_at(monkeypatch, Trainer, "_step", 30)
     with pytest.raises(Killed):
         command("train", "--store", store.path, "--out", out, *settings, "--checkpoint-minutes", "0")
@@ -84,17 +89,31 @@ def test_training_of_an_sae_continues_on_another_number_of_ranks(
     assert_close(train_runs(command, store, out, settings), alone)
 
 
-def test_rank_whose_partner_in_a_batch_is_killed_stops_with_a_sentence(
+def test_torchrun_restarts_ranks_that_split_batches_after_a_kill(
+    zygote: Zygote, store: LocalStore, alone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    arguments = (3, 1, "train", "--store", store.path, "--out", out, *SETTINGS, "batchtopk", *LONG)
+    torchrun = zygote.start("tests.helpers.processes.torchrun:launch", *arguments, folder=tmp_path)
+    wait_for_checkpoint(out, [torchrun])
+    os.kill(children(torchrun.pid)[1], signal.SIGKILL)
+    ended = torchrun.wait()
+    assert ended.code == 0, ended.stderr
+    assert "(exitcode: -9) local_rank: 1" in ended.stderr, ended.stderr
+    assert_close(out, alone)
+
+
+def test_rank_of_three_that_is_killed_is_named_by_those_that_split_batches_with_it(
     zygote: Zygote, store: LocalStore, tmp_path: Path
 ) -> None:
-    ranks = start(zygote, 2, store, tmp_path / "runs", [*SETTINGS, "batchtopk", *LONG])
+    ranks = start(zygote, 3, store, tmp_path / "runs", [*SETTINGS, "batchtopk", *LONG])
     wait_for_checkpoint(tmp_path / "runs", ranks)
     ranks[1].kill(signal.SIGKILL)
-    ended = ranks[0].wait()
-    ranks[1].wait()
-    assert ended.code == 75
-    assert "because rank 1 has ended; start all ranks again" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    ended = [rank.wait() for rank in ranks]
+    assert [rank.code for rank in ended] == [75, -signal.SIGKILL, 75], [rank.stderr for rank in ended]
+    assert "because rank 1 has ended; start all ranks again" in ended[0].stderr
+    assert re.search("because rank (1|0|0 or rank 1) has ended", ended[2].stderr)  # rank 0 may have ended meanwhile
+    assert "Traceback" not in ended[0].stderr + ended[2].stderr
 
 
 @pytest.mark.parametrize(

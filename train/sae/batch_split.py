@@ -21,6 +21,8 @@ from train.ranks import Group, Notes, Ranks
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
+CLOSED_SECONDS = 1.0  # within which a closed connection is found
+
 
 class BatchSplit(Protocol):
     """The part of each batch that a rank steps on. `WHOLE` is that of a rank which steps on whole batches."""
@@ -110,6 +112,7 @@ class SplitAmongRanks:
     ) -> None:
         """Make the part of `rank`, which is one of the `members` of a connected group."""
         self._group, self._members, self._rank, self._notes = group, members, rank, notes
+        self._others = [member for member in members if member != rank]
         self._batch_size, self._device = batch_size, device
         number, size = members.index(rank), len(members)
         self._number, self._size = number, size
@@ -165,10 +168,14 @@ class SplitAmongRanks:
             for work in [operation(tensor, group=self._group, async_op=True, **options) for tensor in tensors]:
                 self._wait(work)
         except RuntimeError as error:
-            others = [member for member in self._members if member != self._rank]
             if not self._notes.written:
-                raise self._notes.lost(others) from error
-            raise self._notes.lost(self._notes.missing(self._rank) or others, time.monotonic() - begin) from error
+                raise self._notes.lost(self._ended()) from error
+            missing = self._notes.missing(self._rank) or self._others
+            raise self._notes.lost(missing, time.monotonic() - begin) from error
+
+    def _ended(self) -> list[int]:
+        """Return those of the others that have ended; all of them if that cannot be told."""
+        return [member for member in self._others if has_ended(member)] or self._others
 
     def _wait(self, work: Any) -> None:
         """Wait for an operation; leave a note while that takes long."""
@@ -183,6 +190,16 @@ class SplitAmongRanks:
             self._notes.write(self._members)
             work.wait()
             self._notes.remove()
+
+
+def has_ended(rank: int) -> bool:
+    """Return whether the connection with a rank is closed; this one may receive nothing from it afterwards."""
+    try:
+        work: Any = torch.distributed.irecv(torch.zeros(1, dtype=torch.int64), rank)
+        work.wait(timedelta(seconds=CLOSED_SECONDS))
+    except RuntimeError as error:
+        return "timed out" not in str(error).lower()
+    return False
 
 
 class _Sum(Function):

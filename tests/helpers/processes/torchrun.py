@@ -34,6 +34,15 @@ def launch(n: str, restarts: str, module: str, *arguments: str) -> None:
     elastic_launch(config, run_module)(module, *arguments)
 
 
+def launch_node(port: str, module: str, *arguments: str) -> None:
+    """Run `torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:port -m module …`."""
+    config = LaunchConfig(
+        min_nodes=2, max_nodes=2, nproc_per_node=1, max_restarts=0, monitor_interval=0.1, start_method="fork",
+        rdzv_backend="c10d", rdzv_endpoint=f"127.0.0.1:{port}", run_id="test",
+    )  # fmt: skip
+    elastic_launch(config, run_module)(module, *arguments)
+
+
 def run_module(module: str, *arguments: str) -> None:
     sys.argv = [module, *arguments]
     module, _, function = module.partition(":")
