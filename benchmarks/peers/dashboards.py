@@ -1,12 +1,13 @@
 """Exported features in the readers of SAEDashboard and delphi, and beside what their own functions compute.
 
     python benchmarks/peers/dashboards.py write FOLDER --store STORE --model MODEL --run RUN
-    ENVIRONMENT/bin/python benchmarks/peers/dashboards.py read FOLDER [--out FILE]    (its environment; see README.md)
+    ENVIRONMENT/bin/python benchmarks/peers/dashboards.py read FOLDER      (an environment of its own; see README.md)
+    python benchmarks/peers/dashboards.py table FOLDER [--out FILE]
 
 `write` exports the live features of the run's last hook in every format, and writes the activations of all features on
 the held-out contexts, and their logits. `read` loads the files with NeuronpediaDashboardBatch and LatentDataset,
 compares the schemas with those that the suite tests against, computes measures of the activations and logits with the
-libraries' own functions, and prints the largest differences.
+libraries' own functions; `table` prints the largest differences.
 """
 
 from __future__ import annotations
@@ -162,11 +163,9 @@ def read_delphi(raw: Path, hook: str, ours: Any, tokenizer: Any) -> dict[str, fl
     return {**differences, "records": n_records, "examples": n_examples}
 
 
-def read(folder: Path, out: Path | None) -> None:
-    """Print the differences of both libraries, or write them as JSON."""
+def read(folder: Path) -> None:
+    """Write the differences of both libraries."""
     from transformers import PreTrainedTokenizerFast
-
-    from benchmarks.shared.measure import machine, table
 
     ours = dict(np.load(folder / "ours.npz"))
     folders = json.loads((folder / "folders.json").read_text(encoding="utf-8"))
@@ -179,6 +178,14 @@ def read(folder: Path, out: Path | None) -> None:
             folder / folders["delphi"], folders["hook"], ours, tokenizer
         ),
     }
+    (folder / "differences.json").write_text(json.dumps(differences, indent=2), encoding="utf-8")
+
+
+def print_table(folder: Path, out: Path | None) -> None:
+    """Print the differences, and write them as JSON."""
+    from benchmarks.shared.measure import machine, table
+
+    differences = json.loads((folder / "differences.json").read_text(encoding="utf-8"))
     rows = [
         {"library": library, "compared": name, "value": value}
         for library, values in differences.items()
@@ -192,7 +199,7 @@ def read(folder: Path, out: Path | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["write", "read"])
+    parser.add_argument("step", choices=["write", "read", "table"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--store")
@@ -201,8 +208,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.step == "write":
         write(options.folder, options.store, options.model, options.run)
+    elif options.step == "read":
+        read(options.folder)
     else:
-        read(options.folder, options.out)
+        print_table(options.folder, options.out)
 
 
 if __name__ == "__main__":
