@@ -51,16 +51,19 @@ class Commands:
             "--context-size", str(CONTEXT),
         )  # fmt: skip
 
-    def train(self, n: int, name: str, layers: str, variants: tuple[str, ...]) -> Path:
-        """Train by n processes on the store of one process; return the experiment's folder.
+    def train(
+        self, n: int, name: str, layers: str, variants: tuple[str, ...], *more: str, module: str = "train"
+    ) -> Path:
+        """Train by n processes on the store of one process, with more options; return the experiment's folder.
 
         Noise, the L0 controller, thresholds over a batch, restarts of features and snapshots happen in these steps.
         """
         return self._run(
-            n, "train", f"{name}-{n}", "--store", "harvest-1.zarr", "--layers", layers, "--variant", ",".join(variants),
+            n, module, f"{name}-{n}", "--store", "harvest-1.zarr", "--layers", layers, "--variant", ",".join(variants),
             "--target-l0", str(TARGET_L0), "--expansion", str(EXPANSION), "--batch-size", str(BATCH), "--activations",
             str(self.activations), "--validate-every", "10k", "--validate-rows", "1k", "--log-every", "2k", "--window",
             "4k", "--resample-interval", "8k", "--resample-window", "4k", "--resample-rows", "2k", "--snapshots", "2",
+            *more,
         )  # fmt: skip
 
     def _run(self, n: int, module: str, out: str, *arguments: str) -> Path:
