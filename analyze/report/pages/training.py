@@ -35,7 +35,7 @@ TARGET_COLUMNS: Columns[TargetRow] = (
 def section(content: Content) -> dict[str, Any]:
     """Return what templates/training.html shows of the report."""
     return {
-        "runs": _runs(content),
+        "runs": runs_table(content),
         "drifts": html.table(content.with_layers(content.tables.settledness), DRIFT_COLUMNS),
         "settled_limit": f"{LIMIT:.0%}",
         "targets": html.table(content.with_layers(content.tables.targets), TARGET_COLUMNS),
@@ -45,7 +45,7 @@ def section(content: Content) -> dict[str, Any]:
     }
 
 
-def _runs(content: Content) -> Table:
+def runs_table(content: Content) -> Table:
     """Return a table with a line per run, by family and α, with the ranges of its measures over the layers."""
     measurements = content.measurements
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 from analyze.report.data import run_rows
 from analyze.report.pages.settings import setting_columns
+from analyze.report.pages.training import runs_table
 from analyze.runs.trained_run import TrainedRun
 from tests.analyze.compare.claims.made_up import RUNS
 
@@ -32,13 +35,27 @@ def test_clipping_and_adams_constants_are_shown_only_if_runs_differ_in_them() ->
     assert "adam_beta2" not in shown
 
 
+def imported(run: TrainedRun) -> TrainedRun:
+    """Return the run as if its SAEs were imported and their files said one setting."""
+    origins = [{"trained_rows": None}] * len(run.hooks)
+    provenance = {"imported": {"format": "saelens", "settings": {"l1_power": 1}, "origins": origins}}
+    return replace(run, settings=replace(run.settings, provenance=provenance))
+
+
 def test_an_imported_run_has_only_the_settings_that_its_files_say() -> None:
-    origins = [{"trained_rows": None}] * len(RUNS[0].hooks)
-    imported = {"format": "saelens", "settings": {"l1_power": 1}, "origins": origins}
-    theirs = replace(RUNS[2], settings=replace(RUNS[2].settings, provenance={"imported": imported}))
-    ours, other = run_rows([RUNS[0], theirs])
+    ours, other = run_rows([RUNS[0], imported(RUNS[2])])
     known = {name for name, value in other.settings.items() if value is not None}
     assert known == {"variant", "l1_power", "input_scale", "input_mean", "expansion", "finished"}
     assert {"lr", "batch_size", "seed", "l1", "trained", "precision"} <= {
         name for name, value in ours.settings.items() if value is not None
     }
+
+
+def test_the_table_of_trainings_has_no_learning_rate_and_coefficient_of_an_imported_run() -> None:
+    runs = [RUNS[0], imported(RUNS[2])]
+    measurements = SimpleNamespace(families={"baseline": runs}, drifts=[], value=lambda *_: None)
+    content: Any = SimpleNamespace(measurements=measurements)
+    table = runs_table(content)
+    shown = {row[0].text: [cell.text for cell in row[2:5]] for row in table.rows}
+    assert shown[runs[0].name][1:] == ["1", "0.001"]
+    assert shown[runs[1].name] == ["–", "–", "–"]
