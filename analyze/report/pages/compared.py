@@ -30,7 +30,7 @@ def facts(content: Content) -> list[str]:
     measurements, store, heldout = content.measurements, content.scope.store, content.scope.heldout
     runs, rows = measurements.runs, store.n_rows("train")
     totals = sorted({run.trained for run in runs if run.settings.rows_known})
-    trained = " or ".join(f"{total:,} rows ({total / rows:.2g} epochs)" for total in totals) or "unknown rows"
+    trained = " or ".join(f"{total:,} rows ({_epochs(total / rows)})" for total in totals) or "unknown rows"
     types = list(dict.fromkeys(stored_type(run.settings.provenance) or store.dtype for run in runs))
     stored = "" if types == [store.dtype] else f", stored as {enumerate_names(types)}"
     many = len(content.variants) > MOST_NAMES
@@ -130,6 +130,11 @@ def _architectures(runs: Sequence[TrainedRun], states: Sequence[bool | None]) ->
     if len(settled) > MOST_NAMES or any(len(by_variant[variant]) > 1 for variant in settled):
         return ""
     return f", those of {enumerate_names(settled)}"
+
+
+def _epochs(number: float) -> str:
+    text = f"{number:.2g}"
+    return f"{text} epoch{'' if text == '1' else 's'}"
 
 
 def _count(n: int, noun: str) -> str:
