@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from inspect import Parameter, signature
 from types import FrameType
@@ -21,7 +22,7 @@ from data.errors import InputError, Stopped, UnreachableError
 from data.system.limits import cpus, raise_open_files
 from data.system.os_errors import FULL, NO_RIGHTS, TOO_LARGE, cause_of
 from data.system.remote.retry import stopped_by
-from data.system.torchrun import RankPlace, says_first
+from data.system.torchrun import RankPlace, local_gpu, says_first
 
 BAD_INPUT = 2
 PACKAGE = "nsae-pipeline"
@@ -68,8 +69,9 @@ class HelpfulCommand(click.Command):
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:
-            if error.exit_code == BAD_INPUT and RankPlace.from_environment().local_rank:
-                sys.exit(BAD_INPUT)
+            with suppress(InputError):  # variables that describe no place: then each process says what is wrong
+                if error.exit_code == BAD_INPUT and RankPlace.from_environment().local_rank:
+                    sys.exit(BAD_INPUT)
             raise
 
 
@@ -201,7 +203,7 @@ def choose_device(name: str) -> torch.device:
     """Return the device of `--device`: "auto", "cpu" or "cuda". Under torchrun each process gets its own GPU.
 
     "auto" is the GPU if there is one. Also limits PyTorch's threads to the cores that the container may use.
-    Raises InputError if "cuda" is asked for and there is no GPU.
+    Raises InputError if "cuda" is asked for and there is no GPU, or if there are fewer GPUs than processes.
     """
     import torch
 
@@ -211,6 +213,6 @@ def choose_device(name: str) -> torch.device:
         raise InputError("--device cuda: PyTorch finds no GPU here; use --device cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    device = torch.device("cuda", local_gpu(torch.cuda.device_count()))
     torch.cuda.set_device(device)  # Triton runs kernels on the current device, whichever one their tensors are on
     return device
