@@ -14,6 +14,7 @@ from tests.helpers.command_lines import parse
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 JOBS = ["harvest.yaml", "train.yaml", "report.yaml"]
+MANIFESTS = ["volumes.yaml", *JOBS, "fetch.yaml"]
 
 
 def manifests(name: str) -> list[dict[str, Any]]:
@@ -29,8 +30,8 @@ def pod(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 def test_every_manifest_fits_the_schemas_of_kubernetes(version: str) -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate").validate
-    assert sorted(path.name for path in FOLDER.iterdir()) == sorted([*JOBS, "volumes.yaml"])
-    for name in (*JOBS, "volumes.yaml"):
+    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(MANIFESTS)
+    for name in MANIFESTS:
         for manifest in manifests(name):
             assert validate(manifest, version, strict=True) == version
 
@@ -46,7 +47,7 @@ def test_misspelt_field_of_a_manifest_does_not_fit_the_schemas() -> None:
 def test_documentation_applies_every_manifest() -> None:
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     applied = re.findall(r"^kubectl apply -f deploy/kubernetes/(\S+)", page, re.MULTILINE)
-    assert applied == ["volumes.yaml", *JOBS]
+    assert applied == MANIFESTS
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -69,3 +70,19 @@ def test_jobs_mount_the_volumes_that_are_claimed(name: str) -> None:
     assert {v["persistentVolumeClaim"]["claimName"] for v in volumes if "emptyDir" not in v} == claimed
     (container,) = pod(name)["containers"]
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in volumes}
+
+
+def test_pod_that_shows_the_report_mounts_the_volume_that_the_report_is_written_to() -> None:
+    (fetch,) = manifests("fetch.yaml")
+    report = pod("report.yaml")
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"] for volume in report["volumes"] if "emptyDir" not in volume
+    }
+    (volume,) = fetch["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"] == claims["runs"]
+    (mount,) = fetch["spec"]["containers"][0]["volumeMounts"]
+    (written,) = (mount for mount in report["containers"][0]["volumeMounts"] if mount["name"] == "runs")
+    assert mount["mountPath"] == written["mountPath"] == "/nsae/runs"
+    (out,) = (word.removeprefix("--out=") for word in report["containers"][0]["args"] if word.startswith("--out="))
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert f"kubectl cp nsae-fetch:/nsae/{out} " in page
