@@ -84,6 +84,12 @@ def test_setup_of_the_task_installs_an_extra_that_exists() -> None:
     assert set(re.findall(r"\.\[(\w+)\]", TASK["setup"])) == {"all"} <= set(project["optional-dependencies"])
 
 
+def test_setup_of_the_task_makes_an_environment_with_a_python_that_the_project_takes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (version,) = re.findall(r"uv venv .*--python (\S+)", TASK["setup"])
+    assert project["requires-python"] == f">={version}"
+
+
 @pytest.mark.parametrize(("gpus", "trainer"), [(None, "train"), ("1", "train"), ("4", "torchrun")])
 def test_run_of_the_task_gives_known_options_to_the_three_stages(
     gpus: str | None, trainer: str, tmp_path: Path

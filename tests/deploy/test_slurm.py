@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from data import open_store
+from tests.helpers.command_lines import parse
 from tests.helpers.processes.zygote import Zygote
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,17 @@ def test_tasks_of_a_slurm_job_train_as_ranks_that_know_each_other(tmp_path: Path
         *said, arguments = done.stdout.splitlines()
         assert " ".join(said) == ranks
         assert arguments == "--store data/gpt2.zarr --out runs/gpt2 --l1 1 --seed 2"
+        assert parse(["train", *arguments.split()]).params
+
+
+@pytest.mark.parametrize("name", ["harvest", "report"])
+def test_command_line_of_a_slurm_job_is_known(name: str) -> None:
+    done = subprocess.run(
+        ["bash", str(SLURM / f"{name}.sbatch")], env={"PATH": os.environ["PATH"], "LAUNCH": "echo"}, text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert parse(done.stdout.split()).params
 
 
 def test_documentation_of_the_variables_names_those_of_the_files() -> None:
