@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def test_task_has_fields_of_skypilot_only() -> None:
 def test_variables_of_the_task_are_text_and_those_of_compose_without_name() -> None:
     assert all(isinstance(value, str) for value in TASK["envs"].values())
     compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    assert {*TASK["envs"], "NAME"} == set(re.findall(r"\b(MODEL|TOKENS|NAME|[A-Z]+_OPTIONS)\b", compose))
+    assert {*TASK["envs"], "NAME"} - {"FOLDER"} == set(re.findall(r"\b(MODEL|TOKENS|NAME|[A-Z]+_OPTIONS)\b", compose))
 
 
 @pytest.mark.parametrize("script", ["setup", "run"])
@@ -79,33 +78,34 @@ def test_scripts_of_the_task_are_valid_bash(script: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_setup_of_the_task_installs_an_extra_that_exists() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(re.findall(r"\.\[(\w+)\]", TASK["setup"])) == {"all"} <= set(project["optional-dependencies"])
-
-
-def test_setup_of_the_task_makes_an_environment_with_a_python_that_the_project_takes() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (version,) = re.findall(r"uv venv .*--python (\S+)", TASK["setup"])
-    assert project["requires-python"] == f">={version}"
+def test_setup_of_the_task_builds_the_image_that_its_run_uses() -> None:
+    build = shlex.split(TASK["setup"])
+    assert build[:2] == ["docker", "build"]
+    assert f"docker build -t {build[build.index('-t') + 1]} ." in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert (ROOT / build[-1] / "Dockerfile").exists()
 
 
 @pytest.mark.parametrize(("gpus", "trainer"), [(None, "train"), ("1", "train"), ("4", "torchrun")])
 def test_run_of_the_task_gives_known_options_to_the_three_stages(
     gpus: str | None, trainer: str, tmp_path: Path
 ) -> None:
-    """The script looks for the commands in ~/nsae/bin first; those there print their arguments."""
-    folder = tmp_path / "nsae" / "bin"
-    folder.mkdir(parents=True)
-    for name in ("harvest", "train", "torchrun", "analyze"):
-        (folder / name).write_text('#!/bin/bash\necho "${0##*/} ${*@Q}"\n')
-        (folder / name).chmod(0o755)
-    environment = {**TASK["envs"], "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    """A stand-in for Docker prints its arguments, a line per container."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "docker").write_text('#!/bin/bash\necho "${*@Q}"\n')
+    (folder / "docker").chmod(0o755)
+    environment = {**TASK["envs"], "PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     if gpus:
         environment["SKYPILOT_NUM_GPUS_PER_NODE"] = gpus
     done = subprocess.run(["bash", "-c", TASK["run"]], env=environment, cwd=tmp_path, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    containers = [shlex.split(line) for line in done.stdout.splitlines()]
+    mounts = [f"{tmp_path}/nsae/{name}:/nsae/{name}" for name in ("data", "runs", "hub")]
+    for words in containers:
+        assert words[:4] == ["run", "--rm", "--gpus", "all"]
+        assert [words[i + 1] for i, word in enumerate(words) if word == "-v"] == mounts
+    assert all((tmp_path / "nsae" / name).stat().st_mode & 0o777 == 0o777 for name in ("data", "runs", "hub"))
+    lines = [words[words.index("nsae") + 1 :] for words in containers]
     assert [words[0] for words in lines] == ["harvest", trainer, "analyze"]
     harvest, train, report = (parse(words).params for words in lines)
     assert harvest["out"] == train["store"] == report["path"] == Path("data/gpt2.zarr")
@@ -113,3 +113,13 @@ def test_run_of_the_task_gives_known_options_to_the_three_stages(
     assert report["model"] == harvest["model"]
     if gpus == "4":
         assert "--nproc-per-node 4 --max-restarts 3 -m train" in " ".join(lines[1])
+
+
+def test_run_of_the_task_writes_to_a_volume_that_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "docker").write_text('#!/bin/bash\necho "${*@Q}"\n')
+    (folder / "docker").chmod(0o755)
+    environment = {**TASK["envs"], "PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(tmp_path / "volume")}
+    done = subprocess.run(["bash", "-c", TASK["run"]], env=environment, cwd=tmp_path, text=True, capture_output=True)
+    assert done.stdout.count(f"{tmp_path}/volume/runs:/nsae/runs") == 3, done.stderr
