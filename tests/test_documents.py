@@ -100,7 +100,7 @@ NOT_RUN = {
     r"docker .*|J=\"docker .*|\$J .*|MODEL=gpt2 .*": "needs Docker; tests/container.sh does the same with buildah",
     r"spec:|kubectl .*": "Kubernetes; tests/deploy/test_kubernetes.py checks the manifests",
     r"LAUNCH=.*": "Slurm; tests/slurm.sh runs the files",
-    r".*(stories15M|smollm2|runs/baseline).*": "models and texts of a hub, hours",
+    r"(?!python ).*(stories15M|smollm2|runs/baseline).*": "models and texts of a hub, hours",
     r"train .*--preset saebench.*": "42 runs; tests/train/test_presets.py trains them all",
     r'variant = \["topk", "nsae"\]': "a part of a file; tests/train/test_config.py reads such a one",
     r'"""A ReLU SAE .*|.* slope\.py:SlopeSAE.*': "tests/train/architectures/test_plugin.py trains it",

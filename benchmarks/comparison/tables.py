@@ -2,8 +2,8 @@
 
     python benchmarks/comparison/tables.py docs/results/architectures
 
-prints a Markdown table per measure (architecture × target L0) from summary.csv, and, from verdicts.csv, in which layers
-NSAE is higher or lower than each other architecture.
+prints a Markdown table per measure (architecture × target L0) from summary.csv; from verdicts.csv, in which layers NSAE
+is higher or lower than each other architecture; and, where there is a differences.csv, by how much in each layer.
 """
 
 from __future__ import annotations
@@ -88,6 +88,19 @@ def verdict_lines(rows: Sequence[Row], measure: str) -> list[list[str]]:
     return sorted(lines, key=lambda line: (float(line[1]), line[0]))
 
 
+def layer_lines(rows: Sequence[Row], measure: str, l0: str, hooks: Sequence[str]) -> list[list[str]]:
+    """Return, per architecture, NSAE's difference from it in each layer, empty where there is none."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if (row["measure"], row["l0"]) != (measure, l0) or "nsae" not in (row["first"], row["second"]):
+            continue
+        other, sign = (row["first"], 1) if row["second"] == "nsae" else (row["second"], -1)
+        if row["value"] and row["low"]:
+            half = (float(row["high"]) - float(row["low"])) / 2
+            cells.setdefault(other, {})[row["hook"]] = f"{sign * float(row['value']):+.3f} ± {half:.3f}"
+    return [[other, *(of_layers.get(hook, "") for hook in hooks)] for other, of_layers in sorted(cells.items())]
+
+
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(folder: Path) -> None:
@@ -97,6 +110,13 @@ def main(folder: Path) -> None:
     for measure in dict.fromkeys(row["measure"] for row in verdicts):
         header = [f"NSAE against, {measure}", "L0", "higher in layers", "lower in", "undecided in", "difference"]
         print(markdown(header, verdict_lines(verdicts, measure)), end="\n\n")
+    differences = read(folder / "differences.csv") if (folder / "differences.csv").exists() else []
+    hooks = list(dict.fromkeys(row["hook"] for row in differences if row["hook"]))
+    for measure, l0 in dict.fromkeys((row["measure"], row["l0"]) for row in differences if row["l0"]):
+        lines = layer_lines(differences, measure, l0, hooks)
+        if lines:
+            header = [f"NSAE minus, {measure}, L0 = {float(l0):g}", *(f"layer {n}" for n in layers(hooks))]
+            print(markdown(header, lines), end="\n\n")
 
 
 if __name__ == "__main__":
