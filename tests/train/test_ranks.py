@@ -176,7 +176,9 @@ def test_torchrun_restarts_the_ranks_from_the_last_checkpoint_after_a_kill(
     os.kill(last, signal.SIGKILL)
     ended = torchrun.wait()
     assert ended.code == 0, ended.stderr
-    assert "(exitcode: -9) local_rank: 1" in ended.stderr, ended.stderr
+    # torchrun names the rank whose end it sees first; if that is the other one, this one has said why it ended.
+    named = ("(exitcode: -9) local_rank: 1", "because rank 1 has ended")
+    assert any(text in ended.stderr for text in named), ended.stderr
     assert results(out) == results(alone)
 
 
