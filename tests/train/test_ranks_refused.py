@@ -50,7 +50,7 @@ def test_bad_input_under_torchrun_is_said_once(
 def test_error_of_one_rank_is_raised_by_all(zygote: Zygote, tmp_path: Path) -> None:
     launched = (3, 0, f"{__name__}:raise_on_rank_1")
     ended = zygote.run("tests.helpers.processes.torchrun:launch", *launched, folder=tmp_path)
-    assert ended.stdout.splitlines() == ["shard 7 is damaged; put it back"] * 3, ended.stderr
+    assert ended.stdout.count("shard 7 is damaged; put it back") == 3, ended.stderr  # the ranks' lines may be mixed
     assert "has ended" not in ended.stderr
 
 
