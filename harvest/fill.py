@@ -17,7 +17,7 @@ import torch
 from data.command.progress import Bar
 from data.errors import Stopped, StoreError, WindowDamagedError
 from data.store.reader import Store
-from data.store.writing.appended_files import AppendedFiles, BufferedFiles
+from data.store.writing.appended_files import AppendedFiles
 from data.store.writing.lifecycle import committed_windows, staging_path
 from data.store.writing.window_writer import WindowWriter
 from harvest.model.base import LanguageModel
@@ -45,7 +45,7 @@ class WindowFiller:
     keep: int | None
     stop: threading.Event
     quiet: bool
-    files: Callable[[], AppendedFiles] = BufferedFiles
+    files: Callable[[], AppendedFiles]
 
     def fill(self, most: int | None = None) -> float | None:
         """Fill and seal the windows, or the first `most` that lack; return the speed in tokens per second.

@@ -85,21 +85,23 @@ def test_setup_of_the_task_builds_the_image_that_its_run_uses() -> None:
     assert (ROOT / build[-1] / "Dockerfile").exists()
 
 
+def docker_arguments(folder: Path, **environment: str) -> list[list[str]]:
+    """Run the task's script with a stand-in for Docker; return the arguments of each container."""
+    commands = folder / "bin"
+    commands.mkdir()
+    (commands / "docker").write_text('#!/bin/bash\necho "${*@Q}"\n')
+    (commands / "docker").chmod(0o755)
+    environment = {**TASK["envs"], "PATH": f"{commands}:{os.environ['PATH']}", "HOME": str(folder), **environment}
+    done = subprocess.run(["bash", "-c", TASK["run"]], env=environment, cwd=folder, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
 @pytest.mark.parametrize(("gpus", "trainer"), [(None, "train"), ("1", "train"), ("4", "torchrun")])
 def test_run_of_the_task_gives_known_options_to_the_three_stages(
     gpus: str | None, trainer: str, tmp_path: Path
 ) -> None:
-    """A stand-in for Docker prints its arguments, a line per container."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "docker").write_text('#!/bin/bash\necho "${*@Q}"\n')
-    (folder / "docker").chmod(0o755)
-    environment = {**TASK["envs"], "PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-    if gpus:
-        environment["SKYPILOT_NUM_GPUS_PER_NODE"] = gpus
-    done = subprocess.run(["bash", "-c", TASK["run"]], env=environment, cwd=tmp_path, text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    containers = [shlex.split(line) for line in done.stdout.splitlines()]
+    containers = docker_arguments(tmp_path, **({"SKYPILOT_NUM_GPUS_PER_NODE": gpus} if gpus else {}))
     mounts = [f"{tmp_path}/nsae/{name}:/nsae/{name}" for name in ("data", "runs", "hub")]
     for words in containers:
         assert words[:4] == ["run", "--rm", "--gpus", "all"]
@@ -116,10 +118,5 @@ def test_run_of_the_task_gives_known_options_to_the_three_stages(
 
 
 def test_run_of_the_task_writes_to_a_volume_that_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "docker").write_text('#!/bin/bash\necho "${*@Q}"\n')
-    (folder / "docker").chmod(0o755)
-    environment = {**TASK["envs"], "PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(tmp_path / "volume")}
-    done = subprocess.run(["bash", "-c", TASK["run"]], env=environment, cwd=tmp_path, text=True, capture_output=True)
-    assert done.stdout.count(f"{tmp_path}/volume/runs:/nsae/runs") == 3, done.stderr
+    containers = docker_arguments(tmp_path, FOLDER=str(tmp_path / "volume"))
+    assert [words.count(f"{tmp_path}/volume/runs:/nsae/runs") for words in containers] == [1, 1, 1]

@@ -75,6 +75,25 @@ def tensor(tensors: dict[str, Tensor], name: str, shape: tuple[int | None, ...],
     return value
 
 
+def own_tensors(tensors: dict[str, Tensor], variant: str, d_sae: int, path: Path) -> dict[str, Tensor]:
+    """Return the tensors [d_sae] that SAEs of a variant have beside their maps and biases. Raises InputError."""
+    names = {"gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("threshold",)}.get(variant, ())
+    return {name: tensor(tensors, name, (d_sae,), path) for name in names}
+
+
+def unsaid_settings(variant: str, name: str, *, subtracts: bool, key: str, path: Path) -> dict[str, Any]:
+    """Return the settings that follow from the variant, and from whether the inputs are centred by b_dec (`subtracts`).
+
+    name, key: the file's names of the architecture and of `subtracts`. Raises InputError if that cannot be set here.
+    """
+    if variant in ("relu", "jumprelu"):
+        return {"subtract_bias": subtracts}
+    if not subtracts:
+        raise InputError(f"{path}: {key} is false, which {name} has no counterpart of here")
+    # NSAE is measured without noise, of which its files do not tell.
+    return {"sigma": 0.0} if variant == "nsae" else {}
+
+
 def active_features(k: int, d_sae: int, path: Path) -> int:
     """Return the number of active features per row. Raises InputError if it is impossible."""
     if not 0 < k <= d_sae:

@@ -3,8 +3,8 @@
 A test of most layers would call nearly all of them tied, because an architecture may have its dead features in few
 layers. All that have the smallest mean are *best*: counts are often 0. An architecture is *tied* with them if the 95 %
 intervals of the two means, over seeds, overlap. Pairs are not corrected for: of nine architectures that do not differ,
-over six layers and three seeds, one is called worse in 6 % of simulated
-experiments, and in 11 % where one layer varies five times as much as the others.
+over six layers and three seeds, one is called worse in 6 % of simulated experiments, and in 11 % where one layer varies
+five times as much as the others.
 """
 
 from __future__ import annotations

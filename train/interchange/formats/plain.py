@@ -19,7 +19,7 @@ from torch import Tensor
 from data.errors import InputError
 from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, module_bytes, safetensors_bytes
-from train.interchange.foreign import ForeignSAE, active_features, linear_maps, tensor
+from train.interchange.foreign import ForeignSAE, active_features, linear_maps, own_tensors, unsaid_settings
 from train.interchange.origin import Origin, read_origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry, read_safetensors
@@ -82,22 +82,16 @@ def read_plain(folder: Path) -> ForeignSAE:
     d_sae, d_model = tensors["W_enc"].shape
     if activation == "gated":
         del tensors["b_enc"]
-    extra = {"gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("threshold",)}.get(activation, ())
-    tensors |= {name: tensor(saved, name, (d_sae,), weights) for name in extra}
-    settings: dict[str, Any] = {}
-    subtracts = entry(config, "subtracts_bias", bool, path, True)
-    if activation in ("relu", "jumprelu"):
-        settings = {"subtract_bias": subtracts}
-    elif not subtracts:
-        raise InputError(f"{path}: subtracts_bias is false, which {activation} has no counterpart of here")
-    if activation == "tanh":
-        settings = {"sigma": 0.0}  # it is measured without noise, which its files do not tell of
+    variant, key = VARIANT[activation], "subtracts_bias"
+    tensors |= own_tensors(saved, variant, d_sae, weights)
+    subtracts = entry(config, key, bool, path, True)
+    settings = unsaid_settings(variant, activation, subtracts=subtracts, key=key, path=path)
     if activation == "topk":
         settings = {"k": active_features(entry(config, "k", int, path), d_sae, path)}
     return ForeignSAE(
         format="train-export",
         path=folder,
-        variant=VARIANT[activation],
+        variant=variant,
         tensors=tensors,
         settings=settings,
         input_scale=READ_ROWS[rows],

@@ -15,7 +15,7 @@ from torch import Tensor
 from data.errors import InputError
 from data.system.reading import read_json
 from train.interchange.files import Files, float32, json_bytes, module_bytes, safetensors_bytes
-from train.interchange.foreign import ForeignSAE, active_features, linear_maps, tensor
+from train.interchange.foreign import ForeignSAE, active_features, linear_maps, own_tensors, unsaid_settings
 from train.interchange.origin import Origin, file_origin
 from train.interchange.portable import PortableSAE
 from train.interchange.reading.array_files import entry, read_safetensors
@@ -107,16 +107,10 @@ def read_saelens(folder: Path) -> ForeignSAE:
     bias = None if name == "gated" else "b_enc"
     tensors = linear_maps(saved, weights, encoder="W_enc", decoder="W_dec", b_dec="b_dec", b_enc=bias)
     d_sae, d_model = tensors["W_enc"].shape
-    extra = {"gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("threshold",)}.get(name, ())
-    tensors |= {key: tensor(saved, key, (d_sae,), weights) for key in extra}
-    subtracts = entry(config, "apply_b_dec_to_input", bool, path, True)
-    settings: dict[str, Any] = {}
-    if name in ("standard", "jumprelu"):
-        settings = {"subtract_bias": subtracts}
-    elif not subtracts:
-        raise InputError(f"{path}: apply_b_dec_to_input is false, which {name} has no counterpart of here")
-    if name == "nsae":
-        settings = {"sigma": 0.0}  # it is measured without noise, of which its files do not tell
+    variant, key = VARIANT[name], "apply_b_dec_to_input"
+    tensors |= own_tensors(saved, variant, d_sae, weights)
+    subtracts = entry(config, key, bool, path, True)
+    settings = unsaid_settings(variant, name, subtracts=subtracts, key=key, path=path)
     if name == "topk":
         by_norm = entry(config, "rescale_acts_by_decoder_norm", bool, path, False)
         settings = {"k": active_features(entry(config, "k", int, path), d_sae, path), "unit_decoder": not by_norm}
@@ -125,7 +119,7 @@ def read_saelens(folder: Path) -> ForeignSAE:
     return ForeignSAE(
         format="saelens",
         path=folder,
-        variant=VARIANT[name],
+        variant=variant,
         tensors=tensors,
         settings=settings,
         input_scale=READ_NORMALISATION[normalisation],
