@@ -65,8 +65,9 @@ class FileCache:
     def put(self, path: Path, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Write a copy of whole content, uint8 [bytes], and return a private memory map of it.
 
-        The map stays valid if the copy is removed. Raises InputError if the content is larger than the cache, or cannot
-        be written.
+        The map stays valid if the copy is removed. If another process removes the copy while it is written, because it
+        needs the room, the content itself is returned. Raises InputError if the content is larger than the cache, or
+        cannot be written.
         """
         if content.nbytes > self.most_bytes:
             raise InputError(
@@ -76,11 +77,15 @@ class FileCache:
         self._make_folder()
         try:
             partial = self._reserve(path, content.nbytes)
-            with open(partial, "r+b") as file:
-                file.write(content.data)
-            mapped = file_bytes(partial)
-            with contextlib.suppress(FileNotFoundError):  # another process needed the room
+            try:
+                with open(partial, "r+b") as file:
+                    file.write(content.data)
+                mapped = file_bytes(partial)
                 os.replace(partial, path)
+            except OSError:
+                if partial.exists():
+                    raise
+                return content
         except OSError as error:
             raise InputError(
                 f"--cache {self.folder}: a file cannot be stored there ({error.strerror or error}); give a "

@@ -13,6 +13,7 @@ import torch
 
 from data import InputError, ShuffledStream, Store, open_store
 from data.system.file_cache import FileCache
+from data.system.location import locate
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.processes.zygote import Zygote
 from tests.helpers.servers.s3_front import S3Front
@@ -117,6 +118,22 @@ def test_cache_keeps_its_limit_and_removes_the_least_recently_used_copies(
     assert not any("-c." + str(fifth) + "." in path.name for path in copies(cache))
     assert np.array_equal(mapped, local.rows(hook, fifth))  # its file is gone, and the map is still whole
     assert (tmp_path / "cache" / "notes.txt").exists()
+
+
+def test_copy_that_another_process_removes_while_it_is_written_is_read_from_memory(
+    cache: FileCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = np.arange(100, dtype=np.uint8)
+    reserve = FileCache._reserve
+
+    def reserve_and_lose(self: FileCache, path: Path, size: int) -> Path:
+        partial = reserve(self, path, size)
+        FileCache(self.folder, 1)._remove_until(0)  # a process with a smaller --cache-size
+        return partial
+
+    monkeypatch.setattr(FileCache, "_reserve", reserve_and_lose)
+    assert np.array_equal(cache.put(cache.path(locate("memory://x.zarr"), "c.0", 7), content), content)
+    assert list(cache.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: bytes([data[0] ^ 1]) + data[1:]])
