@@ -30,22 +30,26 @@ class ArrayVariables:
         """
         if self.index not in environment:
             return None
-        try:
-            first = int(environment.get(self.first or "", 0))
-            step = int(environment.get(self.step or "", 1))
-            index, rest = divmod(int(environment[self.index]) - first, step)
-            count = int(environment[self.count])
-        except (KeyError, ValueError, ZeroDivisionError) as error:
-            raise InputError(
-                f"--worker: {self.system} sets {self.index}, but {self.count} is missing or no number; give "
-                "--worker INDEX/COUNT, or --worker 0/1 for a harvest by one process"
-            ) from error
-        if rest or not 0 <= index < count:
+        first, step = self._number(environment, self.first, "0"), self._number(environment, self.step, "1")
+        offset, count = self._number(environment, self.index) - first, self._number(environment, self.count)
+        index, rest = divmod(offset, step) if step else (offset, 0)
+        if step < 1 or rest or not 0 <= index < count:
             raise InputError(
                 f"--worker: {self.index}={environment[self.index]} is not one of {count} equally spaced indices; give "
                 "--worker INDEX/COUNT"
             )
         return Worker(index, count, source=f"{self.index} of {self.system}")
+
+    def _number(self, environment: Mapping[str, str], name: str | None, default: str | None = None) -> int:
+        """Return the number in a variable, or in `default` if the variable is not set or the system has none."""
+        text = default if name is None else environment.get(name, default)
+        remedy = "give --worker INDEX/COUNT, or --worker 0/1 for a harvest by one process"
+        if text is None:
+            raise InputError(f"--worker: {self.system} sets {self.index}, but {name} is missing; {remedy}")
+        try:
+            return int(text)
+        except ValueError as error:
+            raise InputError(f"--worker: {name}={text} is no whole number; {remedy}") from error
 
 
 # Kubernetes has no variable of the count: the manifest sets JOB_COMPLETIONS (deploy/kubernetes/harvest.yaml).

@@ -76,10 +76,9 @@ def wait_for(
     Raises Stopped if `stop` is set or an unfinished worker has ended: its lock was held and is free now or, if all
     workers run on this machine, was never held within START_SECONDS.
     """
-    others = set(range(worker.world_size)) - {worker.rank}
     began, announced, seen = time.monotonic(), False, set[int]()
     while True:
-        held = {rank for rank in others if is_held(worker_lock(out, rank))}
+        held = {rank for rank in unfinished() - {worker.rank} if is_held(worker_lock(out, rank))}
         ranks = unfinished()  # after the locks: a worker that has freed its lock does no more work
         if not ranks:
             return

@@ -35,15 +35,19 @@ def test_option_overrides_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "environment",
+    ("environment", "reason"),
     [
-        {"JOB_COMPLETION_INDEX": "0"},
-        {"BATCH_TASK_INDEX": "0", "BATCH_TASK_COUNT": "many"},
-        {**SLURM, "SLURM_ARRAY_TASK_STEP": "1"},
-        {**SLURM, "SLURM_ARRAY_TASK_STEP": "3"},
-        {**SLURM, "SLURM_ARRAY_TASK_STEP": "0"},
+        ({"JOB_COMPLETION_INDEX": "0"}, "Kubernetes sets JOB_COMPLETION_INDEX, but JOB_COMPLETIONS is missing"),
+        ({"BATCH_TASK_INDEX": "0", "BATCH_TASK_COUNT": "many"}, "BATCH_TASK_COUNT=many is no whole number"),
+        ({"BATCH_TASK_INDEX": "x", "BATCH_TASK_COUNT": "2"}, "BATCH_TASK_INDEX=x is no whole number"),
+        ({**SLURM, "SLURM_ARRAY_TASK_MIN": ""}, "SLURM_ARRAY_TASK_MIN= is no whole number"),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "1"}, "SLURM_ARRAY_TASK_ID=14 is not one of 4 equally spaced indices"),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "3"}, "SLURM_ARRAY_TASK_ID=14 is not one of 4 equally spaced indices"),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "0"}, "SLURM_ARRAY_TASK_ID=14 is not one of 4 equally spaced indices"),
     ],
 )
-def test_variables_that_name_no_worker_are_refused_with_the_option_to_give(environment: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=r"--worker: .*; give --worker INDEX/COUNT"):
+def test_variables_that_name_no_worker_are_refused_with_the_reason_and_the_option_to_give(
+    environment: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(InputError, match=rf"^--worker: {reason}; give --worker INDEX/COUNT"):
         choose_worker(None, environment)

@@ -153,6 +153,16 @@ def test_worker_reports_what_it_waits_for_and_stops_if_rank_0_has_ended(
     assert len(looks) == 4
 
 
+def test_worker_looks_at_the_locks_of_unfinished_workers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harvest.output.worker, "WAIT_SECONDS", 0.01)
+    looked: list[Path] = []
+    monkeypatch.setattr(harvest.output.worker, "is_held", looked.append)
+    ranks = iter([{0}, {0}, {0}, set()])
+    out = tmp_path / "s.zarr"
+    wait_for(lambda: next(ranks), "it", out, Worker(1, 10_000), threading.Event())
+    assert looked == [worker_lock(out, 0)] * 2
+
+
 def test_worker_waits_for_rank_0_only_if_it_may_run_on_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
