@@ -172,7 +172,7 @@ def main(ctx: click.Context, /, resume: Path | None, show: bool, as_json: bool, 
     if show and settled.store is None:
         show_without_store(settled)
         return
-    trainings = prepare_orders(settled, out_option="--resume" if resume else "--out")
+    trainings = prepare_orders(settled, stop=stopping.event, out_option="--resume" if resume else "--out")
     if show:
         training = trainings[0]
         n_rows, experiment = training.store.n_rows("train"), training.experiment

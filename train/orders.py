@@ -21,12 +21,15 @@ from train.ranks import joined
 from train.run import Training
 
 
-def prepare_orders(options: Options, *, quiet: bool = False, out_option: str = "--out") -> list[Training]:
+def prepare_orders(
+    options: Options, *, stop: threading.Event | None = None, quiet: bool = False, out_option: str = "--out"
+) -> list[Training]:
     """Return the training of each order, all of them checked; one training without --data-seeds.
 
-    `out_option` names the folder in messages. Raises InputError as `prepare` does, and if options exclude each other.
+    `out_option` names the folder in messages. Raises InputError and Stopped as `prepare` does, and InputError if
+    options exclude each other.
     """
-    return [prepare(order, quiet=quiet, out_option=out_option) for order in _orders(options)]
+    return [prepare(order, stop=stop, quiet=quiet, out_option=out_option) for order in _orders(options)]
 
 
 def _orders(options: Options) -> Iterator[Options]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,32 +24,37 @@ from train.command.grid import make_runs
 from train.command.options import Options
 from train.command.target_notes import short_training
 from train.experiment import Experiment, Reports, Run, without_shared
-from train.loop.following import check_single_pass, rows_of_statistics
+from train.loop.following import check_single_pass, rows_of_statistics, wait_for_store
 from train.loop.memory_needs import check_memory
 from train.loop.memory_plan import make_plan
 from train.loop.share import share_of
 from train.loss import Objective
 from train.optim.schedule import Resampling, Schedule
 from train.output.existing import check_existing
-from train.output.settings import read_experiment
+from train.output.settings import EXPERIMENT, read_experiment
 from train.output.sinks import check_logs
 from train.run import Training
 from train.variants import Sizes
 
 
-def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out") -> Training:
+def prepare(
+    options: Options, *, stop: threading.Event | None = None, quiet: bool = False, out_option: str = "--out"
+) -> Training:
     """Return the training that some options describe; `out_option` names the folder in messages.
 
-    Raises InputError if an option or the store cannot be used, memory is too small, or `out` holds something else.
+    With --follow it waits for a store that a harvest is about to create. Raises InputError if an option or the store
+    cannot be used, memory is too small, or `out` holds something else, and Stopped once `stop` is set while it waits.
     """
     runs = runs_of(options, row_counts(options))
     device = choose_device(options.device)
     if options.store is None:
         raise InputError("--store: name the store to train on; `harvest` makes one")
-    store = open_store(options.store, cache=chosen_cache(options.store, options.cache, options.cache_size))
     if options.follow and options.skip_damaged:
         raise InputError("--skip-damaged and --follow exclude each other; leave --follow out")
     place = RankPlace.from_environment()
+    if options.follow and place.size == 1:
+        wait_for_store(options.store, stop or threading.Event(), quiet=quiet)
+    store = open_store(options.store, cache=chosen_cache(options.store, options.cache, options.cache_size))
     if not store.complete:
         if not options.follow:
             raise InputError(
@@ -58,12 +64,13 @@ def prepare(options: Options, *, quiet: bool = False, out_option: str = "--out")
             raise InputError(
                 f"--store {store.path}: is unfinished, and only one process can follow it; start train without torchrun"
             )
-    if store.recycled and not options.follow:
+    out, quiet = out_of(options), quiet or place.rank > 0
+    if store.recycled and not (options.follow and (out / EXPERIMENT).exists()):
         raise InputError(
             f"--store {store.path}: the training rows of its first {store.recycled_windows} windows were removed "
-            "(harvest --keep), and only trainings that followed it can continue; harvest again without --keep"
+            "(harvest --keep), and only trainings that followed it can continue; harvest again without --keep, or "
+            "start all trainings with --follow before the harvest has to remove rows"
         )
-    out, quiet = out_of(options), quiet or place.rank > 0
     if options.skip_damaged:
         store = _without_damaged(store, options, out, quiet=quiet)
     n_rows = store.layout.split_rows("train") if options.follow else store.n_rows("train")

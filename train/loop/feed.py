@@ -91,8 +91,8 @@ class Feed:
         if recycled > unused:
             raise InputError(
                 f"--store {self.store.path}: the training rows of its first {recycled} windows were removed after a "
-                f"training had used them, and this one, at step {step}, needs all but the first {unused}; harvest "
-                "again without --keep, or start all trainings before the harvest has to remove rows"
+                f"training had used them, and this one, at step {step}, needs those from window {unused + 1} on; "
+                "harvest again without --keep, or start all trainings before the harvest has to remove rows"
             )
 
     def give_up(self, step: int) -> None:

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from data.errors import InputError
+import sys
+import threading
+
+from data.errors import InputError, Stopped
 from data.shuffle.stream import DEFAULT_POOL, training_order
 from data.shuffle.windows import WindowSchedule
 from data.store.reader import Store
+from data.store.writing.lifecycle import worker_lock
+from data.system.location import Location, exists
+from data.system.lock import is_held
 from train.experiment import Experiment
 from train.loop import calibrate
+
+POLL_SECONDS = 1.0
+
+
+def wait_for_store(store: Location, stop: threading.Event, *, quiet: bool) -> None:
+    """Wait until the harvest has tokenised its text and created the store, unless no harvest runs.
+
+    Raises Stopped once `stop` is set.
+    """
+    said = quiet
+    while is_held(worker_lock(store, 0)) and not exists(store / "zarr.json"):
+        if not said:
+            print(f"the training waits for the harvest to tokenise its text and create {store}", file=sys.stderr)
+            said = True
+        if stop.wait(POLL_SECONDS):
+            raise Stopped
 
 
 def rows_of_statistics(store: Store, mixed_windows: int | None) -> Store:

@@ -193,7 +193,8 @@ def test_bounded_pair_that_is_killed_ends_with_the_weights_of_the_whole_store(
         print(f" [{KILLS} kills of each side; at most {peak[0] / keep:.2f} of --keep]", end="")
     second = pair.train("--out", tmp_path / "second").wait()
     assert second.code == 2
-    assert "windows were removed after a training had used them, and this one, at step 0, needs" in second.stderr
+    assert "windows were removed (harvest --keep), and only trainings that followed it can continue" in second.stderr
+    assert not (tmp_path / "second").exists()
 
 
 def test_harvest_and_training_say_what_they_wait_for_and_that_the_other_has_ended(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,14 @@ import pytest
 from analyze.runs.same_rows import check_store
 from analyze.runs.trained_run import find_runs
 from data import ShuffledStream
+from data.errors import Stopped
+from data.store.writing.lifecycle import worker_lock
+from data.system.lock import locked
 from tests.helpers.fixture_types import Command, LocalStore, MakeStore
 from tests.helpers.trainings import WIDTHS
 from train import load_sae
+from train.loop import following
+from train.loop.following import wait_for_store
 
 FOLLOW = [
     "--follow", "--mix-windows", "2", "--expansion", "2", "--batch-size", "64", "--activations", "4k",
@@ -83,3 +89,28 @@ def test_training_leaves_the_rows_that_thresholds_and_restarts_need(
     assert "6,080 training rows, of which 3,072 are read after the last step; give at most 3,008" in refused.stderr
     done = command(*base, "--activations", "3008")
     assert done.returncode == 0, done.stderr
+
+
+def test_training_waits_for_the_store_of_a_harvest_that_tokenises_its_text(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    store, stop = tmp_path / "demo.zarr", threading.Event()
+
+    def create() -> None:
+        store.mkdir()
+        (store / "zarr.json").touch()
+
+    with locked(worker_lock(store, 0), "the harvest"):
+        timer = threading.Timer(0.2, create)
+        timer.start()
+        wait_for_store(store, stop, quiet=False)
+        assert (store / "zarr.json").exists()
+        (store / "zarr.json").unlink()
+        stop.set()
+        with pytest.raises(Stopped):
+            wait_for_store(store, stop, quiet=True)
+    assert capsys.readouterr().err == (f"the training waits for the harvest to tokenise its text and create {store}\n")
+    done = command("train", "--store", store, "--variant", "topk", "--k", "4", *FOLLOW, "--out", tmp_path / "a")
+    assert done.returncode == 2  # no harvest runs
+    assert "there is no store at" in done.stderr
