@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from data.errors import InputError
+from data.system.new_folder import PARTIAL
 from train.architectures import architecture_of
 from train.output.load import load_sae
 from train.output.run_folder import SAE_FILE, RunFolder, read_info
@@ -122,7 +123,8 @@ def find_runs(paths: Iterable[Path]) -> list[TrainedRun]:
     folders: dict[Path, RunFolder] = {}
     for path in paths:
         inside = (path, *sorted(path.glob("*")), *sorted(path.glob("*/*")))
-        in_path = [folder for folder in map(RunFolder, inside) if folder.settings.is_file()]
+        whole = (folder for folder in inside if not folder.name.endswith(PARTIAL))  # else an import was killed
+        in_path = [folder for folder in map(RunFolder, whole) if folder.settings.is_file()]
         if not in_path:
             raise InputError(f"{path} has no run; give a folder that `train --out` wrote, or a run's in it")
         folders |= {folder.path.resolve(): folder for folder in in_path}

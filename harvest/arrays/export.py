@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -19,7 +18,7 @@ from data.command.progress import Bar
 from data.errors import InputError
 from data.store.layout import Split
 from data.store.reader import Store, open_store
-from data.system.location import publish_folder
+from data.system.new_folder import check_new, new_folder
 from harvest.arrays.cached import INFO, STATE
 
 Wanted = Literal["train", "heldout", "all"]
@@ -42,20 +41,17 @@ def export_activations(
     folder, chosen = Path(out), list(hooks if hooks is not None else opened.hooks)
     if not opened.complete:
         raise InputError(f"--store {opened.path}: is unfinished; continue the harvest with its command")
-    if folder.exists():
-        raise InputError(f"--out: {folder} exists; remove it, or give another --out")
+    check_new(folder)
     for hook in chosen:
         opened.width(hook)
     splits: list[Split] = ["heldout", "train"] if split == "all" else [split]
     if not sum(opened.layout.split_rows(part) for part in splits):
         raise InputError(f"--split {split}: the store has no such contexts")
-    unfinished = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
     total = len(chosen) * sum(opened.layout.split_rows(part) for part in splits)
-    with Bar(total=total, desc="exporting", unit="row", unit_scale=True, disable=quiet) as bar:
+    bar = Bar(total=total, desc="exporting", unit="row", unit_scale=True, disable=quiet)
+    with new_folder(folder) as partial, bar:
         for hook in chosen:
-            write_dataset(opened, hook, splits, unfinished / hook, bar)
-    publish_folder(unfinished, folder, last="")
+            write_dataset(opened, hook, splits, partial / hook, bar)
     return [folder / hook for hook in chosen]
 
 

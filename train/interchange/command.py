@@ -24,7 +24,7 @@ FORMATS = ("saelens", "dictionary-learning", "sparsify", "saebench", "safetensor
 @click.option(
     "--to", type=click.Choice(FORMATS), required=True, help="The library to write for; safetensors: plain tensors."
 )
-@click.option("--out", type=OutputFolder(), required=True, help="Folder to write into: a folder per hook.")
+@click.option("--out", type=OutputFolder(), required=True, help="The new folder to write: a folder per hook.")
 @click.option(
     "--layers", type=LayerChoice(), default=None,
     help="Layers to export: `all`, or numbers and ranges such as 0,5,8-11.  [default: all SAEs of the run]",
@@ -35,11 +35,12 @@ def export_command(run: Path, to: str, out: Path, layers: Layers | None) -> None
     RUN: the folder of a run, of one of its checkpoints, or of a snapshot. docs/interchange.md says which architectures
     each library has.
     """
-    from train.interchange.export import export_run, unfinished
+    from train.interchange.export import export_run
 
-    if (sentence := unfinished(run)) is not None:
-        click.echo(f"Note: {run}: {sentence}", err=True)
-    for folder in export_run(run, to=to, out=out, layers=layers):
+    exported = export_run(run, to=to, out=out, layers=layers)
+    if exported.unfinished is not None:
+        click.echo(f"Note: {run}: {exported.unfinished}", err=True)
+    for folder in exported.folders:
         click.echo(folder)
 
 

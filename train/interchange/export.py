@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from data.command.layer_choice import Layers
 from data.command.option_types import suggestion
 from data.errors import InputError
-from data.system.location import publish_folder
+from data.system.new_folder import check_new, new_folder
 from train.interchange.files import Files
 from train.interchange.formats.registry import EXPORTS
 from train.interchange.origin import origin_of
 from train.interchange.portable import portable
 from train.output.load import hooks_of, load_sae
 from train.sae import SAE
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The folders of the exported SAEs; unfinished: a sentence if their training had not ended, else None."""
+
+    folders: tuple[Path, ...]
+    unfinished: str | None
 
 
 def export_sae(sae: SAE, *, to: str, out: str | PathLike[str]) -> Path:
@@ -31,31 +40,30 @@ def export_sae(sae: SAE, *, to: str, out: str | PathLike[str]) -> Path:
     Raises:
         InputError: The format has no counterpart of the SAE, or `out` exists.
     """
-    return _write(converted(sae, to), _new_folder(Path(out)))
+    folder, files = Path(out), converted(sae, to)
+    with new_folder(folder) as partial:
+        _write(files, partial)
+    return folder
 
 
 def export_run(
     run: str | PathLike[str], *, to: str, out: str | PathLike[str], layers: Layers | None = None
-) -> list[Path]:
-    """Write the SAEs of a run, or of one checkpoint or snapshot, each into OUT/HOOK; return these folders.
+) -> Exported:
+    """Write the SAEs of a run, or of one checkpoint or snapshot, each into OUT/HOOK.
 
-    All SAEs are converted before the first is written. Raises InputError as `export_sae` does, and DamagedRunError.
+    OUT must not exist yet; it does once all of them are written. Raises InputError as `export_sae` does, and
+    DamagedRunError.
     """
-    hooks = hooks_of(Path(run))
+    folder, hooks = Path(out), hooks_of(Path(run))
     if layers is not None:
         hooks = layers.choose_hooks(hooks, "the run")
-    folders = [_new_folder(Path(out) / hook) for hook in hooks]
-    for hook in hooks:
-        converted(load_sae(Path(run), hook), to)
-    return [
-        _write(converted(load_sae(Path(run), hook), to), folder) for hook, folder in zip(hooks, folders, strict=True)
-    ]
-
-
-def unfinished(run: str | PathLike[str]) -> str | None:
-    """Return a sentence if the weights in a run's folder are those of a training that had not ended, else None."""
-    path = Path(run)
-    return origin_of(load_sae(path, hooks_of(path)[0])).unfinished()
+    check_new(folder)
+    sae = load_sae(Path(run), hooks[0])
+    unfinished, files = origin_of(sae).unfinished(), converted(sae, to)  # what is refused makes no folder
+    with new_folder(folder) as partial:
+        for hook in hooks:
+            _write(files if hook == hooks[0] else converted(load_sae(Path(run), hook), to), partial / hook)
+    return Exported(tuple(folder / hook for hook in hooks), unfinished)
 
 
 def converted(sae: SAE, to: str) -> Files:
@@ -66,18 +74,7 @@ def converted(sae: SAE, to: str) -> Files:
     return EXPORTS[to](portable(sae), origin_of(sae))
 
 
-def _new_folder(folder: Path) -> Path:
-    """Return a folder's path. Raises InputError if it exists."""
-    if folder.exists():
-        raise InputError(f"--out: {folder} exists; remove it, or give another --out")
-    return folder
-
-
-def _write(files: Files, folder: Path) -> Path:
-    """Write the files of a new folder, which exists once all of them do."""
-    unfinished = folder.with_name(folder.name + ".partial")
-    unfinished.mkdir(parents=True, exist_ok=True)
+def _write(files: Files, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     for name, content in files.items():
-        (unfinished / name).write_bytes(content)
-    publish_folder(unfinished, folder, last=next(iter(files)))
-    return folder
+        (folder / name).write_bytes(content)

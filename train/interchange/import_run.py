@@ -16,6 +16,7 @@ from data.command.layer_choice import Layers
 from data.errors import InputError
 from data.store.reader import Store, open_store
 from data.system.location import Location
+from data.system.new_folder import check_new, new_folder
 from train.experiment import Experiment, Reports, Run
 from train.interchange.explained import Fit, check_fit
 from train.interchange.foreign import ForeignSAE
@@ -27,7 +28,7 @@ from train.normalisation.statistics import InputStatistics
 from train.optim.schedule import Resampling, Schedule
 from train.output.manifests import Manifest
 from train.output.metrics_file import JsonLines
-from train.output.run_folder import Checkpoint, CheckpointInfo, RunFolder, remove_folder
+from train.output.run_folder import Checkpoint, CheckpointInfo, RunFolder
 from train.output.settings import PLAIN, sae_metadata, write_run_settings
 from train.prepare import choose_hooks
 from train.sae import SAE
@@ -72,8 +73,7 @@ def import_run(
     folder = Path(out)
     if opened.fingerprint is None:
         raise InputError(f"--store {opened.path}: is unfinished; continue the harvest with its command")
-    if folder.exists():
-        raise InputError(f"--out: {folder} exists; remove it, or give another --out")
+    check_new(folder)
     if not PLAIN.fullmatch(folder.name):
         raise InputError(f"--out {folder.name[:80]}: is not a valid run name; use letters, digits and . , + - = _")
     files = find_files(path, revision)
@@ -100,7 +100,8 @@ def import_run(
     if None not in (origin.prefixed, stored) and origin.prefixed != stored:
         have = ("a token", "none") if origin.prefixed else ("no token", "one")
         notes.append(f"it was trained with {have[0]} before each context, and the store has {have[1]}")
-    _write(folder, saes, foreign, opened, hooks, files)
+    with new_folder(folder) as partial:
+        _write(RunFolder(partial), folder.name, saes, foreign, opened, hooks, files)
     return Imported(folder, fits, tuple(dict.fromkeys(notes)))
 
 
@@ -175,13 +176,13 @@ def made(foreign: ForeignSAE, store: Store, hook: str) -> SAE:
 
 
 def _write(
-    folder: Path, saes: Sequence[SAE], foreign: Sequence[ForeignSAE], store: Store, hooks: tuple[str, ...],
-    files: Files,
+    run_folder: RunFolder, name: str, saes: Sequence[SAE], foreign: Sequence[ForeignSAE], store: Store,
+    hooks: tuple[str, ...], files: Files,
 ) -> None:  # fmt: skip
-    """Write the folder of the run; run.json, which makes it one, comes last."""
+    """Write the folder of the run `name`."""
     first = foreign[0]
     (d_sae, d_model), total = first.shape, first.origin.trained_rows or 1
-    run = Run(folder.name, first.variant, lr=0.0, seed=0, input_scale=first.input_scale, settings=saes[0].settings)
+    run = Run(name, first.variant, lr=0.0, seed=0, input_scale=first.input_scale, settings=saes[0].settings)
     assert store.fingerprint is not None
     experiment = Experiment(
         store=store.fingerprint, hooks=hooks, runs=(run,), expansion=d_sae / d_model, batch_size=1, decoder_bias=True,
@@ -195,11 +196,11 @@ def _write(
         "format": first.format, "name": files.name, "revision": files.revision,
         "settings": known, "origins": [one.origin.to_json() for one in foreign],
     }  # fmt: skip
-    run_folder, name = RunFolder(folder), Manifest(total, (), ()).name
+    checkpoint = Manifest(total, (), ()).name
     with closing(JsonLines(run_folder.metrics)) as metrics:
         metrics.write(heldout_records(saes, store, hooks, step=total))
         info = CheckpointInfo(total, metrics=metrics.sync())
-    run_folder.save_checkpoint(name, Checkpoint(tensors, {}, info), sae_metadata(experiment, run))
-    run_folder.finish(name)
-    remove_folder(folder / "checkpoints")
+    run_folder.save_checkpoint(checkpoint, Checkpoint(tensors, {}, info), sae_metadata(experiment, run))
+    run_folder.finish(checkpoint)
+    (run_folder.path / "checkpoints").rmdir()
     write_run_settings(run_folder, experiment, run, {**store.provenance, "imported": imported})

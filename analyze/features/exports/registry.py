@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from data.command.progress import Bar
 from data.errors import InputError
 from data.hooks import in_residual_stream
 from data.store.reader import Store
-from data.system.location import publish_folder
+from data.system.new_folder import check_new, new_folder
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class FeatureExport:
 
     def check(self, store: Store, hooks: Sequence[str], *, with_model: bool = True) -> None:
         """Raise InputError if features of a store's hooks cannot be written in the format, or `out` exists."""
-        if self.out.exists():
-            raise InputError(f"--out: {self.out} exists; remove it, or give another --out")
+        check_new(self.out)
         if "token_ids" in store.unknown:
             raise InputError(
                 f"--to {self.to}: {store.path} has no token ids, so its contexts have no text; give another --store"
@@ -86,11 +84,9 @@ class FeatureExport:
         saes: with the rows of `heldout` in which each feature fires, noise off.
         numbers: the features of each SAE to write.
         """
-        unfinished = self.out.with_name(self.out.name + ".partial")
-        shutil.rmtree(unfinished, ignore_errors=True)
         folders = []
-        for fires, chosen in zip(Bar(saes, desc="features", unit="SAE"), numbers, strict=True):
-            features = SAEFeatures(heldout, fires, sorted(set(chosen)), unembedding, seed, device)
-            folders.append(self.format.write(features, unfinished))
-        publish_folder(unfinished, self.out, last="")
+        with new_folder(self.out) as partial:
+            for fires, chosen in zip(Bar(saes, desc="features", unit="SAE"), numbers, strict=True):
+                features = SAEFeatures(heldout, fires, sorted(set(chosen)), unembedding, seed, device)
+                folders.append(self.format.write(features, partial))
         return [self.out / folder for folder in dict.fromkeys(folders)]

@@ -16,6 +16,7 @@ from data.errors import InputError
 from tests.helpers.fixture_types import Command
 from tests.helpers.saes.made_saes import MADE, make
 from train import export_sae, load_sae
+from train.interchange.export import export_run
 from train.sae import SAE
 
 Array = NDArray[np.float64]
@@ -224,3 +225,15 @@ def test_bad_input_is_refused_at_once(
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_fails_midway_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: Path, hook: str) -> SAE:
+        if hook.startswith("blocks.1"):
+            raise InputError("damaged")
+        return load_sae(path, hook)
+
+    monkeypatch.setattr("train.interchange.export.load_sae", load)
+    with pytest.raises(InputError, match="damaged"):
+        export_run(run, to="saelens", out=tmp_path / "exported")
+    assert not any(tmp_path.iterdir())

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from analyze.runs.trained_run import find_runs
 from data import Store
 from data.errors import InputError
 from tests.helpers.fixture_types import Command
@@ -258,3 +259,25 @@ def test_bad_input_is_refused_at_once(
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_an_import_that_was_killed_is_done_by_the_same_command_and_is_no_run(
+    run: Path, store: Store, tmp_path: Path
+) -> None:
+    folder, runs = export(run, tmp_path), tmp_path / "runs"
+    partial = runs / "theirs.partial"
+    partial.mkdir(parents=True)
+    (partial / "run.json").write_bytes((run / "run.json").read_bytes())
+    with pytest.raises(InputError, match="has no run"):
+        find_runs([runs])
+    imported = import_run(folder, store=store, out=runs / "theirs")
+    assert [found.name for found in find_runs([runs])] == ["theirs"]
+    assert sorted(path.name for path in imported.folder.iterdir()) == ["final", "metrics.jsonl", "run.json"]
+    assert [path.name for path in runs.iterdir()] == ["theirs"]
+
+
+def test_an_export_that_was_killed_is_not_imported(run: Path, store: Store, tmp_path: Path) -> None:
+    folder = export(run, tmp_path)
+    folder.rename(folder.with_name("theirs.partial"))
+    with pytest.raises(InputError, match="holds no SAE of a known format"):
+        import_run(tmp_path, store=store, out=tmp_path / "runs")

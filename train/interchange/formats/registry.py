@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data.errors import InputError
+from data.system.new_folder import PARTIAL
 from train.interchange.files import Files
 from train.interchange.foreign import ForeignSAE
 from train.interchange.formats.author import read_author
@@ -67,7 +68,9 @@ def read_foreign(path: Path) -> list[ForeignSAE]:
 
 
 def _mark(folder: Path) -> str:
-    """Return the file that tells the format of a folder; "" if there is none."""
+    """Return the file that tells the format of a folder; "" if there is none, or if an export has not ended."""
+    if folder.name.endswith(PARTIAL):
+        return ""
     return next((name for name in READERS if (folder / name).is_file()), "")
 
 
