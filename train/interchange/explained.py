@@ -103,19 +103,29 @@ def corrected(sae: SAE, x: Tensor) -> Iterator[tuple[str, SAE]]:
             for name, matrix in zip(names, matrices, strict=True):
                 getattr(other, name).copy_(matrix)
             yield f"with {' and '.join(names)} transposed: is the file stored the other way round?", other
-    parts, errors = sae(x) - sae(torch.zeros_like(x)), x - x.mean(dim=0)
-    factor = float((parts * errors).sum() / parts.square().sum().clamp(min=1e-30))
+    c = sae.encode(x)
+    base = sae.decode(torch.zeros_like(c), x)
+    parts = sae.decode(c, x) - base
+    factor = float((parts * (x - base)).sum() / parts.square().sum().clamp(min=1e-30))
     other = deepcopy(sae)
     other.W_dec.mul_(factor)
     yield f"with the decoder multiplied by {factor:.3g}: are its norms folded twice, or not at all?", other
     if sae.input_form.rows == "none":
         norm = float(torch.linalg.vector_norm(x, dim=1).mean())
-        for name, scale in (("1", norm), ("√d", norm / sae.d_model**0.5)):
-            for factor, what in ((scale, "multiplied"), (1 / scale, "divided")):
+        for name, scale, option in (("1", norm, "mean-norm"), ("√d", norm / sae.d_model**0.5, "sqrt-d")):
+            for factor, verb in ((scale, "scaled to"), (1 / scale, "unscaled from")):
                 other = deepcopy(sae)
                 other.input_scale.mul_(factor)
-                verb = "scaled to" if what == "multiplied" else "unscaled from"
-                yield f"with inputs {verb} E‖x‖ = {name}: did the original normalise its inputs?", other
+                remedy = f"did the original normalise its inputs? (--input-scale {option})"
+                if verb == "unscaled from":
+                    remedy = "is a scale of the inputs applied that its weights have already?"
+                l0 = f"at L0 {mean_l0(other.encode(x)):.3g} rather than {mean_l0(c):.3g}"
+                yield f"with inputs {verb} E‖x‖ = {name}, {l0}: {remedy}", other
+
+
+def mean_l0(c: Tensor) -> float:
+    """Return the mean number of active features of activations c [rows, d_sae]."""
+    return float((c != 0).sum(dim=1).double().mean())
 
 
 def turned(matrix: Tensor) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,3 +83,23 @@ def test_a_transposed_encoder_is_noticed_in_a_format_that_stores_it_as_linear_do
     torch.save({**saved, "encoder.weight": weight.T.reshape(weight.shape).contiguous()}, folder / "ae.pt")
     (fit,) = import_run(folder, store=store, out=tmp_path / "theirs").fits
     assert "with W_enc transposed" in (fit.warning() or "")
+
+
+def test_a_scale_of_the_inputs_is_named_with_its_option_and_both_l0(run: Path, store: Store, tmp_path: Path) -> None:
+    folder = export(run, tmp_path)
+    (fit,) = import_run(folder, store=store, out=tmp_path / "raw").fits
+    (scaled_fit,) = import_run(folder, store=store, out=tmp_path / "scaled", input_scale="sqrt-d").fits
+    shards = [torch.from_numpy(store.rows("blocks.0.hook_mlp_out", shard)) for shard in store.shards("heldout")]
+    rows = torch.cat(shards).float()
+    raw, scaled_l0 = (
+        float((load_sae(tmp_path / name, layer=0).encode(rows) != 0).sum(dim=1).float().mean())
+        for name in ("raw", "scaled")
+    )
+    (name,) = (name for name in fit.corrections if "--input-scale sqrt-d" in name)
+    found = re.match(r"with inputs scaled to E‖x‖ = √d, at L0 ([\d.]+) rather than ([\d.]+): ", name)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(scaled_l0, abs=0.1)
+    assert float(found[2]) == pytest.approx(raw, abs=0.06)
+    # the option takes the norm of all training rows, the check that of the rows it measures
+    assert fit.corrections[name] == pytest.approx(scaled_fit.explained, abs=0.01)
+    assert f"{fit.corrections[name]:.3f}" != f"{fit.explained:.3f}"

@@ -30,6 +30,12 @@ def _converted(saved: dict[str, Tensor], weights: Path, folder: Path) -> Foreign
     tensors = linear_maps(saved, weights, encoder="w_enc", decoder="w_dec", b_dec="b_dec", b_enc="b_enc")
     tensors["threshold"] = tensor(saved, "threshold", (tensors["W_enc"].shape[0],), weights)
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+    read, written = config.get("hf_hook_point_in"), config.get("hf_hook_point_out")
+    if written not in (None, read):
+        raise InputError(
+            f"{folder / 'config.json'}: it reads {str(read)[:80]} and writes {str(written)[:80]}, so it is a "
+            "transcoder and no SAE of one hook"
+        )
     model = config.get("model_name")
     return ForeignSAE(
         format="gemma-scope",

@@ -88,7 +88,7 @@ READ_NORMALISATION: dict[str, InputScale] = {
 def read_saelens(folder: Path) -> ForeignSAE:
     """Return the SAE of a folder. Raises InputError."""
     path = folder / "cfg.json"
-    config = read_json(path)
+    config = _as_version_6(read_json(path))
     name = entry(config, "architecture", str, path, "standard")
     if name not in VARIANT:
         raise InputError(
@@ -106,6 +106,8 @@ def read_saelens(folder: Path) -> ForeignSAE:
     saved = read_safetensors(weights)
     bias = None if name == "gated" else "b_enc"
     tensors = linear_maps(saved, weights, encoder="W_enc", decoder="W_dec", b_dec="b_dec", b_enc=bias)
+    if "scaling_factor" in saved and not bool((saved["scaling_factor"] == 1).all()):  # of versions before 6
+        raise InputError(f"{weights}: multiplies each feature by a scaling_factor, which has no counterpart here")
     d_sae, d_model = tensors["W_enc"].shape
     variant, key = VARIANT[name], "apply_b_dec_to_input"
     tensors |= own_tensors(saved, variant, d_sae, weights)
@@ -127,6 +129,18 @@ def read_saelens(folder: Path) -> ForeignSAE:
         origin=read_metadata({**config, **metadata}),
         notes=(note,) if scale is None else (),
     )
+
+
+def _as_version_6(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a cfg.json with the names of version 6: until then a TopK SAE was a standard one with an activation."""
+    activation = config.get("activation_fn_str", config.get("activation_fn"))
+    if config.get("architecture", "standard") == "standard" and activation not in (None, "relu"):
+        arguments = config.get("activation_fn_kwargs")
+        k = arguments.get("k") if isinstance(arguments, dict) else None
+        config = {**config, "architecture": activation, "k": k}
+    if isinstance(normalised := config.get("normalize_activations"), bool):
+        config = {**config, "normalize_activations": "expected_average_only_in" if normalised else "none"}
+    return config if "hook_point" not in config else {"hook_name": config["hook_point"], **config}
 
 
 def read_metadata(metadata: dict[str, Any]) -> Origin:
