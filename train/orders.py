@@ -17,7 +17,7 @@ from data.system.torchrun import RankPlace
 from train.command.options import Options
 from train.output.results import RunResult
 from train.prepare import out_of, prepare
-from train.ranks import joined
+from train.ranks.group import joined
 from train.run import Training
 
 

@@ -38,7 +38,7 @@ from train.output.metrics_file import Record
 from train.output.results import RunResult, run_results
 from train.output.run_state import RunState, run_states
 from train.output.settings import EXPERIMENT, as_written_now, read_experiment
-from train.ranks import ALONE, Ranks
+from train.ranks.protocol import ALONE, Ranks
 from train.sae.batch_split import split_among
 from train.tables import heldout_table, with_noise
 

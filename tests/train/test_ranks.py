@@ -18,7 +18,7 @@ from tests.helpers.processes.torchrun import environments
 from tests.helpers.processes.zygote import Running, Zygote
 from tests.helpers.trainings import results, train_runs
 from train.output.manifests import Manifests
-from train.ranks import joined
+from train.ranks.group import joined
 
 pytestmark = pytest.mark.long
 
@@ -39,7 +39,7 @@ def start(
     return [
         zygote.start(
             "train", "--store", store.path, "--out", out, *settings, folder=out.parent,
-            patches={f"train.ranks.{name}": value for name, value in patches.items()},
+            patches={f"train.ranks.group.{name}": value for name, value in patches.items()},
             environment=environment,
         )
         for environment in (environments(n) if n > 1 else [None])

@@ -13,7 +13,7 @@ from data.system.torchrun import RankPlace
 from tests.helpers.fixture_types import LocalStore, MakeStore
 from tests.helpers.processes.zygote import Zygote
 from tests.helpers.trainings import WIDTHS
-from train.ranks import joined
+from train.ranks.group import joined
 
 pytestmark = pytest.mark.long
 

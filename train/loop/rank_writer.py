@@ -10,7 +10,7 @@ from train.output.manifests import Manifest
 from train.output.metrics_file import Record
 from train.output.run_folder import RunFolder, read_checkpoint
 from train.output.run_state import RunState
-from train.ranks import Ranks
+from train.ranks.protocol import Ranks
 
 
 class RankWriter:

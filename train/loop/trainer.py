@@ -32,7 +32,7 @@ from train.output.manifests import TASKS
 from train.output.metrics_file import Record
 from train.output.records import stack_records
 from train.output.run_state import RunState
-from train.ranks import ALONE, Ranks
+from train.ranks.protocol import ALONE, Ranks
 from train.step.inputs import Inputs, inputs
 from train.step.noise import NoiseSource
 from train.step.sae_stack import SAEStack

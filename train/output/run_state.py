@@ -14,7 +14,7 @@ from train.experiment import Experiment, Run
 from train.optim.fire_counts import FireCounts
 from train.output.files.checked import DamagedRunError, Extent
 from train.output.run_folder import SAE_FILE, STATE_FILE, STATE_JSON, Checkpoint, CheckpointInfo
-from train.ranks import ALONE, Ranks
+from train.ranks.protocol import ALONE, Ranks
 from train.sae.l0_controller import L0Correction
 from train.step.sae_stack import SAEStack
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from train import ranks
-from train.ranks import Group, Notes, Ranks
+from train.ranks import group as rank_group
+from train.ranks.group import Group, unreachable
+from train.ranks.notes import Notes
+from train.ranks.protocol import Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -183,7 +185,7 @@ class SplitAmongRanks:
             work.wait()
             return
         try:
-            work.wait(timedelta(seconds=ranks.HANG_SECONDS / 2))
+            work.wait(timedelta(seconds=rank_group.HANG_SECONDS / 2))
         except RuntimeError:
             if work.is_completed():  # it has failed
                 raise
@@ -234,7 +236,7 @@ def split_among(groups: Sequence[range], processes: Ranks, *, batch_size: int, d
         try:
             connected = torch.distributed.new_group(list(group), backend=backend, timeout=limit)
         except RuntimeError as error:
-            raise ranks.unreachable(rank, error) from error
+            raise unreachable(rank, error) from error
         if rank in group:
             split = SplitAmongRanks(connected, group, rank, processes.notes, batch_size=batch_size, device=device)
     return split
@@ -245,4 +247,4 @@ def _hang_seconds() -> float:
 
     Meanwhile rank 0 may wait for a rank of another group, which it then names.
     """
-    return 2 * ranks.HANG_SECONDS
+    return 2 * rank_group.HANG_SECONDS

@@ -21,7 +21,7 @@ from tests.train.architectures.test_definition import (
     loss_inputs,
     make_sae,
 )
-from train.ranks import joined
+from train.ranks.group import joined
 from train.sae import SAE, Gradients, LossInputs
 from train.sae.batch_split import BatchSplit, split_among
 
