@@ -6,23 +6,28 @@ lines: a call of `featureBundle` with the bundle's number, the details as JSON, 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from data.command.json_text import json_text
-from data.system.location import write_file
+from data.system.location import remove, write_file
+from data.system.new_folder import PARTIAL
 
 BUNDLE_BYTES = 400_000
 FOLDER = "features"
 
 
 class BundleWriter:
-    """Writes details in the order in which they are added. Old bundles in the folder are removed at first."""
+    """Writes details in the order in which they are added.
+
+    They replace the bundles of an earlier page when all are written, so a stop leaves that page as it was.
+    """
 
     def __init__(self, out: Path) -> None:
-        self._folder = out / FOLDER
-        for old in self._folder.glob("[0-9]*.js"):
-            old.unlink()
+        self._published = out / FOLDER
+        self._folder = self._published.with_name(FOLDER + PARTIAL)
+        remove(self._folder)
         self._parts: list[str] = []
         self._pending = self._number = self.bytes_written = 0
 
@@ -44,3 +49,14 @@ class BundleWriter:
             self.bytes_written += len(text)
             self._parts, self._pending = [], 0
             self._number += 1
+
+    def publish(self) -> None:
+        """Write what is left, and replace the bundles of an earlier page by these. Other files in the folder stay."""
+        self.flush()
+        self._published.mkdir(parents=True, exist_ok=True)
+        for old in self._published.glob("[0-9]*.js"):
+            old.unlink()
+        for number in range(self._number):
+            name = f"{number}.js"
+            os.rename(self._folder / name, self._published / name)
+        remove(self._folder)

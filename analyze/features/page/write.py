@@ -88,11 +88,12 @@ def write_features_page(
                 "layer": layer_of[hook], "scaled": scales_inputs(loaded),
                 **_sae_index(sae, _counted(records, bar), texts, bundles, matched, training, ablator),
             })  # fmt: skip
-    bundles.flush()
     path = out / PAGE
     title = f"Features of SAEs on {heldout.store.model_name}"
     content = {"saes": index, "kinds": KINDS, "explanations": explanations(settings.thresholds), "text": _text(text)}
-    write_file(path, _page(title, content, pages, heldout).encode())
+    page = _page(title, content, pages, heldout).encode()
+    bundles.publish()
+    write_file(path, page)
     return path
 
 

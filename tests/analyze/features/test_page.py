@@ -87,13 +87,32 @@ def test_markup_in_tokens_cannot_end_the_index(seed_runs: SeedRuns, tmp_path: Pa
     assert token not in (tmp_path / "features.html").read_text()
 
 
-def test_bundles_of_an_earlier_page_are_removed(tmp_path: Path) -> None:
-    old = BundleWriter(tmp_path)
-    old.add({"number": 1})
-    old.flush()
-    assert (tmp_path / "features" / "0.js").read_text() == 'featureBundle(0,\n[{"number": 1}]\n);\n'
-    BundleWriter(tmp_path)
-    assert list((tmp_path / "features").iterdir()) == []
+def test_bundles_replace_those_of_an_earlier_page_only_when_all_are_written(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+
+    def written() -> dict[str, str]:
+        return {path.name: path.read_text() for path in folder.iterdir()}
+
+    def writer(number: int) -> BundleWriter:
+        bundles = BundleWriter(tmp_path)
+        bundles.add({"number": number})
+        bundles.flush()
+        return bundles
+
+    first = writer(1)
+    first.add({"number": 2})
+    first.publish()
+    (folder / "notes.txt").write_text("mine")
+    before = {
+        "0.js": 'featureBundle(0,\n[{"number": 1}]\n);\n', "1.js": 'featureBundle(1,\n[{"number": 2}]\n);\n',
+        "notes.txt": "mine",
+    }  # fmt: skip
+    assert written() == before
+    writer(3)  # as if stopped here
+    assert written() == before
+    writer(4).publish()
+    assert written() == {"0.js": 'featureBundle(0,\n[{"number": 4}]\n);\n', "notes.txt": "mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
 
 
 def test_expected_size_is_within_a_factor_of_two_of_the_real_one(features_page: Path) -> None:
