@@ -12,7 +12,7 @@ from analyze.statistics.replicas import MOST_SEEDS
 
 
 def how_sure(answer: Answer, unit: str) -> str:
-    """Return the sample, and what would decide the ties at the middle L0."""
+    """Return the sample, and what would decide the ties at this L0."""
     groups, seeds = f"{answer.n_groups} {unit}s", answer.n_seeds
     text = f"Intervals are over {seeds} seed{'s' * (seeds > 1)} and {groups}"
     if answer.interpolated:

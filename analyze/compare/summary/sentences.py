@@ -16,6 +16,7 @@ from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import MISSED, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
+from analyze.tables import layer_list
 
 ONE_SEED = "About these trained SAEs, not their architectures (one seed): "
 BEST_OF = {"nats_lost": "loses the fewest nats per token", "explained_variance": "explains the most variance"}
@@ -42,41 +43,58 @@ def sentences(
     ]
     if not answers:
         return _nothing_ranked(sides, lines)
-    middle = answers[len(answers) // 2]
-    best = [*_ranking(answers, middle)]
+    main = _main(answers)
+    best = [*_ranking(answers, main, hooks)]
     if any(answer.n_seeds == 1 for answer in answers):
         best[0] = f"{ONE_SEED}{best[0][0].lower()}{best[0][1:]}"
-    return [*best, *_of_the_post(answers, middle, sides, hooks, drifts, unit), how_sure(middle, unit), *_rest(lines)]
+    return [*best, *_of_the_post(answers, main, sides, hooks, drifts, unit), how_sure(main, unit), *_rest(lines)]
 
 
-def _ranking(answers: Sequence[Answer], middle: Answer) -> list[str]:
-    """Return which architecture is best at the middle L0, and at those where it is another."""
+def _main(answers: Sequence[Answer]) -> Answer:
+    """Return the answer at the L0 where most architectures are ranked; of several such L0, at the middle one."""
+    most_ranked = max(len(answer.ranking.costs) for answer in answers)
+    widest = [answer for answer in answers if len(answer.ranking.costs) == most_ranked]
+    return widest[len(widest) // 2]
+
+
+def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> list[str]:
+    """Return which architecture is best at the main L0, and at those where it is another."""
     groups = _grouped(answers, _best_and_tied)
-    group_of_middle = next(group for group in groups if middle in group)
-    number = _mean_of_best(middle)
-    where = f" at L0 = {middle.l0:g}" if len(group_of_middle) > 1 else ""
-    n_layers = len(middle.ranking.hooks)
+    group_of_main = next(group for group in groups if main in group)
+    number = _mean_of_best(main)
+    where = f" at L0 = {main.l0:g}" if len(group_of_main) > 1 else ""
+    n_layers = len(main.ranking.hooks)
     over = f"mean over {n_layers} layers" if n_layers > 1 else "in one layer"
-    best, names = middle.ranking.best, list(middle.ranking.costs)
-    if middle.all_tied:
+    if left_out := [hook for hook in hooks if hook not in main.ranking.hooks]:
+        over += f", without {layer_list(left_out)}"
+    best, names = main.ranking.best, list(main.ranking.costs)
+    if main.all_tied:
+        in_most = " in most layers" if n_layers > 1 else ""
         none = f"neither {names[0]} nor {names[1]}" if len(names) == 2 else f"none of {len(names)} architectures"
         first = (
-            f"{none} is shown to {BETTER[middle.measure]} than the other{'s' * (len(names) > 2)}; {best} has the best "
-            f"mean ({number}{where}, {over})"
+            f"{none} is shown to {BETTER[main.measure]} than the other{'s' * (len(names) > 2)}{in_most}; {best} has "
+            f"the best mean ({number}{where}, {over})"
         )
     else:
-        first = f"{best} {BEST_OF[middle.measure]} ({number}{where}, {over}); {_others(middle, where)}"
-    first += _left_out(middle.controls)
+        first = f"{best} {BEST_OF[main.measure]} ({number}{where}, {over}); {_others(main, where)}"
+    first += _left_out(main.controls)
     rest = [
         f"{_at(group)} {_best_and_tied(group[0], f' ({_mean_of_best(group[0])})' * (len(group) == 1))}"
+        f"{_only(group[0], main)}"
         for group in groups
-        if group is not group_of_middle
+        if group is not group_of_main
     ]
-    return [f"{_at(group_of_middle)} {first}.", *([f"{'; '.join([rest[0], *map(_lower, rest[1:])])}."] if rest else [])]
+    return [f"{_at(group_of_main)} {first}.", *([f"{'; '.join([rest[0], *map(_lower, rest[1:])])}."] if rest else [])]
 
 
 def _mean_of_best(answer: Answer) -> str:
     return plus_minus(answer.mean_of_best.value, answer.mean_of_best.half_width)
+
+
+def _only(answer: Answer, main: Answer) -> str:
+    """Return " (of baseline and nsae only)" if fewer architectures are ranked than at the main L0."""
+    names = list(answer.ranking.costs)
+    return f" (of {join_names(names)} only)" if len(names) < len(main.ranking.costs) else ""
 
 
 def _left_out(controls: Sequence[str]) -> str:
@@ -109,10 +127,10 @@ def _best_and_tied(answer: Answer, number: str = "") -> str:
 
 
 def _of_the_post(
-    answers: Sequence[Answer], middle: Answer, sides: Sequence[Side], hooks: Sequence[str], drifts: DriftsBySae,
+    answers: Sequence[Answer], main: Answer, sides: Sequence[Side], hooks: Sequence[str], drifts: DriftsBySae,
     unit: str,
 ) -> list[str]:  # fmt: skip
-    """Return whether nsae is better than the baseline, for the first family of each that are compared."""
+    """Return whether nsae is better than the baseline, and shrinks less, for the first of each that are compared."""
     by_kind: dict[str, list[str]] = defaultdict(list)
     for side in sides:
         by_kind[kind_of(side.runs[0])].append(side.name)
@@ -126,10 +144,16 @@ def _of_the_post(
         compared = {l0: comparison for l0, comparison in compared.items() if comparison.differences}
         if not compared:
             continue
-        at = middle.l0 if middle.l0 in compared else list(compared)[len(compared) // 2]
+        at = main.l0 if main.l0 in compared else list(compared)[len(compared) // 2]
         others = [finding_in_short(comparison) for l0, comparison in compared.items() if l0 != at]
         rest = [f"At other L0, {second} against {first}: {'; '.join(others)}."] if others else []
-        return [f"At L0 = {at:g} {finding(compared[at])}.", *rest]
+        gamma = next(answer for answer in answers if answer.l0 == at).comparison.measured.get("gamma", {})
+        shrinking = []
+        if gamma.keys() >= {first, second}:
+            of_gamma = compare_matched(gamma[first], gamma[second], hooks, drifts, unit)
+            if of_gamma.differences:
+                shrinking = [f"At L0 = {at:g} {finding(of_gamma)}; below 1, reconstructions shrink."]
+        return [f"At L0 = {at:g} {finding(compared[at])}.", *rest, *shrinking]
     return []
 
 

@@ -1,10 +1,12 @@
 """The panel "Compare two": the differences between two architectures at one L0, from the table of verdicts.
 
-templates/compare.js fills it for other architectures and L0. Without scripts it shows those that it has at first.
+At first it has the L0 at which most architectures are compared. templates/compare.js fills it for other architectures
+and L0. Without scripts it shows those that it has at first.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +49,9 @@ def section(content: Content) -> dict[str, Any] | None:
     if not verdicts:
         return None
     first, second = _pair(content)
-    l0_values = sorted({row.l0 for row in verdicts})
+    n_compared = Counter(row.l0 for row in verdicts if row.value is not None)
+    most_compared = max(n_compared.values(), default=0)
+    l0_values = sorted({row.l0 for row in verdicts if n_compared[row.l0] == most_compared})
     l0 = l0_values[len(l0_values) // 2]
     rows = [row for row in verdicts if (row.first, row.second, row.l0) == (first, second, l0)]
     of_numbers = verdict_columns(content)[4:8]

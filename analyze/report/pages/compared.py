@@ -31,6 +31,10 @@ def facts(content: Content) -> list[str]:
     runs, rows = measurements.runs, store.n_rows("train")
     totals = sorted({run.trained for run in runs if run.settings.rows_known})
     trained = " or ".join(f"{total:,} rows ({_epochs(total / rows)})" for total in totals) or "unknown rows"
+    known = [run.settings.experiment for run in runs if run.settings.rows_known]
+    batches = " or ".join(f"{size:,}" for size in sorted({experiment.batch_size for experiment in known}))
+    expansions = " or ".join(f"{size:g}" for size in sorted({experiment.expansion for experiment in known}))
+    sizes = f" in batches of {batches}, with {expansions} features per dimension" if known else ""
     types = list(dict.fromkeys(stored_type(run.settings.provenance) or store.dtype for run in runs))
     stored = "" if types == [store.dtype] else f", stored as {enumerate_names(types)}"
     many = len(content.variants) > MOST_NAMES
@@ -39,7 +43,7 @@ def facts(content: Content) -> list[str]:
     return [
         f"{where(measurements.hooks)} of {store.model_name}; text: {store.dataset}. "
         f"{_count(len(runs), 'run')}{architectures}, {_count(content.n_seeds, 'seed')}.",
-        f"Trained on {trained}{stored}{followed_windows(runs, store)}. "
+        f"Trained on {trained}{sizes}{stored}{followed_windows(runs, store)}. "
         f"Measured on {heldout.n_rows():,} held-out rows: {heldout.n_contexts:,} "
         f"contexts of {_count(heldout.n_groups, heldout.unit)}{patched if measurements.patched else ''}.",
     ]
@@ -114,7 +118,9 @@ def _unsettled(content: Content) -> list[tuple[str, str]]:
             f"{n_unsettled} of {len(runs)} runs still changed by more than {LIMIT:.0%} in the last tenth of training"
         )
     if n_unknown:
-        parts.append(f"whether {n_unknown} of the {len(runs)} runs had settled cannot be told from their logs")
+        parts.append(
+            f"whether {n_unknown} of the {len(runs)} runs had settled in all layers cannot be told from their logs"
+        )
     if n_settled := states.count(True):
         parts.append(f"{n_settled} had{_architectures(runs, states)}")
     text = "; ".join(parts)

@@ -81,11 +81,12 @@ def made_up(
     names: Sequence[str], values: Mapping[str, Values], *, l0_values: Sequence[float] = (40.0,), n_seeds: int = 3,
     seed_spread: float = 0.001, measured_l0: Values = lambda name, l0, layer: l0, seed: int = 0,
     hooks_of: Mapping[str, Sequence[str]] | None = None, unfinished: Sequence[str] = (), documents: int = DOCUMENTS,
-    input_scale: InputScale = "none",
+    input_scale: InputScale = "none", l0_values_of: Mapping[str, Sequence[float]] | None = None,
 ) -> MadeUp:  # fmt: skip
     """Return architectures with true values by measure; `nats_lost` and `kl` are measures with the language model.
 
-    hooks_of: by architecture, its hooks if they are not all. unfinished: architectures whose training is.
+    hooks_of, l0_values_of: by architecture, its hooks and targets if they are not all. unfinished: architectures whose
+    training is.
     """
     rng = np.random.default_rng(seed)
     tokens = np.minimum(np.round(rng.lognormal(5.5, 0.8, documents)), 512)
@@ -96,7 +97,7 @@ def made_up(
         trained = 48 if name in unfinished else 96
         runs = [
             trained_run(name, l0, s, hooks=own_hooks, trained=trained, input_scale=input_scale)
-            for l0 in l0_values
+            for l0 in (l0_values_of or {}).get(name, l0_values)
             for s in range(n_seeds)
         ]
         sides.append(Side(name, configurations(runs)))

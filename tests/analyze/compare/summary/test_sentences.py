@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from analyze.compare.summary.sentences import ONE_SEED
-from tests.analyze.compare.summary.made_up import MadeUp, Values, made_up
+from tests.analyze.compare.summary.made_up import HOOKS, MadeUp, Values, made_up
 
 NATS = {"topk": 0.10, "relu": 0.11, "nsae": 0.13, "baseline": 0.15, "frozen": 0.2}
 FOUR = ["baseline", "nsae", "relu", "topk"]
@@ -46,6 +46,36 @@ def test_where_l0_differ_the_middle_one_is_named_and_the_others_are_summarised()
     assert re.fullmatch(r"At L0 = 80 the best is relu \(0\.1\d* ± 0\.00\d+\), without ties\.", sentences[1])
 
 
+def test_the_first_sentence_is_about_the_l0_where_most_architectures_are_ranked() -> None:
+    only_at_40 = {"relu": (40.0,), "topk": (40.0,)}
+    sentences = measured(l0_values=(40.0, 43.0), l0_values_of=only_at_40).summary(l0_values=(40.0, 43.0)).sentences
+    assert sentences[0].startswith("At L0 = 40 topk loses the fewest nats per token (")
+    assert re.fullmatch(
+        r"At L0 = 43 the best is nsae \(0\.1\d* ± 0\.00\d+\), without ties \(of baseline and nsae only\)\.",
+        sentences[1],
+    )
+    assert sentences[2].startswith("At L0 = 40 nsae loses 0.0")
+
+
+def test_layers_in_which_not_all_architectures_are_compared_are_named() -> None:
+    first = measured(hooks_of={"relu": HOOKS[:2] + HOOKS[3:]}).summary().sentences[0]
+    assert ", mean over 3 layers, without layer 2); " in first
+
+
+def test_the_posts_question_has_the_difference_in_gamma() -> None:
+    def gamma(name: str, l0: float, layer: int) -> float:
+        return 0.94 if name == "nsae" else 0.86
+
+    values = {"explained_variance": variance, "nats_lost": nats, "gamma": gamma}
+    sentences = made_up(FOUR, values).summary().sentences
+    assert sum("γ" in sentence for sentence in sentences) == 1
+    assert re.fullmatch(
+        r"At L0 = 40 γ of nsae is 0\.0(8|79)\d* ± 0\.00\d+ higher than that of baseline in all 4 layers; below 1, "
+        r"reconstructions shrink\.",
+        sentences[2],
+    )
+
+
 def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
     sentences = measured(lambda name, l0, layer: 0.1 + 0.001 * (name == "relu") + 0.03 * (name in FOUR[:2]),
                          seed_spread=0.002).summary().sentences  # fmt: skip
@@ -71,11 +101,14 @@ def test_ties_that_too_few_documents_leave_undecided_are_named_so() -> None:
 def test_if_all_are_tied_none_is_called_the_best_at_any_l0() -> None:
     sentences = measured(lambda name, l0, layer: 0.1, seed_spread=0.002, l0_values=TARGETS).summary().sentences
     assert sentences[0].startswith(
-        "At L0 = 20, 40 and 80 none of 4 architectures is shown to lose fewer nats per token than the others; "
+        "At L0 = 20, 40 and 80 none of 4 architectures is shown to lose fewer nats per token than the others in "
+        "most layers; "
     )
     assert " has the best mean (0.1" in sentences[0] or " has the best mean (0.09" in sentences[0]
     two = measured(lambda name, l0, layer: 0.1, names=["topk", "relu"], seed_spread=0.002).summary().sentences
-    assert two[0].startswith("At L0 = 40 neither topk nor relu is shown to lose fewer nats per token than the other; ")
+    assert two[0].startswith(
+        "At L0 = 40 neither topk nor relu is shown to lose fewer nats per token than the other in most layers; "
+    )
 
 
 def test_the_posts_question_is_answered_with_the_layers_that_differ() -> None:
