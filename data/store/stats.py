@@ -128,24 +128,51 @@ class RunningSums:
 
     def add(self, x: NDArray[Any], first: NDArray[np.bool_]) -> None:
         """Add the rows x, finite float16 or float32 [n, d]; `first`, bool [n], marks those at position 0."""
-        self._add(0, x, ~first)
-        if first.any():
-            x = x[first]
-            self._add(1, x, np.ones(len(x), dtype=bool))
-
-    def _add(self, axis_index: int, x: NDArray[Any], counted: NDArray[np.bool_]) -> None:
-        """Add the rows of x that are `counted`, bool [n], to the sums at an index of axis 0."""
-        squares, (total, square_total), sums = np.empty(len(x)), self.moments[axis_index], self.norms[axis_index]
+        squares = np.empty(len(x))
         step = max(1, BLOCK_ENTRIES // x.shape[1])
         for begin in range(0, len(x), step):
             block = slice(begin, begin + step)
-            largest = _add_block(x[block], counted[block], total, square_total, squares[block])
-            sums[LARGEST] = max(sums[LARGEST], largest)
-        squares = squares[counted]
-        norms = np.sqrt(squares)
+            self._add_block(x[block], first[block], squares[block])
+        self._add_norms(0, squares[~first])
+        if first.any():
+            self._add_norms(1, squares[first])
+
+    def _add_block(self, x: NDArray[Any], first: NDArray[np.bool_], squares: Float) -> None:
+        """Add Σx, Σx² and the largest |entry| of rows x [n, d], and write ‖x‖₂² into `squares` [n]."""
+        # A row before the others holds the sum so far. A second column keeps NumPy from summing pairwise if d is 1.
+        n, d = x.shape
+        whole = _memory("wide", (n + 1, max(d, 2)), np.float64)
+        whole[:, d:] = 0
+        rows = whole[1:, :d]
+        _widen(x, rows)
+        np.vecdot(rows, rows, out=squares)
+        at_first = np.flatnonzero(first)
+        if len(at_first):
+            apart = np.zeros((1 + len(at_first), whole.shape[1]))
+            apart[1:] = whole[1 + at_first]
+            self._add_moments(1, apart)
+            rows[at_first] = 0  # zeros add nothing to the sums over the other rows
+        self._add_moments(0, whole)
+
+    def _add_moments(self, axis_index: int, whole: Float) -> None:
+        """Add rows to the moments at an index of axis 0; their first row is replaced, and all are squared."""
+        d, (total, square_total), norms = self.moments.shape[-1], self.moments[axis_index], self.norms[axis_index]
+        whole[0, :d] = total
+        total[...] = whole.sum(axis=0)[:d]
+        rows = whole[1:]
+        np.square(rows, out=rows)
+        whole[0, :d] = square_total
+        square_total[...] = whole.sum(axis=0)[:d]
+        largest = math.sqrt(rows.max(initial=0.0))  # exact, because float64 holds the squares of float32
+        norms[LARGEST] = max(norms[LARGEST], largest)
+
+    def _add_norms(self, axis_index: int, squares: Float) -> None:
+        """Add rows with these ‖x‖₂², float64 [n], to what is kept of the norms at an index of axis 0."""
+        sums, norms = self.norms[axis_index], np.sqrt(squares)
         sums[COUNT] += len(norms)
-        for entry, values in ((NORM_SUM, norms), (NORM_SQUARE_SUM, squares)):
-            sums[entry] = np.add.accumulate(np.concatenate([sums[entry, None], values]))[-1]
+        both = np.empty((1 + len(norms), 2))  # summed row by row, as the moments are
+        both[0], both[1:, 0], both[1:, 1] = sums[NORM_SUM : NORM_SQUARE_SUM + 1], norms, squares
+        sums[NORM_SUM : NORM_SQUARE_SUM + 1] = both.sum(axis=0)
         bins = np.searchsorted(bin_edges(), norms, side="right")
         self.histogram[axis_index] += np.bincount(bins, minlength=N_BINS)
 
@@ -163,37 +190,19 @@ class RunningSums:
         )
 
 
-def _add_block(x: NDArray[Any], counted: NDArray[np.bool_], total: Float, square_total: Float, squares: Float) -> float:
-    """Add the counted rows of x [n, d] to Σx and Σx² [d], and write ‖x‖₂² of all into `squares` [n].
-
-    Returns the largest |entry| of the counted rows.
-    """
-    d = x.shape[1]
-    # The row before the others holds the sum so far. A second column keeps NumPy from summing pairwise if d is 1.
-    whole = _memory("wide", (len(x) + 1, max(d, 2)), np.float64)
-    whole[:, d:] = 0
-    wide, rows = whole[:, :d], whole[1:, :d]
-    _widen(x, rows)
-    if not counted.all():
-        rows[~counted] = 0  # zeros add nothing to the sums over the other rows
-    wide[0] = total
-    total[...] = whole.sum(axis=0)[:d]
-    np.vecdot(rows, rows, out=squares)
-    np.square(rows, out=rows)
-    wide[0] = square_total
-    square_total[...] = whole.sum(axis=0)[:d]
-    return math.sqrt(rows.max(initial=0.0))  # exact, because float64 holds the squares of float32
-
-
 def _widen(x: NDArray[Any], out: Float) -> None:
     """Copy x into float64 memory of its shape."""
-    if x.dtype == np.float16:  # NumPy converts one by one, ten times as slowly as PyTorch
-        narrow = _memory("narrow", x.shape, np.float32)
-        source, target = torch.from_numpy(np.ascontiguousarray(x)).view(-1), torch.from_numpy(narrow).view(-1)
-        for begin in range(0, x.size, ONE_THREAD):
-            target[begin : begin + ONE_THREAD] = source[begin : begin + ONE_THREAD]
-        x = narrow
-    np.copyto(out, x)
+    if x.dtype != np.float16:
+        np.copyto(out, x)
+        return
+    # NumPy converts float16 one by one, ten times as slowly as PyTorch.
+    step = max(1, ONE_THREAD // x.shape[1])
+    narrow, source = _memory("narrow", (step, x.shape[1]), np.float32), torch.from_numpy(x)
+    target = torch.from_numpy(narrow)
+    for begin in range(0, len(x), step):
+        part = source[begin : begin + step]
+        target[: len(part)] = part
+        np.copyto(out[begin : begin + step], narrow[: len(part)])
 
 
 def _memory(name: str, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> NDArray[Any]:

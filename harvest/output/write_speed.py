@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ MOST_BYTES, MOST_SECONDS = 1 << 30, 3.0
 SHARE = 20  # of the store's bytes, one in so many is written
 FEWEST_BYTES = 64 << 20  # fewer tell nothing of a disk
 PIECE_BYTES = 4 << 20
-DIRECT_GAIN = 1.25  # direct writes are chosen if they are so many times as fast; what they write is in no page cache
+DIRECT_GAIN = 1.25  # direct writes are chosen if they cost so many times less; what they write is in no page cache
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,21 @@ def write_speed(out: Location, schema: Schema, threads: int, keep: int | None) -
     kinds: list[Callable[[], AppendedFiles]] = [BufferedFiles]
     if is_local(out) and keep is None:
         kinds.append(DirectFiles)
-    rates = [_measure(folder, n_bytes // len(kinds), MOST_SECONDS / len(kinds), threads, kind) for kind in kinds]
-    if rates[-1] > DIRECT_GAIN * rates[0]:
-        return WriteSpeed(rates[-1], DirectFiles)
-    return WriteSpeed(rates[0], BufferedFiles) if rates[0] else None
+    measured = [_measure(folder, n_bytes // len(kinds), MOST_SECONDS / len(kinds), threads, kind) for kind in kinds]
+    (buffered, buffered_cost), (direct, direct_cost) = measured[0], measured[-1]
+    if DIRECT_GAIN * direct_cost < buffered_cost:
+        return WriteSpeed(direct, DirectFiles)
+    return WriteSpeed(buffered, BufferedFiles) if buffered else None
 
 
-def _measure(folder: Path, n_bytes: int, most_seconds: float, threads: int, kind: Callable[[], AppendedFiles]) -> float:
-    """Return bytes per second; 0 where files of the kind cannot be written."""
+def _measure(
+    folder: Path, n_bytes: int, most_seconds: float, threads: int, kind: Callable[[], AppendedFiles]
+) -> tuple[float, float]:
+    """Return bytes per second, and the cost of a byte; 0 and ∞ where files of the kind cannot be written.
+
+    The cost is the time that passes and, because a harvest needs the cores too, the CPU time of each thread, in
+    seconds. Copies into the page cache take a core; direct writes leave it to the other stages.
+    """
     piece = memoryview(np.random.default_rng(0).bytes(PIECE_BYTES))
     pieces, files = itertools.count(), kind()
 
@@ -76,8 +84,9 @@ def _measure(folder: Path, n_bytes: int, most_seconds: float, threads: int, kind
             tempfile.TemporaryDirectory(prefix=".write-speed-", dir=folder) as place,
             ThreadPoolExecutor(threads) as pool,
         ):
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), time.process_time()
             written = sum(pool.map(write, [Path(place) / str(number) for number in range(threads)]))
-            return written / (time.perf_counter() - begin)
+            seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - used
+            return written / seconds, (seconds + cpu_seconds / threads) / written
     except OSError:
-        return 0.0
+        return 0.0, math.inf
