@@ -12,6 +12,7 @@ from analyze.compare.summary.answer import Answer
 from analyze.compare.summary.at_l0 import ComparisonAtL0
 from analyze.compare.summary.enumerations import between, join_names, join_numbers
 from analyze.compare.summary.how_sure import how_sure
+from analyze.compare.summary.main_l0 import main_l0
 from analyze.compare.summary.ranking import Ranking
 from analyze.compare.summary.summary import MISSED, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
 from analyze.runs.families import kind_of
@@ -43,18 +44,12 @@ def sentences(
     ]
     if not answers:
         return _nothing_ranked(sides, lines)
-    main = _main(answers)
+    l0 = main_l0({answer.l0: len(answer.ranking.costs) for answer in answers})
+    main = next(answer for answer in answers if answer.l0 == l0)
     best = [*_ranking(answers, main, hooks)]
     if any(answer.n_seeds == 1 for answer in answers):
         best[0] = f"{ONE_SEED}{best[0][0].lower()}{best[0][1:]}"
     return [*best, *_of_the_post(answers, main, sides, hooks, drifts, unit), how_sure(main, unit), *_rest(lines)]
-
-
-def _main(answers: Sequence[Answer]) -> Answer:
-    """Return the answer at the L0 where most architectures are ranked; of several such L0, at the middle one."""
-    most_ranked = max(len(answer.ranking.costs) for answer in answers)
-    widest = [answer for answer in answers if len(answer.ranking.costs) == most_ranked]
-    return widest[len(widest) // 2]
 
 
 def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> list[str]:
@@ -65,8 +60,8 @@ def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> l
     where = f" at L0 = {main.l0:g}" if len(group_of_main) > 1 else ""
     n_layers = len(main.ranking.hooks)
     over = f"mean over {n_layers} layers" if n_layers > 1 else "in one layer"
-    if left_out := [hook for hook in hooks if hook not in main.ranking.hooks]:
-        over += f", without {layer_list(left_out)}"
+    if missing := [hook for hook in hooks if hook not in main.ranking.hooks]:
+        over += f", without {layer_list(missing)}"
     best, names = main.ranking.best, list(main.ranking.costs)
     if main.all_tied:
         in_most = " in most layers" if n_layers > 1 else ""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analyze.compare.equal_l0.sentence import VerdictRow
+from analyze.compare.summary.main_l0 import main_l0
 from analyze.report import html
 from analyze.report.html import Columns, HtmlCell
 from analyze.report.pages.content import Content
@@ -49,10 +50,8 @@ def section(content: Content) -> dict[str, Any] | None:
     if not verdicts:
         return None
     first, second = _pair(content)
-    n_compared = Counter(row.l0 for row in verdicts if row.value is not None)
-    most_compared = max(n_compared.values(), default=0)
-    l0_values = sorted({row.l0 for row in verdicts if n_compared[row.l0] == most_compared})
-    l0 = l0_values[len(l0_values) // 2]
+    n_compared = {row.l0: 0 for row in verdicts} | Counter(row.l0 for row in verdicts if row.value is not None)
+    l0 = main_l0(n_compared)
     rows = [row for row in verdicts if (row.first, row.second, row.l0) == (first, second, l0)]
     of_numbers = verdict_columns(content)[4:8]
     return {
