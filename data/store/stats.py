@@ -15,15 +15,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
 _scratch = threading.local()
 
-BLOCK_ENTRIES = 96 << 10  # smaller: threads wait for the interpreter lock; larger: float64 leaves the CPU caches
-ONE_THREAD = 32 << 10  # entries that PyTorch converts without dividing them among threads
+BLOCK_ENTRIES = 96 << 10  # smaller: the interpreter takes longer than the sums; larger: float64 leaves the CPU caches
 
 COUNT, NORM_SUM, NORM_SQUARE_SUM, LARGEST = range(4)
 
@@ -141,10 +139,10 @@ class RunningSums:
         """Add Σx, Σx² and the largest |entry| of rows x [n, d], and write ‖x‖₂² into `squares` [n]."""
         # A row before the others holds the sum so far. A second column keeps NumPy from summing pairwise if d is 1.
         n, d = x.shape
-        whole = _memory("wide", (n + 1, max(d, 2)), np.float64)
+        whole = _memory(n + 1, max(d, 2))
         whole[:, d:] = 0
         rows = whole[1:, :d]
-        _widen(x, rows)
+        np.copyto(rows, x)
         np.vecdot(rows, rows, out=squares)
         at_first = np.flatnonzero(first)
         if len(at_first):
@@ -190,32 +188,15 @@ class RunningSums:
         )
 
 
-def _widen(x: NDArray[Any], out: Float) -> None:
-    """Copy x into float64 memory of its shape."""
-    if x.dtype != np.float16:
-        np.copyto(out, x)
-        return
-    # NumPy converts float16 one by one, ten times as slowly as PyTorch.
-    step = max(1, ONE_THREAD // x.shape[1])
-    narrow, source = _memory("narrow", (step, x.shape[1]), np.float32), torch.from_numpy(x)
-    target = torch.from_numpy(narrow)
-    for begin in range(0, len(x), step):
-        part = source[begin : begin + step]
-        target[: len(part)] = part
-        np.copyto(out[begin : begin + step], narrow[: len(part)])
+def _memory(n: int, d: int) -> Float:
+    """Return uninitialised memory, float64 [n, d], that the calling thread reuses.
 
-
-def _memory(name: str, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """Return an uninitialised array that the calling thread reuses for this name.
-
-    Concurrent allocation would serialise threads.
+    The kernel would fill new memory of this size with zeros each time.
     """
-    size = math.prod(shape)
-    memory: NDArray[Any] | None = getattr(_scratch, name, None)
-    if memory is None or memory.size < size:
-        memory = np.empty(size, dtype)
-        setattr(_scratch, name, memory)
-    return memory[:size].reshape(shape)
+    memory: Float | None = getattr(_scratch, "memory", None)
+    if memory is None or memory.size < n * d:
+        memory = _scratch.memory = np.empty(n * d)
+    return memory[: n * d].reshape(n, d)
 
 
 def merge(parts: Iterable[NormStats], d: int) -> NormStats:

@@ -1,7 +1,9 @@
 """The overlapping stages of a harvest: forward pass, copy to the host, disk, sealing.
 
     calling thread  runs the model, encodes each hook's rows, and copies them in writing order into a free buffer
-    writer thread   waits for the copy, checks the values, adds the rows to the statistics, and writes them
+    writer thread   waits for the copy, checks the values, and writes the rows
+    statistics      adds the rows to the statistics meanwhile, in one thread: its many short operations on arrays would
+                    wait for Python's interpreter lock in two
     sealing thread  makes the rows written so far durable every few seconds, and renames the files of a full window into
                     the store, while the writer continues
 
@@ -74,6 +76,7 @@ class Pipeline:
         self.damaged: dict[int, str] = {}  # window → why it could not be sealed
         threads = write_threads(on_gpu=device.type == "cuda")
         self._write_threads = ThreadPoolExecutor(threads, thread_name_prefix="write")
+        self._statistics = ThreadPoolExecutor(1, thread_name_prefix="statistics")
         self._writer = threading.Thread(target=self._write_jobs, name="writer")
         self._writer.start()
 
@@ -147,6 +150,7 @@ class Pipeline:
             self._sync(last=False)
         self._jobs.put(None)
         self._writer.join()
+        self._statistics.shutdown(wait=True)
         self._write_threads.shutdown(wait=True)
         self._sealer.shutdown(wait=True)
         if kind is None:
@@ -212,13 +216,18 @@ class Pipeline:
         if not (self._sums_on_gpu and job.buffer.finite):
             check_finite(self._schema, job.buffer.arrays, job.rows)
         stored = self._as_stored(job)
-        if not self._sums_on_gpu:
-            with self._clock.time("statistics"):
-                job.window.add_statistics(job.rows, job.ranges, stored, self._write_threads)
+        added = None if self._sums_on_gpu else self._statistics.submit(self._add_statistics, job, stored)
         with self._clock.time("disk"):
             n_bytes = job.window.write(job.ranges, stored, self._write_threads)
+        if added is not None:
+            added.result()
         self._wrote(len(job.rows), n_bytes, self._clock.bottleneck)
         self._free.put(job.buffer)
+
+    def _add_statistics(self, job: Job, stored: dict[str, NDArray[Any]]) -> None:
+        """Add the rows of a batch to the statistics of its window."""
+        with self._clock.time("statistics"):
+            job.window.add_statistics(job.rows, job.ranges, stored)
 
     def _make_durable(self, sync: Sync) -> None:
         """Have the sealing thread sync the rows written so far, and seal a full window."""

@@ -104,13 +104,11 @@ class StagedFiles:
         run = threads.map if threads else map
         return sum(run(lambda name: self._write_array(ranges, name, arrays[name]), arrays))
 
-    def add_statistics(
-        self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
-    ) -> None:
-        """Add rows to the statistics, on `threads` if given. See `WindowWriter.add_statistics`."""
+    def add_statistics(self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add rows to the statistics. See `WindowWriter.add_statistics`."""
         first = self.schema.at_first_position(rows)
-        run = threads.map if threads else map
-        list(run(lambda hook: self._add_hook(hook, ranges, first, arrays), self.schema.hooks))
+        for hook in self.schema.hooks:
+            self._add_hook(hook, ranges, first, arrays)
 
     def _add_hook(
         self, hook: str, ranges: list[RowRange], first: NDArray[np.bool_], arrays: Mapping[str, NDArray[Any]]

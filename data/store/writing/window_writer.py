@@ -97,11 +97,12 @@ class WindowWriter:
         """
         return self._files.write(ranges, arrays, threads)
 
-    def add_statistics(
-        self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]], threads: Executor | None = None
-    ) -> None:
-        """Add rows that are written to the statistics, on `threads` if given; rows: int64 [n], their numbers."""
-        self._files.add_statistics(rows, ranges, arrays, threads)
+    def add_statistics(self, rows: Int, ranges: list[RowRange], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add rows that are written to the statistics; rows: int64 [n], their numbers.
+
+        Another thread may write the same rows meanwhile.
+        """
+        self._files.add_statistics(rows, ranges, arrays)
 
     def set_sums(self, sums: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         """Set the sums of all rows written so far, which were taken elsewhere; shaped as `sums`."""
