@@ -11,7 +11,7 @@ from analyze.compare.summary.summary import BEST, RANDOM_DECODER_NOTE, TIED, Sum
 from analyze.report import html
 from analyze.report.html import HtmlCell, Table
 from analyze.report.pages import compare_two
-from analyze.report.pages.compared import enumerate_names
+from analyze.report.pages.compared import count, enumerate_names
 from analyze.report.pages.content import Content
 from train.measures import measure_of, title_of
 
@@ -38,19 +38,34 @@ def section(content: Content) -> dict[str, Any]:
 
 
 def summary_table(summary: Summary) -> Table:
-    """Return the summary as a table, in groups by the L0 at which architectures are compared."""
-    about = {name: [getattr(line, name) for line in summary.lines] for name in ("layers", "seeds")}
-    varying = [name for name, numbers in about.items() if len(set(numbers)) > 1]
-    groups: dict[str, list[list[HtmlCell]]] = {}
+    """Return the summary as a table, in groups by the L0 at which architectures are compared.
+
+    Where the number of layers or seeds differs between groups, their headings have it; where it differs between the
+    lines of one group, it is a column.
+    """
+    by_target: dict[float | None, list[SummaryLine]] = defaultdict(list)
     for line in summary.lines:
-        row = [
-            HtmlCell(line.family, below=line.note), html.plain(line.l0),
-            *(_cell(line, measure) for measure in summary.measures),
-            *(html.plain(getattr(line, name)) for name in varying),
-        ]  # fmt: skip
-        groups.setdefault(NOT_COMPARED if line.target is None else f"At L0 = {line.target:g}", []).append(row)
+        by_target[line.target].append(line)
+    numbers = {
+        name: [{getattr(line, name) for line in lines} for lines in by_target.values()] for name in ("layers", "seeds")
+    }
+    columns = [name for name, of_groups in numbers.items() if any(len(group) > 1 for group in of_groups)]
+    in_heading = [
+        name for name, of_groups in numbers.items() if name not in columns and len(set().union(*of_groups)) > 1
+    ]
+    groups = {
+        _heading(target, lines[0], in_heading): [
+            [
+                HtmlCell(line.family, below=line.note), html.plain(line.l0),
+                *(_cell(line, measure) for measure in summary.measures),
+                *(html.plain(getattr(line, name)) for name in columns),
+            ]
+            for line in lines
+        ]
+        for target, lines in by_target.items()
+    }  # fmt: skip
     better = {title_of(name): direction for name, direction in html.directions_of(summary.measures).items()}
-    return Table(["architecture", "L0", *map(title_of, summary.measures), *varying], groups, better)
+    return Table(["architecture", "L0", *map(title_of, summary.measures), *columns], groups, better)
 
 
 def summary_key(summary: Summary, unit: str, n_seeds: int) -> str:
@@ -84,6 +99,12 @@ def glossary(summary: Summary, variants: Sequence[str]) -> list[tuple[str, str]]
         *((name, "a control whose decoder stays random, not ranked") for name in controls),
         *(nsae.items() if "nsae" in variants else ()),
     ]
+
+
+def _heading(target: float | None, line: SummaryLine, numbers: Sequence[str]) -> str:
+    """Return "At L0 = 40, 5 layers"."""
+    counted = [count(getattr(line, name), name.removesuffix("s")) for name in numbers]
+    return ", ".join([NOT_COMPARED if target is None else f"At L0 = {target:g}", *counted])
 
 
 def _cell(line: SummaryLine, measure: str) -> HtmlCell:

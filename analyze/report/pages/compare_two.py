@@ -56,6 +56,7 @@ def section(content: Content) -> dict[str, Any] | None:
     of_numbers = verdict_columns(content)[4:8]
     return {
         "first": first, "second": second, "l0": html.plain(l0).text,
+        "incomplete": any(row.value is None for row in verdicts),
         "rows": [(title_of(row.measure), [_measure(row), *html.cells(row, of_numbers)]) for row in rows],
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from analyze.runs.progress import notes
 from analyze.runs.same_rows import is_of, stored_type
 from analyze.runs.settled import LIMIT, has_settled
 from analyze.runs.trained_run import TrainedRun
+from analyze.statistics.estimates import MeasureRow
 from analyze.tables import layers
 from data.hooks import layer_of
 from data.store.reader import Store
@@ -39,14 +40,32 @@ def facts(content: Content) -> list[str]:
     stored = "" if types == [store.dtype] else f", stored as {enumerate_names(types)}"
     many = len(content.variants) > MOST_NAMES
     architectures = f" of {enumerate_names(content.variants)}" if many else ""
-    patched = f"; with the language model on {content.scope.patched.n_contexts:,} contexts"
+    patched = (
+        f"; with the language model on {content.scope.patched.n_contexts:,} contexts"
+        f"{loss_of_model(content.tables.patching)}"
+    )
     return [
         f"{where(measurements.hooks)} of {store.model_name}; text: {store.dataset}. "
-        f"{_count(len(runs), 'run')}{architectures}, {_count(content.n_seeds, 'seed')}.",
+        f"{count(len(runs), 'run')}{architectures}, {count(content.n_seeds, 'seed')}.",
         f"Trained on {trained}{sizes}{stored}{followed_windows(runs, store)}. "
         f"Measured on {heldout.n_rows():,} held-out rows: {heldout.n_contexts:,} "
-        f"contexts of {_count(heldout.n_groups, heldout.unit)}{patched if measurements.patched else ''}.",
+        f"contexts of {count(heldout.n_groups, heldout.unit)}{patched if measurements.patched else ''}.",
     ]
+
+
+def loss_of_model(patching: Sequence[MeasureRow]) -> str:
+    """Return the model's own loss, and what setting a layer's activation to zero adds; empty if not measured."""
+    values = defaultdict(list)
+    for row in patching:
+        values[row.measure].append(row.value)
+    clean, added = values["loss_clean"], values["nats_lost_zero"]
+    if not clean or not added:
+        return ""
+    low, high = f"{min(added):.2g}", f"{max(added):.2g}"
+    return (
+        f", where its own loss is {clean[0]:.3g} nats per token and {low if low == high else f'{low} to {high}'} more "
+        "with zeros in place of a layer's activations"
+    )
 
 
 def followed_windows(runs: Sequence[TrainedRun], store: Store) -> str:
@@ -73,7 +92,7 @@ def warnings(content: Content) -> list[tuple[str, str]]:
     warned = []
     unfinished = [run for run in measurements.runs if not run.finished]
     if unfinished:
-        n = f"{len(unfinished)} of {_count(len(measurements.runs), 'run')}"
+        n = f"{len(unfinished)} of {count(len(measurements.runs), 'run')}"
         warned.append(("Unfinished", f"{n} (see Training), measured at their last checkpoint and without a verdict."))
     warned += _unsettled(content)
     warned += [("Left out", f"{note}.") for note in notes(measurements.left_out)]
@@ -118,9 +137,8 @@ def _unsettled(content: Content) -> list[tuple[str, str]]:
             f"{n_unsettled} of {len(runs)} runs still changed by more than {LIMIT:.0%} in the last tenth of training"
         )
     if n_unknown:
-        parts.append(
-            f"whether {n_unknown} of the {len(runs)} runs had settled in all layers cannot be told from their logs"
-        )
+        which = "the runs" if n_unknown == len(runs) else f"{n_unknown} of the {len(runs)} runs"
+        parts.append(f"the logs do not tell whether {which} had settled in all layers")
     if n_settled := states.count(True):
         parts.append(f"{n_settled} had{_architectures(runs, states)}")
     text = "; ".join(parts)
@@ -143,5 +161,5 @@ def _epochs(number: float) -> str:
     return f"{text} epoch{'' if text == '1' else 's'}"
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,15 @@ def test_panel_first_compares_nsae_with_the_baseline_at_the_middle_l0(content: A
     assert (title, measure.below) == ("nats lost", "lower is better")
     assert difference == html.interval(row)
     assert (higher.text, lower.text, undecided.text) == ("4, 5", "0, 1, 2, 3", "–")
+    assert not shown["incomplete"]
+
+
+def test_panel_explains_dashes_if_two_architectures_are_not_compared_at_an_l0(content: Any) -> None:
+    row = replace(row_of(content, "baseline", "nsae"), l0=80.0, value=None, low=None, high=None)
+    verdicts = [*content.tables.verdicts, row]
+    shown = section(SimpleNamespace(measurements=content.measurements, tables=SimpleNamespace(verdicts=verdicts)))  # type: ignore[arg-type]
+    assert shown is not None
+    assert shown["incomplete"]
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from analyze.compare.summary.summary import RANDOM_DECODER_NOTE, Summary, SummaryCell, SummaryLine
 from analyze.report import html
 from analyze.report.pages.answer import glossary, summary_key, summary_table
-from analyze.report.pages.compared import enumerate_names, where
+from analyze.report.pages.compared import enumerate_names, loss_of_model, where
+from analyze.statistics.estimates import MeasureRow
 
 
 def line(family: str, target: float | None, *, mark: str = "", layers: int = 6) -> SummaryLine:
@@ -51,6 +52,26 @@ def test_summary_table_has_numbers_of_layers_and_seeds_only_where_they_differ() 
     table = summary_table(Summary([], [20.0], ["kl"], lines))
     assert table.header == ["architecture", "L0", "KL", "layers"]
     assert [row[-1].text for row in table.rows] == ["5", "6"]
+
+
+def test_headings_of_the_summary_table_have_the_numbers_of_layers_that_differ_between_l0_values() -> None:
+    lines = [line("nsae", 40.0, layers=5), line("topk", 40.0, layers=5), line("nsae", 43.0, layers=1)]
+    table = summary_table(Summary([], [40.0, 43.0], ["kl"], lines))
+    assert list(table.groups) == ["At L0 = 40, 5 layers", "At L0 = 43, 1 layer"]
+    assert table.header == ["architecture", "L0", "KL"]
+
+
+def test_loss_of_the_model_is_given_with_the_range_over_layers_of_what_zeros_add() -> None:
+    added = {"blocks.0.hook_mlp_out": 9.96, "blocks.1.hook_mlp_out": 0.087}
+    rows = [
+        MeasureRow("a/topk", "topk", hook, False, "all", measure, value, value, value, 15.0)
+        for hook, zeros in added.items()
+        for measure, value in (("loss_clean", 2.9552), ("nats_lost_zero", zeros))
+    ]
+    text = "its own loss is 2.96 nats per token and {} more with zeros in place of a layer's activations"
+    assert text.format("0.087 to 10") in loss_of_model(rows)
+    assert text.format("10") in loss_of_model(rows[:2])
+    assert loss_of_model([]) == ""
 
 
 def test_key_says_which_values_are_better_and_what_intervals_are_over() -> None:
