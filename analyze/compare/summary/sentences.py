@@ -100,17 +100,25 @@ def _left_out(controls: Sequence[str]) -> str:
 
 
 def _others(answer: Answer, where: str) -> str:
-    """Return which architectures are tied with the best, and how much worse the others are."""
-    ranking = answer.ranking
+    """Return which architectures are tied with the best, and how much worse the means of all are."""
+    ranking, (verb, word) = answer.ranking, WORSE[answer.measure]
     tied, worse = ranking.tied, [name for name in ranking.costs if name not in (ranking.best, *ranking.tied)]
-    ties = f"{join_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
+    ties = ""
+    if tied:
+        shown = "not shown in most layers" if len(ranking.hooks) > 1 else "not shown"
+        verb_of_ties = "is" if len(tied) == 1 else "are"
+        ties = f"{join_names(tied)} {verb_of_ties} tied with it ({_excess(ranking, tied)} {word}, but {shown})"
     if not worse:
         return ties
     worse.sort(key=lambda name: ranking.costs[name])
-    least, most = (f"{ranking.costs[name] - ranking.costs[ranking.best]:.2g}" for name in (worse[0], worse[-1]))
-    verb, word = WORSE[answer.measure]
-    amount = f"{join_names(worse)} {verb}{'s' * (len(worse) == 1)} {between(least, most)} {word}{where}"
+    amount = f"{join_names(worse)} {verb}{'s' * (len(worse) == 1)} {_excess(ranking, worse)} {word}{where}"
     return f"{ties}, and {amount}" if ties else amount
+
+
+def _excess(ranking: Ranking, names: Sequence[str]) -> str:
+    """Return "0.01 to 0.02": how much worse the means of some architectures are than that of the best."""
+    costs = [ranking.costs[name] - ranking.costs[ranking.best] for name in names]
+    return between(f"{min(costs):.2g}", f"{max(costs):.2g}")
 
 
 def _best_and_tied(answer: Answer, number: str = "") -> str:
