@@ -62,7 +62,7 @@ def write_speed(out: Location, schema: Schema, threads: int, keep: int | None) -
 def _measure(
     folder: Path, n_bytes: int, most_seconds: float, threads: int, kind: Callable[[], AppendedFiles]
 ) -> tuple[float, float]:
-    """Return bytes per second, and the cost of a byte; 0 and ∞ where files of the kind cannot be written.
+    """Return bytes per second, and the cost of a byte; 0 and ∞ where nothing is written, or not in time.
 
     The cost is the time that passes and, because a harvest needs the cores too, the CPU time of each thread, in
     seconds. Copies into the page cache take a core; direct writes leave it to the other stages.
@@ -87,6 +87,6 @@ def _measure(
             begin, used = time.perf_counter(), time.process_time()
             written = sum(pool.map(write, [Path(place) / str(number) for number in range(threads)]))
             seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - used
-            return written / seconds, (seconds + cpu_seconds / threads) / written
     except OSError:
         return 0.0, math.inf
+    return written / seconds, (seconds + cpu_seconds / threads) / written if written else math.inf
