@@ -19,8 +19,8 @@ def join_names(names: Sequence[str]) -> str:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """Return parts of a sentence with commas, and `and` before the last."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    """Return parts of a sentence with commas, and `and` before the last; empty without parts."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def between(low: str, high: str) -> str:

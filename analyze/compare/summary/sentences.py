@@ -64,11 +64,10 @@ def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> l
         over += f", without {layer_list(missing)}"
     best, names = main.ranking.best, list(main.ranking.costs)
     if main.all_tied:
-        in_most = " in most layers" if n_layers > 1 else ""
         none = f"neither {names[0]} nor {names[1]}" if len(names) == 2 else f"none of {len(names)} architectures"
         first = (
-            f"{none} is shown to {BETTER[main.measure]} than the other{'s' * (len(names) > 2)}{in_most}; {best} has "
-            f"the best mean ({number}{where}, {over})"
+            f"{none} is shown to {BETTER[main.measure]} than the other{'s' * (len(names) > 2)}{_in_most(main.ranking)}"
+            f"; {best} has the best mean ({number}{where}, {over})"
         )
     else:
         first = f"{best} {BEST_OF[main.measure]} ({number}{where}, {over}); {_others(main, where)}"
@@ -105,9 +104,8 @@ def _others(answer: Answer, where: str) -> str:
     tied, worse = ranking.tied, [name for name in ranking.costs if name not in (ranking.best, *ranking.tied)]
     ties = ""
     if tied:
-        shown = "not shown in most layers" if len(ranking.hooks) > 1 else "not shown"
-        verb_of_ties = "is" if len(tied) == 1 else "are"
-        ties = f"{join_names(tied)} {verb_of_ties} tied with it ({_excess(ranking, tied)} {word}, but {shown})"
+        excess = f"{_excess(ranking, tied)} {word}, but not shown{_in_most(ranking)}"
+        ties = f"{join_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it ({excess})"
     if not worse:
         return ties
     worse.sort(key=lambda name: ranking.costs[name])
@@ -119,6 +117,11 @@ def _excess(ranking: Ranking, names: Sequence[str]) -> str:
     """Return "0.01 to 0.02": how much worse the means of some architectures are than that of the best."""
     costs = [ranking.costs[name] - ranking.costs[ranking.best] for name in names]
     return between(f"{min(costs):.2g}", f"{max(costs):.2g}")
+
+
+def _in_most(ranking: Ranking) -> str:
+    """Return " in most layers", where ties are decided; empty for one layer."""
+    return " in most layers" if len(ranking.hooks) > 1 else ""
 
 
 def _best_and_tied(answer: Answer, number: str = "") -> str:

@@ -9,6 +9,7 @@ from analyze.compare.equal_l0.shared_l0 import l0_values as l0_of_configurations
 from analyze.compare.summary.at_l0 import ComparisonAtL0, compare_at_l0
 from analyze.compare.summary.dead import marks_of_dead
 from analyze.compare.summary.lines import line_of_configuration, lines_at
+from analyze.compare.summary.main_l0 import main_l0
 from analyze.compare.summary.ranking import Ranking, rank
 from analyze.compare.summary.sentences import sentences
 from analyze.compare.summary.summary import Summary, SummaryLine
@@ -79,9 +80,7 @@ def _shared_l0(matching: Matching) -> list[float]:
     }
     candidates = sorted({float(f"{l0:.2g}") for l0 in known})
     counts = {l0: _n_compared(matching, l0) for l0 in candidates}
-    most = max(counts.values(), default=0)
-    best = [l0 for l0 in candidates if counts[l0] == most]
-    return [best[len(best) // 2]] if most else []
+    return [main_l0(counts)] if any(counts.values()) else []
 
 
 def _n_compared(matching: Matching, l0: float) -> int:

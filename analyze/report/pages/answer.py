@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from analyze.compare.summary.enumerations import joined
 from analyze.compare.summary.summary import BEST, RANDOM_DECODER_NOTE, TIED, Summary, SummaryLine
 from analyze.report import html
 from analyze.report.html import HtmlCell, Table
 from analyze.report.pages import compare_two
-from analyze.report.pages.compared import count, enumerate_names
+from analyze.report.pages.compared import count
 from analyze.report.pages.content import Content
 from train.measures import measure_of, title_of
 
@@ -73,7 +74,7 @@ def summary_key(summary: Summary, unit: str, n_seeds: int) -> str:
     by_direction = defaultdict(list)
     for measure in summary.measures:
         by_direction[measure_of(measure).better].append(title_of(measure))
-    better = "; ".join(f"{direction} for {enumerate_names(titles)}" for direction, titles in by_direction.items())
+    better = "; ".join(f"{direction} for {joined(titles)}" for direction, titles in by_direction.items())
     over = f"{unit}s and seeds" if n_seeds > 1 else f"{unit}s"
     return f"Means over layers, noise off, with 95 % intervals over {over}. Better is {better}."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from analyze.compare.summary.enumerations import between, joined
 from analyze.report.pages.content import Content
 from analyze.runs.progress import notes
 from analyze.runs.same_rows import is_of, stored_type
@@ -22,7 +23,7 @@ MOST_NAMES = 4  # named in a sentence; more are counted
 def title(content: Content) -> str:
     """Return "baseline and nsae on stories15M"."""
     variants = content.variants
-    compared = enumerate_names(variants) if len(variants) <= MOST_NAMES else f"{len(variants)} architectures"
+    compared = joined(variants) if len(variants) <= MOST_NAMES else f"{len(variants)} architectures"
     return f"{compared} on {content.scope.store.model_name}"
 
 
@@ -37,9 +38,9 @@ def facts(content: Content) -> list[str]:
     expansions = " or ".join(f"{size:g}" for size in sorted({experiment.expansion for experiment in known}))
     sizes = f" in batches of {batches}, with {expansions} features per dimension" if known else ""
     types = list(dict.fromkeys(stored_type(run.settings.provenance) or store.dtype for run in runs))
-    stored = "" if types == [store.dtype] else f", stored as {enumerate_names(types)}"
+    stored = "" if types == [store.dtype] else f", stored as {joined(types)}"
     many = len(content.variants) > MOST_NAMES
-    architectures = f" of {enumerate_names(content.variants)}" if many else ""
+    architectures = f" of {joined(content.variants)}" if many else ""
     patched = (
         f"; with the language model on {content.scope.patched.n_contexts:,} contexts"
         f"{loss_of_model(content.tables.patching)}"
@@ -61,10 +62,10 @@ def loss_of_model(patching: Sequence[MeasureRow]) -> str:
     clean, added = values["loss_clean"], values["nats_lost_zero"]
     if not clean or not added:
         return ""
-    low, high = f"{min(added):.2g}", f"{max(added):.2g}"
+    more = between(f"{min(added):.2g}", f"{max(added):.2g}")
     return (
-        f", where its own loss is {clean[0]:.3g} nats per token and {low if low == high else f'{low} to {high}'} more "
-        "with zeros in place of a layer's activations"
+        f", where its own loss is {clean[0]:.3g} nats per token and {more} more with zeros in place of a layer's "
+        "activations"
     )
 
 
@@ -112,17 +113,12 @@ def where(hooks: Sequence[str]) -> str:
     known = [number for number in numbers if number is not None]
     kinds = {hook.replace(str(number), "*", 1) for hook, number in zip(hooks, numbers, strict=True)}
     if len(known) < len(hooks) or len(kinds) > 1:
-        return enumerate_names(list(hooks))
+        return joined(list(hooks))
     if len(hooks) == 1:
         return hooks[0]
     consecutive = len(known) > 2 and known == list(range(known[0], known[-1] + 1))
-    named = f"{known[0]} to {known[-1]}" if consecutive else enumerate_names(layers(hooks))
+    named = f"{known[0]} to {known[-1]}" if consecutive else joined(layers(hooks))
     return f"{kinds.pop()}, layers {named}"
-
-
-def enumerate_names(names: Sequence[str]) -> str:
-    """Return "a, b and c"."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _unsettled(content: Content) -> list[tuple[str, str]]:
@@ -153,7 +149,7 @@ def _architectures(runs: Sequence[TrainedRun], states: Sequence[bool | None]) ->
     settled = [variant for variant, known in by_variant.items() if True in known]
     if len(settled) > MOST_NAMES or any(len(by_variant[variant]) > 1 for variant in settled):
         return ""
-    return f", those of {enumerate_names(settled)}"
+    return f", those of {joined(settled)}"
 
 
 def _epochs(number: float) -> str:

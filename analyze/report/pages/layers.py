@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from analyze.compare.curves import HELD_OUT, PATCHED
 from analyze.compare.differences import BetterRow, MatchedRow, which_is_better_by_layer
 from analyze.compare.equal_l0.comparison import DifferenceRow
+from analyze.compare.summary.enumerations import joined
 from analyze.report import html
 from analyze.report.html import Columns
 from analyze.report.pages.compare_two import verdict_columns
-from analyze.report.pages.compared import enumerate_names
 from analyze.report.pages.content import Content
 from analyze.tables import layer_list
 from train.measures import MEASURES, Shown, title_of
@@ -95,5 +95,5 @@ def best_values() -> str:
         direction: [m.title for m in MEASURES if Shown.AT_EQUAL_L0 in m.shown and m.better == direction]
         for direction in ("higher", "lower", "near 1", "near 0")
     }
-    higher, lower, near_1, near_0 = map(enumerate_names, by_direction.values())
+    higher, lower, near_1, near_0 = map(joined, by_direction.values())
     return f"Higher is better for {higher}; lower for {lower}. The best value of {near_1} is 1; of {near_0}, 0."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from analyze.compare.claims.claim import ALL_LAYERS, UNFINISHED, UNSETTLED, Claim
 from analyze.compare.claims.untested import N_CLAIMS, untested
+from analyze.compare.summary.enumerations import joined
 from analyze.compare.theory import TheoryRow
 from analyze.report import html
 from analyze.report.html import Columns, HtmlCell
@@ -72,7 +73,7 @@ def _summary(overall: Sequence[Claim]) -> str:
         if count[verdict]:
             parts.append(f"{count[verdict]} have no verdict, because runs are {reason}")
     undecided = f"for {count['not enough data']} there is not enough data"
-    tests = f"{len(overall)} test{'s' * (len(overall) > 1)}"
+    tests = compared.count(len(overall), "test")
     return (
         f"Of the post's {N_CLAIMS} claims, these runs test {len(numbers)}, in {tests}, a row each: "
         f"{', '.join(parts)}, and {undecided}."
@@ -81,7 +82,7 @@ def _summary(overall: Sequence[Claim]) -> str:
 
 def _claims(numbers: Sequence[int]) -> str:
     """Return "Claims 1, 2 and 5"."""
-    return f"Claim{'s' * (len(numbers) > 1)} {compared.enumerate_names([str(number) for number in numbers])}"
+    return f"Claim{'s' * (len(numbers) > 1)} {joined([str(number) for number in numbers])}"
 
 
 def _seeds(n_seeds: int) -> str:

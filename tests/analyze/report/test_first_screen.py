@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from analyze.compare.summary.enumerations import joined
 from analyze.compare.summary.summary import RANDOM_DECODER_NOTE, Summary, SummaryCell, SummaryLine
 from analyze.report import html
 from analyze.report.pages.answer import glossary, summary_key, summary_table
-from analyze.report.pages.compared import enumerate_names, loss_of_model, where
+from analyze.report.pages.compared import loss_of_model, where
 from analyze.statistics.estimates import MeasureRow
 
 
@@ -30,7 +31,7 @@ def test_hooks_of_one_kind_are_named_once_with_their_layers(hooks: list[str], te
 
 
 def test_names_are_listed_with_and() -> None:
-    assert [enumerate_names(list(names)) for names in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    assert [joined(list(names)) for names in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_summary_table_groups_architectures_by_l0_and_marks_the_best_and_its_ties() -> None:
