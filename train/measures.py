@@ -255,8 +255,8 @@ MEASURES = (
 
 
 # The few measures of a place, in their order there.
-RANKED = ("explained_variance", "nats_lost", "kl", "gamma", "dead")  # architectures at one L0, in `analyze compare`
-COMPARED = ("explained_variance", "nats_lost", "kl", "gamma", "suppression_excess")  # pairs of architectures, likewise
+RANKED = ("explained_variance", "nats_lost", "score", "kl", "gamma", "dead")  # architectures, in `analyze compare`
+COMPARED = ("explained_variance", "nats_lost", "score", "kl", "gamma", "suppression_excess")  # pairs of them, likewise
 OVER_TRAINING = ("l0", "explained_variance", "loss", "dead")  # the report's chart of training
 FIRST_IN_MENUS = ("nats_lost", "kl", "score", "explained_variance", "gamma", "dead")  # of charts; the others follow
 

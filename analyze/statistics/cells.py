@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc
 
 from analyze.statistics.jackknife import Float
 
@@ -46,45 +45,6 @@ def partial_conjunction(p: Float, at_least: int) -> float:
         return 1.0
     remaining = len(ordered) - at_least + 1
     return float(min(1.0, np.min(remaining / np.arange(1, remaining + 1) * ordered[at_least - 1 :])))
-
-
-def partial_conjunction_of_independent(p: Float, at_least: int) -> float:
-    """Return the same from Fisher's combination, Σ −2 log p₍ᵢ₎ over i ≥ r, which needs independent p-values.
-
-    It needs much smaller differences than Simes' combination if each p-value has few degrees of freedom.
-    """
-    ordered = np.sort(np.nan_to_num(p, nan=1.0))
-    if not 1 <= at_least <= len(ordered):
-        return 1.0
-    largest = ordered[at_least - 1 :]
-    return float(chdtrc(2 * len(largest), -2 * np.log(np.maximum(largest, np.finfo(np.float64).tiny)).sum()))
-
-
-def smallest_t(values: Float, covariance: Float, count: int) -> float:
-    """Return the smallest t, mean over standard error, of the means over `count` of the layers.
-
-    The set of layers is exchanged for others until no exchange of one layer makes t smaller. The p-value of this t is
-    that of the claim that the alternative is true in more than L − count layers: if it is not, the values of `count`
-    layers have no positive mean. Unlike Simes' combination it uses the covariance of the layers.
-
-    values: [layers]. covariance: of the values, [layers, layers]. t is ±∞ for a mean without variance.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = np.nan_to_num(values / np.sqrt(np.diag(covariance)), nan=-np.inf)
-    chosen = list(np.argsort(each)[:count])
-
-    def t_of(layers: list[int]) -> float:
-        total, variance = float(values[layers].sum()), float(covariance[np.ix_(layers, layers)].sum())
-        return total / np.sqrt(variance) if variance > 0 else np.copysign(np.inf, total or -1.0)
-
-    smallest = t_of(chosen)
-    while True:
-        others = [layer for layer in range(len(values)) if layer not in chosen]
-        exchanged = [[*chosen[:i], *chosen[i + 1 :], layer] for i in range(count) for layer in others]
-        best = min(exchanged, key=t_of, default=chosen)
-        if t_of(best) >= smallest:
-            return smallest
-        chosen, smallest = best, t_of(best)
 
 
 def most(layers: int) -> int:

@@ -94,19 +94,25 @@ def variances_over_layers(values: Float, replicates: Float, shares: Float) -> Va
     """Return the variances of the mean over layers and seeds.
 
     Each layer's SAEs vary with the seed independently of the other layers', so the seeds' variance of the mean is a sum
-    over the layers. Its degrees of freedom are Satterthwaite's (1946): layers × (seeds − 1) if all layers vary alike,
-    fewer if a few layers vary most.
+    over the layers.
 
     values: [layers, seeds]. replicates: the values without each group, [layers, seeds, groups]. shares: [groups].
     """
     n_layers, n_seeds = values.shape
     groups, interaction = _group_variances(replicates.mean(axis=0))
     of_layers = np.var(values, axis=1, ddof=1) if n_seeds > 1 else np.zeros(n_layers)
-    largest = of_layers.max()
-    relative = of_layers / largest if largest else np.ones(n_layers)  # squares of small variances would underflow
-    degrees = (n_seeds - 1) * relative.sum() ** 2 / (relative**2).sum()
     seeds = float(of_layers.mean()) / (n_layers * n_seeds)
-    return Variances(seeds, groups, interaction, float(degrees), degrees_of_freedom(shares))
+    return Variances(seeds, groups, interaction, satterthwaite(of_layers, n_seeds - 1), degrees_of_freedom(shares))
+
+
+def satterthwaite(variances: Float, degrees: float) -> float:
+    """Return the degrees of freedom of the sum of variances that have `degrees` each (Satterthwaite, 1946).
+
+    They are those of all together if the variances are alike, and fewer if a few are largest.
+    """
+    largest = variances.max()
+    relative = variances / largest if largest else np.ones_like(variances)  # squares of small variances would underflow
+    return degrees * float(relative.sum() ** 2 / (relative**2).sum())
 
 
 def _group_variances(replicates: Float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Coverage of the interval of a mean over layers, and how often equal dead shares are called different."""
+"""Coverage of the interval of a mean over layers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from analyze.compare.equal_l0.matched import Matched, MatchedSide
-from analyze.compare.summary.dead import marks_of_dead
-from analyze.compare.summary.summary import NO_MARK
-from analyze.statistics.estimates import Estimate
 from analyze.statistics.replicas import variances, variances_over_layers
 from benchmarks.statistics.simulations import Row
-
-ARCHITECTURES, LAYERS, SEEDS = 9, 6, 3
 
 
 def means_over_layers(rng: np.random.Generator, repeats: int) -> list[Row]:
@@ -42,28 +36,4 @@ def means_over_layers(rng: np.random.Generator, repeats: int) -> list[Row]:
                     | {f"width, over {name}": float(np.median(np.divide(half_widths["interval"], half_widths[name])))
                        for name in list(half_widths)[1:]}
                 )  # fmt: skip
-    return rows
-
-
-def dead_shares(rng: np.random.Generator, repeats: int) -> list[Row]:
-    """Count how often one of nine architectures with the same dead share is called worse than the best."""
-    rows = []
-    hooks = [f"layer {i}" for i in range(LAYERS)]
-    for largest in (1, 5):
-        spread = np.array([largest, *[1] * (LAYERS - 1)])[:, None]
-        cases = spread * rng.normal(size=(repeats // 4, ARCHITECTURES, LAYERS, SEEDS))
-        worse = [
-            NO_MARK in marks_of_dead([
-                MatchedSide(str(i), "dead", 40.0, {
-                    hook: Matched({(0, seed): Estimate(value) for seed, value in enumerate(values)}, [])
-                    for hook, values in zip(hooks, of_layers, strict=True)
-                }, {})
-                for i, of_layers in enumerate(case)
-            ], hooks).values()
-            for case in cases
-        ]  # fmt: skip
-        rows.append({
-            "architectures": ARCHITECTURES, "layers": LAYERS, "seeds": SEEDS, "largest spread": largest,
-            "one called worse": float(np.mean(worse)),
-        })  # fmt: skip
     return rows

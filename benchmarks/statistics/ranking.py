@@ -11,7 +11,10 @@ from analyze.statistics.estimates import Estimate
 from analyze.statistics.jackknife import Float
 from benchmarks.statistics.simulations import CAPPED, Documents, Row, lengths
 
-CASES = ((3, 1, 3), (9, 1, 1), (9, 1, 3), (9, 6, 1), (9, 6, 2), (9, 6, 3), (9, 6, 5))  # architectures, layers, seeds
+CASES = (  # architectures, layers, seeds, spread over seeds of the first layer over that of the others
+    (3, 1, 3, 1), (9, 1, 1, 1), (9, 1, 3, 1), (9, 6, 1, 1), (9, 6, 2, 1), (9, 6, 3, 1), (9, 6, 5, 1),
+    (9, 6, 2, 20), (9, 6, 3, 5), (9, 6, 3, 20), (9, 6, 5, 20),
+)  # fmt: skip
 SEED_SPREAD = 0.3  # of the spread over documents
 DOCUMENTS = 40
 
@@ -23,16 +26,17 @@ def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
     """
     rows = []
     start, n = rng.bit_generator.state, max(4, repeats // 20)
-    for architectures, layers, n_seeds in CASES:
+    for case in CASES:
         rng.bit_generator.state = start  # each case alone gives the same numbers
-        alike = [_ranked(rng, architectures, layers, n_seeds, 0) for _ in range(n)]
+        architectures, layers, n_seeds, largest = case
+        alike = [_ranked(rng, *case, 0) for _ in range(n)]
         row: Row = {
-            "architectures": architectures, "layers": layers, "seeds": n_seeds,
+            "architectures": architectures, "layers": layers, "seeds": n_seeds, "largest spread": largest,
             "identical ones told apart": float(np.mean([len(one.tied) < architectures - 1 for one in alike])),
             "corrected for pairs with the best": float(np.mean([_told_apart_by_fewer_pairs(one) for one in alike])),
         }  # fmt: skip
         for gain in (1, 3, 10):
-            tied = [len(_ranked(rng, architectures, layers, n_seeds, gain).tied) for _ in range(n // 4)]
+            tied = [len(_ranked(rng, *case, gain).tied) for _ in range(n // 4)]
             row[f"called worse at {gain} spreads"] = 1 - float(np.mean(tied)) / (architectures - 1)
         rows.append(row)
     return rows
@@ -40,13 +44,16 @@ def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
 
 def _told_apart_by_fewer_pairs(ranked: Ranking) -> bool:
     """Return whether one is called worse if only the pairs with the best are corrected for."""
-    smallest = min(p_value(gaps, len(ranked.hooks))[0] for gaps in ranked.gaps.values())
+    smallest = min(p_value(excess) for excess in ranked.excess.values() if excess is not None)
     return smallest * (len(ranked.costs) - 1) <= SIGNIFICANCE
 
 
-def _ranked(rng: np.random.Generator, architectures: int, layers: int, n_seeds: int, gain: float) -> Ranking:
-    """Rank simulated architectures, the first of which is better by `gain` spreads over seeds."""
-    spread = SEED_SPREAD if n_seeds > 1 else 0.0
+def _ranked(
+    rng: np.random.Generator, architectures: int, layers: int, n_seeds: int, largest: float, gain: float
+) -> Ranking:
+    """Rank simulated architectures, the first of which is better by `gain` times SEED_SPREAD in each layer."""
+    spread = np.full((layers, 1, 1), SEED_SPREAD if n_seeds > 1 else 0.0)
+    spread[0] *= largest
     of_architectures = 0.2 * rng.normal(size=(architectures, 1, 1, DOCUMENTS))  # the same in all layers
     values = rng.normal(size=(1, layers, 1, DOCUMENTS)) + of_architectures
     values = values + spread * rng.normal(size=(architectures, layers, n_seeds, 1))

@@ -21,7 +21,7 @@ from analyze.statistics.jackknife import Float
 from analyze.statistics.replicas import Variances, variances
 from analyze.statistics.slopes import slope
 from benchmarks.shared.measure import table
-from benchmarks.statistics.layer_means import dead_shares, means_over_layers
+from benchmarks.statistics.layer_means import means_over_layers
 from benchmarks.statistics.ranking import ranking
 from benchmarks.statistics.simulations import (
     CAPPED,
@@ -260,7 +260,6 @@ SIMULATIONS = (
     equal_l0,
     cells,
     ranking,
-    dead_shares,
     copies,
     slopes,
 )

@@ -20,7 +20,7 @@ from analyze.compare.equal_l0.mean import mean_of_differences
 from analyze.runs.progress import unfinished
 from analyze.runs.settled import Drift, DriftsBySae, drifts_by_sae, has_settled, unsettled
 from analyze.runs.trained_run import TrainedRun
-from analyze.statistics.cells import holm, most, partial_conjunction, signs
+from analyze.statistics.cells import holm, signs
 from analyze.statistics.layer_mean import LayerMean
 
 SIGNIFICANCE = 0.05
@@ -119,18 +119,6 @@ class Comparison:
     def any_difference(self) -> Difference:
         """One of the differences, for what they share: the groups."""
         return next(iter(self.differences.values()))
-
-    @cached_property
-    def in_most_layers(self) -> str | None:
-        """The direction of the second side in more than half of the layers, by one test of all; None: undecided."""
-        for name, sign in (("higher", 1), ("lower", -1)):
-            p = np.ones(self.n_layers)
-            for i, (hook, d) in enumerate(self.differences.items()):
-                if hook not in self.undecidable:
-                    p[i] = d.variances.p_above(sign * d.value, d.interpolation_error)
-            if partial_conjunction(p, most(self.n_layers)) <= SIGNIFICANCE / 2:
-                return name
-        return None
 
     def mean(self, hooks: Sequence[str]) -> LayerMean:
         """Return the mean difference over hooks, the seeds' variance summed over them."""

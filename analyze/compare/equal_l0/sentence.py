@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analyze.compare.equal_l0.comparison import Comparison
-from analyze.statistics.cells import most
+from analyze.compare.equal_l0.comparison import SIGNIFICANCE, Comparison
 from analyze.statistics.layer_mean import LayerMean
 from analyze.tables import layer_list
 from train.measures import measure_of, title_of
@@ -29,7 +28,6 @@ class VerdictRow:
     """A row of the table of verdicts: a comparison over all layers.
 
     higher, lower, undecided, not_compared: hooks, by what the second side is there.
-    in_most_layers: "higher" or "lower", if one test of all layers decides that.
     value: mean difference over all compared layers, with its 95 % interval from `low` to `high`.
     detectable: median over layers of the smallest detectable difference.
     largest_plausible: no layer's difference is larger, by the equivalence test.
@@ -45,7 +43,6 @@ class VerdictRow:
     lower: list[str]
     undecided: list[str]
     not_compared: list[str]
-    in_most_layers: str | None
     value: float | None
     low: float | None
     high: float | None
@@ -62,7 +59,7 @@ def verdict_row(comparison: Comparison) -> VerdictRow:
     return VerdictRow(
         comparison.first, comparison.second, comparison.measure, comparison.l0, comparison.n_seeds,
         comparison.with_verdict("higher"), comparison.with_verdict("lower"), comparison.with_verdict("undecided"),
-        list(comparison.not_compared), comparison.in_most_layers, mean.value if mean else None, low, high,
+        list(comparison.not_compared), mean.value if mean else None, low, high,
         float(np.median([d.detectable for d in known])) if known else None,
         max((d.largest_plausible for d in known), default=None), verdict_text(comparison),
     )  # fmt: skip
@@ -139,19 +136,27 @@ def _difference(comparison: Comparison, mean: LayerMean, where: str, *, shown: b
 
 
 def _by_layer(comparison: Comparison) -> str:
-    """Return "more in 3 (layers 3, 4, 5), less in 2 (layers 0, 1), undecided in 1 (layer 2)"."""
-    measure, in_most, at_least = comparison.measure, comparison.in_most_layers, most(comparison.n_layers)
-    in_most_words = f"{word_for(measure, in_most)} in at least {at_least}" if in_most else ""
+    """Return "more in 3 (layers 3, 4, 5), less in 2 (layers 0, 1), undecided in 1 (layer 2)".
+
+    The correction for the number of layers is named if it is why a layer is undecided.
+    """
+    measure = comparison.measure
     hooks = {verdict: comparison.with_verdict(verdict) for verdict in (*OPPOSITE, "undecided")}
     if len(hooks["undecided"]) == len(comparison.differences):
-        if in_most:
-            return f"{in_most_words} by one test of all layers, undecided in each layer alone"
         decidable = [d for hook, d in comparison.differences.items() if hook not in comparison.undecidable]
         largest = max(d.largest_plausible for d in decidable)
-        return f"undecided in each layer, none beyond ±{largest:.2g}{_unit(measure)}"
+        return f"undecided in each layer alone{_correction(comparison)}, none beyond ±{largest:.2g}{_unit(measure)}"
     words = {verdict: word_for(measure, verdict) for verdict in OPPOSITE} | {"undecided": "undecided"}
     text = ", ".join(f"{words[verdict]} in {len(at)} ({layer_list(at)})" for verdict, at in hooks.items() if at)
-    return f"{text}; {in_most_words} by one test of all layers" if in_most and len(hooks[in_most]) < at_least else text
+    return f"{text}{_correction(comparison)}"
+
+
+def _correction(comparison: Comparison) -> str:
+    """Return " after correction for 6 layers" if a layer is undecided whose interval excludes 0."""
+    undecided = (hook for hook in comparison.with_verdict("undecided") if hook not in comparison.undecidable)
+    if any(comparison.differences[hook].p_value <= SIGNIFICANCE for hook in undecided):
+        return f" after correction for {len(comparison.differences)} layers"
+    return ""
 
 
 def _sign(mean: LayerMean) -> str:

@@ -53,7 +53,16 @@ class Answer:
         return len(next(iter(matched.estimates.values())).shares)
 
     @property
-    def interpolated(self) -> bool:
-        """True if a value is interpolated between runs."""
+    def interpolated(self) -> dict[str, list[str]]:
+        """By architecture, the layers in which its value is interpolated between runs, if there are any."""
+        sides = {name: self.comparison.measured["l0"][name] for name in self.ranking.costs}
+        between = {
+            name: [hook for hook in self.ranking.hooks if side.by_hook[hook].interpolated]
+            for name, side in sides.items()
+        }
+        return {name: hooks for name, hooks in between.items() if hooks}
+
+    def why_left_out(self, hook: str) -> list[str]:
+        """Return why a layer is not among those of the ranking, for each architecture that has no value there."""
         sides = (self.comparison.measured["l0"][name] for name in self.ranking.costs)
-        return any(side.by_hook[hook].interpolated for side in sides for hook in self.ranking.hooks)
+        return [side.not_matched[hook] for side in sides if hook in side.not_matched]

@@ -49,7 +49,13 @@ def sentences(
     best = [*_ranking(answers, main, hooks)]
     if any(answer.n_seeds == 1 for answer in answers):
         best[0] = f"{ONE_SEED}{best[0][0].lower()}{best[0][1:]}"
-    return [*best, *_of_the_post(answers, main, sides, hooks, drifts, unit), how_sure(main, unit), *_rest(lines)]
+    return [
+        *best,
+        *_of_the_post(answers, main, sides, hooks, drifts, unit),
+        how_sure(main, unit),
+        *_layers_left_out(main, hooks),
+        *_rest(lines),
+    ]
 
 
 def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> list[str]:
@@ -66,8 +72,8 @@ def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> l
     if main.all_tied:
         none = f"neither {names[0]} nor {names[1]}" if len(names) == 2 else f"none of {len(names)} architectures"
         first = (
-            f"{none} is shown to {BETTER[main.measure]} than the other{'s' * (len(names) > 2)}{_in_most(main.ranking)}"
-            f"; {best} has the best mean ({number}{where}, {over})"
+            f"{none} is shown to {BETTER[main.measure]} than the other{'s' * (len(names) > 2)}; "
+            f"{best} has the best mean ({number}{where}, {over})"
         )
     else:
         first = f"{best} {BEST_OF[main.measure]} ({number}{where}, {over}); {_others(main, where)}"
@@ -104,8 +110,7 @@ def _others(answer: Answer, where: str) -> str:
     tied, worse = ranking.tied, [name for name in ranking.costs if name not in (ranking.best, *ranking.tied)]
     ties = ""
     if tied:
-        excess = f"{_excess(ranking, tied)} {word}, but not shown{_in_most(ranking)}"
-        ties = f"{join_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it ({excess})"
+        ties = f"{join_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it ({_excess(ranking, tied)} {word})"
     if not worse:
         return ties
     worse.sort(key=lambda name: ranking.costs[name])
@@ -117,11 +122,6 @@ def _excess(ranking: Ranking, names: Sequence[str]) -> str:
     """Return "0.01 to 0.02": how much worse the means of some architectures are than that of the best."""
     costs = [ranking.costs[name] - ranking.costs[ranking.best] for name in names]
     return between(f"{min(costs):.2g}", f"{max(costs):.2g}")
-
-
-def _in_most(ranking: Ranking) -> str:
-    """Return " in most layers", where ties are decided; empty for one layer."""
-    return " in most layers" if len(ranking.hooks) > 1 else ""
 
 
 def _best_and_tied(answer: Answer, number: str = "") -> str:
@@ -161,6 +161,15 @@ def _of_the_post(
                 shrinking = [f"At L0 = {at:g} {finding(of_gamma)}; below 1, reconstructions shrink."]
         return [f"At L0 = {at:g} {finding(compared[at])}.", *rest, *shrinking]
     return []
+
+
+def _layers_left_out(answer: Answer, hooks: Sequence[str]) -> list[str]:
+    """Return which layers the means are without, and why."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for hook in hooks:
+        if hook not in answer.ranking.hooks and (why := answer.why_left_out(hook)):
+            by_reason["; ".join(why)].append(hook)
+    return [f"The means at L0 = {answer.l0:g} are without {layer_list(at)}: {why}." for why, at in by_reason.items()]
 
 
 def _rest(lines: Sequence[SummaryLine]) -> list[str]:

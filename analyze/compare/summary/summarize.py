@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from analyze.compare.equal_l0.matching import Matching
 from analyze.compare.equal_l0.shared_l0 import l0_values as l0_of_configurations
 from analyze.compare.summary.at_l0 import ComparisonAtL0, compare_at_l0
-from analyze.compare.summary.dead import marks_of_dead
 from analyze.compare.summary.lines import line_of_configuration, lines_at
 from analyze.compare.summary.main_l0 import main_l0
 from analyze.compare.summary.ranking import Ranking, rank
@@ -57,19 +56,16 @@ def summarize(
 
 
 def _ranked(comparison: ComparisonAtL0, measures: Sequence[str], drifts: DriftsBySae) -> Ranked:
-    """Return a comparison with its rankings by measure; dead shares have none (dead.py)."""
-    return comparison, {
-        measure: None if measure == "dead" else rank(*comparison.sides_at(measure), drifts) for measure in measures
-    }
+    """Return a comparison with its rankings by measure."""
+    return comparison, {measure: rank(*comparison.sides_at(measure), drifts) for measure in measures}
 
 
 def _marks(comparison: ComparisonAtL0, rankings: Mapping[str, Ranking | None]) -> dict[str, dict[str, str]]:
     """Return the marks of the ranked sides, by measure and side."""
-    marks = {
+    return {
         measure: {name: ranking.mark(name) for name in comparison.ranked} if ranking else {}
         for measure, ranking in rankings.items()
     }
-    return marks | {"dead": marks_of_dead(*comparison.sides_at("dead"))} if "dead" in marks else marks
 
 
 def _shared_l0(matching: Matching) -> list[float]:

@@ -28,7 +28,9 @@ WITH_MODEL = (
 def pareto_chart(points: Points, styles: Mapping[str, FamilyStyle]) -> Chart:
     """Return the chart of a measure against L0, with menus of the layer, the measure and the noise."""
     shown_layers = [*([MEAN] if points.has_means else []), *points.layers]
-    names = {layer: heading(layer) for layer in shown_layers} | ({MEAN: "mean over layers"} if points.has_means else {})
+    names = {layer: heading(layer) for layer in shown_layers} | (
+        {MEAN: points.name_of_means} if points.has_means else {}
+    )
     menus = [points.measure_menu(), Menu("layer", "layer", names, shown_layers[0]), *points.noise_menus()]
     rows = [row for row in points.rows if row.layer in shown_layers]
     of_layer = {layer: [row for row in rows if row.layer == layer] for layer in shown_layers}

@@ -69,6 +69,12 @@ class Points:
         """True if there are means over several layers."""
         return len(self.layers) > 1 and any(row.layer == MEAN for row in self.rows)
 
+    @property
+    def name_of_means(self) -> str:
+        """Return "mean over 6 layers", without the number if it differs between measures."""
+        numbers = {row.layers for row in self.rows if row.layer == MEAN}
+        return f"mean over {numbers.pop()} layers" if len(numbers) == 1 else "mean over layers"
+
     def measure_menu(self) -> Menu:
         """Return the menu of measures."""
         options = {name: measure_of(name).title for name in self.measures}

@@ -20,6 +20,7 @@ NOT_COMPARED = "At no common L0"
 MARKS = {BEST: "★", TIED: "≈"}
 MEANINGS = {
     "nats_lost": "how much the language model's loss per token rises with reconstructions in place of activations",
+    "score": "the share recovered of what zeros in place of the activations cost, so that all layers weigh the same",
     "kl": "how far the model's predictions are then from its own, in nats per token",
     "gamma": "Σ‖x̂‖² / Σ⟨x̂, x⟩: below 1, reconstructions x̂ are shrunk",
 }
@@ -76,7 +77,9 @@ def summary_key(summary: Summary, unit: str, n_seeds: int) -> str:
         by_direction[measure_of(measure).better].append(title_of(measure))
     better = "; ".join(f"{direction} for {joined(titles)}" for direction, titles in by_direction.items())
     over = f"{unit}s and seeds" if n_seeds > 1 else f"{unit}s"
-    return f"Means over layers, noise off, with 95 % intervals over {over}. Better is {better}."
+    numbers = {line.layers for line in summary.lines}
+    layers = f"{numbers.pop()} layers" if len(numbers) == 1 and numbers != {1} else "layers"
+    return f"Means over {layers}, noise off, with 95 % intervals over {over}. Better is {better}."
 
 
 def glossary(summary: Summary, variants: Sequence[str]) -> list[tuple[str, str]]:
@@ -84,17 +87,14 @@ def glossary(summary: Summary, variants: Sequence[str]) -> list[tuple[str, str]]
     rows = next((line.rows_counted for line in summary.lines if line.rows_counted is not None), None)
     meanings = dict(MEANINGS)
     if rows is not None:
-        meanings["dead"] = (
-            f"share of features that fire in none of {rows:,} held-out rows; tied if the intervals overlap"
-        )
+        meanings["dead"] = f"share of features that fire in none of {rows:,} held-out rows"
     controls = dict.fromkeys(line.family for line in summary.lines if line.note == RANDOM_DECODER_NOTE)
     nsae = {"NSAE": "the normalized sparse autoencoder, whose activations are bounded and have noise in training"}
     return [
         (MARKS[BEST], "the best mean at this L0"),
         (
             MARKS[TIED],
-            "tied with it: a test of all layers together (partial conjunction, 5 %, with Holm's correction for all "
-            "pairs) does not show it to be worse in most of them",
+            "tied with it: the difference of the means is within chance (5 %, with Holm's correction for all pairs)",
         ),
         *((title_of(measure), meanings[measure]) for measure in summary.measures if measure in meanings),
         *((name, "a control whose decoder stays random, not ranked") for name in controls),

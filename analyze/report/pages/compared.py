@@ -9,10 +9,10 @@ from analyze.compare.summary.enumerations import between, joined
 from analyze.report.pages.content import Content
 from analyze.runs.progress import notes
 from analyze.runs.same_rows import is_of, stored_type
-from analyze.runs.settled import LIMIT, has_settled
+from analyze.runs.settled import LIMIT, drifts_by_sae, has_settled
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import MeasureRow
-from analyze.tables import layers
+from analyze.tables import layer_list, layers
 from data.hooks import layer_of
 from data.store.reader import Store
 from train.loop.following import windows_read
@@ -42,7 +42,8 @@ def facts(content: Content) -> list[str]:
     many = len(content.variants) > MOST_NAMES
     architectures = f" of {joined(content.variants)}" if many else ""
     patched = (
-        f"; with the language model on {content.scope.patched.n_contexts:,} contexts"
+        f"; with the language model on {content.scope.patched.n_contexts:,} contexts of "
+        f"{count(content.scope.patched.n_groups, content.scope.patched.unit)}"
         f"{loss_of_model(content.tables.patching)}"
     )
     return [
@@ -122,34 +123,42 @@ def where(hooks: Sequence[str]) -> str:
 
 
 def _unsettled(content: Content) -> list[tuple[str, str]]:
-    drifts, runs = content.measurements.drifts, content.measurements.runs
-    states = [has_settled(drifts, run.name) for run in runs]
-    n_unsettled, n_unknown = states.count(False), states.count(None)
-    if n_unsettled == n_unknown == 0:
+    drifts = drifts_by_sae(content.measurements.drifts)
+    return unsettled_warning([
+        (run.variant, hook, has_settled(drifts.get((run.name, hook), ()), run.name))
+        for run in content.measurements.runs for hook in run.hooks
+    ])  # fmt: skip
+
+
+def unsettled_warning(saes: Sequence[tuple[str, str, bool | None]]) -> list[tuple[str, str]]:
+    """Return how many SAEs have settled, and which have not or are unknown; empty if all have.
+
+    saes: the architecture, hook and state of each, as `has_settled` returns it.
+    """
+    moving, unknown = ([sae for sae in saes if sae[2] is state] for state in (False, None))
+    if not moving and not unknown:
         return []
-    parts = []
-    if n_unsettled:
+    parts = [f"{len(saes) - len(moving) - len(unknown)} of {count(len(saes), 'SAE')} had settled"]
+    if moving:
         parts.append(
-            f"{n_unsettled} of {len(runs)} runs still changed by more than {LIMIT:.0%} in the last tenth of training"
+            f"{len(moving)} still changed by more than {LIMIT:.0%} in the last tenth of training{_which(moving, saes)}"
         )
-    if n_unknown:
-        which = "the runs" if n_unknown == len(runs) else f"{n_unknown} of the {len(runs)} runs"
-        parts.append(f"the logs do not tell whether {which} had settled in all layers")
-    if n_settled := states.count(True):
-        parts.append(f"{n_settled} had{_architectures(runs, states)}")
-    text = "; ".join(parts)
-    return [("Not settled" if n_unsettled else "Perhaps not settled", f"{text[0].upper()}{text[1:]} (see Training).")]
+    if unknown:
+        parts.append(f"of {len(unknown)} the logs do not tell{_which(unknown, saes)}")
+    return [("Not settled" if moving else "Perhaps not settled", f"{'; '.join(parts)} (see Training).")]
 
 
-def _architectures(runs: Sequence[TrainedRun], states: Sequence[bool | None]) -> str:
-    """Return ", those of frozen and topk", if these are all of their runs and few architectures; else nothing."""
-    by_variant: dict[str, set[bool | None]] = defaultdict(set)
-    for run, state in zip(runs, states, strict=True):
-        by_variant[run.variant].add(state)
-    settled = [variant for variant, known in by_variant.items() if True in known]
-    if len(settled) > MOST_NAMES or any(len(by_variant[variant]) > 1 for variant in settled):
-        return ""
-    return f", those of {joined(settled)}"
+def _which(some: Sequence[tuple[str, str, bool | None]], every: Sequence[tuple[str, str, bool | None]]) -> str:
+    """Return ", all of nsae in layers 0, 6": the few architectures and the layers of some of the SAEs, if not all."""
+    (variants, hooks, _), (all_variants, all_hooks, _) = (
+        [list(dict.fromkeys(column)) for column in zip(*saes, strict=True)] for saes in (some, every)
+    )
+    phrases = []
+    if len(variants) < len(all_variants) and len(variants) <= MOST_NAMES:
+        phrases.append(f"of {joined(variants)}")
+    if len(hooks) < len(all_hooks):
+        phrases.append(f"in {layer_list(hooks)}")
+    return f", {'all ' * (len(some) > 1)}{' '.join(phrases)}" if phrases else ""
 
 
 def _epochs(number: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from analyze.compare.curves import HELD_OUT, PATCHED
 from analyze.compare.differences import BetterRow, MatchedRow, which_is_better_by_layer
@@ -19,7 +19,7 @@ from train.measures import MEASURES, Shown, title_of
 SAMPLES = {HELD_OUT: "On the held-out split", PATCHED: "With the language model"}
 
 
-def shown_measure(row: DifferenceRow | MatchedRow) -> str:
+def shown_measure(row: MatchedRow) -> str:
     """Return the title of a row's measure; "any" if it could not be compared."""
     return "any" if row.value is None else title_of(row.measure)
 
@@ -35,7 +35,7 @@ def _number_and_layers(hooks: Sequence[str]) -> str:
 
 DIFFERENCE_COLUMNS: Columns[DifferenceRow] = (
     ("difference", lambda r: f"{r.second} − {r.first}"), ("at L0", lambda r: r.l0),
-    ("measure", shown_measure), ("layer", lambda r: r.hook), ("value", html.interval),
+    ("measure", lambda r: title_of(r.measure)), ("layer", lambda r: r.hook), ("value", html.interval),
     ("smallest detectable", lambda r: r.detectable), ("p, corrected for layers", lambda r: r.p_holm),
     ("verdict", lambda r: html.verdict(r.verdict)), ("seeds that would decide it", lambda r: r.needed_seeds),
     ("documents that would", lambda r: r.needed_effective_groups), ("note", lambda r: r.note),
@@ -51,16 +51,20 @@ BETTER_COLUMNS: Columns[BetterRow] = (
     ("undecided in", lambda r: _number_and_layers(r.undecided)),
     ("not compared in", lambda r: _number_and_layers(r.not_compared)),
 )  # fmt: skip
-D = TypeVar("D", DifferenceRow, MatchedRow)
 
 
 def section(content: Content) -> dict[str, Any]:
     """Return what templates/layers.html shows of the report."""
     matched = once_per_reason(content.with_layers(content.tables.matched))
     return {
-        "verdicts": html.table(content.tables.verdicts, verdict_columns(content)),
+        "verdicts": html.table(
+            [row for row in content.tables.verdicts if row.value is not None], verdict_columns(content)
+        ),
         "sentences": [verdict.text for verdict in content.tables.verdicts],
-        "differences": html.table(once_per_reason(content.with_layers(content.tables.differences)), DIFFERENCE_COLUMNS),
+        "differences": html.table(
+            [row for row in content.with_layers(content.tables.differences) if row.value is not None],
+            DIFFERENCE_COLUMNS,
+        ),
         "better": html.table(_better_rows(content.tables.matched), BETTER_COLUMNS),
         "best_values": best_values(),
         "matched": [
@@ -72,12 +76,11 @@ def section(content: Content) -> dict[str, Any]:
     }
 
 
-def once_per_reason(rows: Sequence[D]) -> list[D]:
+def once_per_reason(rows: Sequence[MatchedRow]) -> list[MatchedRow]:
     """Return the rows, but one for each reason for which no measure could be compared."""
-    shown: dict[tuple[Any, ...], D] = {}
+    shown: dict[tuple[Any, ...], MatchedRow] = {}
     for row in rows:
-        sample = row.sample if isinstance(row, MatchedRow) else ""
-        shown.setdefault((sample, row.hook, row.first, row.second, row.l0, shown_measure(row), row.note), row)
+        shown.setdefault((row.sample, row.hook, row.first, row.second, row.l0, shown_measure(row), row.note), row)
     return list(shown.values())
 
 

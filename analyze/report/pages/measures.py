@@ -34,6 +34,7 @@ MEASURE_COLUMNS: Columns[ShownMeasure] = (
     ("run", lambda r: r.run), ("layer", lambda r: r.hook), ("noise", lambda r: r.noise),
     ("positions", lambda r: r.subset), ("rows", lambda r: r.rows),
 )  # fmt: skip
+WITHOUT_POSITIONS = [column for column in MEASURE_COLUMNS if column[0] != "positions"]
 DEAD_TITLE = "dead in these rows"
 PATCHING_COLUMNS: Columns[MeasureRow] = (
     ("run", lambda r: r.run), ("layer", lambda r: r.hook), ("noise", lambda r: r.noise),
@@ -48,11 +49,16 @@ def section(content: Content) -> dict[str, Any]:
     """Return what templates/measures.html shows of the report."""
     runs, heldout = content.measurements.runs, content.scope.heldout
     measured, patched = measured_rows(content), content.with_layers(content.tables.patching)
+    by_position = len({row.subset for row in measured}) > 1
     return {
         "scope": f"Held-out split, {heldout.n_contexts:,} contexts. {heldout.groups_sentence()}",
         "l2": " or ".join(sorted({run.settings.experiment.objective.l2 for run in runs})),
+        "by_position": by_position,
         "held_out": html.wide(
-            measured, MEASURE_COLUMNS, {**columns(measured, Shown.TABLES), "dead": DEAD_TITLE}, html.interval
+            measured,
+            MEASURE_COLUMNS if by_position else WITHOUT_POSITIONS,
+            {**columns(measured, Shown.TABLES), "dead": DEAD_TITLE},
+            html.interval,
         ),
         "scope_patched": _scope_patched(content),
         "patched": html.wide(patched, PATCHING_COLUMNS, columns(patched, Shown.TABLES), html.interval),
@@ -61,7 +67,10 @@ def section(content: Content) -> dict[str, Any]:
 
 
 def measured_rows(content: Content) -> list[ShownMeasure]:
-    """Return the table `measures` and the dead shares of `features`, on all positions and on all but the first."""
+    """Return the table `measures` and the dead shares of `features`, on all positions and on all but the first.
+
+    These are the same if the store has no first positions; then each row is there once.
+    """
     features = content.with_layers(content.tables.features)
     rows = {(f.run, f.hook, f.noise, f.subset): f.rows for f in features}
     shown = [
@@ -74,7 +83,8 @@ def measured_rows(content: Content) -> list[ShownMeasure]:
         ),
         *(ShownMeasure(f.run, f.hook, f.noise, f.subset, f.rows, "dead", f.dead) for f in features),
     ]  # fmt: skip
-    return [row for row in shown if row.subset in (Subset.ALL, Subset.WITHOUT_FIRST)]
+    subsets = (Subset.ALL,) if content.scope.store.schema.skip_positions else (Subset.ALL, Subset.WITHOUT_FIRST)
+    return [row for row in shown if row.subset in subsets]
 
 
 def columns(rows: Sequence[OfMeasure], shown: Shown) -> dict[str, str]:

@@ -15,7 +15,7 @@ from analyze.report.pages.content import Content
 from analyze.runs.progress import progress
 from analyze.runs.settled import DECISIVE, LIMIT, SETTLED, Drift, DriftRow, has_settled, why_unsettled
 from analyze.runs.trained_run import TrainedRun
-from analyze.tables import short
+from analyze.tables import layer_list, short
 from train.measures import title_of
 
 DRIFT_COLUMNS: Columns[DriftRow] = (
@@ -73,5 +73,9 @@ def _trained(run: TrainedRun, setting: float) -> float | None:
 
 
 def _settled(drifts: Sequence[Drift], run: str) -> str:
-    why = why_unsettled(drifts, run)
-    return f"no: {why}" if why else SETTLED[has_settled(drifts, run)]
+    if why := why_unsettled(drifts, run):
+        return f"no: {why}"
+    known = [drift for drift in drifts if drift.run == run and drift.measure in DECISIVE]
+    unknown = list(dict.fromkeys(drift.hook for drift in known if drift.settled is None))
+    partly = 0 < len(unknown) < len({drift.hook for drift in known})
+    return f"{SETTLED[has_settled(drifts, run)]}{f' in {layer_list(unknown)}' * partly}"

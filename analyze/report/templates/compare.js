@@ -40,6 +40,10 @@ const fillPanel = (panel, verdicts) => {
       const measure = row.dataset.measure;
       const source = rows.get(key(first.value, second.value, l0.value, measure));
       const reverse = rows.get(key(second.value, first.value, l0.value, measure));
+      if (!source && !reverse) {
+        [...row.cells].slice(1).forEach((cell) => (cell.textContent = "–"));
+        continue;
+      }
       const cells = [...(source ?? reverse).cells].slice(4, 8);
       const [difference, higher, lower, undecided] = cells;
       showDifference(row.cells[1], difference, !source);

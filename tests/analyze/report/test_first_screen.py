@@ -10,7 +10,7 @@ from analyze.compare.summary.enumerations import joined
 from analyze.compare.summary.summary import RANDOM_DECODER_NOTE, Summary, SummaryCell, SummaryLine
 from analyze.report import html
 from analyze.report.pages.answer import glossary, summary_key, summary_table
-from analyze.report.pages.compared import loss_of_model, where
+from analyze.report.pages.compared import loss_of_model, unsettled_warning, where
 from analyze.statistics.estimates import MeasureRow
 
 
@@ -73,6 +73,22 @@ def test_loss_of_the_model_is_given_with_the_range_over_layers_of_what_zeros_add
     assert text.format("0.087 to 10") in loss_of_model(rows)
     assert text.format("10") in loss_of_model(rows[:2])
     assert loss_of_model([]) == ""
+
+
+def test_warning_counts_saes_and_names_the_layers_and_architectures_of_those_not_known_to_have_settled() -> None:
+    hooks = [f"blocks.{i}.hook_mlp_out" for i in range(3)]
+    states = {(variant, hook): True for variant in ("nsae", "topk") for hook in hooks}
+    assert unsettled_warning([(*sae, state) for sae, state in states.items()]) == []
+    unknown: dict[tuple[str, str], bool | None] = {**states, ("nsae", hooks[0]): None, ("topk", hooks[0]): None}
+    assert unsettled_warning([(*sae, state) for sae, state in unknown.items()]) == [
+        ("Perhaps not settled", "4 of 6 SAEs had settled; of 2 the logs do not tell, all in layer 0 (see Training).")
+    ]
+    moving = {**unknown, ("nsae", hooks[2]): False}
+    assert unsettled_warning([(*sae, state) for sae, state in moving.items()]) == [(
+        "Not settled",
+        "3 of 6 SAEs had settled; 1 still changed by more than 5% in the last tenth of training, of nsae in layer 2; "
+        "of 2 the logs do not tell, all in layer 0 (see Training).",
+    )]  # fmt: skip
 
 
 def test_key_says_which_values_are_better_and_what_intervals_are_over() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,9 +11,7 @@ from analyze.statistics.cells import (
     holm,
     most,
     partial_conjunction,
-    partial_conjunction_of_independent,
     signs,
-    smallest_t,
 )
 
 RNG_SEED = 0
@@ -49,23 +45,6 @@ def test_partial_conjunction_is_the_minimum_over_the_larger_p_values() -> None:
     assert partial_conjunction(np.array([0.001, np.nan]), 2) == partial_conjunction(p, 7) == 1.0
 
 
-def test_the_smallest_t_is_that_of_the_set_of_layers_with_the_least_evidence() -> None:
-    rng = np.random.default_rng(RNG_SEED)
-    for _ in range(50):
-        errors = rng.normal(size=(8, 20)) * rng.uniform(0.3, 3, size=(8, 1)) + rng.normal(size=20)
-        values, covariance = rng.normal(1, 1, 8), np.cov(errors)
-        sets = [list(four) for four in combinations(range(8), 4)]
-        t = [values[four].sum() / np.sqrt(covariance[np.ix_(four, four)].sum()) for four in sets]
-        assert smallest_t(values, covariance, 4) == pytest.approx(min(t))
-
-
-def test_the_smallest_t_of_exact_values_tells_only_their_sign() -> None:
-    exact = np.zeros((3, 3))
-    assert smallest_t(np.array([1.0, 2.0, 3.0]), exact, 2) == np.inf
-    assert smallest_t(np.array([-1.0, 0.5, 3.0]), exact, 2) == -np.inf
-    assert smallest_t(np.zeros(3), exact, 2) == -np.inf
-
-
 def test_signs_are_those_of_significant_differences() -> None:
     assert signs(np.array([0.3, -0.2, 0.4]), np.array([0.01, 0.05, np.nan])).tolist() == [1, -1, 0]
 
@@ -94,19 +73,6 @@ def test_better_in_most_layers_is_wrong_in_at_most_5_percent_when_half_of_them_a
     assert np.mean([partial_conjunction(row, most(12)) <= 0.05 for row in p]) <= 0.062
     every = p_values(np.full(12, 3.0), 0.0, repeats=100, correlation=0.3)
     assert all(partial_conjunction(row, most(12)) <= 0.05 for row in every)
-
-
-def test_fishers_combination_is_scipys_of_the_largest_p_values() -> None:
-    p = np.array([0.2, 0.001, np.nan, 0.03, 0.004])
-    expected = stats.combine_pvalues([0.03, 0.2, 1.0], "fisher").pvalue
-    assert partial_conjunction_of_independent(p, 3) == pytest.approx(expected)
-    assert partial_conjunction_of_independent(p, 6) == 1.0
-
-
-def test_fishers_combination_is_wrong_in_at_most_5_percent_when_half_of_independent_layers_are_better() -> None:
-    true = np.array([3.0] * 6 + [0.0] * 6)
-    p = p_values(true, 0.0, repeats=2000, correlation=0.0)
-    assert np.mean([partial_conjunction_of_independent(row, most(12)) <= 0.05 for row in p]) <= 0.062
 
 
 def test_equivalence_is_claimed_wrongly_in_at_most_5_percent() -> None:

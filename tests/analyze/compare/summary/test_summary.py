@@ -111,7 +111,7 @@ def test_fewer_dead_features_are_better_with_an_interval_over_seeds() -> None:
     assert [row.rows for row in summary.rows() if row.measure == "dead"] == [5000] * 3
 
 
-def test_dead_shares_are_tied_if_their_intervals_overlap_though_they_lie_in_few_layers() -> None:
+def test_dead_shares_that_lie_in_one_layer_are_compared_by_their_means() -> None:
     made = made_up(["topk", "relu", "nsae"], BOTH)
     dead = {"topk": [0, 0, 0], "relu": [0, 0, 1], "nsae": [19, 20, 21]}
     summary = with_dead(made, dead, HOOKS[:1]).summary()
@@ -122,10 +122,10 @@ def test_dead_shares_are_tied_if_their_intervals_overlap_though_they_lie_in_few_
     assert cell.low > 0
 
 
-def test_all_architectures_with_the_smallest_dead_share_are_the_best() -> None:
+def test_architectures_with_the_same_dead_share_are_tied() -> None:
     for equal in ([5, 5, 5], [0, 0, 0]):
         made = with_dead(made_up(["topk", "relu", "nsae"], BOTH), {"topk": equal, "relu": equal, "nsae": [50, 51, 52]})
-        assert marks(made.summary(), "dead") == {"topk": "best", "relu": "best", "nsae": ""}
+        assert marks(made.summary(), "dead") == {"topk": "best", "relu": "tied", "nsae": ""}
 
 
 def test_interval_of_dead_shares_has_no_negative_values() -> None:
@@ -227,7 +227,7 @@ def test_architectures_without_a_shared_target_are_compared_where_their_curves_m
     (l0,) = summary.l0_values
     assert 26 <= l0 <= 60
     assert marks(summary, "nats_lost", l0) == {"nsae": "", "relu": "best"}
-    assert f"values at L0 = {l0:g} are interpolated between runs" in summary.sentences[1]
+    assert ", and values of nsae are interpolated between runs" in summary.sentences[1]
 
 
 def test_rows_are_numbers_or_null_and_the_text_has_a_row_per_line() -> None:
