@@ -2,8 +2,11 @@
 
     python benchmarks/comparison/tables.py docs/results/architectures
 
-prints a Markdown table per measure (architecture × target L0) from summary.csv; from verdicts.csv, in which layers NSAE
-is higher or lower than each other architecture; and, where there is a differences.csv, by how much in each layer.
+prints a Markdown table per measure (architecture × target L0) from summary.csv, with ★ at the best mean and ≈ at means
+whose difference from it, in verdicts.csv, has an interval that contains 0; from verdicts.csv, in which layers NSAE is
+higher or lower than each other architecture; and, where there is a differences.csv, by how much in each layer.
+
+≈ is not the mark "tied" of summary.csv, which corrects for all pairs, and had another rule when these files were made.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import click
 from analyze.tables import layers, markdown
 
 Row = dict[str, str]
-MARKS = {"best": " ★", "tied": " ≈"}
+Pair = tuple[frozenset[str], str, float]  # two architectures, a measure and an L0
 MEASURES = {  # digits after the point, and the factor to the unit of the table
     "explained_variance": (3, 1.0),
     "nats_lost": (3, 1.0),
@@ -34,14 +37,38 @@ def read(path: Path) -> list[Row]:
 
 
 def with_error(row: Row, digits: int, unit: float) -> str:
-    """Return a mean with half the width of its 95 % interval, and its mark."""
+    """Return a mean with half the width of its 95 % interval."""
     value = f"{float(row['value']) * unit:.{digits}f}"
     if row["low"]:
         value += f" ± {(float(row['high']) - float(row['low'])) / 2 * unit:.{digits}f}"
-    return value + MARKS.get(row["mark"], "")
+    return value
 
 
-def measure_table(rows: Sequence[Row], measure: str) -> str:
+def undecided_pairs(verdicts: Sequence[Row]) -> set[Pair]:
+    """Return the pairs whose mean difference has an interval that contains 0."""
+    return {
+        (frozenset((row["first"], row["second"])), row["measure"], float(row["l0"]))
+        for row in verdicts
+        if row["value"] and float(row["low"]) <= 0 <= float(row["high"])
+    }
+
+
+def mark(row: Row, rows: Sequence[Row], undecided: set[Pair]) -> str:
+    """Return the mark of a cell of summary.csv, among all cells; none for a control."""
+    if row["note"].endswith("not ranked"):
+        return ""
+    best = {cell["family"] for cell in rows if cell["mark"] == "best" and _place(cell) == _place(row)}
+    if row["family"] in best:
+        return " ★"
+    pairs = ((frozenset((row["family"], name)), row["measure"], float(row["target"])) for name in best)
+    return " ≈" if any(pair in undecided for pair in pairs) else ""
+
+
+def _place(cell: Row) -> tuple[str, str]:
+    return cell["measure"], cell["target"]
+
+
+def measure_table(rows: Sequence[Row], measure: str, undecided: set[Pair]) -> str:
     """Return architectures × targets of one measure, the best at the middle target first if there is a best."""
     digits, unit = MEASURES[measure]
     cells = {(row["family"], float(row["target"])): row for row in rows if row["measure"] == measure}
@@ -53,10 +80,12 @@ def measure_table(rows: Sequence[Row], measure: str) -> str:
         row = cells.get((family, middle))
         return float("inf") if row is None else float(row["value"]) * (1 if lower_first else -1)
 
+    def text(row: Row) -> str:
+        return with_error(row, digits, unit) + mark(row, rows, undecided)
+
     families = sorted({family for family, _ in cells}, key=place)
     lines = [
-        [family, *(with_error(cells[family, t], digits, unit) if (family, t) in cells else "" for t in targets)]
-        for family in families
+        [family, *(text(cells[family, t]) if (family, t) in cells else "" for t in targets)] for family in families
     ]
     header = f"{measure}, %" if unit == 100 else measure
     return markdown([header, *(f"L0 = {target:g}" for target in targets)], lines)
@@ -105,8 +134,9 @@ def layer_lines(rows: Sequence[Row], measure: str, l0: str, hooks: Sequence[str]
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(folder: Path) -> None:
     summary, verdicts = read(folder / "summary.csv"), read(folder / "verdicts.csv")
+    undecided = undecided_pairs(verdicts)
     for measure in MEASURES:
-        print(measure_table(summary, measure), end="\n\n")
+        print(measure_table(summary, measure, undecided), end="\n\n")
     for measure in dict.fromkeys(row["measure"] for row in verdicts):
         header = [f"NSAE against, {measure}", "L0", "higher in layers", "lower in", "undecided in", "difference"]
         print(markdown(header, verdict_lines(verdicts, measure)), end="\n\n")

@@ -69,15 +69,20 @@ def test_panel_explains_dashes_if_two_architectures_are_not_compared_at_an_l0(co
 
 
 @pytest.fixture
-def opened(browser: Any, content: Any, tmp_path: Path) -> Iterator[Any]:
+def omitted() -> tuple[str, str] | None:
+    """Return the pair that the table of verdicts is without."""
+    return None
+
+
+@pytest.fixture
+def opened(browser: Any, content: Any, omitted: tuple[str, str] | None, tmp_path: Path) -> Iterator[Any]:
     """Open a page of the panel and the table of verdicts at a width."""
+    verdicts = [row for row in content.tables.verdicts if (row.first, row.second) != omitted]
     environment = Environment(loader=PackageLoader(PACKAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     body = environment.from_string(
         '{% from "table.html" import table %}<div class="answer">{% include "compare.html" %}</div>'
         '<div id="verdicts">{{ table(verdicts, "Verdicts") }}</div>'
-    ).render(
-        answer={"compared": section(content)}, verdicts=html.table(content.tables.verdicts, verdict_columns(content))
-    )
+    ).render(answer={"compared": section(content)}, verdicts=html.table(verdicts, verdict_columns(content)))
     style = resource(FRAME, "base.css") + resource(PACKAGE, "style.css")
     path = tmp_path / "page.html"
     path.write_text(
@@ -121,3 +126,15 @@ def test_menus_show_another_pair_either_way_round_and_the_keyboard_reaches_them(
     page.keyboard.press("ArrowUp")
     assert panel.locator("caption").inner_text() == "nsae − other at L0 = 40"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("omitted", [("nsae", "other")])
+def test_a_pair_that_is_compared_in_no_layer_has_dashes(opened: Any) -> None:
+    page = opened(1300)
+    panel = page.locator("#compare")
+    panel.locator("select[name=first]").select_option("other")
+    assert panel.locator("caption").inner_text() == "nsae − other at L0 = 40"
+    assert set(panel.locator("tbody td").all_inner_texts()) == {"–"}
+    panel.locator("select[name=first]").select_option("baseline")
+    assert "–" not in panel.locator("tbody tr").first.locator("td").first.inner_text()
