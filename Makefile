@@ -37,7 +37,7 @@ demo: $(VENV)/.installed
 	@$(DEMO_TRAIN) --out runs/demo
 	@echo "3/3  analyze: measure the six runs, write report/"
 	@$(VENV)/bin/analyze report --store data/demo.zarr --model demo runs/demo --out report \
-		--contexts 16 --snapshot-contexts 2
+		--contexts 24 --snapshot-contexts 2
 	@echo "The report is report/index.html. View it: $(VIEW)"
 
 test: lint

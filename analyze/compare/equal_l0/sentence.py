@@ -91,7 +91,8 @@ def finding(comparison: Comparison) -> str:
     """
     about = f"{title_of(comparison.measure)} between {comparison.second} and {comparison.first}"
     if not comparison.may_be_decided:
-        return f"no difference in {about} can be decided"
+        reasons = dict.fromkeys(reason.partition(":")[0] for reason in comparison.undecidable.values())
+        return f"no difference in {about} can be decided ({', '.join(reasons)})"
     hooks, mean = list(comparison.differences), comparison.mean_of_all
     n, n_layers = len(hooks), comparison.n_layers
     among = f"{n} layers" if n == n_layers else f"{n} of {n_layers} layers"

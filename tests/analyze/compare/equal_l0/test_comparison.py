@@ -98,7 +98,9 @@ def test_one_seed_with_too_few_documents_tells_how_many_would_decide_about_these
     row = comparison.rows()[0]
     assert row.needed_effective_groups is not None
     assert row.needed_effective_groups > 8
-    assert "no difference in nats lost between nsae and baseline can be decided; " in verdict_text(comparison)
+    assert "no difference in nats lost between nsae and baseline can be decided (too few documents); " in verdict_text(
+        comparison
+    )
 
 
 def test_two_seeds_decide_the_mean_over_layers_alone() -> None:
