@@ -15,13 +15,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
 _scratch = threading.local()
 
-BLOCK_ENTRIES = 96 << 10  # smaller: the interpreter takes longer than the sums; larger: float64 leaves the CPU caches
+BLOCK_ENTRIES = 256 << 10  # smaller: the interpreter takes as long as the sums; larger: float64 leaves the CPU caches
+
+PYTORCH_ENTRIES = 32 << 10  # PyTorch would convert more at once with several threads, which other stages need
 
 COUNT, NORM_SUM, NORM_SQUARE_SUM, LARGEST = range(4)
 
@@ -139,10 +142,10 @@ class RunningSums:
         """Add Σx, Σx² and the largest |entry| of rows x [n, d], and write ‖x‖₂² into `squares` [n]."""
         # A row before the others holds the sum so far. A second column keeps NumPy from summing pairwise if d is 1.
         n, d = x.shape
-        whole = _memory(n + 1, max(d, 2))
+        whole = _memory("whole", n + 1, max(d, 2), np.float64)
         whole[:, d:] = 0
         rows = whole[1:, :d]
-        np.copyto(rows, x)
+        _widen(x, rows)
         np.vecdot(rows, rows, out=squares)
         at_first = np.flatnonzero(first)
         if len(at_first):
@@ -188,14 +191,34 @@ class RunningSums:
         )
 
 
-def _memory(n: int, d: int) -> Float:
-    """Return uninitialised memory, float64 [n, d], that the calling thread reuses.
+def _widen(x: NDArray[Any], out: Float) -> None:
+    """Write x, float16 or float32 [n, d], into `out`.
+
+    NumPy takes twice as long for float16 as PyTorch to float32 and NumPy from there, both of which are exact.
+    """
+    if x.dtype != np.float16:
+        np.copyto(out, x)
+        return
+    if not x.flags.writeable:
+        x = x.copy()  # PyTorch warns of memory that it may not write
+    step = max(1, PYTORCH_ENTRIES // x.shape[1])
+    narrow = _memory("narrow", min(step, len(x)), x.shape[1], np.float32)
+    source, target = torch.from_numpy(x), torch.from_numpy(narrow)
+    for begin in range(0, len(x), step):
+        n = min(step, len(x) - begin)
+        target[:n].copy_(source[begin : begin + n])
+        np.copyto(out[begin : begin + n], narrow[:n])
+
+
+def _memory(name: str, n: int, d: int, dtype: type[Any]) -> NDArray[Any]:
+    """Return uninitialised memory [n, d] that the calling thread reuses under this name, always with one dtype.
 
     The kernel would fill new memory of this size with zeros each time.
     """
-    memory: Float | None = getattr(_scratch, "memory", None)
+    memory: NDArray[Any] | None = getattr(_scratch, name, None)
     if memory is None or memory.size < n * d:
-        memory = _scratch.memory = np.empty(n * d)
+        memory = np.empty(n * d, dtype)
+        setattr(_scratch, name, memory)
     return memory[: n * d].reshape(n, d)
 
 
