@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -122,7 +123,7 @@ def find_runs(paths: Iterable[Path]) -> list[TrainedRun]:
     """
     folders: dict[Path, RunFolder] = {}
     for path in paths:
-        inside = (path, *sorted(path.glob("*")), *sorted(path.glob("*/*")))
+        inside = (path, *sorted(path.glob("*"), key=_by_numbers), *sorted(path.glob("*/*"), key=_by_numbers))
         whole = (folder for folder in inside if not folder.name.endswith(PARTIAL))  # else an import was killed
         in_path = [folder for folder in map(RunFolder, whole) if folder.settings.is_file()]
         if not in_path:
@@ -130,6 +131,12 @@ def find_runs(paths: Iterable[Path]) -> list[TrainedRun]:
         folders |= {folder.path.resolve(): folder for folder in in_path}
     names = short_names(list(folders))
     return [_read(names[path], folder) for path, folder in folders.items()]
+
+
+def _by_numbers(path: Path) -> list[tuple[str, float]]:
+    """Return a key that orders paths by the numbers in their names: target_l0=8 before target_l0=16."""
+    pieces = re.findall(r"([^\d]*)(\d+(?:\.\d+)?)?", str(path))
+    return [(text, float(number or 0)) for text, number in pieces]
 
 
 def _read(name: str, folder: RunFolder) -> TrainedRun:

@@ -149,24 +149,25 @@ class ReplicaPlan:
     groups: int
 
 
-def plan(measured: Variances, seeds: int, groups: float, distance: float) -> ReplicaPlan | None:
+def plan(measured: Variances, seeds: int, groups: float, distance: float, level: float = LEVEL) -> ReplicaPlan | None:
     """Return the cheapest plan, in seeds × groups, whose smallest detectable difference is at most `distance`.
 
     A plan has no fewer seeds and groups than were measured. With one seed their spread is unknown, so the plan has one
     too. None if no plan with up to MOST_SEEDS seeds is enough.
 
     seeds, groups: how many seeds and effective groups were measured. distance: from the value to the margin, > 0.
+    level: of the interval.
     """
     group_counts = np.unique(np.ceil(groups * np.geomspace(1, MOST_TIMES_THE_GROUPS, 500)))
     n_seeds = np.arange(seeds, MOST_SEEDS + 1 if measured.seeds else seeds + 1)
     of_seeds = measured.seeds * seeds / n_seeds
-    width_of_seeds = _squared_each(of_seeds, np.asarray(n_seeds - 1, dtype=np.float64))
+    width_of_seeds = _squared_each(of_seeds, np.asarray(n_seeds - 1, dtype=np.float64), level)
     low, high = np.zeros_like(n_seeds), np.full_like(n_seeds, len(group_counts))  # bisection, for all seeds at once
     while (low < high).any():
         middle = np.minimum((low + high) // 2, len(group_counts) - 1)
         n_groups = group_counts[middle]
         of_groups = measured.groups * groups / n_groups
-        width = np.sqrt(width_of_seeds + _squared_each(of_groups, n_groups - 1))
+        width = np.sqrt(width_of_seeds + _squared_each(of_groups, n_groups - 1, level))
         decides = width + ndtri(POWER) * np.sqrt(of_seeds + of_groups) <= distance
         open_ = low < high
         high = np.where(open_ & decides, middle, high)
@@ -179,7 +180,7 @@ def plan(measured: Variances, seeds: int, groups: float, distance: float) -> Rep
     return min(plans, key=lambda plan: (plan.seeds * plan.groups, plan.seeds), default=None)
 
 
-def _squared_each(variances: Float, degrees: Float) -> Float:
+def _squared_each(variances: Float, degrees: Float, level: float) -> Float:
     """Return `_squared` of each variance."""
-    t = stdtrit(np.maximum(degrees, 1.0), (1 + LEVEL) / 2)
+    t = stdtrit(np.maximum(degrees, 1.0), (1 + level) / 2)
     return np.where(variances == 0, 0.0, np.where(degrees > 0, t**2 * variances, np.inf))

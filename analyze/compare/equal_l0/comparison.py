@@ -148,7 +148,8 @@ class Comparison:
         if hook in self.not_compared:
             return DifferenceRow(*about, "not compared", self.not_compared[hook])
         d, verdict = self.differences[hook], self.verdicts[hook]
-        plan = d.plan if verdict == "undecided" else None
+        corrected = 1 - SIGNIFICANCE / max(len(self.differences) - len(self.undecidable), 1)
+        plan = d.plan(corrected) if verdict == "undecided" else None
         return DifferenceRow(
             *about, verdict, self.undecidable.get(hook, ""), d.at_first, d.at_second, d.value,
             d.value - d.half_width(), d.value + d.half_width(), d.detectable, self.adjusted_p[hook], d.n_seeds,

@@ -99,14 +99,16 @@ class Difference:
             return f"leave-one-out error {self.leave_one_out_error:.2g} is more than half of the {whole}"
         return TWO_SEEDS if 1 < self.n_seeds < FEWEST_SEEDS else ""
 
-    @cached_property
-    def plan(self) -> ReplicaPlan | None:
-        """The number of seeds and effective groups that would decide such a difference; None if no number would."""
+    def plan(self, level: float = LEVEL) -> ReplicaPlan | None:
+        """Return the number of seeds and effective groups that would decide such a difference; None if no number would.
+
+        level: of the interval that must exclude 0.
+        """
         distance = abs(self.value) - self.interpolation_error
         if distance <= 0:
             return None
         enough = self.effective_groups * max(1.0, FEWEST_DEGREES / max(self.variances.group_degrees, 1.0))
-        cheapest = replicas.plan(self.variances, self.n_seeds, self.effective_groups, distance)
+        cheapest = replicas.plan(self.variances, self.n_seeds, self.effective_groups, distance, level)
         return cheapest and ReplicaPlan(max(cheapest.seeds, FEWEST_SEEDS), max(cheapest.groups, int(np.ceil(enough))))
 
 

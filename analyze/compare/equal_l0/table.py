@@ -19,7 +19,7 @@ def as_text(verdicts: Sequence[VerdictRow], rows: Sequence[DifferenceRow]) -> st
         [
             f"{row.l0:g}", title_of(row.measure), row.hook, f"{row.second} − {row.first}",
             with_interval(row.value, row.low, row.high), short(row.detectable),
-            short(row.leave_one_out_error), short(row.p_holm), row.verdict, _plan(row), row.note,
+            short(row.leave_one_out_error), short(row.p_holm), row.verdict, plan(row), row.note,
         ]
         for row in rows
     ]  # fmt: skip
@@ -31,7 +31,7 @@ def as_text(verdicts: Sequence[VerdictRow], rows: Sequence[DifferenceRow]) -> st
     return f"{sentences}\n\n{markdown(header, lines)}"
 
 
-def _plan(row: DifferenceRow) -> str:
+def plan(row: DifferenceRow) -> str:
     """Return the seeds and documents of equal length that would decide a difference; empty if none are known."""
     if row.needed_seeds is None or row.needed_effective_groups is None:
         return ""

@@ -9,6 +9,7 @@ from analyze.compare.summary.enumerations import between, join_names
 from analyze.compare.summary.planning import plan
 from analyze.statistics.replicas import MOST_SEEDS
 from analyze.tables import layer_list
+from train.measures import title_of
 
 
 def how_sure(answer: Answer, unit: str) -> str:
@@ -21,7 +22,7 @@ def how_sure(answer: Answer, unit: str) -> str:
     if answer.n_seeds == 1:
         parts.append("for a verdict on the architectures train three seeds or more (--seeds)")
     elif not ranking.tied:
-        parts.append("if the architectures were alike, one would be called worse in at most 5 % of experiments")
+        parts.append("of equal architectures the ranking would call one worse in at most 5 % of experiments")
     elif not undecidable:
         parts += _what_would_decide(answer, unit)
     return f"{'; '.join(parts)}."
@@ -29,7 +30,8 @@ def how_sure(answer: Answer, unit: str) -> str:
 
 def _sample(answer: Answer, unit: str) -> str:
     seeds = answer.n_seeds
-    text = f"Intervals are over {seeds} seed{'s' * (seeds > 1)} and {answer.n_groups} {unit}s"
+    sample = f"{seeds} seed{'s' * (seeds > 1)} and {answer.n_groups} {unit}s"
+    text = f"Intervals of {title_of(answer.measure)} are over {sample}"
     interpolated = answer.interpolated
     if not interpolated:
         return text

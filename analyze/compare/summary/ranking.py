@@ -66,8 +66,10 @@ class Ranking:
         return len(self.costs) * (len(self.costs) - 1) // 2
 
     def mark(self, name: str) -> str:
-        """Return the mark of an architecture; none if it is not ranked."""
-        return BEST if name == self.best else TIED if name in self.tied else NO_MARK
+        """Return the mark of an architecture; none if it is not ranked. What equals the best, as counts do, is best."""
+        if self.costs.get(name) == self.costs[self.best]:
+            return BEST
+        return TIED if name in self.tied else NO_MARK
 
 
 def rank(sides: Sequence[MatchedSide], hooks: Sequence[str], drifts: DriftsBySae) -> Ranking | None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from analyze.compare.equal_l0.comparison import compare_matched
-from analyze.compare.equal_l0.sentence import OBJECTS, VERBS, finding, finding_in_short, plus_minus
+from analyze.compare.equal_l0.sentence import OBJECTS, OPPOSITE, VERBS, finding, finding_in_short, plus_minus
 from analyze.compare.equal_l0.sides import Side
 from analyze.compare.summary.answer import Answer
 from analyze.compare.summary.at_l0 import ComparisonAtL0
@@ -14,7 +14,7 @@ from analyze.compare.summary.enumerations import between, join_names, join_numbe
 from analyze.compare.summary.how_sure import how_sure
 from analyze.compare.summary.main_l0 import main_l0
 from analyze.compare.summary.ranking import Ranking
-from analyze.compare.summary.summary import MISSED, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
+from analyze.compare.summary.summary import MISSED, NO_MARK, NOT_RANKED, RANDOM_DECODER_NOTE, SummaryLine
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
 from analyze.tables import layer_list
@@ -23,6 +23,7 @@ ONE_SEED = "About these trained SAEs, not their architectures (one seed): "
 BEST_OF = {"nats_lost": "loses the fewest nats per token", "explained_variance": "explains the most variance"}
 BETTER = {"nats_lost": "lose fewer nats per token", "explained_variance": "explain more of the variance"}
 WORSE = {"nats_lost": ("lose", "more"), "explained_variance": ("explain", "less")}
+WORSE_SIDE = {"nats_lost": "higher", "explained_variance": "lower"}
 
 
 def sentences(
@@ -46,7 +47,7 @@ def sentences(
         return _nothing_ranked(sides, lines)
     l0 = main_l0({answer.l0: len(answer.ranking.costs) for answer in answers})
     main = next(answer for answer in answers if answer.l0 == l0)
-    best = [*_ranking(answers, main, hooks)]
+    best = _ranking(answers, main, hooks, drifts, unit)
     if any(answer.n_seeds == 1 for answer in answers):
         best[0] = f"{ONE_SEED}{best[0][0].lower()}{best[0][1:]}"
     return [
@@ -58,7 +59,9 @@ def sentences(
     ]
 
 
-def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> list[str]:
+def _ranking(
+    answers: Sequence[Answer], main: Answer, hooks: Sequence[str], drifts: DriftsBySae, unit: str
+) -> list[str]:
     """Return which architecture is best at the main L0, and at those where it is another."""
     groups = _grouped(answers, _best_and_tied)
     group_of_main = next(group for group in groups if main in group)
@@ -76,7 +79,7 @@ def _ranking(answers: Sequence[Answer], main: Answer, hooks: Sequence[str]) -> l
             f"{best} has the best mean ({number}{where}, {over})"
         )
     else:
-        first = f"{best} {BEST_OF[main.measure]} ({number}{where}, {over}); {_others(main, where)}"
+        first = f"{best} {BEST_OF[main.measure]} ({number}{where}, {over}); {_others(main, where, drifts, unit)}"
     first += _left_out(main.controls)
     rest = [
         f"{_at(group)} {_best_and_tied(group[0], f' ({_mean_of_best(group[0])})' * (len(group) == 1))}"
@@ -104,18 +107,38 @@ def _left_out(controls: Sequence[str]) -> str:
     return f" ({controls[0]}, a control, is left out)" if controls else ""
 
 
-def _others(answer: Answer, where: str) -> str:
-    """Return which architectures are tied with the best, and how much worse the means of all are."""
+def _others(answer: Answer, where: str, drifts: DriftsBySae, unit: str) -> str:
+    """Return which architectures are tied with the best, and how much worse the means of all are.
+
+    Without a tie the next best is named with its interval, and the layers in which it is decided to be worse.
+    """
     ranking, (verb, word) = answer.ranking, WORSE[answer.measure]
-    tied, worse = ranking.tied, [name for name in ranking.costs if name not in (ranking.best, *ranking.tied)]
-    ties = ""
+    tied = ranking.tied
+    worse = sorted((name for name in ranking.costs if ranking.mark(name) == NO_MARK), key=lambda n: ranking.costs[n])
     if tied:
         ties = f"{join_names(tied)} {'is' if len(tied) == 1 else 'are'} tied with it ({_excess(ranking, tied)} {word})"
-    if not worse:
-        return ties
-    worse.sort(key=lambda name: ranking.costs[name])
-    amount = f"{join_names(worse)} {verb}{'s' * (len(worse) == 1)} {_excess(ranking, worse)} {word}{where}"
-    return f"{ties}, and {amount}" if ties else amount
+        amount = f"{join_names(worse)} {verb}{'s' * (len(worse) == 1)} {_excess(ranking, worse)} {word}{where}"
+        return f"{ties}, and {amount}" if worse else ties
+    following, others = worse[0], worse[1:]
+    excess = ranking.excess[following]
+    assert excess is not None  # it is decided
+    text = f"{following} {verb}s {plus_minus(excess.value, excess.half_width)} {word}{where}"
+    text += _decided_layers(answer, following, drifts, unit)
+    return f"{text}, and {join_names(others)} {_excess(ranking, others)} {word}" if others else text
+
+
+def _decided_layers(answer: Answer, name: str, drifts: DriftsBySae, unit: str) -> str:
+    """Return " (decided in layers 3, 4 alone)": where an architecture differs from the best; empty for one layer."""
+    ranking, matched = answer.ranking, answer.comparison.measured[answer.measure]
+    if len(ranking.hooks) == 1:
+        return ""
+    comparison = compare_matched(matched[ranking.best], matched[name], ranking.hooks, drifts, unit)
+    worse, better = WORSE_SIDE[answer.measure], OPPOSITE[WORSE_SIDE[answer.measure]]
+    decided, opposite = comparison.with_verdict(worse), comparison.with_verdict(better)
+    if len(decided) == len(ranking.hooks):
+        return " (in each layer)"
+    text = f"decided in {layer_list(decided)} alone" if decided else "decided in no layer alone"
+    return f" ({text}{f', the reverse in {layer_list(opposite)}' if opposite else ''})"
 
 
 def _excess(ranking: Ranking, names: Sequence[str]) -> str:

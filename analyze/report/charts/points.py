@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analyze.compare.curves import PointRow
@@ -17,6 +17,7 @@ from train.measures import FIRST_IN_MENUS, MEASURES, measure_of
 
 MEAN = "mean"  # the layer of means over layers
 DIGITS = 5
+MOST_TARGETS = 6  # that have a tick each
 BETTER = {"higher": "higher is better", "lower": "lower is better", "near 0": "best near 0", "near 1": "best near 1"}
 NOISE = {"off": "off", "on": "on, as trained"}
 CONTROL = "control"  # the parameter of the box that shows the controls
@@ -171,6 +172,9 @@ def axes(rows: Sequence[ChartPoint], measure: str) -> dict[str, Any]:
     """Return the axes of one measure's rows for a specification: x (L0), y, and the title of y."""
     of_measure = [row for row in rows if row.measure == measure]
     x, y = fit_axis((row.l0 for row in of_measure), log=True), value_axis(of_measure)
+    targets = {row.target for row in of_measure}
+    if None not in targets and 1 < len(targets) <= MOST_TARGETS:  # the values of L0 at which readers compare
+        x = replace(x, ticks=tuple(sorted(target for target in targets if target and x.low <= target <= x.high)))
     return {"x": x.to_json(), "y": y.to_json(), "title": title(measure, log=y.log)}
 
 

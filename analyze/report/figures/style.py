@@ -28,6 +28,7 @@ from analyze.tables import layers
 
 DPI = 150
 MANY, MANY_COLUMNS = 12, 6  # panels of a figure, and of its rows if it has more
+LEGEND_LINES, LEGEND_LINE = 2, 0.17  # lines that a figure has room for, and the height of one more, in inches
 WIDE = 300  # a logarithmic axis that spans more than this factor is labelled at powers of 10 only
 
 
@@ -92,7 +93,10 @@ def panels(titles: Sequence[str], *, columns: int = 3, share_y: bool = False) ->
 
 
 def legend(figure: Figure, axes: Sequence[Axes], *, title: str | None = None, columns: int = 3) -> None:
-    """Put one legend above all panels, where it covers no data; long labels get fewer columns."""
+    """Put one legend above all panels, where it covers no data; long labels get fewer columns.
+
+    A legend of many lines makes the figure higher, so that its panels keep their size.
+    """
     handles: dict[str, Any] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -100,6 +104,8 @@ def legend(figure: Figure, axes: Sequence[Axes], *, title: str | None = None, co
     if handles:
         inches = 0.5 + 0.07 * max(map(len, handles))
         columns = max(1, min(columns, int(figure.get_figwidth() / inches)))
+        more_lines = max(0, math.ceil(len(handles) / columns) - LEGEND_LINES)
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE * more_lines)
         figure.legend(
             list(handles.values()), list(handles), loc="outside upper center", title=title,
             ncols=min(len(handles), columns), frameon=False, fontsize=8,

@@ -22,7 +22,7 @@ MEANINGS = {
     "nats_lost": "how much the language model's loss per token rises with reconstructions in place of activations",
     "score": "the share recovered of what zeros in place of the activations cost, so that all layers weigh the same",
     "kl": "how far the model's predictions are then from its own, in nats per token",
-    "gamma": "Σ‖x̂‖² / Σ⟨x̂, x⟩: below 1, reconstructions x̂ are shrunk",
+    "gamma": "Σ‖x̂‖² / Σ⟨x̂, x⟩: below 1, reconstructions x̂ are shrunk; ranked by each layer's distance from 1",
 }
 
 
@@ -79,7 +79,10 @@ def summary_key(summary: Summary, unit: str, n_seeds: int) -> str:
     over = f"{unit}s and seeds" if n_seeds > 1 else f"{unit}s"
     numbers = {line.layers for line in summary.lines}
     layers = f"{numbers.pop()} layers" if len(numbers) == 1 and numbers != {1} else "layers"
-    return f"Means over {layers}, noise off, with 95 % intervals over {over}. Better is {better}."
+    return (
+        f"Means over {layers}, noise off, with their 95 % intervals over {over}; a mean varies less than one layer. "
+        f"Better is {better}."
+    )
 
 
 def glossary(summary: Summary, variants: Sequence[str]) -> list[tuple[str, str]]:

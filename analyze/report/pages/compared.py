@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from analyze.compare.summary.enumerations import between, joined
+from analyze.compare.targets import TargetRow
 from analyze.report.pages.content import Content
 from analyze.runs.progress import notes
 from analyze.runs.same_rows import is_of, stored_type
@@ -17,6 +18,7 @@ from data.hooks import layer_of
 from data.store.reader import Store
 from train.loop.following import windows_read
 
+FAR = 0.1  # of the target: an L0 farther from it is one that training did not reach
 MOST_NAMES = 4  # named in a sentence; more are counted
 
 
@@ -96,7 +98,7 @@ def warnings(content: Content) -> list[tuple[str, str]]:
     if unfinished:
         n = f"{len(unfinished)} of {count(len(measurements.runs), 'run')}"
         warned.append(("Unfinished", f"{n} (see Training), measured at their last checkpoint and without a verdict."))
-    warned += _unsettled(content)
+    warned += [*_unsettled(content), *corrected_warning(content.tables.targets)]
     warned += [("Left out", f"{note}.") for note in notes(measurements.left_out)]
     if content.n_seeds == 1:
         warned.append((
@@ -138,14 +140,28 @@ def unsettled_warning(saes: Sequence[tuple[str, str, bool | None]]) -> list[tupl
     moving, unknown = ([sae for sae in saes if sae[2] is state] for state in (False, None))
     if not moving and not unknown:
         return []
-    parts = [f"{len(saes) - len(moving) - len(unknown)} of {count(len(saes), 'SAE')} had settled"]
+    parts = [
+        f"{len(saes) - len(moving) - len(unknown)} of {count(len(saes), 'SAE')} had settled: L0 and explained variance "
+        f"changed by less than {LIMIT:.0%} in the last tenth of training"
+    ]
     if moving:
-        parts.append(
-            f"{len(moving)} still changed by more than {LIMIT:.0%} in the last tenth of training{_which(moving, saes)}"
-        )
+        parts.append(f"{len(moving)} still changed by more{_which(moving, saes)}")
     if unknown:
         parts.append(f"of {len(unknown)} the logs do not tell{_which(unknown, saes)}")
     return [("Not settled" if moving else "Perhaps not settled", f"{'; '.join(parts)} (see Training).")]
+
+
+def corrected_warning(targets: Sequence[TargetRow]) -> list[tuple[str, str]]:
+    """Return which SAEs were brought to their target by the last correction, from far away; empty if none was."""
+    far = [row for row in targets if row.l0_before is not None and abs(row.l0_before / row.target - 1) > FAR]
+    if not far:
+        return []
+    names = joined(list(dict.fromkeys(row.variant for row in far)))
+    return [(
+        "Trained at another L0",
+        f"{len(far)} of {count(len(targets), 'SAE')}, {'all ' * (len(far) > 1)}of {names}, had an L0 more than "
+        f"{FAR:.0%} from their target until the last correction of their thresholds (see Training).",
+    )]  # fmt: skip
 
 
 def _which(some: Sequence[tuple[str, str, bool | None]], every: Sequence[tuple[str, str, bool | None]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from analyze.compare.curves import HELD_OUT, PATCHED
 from analyze.compare.differences import BetterRow, MatchedRow, which_is_better_by_layer
 from analyze.compare.equal_l0.comparison import DifferenceRow
+from analyze.compare.equal_l0.table import plan
 from analyze.compare.summary.enumerations import joined
 from analyze.report import html
 from analyze.report.html import Columns
@@ -37,8 +38,7 @@ DIFFERENCE_COLUMNS: Columns[DifferenceRow] = (
     ("difference", lambda r: f"{r.second} − {r.first}"), ("at L0", lambda r: r.l0),
     ("measure", lambda r: title_of(r.measure)), ("layer", lambda r: r.hook), ("value", html.interval),
     ("smallest detectable", lambda r: r.detectable), ("p, corrected for layers", lambda r: r.p_holm),
-    ("verdict", lambda r: html.verdict(r.verdict)), ("seeds that would decide it", lambda r: r.needed_seeds),
-    ("documents that would", lambda r: r.needed_effective_groups), ("note", lambda r: r.note),
+    ("verdict", lambda r: html.verdict(r.verdict)), ("would be decided by", plan), ("note", lambda r: r.note),
 )  # fmt: skip
 MATCHED_COLUMNS: Columns[MatchedRow] = (
     ("difference", lambda r: f"{r.second} − {r.first}"), ("layer", lambda r: r.hook), ("at L0", lambda r: r.l0),

@@ -9,6 +9,7 @@ from typing import Any
 from analyze.report import html
 from analyze.report.data import n_clean_positions
 from analyze.report.html import Columns, OfMeasure
+from analyze.report.pages import compared
 from analyze.report.pages.content import Content
 from analyze.statistics.estimates import MeasureRow
 from data.store.stats import Subset
@@ -103,9 +104,9 @@ def _definitions(*tables: Sequence[OfMeasure]) -> list[Measure]:
 def _scope_patched(content: Content) -> str:
     scope, n_clean = content.scope, n_clean_positions(content.measurements, content.scope)
     snapshots = scope.snapshots if content.measurements.over_training else None
+    clean = f"; the first {compared.count(n_clean, 'position')} of each context stay as they are and are not in L0"
     return (
         f"{scope.patched.n_contexts:,} evenly spaced contexts of the held-out split"
         + (f"; {snapshots.n_contexts:,} for the measures over training" if snapshots else "")
-        + (f"; the first {n_clean} positions of each context are left clean and not counted in L0" if n_clean else "")
-        + f". {scope.patched.groups_sentence()}"
+        + f"{clean if n_clean else ''}. {scope.patched.groups_sentence()}"
     )

@@ -75,7 +75,8 @@ def _summary(overall: Sequence[Claim]) -> str:
     undecided = f"for {count['not enough data']} there is not enough data"
     tests = compared.count(len(overall), "test")
     return (
-        f"Of the post's {N_CLAIMS} claims, these runs test {len(numbers)}, in {tests}, a row each: "
+        f"Of the {N_CLAIMS} claims of the post “Normalizing Sparse Autoencoders” these runs test {len(numbers)}, in "
+        f"{tests}, a row each: "
         f"{', '.join(parts)}, and {undecided}."
     )
 

@@ -39,4 +39,5 @@ def setting_columns(rows: Sequence[RunRow]) -> dict[str, str]:
     """Return the settings that the table shows, with their titles."""
     names = [name for name in (rows[0].settings if rows else {}) if name not in NOT_SHOWN]
     shown = [name for name in names if name not in IF_DIFFERENT or len({row.settings[name] for row in rows}) > 1]
-    return {name: TITLES.get(name, name.replace("_", " ")) for name in shown}
+    titles = TITLES | ({"l1": "α, at first"} if any(row.settings.get("target_l0") for row in rows) else {})
+    return {name: titles.get(name, name.replace("_", " ")) for name in shown}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,9 +13,9 @@ from analyze.report import html
 from analyze.report.html import Columns, Table
 from analyze.report.pages.content import Content
 from analyze.runs.progress import progress
-from analyze.runs.settled import DECISIVE, LIMIT, SETTLED, Drift, DriftRow, has_settled, why_unsettled
+from analyze.runs.settled import DECISIVE, LIMIT, SETTLED, Drift, DriftRow, drifts_by_sae, has_settled, why_unsettled
 from analyze.runs.trained_run import TrainedRun
-from analyze.tables import layer_list, short
+from analyze.tables import layer_list, layers, short
 from train.measures import title_of
 
 DRIFT_COLUMNS: Columns[DriftRow] = (
@@ -36,6 +36,7 @@ def section(content: Content) -> dict[str, Any]:
     """Return what templates/training.html shows of the report."""
     return {
         "runs": runs_table(content),
+        "settled": settled_table(content),
         "drifts": html.table(content.with_layers(content.tables.settledness), DRIFT_COLUMNS),
         "settled_limit": f"{LIMIT:.0%}",
         "targets": html.table(content.with_layers(content.tables.targets), TARGET_COLUMNS),
@@ -57,7 +58,7 @@ def runs_table(content: Content) -> Table:
     family_of = {run.name: family for family, runs in measurements.families.items() for run in runs}
     columns: Columns[TrainedRun] = (
         ("run", lambda run: run.name), ("family", lambda run: family_of[run.name]),
-        ("trained on", lambda run: str(progress(run))), ("α", lambda run: _trained(run, run.l1)),
+        ("trained on", lambda run: str(progress(run))), ("α", lambda run: _trained(run, _alpha(run))),
         ("lr", lambda run: _trained(run, run.settings.run.lr)), ("layers", lambda run: len(run.hooks)),
         ("L0, range over layers", lambda run: layer_range(run, "l0")),
         ("explained variance, range over layers", lambda run: layer_range(run, "explained_variance")),
@@ -67,9 +68,36 @@ def runs_table(content: Content) -> Table:
     return html.table(chain.from_iterable(by_family), columns)
 
 
-def _trained(run: TrainedRun, setting: float) -> float | None:
+def settled_table(content: Content) -> Table:
+    """Return in how many runs the SAE of each architecture and layer has settled."""
+    drifts = drifts_by_sae(content.measurements.drifts)
+
+    def settled(runs: Sequence[TrainedRun], hook: str) -> str:
+        states = [has_settled(drifts.get((run.name, hook), ()), run.name) for run in runs if hook in run.hooks]
+        return f"{states.count(True)} of {len(states)}" if states else html.NO_VALUE
+
+    of_variant = {
+        variant: [run for run in content.measurements.runs if run.variant == variant] for variant in content.variants
+    }
+
+    def column(hook: str) -> Callable[[str], html.Content]:
+        return lambda variant: settled(of_variant[variant], hook)
+
+    hooks = content.measurements.hooks
+    titles = [f"layer {name}" if name.isdecimal() else name for name in layers(hooks)]
+    of_layers = [(title, column(hook)) for title, hook in zip(titles, hooks, strict=True)]
+    return html.table(content.variants, [("architecture", lambda variant: variant), *of_layers])
+
+
+def _trained(run: TrainedRun, setting: float | None) -> float | None:
     """Return a setting of a run's training; None if it is imported, and its files do not say."""
     return setting if run.settings.imported is None else None
+
+
+def _alpha(run: TrainedRun) -> float | None:
+    """Return α; None for an architecture that has none."""
+    alpha: float | None = getattr(run.settings.run.settings, "l1", None)
+    return alpha
 
 
 def _settled(drifts: Sequence[Drift], run: str) -> str:

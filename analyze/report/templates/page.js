@@ -20,9 +20,9 @@ const sortTable = (table, head, order) => {
   }
 };
 
-// A filter shows the rows that have every word of the input, and how many these are. A word may be any part of a text,
-// also of the group's title, or the beginning of a number: "40" shows an L0 of 40 but not a loss of 0.140. All dashes are the same, and
-// "a against b" is the same as "a − b".
+// A filter shows the rows that have every word of the input, and how many these are. A word may be the beginning
+// of a word, also of the group's title, or of a number: "topk" does not show batchtopk, and "40" shows an L0 of 40 but
+// not a loss of 0.140. All dashes are the same, and "a against b" is the same as "a − b".
 const plain = (text) => text.toLowerCase().replace(/[−–]/g, "-").replace(/\bagainst\b/g, "-");
 const wordsOf = (text) => plain(text).split(/\s+/).filter(Boolean);
 const partsOf = (row) => {
@@ -34,7 +34,12 @@ const partsOf = (row) => {
   }
   return parts;
 };
-const hasWord = ({ text, numbers }, word) => text.includes(word) || numbers.some((shown) => shown.startsWith(word));
+const begins = (text, word) => {
+  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1))
+    if (!(/[\p{L}\p{N}]/u.test(word[0]) && /[\p{L}\p{N}]/u.test(text[at - 1] ?? " "))) return true;
+  return false;
+};
+const hasWord = ({ text, numbers }, word) => begins(text, word) || numbers.some((shown) => shown.startsWith(word));
 
 const addFilter = (frame, table, rows) => {
   const bar = Object.assign(document.createElement("p"), { className: "filter" });

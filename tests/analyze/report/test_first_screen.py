@@ -8,10 +8,13 @@ import pytest
 
 from analyze.compare.summary.enumerations import joined
 from analyze.compare.summary.summary import RANDOM_DECODER_NOTE, Summary, SummaryCell, SummaryLine
+from analyze.compare.targets import TargetRow
 from analyze.report import html
 from analyze.report.pages.answer import glossary, summary_key, summary_table
-from analyze.report.pages.compared import loss_of_model, unsettled_warning, where
+from analyze.report.pages.compared import corrected_warning, loss_of_model, unsettled_warning, where
 from analyze.statistics.estimates import MeasureRow
+
+SETTLED = "had settled: L0 and explained variance changed by less than 5% in the last tenth of training"
 
 
 def line(family: str, target: float | None, *, mark: str = "", layers: int = 6) -> SummaryLine:
@@ -75,19 +78,31 @@ def test_loss_of_the_model_is_given_with_the_range_over_layers_of_what_zeros_add
     assert loss_of_model([]) == ""
 
 
+def test_warning_names_the_architectures_that_the_last_correction_alone_brought_to_their_target() -> None:
+    def row(variant: str, l0_before: float | None) -> TargetRow:
+        return TargetRow("run", variant, "hook", 40.0, 40.1, 40.0, 40.2, 0.0, True, 40.0, l0_before, 1.0, 1.0, 1000)
+
+    assert corrected_warning([row("nsae", 38.0), row("topk", None)]) == []
+    assert corrected_warning([row("nsae", 38.0), row("jumprelu", 57.0), row("jumprelu", 30.0)]) == [(
+        "Trained at another L0",
+        "2 of 3 SAEs, all of jumprelu, had an L0 more than 10% from their target until the last correction of their "
+        "thresholds (see Training).",
+    )]  # fmt: skip
+
+
 def test_warning_counts_saes_and_names_the_layers_and_architectures_of_those_not_known_to_have_settled() -> None:
     hooks = [f"blocks.{i}.hook_mlp_out" for i in range(3)]
     states = {(variant, hook): True for variant in ("nsae", "topk") for hook in hooks}
     assert unsettled_warning([(*sae, state) for sae, state in states.items()]) == []
     unknown: dict[tuple[str, str], bool | None] = {**states, ("nsae", hooks[0]): None, ("topk", hooks[0]): None}
     assert unsettled_warning([(*sae, state) for sae, state in unknown.items()]) == [
-        ("Perhaps not settled", "4 of 6 SAEs had settled; of 2 the logs do not tell, all in layer 0 (see Training).")
+        ("Perhaps not settled", f"4 of 6 SAEs {SETTLED}; of 2 the logs do not tell, all in layer 0 (see Training).")
     ]
     moving = {**unknown, ("nsae", hooks[2]): False}
     assert unsettled_warning([(*sae, state) for sae, state in moving.items()]) == [(
         "Not settled",
-        "3 of 6 SAEs had settled; 1 still changed by more than 5% in the last tenth of training, of nsae in layer 2; "
-        "of 2 the logs do not tell, all in layer 0 (see Training).",
+        f"3 of 6 SAEs {SETTLED}; 1 still changed by more, of nsae in layer 2; of 2 the logs do not tell, all in "
+        "layer 0 (see Training).",
     )]  # fmt: skip
 
 
@@ -95,7 +110,7 @@ def test_key_says_which_values_are_better_and_what_intervals_are_over() -> None:
     measures = ["explained_variance", "nats_lost", "kl", "gamma", "dead"]
     text = summary_key(Summary([], [20.0], measures, [line("nsae", 20.0)]), "document", 3)
     assert "higher for explained variance; lower for nats lost, KL and dead; near 1 for γ" in text
-    assert "intervals over documents and seeds." in text
+    assert "intervals over documents and seeds;" in text
 
 
 def test_glossary_explains_the_terms_of_the_table_alone() -> None:

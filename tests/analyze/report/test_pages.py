@@ -178,7 +178,7 @@ def test_filter_matches_the_title_of_a_rows_group(opened: Any) -> None:
     assert page.evaluate(titles)
 
 
-def test_filter_takes_all_dashes_and_against_for_the_same_and_the_beginnings_of_numbers(opened: Any) -> None:
+def test_filter_takes_all_dashes_and_against_for_the_same_and_the_beginnings_of_words_and_numbers(opened: Any) -> None:
     page = opened("post.html")
     has = """([filter, row]) => {
       const made = document.createElement("tr");
@@ -190,9 +190,18 @@ def test_filter_takes_all_dashes_and_against_for_the_same_and_the_beginnings_of_
       return wordsOf(filter).every((word) => hasWord(partsOf(made), word));
     }"""
     row = [["nsae − baseline, p-anneal"], ["40", 40], ["★ −0.0123", -0.0123], ["25,600", 25600]]
-    for text in ("nsae against baseline", "nsae − baseline", "NSAE - baseline 40", "-0.0123", "–0.01", "25600", "p-an"):
+    for text in (
+        "nsae against baseline",
+        "nsae − baseline",
+        "NSAE - baseline 40",
+        "-0.0123",
+        "–0.01",
+        "25600",
+        "p-an",
+        "anneal",
+    ):
         assert page.evaluate(has, [text, row]), text
-    for text in ("0", "0.0123", "baseline 41", "600"):
+    for text in ("0", "0.0123", "baseline 41", "600", "line"):
         assert not page.evaluate(has, [text, row]), text
 
 

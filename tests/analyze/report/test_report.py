@@ -119,7 +119,8 @@ def test_report_tables_are_also_csv(metrics: dict[str, Any], report: Path) -> No
 def test_page_of_claims_counts_claims_and_their_tests(metrics: dict[str, Any], report: Path) -> None:
     page = unescape((report / "post.html").read_text())
     n_tests = sum(claim["hook"] == "all" for claim in metrics["claims"])
-    assert f"Of the post's 7 claims, these runs test 7, in {n_tests} tests, a row each: " in page
+    post = "Of the 7 claims of the post “Normalizing Sparse Autoencoders” these runs test 7"
+    assert f"{post}, in {n_tests} tests, a row each: " in page
     assert "Not tested" not in page
 
 

@@ -32,7 +32,8 @@ def test_the_first_sentence_names_the_best_at_all_l0_where_it_is_the_same_with_i
     number = r"0\.1\d* ± 0\.00\d+"
     expected = (
         rf"At L0 = 20, 40 and 80 topk loses the fewest nats per token \({number} at L0 = 40, mean over 4 layers\); "
-        r"relu, nsae and baseline lose 0\.0\d+ to 0\.0\d+ more at L0 = 40\."
+        r"relu loses 0\.0\d+ ± 0\.00\d+ more at L0 = 40 \(in each layer\), and nsae and baseline 0\.0\d+ to 0\.0\d+ "
+        r"more\."
     )
     assert re.fullmatch(expected, first)
 
@@ -95,6 +96,16 @@ def test_the_posts_question_has_the_difference_in_gamma() -> None:
     )
 
 
+def test_the_next_best_is_named_with_the_layers_that_decide() -> None:
+    def in_two_layers(name: str, l0: float, layer: int) -> float:
+        return 0.1 + 0.05 * (name == "relu" and layer < 2) - 0.02 * (name == "relu" and layer == 3)
+
+    first = measured(in_two_layers, names=["topk", "relu"]).summary().sentences[0]
+    assert re.search(
+        r"; relu loses 0\.0\d+ ± 0\.00\d+ more \(decided in layers 0, 1 alone, the reverse in layer 3\)\.$", first
+    )
+
+
 def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
     sentences = measured(lambda name, l0, layer: 0.1 + 0.001 * (name == "relu") + 0.03 * (name in FOUR[:2]),
                          seed_spread=0.002).summary().sentences  # fmt: skip
@@ -103,8 +114,8 @@ def test_ties_are_named_and_the_seeds_that_would_decide_them() -> None:
         rf"; (relu|topk) is tied with it \(0\.0\d+ more\), and {pairs} lose 0\.0\d+ to 0\.0\d+ more\.$", sentences[0]
     )
     assert re.fullmatch(
-        r"Intervals are over 3 seeds and 40 documents; (\d+ seeds and [\d,]+ documents would decide the tie with "
-        r"(relu|topk), if the differences are as large as seen|up to 20 seeds would not decide the tie with "
+        r"Intervals of nats lost are over 3 seeds and 40 documents; (\d+ seeds and [\d,]+ documents would decide the "
+        r"tie with (relu|topk), if the differences are as large as seen|up to 20 seeds would not decide the tie with "
         r"(relu|topk), as small as the differences look)\.",
         sentences[-1],
     )
@@ -114,8 +125,8 @@ def test_ties_that_too_few_documents_leave_undecided_are_named_so() -> None:
     sentences = measured(documents=8).summary().sentences
     assert sentences[0].startswith("At L0 = 40 none of 4 architectures is shown to lose fewer nats per token")
     assert sentences[-1] == (
-        "Intervals are over 3 seeds and 8 documents; the ties with relu, nsae and baseline cannot be decided (too few "
-        "documents)."
+        "Intervals of nats lost are over 3 seeds and 8 documents; the ties with relu, nsae and baseline cannot be "
+        "decided (too few documents)."
     )
 
 
@@ -161,7 +172,11 @@ def test_without_the_language_model_the_sentences_are_about_explained_variance()
     made = measured()
     sentences = replace(made, patched={}).summary().sentences
     assert sentences[0].startswith("At L0 = 40 topk explains the most variance (0.7")
-    assert re.search(r"; relu, nsae and baseline explain 0\.01\d* to 0\.05\d* less\.$", sentences[0])
+    assert re.search(
+        r"; relu explains 0\.01\d* ± 0\.00\d+ less \(in each layer\), and nsae and baseline 0\.03\d* to "
+        r"0\.05\d* less\.$",
+        sentences[0],
+    )
     assert " of the variance more than baseline in all 4 layers." in sentences[1]
 
 
@@ -169,8 +184,8 @@ def test_summary_of_one_seed_begins_by_saying_that_it_is_about_these_saes() -> N
     sentences = measured(n_seeds=1).summary().sentences
     assert sentences[0].startswith(f"{ONE_SEED}at L0 = 40 topk loses the fewest nats per token")
     assert sentences[-1] == (
-        "Intervals are over 1 seed and 40 documents; for a verdict on the architectures train three seeds or more "
-        "(--seeds)."
+        "Intervals of nats lost are over 1 seed and 40 documents; for a verdict on the architectures train three seeds "
+        "or more (--seeds)."
     )
 
 
@@ -178,7 +193,7 @@ def test_two_seeds_name_no_layer_but_a_large_difference_over_all_of_them() -> No
     sentences = measured(n_seeds=2, seed_spread=0.0001).summary().sentences
     assert sentences[0].startswith("At L0 = 40 topk loses the fewest nats per token")
     assert "less than baseline on average over 4 layers" in sentences[1]
-    assert sentences[-1].startswith("Intervals are over 2 seeds and 40 documents")
+    assert sentences[-1].startswith("Intervals of nats lost are over 2 seeds and 40 documents")
 
 
 def test_one_architecture_is_measured_but_not_compared() -> None:

@@ -122,10 +122,10 @@ def test_dead_shares_that_lie_in_one_layer_are_compared_by_their_means() -> None
     assert cell.low > 0
 
 
-def test_architectures_with_the_same_dead_share_are_tied() -> None:
+def test_all_architectures_with_the_smallest_dead_share_are_the_best() -> None:
     for equal in ([5, 5, 5], [0, 0, 0]):
         made = with_dead(made_up(["topk", "relu", "nsae"], BOTH), {"topk": equal, "relu": equal, "nsae": [50, 51, 52]})
-        assert marks(made.summary(), "dead") == {"topk": "best", "relu": "tied", "nsae": ""}
+        assert marks(made.summary(), "dead") == {"topk": "best", "relu": "best", "nsae": ""}
 
 
 def test_interval_of_dead_shares_has_no_negative_values() -> None:
