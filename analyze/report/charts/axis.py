@@ -55,7 +55,8 @@ def fit_axis(values: Iterable[float], bars: Iterable[float] = (), *, log: bool |
     low, high = max(min([low, *ends]), low - room), min(max([high, *ends]), high + room)
     if high == low:
         room = 0.1 if logarithmic else abs(high) * 0.1 or 1.0
-        low, high = low - room, high + room
+        below = room if logarithmic or low else 0.0  # counts of 0 have no negative ones beside them
+        low, high = low - below, high + room
     margin = PADDING * (high - low)
     ends_of_axis = _rounded(unscale(low - margin)), _rounded(unscale(high + margin))
     return Axis(*ends_of_axis, ticks(*ends_of_axis, log=logarithmic), logarithmic)

@@ -36,6 +36,14 @@ def test_axis_contains_all_values_and_as_much_of_the_bars_as_leaves_the_values_h
     assert log.high > 10
 
 
+def test_axis_of_zeros_alone_has_no_room_for_negative_values() -> None:
+    axis = fit_axis([0.0, 0.0])
+    assert -0.1 < axis.low < 0 < axis.high
+    assert axis.ticks[0] == 0
+    one = fit_axis([1.0, 1.0], log=True)
+    assert one.low < 0.9
+
+
 def test_axis_without_values_has_a_scale() -> None:
     assert (fit_axis([]).low, fit_axis([]).high) == (0, 1)
     assert (fit_axis([], log=True).low, fit_axis([], log=True).high) == (1, 10)
