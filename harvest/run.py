@@ -129,11 +129,12 @@ class Harvest:
         store = open_store(place)
         check_same_path(store, model)
         files = self._choose_files(store.schema)
+        of_first: float | None = None
         if place != self.out:
-            self.fill(store, model, files, most=1)
+            of_first = self.fill(store, model, files, most=1)
             replace(place, self.out)
             store = open_store(self.out)
-        speed = self.fill(store, model, files)
+        speed = self.fill(store, model, files) or of_first
         self._finish(store)
         n_tokens = store.layout.n_contexts * self.request.context_size
         if store.layout.n_contexts < self.request.n_contexts:

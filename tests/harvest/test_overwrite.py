@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -78,6 +79,21 @@ def test_overwrite_leaves_copies_named_old_and_new_alone(start: Start, old: dict
     for more in ([], ["--overwrite"]):
         assert start(*more)[0] == 0
         assert [files(copy) for copy in copies] == before
+
+
+def test_overwriting_a_store_of_one_window_tells_the_speed(
+    command: Command, random_gpt2: Path, token_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data.store.layout, "MAX_ROWS_PER_SHARD", 1 << 20)
+    out = tmp_path / "s.zarr"
+    for _ in range(2):
+        done = command(
+            "harvest", "--model", random_gpt2, "--dataset", token_file, "--out", out, *SIZES, "--overwrite", "--json"
+        )
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["windows"] == 1
+        assert answer["tokens_per_second"] > 0
 
 
 def test_overwrite_keeps_the_old_store_if_the_new_one_fails_before_its_first_window(
