@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 
 from analyze.compare.equal_l0.comparison import SIGNIFICANCE
 from analyze.compare.equal_l0.matched import Matched, MatchedSide
-from analyze.compare.summary.ranking import Ranking, p_value, rank
+from analyze.compare.equal_l0.mean import mean_of_differences
+from analyze.compare.summary.ranking import Ranking, decidable, p_value, rank
+from analyze.statistics.cells import holm
 from analyze.statistics.estimates import Estimate
 from analyze.statistics.jackknife import Float
 from benchmarks.statistics.simulations import CAPPED, Documents, Row, lengths
@@ -29,14 +34,16 @@ def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
     for case in CASES:
         rng.bit_generator.state = start  # each case alone gives the same numbers
         architectures, layers, n_seeds, largest = case
-        alike = [_ranked(rng, *case, 0) for _ in range(n)]
+        drawn = [_sides(rng, *case, 0) for _ in range(n)]
+        alike = [_ranked(sides) for sides in drawn]
         row: Row = {
             "architectures": architectures, "layers": layers, "seeds": n_seeds, "largest spread": largest,
             "identical ones told apart": float(np.mean([len(one.tied) < architectures - 1 for one in alike])),
             "corrected for pairs with the best": float(np.mean([_told_apart_by_fewer_pairs(one) for one in alike])),
+            "own degrees of freedom": float(np.mean([_told_apart_by_own_degrees(sides) for sides in drawn])),
         }  # fmt: skip
         for gain in (1, 3, 10):
-            tied = [len(_ranked(rng, *case, gain).tied) for _ in range(n // 4)]
+            tied = [len(_ranked(_sides(rng, *case, gain)).tied) for _ in range(n // 4)]
             row[f"called worse at {gain} spreads"] = 1 - float(np.mean(tied)) / (architectures - 1)
         rows.append(row)
     return rows
@@ -48,10 +55,25 @@ def _told_apart_by_fewer_pairs(ranked: Ranking) -> bool:
     return smallest * (len(ranked.costs) - 1) <= SIGNIFICANCE
 
 
-def _ranked(
+def _told_apart_by_own_degrees(sides: Sequence[MatchedSide]) -> bool:
+    """Return whether one is called worse than the best if each pair has the degrees of freedom of its own layers."""
+    best = _ranked(sides).best
+    pairs = list(combinations(sides, 2))
+    gaps = [decidable(a.by_hook, b.by_hook, list(a.by_hook), {})[0] for a, b in pairs]
+    p = holm(np.array([p_value(mean_of_differences(list(of_pair.values()))) for of_pair in gaps]))
+    return any(p[i] <= SIGNIFICANCE and best in (a.name, b.name) for i, (a, b) in enumerate(pairs))
+
+
+def _ranked(sides: Sequence[MatchedSide]) -> Ranking:
+    ranked = rank(sides, list(sides[0].by_hook), {})
+    assert ranked is not None
+    return ranked
+
+
+def _sides(
     rng: np.random.Generator, architectures: int, layers: int, n_seeds: int, largest: float, gain: float
-) -> Ranking:
-    """Rank simulated architectures, the first of which is better by `gain` times SEED_SPREAD in each layer."""
+) -> list[MatchedSide]:
+    """Return simulated architectures, the first of which is better by `gain` times SEED_SPREAD in each layer."""
     spread = np.full((layers, 1, 1), SEED_SPREAD if n_seeds > 1 else 0.0)
     spread[0] *= largest
     of_architectures = 0.2 * rng.normal(size=(architectures, 1, 1, DOCUMENTS))  # the same in all layers
@@ -62,14 +84,11 @@ def _ranked(
     drawn = Documents(lengths(rng, (1, DOCUMENTS), CAPPED), values[None])
     means, without = drawn.statistic()[0], drawn.without_each()[0]
     hooks = [f"layer {j}" for j in range(layers)]
-    sides = [
+    return [
         MatchedSide(f"architecture {i}", "nats_lost", 40.0,
                     {hook: _matched(means[i, j], without[i, j], drawn.shares[0]) for j, hook in enumerate(hooks)}, {})
         for i in range(architectures)
     ]  # fmt: skip
-    ranked = rank(sides, hooks, {})
-    assert ranked is not None
-    return ranked
 
 
 def _matched(values: Float, without: Float, shares: Float) -> Matched:
