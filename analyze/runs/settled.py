@@ -116,6 +116,14 @@ def has_settled(measured: Iterable[Drift], run: str, hook: str | None = None) ->
     return True if verdicts and None not in verdicts else None
 
 
+def states_of_saes(measured: Iterable[Drift], runs: Iterable[TrainedRun]) -> dict[tuple[str, str], bool | None]:
+    """Return whether each SAE of the runs has settled, by its run and hook; see `has_settled`."""
+    by_sae = drifts_by_sae(measured)
+    return {
+        (run.name, hook): has_settled(by_sae.get((run.name, hook), ()), run.name) for run in runs for hook in run.hooks
+    }
+
+
 def unsettled(measured: Sequence[Drift], runs: Iterable[TrainedRun], hook: str | None = None) -> str:
     """Name the runs that have not settled, at a hook or at all, in one text; empty if there are none.
 

@@ -40,7 +40,7 @@ def ranking(rng: np.random.Generator, repeats: int) -> list[Row]:
             "architectures": architectures, "layers": layers, "seeds": n_seeds, "largest spread": largest,
             "identical ones told apart": float(np.mean([len(one.tied) < architectures - 1 for one in alike])),
             "corrected for pairs with the best": float(np.mean([_told_apart_by_fewer_pairs(one) for one in alike])),
-            "own degrees of freedom": float(np.mean([_told_apart_by_own_degrees(sides) for sides in drawn])),
+            "own degrees of freedom": float(np.mean([*map(_told_apart_by_own_degrees, drawn, alike)])),
         }  # fmt: skip
         for gain in (1, 3, 10):
             tied = [len(_ranked(_sides(rng, *case, gain)).tied) for _ in range(n // 4)]
@@ -55,13 +55,12 @@ def _told_apart_by_fewer_pairs(ranked: Ranking) -> bool:
     return smallest * (len(ranked.costs) - 1) <= SIGNIFICANCE
 
 
-def _told_apart_by_own_degrees(sides: Sequence[MatchedSide]) -> bool:
+def _told_apart_by_own_degrees(sides: Sequence[MatchedSide], ranked: Ranking) -> bool:
     """Return whether one is called worse than the best if each pair has the degrees of freedom of its own layers."""
-    best = _ranked(sides).best
     pairs = list(combinations(sides, 2))
     gaps = [decidable(a.by_hook, b.by_hook, list(a.by_hook), {})[0] for a, b in pairs]
     p = holm(np.array([p_value(mean_of_differences(list(of_pair.values()))) for of_pair in gaps]))
-    return any(p[i] <= SIGNIFICANCE and best in (a.name, b.name) for i, (a, b) in enumerate(pairs))
+    return any(p[i] <= SIGNIFICANCE and ranked.best in (a.name, b.name) for i, (a, b) in enumerate(pairs))
 
 
 def _ranked(sides: Sequence[MatchedSide]) -> Ranking:

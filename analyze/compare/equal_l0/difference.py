@@ -99,7 +99,7 @@ class Difference:
             return f"leave-one-out error {self.leave_one_out_error:.2g} is more than half of the {whole}"
         return TWO_SEEDS if 1 < self.n_seeds < FEWEST_SEEDS else ""
 
-    def plan(self, level: float = LEVEL) -> ReplicaPlan | None:
+    def plan(self, level: float) -> ReplicaPlan | None:
         """Return the number of seeds and effective groups that would decide such a difference; None if no number would.
 
         level: of the interval that must exclude 0.

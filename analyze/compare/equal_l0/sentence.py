@@ -103,7 +103,7 @@ def finding(comparison: Comparison) -> str:
         where = f"in {'all ' * (n == n_layers)}{among}"
     else:
         where = f"on average over {among}"
-    details = "" if n == 1 or one_way or comparison.of_two_seeds else f": {by_layer(comparison)}"
+    details = "" if n == 1 or one_way or comparison.of_two_seeds else f": {_by_layer(comparison)}"
     return f"{_difference(comparison, mean, where, shown=one_way or mean.decided)}{details}"
 
 
@@ -138,7 +138,7 @@ def _difference(comparison: Comparison, mean: LayerMean, where: str, *, shown: b
     return f"{second} and {first} are not shown to differ in {title_of(name)} {where} ({amount})"
 
 
-def by_layer(comparison: Comparison) -> str:
+def _by_layer(comparison: Comparison) -> str:
     """Return "more in 3 (layers 3, 4, 5), less in 2 (layers 0, 1), undecided in 1 (layer 2)".
 
     The correction for the number of layers is named if it is why a layer is undecided.

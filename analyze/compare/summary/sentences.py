@@ -18,12 +18,12 @@ from analyze.compare.summary.summary import MISSED, NO_MARK, NOT_RANKED, RANDOM_
 from analyze.runs.families import kind_of
 from analyze.runs.settled import DriftsBySae
 from analyze.tables import layer_list
+from train.measures import measure_of
 
 ONE_SEED = "About these trained SAEs, not their architectures (one seed): "
 BEST_OF = {"nats_lost": "loses the fewest nats per token", "explained_variance": "explains the most variance"}
 BETTER = {"nats_lost": "lose fewer nats per token", "explained_variance": "explain more of the variance"}
 WORSE = {"nats_lost": ("lose", "more"), "explained_variance": ("explain", "less")}
-WORSE_SIDE = {"nats_lost": "higher", "explained_variance": "lower"}
 
 
 def sentences(
@@ -133,8 +133,8 @@ def _decided_layers(answer: Answer, name: str, drifts: DriftsBySae, unit: str) -
     if len(ranking.hooks) == 1:
         return ""
     comparison = compare_matched(matched[ranking.best], matched[name], ranking.hooks, drifts, unit)
-    worse, better = WORSE_SIDE[answer.measure], OPPOSITE[WORSE_SIDE[answer.measure]]
-    decided, opposite = comparison.with_verdict(worse), comparison.with_verdict(better)
+    better = str(measure_of(answer.measure).better)
+    decided, opposite = comparison.with_verdict(OPPOSITE[better]), comparison.with_verdict(better)
     if len(decided) == len(ranking.hooks):
         return " (in each layer)"
     text = f"decided in {layer_list(decided)} alone" if decided else "decided in no layer alone"

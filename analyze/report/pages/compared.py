@@ -10,7 +10,7 @@ from analyze.compare.targets import TargetRow
 from analyze.report.pages.content import Content
 from analyze.runs.progress import notes
 from analyze.runs.same_rows import is_of, stored_type
-from analyze.runs.settled import LIMIT, drifts_by_sae, has_settled
+from analyze.runs.settled import LIMIT, states_of_saes
 from analyze.runs.trained_run import TrainedRun
 from analyze.statistics.estimates import MeasureRow
 from analyze.tables import layer_list, layers
@@ -125,11 +125,9 @@ def where(hooks: Sequence[str]) -> str:
 
 
 def _unsettled(content: Content) -> list[tuple[str, str]]:
-    drifts = drifts_by_sae(content.measurements.drifts)
-    return unsettled_warning([
-        (run.variant, hook, has_settled(drifts.get((run.name, hook), ()), run.name))
-        for run in content.measurements.runs for hook in run.hooks
-    ])  # fmt: skip
+    runs = content.measurements.runs
+    states = states_of_saes(content.measurements.drifts, runs)
+    return unsettled_warning([(run.variant, hook, states[run.name, hook]) for run in runs for hook in run.hooks])
 
 
 def unsettled_warning(saes: Sequence[tuple[str, str, bool | None]]) -> list[tuple[str, str]]:

@@ -10,10 +10,11 @@ from typing import Any
 from analyze.compare import targets
 from analyze.compare.targets import TargetRow
 from analyze.report import html
+from analyze.report.charts.pareto import heading
 from analyze.report.html import Columns, Table
 from analyze.report.pages.content import Content
 from analyze.runs.progress import progress
-from analyze.runs.settled import DECISIVE, LIMIT, SETTLED, Drift, DriftRow, drifts_by_sae, has_settled, why_unsettled
+from analyze.runs.settled import DECISIVE, LIMIT, SETTLED, Drift, DriftRow, has_settled, states_of_saes, why_unsettled
 from analyze.runs.trained_run import TrainedRun
 from analyze.tables import layer_list, layers, short
 from train.measures import title_of
@@ -70,22 +71,17 @@ def runs_table(content: Content) -> Table:
 
 def settled_table(content: Content) -> Table:
     """Return in how many runs the SAE of each architecture and layer has settled."""
-    drifts = drifts_by_sae(content.measurements.drifts)
+    runs, hooks = content.measurements.runs, content.measurements.hooks
+    states = states_of_saes(content.measurements.drifts, runs)
 
-    def settled(runs: Sequence[TrainedRun], hook: str) -> str:
-        states = [has_settled(drifts.get((run.name, hook), ()), run.name) for run in runs if hook in run.hooks]
-        return f"{states.count(True)} of {len(states)}" if states else html.NO_VALUE
-
-    of_variant = {
-        variant: [run for run in content.measurements.runs if run.variant == variant] for variant in content.variants
-    }
+    def settled(variant: str, hook: str) -> str:
+        known = [states[run.name, hook] for run in runs if run.variant == variant and hook in run.hooks]
+        return f"{known.count(True)} of {len(known)}" if known else html.NO_VALUE
 
     def column(hook: str) -> Callable[[str], html.Content]:
-        return lambda variant: settled(of_variant[variant], hook)
+        return lambda variant: settled(variant, hook)
 
-    hooks = content.measurements.hooks
-    titles = [f"layer {name}" if name.isdecimal() else name for name in layers(hooks)]
-    of_layers = [(title, column(hook)) for title, hook in zip(titles, hooks, strict=True)]
+    of_layers = [(heading(name), column(hook)) for name, hook in zip(layers(hooks), hooks, strict=True)]
     return html.table(content.variants, [("architecture", lambda variant: variant), *of_layers])
 
 
